@@ -1,0 +1,1 @@
+"""The receiving side: window, fetcher, pool, executor, settler, keeper."""

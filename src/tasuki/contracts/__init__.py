@@ -1,0 +1,1 @@
+"""What outsiders implement: types and docstrings, no logic."""

@@ -1,0 +1,207 @@
+"""The driver contract: what a broker must do to carry queues. Read this to write a driver.
+
+The framework *pulls*: it asks for up to ``limit`` messages and settles each delivery once. A push broker fills a small
+inbox of its own, bounded by its own prefetch. The clauses below each have a test of the same number in
+``tasuki.testing.conformance``; a class of fifteen lines runs them against your driver.
+
+ 1. Declaring twice is harmless and loses nothing; declaring again with other options updates them and keeps messages.
+ 2. Body (any bytes), id and headers arrive unchanged.
+ 3. ``receive`` gives at most ``limit``; on an empty queue it waits about ``wait`` and then gives an empty list.
+ 4. A message is with one receiver until it is settled or its lease ends.
+ 5. Acked is gone.
+ 6. Nacked with delay 0 is back at once, not at the end of the lease.
+ 7. Nacked with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
+ 8. ``attempt`` starts at 1 and rises with each delivery; a release does not raise it.
+ 9. Settling twice reports the second as stale; it never raises for a stale receipt.
+10. A receipt is stale once its message was handed out again.
+11. ``extend`` sets the lease to now + lease, and reports receipts that are no longer held as stale.
+12. One publisher's messages arrive in the order of publishing, if ``ordered``; a release puts them back at the head.
+13. An undeclared queue: QueueNotFoundError from every verb.
+14. Broker gone: BrokerUnavailableError (retryable) from every verb, within a bound.
+15. Concurrent receivers share a queue without overlap.
+16. A cancelled ``receive`` or ``publish`` loses nothing that it had taken.
+17. ``close`` is idempotent, frees what is held (leases of open deliveries end at once where the broker allows), and
+    wakes a waiting ``receive``, which gives an empty list or BrokerUnavailableError.
+18. After a SIGKILL of the holder its messages are back within the lease (drivers that serve several processes).
+19. After a broker restart every confirmed message is still there (durable drivers).
+20. Attempts survive both.
+21. Higher ``priority`` is received first (``native_priority``).
+22. Of the messages of one ``key``, at most one is held, and they are received in order, also past nacks
+    (``ordering_key``, only on a queue declared with ``ordering="key"``).
+23. ``max_length``: a full queue rejects new messages with QueueFullError, message by message, in order: once one message of
+    a batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
+24. ``peek`` shows without receiving; ``purge`` removes what is not held, and says how many.
+
+A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other than
+the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from tasuki.errors import DriverError
+from tasuki.message import HeaderValue, Message
+
+Receipt = Any  # opaque and hashable: only the driver that gave it can read it
+Durability = Literal["memory", "process", "broker", "power", "node"]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Facts about a driver; each is proven by the conformance suite or makes a case not applicable."""
+
+    durability: Durability = "memory"
+    """What a confirmed message survives: nothing, a worker crash, a broker crash, a power loss, the loss of a node."""
+    multi_process: bool = False
+    """Several processes can open the same broker."""
+    ordered: bool = False
+    ordering_key: bool = False
+    native_delay: bool = False
+    native_priority: bool = False
+    counts_attempts: bool = False
+    leases: bool = False
+    """Deliveries have a lease that must be extended; False: they are bound to the open driver."""
+    exact_depth: bool = False
+    peek: bool = False
+    purge: bool = False
+    max_length: bool = False
+    max_batch: int = 1000
+    """Most messages per ``publish``, ``receive``, ``settle`` and ``extend``."""
+    max_message_bytes: int | None = None
+    max_delay: float | None = None
+    """Longest delay in seconds; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A queue as a driver must know it: its name at the broker, and the options that the broker enforces."""
+
+    name: str
+    lease: float = 30.0
+    """Seconds for which a delivery is its receiver's."""
+    max_length: int | None = None
+    """Most messages (ready, delayed and held) the queue may hold; None: no limit."""
+    ordering: Literal["none", "key"] = "none"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The driver's own bag, already checked against its schema."""
+
+
+class Outgoing(Message, gc=False):
+    """A message to publish: ``delay`` in seconds from now, ``priority`` 0 to 9 (9 first), ``key`` for order per key."""
+
+    delay: float = 0.0
+    priority: int = 0
+    key: str | None = None
+
+
+class Received(Message, gc=False):
+    """One delivery: the message, the ``receipt`` that settles it, and which delivery of it this is (``attempt``, from 1)."""
+
+    receipt: Receipt = None
+    attempt: int = 1
+
+
+class Ack(msgspec.Struct, frozen=True, gc=False):
+    """Done: forget the message."""
+
+    receipt: Receipt
+
+
+class Nack(msgspec.Struct, frozen=True, gc=False):
+    """Failed: show the message again after ``delay`` seconds; this delivery counts as an attempt."""
+
+    receipt: Receipt
+    delay: float = 0.0
+
+
+class Release(msgspec.Struct, frozen=True, gc=False):
+    """Never started: hand the message back untouched, visible at once, at the head, not counted as an attempt."""
+
+    receipt: Receipt
+
+
+Settlement = Ack | Nack | Release
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages a queue holds; ``oldest_age`` is the age in seconds of the oldest ready one, None if unknowable."""
+
+    ready: int
+    in_flight: int
+    delayed: int
+    oldest_age: float | None = None
+
+
+class Driver(ABC):
+    """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else."""
+
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        """The entry's id; only for messages."""
+
+    @property
+    def durability(self) -> Durability:
+        """What a confirmed message really survives with the running broker's configuration."""
+        return self.capabilities.durability
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect. Idempotent; after a close it opens again, with the messages it had."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything. Idempotent; what is still held goes back where the broker allows it at once."""
+
+    @abstractmethod
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist with these options. Before ``open`` it is recorded, and done by ``open``."""
+
+    @abstractmethod
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """Hand over 1 to ``max_batch`` messages; returns when the broker has answered for all of them.
+
+        Returns an empty sequence if all are confirmed (the common case costs nothing), else one item per message, in
+        order: None where confirmed, the error where not. Raises DriverError when the whole batch shares its fate.
+        """
+
+    @abstractmethod
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, empty after ``wait``."""
+
+    @abstractmethod
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one."""
+
+    @abstractmethod
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        """Set the leases to now + ``lease``; returns the receipts that were stale.
+
+        Called from a thread with an event loop of its own, so that a handler that blocks the main loop keeps its
+        leases: it must not use anything bound to the loop that opened the driver.
+        """
+
+    @abstractmethod
+    async def depth(self, queue: str) -> Depth:
+        """Count the messages; exact if ``exact_depth``."""
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        """The first ``limit`` messages after the ``after`` first that wait (ready, then delayed), without taking them."""
+        raise self._unsupported("peek", queue)
+
+    async def purge(self, queue: str) -> int:
+        """Remove all messages that are not held; returns how many."""
+        raise self._unsupported("purge", queue)
+
+    def _unsupported(self, verb: str, queue: str) -> DriverError:
+        from tasuki.errors import UnsupportedError  # noqa: PLC0415 - only on this path
+
+        return UnsupportedError(f"driver {self.name!r} cannot {verb}", driver=self.name, queue=queue)

@@ -1,0 +1,150 @@
+"""The handler contract: the function that treats a message, and what it is given."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from logging import Logger, LoggerAdapter
+from typing import Any
+
+from tasuki.contracts.codec import Codec
+from tasuki.message import HeaderValue, Message
+
+
+class Retry(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by a handler: not now; show the message again after ``after`` seconds (None: as the retry policy says)."""
+
+    def __init__(self, reason: str = "", *, after: float | str | None = None) -> None:
+        self.reason = reason
+        self.after = after
+        super().__init__(reason or "retry")
+
+
+class Reject(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by a handler: never again; dead-letter the message."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason or "rejected")
+
+
+class Context(ABC):
+    """What a running handler may know and do, beside its body.
+
+    During a delivery ``message`` is set and ``ack``, ``nack`` and ``reject`` settle it: the first settlement wins, a later
+    one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``, ``funcs.call`` from one) they raise too.
+    All methods that do not await are safe from the thread of a sync handler.
+    """
+
+    function: str
+    """Id of the function entry that runs."""
+
+    @property
+    @abstractmethod
+    def message(self) -> Message | None:
+        """The message as it was published; None outside a delivery."""
+
+    @property
+    @abstractmethod
+    def attempt(self) -> int:
+        """Which delivery of the message this is, from 1; also a fencing number. 0 outside a delivery."""
+
+    @property
+    @abstractmethod
+    def queue(self) -> str:
+        """Id of the queue it came from; empty outside a delivery."""
+
+    @property
+    @abstractmethod
+    def consumer(self) -> str:
+        """Id of the consumer; empty outside a delivery."""
+
+    @property
+    @abstractmethod
+    def stopping(self) -> bool:
+        """Whether the consumer is draining: finish soon."""
+
+    @property
+    @abstractmethod
+    def lease_lost(self) -> bool:
+        """Whether the message may already be with another consumer: abort if the work is not idempotent."""
+
+    @property
+    @abstractmethod
+    def logger(self) -> Logger | LoggerAdapter[Any]:
+        """A logger whose records carry queue, message id, attempt and consumer."""
+
+    @abstractmethod
+    def ack(self) -> None:
+        """Settle now: done."""
+
+    @abstractmethod
+    def nack(self, delay: float | str | None = None) -> None:
+        """Settle now: show it again after ``delay`` seconds (None: as the retry policy says)."""
+
+    @abstractmethod
+    def reject(self, reason: str = "") -> None:
+        """Settle now: never again; dead-letter it."""
+
+    @abstractmethod
+    async def publish(self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> str:
+        """Publish to a queue by id (``app.queue:tasks``; a bare name is of the function's namespace); returns the id.
+
+        ``options``: delay, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.
+        """
+
+    @abstractmethod
+    async def call(self, function: str, *args: Any) -> Any:
+        """Call another function entry by id, in this context, and return its (first) result.
+
+        Raises:
+            HandlerNotFoundError: no such function.
+            HandlerError: it failed; kind, retryable and details are kept.
+        """
+
+    @abstractmethod
+    async def info(self, queue: str) -> Mapping[str, Any]:
+        """``message_count``, ``ready``, ``in_flight``, ``delayed``, ``consumer_count`` of a queue by id."""
+
+    @abstractmethod
+    def resource(self, id: str) -> Any:
+        """The object behind a resource entry, such as a store.
+
+        Raises:
+            HandlerError: kind NotFound.
+        """
+
+    @abstractmethod
+    def env(self, name: str) -> str | None:
+        """Value of a declared environment variable (public name first, then entry id), or None."""
+
+
+class Handler(ABC):
+    """A function entry that can run: compiled or imported once, then called for every message."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Compile or import. Raises HandlerError (with file and line) when that fails. Idempotent."""
+
+    async def stop(self) -> None:
+        """Free threads and runtimes. Idempotent."""
+        return
+
+    def decoder(self, codec: Codec) -> Callable[[bytes], Any]:
+        """How bodies become this handler's first argument; a typed handler asks the codec for its type."""
+        return codec.decoder()
+
+    @abstractmethod
+    async def handle(self, body: Any, context: Context) -> Any:
+        """Treat one message.
+
+        Returns the result; exactly ``False`` means failed. Raises Retry, Reject, HandlerError, or any other exception
+        of the user's code. Cancellable where the code is (a thread is not: then it returns when the thread ends).
+        """
+
+    async def call(self, args: Sequence[Any], context: Context) -> Any:
+        """Call with any number of arguments (``funcs.call``, ``tasuki call``)."""
+        return await self.handle(args[0] if args else None, context)

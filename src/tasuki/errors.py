@@ -1,0 +1,236 @@
+"""The whole exception tree.
+
+::
+
+    TasukiError
+    ├── ConfigError(problem, position, entry, hint)     for the author of the project; one per problem
+    │   ├── UnknownKindError · InvalidEntryError · MissingReferenceError · ReferenceCycleError
+    ├── ProjectError(errors)                            every ConfigError of one load, at once
+    ├── LifecycleError(service)                         for the operator
+    │   ├── StartTimeoutError · StopTimeoutError · RestartLimitError
+    ├── DriverError(driver, queue; retryable, outcome)
+    │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻
+    │   └── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
+    ├── PublishError · CodecError · PolicyDeniedError   for the publisher
+    └── HandlerError(kind, retryable, details)          for the author of the handler
+        ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError
+        └── LuaError → LuaSyntaxError · LuaLimitError(limit)
+
+``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always
+``__cause__``. A message names the thing and the remedy.
+
+Signals raised by handlers (:class:`tasuki.Retry`, :class:`tasuki.Reject`) are not errors and live in
+``tasuki.contracts.handler``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+Outcome = Literal["rejected", "unknown"]
+
+
+class TasukiError(Exception):
+    """Base of every error that Tasuki raises."""
+
+
+class Position(NamedTuple):
+    """A place in a source file: lines and columns count from 1; 0 means unknown."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        """``file:line:column``, without the unknown parts."""
+        return ":".join(str(part) for part in self if part)
+
+
+class ConfigError(TasukiError):
+    """One problem of a project: what is wrong, where, in which entry, and what to do about it."""
+
+    def __init__(self, problem: str, *, position: Position | None = None, entry: str = "", hint: str = "") -> None:
+        self.problem = problem
+        self.position = position
+        self.entry = entry
+        self.hint = hint
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        """``file:line:column: entry: problem; hint``."""
+        head = "".join(f"{part}: " for part in (str(self.position) if self.position else "", self.entry) if part)
+        return head + self.problem + (f"; {self.hint}" if self.hint else "")
+
+
+class UnknownKindError(ConfigError):
+    """An entry whose ``kind`` nobody knows."""
+
+
+class InvalidEntryError(ConfigError):
+    """An entry with an unknown field, a wrong type or a value out of range."""
+
+
+class MissingReferenceError(ConfigError):
+    """An entry that refers to an id that is not defined, or to one of the wrong kind."""
+
+
+class ReferenceCycleError(ConfigError):
+    """Entries that depend on each other in a circle."""
+
+
+class ProjectError(TasukiError):
+    """A project that cannot be used; ``errors`` holds every problem found, ordered by place."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        self.errors = list(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+
+class LifecycleError(TasukiError):
+    """A service that could not start, stop or keep running."""
+
+    def __init__(self, message: str, *, service: str = "") -> None:
+        self.service = service
+        super().__init__(message)
+
+
+class StartTimeoutError(LifecycleError):
+    """A service was not running within its ``start_timeout``."""
+
+
+class StopTimeoutError(LifecycleError):
+    """A service had work left at its ``stop_timeout``; that work was handed back unharmed."""
+
+
+class RestartLimitError(LifecycleError):
+    """A service failed more often than its ``restart.max_attempts`` allows."""
+
+
+class DriverError(TasukiError):
+    """A broker said no, or said nothing.
+
+    ``outcome`` is ``"rejected"`` when it is certain that the broker stored nothing, and ``"unknown"`` when it may have;
+    then publishing again with the same id is the recovery.
+    """
+
+    retryable: ClassVar[bool] = False
+    outcome: Outcome = "rejected"
+
+    def __init__(
+        self, message: str, *, driver: str = "", queue: str = "", outcome: Outcome | None = None
+    ) -> None:
+        self.driver = driver
+        self.queue = queue
+        if outcome is not None:
+            self.outcome = outcome
+        super().__init__(message)
+
+
+class BrokerUnavailableError(DriverError):
+    """The broker cannot be reached, or its storage refuses to work."""
+
+    retryable = True
+
+
+class BrokerTimeoutError(DriverError):
+    """The broker did not answer within the deadline; what it did is unknown."""
+
+    retryable = True
+    outcome: Outcome = "unknown"
+
+
+class ThrottledError(DriverError):
+    """The broker asks to slow down."""
+
+    retryable = True
+
+
+class QueueFullError(DriverError):
+    """The queue holds ``max_length`` messages, or its storage is full."""
+
+    retryable = True
+
+
+class QueueNotFoundError(DriverError):
+    """The queue was never declared."""
+
+
+class QueueConflictError(DriverError):
+    """The queue exists with other options than those declared."""
+
+
+class MessageTooLargeError(DriverError):
+    """The message is larger than the queue or the broker accepts."""
+
+
+class AccessDeniedError(DriverError):
+    """The broker refuses the credentials or the operation."""
+
+
+class UnsupportedError(DriverError):
+    """The driver lacks the capability; ``tasuki drivers`` shows who has it."""
+
+
+class PublishError(TasukiError):
+    """A message that must not be published: bad header, bad option, empty body; nothing was stored."""
+
+
+class CodecError(TasukiError):
+    """A body that cannot be encoded or decoded."""
+
+
+class PolicyDeniedError(TasukiError):
+    """A policy does not allow the action."""
+
+
+class HandlerError(TasukiError):
+    """A handler failed.
+
+    ``kind`` is one of Wippy's error kinds (``NotFound``, ``Invalid``, …) or empty, ``retryable`` may be unknown (None),
+    ``details`` is a plain mapping or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "",
+        retryable: bool | None = None,
+        details: Mapping[str, Any] | None = None,
+        traceback: str = "",
+    ) -> None:
+        self.message = message
+        self.kind = kind
+        self.retryable = retryable
+        self.details = details
+        self.traceback = traceback
+        super().__init__(message)
+
+
+class HandlerNotFoundError(HandlerError):
+    """The function, or the method of its module, does not exist."""
+
+
+class HandlerTimeoutError(HandlerError):
+    """The handler ran longer than its ``handler_timeout``."""
+
+
+class InvalidBodyError(HandlerError):
+    """The body does not fit the type that the handler declares."""
+
+
+class LuaError(HandlerError):
+    """A Lua script raised; ``traceback`` holds the script's file and lines."""
+
+
+class LuaSyntaxError(LuaError):
+    """A Lua script that does not compile."""
+
+
+class LuaLimitError(LuaError):
+    """A Lua script spent its budget; ``limit`` is ``time``, ``memory`` or ``instructions``."""
+
+    def __init__(self, message: str, *, limit: str, traceback: str = "") -> None:
+        self.limit = limit
+        super().__init__(message, kind="Internal", retryable=False, traceback=traceback)

@@ -1,0 +1,1 @@
+"""Functions that treat messages: Python and Lua."""

@@ -1,0 +1,1 @@
+"""Lua handlers: runtime, sandbox, limits, values and modules."""

@@ -1,0 +1,1 @@
+"""The modules that a Lua handler can require, one file each."""

@@ -1,0 +1,1 @@
+"""Entry kind to checked config to service."""

@@ -1,0 +1,1 @@
+"""The publishing side: codec, batcher, queue, dead letter."""

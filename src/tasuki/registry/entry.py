@@ -1,0 +1,50 @@
+"""Entry: one item of the registry, with the place in the source of every key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasuki.errors import Position
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an author declared: an id, a kind and plain data (text, numbers, booleans, None, lists, dicts)."""
+
+    id: str
+    kind: str
+    data: Mapping[str, Any]
+    """Every field but ``name``, ``kind`` and ``meta``; placeholders resolved, references not."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    positions: Mapping[KeyPath, Position] = field(default_factory=dict, compare=False)
+    """Where each key stands, by its path in the entry; ``()`` is the entry itself."""
+    folder: Path | None = field(default=None, compare=False)
+    """Folder of the file that declares it: where ``file://x`` starts."""
+    target: Any = None
+    """The Python object behind an entry declared in code (a handler function), else None."""
+
+    @property
+    def namespace(self) -> str:
+        """The part of the id before the first colon."""
+        return self.id.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the id after the first colon."""
+        return self.id.partition(":")[2]
+
+    def position(self, path: KeyPath = ()) -> Position | None:
+        """The place of a key, or of the nearest key around it that has one."""
+        while path and path not in self.positions:
+            path = path[:-1]
+        return self.positions.get(path)
+
+
+def resolve_id(reference: str, namespace: str) -> str:
+    """The full id of a reference: a bare name is of the referring entry's own namespace."""
+    return reference if ":" in reference else f"{namespace}:{reference}"

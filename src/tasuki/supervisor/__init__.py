@@ -1,0 +1,1 @@
+"""Keeps services running: dependency order, restart with growing backoff, bounded start and stop."""

@@ -1,0 +1,78 @@
+"""Durations and sizes as people write them: ``"1h30m"`` ⇄ float seconds, ``"256KiB"`` ⇄ int bytes."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}  # noqa: RUF001
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")  # noqa: RUF001
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of a Go-style text (``500ms``, ``1h30m``) or of a plain number of seconds.
+
+    Raises:
+        ValueError: not a duration, negative, or not finite; the message names the value and an example.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{value!r} is not a duration; write it like 500ms, 30s or 1h30m")
+    if isinstance(value, int | float):
+        seconds = float(value)
+    elif value == "0":
+        seconds = 0.0
+    else:
+        seconds = _sum_of_parts(value)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"{value!r} is not a duration of zero or more seconds")
+    return seconds
+
+
+def _sum_of_parts(text: str) -> float:
+    seconds, end = 0.0, 0
+    for part in _PART.finditer(text):
+        if part.start() != end:
+            break
+        seconds += float(part[1]) * _SECONDS[part[2]]
+        end = part.end()
+    if not text or end != len(text):
+        raise ValueError(f"{text!r} is not a duration; write it like 500ms, 30s or 1h30m")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest Go-style text of a duration, exact to the millisecond: ``1h30m``, ``1.5s``, ``250ms``, ``0s``."""
+    if 0 < seconds < 1:
+        return f"{seconds * 1000:.6g}ms"
+    minutes, rest = divmod(round(seconds, 3), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    parts = [f"{hours}h" if hours else "", f"{minutes}m" if minutes else "", f"{rest:.6g}s" if rest else ""]
+    return "".join(parts) or "0s"
+
+
+def parse_size(value: object) -> int:
+    """Bytes of a text (``256KiB``, ``1MB``) or of a plain whole number of bytes.
+
+    Raises:
+        ValueError: not a size, negative, or a fraction of a byte.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    factor = _BYTES.get(match[2].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{value!r} is not a size; write it like 65536, 256KiB or 1MiB")
+    size = float(match[1]) * factor
+    if size != int(size):
+        raise ValueError(f"{value!r} is not a whole number of bytes")
+    return int(size)
+
+
+def format_size(size: int) -> str:
+    """The shortest exact text of a size: ``256KiB``, ``1000B``."""
+    for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"

@@ -117,9 +117,7 @@ class DriverError(TasukiError):
     retryable: ClassVar[bool] = False
     outcome: Outcome = "rejected"
 
-    def __init__(
-        self, message: str, *, driver: str = "", queue: str = "", outcome: Outcome | None = None
-    ) -> None:
+    def __init__(self, message: str, *, driver: str = "", queue: str = "", outcome: Outcome | None = None) -> None:
         self.driver = driver
         self.queue = queue
         if outcome is not None:

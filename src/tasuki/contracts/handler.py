@@ -87,7 +87,9 @@ class Context(ABC):
         """Settle now: never again; dead-letter it."""
 
     @abstractmethod
-    async def publish(self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> str:
+    async def publish(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+    ) -> str:
         """Publish to a queue by id (``app.queue:tasks``; a bare name is of the function's namespace); returns the id.
 
         ``options``: delay, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.

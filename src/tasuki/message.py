@@ -34,7 +34,7 @@ def is_reserved(header: str) -> bool:
 
 
 class Message(msgspec.Struct):
-    """What was published: ``id`` (text), ``body`` (encoded bytes) and ``headers`` (text to bool, int, float or text)."""
+    """What was published: ``id``, ``body`` (encoded bytes) and ``headers`` (text to bool, int, float or text)."""
 
     id: str
     body: bytes
@@ -52,7 +52,7 @@ def new_id() -> str:
     Ids of one process rise within a millisecond, but for the wrap of the counter (RFC 9562 §6.2, method 1). The random
     bits are drawn anew at each wrap and after a fork, so that two processes never share them. Safe in threads.
     """
-    global _prefix, _prefix_pid  # noqa: PLW0603 - per-process state, cheaper than an object per call
+    global _prefix, _prefix_pid
     number = next(_ids) & 0xFFF
     if number == 0 or _prefix_pid != os.getpid():
         bits = int.from_bytes(os.urandom(8), "big") & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000

@@ -28,12 +28,12 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 21. Higher ``priority`` is received first (``native_priority``).
 22. Of the messages of one ``key``, at most one is held, and they are received in order, also past nacks
     (``ordering_key``, only on a queue declared with ``ordering="key"``).
-23. ``max_length``: a full queue rejects new messages with QueueFullError, message by message, in order: once one message of
-    a batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
+23. ``max_length``: a full queue rejects new messages with QueueFullError, message by message, in order: once one of a
+    batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
 24. ``peek`` shows without receiving; ``purge`` removes what is not held, and says how many.
 
-A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other than
-the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
+A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
+than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from tasuki.errors import DriverError
-from tasuki.message import HeaderValue, Message
+from tasuki.message import Message
 
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
@@ -101,7 +101,7 @@ class Outgoing(Message, gc=False):
 
 
 class Received(Message, gc=False):
-    """One delivery: the message, the ``receipt`` that settles it, and which delivery of it this is (``attempt``, from 1)."""
+    """One delivery: the message, the ``receipt`` that settles it, and its ``attempt`` (which delivery this is, from 1)."""
 
     receipt: Receipt = None
     attempt: int = 1
@@ -131,7 +131,7 @@ Settlement = Ack | Nack | Release
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages a queue holds; ``oldest_age`` is the age in seconds of the oldest ready one, None if unknowable."""
+    """How many messages a queue holds; ``oldest_age``: seconds since the oldest ready one was published, or None."""
 
     ready: int
     in_flight: int
@@ -175,7 +175,7 @@ class Driver(ABC):
 
     @abstractmethod
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, empty after ``wait``."""
+        """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``."""
 
     @abstractmethod
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
@@ -194,7 +194,7 @@ class Driver(ABC):
         """Count the messages; exact if ``exact_depth``."""
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """The first ``limit`` messages after the ``after`` first that wait (ready, then delayed), without taking them."""
+        """Show ``limit`` waiting messages (ready ones first, then delayed) from number ``after`` on, untouched."""
         raise self._unsupported("peek", queue)
 
     async def purge(self, queue: str) -> int:
@@ -202,6 +202,6 @@ class Driver(ABC):
         raise self._unsupported("purge", queue)
 
     def _unsupported(self, verb: str, queue: str) -> DriverError:
-        from tasuki.errors import UnsupportedError  # noqa: PLC0415 - only on this path
+        from tasuki.errors import UnsupportedError
 
         return UnsupportedError(f"driver {self.name!r} cannot {verb}", driver=self.name, queue=queue)

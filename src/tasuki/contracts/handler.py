@@ -31,8 +31,8 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 class Context(ABC):
     """What a running handler may know and do, beside its body.
 
-    During a delivery ``message`` is set and ``ack``, ``nack`` and ``reject`` settle it: the first settlement wins, a later
-    one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``, ``funcs.call`` from one) they raise too.
+    During a delivery ``message`` is set and ``ack``, ``nack`` and ``reject`` settle it: the first settlement wins, a
+    later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
     All methods that do not await are safe from the thread of a sync handler.
     """
 

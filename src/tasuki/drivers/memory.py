@@ -98,6 +98,12 @@ class _Line:
         self.front = 0
         self.rest: deque[_Slot] = deque()
 
+    def join(self, slot: _Slot) -> None:
+        if self.rest and self.rest[-1].number > slot.number:
+            insort(self.rest, slot, key=_number)
+        else:
+            self.rest.append(slot)
+
 
 class _Queue:
     """One queue: decides places, never waits."""
@@ -110,12 +116,12 @@ class _Queue:
         self.delayed: list[tuple[float, int, _Slot]] = []
         self.held: dict[int, _Slot] = {}
         self.lines: dict[str, _Line] = {}
-        self.waiters: dict[asyncio.Future[None], None] = {}
+        self.waiters: dict[asyncio.Future[bool], None] = {}
 
     def declare(self, spec: QueueSpec) -> None:
         """Take new options; a change of ordering puts all waiting messages in line again."""
         changed = spec.ordering != self.spec.ordering
-        waiting = sorted(self._waiting(), key=_number) if changed else []
+        waiting = sorted(self.peek(), key=_number) if changed else []
         self.spec = spec
         if not changed:
             return
@@ -134,10 +140,11 @@ class _Queue:
         if line is None:
             self._show(slot)
         elif line.front:
-            insort(line.rest, slot, key=_number)
+            line.join(slot)
         else:
             line.front = 1
-            self._show(slot)
+            line.join(slot)
+            self._show(line.rest.popleft())
 
     def put_back(self, slot: _Slot) -> None:
         """Put a message that was held back at its place; it stays in front of its key."""
@@ -164,7 +171,7 @@ class _Queue:
             slot = heappop(delayed)[2]
             slot.due = 0.0
             line = self._line(slot)
-            if line is None or slot not in line.rest:
+            if line is None or not line.rest or slot.number < line.rest[0].number:
                 self._show(slot)
 
     def take(self, limit: int, numbers: count[int]) -> list[Received]:
@@ -200,7 +207,7 @@ class _Queue:
             waiter = next(iter(self.waiters))
             del self.waiters[waiter]
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(True)
                 return
 
     def let_go(self) -> None:
@@ -229,9 +236,6 @@ class _Queue:
         lanes = (self.lanes[priority] for priority in sorted(self.lanes, reverse=True))
         behind = (slot for line in self.lines.values() for slot in line.rest if not slot.due)
         return chain(chain.from_iterable(lanes), behind, (slot for _, _, slot in sorted(self.delayed)))
-
-    def _waiting(self) -> Iterator[_Slot]:
-        return self.peek()
 
     def _clear(self) -> None:
         self.plain = _Lane()
@@ -290,7 +294,7 @@ class MemoryDriver(Driver):
             waiters, queue.waiters = queue.waiters, {}
             for waiter in waiters:
                 if not waiter.done():
-                    waiter.set_result(None)
+                    waiter.set_result(False)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist; a smaller ``max_length`` keeps what is there and rejects what comes."""
@@ -308,12 +312,14 @@ class MemoryDriver(Driver):
         now = self._clock.monotonic()
         numbers, append = self._numbers, target.plain.fresh.append
         for message in batch:
-            id, body, headers = message.id, message.body, message.headers.copy()
+            headers = message.headers.copy()
             if message.delay > 0 or message.priority or message.key is not None:
                 due = now + message.delay if message.delay > 0 else 0.0
-                target.place(_Slot(id, body, headers, next(numbers), now, message.priority, message.key, due))
+                target.place(
+                    _Slot(message.id, message.body, headers, next(numbers), now, message.priority, message.key, due)
+                )
             else:
-                append(_Slot(id, body, headers, next(numbers), now))
+                append(_Slot(message.id, message.body, headers, next(numbers), now))
         target.total += len(batch)
         if target.waiters:
             target.wake()
@@ -343,12 +349,10 @@ class MemoryDriver(Driver):
     async def _wait(self, source: _Queue, limit: int, wait: float) -> list[Received]:
         loop = asyncio.get_running_loop()
         taken: list[Received] = []
-        expired = loop.create_future()
-        end = loop.call_later(wait, _finish, expired)
+        expired: asyncio.Future[bool] = loop.create_future()
+        end = loop.call_later(wait, _wake, expired)
         try:
-            while not taken and not expired.done():
-                if not await self._woken(source, loop, expired):
-                    break
+            while not taken and not expired.done() and await self._woken(source, loop, expired):
                 source.surface(self._clock.monotonic())
                 taken = source.take(limit, self._numbers)
         finally:
@@ -358,23 +362,25 @@ class MemoryDriver(Driver):
                 source.wake()
         return taken
 
-    async def _woken(self, source: _Queue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[None]) -> bool:
+    async def _woken(self, source: _Queue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[bool]) -> bool:
         """Wait for a message, a due delay, the end of the wait or a close; False: the driver was closed."""
-        waiter: asyncio.Future[None] = loop.create_future()
+        waiter: asyncio.Future[bool] = loop.create_future()
+
+        def relay(_: asyncio.Future[bool]) -> None:
+            _wake(waiter)
+
         source.waiters[waiter] = None
+        expired.add_done_callback(relay)
         due = None
         if source.delayed:
-            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _finish, waiter)
-        relay = lambda _: _finish(waiter)  # noqa: E731
-        expired.add_done_callback(relay)
+            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter)
         try:
-            await waiter
+            return await waiter and self._open
         finally:
             source.waiters.pop(waiter, None)
             expired.remove_done_callback(relay)
             if due is not None:
                 due.cancel()
-        return self._open
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; nothing can fail for lack of room, because a held message keeps its place."""
@@ -439,6 +445,6 @@ class MemoryDriver(Driver):
             raise QueueNotFoundError(problem, driver=self.name, queue=name) from None
 
 
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _wake(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(True)

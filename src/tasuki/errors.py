@@ -116,6 +116,8 @@ class DriverError(TasukiError):
 
     retryable: ClassVar[bool] = False
     outcome: Outcome = "rejected"
+    message_id: str = ""
+    """Id of the message whose publish failed, where there is just one."""
 
     def __init__(self, message: str, *, driver: str = "", queue: str = "", outcome: Outcome | None = None) -> None:
         self.driver = driver

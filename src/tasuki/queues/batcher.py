@@ -1,0 +1,200 @@
+"""Batcher: joins concurrent publishes of one queue into batches as large as the driver takes.
+
+Nobody waits for a batch to fill: a publish that finds no other under way goes at once, and those that arrive meanwhile
+form the next batch by themselves. A full queue is waited for here, the same for all drivers, up to each caller's
+deadline; the order of publishing is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from tasuki.contracts.driver import Driver, Outgoing
+from tasuki.errors import BrokerTimeoutError, DriverError, Outcome, QueueFullError, ThrottledError
+
+MAX_PENDING = 10_000
+"""Most messages that wait in this process for one queue; more are turned away as throttled."""
+
+_FULL_WAIT = 0.002
+_FULL_WAIT_MAX = 0.05
+_SWEEP = 0.05
+
+Results = list[DriverError | None]
+
+
+class _Request:
+    """One caller's messages; ``results`` grows in order until all are decided."""
+
+    __slots__ = ("deadline", "done", "messages", "results")
+
+    def __init__(self, messages: Sequence[Outgoing], deadline: float, done: asyncio.Future[None]) -> None:
+        self.messages = messages
+        self.deadline = deadline
+        self.done = done
+        self.results: Results = []
+
+    @property
+    def undecided(self) -> int:
+        return len(self.messages) - len(self.results)
+
+    def decide(self, error: DriverError) -> None:
+        """Give everything that is left the same result; nothing if the caller no longer waits."""
+        if not self.done.done():
+            self.results += [error] * self.undecided
+            self.finish()
+
+    def finish(self) -> None:
+        if not self.undecided and not self.done.done():
+            self.done.set_result(None)
+
+
+class Batcher:
+    """The way into one queue of one driver, for one event loop."""
+
+    def __init__(self, driver: Driver, queue: str, *, block_when_full: bool = True) -> None:
+        self._driver = driver
+        self._queue = queue
+        self._max_batch = driver.capabilities.max_batch
+        self._block = block_when_full
+        self._pending: deque[_Request] = deque()
+        self._pending_messages = 0
+        self._under_way: list[_Request] = []
+        self._full: QueueFullError | None = None
+        self._busy = False
+        self._flusher: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
+        """Publish in order; one result per message: None where confirmed, else the error. Ends within ``timeout`` s."""
+        loop = asyncio.get_running_loop()
+        request = _Request(messages, loop.time() + timeout, loop.create_future())
+        if self._busy:
+            if self._pending and self._pending_messages + len(messages) > MAX_PENDING:
+                request.decide(self._error(ThrottledError, f"{self._pending_messages} messages already wait"))
+                return request.results
+            self._pending.append(request)
+            self._pending_messages += len(messages)
+        else:
+            await self._lead(request, timeout)
+        if request.undecided:
+            await request.done
+        return request.results
+
+    async def _lead(self, request: _Request, timeout: float) -> None:
+        """Publish one's own messages without a detour; what is left, and what arrived meanwhile, is flushed after."""
+        self._busy = True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._attempt([request])
+        except TimeoutError:
+            request.decide(self._timed_out())
+        except asyncio.CancelledError:
+            request.done.cancel()
+            raise
+        finally:
+            if request.undecided and not request.done.done():
+                self._pending.appendleft(request)
+                self._pending_messages += len(request.messages)
+            self._busy = bool(self._pending)
+            if self._pending:
+                self._flusher = asyncio.get_running_loop().create_task(self._flush(), name=f"publish {self._queue}")
+
+    async def _flush(self) -> None:
+        """Publish what waits, batch by batch, until nothing waits."""
+        self._sweep()
+        full_wait = _FULL_WAIT
+        try:
+            while self._pending:
+                taken = self._take()
+                try:
+                    async with asyncio.timeout_at(max(request.deadline for request in taken)):
+                        await self._attempt(taken)
+                except TimeoutError:
+                    for request in taken:
+                        request.decide(self._timed_out())
+                    self._drop_decided()
+                if self._full is None:
+                    full_wait = _FULL_WAIT
+                elif self._pending:
+                    await asyncio.sleep(full_wait)
+                    full_wait = min(full_wait * 2, _FULL_WAIT_MAX)
+        finally:
+            self._busy = False
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+
+    def _take(self) -> list[_Request]:
+        """The first requests that fit into one batch together (a larger one goes alone, in pieces)."""
+        taken: list[_Request] = []
+        size = 0
+        for request in self._pending:
+            if taken and size + request.undecided > self._max_batch:
+                break
+            taken.append(request)
+            size += request.undecided
+        return taken
+
+    async def _attempt(self, requests: list[_Request]) -> None:
+        """Hand the undecided messages of the requests to the driver once, and note the results."""
+        parts = [(request, request.messages[len(request.results) :]) for request in requests if not request.done.done()]
+        batch = [message for _, messages in parts for message in messages]
+        self._full = None
+        if batch:
+            self._under_way = requests
+            try:
+                results = await self._call_driver(batch[: self._max_batch])
+            finally:
+                self._under_way = []
+            self._note(parts, results)
+        self._drop_decided()
+
+    async def _call_driver(self, batch: list[Outgoing]) -> Results:
+        try:
+            results = await self._driver.publish(self._queue, batch)
+        except DriverError as error:
+            return [error] * len(batch)
+        except Exception as error:  # a driver's defect must not leave its callers waiting
+            failed = self._error(DriverError, f"the driver failed: {error!r}", outcome="unknown")
+            failed.__cause__ = error
+            return [failed] * len(batch)
+        return list(results) if results else [None] * len(batch)
+
+    def _note(self, parts: list[tuple[_Request, Sequence[Outgoing]]], results: Results) -> None:
+        """Give each request its results; those that were rejected for room stay undecided if the queue blocks."""
+        if self._block:
+            for i, result in enumerate(results):
+                if isinstance(result, QueueFullError):
+                    self._full = result
+                    results = results[:i]
+                    break
+        start = 0
+        for request, messages in parts:
+            if not request.done.done():  # else its caller stopped waiting while the batch was under way
+                request.results += results[start : start + len(messages)]
+                request.finish()
+            start += len(messages)
+
+    def _drop_decided(self) -> None:
+        while self._pending and self._pending[0].done.done():
+            self._pending_messages -= len(self._pending.popleft().messages)
+
+    def _sweep(self) -> None:
+        """End the wait of callers whose deadline has passed, now and again while the flusher runs."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._expire([request for request in self._pending if request.deadline <= now])
+        self._sweeper = loop.call_later(_SWEEP, self._sweep)
+
+    def _expire(self, requests: list[_Request]) -> None:
+        for request in requests:
+            sent = request in self._under_way
+            request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, "is busy"))
+
+    def _timed_out(self) -> DriverError:
+        return self._error(BrokerTimeoutError, "no answer within the deadline; publish again with the same id")
+
+    def _error(self, type_: type[DriverError], reason: str, outcome: Outcome | None = None) -> DriverError:
+        text = f"queue {self._queue!r}: {reason}"
+        return type_(text, driver=self._driver.name, queue=self._queue, outcome=outcome)

@@ -1,0 +1,137 @@
+"""Codecs: message bodies to bytes and back, as JSON, MessagePack or plain bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+import msgspec
+
+from tasuki.contracts.codec import Codec
+from tasuki.errors import CodecError, InvalidBodyError
+
+JSON = "json/plain"
+MSGPACK = "application/msgpack"
+BYTES = "application/octet-stream"
+
+ALIASES = {"json": JSON, "application/json": JSON, "msgpack": MSGPACK, "bytes": BYTES}
+"""Other names of the same codecs."""
+
+_REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
+
+
+class JsonCodec:
+    """JSON, as msgspec writes it; a number that JSON cannot carry (NaN, infinity) is refused, not turned into null."""
+
+    name = JSON
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+
+    def encode(self, value: Any) -> bytes:
+        """UTF-8 JSON text. Raises CodecError."""
+        try:
+            body = self._encode(value)
+        except _REFUSED as error:
+            raise CodecError(f"body cannot be written as JSON: {error}") from error
+        # msgspec writes NaN and infinity as null: only a text that holds one needs the walk through the value.
+        if b"null" in body and _holds_non_finite(value):
+            raise CodecError("body cannot be written as JSON: it holds a number that is not finite")
+        return body
+
+    def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
+        """See :class:`tasuki.contracts.codec.Codec`."""
+        return _checked(msgspec.json.Decoder(type_).decode, "JSON")
+
+
+class MsgpackCodec:
+    """MessagePack without extension types."""
+
+    name = MSGPACK
+
+    def __init__(self) -> None:
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def encode(self, value: Any) -> bytes:
+        """MessagePack bytes. Raises CodecError."""
+        try:
+            return self._encode(value)
+        except _REFUSED as error:
+            raise CodecError(f"body cannot be written as MessagePack: {error}") from error
+
+    def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
+        """See :class:`tasuki.contracts.codec.Codec`."""
+        return _checked(msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension).decode, "MessagePack")
+
+
+class BytesCodec:
+    """The body is bytes already."""
+
+    name = BYTES
+
+    def encode(self, value: Any) -> bytes:
+        """The bytes themselves. Raises CodecError for anything else."""
+        if not isinstance(value, bytes | bytearray | memoryview):
+            raise CodecError(f"body must be bytes, not {type(value).__name__}")
+        return bytes(value)
+
+    def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
+        """See :class:`tasuki.contracts.codec.Codec`; only ``bytes`` (or Any) fits."""
+        if type_ in (Any, bytes, object):
+            return bytes
+
+        def decode(body: bytes) -> Any:
+            raise InvalidBodyError(f"the body is bytes, the handler wants {type_!r}")
+
+        return decode
+
+
+class Codecs:
+    """The codecs of a project by name: the built-in ones and those of the entry points ``tasuki.codecs``."""
+
+    def __init__(self) -> None:
+        self._codecs: dict[str, Codec] = {JSON: JsonCodec(), MSGPACK: MsgpackCodec(), BYTES: BytesCodec()}
+
+    def get(self, name: str) -> Codec | None:
+        """The codec of a name, alias or content type; None if there is none."""
+        name = ALIASES.get(name, name)
+        if name not in self._codecs:
+            for point in entry_points(group="tasuki.codecs", name=name):
+                self._codecs[name] = point.load()()
+        return self._codecs.get(name)
+
+    def names(self) -> list[str]:
+        """Every name that ``get`` answers, sorted."""
+        return sorted({*self._codecs, *ALIASES, *entry_points(group="tasuki.codecs").names})
+
+
+def _checked(decode: Callable[[bytes], Any], format_: str) -> Callable[[bytes], Any]:
+    def checked(body: bytes) -> Any:
+        try:
+            return decode(body)
+        except msgspec.ValidationError as error:
+            raise InvalidBodyError(f"the body does not fit: {error}", kind="Invalid", retryable=False) from error
+        except _REFUSED as error:
+            raise CodecError(f"body is not {format_}: {error}") from error
+
+    return checked
+
+
+def _refuse_extension(code: int, data: memoryview) -> Any:
+    raise ValueError(f"MessagePack extension type {code} is not accepted")
+
+
+def _holds_non_finite(value: Any) -> bool:
+    stack = [msgspec.to_builtins(value)]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                return True
+        elif isinstance(item, Mapping):
+            stack += item.values()
+        elif isinstance(item, list | tuple):
+            stack += item
+    return False

@@ -1,0 +1,56 @@
+"""What a message looks like when it goes to a dead-letter queue, and when it is sent back."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.message import (
+    ATTEMPTS,
+    CONTENT_TYPE,
+    DEAD_LETTER_REASON,
+    DEAD_LETTER_TIME,
+    EXPIRES_AT,
+    LAST_ERROR,
+    ORIGINAL_QUEUE,
+    PARTITION_KEY,
+    PRIORITY,
+    Message,
+    is_reserved,
+)
+
+Reason = Literal["max_attempts", "rejected", "expired", "undecodable", "invalid"]
+
+MAX_ERROR_CHARS = 4096
+
+
+def dead_letter(
+    message: Message, *, queue: str, reason: Reason, error: str, attempts: int, now: float, content_type: str
+) -> Outgoing:
+    """The message for the dead-letter queue: same id, body and headers, and why, from where, when and after how many.
+
+    ``content_type`` is the codec of the queue it came from, so that the body stays readable in a queue of another.
+    """
+    headers = dict(message.headers)
+    headers.pop(EXPIRES_AT, None)  # a dead letter never expires
+    headers.setdefault(CONTENT_TYPE, content_type)
+    headers[ORIGINAL_QUEUE] = queue
+    headers[DEAD_LETTER_REASON] = reason
+    headers[DEAD_LETTER_TIME] = now
+    headers[ATTEMPTS] = attempts
+    if error:
+        headers[LAST_ERROR] = error[:MAX_ERROR_CHARS]
+    return Outgoing(message.id, message.body, headers)
+
+
+def redriven(message: Message) -> Outgoing:
+    """The message as it was first published: what Tasuki wrote into its headers is taken out."""
+    headers = {key: value for key, value in message.headers.items() if not is_reserved(key)}
+    priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)
+    return Outgoing(
+        message.id,
+        message.body,
+        headers,
+        priority=priority if isinstance(priority, int) else 0,
+        key=str(key) if key is not None else None,
+    )

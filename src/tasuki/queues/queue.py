@@ -1,0 +1,272 @@
+"""Queue: the publishing side of one declared queue."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from tasuki.backoff import Backoff
+from tasuki.clock import Clock
+from tasuki.contracts.codec import Codec
+from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
+from tasuki.errors import DriverError, MessageTooLargeError, PublishError, TasukiError
+from tasuki.message import (
+    CONTENT_TYPE,
+    EXPIRES_AT,
+    PARTITION_KEY,
+    PRIORITY,
+    TIMESTAMP,
+    HeaderValue,
+    Message,
+    new_id,
+)
+from tasuki.observe.metrics import QueueMetrics
+from tasuki.queues.batcher import Batcher
+from tasuki.queues.codec import BYTES, Codecs
+from tasuki.queues.headers import check_headers, check_name, check_priority
+from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
+from tasuki.units import parse_duration
+
+PUBLISH_TIMEOUT = 10.0
+"""Seconds within which a publish is decided, unless the caller says otherwise."""
+
+
+class Envelope(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``)."""
+
+    body: Any
+    headers: Mapping[str, HeaderValue] | None = None
+    delay: float | str = 0.0
+    ttl: float | str | None = None
+    priority: int | None = None
+    key: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """What the framework itself enforces for a queue; sizes in bytes, durations in seconds."""
+
+    max_message_size: int = 1024 * 1024
+    message_ttl: float | None = None
+    overflow: Literal["block", "reject"] = "block"
+    dead_letter: str | None = None
+    """Id of the dead-letter queue."""
+    max_attempts: int = 5
+    drop_expired: bool = False
+    retry: Backoff = field(default_factory=Backoff)
+
+
+class Queue:
+    """One declared queue on its driver; publishing, and looking into it. For one event loop."""
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        driver: Driver,
+        spec: QueueSpec,
+        codec: Codec,
+        codecs: Codecs,
+        policy: QueuePolicy,
+        clock: Clock,
+    ) -> None:
+        self.id = id
+        self.driver = driver
+        self.spec = spec
+        self.codec = codec
+        self.codecs = codecs
+        self.policy = policy
+        self.metrics = QueueMetrics(queue=id, driver=driver.name)
+        self.consumer_count = 0
+        """Consumers of this queue that run in this process."""
+        self._clock = clock
+        self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
+
+    @property
+    def durability(self) -> Durability:
+        """What a confirmed message survives."""
+        return self.driver.durability
+
+    async def publish(
+        self,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        delay: float | str = 0.0,
+        ttl: float | str | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        id: str | None = None,
+        timeout: float | str = PUBLISH_TIMEOUT,
+    ) -> Confirmed:
+        """Publish one message; returns when the broker has taken responsibility for it.
+
+        Args:
+            body: any value that the queue's codec can carry, or bytes.
+            headers: text to bool, int (64 bit), finite float or text; ``attempts`` and ``x_…`` are reserved.
+            delay: not before that much time has passed (``5s`` or seconds).
+            ttl: expires after that much time; default the queue's ``message_ttl``.
+            priority: 0 to 9, 9 first.
+            key: messages of one key keep their order in a queue with ``ordering: key``.
+            id: the message's id; default a new UUIDv7.
+            timeout: decided within that much time; a full queue is waited for as long.
+
+        Raises:
+            PublishError, CodecError: the message is not one that can be published.
+            DriverError: rejected (``outcome == "rejected"``: nothing was stored) or unknown (then publish again with
+                the same id, which the error's ``message_id`` holds).
+        """
+        message = self._outgoing(body, headers, delay, ttl, priority, key, id)
+        error = (await self._batcher.publish((message,), parse_duration(timeout)))[0]
+        if error is not None:
+            raise self._failed(message.id, error)
+        self.metrics.published += 1
+        return Confirmed(message.id, self.driver.durability)
+
+    async def publish_many(
+        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT
+    ) -> list[PublishResult]:
+        """Publish bodies, or :class:`Envelope` objects, in order; one result for each, in order; never raises for one."""
+        results: list[PublishResult | None] = []
+        messages: list[Outgoing] = []
+        for item in items:
+            try:
+                messages.append(self._enveloped(item))
+                results.append(None)
+            except TasukiError as error:
+                id = item.id if isinstance(item, Envelope) and item.id else ""
+                results.append(Rejected(id, error, False))
+        outcomes = await self._batcher.publish(messages, parse_duration(timeout)) if messages else []
+        told = iter([self._result(message.id, error) for message, error in zip(messages, outcomes, strict=True)])
+        return [result if result is not None else next(told) for result in results]
+
+    async def forward(
+        self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT
+    ) -> list[DriverError | None]:
+        """Publish messages that exist already (dead letters, redrives) as they are; one result each, in order."""
+        results = await self._batcher.publish(messages, timeout)
+        self.metrics.published += results.count(None)
+        return results
+
+    async def depth(self) -> Depth:
+        """How many messages it holds."""
+        return await self.driver.depth(self.spec.name)
+
+    async def info(self) -> dict[str, Any]:
+        """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``."""
+        depth = await self.depth()
+        return {
+            "queue": self.id,
+            "driver": self.driver.name,
+            "message_count": depth.ready + depth.in_flight + depth.delayed,
+            "ready": depth.ready,
+            "in_flight": depth.in_flight,
+            "delayed": depth.delayed,
+            "consumer_count": self.consumer_count,
+            "oldest_age": depth.oldest_age,
+        }
+
+    async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
+        """Show up to ``limit`` waiting messages from number ``after`` on, without taking them."""
+        return await self.driver.peek(self.spec.name, limit, after)
+
+    async def purge(self) -> int:
+        """Remove all messages that no consumer holds; returns how many."""
+        return await self.driver.purge(self.spec.name)
+
+    def decode(self, message: Message) -> Any:
+        """The body as a plain value. Raises CodecError or InvalidBodyError."""
+        name = message.headers.get(CONTENT_TYPE)
+        codec = self.codecs.get(name) if isinstance(name, str) else None
+        return (codec or self.codec).decoder()(message.body)
+
+    def _outgoing(
+        self,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None,
+        delay: float | str,
+        ttl: float | str | None,
+        priority: int | None,
+        key: str | None,
+        id: str | None,
+    ) -> Outgoing:
+        now = self._clock.time()
+        sent: dict[str, HeaderValue] = check_headers(headers) if headers else {}
+        sent.setdefault(TIMESTAMP, int(now))
+        if ttl is not None or self.policy.message_ttl is not None:
+            sent[EXPIRES_AT] = now + self._ttl(ttl)
+        priority = self._option(sent, PRIORITY, priority)
+        key = self._option(sent, PARTITION_KEY, key)
+        return Outgoing(
+            new_id() if id is None else check_name("message id", id),
+            self._encode(body, sent),
+            sent,
+            self._seconds("delay", delay) if delay else 0.0,
+            0 if priority is None else check_priority(priority),
+            None if key is None else check_name("key", key),
+        )
+
+    @staticmethod
+    def _option(headers: dict[str, HeaderValue], name: str, value: Any) -> Any:
+        """An option is also a header, so that it travels; either way of giving it means the same."""
+        if value is None:
+            return headers.get(name)
+        headers[name] = value
+        return value
+
+    def _encode(self, body: Any, headers: dict[str, HeaderValue]) -> bytes:
+        if isinstance(body, bytes | bytearray | memoryview):
+            encoded = bytes(body)
+            if self.codec.name != BYTES:
+                headers.setdefault(CONTENT_TYPE, BYTES)
+        else:
+            encoded = self.codec.encode(body)
+        if len(encoded) > self.policy.max_message_size:
+            raise MessageTooLargeError(
+                f"queue {self.id!r}: a body of {len(encoded)} bytes is larger than max_message_size "
+                f"({self.policy.max_message_size} bytes)",
+                driver=self.driver.name,
+                queue=self.id,
+            )
+        return encoded
+
+    def _ttl(self, ttl: float | str | None) -> float:
+        if self.policy.dead_letter is None and not self.policy.drop_expired:
+            raise PublishError(
+                f"queue {self.id!r}: a ttl needs somewhere for expired messages to go: "
+                "give the queue a dead_letter, or say on_expire: drop"
+            )
+        return self._seconds("ttl", self.policy.message_ttl if ttl is None else ttl)
+
+    @staticmethod
+    def _seconds(what: str, value: Any) -> float:
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            raise PublishError(f"{what}: {error}") from error
+
+    def _enveloped(self, item: Any) -> Outgoing:
+        if not isinstance(item, Envelope):
+            return self._outgoing(item, None, 0.0, None, None, None, None)
+        return self._outgoing(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
+
+    def _result(self, id: str, error: DriverError | None) -> PublishResult:
+        if error is None:
+            self.metrics.published += 1
+            return Confirmed(id, self.driver.durability)
+        error = self._failed(id, error)
+        return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
+
+    def _failed(self, id: str, error: DriverError) -> DriverError:
+        error = copy.copy(error)  # a batch shares one error; each publisher gets its own
+        error.message_id = id
+        if error.outcome == "rejected":
+            self.metrics.rejected += 1
+        else:
+            self.metrics.unknown += 1
+        return error

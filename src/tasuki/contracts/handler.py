@@ -36,8 +36,12 @@ class Context(ABC):
     All methods that do not await are safe from the thread of a sync handler.
     """
 
-    function: str
-    """Id of the function entry that runs."""
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def function(self) -> str:
+        """Id of the function entry that runs; bare names in ``publish`` and ``call`` are of its namespace."""
 
     @property
     @abstractmethod

@@ -1,0 +1,109 @@
+"""Contexts: what every running function is given, and the one of a function that is called, not delivered to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from tasuki.consumers.host import Host
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+from tasuki.message import HeaderValue, Message
+
+
+class HostContext(Context):
+    """The part of a context that reaches the rest of the project; bare names are of the function's namespace."""
+
+    __slots__ = ()
+
+    @property
+    def _host(self) -> Host:
+        raise NotImplementedError
+
+    def _id(self, reference: str) -> str:
+        return reference if ":" in reference else f"{self.function.partition(':')[0]}:{reference}"
+
+    async def publish(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+    ) -> str:
+        return await self._host.publish_from(self._id(queue), body, headers, options)
+
+    async def call(self, function: str, *args: Any) -> Any:
+        return await self._host.call_from(self, self._id(function), args)
+
+    async def info(self, queue: str) -> Mapping[str, Any]:
+        return await self._host.info_of(self._id(queue))
+
+    def resource(self, id: str) -> Any:
+        return self._host.resource_of(self._id(id))
+
+    def env(self, name: str) -> str | None:
+        return self._host.env_of(name, self.function.partition(":")[0])
+
+
+class CallContext(HostContext):
+    """The context of a called function: the caller's delivery, if there is one, and the callee's own id."""
+
+    __slots__ = ("_function", "_of_host", "_parent")
+
+    def __init__(self, host: Host, function: str, parent: Context | None = None) -> None:
+        self._of_host = host
+        self._function = function
+        self._parent = parent
+
+    @property
+    def _host(self) -> Host:
+        return self._of_host
+
+    @property
+    def function(self) -> str:
+        return self._function
+
+    @property
+    def message(self) -> Message | None:
+        return self._parent.message if self._parent else None
+
+    @property
+    def attempt(self) -> int:
+        return self._parent.attempt if self._parent else 0
+
+    @property
+    def queue(self) -> str:
+        return self._parent.queue if self._parent else ""
+
+    @property
+    def consumer(self) -> str:
+        return self._parent.consumer if self._parent else ""
+
+    @property
+    def stopping(self) -> bool:
+        return self._parent.stopping if self._parent else False
+
+    @property
+    def lease_lost(self) -> bool:
+        return self._parent.lease_lost if self._parent else False
+
+    @property
+    def logger(self) -> logging.Logger | logging.LoggerAdapter[Any]:
+        if self._parent:
+            return self._parent.logger
+        return logging.getLogger(f"tasuki.function.{self._function}")
+
+    def ack(self) -> None:
+        self._delivery().ack()
+
+    def nack(self, delay: float | str | None = None) -> None:
+        self._delivery().nack(delay)
+
+    def reject(self, reason: str = "") -> None:
+        self._delivery().reject(reason)
+
+    def _delivery(self) -> Context:
+        if self._parent is None:
+            raise HandlerError(
+                f"function {self._function!r} was called, not delivered to: there is no message to settle",
+                kind="Invalid",
+                retryable=False,
+            )
+        return self._parent

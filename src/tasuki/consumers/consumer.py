@@ -1,0 +1,236 @@
+"""Consumer: the service that takes messages from one queue and treats them with one handler."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.executor import Executor
+from tasuki.consumers.fetcher import Fetcher
+from tasuki.consumers.host import Host
+from tasuki.consumers.keeper import Holding, Keeper
+from tasuki.consumers.pool import Pool
+from tasuki.consumers.settler import Settler
+from tasuki.consumers.verdict import RELEASE, RetryPolicy, Verdict
+from tasuki.consumers.window import Window
+from tasuki.contracts.driver import Received, Settlement
+from tasuki.contracts.handler import Handler
+from tasuki.errors import StopTimeoutError
+from tasuki.observe.metrics import ConsumerMetrics
+from tasuki.queues.queue import Queue
+from tasuki.units import format_duration
+
+_log = logging.getLogger("tasuki.consumer")
+
+_CANCEL_GRACE = 1.0
+"""Seconds that a cancelled handler has to end before it is left behind."""
+
+_SETTLE_GRACE = 5.0
+"""Seconds that the last settlements may take at a stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOptions:
+    """How a consumer works; times in seconds."""
+
+    concurrency: int = 1
+    prefetch: int = 10
+    auto_ack: bool = False
+    handler_timeout: float | None = None
+
+
+class Consumer:
+    """One queue, one handler, one pool of workers. Start, stop and start again as often as you like."""
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        queue: Queue,
+        handler: Handler,
+        host: Host,
+        keeper: Keeper,
+        policy: RetryPolicy,
+        options: ConsumerOptions,
+        dead_letters: Queue | None,
+        clock: Clock,
+    ) -> None:
+        self.id = id
+        self.queue = queue
+        self.queue_id = queue.id
+        self.handler = handler
+        self.function_id = handler.id
+        self.host = host
+        self.policy = policy
+        self.options = options
+        self.metrics = ConsumerMetrics(consumer=id, queue=queue.id, driver=queue.driver.name)
+        self.stopping = False
+        self._dead_letters = dead_letters
+        self._keeper = keeper
+        self._clock = clock
+        self._leased = queue.driver.capabilities.leases
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Compile the handler, and begin to receive. Raises HandlerError when the handler cannot be used."""
+        if self._tasks:  # it failed, and is started again
+            await self.stop(_CANCEL_GRACE)
+        await self.handler.start()
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        self.stopping = False
+        options = self.options
+        if options.prefetch < options.concurrency:
+            _log.warning("prefetch %d is less than concurrency %d and was raised to it", options.prefetch,
+                         options.concurrency, extra={"consumer": self.id})  # fmt: skip
+        self._window = Window(max(options.prefetch, options.concurrency))
+        self._holding = Holding(self.queue, self.metrics)
+        self._executor = Executor(
+            handler=self.handler,
+            queue=self.queue,
+            policy=self.policy,
+            metrics=self.metrics,
+            clock=self._clock,
+            auto_ack=options.auto_ack,
+            handler_timeout=options.handler_timeout,
+        )
+        self._pool = Pool(self.id, options.concurrency, self._executor.execute)
+        self._settler = Settler(
+            consumer=self.id,
+            queue=self.queue,
+            dead_letters=self._dead_letters,
+            metrics=self.metrics,
+            clock=self._clock,
+            on_settled=self._on_settled,
+        )
+        self._fetcher = Fetcher(
+            consumer=self.id,
+            queue=self.queue,
+            window=self._window,
+            buffered=self._pool.buffer.__len__,
+            accept=self._accept,
+            clock=self._clock,
+        )
+        self._keeper.add(self._holding)
+        self._pool.start()
+        self._fetching = self.loop.create_task(self._fetcher.run(), name=f"{self.id} fetch")
+        self._tasks = [self.loop.create_task(self._settler.run(), name=f"{self.id} settle")]
+        if options.handler_timeout is not None:
+            self._tasks.append(self.loop.create_task(self._watch(options.handler_timeout), name=f"{self.id} timeouts"))
+        self.queue.consumer_count += 1
+
+    async def wait(self) -> None:
+        """Return never while it works; raise what ended it."""
+        workers = [worker.task for worker in self._pool.workers if worker.task is not None]
+        done, _ = await asyncio.wait([self._fetching, *self._tasks, *workers], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not task.cancelled():
+                task.result()
+
+    async def stop(self, timeout: float) -> None:
+        """Stop receiving, hand back what has not started, wait for what runs, settle it.
+
+        Raises:
+            StopTimeoutError: handlers still ran after ``timeout`` seconds; they were cancelled and their messages
+                handed back, not counted as an attempt.
+        """
+        if not self._tasks:
+            return
+        self.stopping = True
+        self._fetching.cancel()
+        await asyncio.wait([self._fetching])
+        for delivery in self._pool.take_back():
+            delivery.conclude(RELEASE)
+        left = 0
+        if not await self._pool.drain(timeout):
+            left = await self._cancel_what_runs()
+        settled = await self._settler.finish(_SETTLE_GRACE)
+        await self._end()
+        if left:
+            raise StopTimeoutError(
+                f"consumer {self.id!r}: {left} handlers still ran after stop_timeout ({format_duration(timeout)}); "
+                "they were cancelled and their messages handed back",
+                service=self.id,
+            )
+        if not settled:
+            _log.error("the broker did not take the last settlements; those messages come again when their lease ends",
+                       extra={"consumer": self.id})  # fmt: skip
+
+    async def _cancel_what_runs(self) -> int:
+        running = self._pool.interrupt()
+        await self._pool.drain(_CANCEL_GRACE)
+        for delivery in running:
+            delivery.conclude(RELEASE)  # a handler that ignored its cancellation: its message goes back all the same
+        return len(running)
+
+    async def _end(self) -> None:
+        self._keeper.remove(self._holding)
+        tasks = [*self._tasks, *(worker.task for worker in self._pool.workers if worker.task is not None)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_CANCEL_GRACE)
+        self._tasks = []
+        self.queue.consumer_count -= 1
+
+    def replace_handler(self, handler: Handler) -> None:
+        """Treat new messages with another handler, already started; running ones finish with theirs."""
+        self.handler = handler
+        self.function_id = handler.id
+        if self._tasks:
+            self._executor.use(handler)
+
+    def settle(self, delivery: Delivery, verdict: Verdict) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        self._settler.settle(delivery, verdict)
+
+    def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        return logging.LoggerAdapter(
+            logging.getLogger(f"tasuki.function.{self.function_id}"),
+            {
+                "consumer": self.id,
+                "queue": self.queue_id,
+                "message_id": delivery.received.id,
+                "attempt": delivery.received.attempt,
+            },
+        )
+
+    @property
+    def held(self) -> int:
+        """Deliveries that are not settled yet."""
+        return self._window.held if self._tasks else 0
+
+    @property
+    def running(self) -> int:
+        """Handlers that run now."""
+        return self._pool.running if self._tasks else 0
+
+    def _accept(self, received: list[Received], asked_at: float) -> None:
+        lease_until = asked_at + self.queue.spec.lease if self._leased else float("inf")
+        deliveries = [Delivery(one, self, lease_until) for one in received]
+        self._window.held += len(deliveries)
+        if self._leased:
+            for delivery in deliveries:
+                self._holding.deliveries[delivery.received.receipt] = delivery
+        self._pool.offer(deliveries)
+
+    def _on_settled(self, batch: list[Settlement]) -> None:
+        self._window.held -= len(batch)
+        if self._leased:
+            for settlement in batch:
+                self._holding.deliveries.pop(settlement.receipt, None)
+        self._fetcher.room_made()
+
+    async def _watch(self, limit: float) -> None:
+        """Cancel handlers that run longer than ``limit``: one sweep over the workers instead of a timer per message."""
+        while True:
+            await asyncio.sleep(min(max(limit / 10, 0.01), 0.1))
+            overdue = self._clock.monotonic() - limit
+            for worker in self._pool.workers:
+                if worker.delivery is not None and worker.started <= overdue:
+                    worker.interrupt("timeout")

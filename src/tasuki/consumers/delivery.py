@@ -1,0 +1,140 @@
+"""Delivery: one arrival of a message at one consumer, settled exactly once; also the context of its handler."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from logging import Logger, LoggerAdapter
+from typing import Any, Protocol
+
+from tasuki.consumers.call import HostContext
+from tasuki.consumers.host import Host
+from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
+from tasuki.contracts.driver import Received
+from tasuki.errors import HandlerError
+from tasuki.message import Message
+from tasuki.units import parse_duration
+
+
+class Holder(Protocol):
+    """What a delivery needs to know of the consumer that holds it."""
+
+    id: str
+    queue_id: str
+    function_id: str
+    host: Host
+    policy: RetryPolicy
+    stopping: bool
+    loop: asyncio.AbstractEventLoop
+    thread: int
+
+    def settle(self, delivery: Delivery, verdict: Verdict) -> None:
+        """Carry out the verdict; called once per delivery, in the loop's thread."""
+
+    def logger_of(self, delivery: Delivery) -> Logger | LoggerAdapter[Any]:
+        """A logger that names the delivery."""
+
+
+class Delivery(HostContext):
+    """States: open → settled (once), or open → lost when the lease went to somebody else."""
+
+    __slots__ = ("ended", "holder", "lease_until", "lost", "received", "settled")
+
+    def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
+        self.received = received
+        self.holder = holder
+        self.lease_until = lease_until
+        """Monotonic time until which it is surely ours; the keeper moves it."""
+        self.settled = False
+        self.lost = False
+        self.ended = False
+
+    def conclude(self, verdict: Verdict) -> bool:
+        """Settle unless that has happened; True for the call that did it. Only in the loop's thread."""
+        if self.settled:
+            return False
+        self.settled = True
+        self.holder.settle(self, verdict)
+        return True
+
+    @property
+    def _host(self) -> Host:
+        return self.holder.host
+
+    @property
+    def function(self) -> str:
+        return self.holder.function_id
+
+    @property
+    def message(self) -> Message:
+        return self.received
+
+    @property
+    def attempt(self) -> int:
+        return self.received.attempt
+
+    @property
+    def queue(self) -> str:
+        return self.holder.queue_id
+
+    @property
+    def consumer(self) -> str:
+        return self.holder.id
+
+    @property
+    def stopping(self) -> bool:
+        return self.holder.stopping
+
+    @property
+    def lease_lost(self) -> bool:
+        return self.lost
+
+    @property
+    def logger(self) -> Logger | LoggerAdapter[Any]:
+        return self.holder.logger_of(self)
+
+    def ack(self) -> None:
+        self._settle(ACK)
+
+    def nack(self, delay: float | str | None = None) -> None:
+        seconds = None if delay is None else _seconds(delay)
+        self._settle(self.holder.policy.failed(self.attempt, "nacked by the handler", seconds))
+
+    def reject(self, reason: str = "") -> None:
+        self._settle(self.holder.policy.rejected("rejected", reason))
+
+    def _settle(self, verdict: Verdict) -> None:
+        if threading.get_ident() == self.holder.thread:
+            self._settle_here(verdict)
+        else:
+            _run_in_loop(self.holder.loop, lambda: self._settle_here(verdict))
+
+    def _settle_here(self, verdict: Verdict) -> None:
+        if self.ended:
+            raise HandlerError("released: the handler has returned", kind="Invalid", retryable=False)
+        if not self.conclude(verdict):
+            raise HandlerError("already settled", kind="Invalid", retryable=False)
+
+
+def _seconds(delay: float | str) -> float:
+    try:
+        return parse_duration(delay)
+    except ValueError as error:
+        raise HandlerError(f"delay: {error}", kind="Invalid", retryable=False) from error
+
+
+def _run_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    """Run in the loop's thread from another, and wait: a settlement is decided there, so it cannot race."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            function()
+            done.set_result(None)
+        except BaseException as error:
+            done.set_exception(error)
+
+    loop.call_soon_threadsafe(run)
+    done.result()

@@ -1,0 +1,192 @@
+"""Executor: the treatment of one delivery, step by step, one clause per outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.pool import Worker
+from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.contracts.driver import Received
+from tasuki.contracts.handler import Handler, Reject, Retry
+from tasuki.errors import CodecError, HandlerError, InvalidBodyError
+from tasuki.message import CONTENT_TYPE, EXPIRES_AT
+from tasuki.observe.metrics import ConsumerMetrics
+from tasuki.queues.queue import Queue
+from tasuki.units import format_duration, parse_duration
+
+_log = logging.getLogger("tasuki.consumer")
+
+MAX_ERROR_CHARS = 4096
+
+
+class Executor:
+    """Runs a consumer's handler and turns how it ended into a verdict; ``execute`` does not raise."""
+
+    def __init__(
+        self,
+        *,
+        handler: Handler,
+        queue: Queue,
+        policy: RetryPolicy,
+        metrics: ConsumerMetrics,
+        clock: Clock,
+        auto_ack: bool,
+        handler_timeout: float | None,
+    ) -> None:
+        self._queue = queue
+        self._policy = policy
+        self._metrics = metrics
+        self._clock = clock
+        self._auto_ack = auto_ack
+        self._handler_timeout = handler_timeout
+        self._decoders: dict[str, Callable[[bytes], Any]] = {}
+        self.use(handler)
+
+    def use(self, handler: Handler) -> None:
+        """Treat what starts from now on with this handler; running deliveries keep theirs."""
+        self._handler = handler
+        self._handle = handler.handle
+        self._decode = handler.decoder(self._queue.codec)
+        self._decoders = {}
+
+    async def execute(self, delivery: Delivery, worker: Worker) -> None:
+        """Check, decode, handle, conclude."""
+        received = delivery.received
+        metrics = self._metrics
+        started = worker.started = self._clock.monotonic()
+        metrics.delivered += 1
+        if received.attempt > 1:
+            metrics.redelivered += 1
+        if not self._may_start(delivery, started):
+            return
+        try:
+            body = self._decode(received.body) if CONTENT_TYPE not in received.headers else self._decode_as(received)
+        except InvalidBodyError as error:
+            delivery.conclude(self._policy.rejected("invalid", str(error)))
+            return
+        except CodecError as error:
+            delivery.conclude(self._policy.rejected("undecodable", str(error)))
+            return
+        if self._auto_ack:
+            delivery.conclude(ACK)
+        try:
+            result = await self._handle(body, delivery)
+            verdict = ACK if result is not False else self._failed(delivery, "the handler returned false")
+        except BaseException as error:
+            verdict = self._of_error(delivery, worker, error)
+        finally:
+            metrics.handler_seconds.observe(self._clock.monotonic() - started)
+        if worker.cause is not None:
+            await _absorb_cancellation(worker)
+        delivery.conclude(verdict)
+        delivery.ended = True
+
+    def _may_start(self, delivery: Delivery, now: float) -> bool:
+        """Whether the handler may see it: the lease is ours, the attempts are not used up, it has not expired."""
+        received = delivery.received
+        if delivery.lost or delivery.lease_until <= now:
+            self._metrics.lease_lost += 1
+            delivery.conclude(RELEASE)  # stale at the broker unless the lease is still ours after all
+            return False
+        if received.attempt > 1 and self._policy.exhausted(received.attempt):
+            error = "every attempt ended without a settlement: its workers died"
+            delivery.conclude(Verdict("dead_letter", reason="max_attempts", error=error))
+            return False
+        if EXPIRES_AT in received.headers:
+            expires_at = received.headers[EXPIRES_AT]
+            if isinstance(expires_at, int | float) and expires_at <= self._clock.time():
+                if self._policy.drops_expired:
+                    self._metrics.dropped += 1
+                delivery.conclude(self._policy.rejected("expired", "its time to live has passed"))
+                return False
+        return True
+
+    def _decode_as(self, received: Received) -> Any:
+        """Decode a body whose header says what it is: bytes, or what another queue's codec wrote."""
+        name = str(received.headers[CONTENT_TYPE])
+        decode = self._decoders.get(name)
+        if decode is None:
+            codec = self._queue.codecs.get(name) or self._queue.codec
+            decode = self._handler.decoder(codec)
+            if len(self._decoders) < 16:  # the name comes from outside: remember only a few
+                self._decoders[name] = decode
+        return decode(received.body)
+
+    def _of_error(self, delivery: Delivery, worker: Worker, error: BaseException) -> Verdict:
+        if isinstance(error, Retry):
+            return self._retry(delivery, error)
+        if isinstance(error, Reject):
+            return self._policy.rejected("rejected", error.reason)
+        if isinstance(error, InvalidBodyError):
+            return self._policy.rejected("invalid", str(error))
+        if isinstance(error, asyncio.CancelledError):
+            if worker.cause == "stop":
+                return RELEASE
+            if worker.cause == "timeout":
+                self._metrics.timed_out += 1
+                limit = format_duration(self._handler_timeout or 0.0)
+                return self._failed(delivery, f"the handler ran longer than handler_timeout ({limit})")
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise error  # somebody ends this worker; the consumer hands the delivery back
+            return self._failed(delivery, "the handler was cancelled from within", error)
+        if isinstance(error, GeneratorExit):
+            raise error
+        return self._failed(delivery, _text_of(error), error)
+
+    def _retry(self, delivery: Delivery, retry: Retry) -> Verdict:
+        try:
+            delay = None if retry.after is None else parse_duration(retry.after)
+        except ValueError as error:
+            return self._failed(delivery, f"Retry(after=…): {error}", error)
+        return self._policy.failed(delivery.received.attempt, retry.reason or "retry", delay)
+
+    def _failed(self, delivery: Delivery, text: str, error: BaseException | None = None) -> Verdict:
+        self._metrics.failed += 1
+        verdict = self._policy.failed(delivery.received.attempt, text)
+        if not delivery.settled:
+            what = "gives up" if verdict.action == "dead_letter" else f"tries again in {format_duration(verdict.delay)}"
+            traceback = error.traceback if isinstance(error, HandlerError) else ""
+            _log.warning(
+                "handler %s failed, %s: %s",
+                self._handler.id,
+                what,
+                traceback[:MAX_ERROR_CHARS] or text,
+                exc_info=None if error is None or isinstance(error, HandlerError) else error,
+                extra={
+                    "queue": self._queue.id,
+                    "message_id": delivery.received.id,
+                    "attempt": delivery.received.attempt,
+                    "consumer": delivery.consumer,
+                },
+            )
+        return verdict
+
+
+async def _absorb_cancellation(worker: Worker) -> None:
+    """Take back a cancellation that was meant for the handler, also if it came as the handler ended by itself."""
+    worker.cause = None
+    task = asyncio.current_task()
+    if task is not None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            pass
+        while task.cancelling():
+            task.uncancel()
+
+
+def _text_of(error: BaseException) -> str:
+    """``Type: text``, cut; safe for an exception whose ``__str__`` raises."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be shown)"
+    name = type(error).__name__
+    text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
+    return text[:MAX_ERROR_CHARS]

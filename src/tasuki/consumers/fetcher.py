@@ -1,0 +1,86 @@
+"""Fetcher: asks the driver for as much as the window has room for, and never gives up on a broker that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from tasuki.backoff import Backoff
+from tasuki.clock import Clock
+from tasuki.consumers.window import Window
+from tasuki.contracts.driver import Received
+from tasuki.errors import DriverError
+from tasuki.queues.queue import Queue
+
+_log = logging.getLogger("tasuki.consumer")
+
+WAIT = 2.0
+"""Seconds that one ``receive`` waits on an empty queue."""
+
+_RETRY = Backoff(initial_delay=0.1, max_delay=5.0)
+
+
+class Fetcher:
+    """``accept`` gets each batch, with the time just before it was asked for: its lease is counted from there."""
+
+    def __init__(
+        self,
+        *,
+        consumer: str,
+        queue: Queue,
+        window: Window,
+        buffered: Callable[[], int],
+        accept: Callable[[list[Received], float], None],
+        clock: Clock,
+    ) -> None:
+        self._consumer = consumer
+        self._queue = queue
+        self._window = window
+        self._buffered = buffered
+        self._accept = accept
+        self._clock = clock
+        self._room: asyncio.Future[None] | None = None
+        self.failures = 0
+        """Receives that failed in a row; 0 while the broker answers."""
+
+    async def run(self) -> None:
+        """Receive until cancelled; raises DriverError only for what trying again cannot mend."""
+        name = self._queue.spec.name
+        driver = self._queue.driver
+        while True:
+            wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
+            if not wanted:
+                self._room = asyncio.get_running_loop().create_future()
+                await self._room
+                continue
+            asked_at = self._clock.monotonic()
+            try:
+                received = await driver.receive(name, wanted, WAIT)
+            except DriverError as error:
+                if not error.retryable:
+                    raise
+                await self._back_off(error)
+                continue
+            if self.failures:
+                self.failures = 0
+                _log.info("consuming again", extra=self._extra())
+            if received:
+                self._accept(received, asked_at)
+
+    def room_made(self) -> None:
+        """Deliveries were settled: ask again if there is enough room now."""
+        if self._room is not None and self._window.wanted(self._buffered()):
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
+
+    async def _back_off(self, error: DriverError) -> None:
+        self.failures += 1
+        delay = _RETRY.delay(self.failures)
+        level = logging.WARNING if self.failures in (1, 4) or self.failures % 20 == 0 else logging.DEBUG
+        _log.log(level, "cannot receive, tries again in %.1f s: %s", delay, error, extra=self._extra())
+        await asyncio.sleep(delay)
+
+    def _extra(self) -> dict[str, object]:
+        return {"consumer": self._consumer, "queue": self._queue.id}

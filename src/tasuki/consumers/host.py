@@ -1,0 +1,30 @@
+"""Host: what a running handler can reach beyond its own delivery; the application implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from tasuki.contracts.handler import Context
+from tasuki.message import HeaderValue
+
+
+class Host(Protocol):
+    """The rest of the project, by full id."""
+
+    async def publish_from(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
+    ) -> str:
+        """Publish; returns the message id."""
+
+    async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
+        """Call a function entry within the context of its caller."""
+
+    async def info_of(self, queue: str) -> Mapping[str, Any]:
+        """Counts of a queue."""
+
+    def resource_of(self, id: str) -> Any:
+        """The object behind a resource entry."""
+
+    def env_of(self, name: str, namespace: str) -> str | None:
+        """Value of a declared environment variable."""

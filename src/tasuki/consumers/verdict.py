@@ -1,0 +1,52 @@
+"""Verdict: what becomes of a delivery, decided from how its handler ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from tasuki.backoff import Backoff
+from tasuki.queues.dead_letter import Reason
+
+
+class Verdict(NamedTuple):
+    """One of four ends; ``delay`` in seconds belongs to nack, ``reason`` and ``error`` to a dead letter."""
+
+    action: Literal["ack", "nack", "release", "dead_letter"]
+    delay: float = 0.0
+    reason: Reason = "max_attempts"
+    error: str = ""
+    kept: bool = False
+    """Nacked only because there is no dead-letter queue to take it: worth an error in the log."""
+
+
+ACK = Verdict("ack")
+RELEASE = Verdict("release")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When to try again and when to give up."""
+
+    backoff: Backoff = field(default_factory=Backoff)
+    max_attempts: int = 5
+    has_dead_letter: bool = False
+    drops_expired: bool = False
+
+    def exhausted(self, attempt: int) -> bool:
+        """Whether this delivery must not start: its predecessors used up the attempts, or killed their workers."""
+        return self.has_dead_letter and attempt > self.max_attempts
+
+    def failed(self, attempt: int, error: str, delay: float | None = None) -> Verdict:
+        """The handler failed, or asked for a retry after ``delay`` seconds (None: as the backoff says)."""
+        if self.has_dead_letter and attempt >= self.max_attempts:
+            return Verdict("dead_letter", reason="max_attempts", error=error)
+        return Verdict("nack", self.backoff.delay(attempt) if delay is None else delay, error=error)
+
+    def rejected(self, reason: Reason, error: str) -> Verdict:
+        """The message must never come again; without a dead-letter queue it is kept, with the longest delay."""
+        if self.has_dead_letter:
+            return Verdict("dead_letter", reason=reason, error=error)
+        if reason == "expired" and self.drops_expired:
+            return ACK
+        return Verdict("nack", self.backoff.max_delay, reason=reason, error=error, kept=True)

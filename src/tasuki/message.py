@@ -41,9 +41,18 @@ class Message(msgspec.Struct):
     headers: dict[str, HeaderValue]
 
 
+_HEX = [f"{number:03x}" for number in range(4096)]
 _ids = itertools.count()
-_prefix = ""
-_prefix_pid = 0
+_stamp = (0, "")
+_random = ""
+
+
+def _forget_random() -> None:
+    global _random
+    _random = ""
+
+
+os.register_at_fork(after_in_child=_forget_random)
 
 
 def new_id() -> str:
@@ -52,11 +61,14 @@ def new_id() -> str:
     Ids of one process rise within a millisecond, but for the wrap of the counter (RFC 9562 §6.2, method 1). The random
     bits are drawn anew at each wrap and after a fork, so that two processes never share them. Safe in threads.
     """
-    global _prefix, _prefix_pid
+    global _stamp, _random
     number = next(_ids) & 0xFFF
-    if number == 0 or _prefix_pid != os.getpid():
+    random = _random
+    if not number or not random:
         bits = int.from_bytes(os.urandom(8), "big") & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
-        text = f"{bits:016x}"
-        _prefix, _prefix_pid = f"{text[:4]}-{text[4:]}", os.getpid()
-    stamp = f"{time.time_ns() // 1_000_000:012x}"
-    return f"{stamp[:8]}-{stamp[8:]}-7{number:03x}-{_prefix}"
+        _random = random = f"-{bits >> 48:04x}-{bits & 0xFFFFFFFFFFFF:012x}"
+    now = time.time_ns() // 1_000_000
+    stamp = _stamp
+    if stamp[0] != now:  # the text of a millisecond is made once
+        _stamp = stamp = (now, f"{now >> 16:08x}-{now & 0xFFFF:04x}-7")
+    return stamp[1] + _HEX[number] + random

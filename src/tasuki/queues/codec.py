@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import entry_points
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ BYTES = "application/octet-stream"
 ALIASES = {"json": JSON, "application/json": JSON, "msgpack": MSGPACK, "bytes": BYTES}
 """Other names of the same codecs."""
 
+_SCALARS = frozenset({str, int, bool, type(None)})
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -27,13 +28,10 @@ class JsonCodec:
 
     name = JSON
 
-    def __init__(self) -> None:
-        self._encode = msgspec.json.Encoder().encode
-
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: Any, _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode) -> bytes:
         """UTF-8 JSON text. Raises CodecError."""
         try:
-            body = self._encode(value)
+            body = _encode(value)
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as JSON: {error}") from error
         # msgspec writes NaN and infinity as null: only a text that holds one needs the walk through the value.
@@ -124,14 +122,17 @@ def _refuse_extension(code: int, data: memoryview) -> Any:
 
 
 def _holds_non_finite(value: Any) -> bool:
-    stack = [msgspec.to_builtins(value)]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, float):
-            if not math.isfinite(item):
-                return True
-        elif isinstance(item, Mapping):
-            stack += item.values()
-        elif isinstance(item, list | tuple):
-            stack += item
+    kind = type(value)
+    if kind is dict:
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        if kind is float:
+            return not isfinite(value)
+        if kind in _SCALARS:
+            return False
+        return _holds_non_finite(msgspec.to_builtins(value))  # a Struct, dataclass, set, date, …
+    for item in value:
+        kind = type(item)
+        if kind not in _SCALARS and (not isfinite(item) if kind is float else _holds_non_finite(item)):
+            return True
     return False

@@ -31,6 +31,8 @@ from tasuki.queues.headers import check_headers, check_name, check_priority
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 from tasuki.units import parse_duration
 
+_BYTES_LIKE = (bytes, bytearray, memoryview)
+
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
 
@@ -134,15 +136,20 @@ class Queue:
         """Publish bodies, or :class:`Envelope` objects, in order; one result for each, in order; never raises for one."""
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
+        now = self._clock.time()
         for item in items:
             try:
-                messages.append(self._enveloped(item))
+                messages.append(self._plain(item, now) if type(item) is not Envelope else self._enveloped(item))
                 results.append(None)
             except TasukiError as error:
                 id = item.id if isinstance(item, Envelope) and item.id else ""
                 results.append(Rejected(id, error, False))
-        outcomes = await self._batcher.publish(messages, parse_duration(timeout)) if messages else []
-        told = iter([self._result(message.id, error) for message, error in zip(messages, outcomes, strict=True)])
+        errors = await self._batcher.publish(messages, parse_duration(timeout)) if messages else []
+        durability = self.driver.durability
+        if len(messages) == len(results) and not any(errors):
+            self.metrics.published += len(messages)
+            return [Confirmed(message.id, durability) for message in messages]
+        told = iter([self._result(message.id, error) for message, error in zip(messages, errors, strict=True)])
         return [result if result is not None else next(told) for result in results]
 
     async def forward(
@@ -196,20 +203,19 @@ class Queue:
         id: str | None,
     ) -> Outgoing:
         now = self._clock.time()
-        sent: dict[str, HeaderValue] = check_headers(headers) if headers else {}
-        sent.setdefault(TIMESTAMP, int(now))
+        sent: dict[str, HeaderValue] = {TIMESTAMP: int(now)}
+        if headers:
+            sent.update(check_headers(headers))
         if ttl is not None or self.policy.message_ttl is not None:
             sent[EXPIRES_AT] = now + self._ttl(ttl)
-        priority = self._option(sent, PRIORITY, priority)
-        key = self._option(sent, PARTITION_KEY, key)
-        return Outgoing(
-            new_id() if id is None else check_name("message id", id),
-            self._encode(body, sent),
-            sent,
-            self._seconds("delay", delay) if delay else 0.0,
-            0 if priority is None else check_priority(priority),
-            None if key is None else check_name("key", key),
-        )
+        message = Outgoing(new_id() if id is None else check_name("message id", id), self._encode(body, sent), sent)
+        if delay:
+            message.delay = self._seconds("delay", delay)
+        if headers or priority is not None or key is not None:
+            priority, key = self._option(sent, PRIORITY, priority), self._option(sent, PARTITION_KEY, key)
+            message.priority = 0 if priority is None else check_priority(priority)
+            message.key = None if key is None else check_name("key", key)
+        return message
 
     @staticmethod
     def _option(headers: dict[str, HeaderValue], name: str, value: Any) -> Any:
@@ -220,7 +226,7 @@ class Queue:
         return value
 
     def _encode(self, body: Any, headers: dict[str, HeaderValue]) -> bytes:
-        if isinstance(body, bytes | bytearray | memoryview):
+        if isinstance(body, _BYTES_LIKE):
             encoded = bytes(body)
             if self.codec.name != BYTES:
                 headers.setdefault(CONTENT_TYPE, BYTES)
@@ -250,9 +256,14 @@ class Queue:
         except ValueError as error:
             raise PublishError(f"{what}: {error}") from error
 
-    def _enveloped(self, item: Any) -> Outgoing:
-        if not isinstance(item, Envelope):
-            return self._outgoing(item, None, 0.0, None, None, None, None)
+    def _plain(self, body: Any, now: float) -> Outgoing:
+        """A message of a body and nothing else: what most are."""
+        if self.policy.message_ttl is not None:
+            return self._outgoing(body, None, 0.0, None, None, None, None)
+        headers: dict[str, HeaderValue] = {TIMESTAMP: int(now)}
+        return Outgoing(new_id(), self._encode(body, headers), headers)
+
+    def _enveloped(self, item: Envelope) -> Outgoing:
         return self._outgoing(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
 
     def _result(self, id: str, error: DriverError | None) -> PublishResult:

@@ -1,0 +1,52 @@
+"""``queue.consumer``: one queue, one function, one pool of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from tasuki.kinds.fields import Config, Flag, Id, PositiveDuration, Whole
+from tasuki.kinds.kind import Kind
+from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig, RetryConfig
+
+
+def _at_most(name: str, maximum: int) -> Callable[[int], int]:
+    def check(value: int) -> int:
+        if value > maximum:
+            raise PydanticCustomError("exact", "{problem}", {"problem": f"{name} {value} exceeds maximum {maximum}"})
+        return value
+
+    return check
+
+
+class ConsumerConfig(Config):
+    """A consumer: takes messages from a queue and hands them to a function."""
+
+    queue: Id
+    """The queue it takes messages from."""
+    func: Id
+    """The function that treats them."""
+    concurrency: Annotated[
+        Whole, Field(ge=1, json_schema_extra={"maximum": 1000}), AfterValidator(_at_most("concurrency", 1000))
+    ] = 1
+    """Messages treated at the same time."""
+    prefetch: Annotated[
+        Whole, Field(ge=1, json_schema_extra={"maximum": 10000}), AfterValidator(_at_most("prefetch", 10000))
+    ] = 10
+    """Most messages held at a time, waiting or being treated."""
+    auto_ack: Flag = False
+    """Settle before the function runs: a message is treated at most once, and lost if that fails."""
+    handler_timeout: PositiveDuration | None = None
+    """Longest time for one message."""
+    retry: RetryConfig | None = None
+    """How long to wait before a failed message is shown again; the queue's if not given."""
+    driver_options: dict[str, Any] = Field(default_factory=dict)
+    """Options for the queue's driver, or by driver: driver_options.<driver>."""
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    """When it starts and stops."""
+
+
+KINDS = (Kind("queue.consumer", ConsumerConfig, {"queue": ("queue.queue",), "func": ("function",), **REFERENCES}),)

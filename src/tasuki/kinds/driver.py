@@ -1,0 +1,48 @@
+"""``queue.driver.*``: the drivers of this version, and the options that they understand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasuki.kinds.fields import Config, Duration, Text, Whole
+from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
+from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
+
+
+class MemoryDriverConfig(Config):
+    """Queues in the memory of one process: for development and tests."""
+
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    """When it starts and stops."""
+
+
+class SqliteDriverConfig(Config):
+    """Queues in a file: durable, and shared by the processes of one machine."""
+
+    path: Text = ".tasuki/queue.db"
+    """The database file; a relative path starts at the project's folder."""
+    synchronous: Literal["full", "normal"] = "full"
+    """full: a confirmed message survives a power loss; normal: it survives a crash of the process."""
+    busy_timeout: Duration = 5.0
+    """Longest wait for another process that is writing."""
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    """When it starts and stops."""
+
+
+class LengthOptions(Config):
+    """Queue options of the drivers that can bound a queue themselves."""
+
+    max_length: Annotated[Whole, Field(ge=0)] | None = None
+    """Most messages the queue may hold; 0: no limit."""
+
+
+def _driver(name: str, model: type[Config], path: str) -> DriverKind:
+    return DriverKind(DRIVER_PREFIX + name, model, REFERENCES, driver=path, queue_options=LengthOptions)
+
+
+KINDS = (
+    _driver("memory", MemoryDriverConfig, "tasuki.drivers.memory:MemoryDriver"),
+    _driver("sqlite", SqliteDriverConfig, "tasuki.drivers.sqlite:SQLiteDriver"),
+)

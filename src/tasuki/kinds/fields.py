@@ -1,0 +1,98 @@
+"""The types of fields in YAML: durations, sizes, numbers, references, sources; and the model that all configs are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
+
+from tasuki.registry.entry import resolve_id
+from tasuki.registry.scalars import settle
+from tasuki.registry.source import Source
+from tasuki.units import parse_duration, parse_size
+
+_LONGEST = 100 * 365 * 86400.0
+_LARGEST = 2**63 - 1
+
+_PLACEHOLDER = {"type": "string", "pattern": r"\$\{env:"}
+_DURATION_TEXT = {"type": "string", "pattern": r"^(0|([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+)$"}
+_SIZE_TEXT = {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *([bB]|[kKmMgG][iI]?[bB])?$"}
+_WHOLE = {"type": "integer", "minimum": 0}
+
+
+class Config(BaseModel):
+    """The checked fields of an entry: immutable, strict about types, and closed to unknown names."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, arbitrary_types_allowed=True
+    )
+
+
+def at_field(field: str, problem: str) -> PydanticCustomError:
+    """The error of a check over several fields, to be shown at one of them."""
+    return PydanticCustomError("at_field", "{problem}", {"problem": problem, "field": field})
+
+
+def _duration(value: object) -> float:
+    seconds = parse_duration(settle(value))
+    if seconds > _LONGEST:
+        raise ValueError(f"{value!r} is longer than 100 years")
+    return seconds
+
+
+def _size(value: object) -> int:
+    size = parse_size(settle(value))
+    if size > _LARGEST:
+        raise ValueError(f"{value!r} is larger than a 64-bit number")
+    return size
+
+
+def _whole(value: object) -> object:
+    number = settle(value)
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def _full_id(value: str, info: ValidationInfo) -> str:
+    return resolve_id(value, (info.context or {}).get("namespace", ""))
+
+
+def _source(value: object) -> object:
+    return Source(value) if isinstance(value, str) else value
+
+
+def refused(reason: str, *, allowed: tuple[object, ...] = ()) -> Callable[[object], object]:
+    """A validator for what the format knows and this version cannot do: refuses all but the allowed values."""
+
+    def check(value: object) -> object:
+        if value not in allowed:
+            raise ValueError(reason)
+        return value
+
+    return check
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration),
+    WithJsonSchema({"anyOf": [_DURATION_TEXT, {"type": "number", "minimum": 0}, _PLACEHOLDER]}),
+]
+"""Seconds; written ``500ms``, ``1h30m`` or as a number of seconds."""
+PositiveDuration = Annotated[Duration, Field(gt=0)]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"anyOf": [_SIZE_TEXT, _WHOLE, _PLACEHOLDER]})]
+"""Bytes; written ``256KiB`` or as a number of bytes."""
+PositiveSize = Annotated[Size, Field(gt=0)]
+Whole = Annotated[int, BeforeValidator(_whole), Field(le=_LARGEST)]
+"""A whole number."""
+Number = Annotated[float, BeforeValidator(settle)]
+Flag = Annotated[bool, BeforeValidator(settle)]
+"""true or false, nothing else."""
+Text = Annotated[str, Field(min_length=1)]
+Id = Annotated[str, Field(min_length=1), AfterValidator(_full_id)]
+"""The id of another entry; a bare name is of the same namespace."""
+SourceText = Annotated[InstanceOf[Source], BeforeValidator(_source), WithJsonSchema({"type": "string"})]
+"""A script: inline text, ``file://x`` (from the YAML file's folder) or ``file:///x`` (from the source root)."""
+Refused = SkipJsonSchema[Any]

@@ -1,0 +1,99 @@
+"""``function.lua``, ``function.python`` and ``library.lua``: the code that treats messages."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from tasuki.kinds.fields import (
+    Config,
+    Id,
+    PositiveDuration,
+    PositiveSize,
+    Refused,
+    SourceText,
+    Text,
+    Whole,
+    at_field,
+    refused,
+)
+from tasuki.kinds.kind import Kind
+
+_ISOLATION = refused("'process' is not available in this version; leave it out", allowed=("shared",))
+_POOL = refused("pools are not available in this version; the consumer's concurrency says how many run at a time")
+_LIMITS = refused("limits of Python code need isolation: process, which is not available in this version")
+
+Isolation = Annotated[Literal["shared"], BeforeValidator(_ISOLATION)]
+Pool = Annotated[Refused, BeforeValidator(_POOL)]
+
+
+class LuaLimits(Config):
+    """What one run of a Lua function may use."""
+
+    memory: PositiveSize = 64 * 2**20
+    """Largest memory of the script."""
+    time: PositiveDuration = 30.0
+    """Longest time that it may compute; waiting does not count."""
+    instructions: Annotated[Whole, Field(ge=1)] | None = None
+    """Most instructions; not given: no limit."""
+
+
+class LuaLibraryConfig(Config):
+    """Lua code that functions and other libraries import."""
+
+    source: SourceText
+    """The script: file://x.lua, or the text itself."""
+    modules: list[Text] = Field(default_factory=list)
+    """Modules that it may require."""
+    imports: dict[str, Id] = Field(default_factory=dict)
+    """Libraries that it may require, by the name it requires them with."""
+
+
+class LuaFunctionConfig(LuaLibraryConfig):
+    """A function in Lua."""
+
+    method: Text | None = None
+    """Which function of the table that the script returns."""
+    limits: LuaLimits = LuaLimits()
+    """What one run may use."""
+    isolation: Isolation = "shared"
+    """shared: in the worker's process."""
+    pool: Pool = None
+
+
+class PythonFunctionConfig(Config):
+    """A function in Python: a method of a source file, a target to import, or an object declared in code."""
+
+    source: SourceText | None = None
+    """The file that holds it: file://tasks.py."""
+    method: Text | None = None
+    """Which function of the source."""
+    target: Annotated[Text, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")] | None = None
+    """What to import: package.module:function."""
+    isolation: Isolation = "shared"
+    """shared: in the worker's process."""
+    limits: Annotated[Refused, BeforeValidator(_LIMITS)] = None
+    pool: Pool = None
+
+    @model_validator(mode="after")
+    def _names_one_function(self, info: ValidationInfo) -> PythonFunctionConfig:
+        declared = (info.context or {}).get("target") is not None
+        if declared + (self.source is not None) + (self.target is not None) != 1:
+            problem = "a Python function has either a source with a method, or a target: package.module:function"
+            raise at_field("source" if self.source else "target", problem)
+        if self.source is not None and self.method is None:
+            raise at_field("source", "the source needs a method: the name of the function in it")
+        if self.source is None and self.method is not None:
+            raise at_field("method", "a method needs a source; a target names its function itself")
+        return self
+
+
+_IMPORTS = {"imports.*": ("library.lua", "function.lua")}
+
+KINDS = (
+    Kind("function.lua", LuaFunctionConfig, _IMPORTS),
+    Kind("function.python", PythonFunctionConfig),
+    Kind("library.lua", LuaLibraryConfig, _IMPORTS),
+)

@@ -1,0 +1,114 @@
+"""Kinds: what an entry may be, which model checks it, and what it may refer to; built in or from other packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+
+from tasuki.errors import UnknownKindError
+from tasuki.kinds.fields import Config
+from tasuki.registry.references import did_you_mean
+
+DRIVER_PREFIX = "queue.driver."
+
+_HINTS = {
+    "config.aws": "it belongs to the SQS driver, which this version does not have",
+    "security": "policies are not enforced by this version, and ignoring them would be unsafe",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of entry. A package adds one as an entry point of group ``tasuki.kinds``, named like the kind."""
+
+    name: str
+    model: type[Config]
+    references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fields that hold ids: dotted path (``*``: each item) → the kinds or families they may point to (none: any)."""
+
+
+class NoOptions(Config):
+    """A driver without options of this sort."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverKind(Kind):
+    """A kind of driver. A package adds one as an entry point of group ``tasuki.drivers``, named like its short name."""
+
+    driver: str = ""
+    """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``."""
+    queue_options: type[Config] = NoOptions
+    consumer_options: type[Config] = NoOptions
+
+    @property
+    def short_name(self) -> str:
+        """``memory`` for ``queue.driver.memory``: what its bag in ``driver_options`` is called."""
+        return self.name.removeprefix(DRIVER_PREFIX)
+
+
+@cache
+def _built_in() -> dict[str, Kind]:
+    from tasuki.kinds import consumer, driver, env, function, queue, store
+
+    families = (driver, queue, consumer, function, store, env)
+    return {kind.name: kind for family in families for kind in family.KINDS}
+
+
+@cache
+def _from_packages() -> dict[str, EntryPoint]:
+    kinds = {point.name: point for point in entry_points(group="tasuki.kinds")}
+    return kinds | {DRIVER_PREFIX + point.name: point for point in entry_points(group="tasuki.drivers")}
+
+
+@cache
+def find_kind(name: str) -> Kind:
+    """The kind of this name; other packages are asked, and imported, only for kinds that are not built in.
+
+    Raises:
+        UnknownKindError: nobody provides it, or its package cannot be imported.
+    """
+    if kind := _built_in().get(name):
+        return kind
+    point = _from_packages().get(name)
+    if point is None:
+        raise UnknownKindError(f"kind {name!r} is not known", hint=_hint(name))
+    try:
+        kind = point.load()
+    except Exception as error:
+        raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which fails: {error}") from error
+    if not isinstance(kind, Kind):
+        raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which is not a Kind")
+    return kind
+
+
+def kind_names() -> list[str]:
+    """Every kind that can be used, sorted."""
+    return sorted(_built_in().keys() | _from_packages().keys())
+
+
+def find_driver(short_name: str) -> DriverKind | None:
+    """The driver of this short name; None if there is none, or if it cannot be imported."""
+    name = DRIVER_PREFIX + short_name
+    if name not in _built_in() and name not in _from_packages():
+        return None
+    try:
+        kind = find_kind(name)
+    except UnknownKindError:
+        return None
+    return kind if isinstance(kind, DriverKind) else None
+
+
+def driver_names() -> list[str]:
+    """Short names of the drivers that can be used, sorted."""
+    return [name.removeprefix(DRIVER_PREFIX) for name in kind_names() if name.startswith(DRIVER_PREFIX)]
+
+
+def _hint(name: str) -> str:
+    if near := did_you_mean(name, kind_names(), cutoff=0.8):
+        return near
+    if name.startswith(DRIVER_PREFIX):
+        return f"available drivers: {', '.join(driver_names())}"
+    family = name.partition(".")[0]
+    return _HINTS.get(name) or _HINTS.get(family) or did_you_mean(name, kind_names())

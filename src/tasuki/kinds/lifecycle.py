@@ -1,0 +1,70 @@
+"""``lifecycle`` and ``retry``: when a service starts and stops, and how long to wait before the next try."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tasuki.backoff import Backoff
+from tasuki.kinds.fields import Config, Duration, Flag, Id, Number, PositiveDuration, Refused, Whole, at_field, refused
+from tasuki.units import format_duration
+
+REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}
+"""For the kinds whose model has a ``lifecycle``."""
+
+
+class RetryConfig(Config):
+    """How long to wait before a failed message is shown again."""
+
+    initial_delay: Duration = 1.0
+    """Wait after the first failure."""
+    max_delay: Duration = 90.0
+    """Longest wait."""
+    backoff_factor: Annotated[Number, Field(ge=1, le=1000)] = 2.0
+    """By how much the wait grows with each failure."""
+    jitter: Annotated[Number, Field(ge=0, le=1)] = 0.1
+    """Share of the wait that is random, so that many retries do not meet."""
+
+    @model_validator(mode="after")
+    def _delays_in_order(self) -> RetryConfig:
+        if self.initial_delay > self.max_delay:
+            longest = format_duration(self.max_delay)
+            raise at_field("initial_delay", f"initial_delay is longer than max_delay, which is {longest}")
+        return self
+
+    def backoff(self) -> Backoff:
+        """The same as a calculator of delays."""
+        return Backoff(self.initial_delay, self.max_delay, self.backoff_factor, self.jitter)
+
+
+class RestartConfig(RetryConfig):
+    """How long to wait before a failed service is started again."""
+
+    max_attempts: Annotated[Whole, Field(ge=0)] = 0
+    """Failures in a row after which it stays stopped; 0: no limit."""
+
+
+class LifecycleConfig(Config):
+    """When a service starts and stops."""
+
+    auto_start: Flag = False
+    """Start it with the application."""
+    start_timeout: PositiveDuration = 10.0
+    """Longest time to start."""
+    stop_timeout: Duration = 10.0
+    """Longest time to finish what is in flight when stopping."""
+    stable_threshold: Duration = 5.0
+    """Time after which a running service counts as stable, and its restart delay begins anew."""
+    depends_on: list[Id] = Field(default_factory=list)
+    """Entries that must be running first."""
+    requires: list[Id] = Field(default_factory=list)
+    """The same as depends_on."""
+    startup: Literal["required", "optional"] = "required"
+    """Whether the rest of the application waits for it."""
+    restart: RestartConfig = RestartConfig()
+    """How it is started again after a failure."""
+    security: Annotated[
+        Refused,
+        BeforeValidator(refused("policies are not enforced by this version, and ignoring them would be unsafe")),
+    ] = None

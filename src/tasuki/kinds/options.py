@@ -1,0 +1,75 @@
+"""Driver options of queues and consumers: merged for the driver in use, and checked for all the others too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from tasuki.errors import ConfigError, InvalidEntryError
+from tasuki.kinds.kind import DriverKind, find_driver
+from tasuki.kinds.problems import describe, problems_of
+from tasuki.registry.entry import Entry, KeyPath
+
+_LATER = frozenset({"amqp", "redis", "sqs", "postgres", "nats"})
+"""Drivers that a project may already carry options for, though this version cannot check them."""
+
+Use = Literal["queue", "consumer"]
+
+
+def merge_options(entry: Entry, driver: DriverKind | None, use: Use) -> tuple[dict[str, Any], list[ConfigError]]:
+    """The options in force: ``options`` ← flat ``driver_options`` ← ``driver_options.<driver>``, and what is wrong.
+
+    Options for other drivers stay dormant; they are checked too where their driver is known. Without a driver (it is
+    missing or unknown, which is reported elsewhere) only those are checked.
+    """
+    flat, bags, errors = _split(entry)
+    own = bags.pop(driver.short_name, {}) if driver else {}
+    for name, bag in bags.items():
+        if dormant := find_driver(name):
+            errors += _check(entry, dormant, use, bag, dict.fromkeys(bag, ("driver_options", name)))[1]
+    if driver is None:
+        return {}, errors
+    plain = _mapping(entry.data.get("options"))
+    origins: dict[str, KeyPath] = {
+        **dict.fromkeys(plain, ("options",)),
+        **dict.fromkeys(flat, ("driver_options",)),
+        **dict.fromkeys(own, ("driver_options", driver.short_name)),
+    }
+    options, problems = _check(entry, driver, use, {**plain, **flat, **own}, origins)
+    return options, errors + problems
+
+
+def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], list[ConfigError]]:
+    """``driver_options`` as options without a driver's name, and bags by the short names of drivers."""
+    flat: dict[str, Any] = {}
+    bags: dict[str, Mapping[str, Any]] = {}
+    errors: list[ConfigError] = []
+    for key, value in _mapping(entry.data.get("driver_options")).items():
+        if key not in _LATER and find_driver(key) is None:
+            flat[key] = value
+        elif isinstance(value, Mapping):
+            bags[key] = value
+        else:
+            problem = f"driver_options.{key}: a mapping is wanted, not {describe(value)}"
+            place = entry.position(("driver_options", key))
+            errors.append(InvalidEntryError(problem, position=place, entry=entry.id))
+    return flat, bags, errors
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a mapping; what else it may be is reported by the entry's own model."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _check(
+    entry: Entry, driver: DriverKind, use: Use, values: Mapping[str, Any], origins: Mapping[str, KeyPath]
+) -> tuple[dict[str, Any], list[ConfigError]]:
+    model = driver.queue_options if use == "queue" else driver.consumer_options
+    try:
+        return model.model_validate(values).model_dump(exclude_none=True), []
+    except ValidationError as error:
+        what = f"{driver.short_name} option"
+        place = lambda path: (*origins[str(path[0])], *path) if path else ("options",)  # noqa: E731
+        return {}, [*problems_of(error, entry, model, place=place, what=what)]

@@ -1,0 +1,182 @@
+"""Project: every entry checked against its kind and against the others; all problems at once, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tasuki.errors import (
+    ConfigError,
+    InvalidEntryError,
+    Position,
+    ProjectError,
+    ReferenceCycleError,
+    UnknownKindError,
+)
+from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.env import EnvVariableConfig
+from tasuki.kinds.fields import Config
+from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind
+from tasuki.kinds.options import merge_options
+from tasuki.kinds.problems import problems_of
+from tasuki.kinds.queue import QueueConfig
+from tasuki.registry.entry import Entry, resolve_id
+from tasuki.registry.loader import Loaded
+from tasuki.registry.overrides import is_overridden
+from tasuki.registry.references import find_cycles, find_references, verify_references
+from tasuki.registry.registry import Registry
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A registry whose every entry is known to be good, with the checked configuration of each."""
+
+    registry: Registry
+    configs: Mapping[str, Config]
+    """By entry id, in the order of declaration."""
+    kinds: Mapping[str, Kind]
+    """By entry id."""
+    edges: Mapping[str, tuple[str, ...]]
+    """Entry id → ids that it refers to, ``lifecycle.depends_on`` and ``requires`` included; no circles."""
+
+    def of(self, model: type[C]) -> dict[str, C]:
+        """All configurations of this model, by id, in the order of declaration."""
+        return {id: config for id, config in self.configs.items() if isinstance(config, model)}
+
+    def get(self, id: str, model: type[C]) -> C | None:
+        """The configuration of an entry; None if there is no such entry, or if it is of another model."""
+        config = self.configs.get(id)
+        return config if isinstance(config, model) else None
+
+    def driver_of(self, queue: str) -> DriverKind:
+        """The kind of the driver that carries a queue. Raises KeyError for what is not a queue."""
+        config = self.get(queue, QueueConfig)
+        kind = self.kinds[config.driver] if config else None
+        if not isinstance(kind, DriverKind):
+            raise KeyError(queue)
+        return kind
+
+
+def check(loaded: Loaded) -> Project:
+    """The project of what was loaded.
+
+    Raises:
+        ProjectError: with every problem of loading and checking, ordered by file, line and column.
+    """
+    checker = _Checker(loaded)
+    checker.run()
+    if checker.errors:
+        raise ProjectError(sorted(checker.errors, key=_by_place))
+    return Project(
+        loaded.registry,
+        MappingProxyType(checker.configs),
+        MappingProxyType(checker.kinds),
+        MappingProxyType(checker.edges),
+    )
+
+
+def _by_place(error: ConfigError) -> tuple[Position, str]:
+    return error.position or Position("\uffff"), error.problem
+
+
+class _Checker:
+    """One check: each method looks at one aspect of all entries, and adds what it finds to ``errors``."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.registry = loaded.registry
+        self.errors = list(loaded.errors)
+        self.kinds: dict[str, Kind] = {}
+        self.configs: dict[str, Config] = {}
+        self.edges: dict[str, tuple[str, ...]] = {}
+
+    def run(self) -> None:
+        for entry in self.registry:
+            self._check_kind(entry)
+        for entry in self.registry:
+            if entry.id in self.kinds:
+                self._check_fields(entry, self.kinds[entry.id])
+                self._check_references(entry, self.kinds[entry.id])
+        self._check_options()
+        self._check_cycles()
+        self._check_unique(QueueConfig, lambda config: (config.driver, config.queue_name), "queue_name")
+        self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
+
+    def _check_kind(self, entry: Entry) -> None:
+        try:
+            self.kinds[entry.id] = find_kind(entry.kind)
+        except UnknownKindError as error:
+            place = entry.position(("kind",))
+            self.errors.append(UnknownKindError(error.problem, position=place, entry=entry.id, hint=error.hint))
+
+    def _check_fields(self, entry: Entry, kind: Kind) -> None:
+        context = {"namespace": entry.namespace, "name": entry.name, "target": entry.target}
+        try:
+            self.configs[entry.id] = kind.model.model_validate(_own_fields(entry, kind), context=context)
+        except ValidationError as error:
+            self.errors += problems_of(error, entry, kind.model)
+
+    def _check_references(self, entry: Entry, kind: Kind) -> None:
+        references = find_references(entry, kind.references)
+        self.errors += verify_references(entry, references, self.registry)
+        self.edges[entry.id] = tuple(dict.fromkeys(reference.id for reference in references))
+
+    def _check_options(self) -> None:
+        for entry in self.registry.of_kind("queue.queue"):
+            options, problems = merge_options(entry, self._driver_of(entry), "queue")
+            self.errors += problems
+            if isinstance(config := self.configs.get(entry.id), QueueConfig):
+                length = config.max_length or options.get("max_length") or None
+                self.configs[entry.id] = config.model_copy(update={"options": options, "max_length": length})
+        for entry in self.registry.of_kind("queue.consumer"):
+            queue = self._target(entry, "queue")
+            options, problems = merge_options(entry, self._driver_of(queue) if queue else None, "consumer")
+            self.errors += problems
+            if isinstance(config := self.configs.get(entry.id), ConsumerConfig):
+                self.configs[entry.id] = config.model_copy(update={"driver_options": options})
+
+    def _driver_of(self, queue: Entry) -> DriverKind | None:
+        driver = self._target(queue, "driver")
+        kind = self.kinds.get(driver.id) if driver else None
+        return kind if isinstance(kind, DriverKind) else None
+
+    def _target(self, entry: Entry, field: str) -> Entry | None:
+        reference = entry.data.get(field)
+        return self.registry.get(resolve_id(reference, entry.namespace)) if isinstance(reference, str) else None
+
+    def _check_cycles(self) -> None:
+        for circle in find_cycles(self.edges):
+            entry = self.registry.entries[circle[0]]
+            way = " → ".join(map(repr, [*circle, circle[0]]))
+            are_queues = all(self.registry.entries[id].kind == "queue.queue" for id in circle)
+            what = (
+                "dead letters would go round in a circle" if are_queues else "entries refer to each other in a circle"
+            )
+            place = entry.position(("dead_letter",) if are_queues else ())
+            self.errors.append(ReferenceCycleError(f"{what}: {way}", position=place, entry=entry.id))
+
+    def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
+        """No two entries of a model may have the same key; None is no key."""
+        first: dict[Any, str] = {}
+        for id, config in self.configs.items():
+            if not isinstance(config, model) or (value := key(config)) is None:
+                continue
+            if first.setdefault(value, id) != id:
+                entry = self.registry.entries[id]
+                problem = f"{field} {getattr(config, field)!r} is already taken by {first[value]!r}"
+                hint = f"give one of them another {field}"
+                self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
+
+
+def _own_fields(entry: Entry, kind: Kind) -> Mapping[str, Any]:
+    """The entry's fields; when an override swapped its driver, without those that belong to other drivers only."""
+    if not (isinstance(kind, DriverKind) and is_overridden(entry, ("kind",))):
+        return entry.data
+    others = filter(None, map(find_driver, driver_names()))
+    foreign = {field for other in others for field in other.model.model_fields} - kind.model.model_fields.keys()
+    return {field: value for field, value in entry.data.items() if field not in foreign}

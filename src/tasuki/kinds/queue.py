@@ -1,0 +1,105 @@
+"""``queue.queue``: a named place on a driver, and what becomes of messages that fail or expire there."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from tasuki.kinds.fields import Config, Id, PositiveDuration, PositiveSize, Text, Whole, at_field
+from tasuki.kinds.kind import DRIVER_PREFIX, Kind
+from tasuki.kinds.lifecycle import RetryConfig
+from tasuki.registry.references import did_you_mean
+
+_CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
+_BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
+
+
+class DeadLetterConfig(Config):
+    """Where messages go that were rejected or failed too often."""
+
+    queue: Id
+    """The queue that takes them."""
+    max_attempts: Annotated[Whole, Field(ge=1)] = 5
+    """Deliveries of a message before it goes there."""
+
+
+def _dead_letter(value: object) -> object:
+    return {"queue": value} if isinstance(value, str) else value
+
+
+@cache
+def _codec_names() -> frozenset[str]:
+    return frozenset(_CODECS.values()) | {point.name for point in entry_points(group="tasuki.codecs")}
+
+
+def _codec(value: str) -> str:
+    name = _CODECS.get(value, value)
+    if name not in _CODECS.values() and name not in _codec_names():
+        known = sorted(_codec_names() | _CODECS.keys())
+        hint = did_you_mean(value, known) or f"known are: {', '.join(known)}"
+        raise ValueError(f"{value!r} is not a codec; {hint}")
+    return name
+
+
+def _broker_name(value: str, info: ValidationInfo) -> str:
+    name = value or str((info.context or {}).get("name", ""))
+    if not _BROKER_NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is not a queue name; use letters, digits, '_', '-' and '.', at most 255")
+    return name
+
+
+class QueueConfig(Config):
+    """A queue. After the project's check, ``options`` and ``max_length`` are those in force with its driver."""
+
+    driver: Id
+    """The driver that carries it."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options for the driver."""
+    driver_options: dict[str, Any] = Field(default_factory=dict)
+    """Options for the driver, or by driver: driver_options.<driver> counts only where that driver is in use."""
+    queue_name: Annotated[str, AfterValidator(_broker_name), Field(validate_default=True)] = ""
+    """Its name at the broker; the entry's name if not given."""
+    codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
+    """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
+    dead_letter: Annotated[
+        DeadLetterConfig | None, BeforeValidator(_dead_letter, json_schema_input_type=str | DeadLetterConfig | None)
+    ] = None
+    """Where messages go that were rejected or failed too often."""
+    retry: RetryConfig = RetryConfig()
+    """How long to wait before a failed message is shown again."""
+    max_length: Annotated[Whole, Field(ge=0)] | None = None
+    """Most messages it may hold; 0 or not given: no limit."""
+    overflow: Literal["block", "reject"] = "block"
+    """What a publisher meets when it is full: block waits until its deadline, reject fails at once."""
+    message_ttl: PositiveDuration | None = None
+    """Age at which a message that was not handled expires."""
+    on_expire: Literal["dead_letter", "drop"] = "dead_letter"
+    """What becomes of an expired message."""
+    max_message_size: PositiveSize = 2**20
+    """Largest body."""
+    lease: PositiveDuration = 30.0
+    """Time after which the messages of a killed worker are back."""
+    ordering: Literal["none", "key"] = "none"
+    """key: messages of one key are handled one after the other, in order."""
+
+    @model_validator(mode="after")
+    def _expired_messages_go_somewhere(self) -> QueueConfig:
+        if self.message_ttl is not None and self.dead_letter is None and self.on_expire == "dead_letter":
+            raise at_field("message_ttl", "message_ttl needs a dead_letter queue for what expires, or on_expire: drop")
+        return self
+
+
+_QUEUES = ("queue.queue",)
+
+KINDS = (
+    Kind(
+        "queue.queue",
+        QueueConfig,
+        {"driver": (DRIVER_PREFIX.rstrip("."),), "dead_letter": _QUEUES, "dead_letter.queue": _QUEUES},
+    ),
+)

@@ -1,0 +1,25 @@
+"""``store.memory``: keys and values that handlers share, in the memory of one process."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tasuki.kinds.fields import Config, PositiveDuration, Whole
+from tasuki.kinds.kind import Kind
+from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
+
+
+class MemoryStoreConfig(Config):
+    """A store in memory."""
+
+    max_size: Annotated[Whole, Field(ge=0)] = 10_000
+    """Most keys; 0: the default."""
+    cleanup_interval: PositiveDuration = 300.0
+    """How often expired keys are removed."""
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    """When it starts and stops."""
+
+
+KINDS = (Kind("store.memory", MemoryStoreConfig, REFERENCES),)

@@ -1,0 +1,197 @@
+"""Loader: the YAML files of a project → a registry of entries, and every problem found on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tasuki.errors import ConfigError, InvalidEntryError, Position
+from tasuki.registry.document import Document, read_document
+from tasuki.registry.entry import Entry, KeyPath
+from tasuki.registry.overrides import apply_overrides
+from tasuki.registry.placeholders import Variables, resolve_entry
+from tasuki.registry.references import did_you_mean
+from tasuki.registry.registry import Registry
+from tasuki.registry.source import SCHEME, load_source, read_text
+
+MAX_FILE_BYTES = 5 * 2**20
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
+_NAME_HINT = "use letters, digits, '_', '-' and '.', at most 255, not '-' or '.' first"
+_SKIPPED_FOLDERS = frozenset({"node_modules"})
+_FILE_FIELDS = ("version", "namespace", "meta", "entries")
+_VERSIONS = ("1.0", 1.0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The entries that could be read, and everything that is wrong with the rest, in no particular order."""
+
+    registry: Registry
+    errors: list[ConfigError] = field(default_factory=list)
+
+
+def load(target: Path, *, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read a project: a folder (all of its YAML files), or a single YAML file.
+
+    ``environ`` is where placeholders look first (None: the process environment). Never raises for what is in the
+    files: ``Loaded.errors`` has it all. File names in positions begin as ``target`` does.
+    """
+    errors: list[ConfigError] = []
+    folder = target if target.is_dir() else target.parent
+    source_root = _source_root(folder, errors) if target.is_dir() else folder
+    if not target.exists():
+        errors.append(ConfigError("there is no such file or folder", position=Position(str(target))))
+    paths = _yaml_files(source_root) if target.is_dir() else [target] if target.exists() else []
+    entries = [entry for path in paths for entry in _read_file(path, source_root, errors)]
+    registry = Registry(root=folder, source_root=source_root)
+    loaded = assemble(entries, registry, overrides=overrides, environ=environ)
+    return Loaded(loaded.registry, errors + loaded.errors)
+
+
+def assemble(
+    entries: Iterable[Entry],
+    registry: Registry,
+    *,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Entries, from files or from code, as a registry with the folders of the given one.
+
+    Refuses bad names and duplicate ids, then applies overrides, placeholders and ``file://`` sources, in this order.
+    """
+    errors: list[ConfigError] = []
+    by_id = _by_id(entries, errors)
+    by_id, override_errors = apply_overrides(by_id, overrides)
+    errors += override_errors
+    variables = Variables(os.environ if environ is None else environ, by_id)
+    root = registry.source_root or registry.root
+    finished = {id: _finish(entry, variables, root, errors) for id, entry in by_id.items()}
+    return Loaded(replace(registry, entries=finished), errors)
+
+
+def _by_id(entries: Iterable[Entry], errors: list[ConfigError]) -> dict[str, Entry]:
+    result: dict[str, Entry] = {}
+    for entry in entries:
+        first = result.setdefault(entry.id, entry)
+        for word, text in (("namespace", entry.namespace), ("name", entry.name)):
+            if not _NAME.fullmatch(text):
+                problem, place = f"{text[:80]!r} is not a valid {word}", entry.position(("name",))
+                errors.append(InvalidEntryError(problem, position=place, entry=entry.id[:80], hint=_NAME_HINT))
+        if first is not entry:
+            where = f" at {first.position()}" if first.position() else ""
+            problem = f"entry {entry.id!r} is already defined{where}"
+            errors.append(InvalidEntryError(problem, position=entry.position(("name",)), entry=entry.id))
+    return result
+
+
+def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigError]) -> Entry:
+    data, problems = resolve_entry(entry, variables)
+    errors += problems
+    reference = data.get("source")
+    if isinstance(reference, str) and reference.startswith(SCHEME):
+        try:
+            data = {**data, "source": load_source(reference, entry.folder or root, root)}
+        except ValueError as error:
+            errors.append(InvalidEntryError(str(error), position=entry.position(("source",)), entry=entry.id))
+    return replace(entry, data=data)
+
+
+def _source_root(folder: Path, errors: list[ConfigError]) -> Path:
+    """The folder itself, or what its ``wippy.lock`` names in ``directories.src`` (``./src`` if it names nothing)."""
+    lock = folder / "wippy.lock"
+    if not lock.exists():
+        return folder
+    document = _read_document(lock, folder)
+    errors += document.errors
+    directories = document.value.get("directories") if isinstance(document.value, dict) else None
+    source = directories.get("src", "./src") if isinstance(directories, dict) else "./src"
+    root = folder / str(source)
+    position = document.positions.get(("directories", "src"), Position(str(lock)))
+    if not Path(os.path.realpath(root)).is_relative_to(os.path.realpath(folder)):
+        errors.append(ConfigError(f"the source folder {source!r} is outside the project", position=position))
+        return folder
+    if not root.is_dir():
+        errors.append(ConfigError(f"the source folder {source!r} does not exist", position=position))
+    return root
+
+
+def _yaml_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS)
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith((".yaml", ".yml")))
+
+
+def _read_document(path: Path, root: Path, *, marker: str = "") -> Document:
+    """A file's document; an empty one if its text does not even contain the marker."""
+    try:
+        text = read_text(path, root, MAX_FILE_BYTES)
+    except ValueError as error:
+        return Document(errors=[ConfigError(str(error), position=Position(str(path)))])
+    return read_document(text, str(path)) if marker in text else Document()
+
+
+def _read_file(path: Path, root: Path, errors: list[ConfigError]) -> Iterator[Entry]:
+    """Entries of one file; none if it has no namespace, because then it is not ours."""
+    document = _read_document(path, root, marker="namespace")
+    fields = document.value
+    if fields is None:
+        errors += document.errors
+    if not isinstance(fields, dict) or "namespace" not in fields:
+        return
+    errors += document.errors
+
+    def report(path_: KeyPath, problem: str, hint: str = "") -> None:
+        place = document.positions.get(path_, Position(str(path), 1, 1))
+        errors.append(InvalidEntryError(problem, position=place, hint=hint))
+
+    for name in fields.keys() - set(_FILE_FIELDS):
+        report((name,), f"unknown field {name!r}", did_you_mean(name, _FILE_FIELDS))
+    if fields.get("version") not in _VERSIONS:
+        report(("version",), f"version {fields['version']!r} is not known", 'write version: "1.0"')
+    namespace, entries = fields["namespace"], fields.get("entries")
+    if not isinstance(namespace, str):
+        report(("namespace",), f"a namespace is text, not {namespace!r}")
+    elif not isinstance(entries, list | None):
+        report(("entries",), "entries is a list of entries")
+    else:
+        places = _places_by_entry(document)
+        yield from filter(
+            None, (_entry(namespace, item, places.get(i, {}), path, errors) for i, item in enumerate(entries or ()))
+        )
+
+
+def _places_by_entry(document: Document) -> dict[str | int, dict[KeyPath, Position]]:
+    places: dict[str | int, dict[KeyPath, Position]] = {}
+    for path, position in document.positions.items():
+        if path[0] == "entries" and len(path) > 1:
+            places.setdefault(path[1], {})[path[2:]] = position
+    return places
+
+
+def _entry(
+    namespace: str, item: Any, places: dict[KeyPath, Position], path: Path, errors: list[ConfigError]
+) -> Entry | None:
+    def report(key: str, problem: str, hint: str = "") -> None:
+        place = places.get((key,), places.get((), Position(str(path))))
+        errors.append(InvalidEntryError(problem, position=place, entry=str(item.get("name", "")), hint=hint))
+
+    if not isinstance(item, dict):
+        errors.append(InvalidEntryError("an entry is a mapping of fields", position=places.get(())))
+        return None
+    data = {key: value for key, value in item.items() if key not in {"name", "kind", "meta"}}
+    name, kind, meta = item.get("name"), item.get("kind"), item.get("meta") or {}
+    for key, value in (("name", name), ("kind", kind)):
+        if value is None:
+            report(key, f"the entry has no {key}", did_you_mean(key, data))
+        elif not isinstance(value, str) and not (key == "name" and type(value) is int):
+            report(key, f"{key} is text, not {value!r}", f'write {key}: "{value}"')
+    if not isinstance(meta, dict):
+        report("meta", f"meta is a mapping, not {meta!r}")
+    elif isinstance(name, str | int) and not isinstance(name, bool) and isinstance(kind, str):
+        return Entry(f"{namespace}:{name}", kind, data, meta, places, path.parent)
+    return None

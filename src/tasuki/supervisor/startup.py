@@ -1,0 +1,36 @@
+"""Whether a start is done: who is still waited for, and who makes it fail."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from tasuki.supervisor.order import Graph, start_order
+from tasuki.supervisor.state import UP, Status
+
+
+def find_unsettled(graph: Graph, statuses: Mapping[str, Status], optional: Collection[str]) -> list[str]:
+    """The ids (all those of the graph that has them as keys) that a start still waits for, in order of start.
+
+    Not waited for: what is up, what is optional and has failed once, what has given up, and all that depends on those;
+    such dependents start later by themselves, if ever their dependencies come up.
+    """
+    absent: set[str] = set()
+    waiting = []
+    for id in (id for wave in start_order(graph) for id in wave):
+        status = statuses[id]
+        if status.state in UP:
+            continue
+        has_failed = status.has_given_up or (id in optional and status.failures > 0)
+        if has_failed or any(dependency in absent for dependency in graph[id]):
+            absent.add(id)
+        else:
+            waiting.append(id)
+    return waiting
+
+
+def find_given_up(statuses: Mapping[str, Status], optional: Collection[str]) -> Exception | None:
+    """Why the rest must not go on: the error of the first required service that has given up; None: it may."""
+    for id, status in statuses.items():
+        if status.has_given_up and id not in optional:
+            return status.error
+    return None

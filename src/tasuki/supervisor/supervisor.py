@@ -1,0 +1,261 @@
+"""Supervisor: all services of a process, started in order, kept running, stopped in reverse.
+
+Everything is driven by states, never by a single event that could be missed: at each change of state the services
+that wait to be started are looked through for those whose dependencies are up. It belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from tasuki.clock import Clock, SystemClock
+from tasuki.errors import LifecycleError
+from tasuki.supervisor import order
+from tasuki.supervisor.changes import Changes, Listener
+from tasuki.supervisor.controller import Controller
+from tasuki.supervisor.shutdown import Shutdown, join_errors
+from tasuki.supervisor.spec import ServiceSpec
+from tasuki.supervisor.startup import find_given_up, find_unsettled
+from tasuki.supervisor.state import UP, Change, State, Status
+
+_log = logging.getLogger("tasuki.supervisor")
+
+
+class Supervisor:
+    """Runs services by their specs."""
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._controllers: dict[str, Controller] = {}
+        self._pending: dict[str, None] = {}  # to be launched when their dependencies are up; a set with an order
+        self._changes = Changes()
+        self._shutdown: Shutdown | None = None
+        self._stop_task: asyncio.Task[list[LifecycleError]] | None = None
+        self._stops = 0  # how often all was stopped: what was begun before a stop must not go on after it
+        self._replacements = 0  # how many are under way: what is stopped for one has not ended
+
+    def add(self, spec: ServiceSpec) -> None:
+        """Register a service; ``start`` starts it.
+
+        Raises:
+            LifecycleError: there is one of that id.
+        """
+        if spec.id in self._controllers:
+            raise LifecycleError(f"service {spec.id!r} is there already; use replace", service=spec.id)
+        self._controllers[spec.id] = Controller(spec, clock=self._clock, notify=self._on_change)
+
+    async def start(self, ids: Iterable[str] | None = None) -> None:
+        """Start the services (None: those with ``auto_start``) and all that they depend on.
+
+        Returns when all are running. A required service that cannot start now (broker away, start hangs) is waited
+        for; an optional one is not, nor what depends on it: these come up in the background when they can.
+
+        Raises:
+            LifecycleError: a dependency is missing or circular (nothing is started), a required service cannot start,
+                or all was stopped meanwhile. What this call has started is stopped.
+        """
+        while self._stop_task is not None:
+            await self._changes.next()
+        graph, stops = self._checked_graph(), self._stops
+        if ids is None:
+            ids = [id for id, controller in self._controllers.items() if controller.spec.auto_start]
+        chosen = {id: self._get(id) for id in ids}
+        wanted = order.with_dependencies(graph, chosen)
+        new = [id for id in wanted if not self._is_wanted(id) and (id in chosen or not self._is_up(id))]
+        self._request(new)
+        try:
+            while not self._is_started({id: graph[id] for id in wanted}, stops):
+                await self._changes.next()
+        except LifecycleError:
+            await self._stop_some(new)
+            raise
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Stop all services, dependents first, each within its ``stop_timeout`` or the shorter ``timeout`` seconds.
+
+        Goes on when the caller is cancelled. A second call joins the first; with a ``timeout`` it also hurries it: the
+        services that are stopping get a second ``stop`` with that timeout.
+
+        Raises:
+            LifecycleError: the one error, or one that names all: a StopTimeoutError if all were only late.
+        """
+        if self._stop_task is None:
+            self._stops += 1
+            self._pending.clear()
+            self._shutdown = Shutdown(self._graph(), self._controllers, timeout)
+            self._stop_task = asyncio.create_task(self._run_shutdown(self._shutdown), name="tasuki stop")
+            self._changes.wake()
+        elif timeout is not None and self._shutdown is not None:
+            await self._shutdown.hurry(timeout)
+        if self._stop_task is not None:
+            _raise_joined(await asyncio.shield(self._stop_task))
+
+    async def wait(self, ids: Iterable[str] | None = None) -> None:
+        """Return when the services (None: all that were started) have ended, by themselves or stopped.
+
+        Raises:
+            LifecycleError: a required one has given up; RestartLimitError if it failed too often.
+        """
+        chosen = None if ids is None else list(ids)
+        while not self._have_ended(chosen):
+            await self._changes.next()
+
+    def states(self) -> dict[str, Status]:
+        """A snapshot of all services, in the order of adding."""
+        return {id: controller.status for id, controller in self._controllers.items()}
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every change of state, on the loop, without delay; returns how to end that."""
+        return self._changes.subscribe(listener)
+
+    async def until(self, condition: Callable[[Mapping[str, State]], bool]) -> None:
+        """Return when the condition on the states, by id, holds; states that pass within one step may go unseen."""
+        while not condition({id: controller.status.state for id, controller in self._controllers.items()}):
+            await self._changes.next()
+
+    async def remove(self, *ids: str) -> None:
+        """Stop services, dependents first, and forget them.
+
+        Raises:
+            LifecycleError: no such id, or one that stays depends on it (nothing is stopped); or a late or failed
+                stop (they are forgotten all the same).
+        """
+        leaving = {id: self._get(id) for id in ids}
+        for id in order.with_dependents(self._graph(), leaving):
+            if id not in leaving:
+                raise LifecycleError(f"service {id!r} depends on what is to be removed", service=id)
+        errors = await self._stop_some(leaving)
+        for id in leaving:
+            self._controllers.pop(id, None)
+        self._changes.wake()
+        _raise_joined(errors)
+
+    async def replace(self, *specs: ServiceSpec) -> None:
+        """Put new services in the place of those with the same ids, as one change, all or nothing.
+
+        Stops the old ones and what depends on them, nothing else, and starts again what was running. When a new one
+        cannot start, the old ones are put back and started. To be called by one task at a time.
+
+        Raises:
+            LifecycleError: no such id, bad dependencies, a new one cannot start, or all was stopped meanwhile.
+        """
+        old = [self._get(spec.id).spec for spec in specs]
+        self._checked_graph({spec.id: spec.depends_on for spec in specs})
+        touched = order.with_dependents(self._graph(), [spec.id for spec in specs])
+        wanted = [id for id in self._controllers if id in touched and self._is_wanted(id)]
+        stops = self._stops
+        self._replacements += 1
+        try:
+            for error in await self._stop_some(touched):
+                _log.warning("%s", error)
+            self._refuse_after_stop(stops)
+            self._put(specs)
+            await self.start(wanted)
+        except BaseException:
+            await self._stop_some(touched)
+            self._put(old)
+            if self._stops == stops:
+                self._request(wanted)
+            raise
+        finally:
+            self._replacements -= 1
+            self._changes.wake()
+
+    def _put(self, specs: Iterable[ServiceSpec]) -> None:
+        for spec in specs:
+            self._controllers[spec.id] = Controller(spec, clock=self._clock, notify=self._on_change)
+
+    def _get(self, id: str) -> Controller:
+        try:
+            return self._controllers[id]
+        except KeyError:
+            raise LifecycleError(f"there is no service {id!r}", service=id) from None
+
+    def _graph(self) -> order.Graph:
+        return {id: controller.spec.depends_on for id, controller in self._controllers.items()}
+
+    def _checked_graph(self, changed: order.Graph | None = None) -> order.Graph:
+        graph = {**self._graph(), **(changed or {})}
+        for id, dependency in order.find_missing(graph):
+            raise LifecycleError(f"service {id!r} depends on {dependency!r}, which does not exist", service=id)
+        if circle := order.find_cycle(graph):
+            raise LifecycleError(f"services depend on each other: {' → '.join(circle)}", service=circle[0])
+        return graph
+
+    def _is_wanted(self, id: str) -> bool:
+        return id in self._pending or self._controllers[id].is_alive
+
+    def _is_up(self, id: str) -> bool:
+        return id not in self._pending and self._controllers[id].status.state in UP
+
+    def _request(self, ids: Iterable[str]) -> None:
+        self._pending |= dict.fromkeys(ids)
+        self._launch_ready()
+
+    def _launch_ready(self) -> None:
+        idle = [id for id in self._pending if self._controllers[id].is_idle]
+        needed = {dependency for id in idle for dependency in self._controllers[id].spec.depends_on}
+        ready = order.may_start(self._graph(), idle, {id for id in needed if self._is_up(id)})
+        # Out of the set before the first launch: that is itself a change, and leads back to here.
+        for id in ready:
+            del self._pending[id]
+        for id in ready:
+            self._controllers[id].launch()
+
+    def _on_change(self, change: Change) -> None:
+        self._launch_ready()
+        self._changes.publish(change)
+
+    def _is_started(self, graph: order.Graph, stops: int) -> bool:
+        self._refuse_after_stop(stops)
+        statuses = self._current(graph)
+        self._raise_given_up(statuses)
+        return not find_unsettled(graph, statuses, self._optional())
+
+    def _have_ended(self, ids: Iterable[str] | None) -> bool:
+        if self._replacements:
+            return False
+        if ids is None:
+            ids = [
+                id for id, status in self.states().items() if status.state is not State.UNKNOWN or self._is_wanted(id)
+            ]
+        statuses = self._current(ids)
+        self._raise_given_up(statuses)
+        return all(id not in self._pending and self._controllers[id].is_idle for id in statuses)
+
+    def _current(self, ids: Iterable[str]) -> dict[str, Status]:
+        """Statuses, but of those that are to be launched: nothing of an earlier life counts."""
+        return {id: Status() if id in self._pending else self._get(id).status for id in ids}
+
+    def _optional(self) -> set[str]:
+        return {id for id, controller in self._controllers.items() if not controller.spec.is_required}
+
+    def _raise_given_up(self, statuses: Mapping[str, Status]) -> None:
+        error = find_given_up(statuses, self._optional())
+        if error is not None:
+            raise error
+
+    def _refuse_after_stop(self, stops: int) -> None:
+        if self._stops != stops:
+            raise LifecycleError("everything was stopped meanwhile")
+
+    async def _stop_some(self, ids: Iterable[str]) -> list[LifecycleError]:
+        chosen = {id: self._controllers[id] for id in ids if id in self._controllers}
+        for id in chosen:
+            self._pending.pop(id, None)
+        return await Shutdown(self._graph(), chosen).run()
+
+    async def _run_shutdown(self, shutdown: Shutdown) -> list[LifecycleError]:
+        try:
+            return await shutdown.run()
+        finally:
+            self._shutdown = self._stop_task = None
+            self._changes.wake()
+
+
+def _raise_joined(errors: Iterable[LifecycleError]) -> None:
+    error = join_errors(errors)
+    if error is not None:
+        raise error

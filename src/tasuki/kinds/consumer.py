@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from tasuki.kinds.fields import Config, Flag, Id, PositiveDuration, Whole
+from tasuki.kinds.fields import Config, Flag, Id, Positive, PositiveDuration
 from tasuki.kinds.kind import Kind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig, RetryConfig
 
@@ -29,13 +29,9 @@ class ConsumerConfig(Config):
     """The queue it takes messages from."""
     func: Id
     """The function that treats them."""
-    concurrency: Annotated[
-        Whole, Field(ge=1, json_schema_extra={"maximum": 1000}), AfterValidator(_at_most("concurrency", 1000))
-    ] = 1
+    concurrency: Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))] = 1
     """Messages treated at the same time."""
-    prefetch: Annotated[
-        Whole, Field(ge=1, json_schema_extra={"maximum": 10000}), AfterValidator(_at_most("prefetch", 10000))
-    ] = 10
+    prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
     """Most messages held at a time, waiting or being treated."""
     auto_ack: Flag = False
     """Settle before the function runs: a message is treated at most once, and lost if that fails."""

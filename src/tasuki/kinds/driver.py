@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from tasuki.kinds.fields import Config, Duration, Text, Whole
+from tasuki.kinds.fields import Config, Duration, Text
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
 
@@ -34,7 +32,7 @@ class SqliteDriverConfig(Config):
 class LengthOptions(Config):
     """Queue options of the drivers that can bound a queue themselves."""
 
-    max_length: Annotated[Whole, Field(ge=0)] | None = None
+    max_length: Count | None = None
     """Most messages the queue may hold; 0: no limit."""
 
 

@@ -85,10 +85,32 @@ PositiveDuration = Annotated[Duration, Field(gt=0)]
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"anyOf": [_SIZE_TEXT, _WHOLE, _PLACEHOLDER]})]
 """Bytes; written ``256KiB`` or as a number of bytes."""
 PositiveSize = Annotated[Size, Field(gt=0)]
-Whole = Annotated[int, BeforeValidator(_whole), Field(le=_LARGEST)]
-"""A whole number."""
-Number = Annotated[float, BeforeValidator(settle)]
-Flag = Annotated[bool, BeforeValidator(settle)]
+_Placeholder = Annotated[str, Field(pattern=r"\$\{env:")]
+Count = Annotated[
+    int,
+    Field(ge=0, le=_LARGEST),
+    BeforeValidator(_whole, json_schema_input_type=Annotated[int, Field(ge=0)] | _Placeholder),
+]
+"""A whole number, 0 or more."""
+Positive = Annotated[
+    int,
+    Field(ge=1, le=_LARGEST),
+    BeforeValidator(_whole, json_schema_input_type=Annotated[int, Field(ge=1)] | _Placeholder),
+]
+"""A whole number, 1 or more."""
+Factor = Annotated[
+    float,
+    Field(ge=1, le=1000),
+    BeforeValidator(settle, json_schema_input_type=Annotated[float, Field(ge=1, le=1000)] | _Placeholder),
+]
+"""A number, 1 or more."""
+Share = Annotated[
+    float,
+    Field(ge=0, le=1),
+    BeforeValidator(settle, json_schema_input_type=Annotated[float, Field(ge=0, le=1)] | _Placeholder),
+]
+"""A number from 0 to 1."""
+Flag = Annotated[bool, BeforeValidator(settle, json_schema_input_type=bool | _Placeholder)]
 """true or false, nothing else."""
 Text = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(min_length=1), AfterValidator(_full_id)]

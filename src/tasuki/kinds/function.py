@@ -10,12 +10,12 @@ from pydantic_core.core_schema import ValidationInfo
 from tasuki.kinds.fields import (
     Config,
     Id,
+    Positive,
     PositiveDuration,
     PositiveSize,
     Refused,
     SourceText,
     Text,
-    Whole,
     at_field,
     refused,
 )
@@ -36,7 +36,7 @@ class LuaLimits(Config):
     """Largest memory of the script."""
     time: PositiveDuration = 30.0
     """Longest time that it may compute; waiting does not count."""
-    instructions: Annotated[Whole, Field(ge=1)] | None = None
+    instructions: Positive | None = None
     """Most instructions; not given: no limit."""
 
 

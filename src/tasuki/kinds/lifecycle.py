@@ -7,7 +7,19 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from tasuki.backoff import Backoff
-from tasuki.kinds.fields import Config, Duration, Flag, Id, Number, PositiveDuration, Refused, Whole, at_field, refused
+from tasuki.kinds.fields import (
+    Config,
+    Count,
+    Duration,
+    Factor,
+    Flag,
+    Id,
+    PositiveDuration,
+    Refused,
+    Share,
+    at_field,
+    refused,
+)
 from tasuki.units import format_duration
 
 REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}
@@ -21,9 +33,9 @@ class RetryConfig(Config):
     """Wait after the first failure."""
     max_delay: Duration = 90.0
     """Longest wait."""
-    backoff_factor: Annotated[Number, Field(ge=1, le=1000)] = 2.0
+    backoff_factor: Factor = 2.0
     """By how much the wait grows with each failure."""
-    jitter: Annotated[Number, Field(ge=0, le=1)] = 0.1
+    jitter: Share = 0.1
     """Share of the wait that is random, so that many retries do not meet."""
 
     @model_validator(mode="after")
@@ -41,7 +53,7 @@ class RetryConfig(Config):
 class RestartConfig(RetryConfig):
     """How long to wait before a failed service is started again."""
 
-    max_attempts: Annotated[Whole, Field(ge=0)] = 0
+    max_attempts: Count = 0
     """Failures in a row after which it stays stopped; 0: no limit."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.kinds.fields import Config, Id, PositiveDuration, PositiveSize, Text, Whole, at_field
+from tasuki.kinds.fields import Config, Id, PositiveDuration, PositiveSize, Text, at_field
 from tasuki.kinds.kind import DRIVER_PREFIX, Kind
 from tasuki.kinds.lifecycle import RetryConfig
 from tasuki.registry.references import did_you_mean
@@ -24,7 +24,7 @@ class DeadLetterConfig(Config):
 
     queue: Id
     """The queue that takes them."""
-    max_attempts: Annotated[Whole, Field(ge=1)] = 5
+    max_attempts: Positive = 5
     """Deliveries of a message before it goes there."""
 
 
@@ -72,7 +72,7 @@ class QueueConfig(Config):
     """Where messages go that were rejected or failed too often."""
     retry: RetryConfig = RetryConfig()
     """How long to wait before a failed message is shown again."""
-    max_length: Annotated[Whole, Field(ge=0)] | None = None
+    max_length: Count | None = None
     """Most messages it may hold; 0 or not given: no limit."""
     overflow: Literal["block", "reject"] = "block"
     """What a publisher meets when it is full: block waits until its deadline, reject fails at once."""

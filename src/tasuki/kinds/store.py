@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
-from tasuki.kinds.fields import Config, PositiveDuration, Whole
+from tasuki.kinds.fields import Config, Count, PositiveDuration
 from tasuki.kinds.kind import Kind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
 
@@ -14,7 +10,7 @@ from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
 class MemoryStoreConfig(Config):
     """A store in memory."""
 
-    max_size: Annotated[Whole, Field(ge=0)] = 10_000
+    max_size: Count = 10_000
     """Most keys; 0: the default."""
     cleanup_interval: PositiveDuration = 300.0
     """How often expired keys are removed."""

@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
+from tasuki.registry.declarations import Declarations, may_declare
 from tasuki.registry.document import Document, read_document
-from tasuki.registry.entry import Entry, KeyPath
+from tasuki.registry.entry import Entry
 from tasuki.registry.overrides import apply_overrides
 from tasuki.registry.placeholders import Variables, resolve_entry
-from tasuki.registry.references import did_you_mean
 from tasuki.registry.registry import Registry
 from tasuki.registry.source import SCHEME, load_source, read_text
 
@@ -23,8 +22,6 @@ MAX_FILE_BYTES = 5 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _NAME_HINT = "use letters, digits, '_', '-' and '.', at most 255, not '-' or '.' first"
 _SKIPPED_FOLDERS = frozenset({"node_modules"})
-_FILE_FIELDS = ("version", "namespace", "meta", "entries")
-_VERSIONS = ("1.0", 1.0, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,8 @@ def _source_root(folder: Path, errors: list[ConfigError]) -> Path:
     lock = folder / "wippy.lock"
     if not lock.exists():
         return folder
-    document = _read_document(lock, folder)
+    text = _read(lock, folder)
+    document = Document(errors=[text]) if isinstance(text, ConfigError) else read_document(text, str(lock))
     errors += document.errors
     directories = document.value.get("directories") if isinstance(document.value, dict) else None
     source = directories.get("src", "./src") if isinstance(directories, dict) else "./src"
@@ -126,72 +124,21 @@ def _yaml_files(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(files) if name.endswith((".yaml", ".yml")))
 
 
-def _read_document(path: Path, root: Path, *, marker: str = "") -> Document:
-    """A file's document; an empty one if its text does not even contain the marker."""
+def _read(path: Path, root: Path) -> str | ConfigError:
     try:
-        text = read_text(path, root, MAX_FILE_BYTES)
+        return read_text(path, root, MAX_FILE_BYTES)
     except ValueError as error:
-        return Document(errors=[ConfigError(str(error), position=Position(str(path)))])
-    return read_document(text, str(path)) if marker in text else Document()
+        return ConfigError(str(error), position=Position(str(path)))
 
 
-def _read_file(path: Path, root: Path, errors: list[ConfigError]) -> Iterator[Entry]:
+def _read_file(path: Path, root: Path, errors: list[ConfigError]) -> list[Entry]:
     """Entries of one file; none if it has no namespace, because then it is not ours."""
-    document = _read_document(path, root, marker="namespace")
-    fields = document.value
-    if fields is None:
-        errors += document.errors
-    if not isinstance(fields, dict) or "namespace" not in fields:
-        return
-    errors += document.errors
-
-    def report(path_: KeyPath, problem: str, hint: str = "") -> None:
-        place = document.positions.get(path_, Position(str(path), 1, 1))
-        errors.append(InvalidEntryError(problem, position=place, hint=hint))
-
-    for name in fields.keys() - set(_FILE_FIELDS):
-        report((name,), f"unknown field {name!r}", did_you_mean(name, _FILE_FIELDS))
-    if fields.get("version") not in _VERSIONS:
-        report(("version",), f"version {fields['version']!r} is not known", 'write version: "1.0"')
-    namespace, entries = fields["namespace"], fields.get("entries")
-    if not isinstance(namespace, str):
-        report(("namespace",), f"a namespace is text, not {namespace!r}")
-    elif not isinstance(entries, list | None):
-        report(("entries",), "entries is a list of entries")
-    else:
-        places = _places_by_entry(document)
-        yield from filter(
-            None, (_entry(namespace, item, places.get(i, {}), path, errors) for i, item in enumerate(entries or ()))
-        )
-
-
-def _places_by_entry(document: Document) -> dict[str | int, dict[KeyPath, Position]]:
-    places: dict[str | int, dict[KeyPath, Position]] = {}
-    for path, position in document.positions.items():
-        if path[0] == "entries" and len(path) > 1:
-            places.setdefault(path[1], {})[path[2:]] = position
-    return places
-
-
-def _entry(
-    namespace: str, item: Any, places: dict[KeyPath, Position], path: Path, errors: list[ConfigError]
-) -> Entry | None:
-    def report(key: str, problem: str, hint: str = "") -> None:
-        place = places.get((key,), places.get((), Position(str(path))))
-        errors.append(InvalidEntryError(problem, position=place, entry=str(item.get("name", "")), hint=hint))
-
-    if not isinstance(item, dict):
-        errors.append(InvalidEntryError("an entry is a mapping of fields", position=places.get(())))
-        return None
-    data = {key: value for key, value in item.items() if key not in {"name", "kind", "meta"}}
-    name, kind, meta = item.get("name"), item.get("kind"), item.get("meta") or {}
-    for key, value in (("name", name), ("kind", kind)):
-        if value is None:
-            report(key, f"the entry has no {key}", did_you_mean(key, data))
-        elif not isinstance(value, str) and not (key == "name" and type(value) is int):
-            report(key, f"{key} is text, not {value!r}", f'write {key}: "{value}"')
-    if not isinstance(meta, dict):
-        report("meta", f"meta is a mapping, not {meta!r}")
-    elif isinstance(name, str | int) and not isinstance(name, bool) and isinstance(kind, str):
-        return Entry(f"{namespace}:{name}", kind, data, meta, places, path.parent)
-    return None
+    text = _read(path, root)
+    if isinstance(text, ConfigError):
+        errors.append(text)
+        return []
+    if not may_declare(text):
+        return []
+    declarations = Declarations(read_document(text, str(path)), path)
+    errors += declarations.errors
+    return declarations.entries

@@ -1,0 +1,125 @@
+"""Checked configurations → the objects that they describe: drivers, queue specs, handlers and resources."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.handler import Handler
+from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig
+from tasuki.kinds.kind import DriverKind
+from tasuki.kinds.project import Project
+from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.store import MemoryStoreConfig
+from tasuki.queues.queue import QueuePolicy
+
+
+def build_driver(project: Project, id: str, clock: Clock) -> Driver:
+    """The driver of an entry; its client is imported here, and only here.
+
+    Raises:
+        ImportError: the client is not installed.
+    """
+    kind = project.kinds[id]
+    assert isinstance(kind, DriverKind)
+    module, _, name = kind.driver.partition(":")
+    fields = project.configs[id].model_dump(exclude={"lifecycle"})
+    if isinstance(fields.get("path"), str):
+        fields["path"] = project.registry.root / fields["path"]
+    driver: Driver = getattr(importlib.import_module(module), name)(id, clock=clock, **fields)
+    return driver
+
+
+def queue_spec(config: QueueConfig) -> QueueSpec:
+    """What the driver must know of a queue."""
+    return QueueSpec(
+        name=config.queue_name,
+        lease=config.lease,
+        max_length=config.max_length,
+        ordering=config.ordering,
+        options=config.options,
+    )
+
+
+def queue_policy(config: QueueConfig) -> QueuePolicy:
+    """What the framework enforces for a queue."""
+    return QueuePolicy(
+        max_message_size=config.max_message_size,
+        message_ttl=config.message_ttl,
+        overflow=config.overflow,
+        dead_letter=config.dead_letter.queue if config.dead_letter else None,
+        max_attempts=config.dead_letter.max_attempts if config.dead_letter else 5,
+        drop_expired=config.on_expire == "drop",
+        retry=config.retry.backoff(),
+    )
+
+
+def build_handler(project: Project, id: str, threads: int) -> Handler:
+    """The handler of a function entry, not yet started; ``threads``: how many sync calls may run at a time."""
+    config = project.configs[id]
+    if isinstance(config, LuaFunctionConfig):
+        return _lua_handler(project, id, config)
+    from tasuki.handlers.python import PythonHandler
+
+    assert isinstance(config, PythonFunctionConfig)
+    return PythonHandler(
+        id,
+        target=project.registry.entries[id].target,
+        import_path=config.target,
+        source=config.source.file if config.source else None,
+        method=config.method,
+        threads=threads,
+    )
+
+
+def _lua_handler(project: Project, id: str, config: LuaFunctionConfig) -> Handler:
+    from tasuki.handlers.lua.handler import LuaHandler, LuaLimits
+
+    return LuaHandler(
+        id,
+        source=_lua_source(project, id, config),
+        method=config.method,
+        modules=config.modules,
+        imports=_lua_imports(project, config),
+        limits=LuaLimits(memory=config.limits.memory, time=config.limits.time, instructions=config.limits.instructions),
+    )
+
+
+def _lua_source(project: Project, id: str, config: LuaLibraryConfig) -> Any:
+    from tasuki.handlers.lua.handler import LuaSource
+
+    name = _relative(config.source.file, project) if config.source.file else id
+    return LuaSource(config.source.text, name)
+
+
+def _relative(file: Path, project: Project) -> str:
+    """A source file as its author knows it: from the project's folder."""
+    root = project.registry.root.resolve()
+    return str(file.relative_to(root)) if file.is_relative_to(root) else file.name
+
+
+def _lua_imports(project: Project, config: LuaLibraryConfig) -> Mapping[str, Any]:
+    from tasuki.handlers.lua.handler import LuaLibrary
+
+    libraries = {}
+    for alias, id in config.imports.items():
+        library = project.configs[id]
+        assert isinstance(library, LuaLibraryConfig)
+        libraries[alias] = LuaLibrary(
+            id, _lua_source(project, id, library), library.modules, _lua_imports(project, library)
+        )
+    return libraries
+
+
+def build_resource(project: Project, id: str, clock: Clock) -> Any:
+    """The object behind a resource entry (a store), or None for an entry that is no resource."""
+    config = project.configs[id]
+    if isinstance(config, MemoryStoreConfig):
+        from tasuki.handlers.store import MemoryStore
+
+        return MemoryStore(id, max_size=config.max_size, cleanup_interval=config.cleanup_interval, clock=clock)
+    return None

@@ -1,0 +1,78 @@
+"""The JSON Schema of a project file, for editors that complete and check YAML."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from tasuki.kinds.kind import Kind, find_kind, kind_names
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_NAME = {
+    "type": ["string", "integer"],
+    "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+    "maxLength": 255,
+    "description": "Its name; its id is namespace:name.",
+}
+_META = {"type": "object", "description": "Notes for people and tools: comment, type, tags."}
+
+
+def project_schema() -> dict[str, Any]:
+    """The schema (draft 2020-12): one branch per kind, chosen by the entry's ``kind``."""
+    kinds = [find_kind(name) for name in kind_names()]
+    refs, definitions = models_json_schema([(kind.model, "validation") for kind in kinds])
+    models = definitions.get("$defs", {})
+    branches = [_entry(kind, models[_target(refs[kind.model, "validation"])]) for kind in kinds]
+    entry = _one_of(kinds, branches)
+    return {
+        "$schema": _DIALECT,
+        "title": "Tasuki project file",
+        "type": "object",
+        "required": ["namespace", "entries"],
+        "additionalProperties": False,
+        "properties": {
+            "version": {"const": "1.0"},
+            "namespace": {**_NAME, "type": "string", "description": "The first part of the ids of the entries."},
+            "meta": _META,
+            "entries": {"type": "array", "items": {"$ref": "#/$defs/entry"}},
+        },
+        "$defs": {"entry": entry, **_used(models, json.dumps([branches, models]))},
+    }
+
+
+def _used(models: dict[str, Any], text: str) -> dict[str, Any]:
+    """The models that something refers to; the others stand in their branch."""
+    return {name: model for name, model in models.items() if f'"#/$defs/{name}"' in text}
+
+
+def _target(reference: dict[str, Any]) -> str:
+    return str(reference["$ref"]).rpartition("/")[2]
+
+
+def _entry(kind: Kind, model: dict[str, Any]) -> dict[str, Any]:
+    """The model's schema with what every entry has; the fields keep their descriptions and defaults."""
+    return {
+        "type": "object",
+        "title": kind.name,
+        "description": model.get("description", ""),
+        "required": ["name", "kind", *model.get("required", ())],
+        "additionalProperties": False,
+        "properties": {"name": _NAME, "kind": {"const": kind.name}, "meta": _META, **model.get("properties", {})},
+    }
+
+
+def _one_of(kinds: list[Kind], branches: list[dict[str, Any]]) -> dict[str, Any]:
+    """Only the branch of the entry's own kind judges it, so that an editor reports one error and not one per kind."""
+    names = [kind.name for kind in kinds]
+    chosen = [
+        {"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]}, "then": branch}
+        for name, branch in zip(names, branches, strict=True)
+    ]
+    return {
+        "type": "object",
+        "required": ["name", "kind"],
+        "properties": {"name": _NAME, "kind": {"enum": names}},
+        "allOf": chosen,
+    }

@@ -1,0 +1,95 @@
+"""The entries that one YAML document declares: ``version``, ``namespace``, ``entries``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tasuki.errors import ConfigError, InvalidEntryError, Position
+from tasuki.registry.document import Document
+from tasuki.registry.entry import Entry, KeyPath
+from tasuki.registry.references import did_you_mean
+
+_FIELDS = ("version", "namespace", "meta", "entries")
+_VERSIONS = ("1.0", 1.0, None)
+_FIRST_LINE = re.compile(r"^([ \t]*)[^\s#%-]", re.MULTILINE)
+
+
+def may_declare(text: str) -> bool:
+    """Whether a text may be one of our files: a quick look, so that foreign YAML (charts, manifests) is not judged."""
+    first = _FIRST_LINE.search(text)
+    if "namespace" not in text or first is None or text[first.end() - 1] == "{":
+        return "namespace" in text
+    return re.search(rf"""^{first[1]}\t*["']?namespace["']?\s*:""", text, re.MULTILINE) is not None
+
+
+class Declarations:
+    """Reads one document: ``entries`` that are whole enough to be checked further, ``errors`` about the rest.
+
+    A document without ``namespace`` is not ours: it has neither.
+    """
+
+    def __init__(self, document: Document, file: Path) -> None:
+        self.entries: list[Entry] = []
+        self.errors: list[ConfigError] = []
+        self._positions = document.positions
+        self._start = Position(str(file), 1, 1)
+        self._folder = file.parent
+        fields = document.value
+        if isinstance(fields, dict) and "namespace" in fields:
+            self.errors += document.errors
+            self._read(fields)
+        elif fields is None:
+            self.errors += document.errors
+
+    def _read(self, fields: Mapping[str, Any]) -> None:
+        for name in fields.keys() - set(_FIELDS):
+            self._report((name,), f"unknown field {name!r}", hint=did_you_mean(name, _FIELDS))
+        if fields.get("version") not in _VERSIONS:
+            self._report(("version",), f"version {fields['version']!r} is not known", hint='write version: "1.0"')
+        namespace, entries = fields["namespace"], fields.get("entries")
+        if not isinstance(namespace, str):
+            self._report(("namespace",), f"a namespace is text, not {namespace!r}", hint="put it in quotes")
+        elif not isinstance(entries, list | None):
+            self._report(("entries",), "entries is a list of entries")
+        else:
+            places = self._places_by_entry()
+            for index, item in enumerate(entries or ()):
+                self._read_entry(namespace, item, index, places.get(index, {}))
+
+    def _read_entry(self, namespace: str, item: Any, index: int, places: dict[KeyPath, Position]) -> None:
+        path: KeyPath = ("entries", index)
+        if not isinstance(item, dict):
+            self._report(path, "an entry is a mapping of fields")
+            return
+        data = {key: value for key, value in item.items() if key not in {"name", "kind", "meta"}}
+        name, kind, meta = item.get("name"), item.get("kind"), item.get("meta") or {}
+        if type(name) is int:
+            name = str(name)
+        before = len(self.errors)
+        for key, value in (("name", name), ("kind", kind)):
+            if value is None:
+                self._report(
+                    (*path, key), f"the entry has no {key}", entry=str(name or ""), hint=did_you_mean(key, data)
+                )
+            elif not isinstance(value, str):
+                self._report((*path, key), f"{key} is text, not {value!r}", entry=str(name), hint="put it in quotes")
+        if not isinstance(meta, dict):
+            self._report((*path, "meta"), f"meta is a mapping, not {meta!r}", entry=str(name))
+        if len(self.errors) == before:
+            self.entries.append(Entry(f"{namespace}:{name}", str(kind), data, meta, places, self._folder))
+
+    def _report(self, path: KeyPath, problem: str, *, entry: str = "", hint: str = "") -> None:
+        while path and path not in self._positions:
+            path = path[:-1]
+        position = self._positions.get(path, self._start)
+        self.errors.append(InvalidEntryError(problem, position=position, entry=entry, hint=hint))
+
+    def _places_by_entry(self) -> dict[str | int, dict[KeyPath, Position]]:
+        places: dict[str | int, dict[KeyPath, Position]] = {}
+        for path, position in self._positions.items():
+            if path[0] == "entries" and len(path) > 1:
+                places.setdefault(path[1], {})[path[2:]] = position
+        return places

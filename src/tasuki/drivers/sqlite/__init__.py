@@ -1,0 +1,21 @@
+"""The SQLite driver: durable queues in one local file, for one or several processes, with no service to run.
+
+==============  =====================================================================================================
+durability      ``power`` with ``synchronous: full`` (default): confirmed means committed and synced; many publishes
+                share a sync. ``broker`` with ``normal``: survives the processes, not a power loss
+processes       any number on one machine; a file on a network share is not supported
+place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
+order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
+attempt         counted when handed out and committed with it; a release gives the count back
+lease           by CLOCK_BOOTTIME: suspended time counts, a changed wall clock does not; a restart of the machine, a
+                close, or the death of the holder (noticed within a second by its file lock) ends it at once
+delay           by the wall clock, so that it outlives a restart
+waking          at once within the process; what other processes publish is seen within 20 ms
+depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now
+full disk       publishes are rejected, while acks use the 1 MiB that was set aside as ballast
+==============  =====================================================================================================
+"""
+
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+
+__all__ = ["SQLiteDriver"]

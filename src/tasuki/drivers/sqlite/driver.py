@@ -1,0 +1,263 @@
+"""The driver: checks and encodes on the event loop, and leaves the rest to the writer's thread."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from tasuki.clock import Clock, SystemClock
+from tasuki.contracts.driver import (
+    Capabilities,
+    Depth,
+    Driver,
+    Durability,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
+from tasuki.drivers.sqlite.store import Row
+from tasuki.drivers.sqlite.writer import Call, Publish, Receive, Request, Settle, Writer
+from tasuki.errors import (
+    BrokerUnavailableError,
+    DriverError,
+    MessageTooLargeError,
+    QueueFullError,
+    QueueNotFoundError,
+    UnsupportedError,
+)
+from tasuki.message import Message
+
+OLDEST_SQLITE = (3, 35, 0)
+"""RETURNING."""
+PURGED = 20_000
+"""Messages removed in one transaction of a purge, so that the others are not locked out."""
+
+_encode_headers = msgspec.msgpack.Encoder().encode
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+_inherited: list[Writer] = []
+
+
+def _let_go_of_parent() -> None:
+    """A forked child must neither keep its parent's holder lock alive nor let its connection be finalised."""
+    _inherited.extend(_writers)
+    for writer in _writers:
+        writer.forget_parent()
+    _writers.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_of_parent)
+
+
+class SQLiteDriver(Driver):
+    """Keeps queues in one SQLite file; see the table of the package.
+
+    Args:
+        name: the entry's id.
+        path: the database; its folder is made if missing. Files of the same name with ``-wal``, ``-shm``, ``.holders``
+            and ``.ballast`` belong to it.
+        synchronous: ``full`` (default): confirmed survives a power loss; ``normal``: the death of the processes only.
+        busy_timeout: seconds to wait for the lock of another process.
+        clock: the time.
+    """
+
+    capabilities = Capabilities(
+        durability="power",
+        multi_process=True,
+        ordered=True,
+        ordering_key=True,
+        native_delay=True,
+        native_priority=True,
+        counts_attempts=True,
+        leases=True,
+        exact_depth=True,
+        peek=True,
+        purge=True,
+        max_length=True,
+        max_message_bytes=256 * 2**20,
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        path: str | os.PathLike[str],
+        synchronous: Literal["full", "normal"] = "full",
+        busy_timeout: float = 5.0,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(name)
+        if synchronous not in {"full", "normal"}:
+            raise DriverError(f"synchronous of driver {name!r} is {synchronous!r}; use full or normal", driver=name)
+        self._path = os.path.abspath(path)
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._clock = clock or SystemClock()
+        self._specs: dict[str, QueueSpec] = {}
+        self._writer: Writer | None = None
+        self._pid = 0
+
+    @property
+    def durability(self) -> Durability:
+        """``power`` with ``synchronous = full``, else ``broker``."""
+        return "power" if self._synchronous == "full" else "broker"
+
+    async def open(self) -> None:
+        """Open or create the file, and declare what was declared before."""
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            problem = f"driver {self.name!r} needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}"
+            raise UnsupportedError(problem, driver=self.name)
+        if self._writer is not None and self._pid == os.getpid():
+            return
+        writer = self._writer = Writer(
+            self.name,
+            self._path,
+            synchronous=self._synchronous,
+            busy_timeout=self._busy_timeout,
+            clock=self._clock,
+            specs=self._specs,
+        )
+        self._pid = os.getpid()
+        _writers.add(writer)
+        writer.start()
+        is_open = False
+        try:
+            await writer.submit(Call("", lambda store, _: [store.declare(spec) for spec in self._specs.values()]))
+            is_open = True
+        finally:
+            if not is_open:
+                await self.close()
+
+    async def close(self) -> None:
+        """Give back what is held, merge the log into the file, and let go of it."""
+        writer = self._writer
+        if writer is not None and self._pid == os.getpid():
+            await writer.stop()
+        if self._writer is writer:
+            self._writer = None
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist in the file; its options hold for all processes, the last declaration wins."""
+        self._specs[spec.name] = spec
+        if self._writer is not None:
+            await self._ask(Call(spec.name, lambda store, _: store.declare(spec)))
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """Store the messages for which there is room, in one transaction with whatever else has queued up."""
+        self._check(queue)
+        rows: list[Row] = []
+        delays: dict[int, float] = {}
+        refused: dict[int, DriverError] = {}
+        now, most = self._clock.time(), self.capabilities.max_message_bytes or 0
+        for index, message in enumerate(batch):
+            try:
+                headers = _encode_headers(message.headers)
+            except (TypeError, ValueError, OverflowError) as problem:
+                refused[index] = self._refusal(
+                    UnsupportedError, queue, message, f"its headers cannot be kept: {problem}"
+                )
+                continue
+            if len(message.body) > most:
+                refused[index] = self._refusal(MessageTooLargeError, queue, message, f"it is larger than {most} bytes")
+                continue
+            if message.delay > 0:
+                delays[len(rows)] = message.delay
+            rows.append((message.id, message.body, headers, 9 - message.priority, message.key, now))
+        stored = await self._ask(Publish(queue, rows, delays)) if rows else 0
+        if stored == len(batch):
+            return ()
+        return self._results(queue, len(batch), stored, refused)
+
+    def _refusal(self, kind: type[DriverError], queue: str, message: Outgoing, why: str) -> DriverError:
+        return kind(f"message {message.id!r} was not stored: {why}", driver=self.name, queue=queue)
+
+    def _results(
+        self, queue: str, count: int, stored: int, refused: dict[int, DriverError]
+    ) -> Sequence[DriverError | None]:
+        """One result a message; raises where all have the same fate."""
+        results: list[DriverError | None] = []
+        for index in range(count):
+            if index in refused:
+                results.append(refused[index])
+            elif stored:
+                stored -= 1
+                results.append(None)
+            else:
+                most = self._specs[queue].max_length
+                problem = f"queue {queue!r} holds its max_length of {most} messages"
+                results.append(QueueFullError(problem, driver=self.name, queue=queue))
+        if len({type(result) for result in results}) == 1 and results[0] is not None:
+            raise results[0]
+        return results
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take messages; what was taken for a cancelled caller is released."""
+        self._check(queue)
+        request = Receive(queue, limit, self._clock.monotonic() + wait)
+        writer = self._running(queue)
+        is_taken = False
+        try:
+            taken: list[Received] = await writer.submit(request)
+            is_taken = True
+        finally:
+            if not is_taken:
+                writer.give_back(request)
+        return taken
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """End deliveries; committed when this returns."""
+        self._check(queue)
+        stale: list[Receipt] = await self._ask(Settle(queue, batch))
+        return stale
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        """Set the leases; safe in any thread with a loop."""
+        self._check(queue)
+        stale: list[Receipt] = await self._ask(Call(queue, lambda store, number: store.extend(number, batch, lease)))
+        return stale
+
+    async def depth(self, queue: str) -> Depth:
+        """Read the counters."""
+        self._check(queue)
+        depth: Depth = await self._ask(Call(queue, lambda store, number: store.depth(number), is_fresh=True))
+        return depth
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
+        self._check(queue)
+        work = Call(queue, lambda store, number: store.peek(number, limit, after), is_fresh=True)
+        shown: list[Message] = await self._ask(work)
+        return shown
+
+    async def purge(self, queue: str) -> int:
+        """Remove what is not held and was there when the call began, in several transactions."""
+        self._check(queue)
+        newest = await self._ask(Call(queue, lambda store, _: store.newest()))
+        removed = 0
+        while count := await self._ask(Call(queue, lambda store, number: store.purge(number, newest, PURGED))):
+            removed += count
+        return removed
+
+    async def _ask(self, request: Request) -> Any:
+        return await self._running(request.queue).submit(request)
+
+    def _check(self, queue: str) -> None:
+        self._running(queue)
+        if queue not in self._specs:
+            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
+            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
+
+    def _running(self, queue: str) -> Writer:
+        if self._writer is None:
+            problem = f"driver {self.name!r} is not open; open it first"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        if self._pid != os.getpid():
+            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        return self._writer

@@ -1,0 +1,291 @@
+"""The files of a queue: database, holders' locks and ballast, and what their errors mean."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, Outcome, QueueFullError
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
+MAX_WAL_BYTES = 64 * 2**20
+BALLAST_BYTES = 2**20
+_MIB = 2**20
+_FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "ENOSPC", "EDQUOT"}
+_BROKEN = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
+_DENIED = {"SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "EACCES", "EPERM", "EROFS"}
+_GONE = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL", "SQLITE_NOMEM"}
+
+
+@contextmanager
+def translated(driver: str, path: str, outcome: Outcome = "rejected") -> Iterator[None]:
+    """Raise a DriverError that names the file and the remedy for every error of SQLite or of the file system."""
+    try:
+        yield
+    except DriverError:
+        raise
+    except Exception as problem:
+        kind, text = _meaning(problem)
+        # A full disk is found before anything is written: the transaction is undone, whenever that is.
+        outcome = "rejected" if kind is QueueFullError else outcome
+        raise kind(f"SQLite file {path!r}: {text} ({problem})", driver=driver, outcome=outcome) from problem
+
+
+def _meaning(problem: Exception) -> tuple[type[DriverError], str]:
+    name = error_name(problem)
+    if name in _FULL:
+        return QueueFullError, "the disk is full; free some space, acks still go through"
+    short = "_".join(name.split("_")[:2])
+    if short in _DENIED:
+        return AccessDeniedError, "this user may not write there; check the owner and mode of the file and its folder"
+    if short in _BROKEN:
+        return DriverError, "not a readable database; move it away to start anew, or restore a backup"
+    if short == "SQLITE_BUSY":
+        return BrokerUnavailableError, "locked by another process for longer than busy_timeout"
+    if short in _GONE or isinstance(problem, OSError):
+        return BrokerUnavailableError, "its storage refuses to work"
+    return DriverError, "SQLite refuses"
+
+
+def error_name(problem: BaseException | None) -> str:
+    """SQLite's symbolic name of an error, the system's for others, or an empty text."""
+    if isinstance(problem, OSError):
+        return errno.errorcode.get(problem.errno or 0, "")
+    return str(getattr(problem, "sqlite_errorname", ""))
+
+
+def must_reopen(problem: BaseException | None) -> bool:
+    """Whether the connection is in doubt: after a failed fsync, only a new one sees what is on the disk."""
+    return error_name(problem).startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN"))
+
+
+def boot_id() -> str:
+    """A text that changes when the machine restarts; empty where there is none, then the locks alone tell."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+class Folder:
+    """``<db>.holders/``: one locked file for each open driver, and the file that lets writers take turns."""
+
+    def __init__(self, database: str) -> None:
+        self.path = f"{database}.holders"
+        self.name = str(uuid.uuid4())
+        self._own = -1
+        self._turn = -1
+
+    def enter(self) -> None:
+        """Create and lock this driver's own file, once; the lock ends with the process, however that ends."""
+        if self._own >= 0:
+            return
+        os.makedirs(self.path, mode=0o700, exist_ok=True)
+        self._turn = os.open(os.path.join(self.path, "turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._own = os.open(os.path.join(self.path, self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def leave(self) -> None:
+        """Remove the file and let go of the locks."""
+        if self._own >= 0:
+            self.remove(self.name)
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the files only: what a forked child does with those of its parent."""
+        for file in (self._own, self._turn):
+            if file >= 0:
+                os.close(file)
+        self._own = self._turn = -1
+
+    def remove(self, name: str) -> None:
+        """Forget a holder's file."""
+        try:
+            os.unlink(os.path.join(self.path, name))
+        except FileNotFoundError:
+            pass
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the driver of that name still holds its lock."""
+        try:
+            file = os.open(os.path.join(self.path, name), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(file)
+        return False
+
+    def take_turn(self) -> bool:
+        """Try to be the next writer. Without turns, a busy writer would starve those that poll for the lock."""
+        try:
+            fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def pass_turn(self) -> None:
+        """Let the next writer queue up."""
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def wait_turn(self, timeout: float) -> None:
+        """Take the turn for the time of opening, so that ten processes do not create the schema at once."""
+        waited = 0.0
+        while not self.take_turn() and waited < timeout:
+            time.sleep(0.01)
+            waited += 0.01
+
+
+class Ballast:
+    """A file given up when the disk is full, so that acks have room; while it is missing nothing is published."""
+
+    def __init__(self, database: str) -> None:
+        self._path = f"{database}.ballast"
+        self._folder = os.path.dirname(database)
+
+    def exists(self) -> bool:
+        """Whether publishing is allowed."""
+        return os.path.exists(self._path)
+
+    def drop(self) -> None:
+        """Give the room away."""
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+
+    def restore(self, reusable: int) -> bool:
+        """Take the room again if the disk has some: for the log, and, with the ``reusable`` bytes, for new messages."""
+        stat = os.statvfs(self._folder)
+        free = stat.f_bavail * stat.f_frsize - BALLAST_BYTES
+        if free < _MIB or free + reusable < 3 * _MIB:
+            return False
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(file, 0, BALLAST_BYTES)
+        except OSError:
+            self.drop()
+            return False
+        finally:
+            os.close(file)
+        return True
+
+
+def identity(path: str) -> tuple[int, int]:
+    """Tells the file from another one of the same name; zeros: there is none."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (stat.st_dev, stat.st_ino)
+
+
+def has_begun(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
+    """Try to begin a transaction with the write lock in hand: a later upgrade would fail at once."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as problem:
+        if is_last_try or not error_name(problem).startswith("SQLITE_BUSY"):
+            raise
+        return False
+    return True
+
+
+def register(connection: sqlite3.Connection, name: str) -> int:
+    """The number of the holder of this name."""
+    found = connection.execute("SELECT holder FROM holders WHERE name = ?", (name,)).fetchone()
+    if found is None:
+        sql = "INSERT INTO holders (name, boot) VALUES (?, ?) RETURNING holder"
+        found = connection.execute(sql, (name, boot_id())).fetchone()
+    return int(found[0])
+
+
+def reusable_bytes(connection: sqlite3.Connection) -> int:
+    """Room inside the file."""
+    pages = connection.execute("PRAGMA freelist_count").fetchone()[0]
+    return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
+
+
+def truncate_log(connection: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the database and free its room; left for later while somebody reads."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError:
+        pass
+
+
+def is_log_large(path: str) -> bool:
+    """Whether a reader has kept the log from starting over for long."""
+    try:
+        return os.stat(f"{path}-wal").st_size > MAX_WAL_BYTES
+    except FileNotFoundError:
+        return False
+
+
+def connect(driver: str, path: str, synchronous: str, timeout: float) -> sqlite3.Connection:
+    """Open the database, and create it if it is not there (folder 0700, file 0600).
+
+    The caller holds the turn. Nothing here opens and closes a database file that another connection of this process
+    uses: closing any descriptor would drop the locks that SQLite holds on it.
+    """
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    try:
+        _prepare(connection, driver, path, synchronous)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous: str) -> None:
+    execute = connection.execute
+    _migrate(connection, driver, path)
+    mode = execute("PRAGMA journal_mode = wal").fetchone()[0]
+    if mode != "wal":
+        raise DriverError(
+            f"SQLite file {path!r}: no write-ahead log on this file system; use a local disk", driver=driver
+        )
+    execute(f"PRAGMA synchronous = {synchronous}")
+    execute("PRAGMA cache_size = -16000")
+    execute("PRAGMA wal_autocheckpoint = 2000")
+    execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
+    # From here on the writer waits for locks itself: in short steps, and in turns.
+    execute("PRAGMA busy_timeout = 0")
+
+
+def _migrate(connection: sqlite3.Connection, driver: str, path: str) -> None:
+    execute = connection.execute
+    version = execute("PRAGMA user_version").fetchone()[0]
+    ours = execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    if version == SCHEMA_VERSION and ours:
+        return
+    if version > SCHEMA_VERSION and ours:
+        problem = (
+            f"SQLite file {path!r}: schema {version} is newer than this Tasuki knows ({SCHEMA_VERSION}); upgrade it"
+        )
+        raise DriverError(problem, driver=driver)
+    if execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        problem = f"SQLite file {path!r} belongs to another program; give the driver a file of its own"
+        raise DriverError(problem, driver=driver)
+    script = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; "
+        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )

@@ -1,0 +1,407 @@
+"""What the verbs do to the tables, inside the transaction of a group: no threads, no waiting, no answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Settlement
+from tasuki.message import HeaderValue, Message
+
+Row = tuple[str, bytes, bytes, int, str | None, float]
+"""A message to insert: id, body, headers, rank, key, published_at."""
+
+SURFACED = 10_000
+"""Most delayed messages made receivable in one transaction, so that a due crowd does not stop the others."""
+MAX_CLAIM_BYTES = 64 * 2**20
+"""A receive stops after this many bytes of bodies, so that memory stays bounded."""
+
+_INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
+_CLAIM = """
+    SELECT r.rank, r.seq, r.attempts, m.id, m.body, m.headers
+    FROM ready r CROSS JOIN messages m ON m.seq = r.seq
+    WHERE r.queue = ? ORDER BY r.rank, r.seq LIMIT ?
+"""
+_HOLD = """
+    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until)
+    SELECT seq, queue, rank, attempts, key, ?, ? FROM ready WHERE queue = ? ORDER BY rank, seq LIMIT ?
+"""
+_UNHOLD = """
+    DELETE FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
+    RETURNING delivery, seq, queue, rank, attempts, key
+"""
+_SURFACE = """
+    DELETE FROM delayed WHERE queue = ?1 AND (ready_at, seq) IN
+        (SELECT ready_at, seq FROM delayed WHERE queue = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3)
+    RETURNING queue, rank, seq, attempts, key
+"""
+# One seek a priority: the first of each is its oldest.
+_OLDEST = """
+    SELECT min(m.published_at) FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS ranks
+    JOIN messages m ON m.seq = (SELECT seq FROM ready WHERE queue = ? AND rank = ranks.column1 ORDER BY seq LIMIT 1)
+"""
+_WAITING = (
+    "SELECT seq FROM ready WHERE queue = ? ORDER BY rank, seq",
+    "SELECT seq FROM lines WHERE queue = ? AND waiting = 1 AND ready_at = 0 ORDER BY key, seq",
+    "SELECT seq FROM delayed WHERE queue = ? ORDER BY ready_at, seq",
+)
+
+_JOIN_LINE = """
+    INSERT INTO lines SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
+    FROM {} t JOIN messages m ON m.seq = t.seq WHERE t.queue = ? AND m.key IS NOT NULL
+"""
+_TAKE_KEY = "UPDATE {} SET key = (SELECT m.key FROM messages m WHERE m.seq = {}.seq) WHERE queue = ?"
+_FORM_LINES = (
+    _JOIN_LINE.format(0, "0.0", "held"),
+    _JOIN_LINE.format(1, "0.0", "ready"),
+    _JOIN_LINE.format(1, "t.ready_at", "delayed"),
+    _TAKE_KEY.format("held", "held"),
+    _TAKE_KEY.format("delayed", "delayed"),
+    "DELETE FROM ready WHERE queue = ? AND seq IN (SELECT seq FROM lines)",
+)
+_DISSOLVE_LINES = (
+    "INSERT INTO ready SELECT queue, rank, seq, attempts, NULL FROM lines "
+    "WHERE queue = ? AND waiting = 1 AND ready_at = 0",
+    "DELETE FROM lines WHERE queue = ?",
+    "UPDATE ready SET key = NULL WHERE queue = ? AND key IS NOT NULL",
+    "UPDATE held SET key = NULL WHERE queue = ? AND key IS NOT NULL",
+    "UPDATE delayed SET key = NULL WHERE queue = ? AND key IS NOT NULL",
+)
+
+_encode_numbers = msgspec.json.Encoder().encode
+_decode_headers = msgspec.msgpack.Decoder(dict[str, HeaderValue]).decode
+
+
+@dataclass(slots=True)
+class Tally:
+    """A queue's row during a transaction; written back at its end."""
+
+    queue: int
+    lease: float
+    max_length: int | None
+    by_key: bool
+    total: int
+    held: int
+    delayed: int
+
+    @property
+    def ready(self) -> int:
+        """Messages that are neither held nor delayed."""
+        return self.total - self.held - self.delayed
+
+
+@dataclass(slots=True)
+class Place:
+    """A message on its way into ``ready``, ``delayed`` or ``lines``."""
+
+    seq: int
+    queue: int
+    rank: int
+    attempts: int
+    key: str | None
+    ready_at: float = 0.0
+
+
+class Store:
+    """One connection's view of the file; every method runs inside a transaction that the writer opens and commits."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, clock: Clock, holder: int, specs: Mapping[str, QueueSpec]
+    ) -> None:
+        self._execute = connection.execute
+        self._executemany: Callable[[str, Iterable[Sequence[object]]], object] = connection.executemany
+        self._clock = clock
+        self._holder = holder
+        self._specs = specs
+        self._numbers: dict[str, int] = {}
+        self._tallies: dict[int, Tally] = {}
+
+    def number(self, name: str) -> int:
+        """The queue's number in this file; made where it is missing, as after a restart with an empty file."""
+        number = self._numbers.get(name)
+        return self.declare(self._specs[name]) if number is None else number
+
+    def declare(self, spec: QueueSpec) -> int:
+        """Create or update the queue; returns its number."""
+        number = self._numbers[spec.name] = self._declare(spec)
+        return number
+
+    def _declare(self, spec: QueueSpec) -> int:
+        by_key = int(spec.ordering == "key")
+        found = self._execute("SELECT queue, by_key FROM queues WHERE name = ?", (spec.name,)).fetchone()
+        if found is None:
+            sql = "INSERT INTO queues (name, lease, max_length, by_key) VALUES (?, ?, ?, ?) RETURNING queue"
+            return int(self._execute(sql, (spec.name, spec.lease, spec.max_length, by_key)).fetchone()[0])
+        queue = int(found[0])
+        self._tallies.pop(queue, None)
+        sql = "UPDATE queues SET lease = ?, max_length = ?, by_key = ? WHERE queue = ?"
+        self._execute(sql, (spec.lease, spec.max_length, by_key, queue))
+        if by_key > found[1]:
+            self._form_lines(queue)
+        elif by_key < found[1]:
+            self._dissolve_lines(queue)
+        return queue
+
+    def publish(self, queue: int, rows: list[Row], delays: dict[int, float]) -> int:
+        """Store the messages for which there is room, and say how many; ``delays`` by index, in seconds."""
+        tally = self.tally(queue)
+        if tally.max_length is not None and tally.total + len(rows) > tally.max_length:
+            rows = rows[: max(tally.max_length - tally.total, 0)]
+        if not rows:
+            return 0
+        self._executemany(_INSERT.format(queue), rows)
+        last = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
+        first = last - len(rows) + 1
+        if delays or tally.by_key:
+            now = self._clock.time()
+            for index, row in enumerate(rows):
+                ready_at = now + delays[index] if index in delays else 0.0
+                self._place(Place(first + index, queue, row[3], 0, row[4] if tally.by_key else None, ready_at))
+        else:
+            sql = "INSERT INTO ready SELECT queue, rank, seq, 0, NULL FROM messages WHERE seq BETWEEN ? AND ?"
+            self._execute(sql, (first, last))
+        tally.total += len(rows)
+        return len(rows)
+
+    def claim(self, queue: int, limit: int) -> list[Received]:
+        """Hand out up to ``limit`` receivable messages under the queue's lease."""
+        tally = self.tally(queue)
+        if tally.ready <= 0:
+            return []
+        taken, size, last = [], 0, (0, 0)
+        for rank, seq, attempts, id_, body, headers in self._execute(_CLAIM, (queue, limit)):
+            taken.append(Received(id_, body, _decode_headers(headers), 0, attempts + 1))
+            last = (rank, seq)
+            size += len(body)
+            if size > MAX_CLAIM_BYTES:
+                break
+        if not taken:
+            return []
+        until = self._clock.boottime() + tally.lease
+        self._execute(_HOLD, (self._holder, until, queue, len(taken)))
+        # One writer and AUTOINCREMENT: the numbers of this statement are consecutive, in the order of the rows.
+        receipt = int(self._execute("SELECT last_insert_rowid()").fetchone()[0]) - len(taken)
+        for received in taken:
+            received.receipt = receipt = receipt + 1
+        self._execute("DELETE FROM ready WHERE queue = ? AND (rank, seq) <= (?, ?)", (queue, *last))
+        tally.held += len(taken)
+        return taken
+
+    def settle(self, queue: int, batch: Sequence[Settlement]) -> list[Receipt]:
+        """End deliveries; returns the stale receipts."""
+        # Of two settlements of one delivery the first counts.
+        wanted = {item.receipt: item for item in reversed(batch) if type(item.receipt) is int}
+        rows = self._execute(_UNHOLD, (_encode_numbers(list(wanted)).decode(), queue)).fetchall()
+        tally = self.tally(queue)
+        tally.held -= len(rows)
+        done, keys = [], []
+        for delivery, seq, _, rank, attempts, key in rows:
+            settlement = wanted[delivery]
+            if type(settlement) is Ack:
+                done.append(seq)
+                if key is not None:
+                    keys.append((queue, key, seq))
+            else:
+                self._return(Place(seq, queue, rank, attempts, key), settlement)
+        if done:
+            self._forget(done, keys)
+            tally.total -= len(done)
+        if len(rows) == len(batch):
+            return []
+        found = {row[0] for row in rows}
+        return [item.receipt for item in batch if item.receipt not in found or item is not wanted[item.receipt]]
+
+    def extend(self, queue: int, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
+        """Set the leases; returns the stale receipts."""
+        numbers = _encode_numbers([receipt for receipt in batch if type(receipt) is int]).decode()
+        sql = """
+            UPDATE held SET lease_until = ? WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
+            RETURNING delivery
+        """
+        found = {row[0] for row in self._execute(sql, (self._clock.boottime() + lease, numbers, queue))}
+        return [receipt for receipt in batch if receipt not in found]
+
+    def depth(self, queue: int) -> Depth:
+        """The counters, and the age of the oldest receivable message."""
+        tally = self.tally(queue)
+        oldest = self._execute(_OLDEST, (queue,)).fetchone()[0]
+        age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
+        return Depth(tally.ready, tally.held, tally.delayed, age)
+
+    def peek(self, queue: int, limit: int, after: int) -> list[Message]:
+        """Receivable messages in order, those behind their key, delayed ones by their time."""
+        numbers: list[int] = []
+        for sql in _WAITING:
+            rows = self._execute(f"{sql} LIMIT ? OFFSET ?", (queue, limit - len(numbers), after)).fetchall()
+            numbers += [row[0] for row in rows]
+            if len(numbers) == limit:
+                break
+            count = 0 if rows else self._execute(f"SELECT count(*) FROM ({sql})", (queue,)).fetchone()[0]  # noqa: S608
+            after = max(after - count, 0) if not rows else 0
+        sql = "SELECT id, body, headers FROM messages WHERE seq = ?"
+        found = (self._execute(sql, (number,)).fetchone() for number in numbers)
+        return [Message(id_, body, _decode_headers(headers)) for id_, body, headers in found]
+
+    def purge(self, queue: int, newest: int, limit: int) -> int:
+        """Remove up to ``limit`` waiting messages published up to number ``newest``; returns how many."""
+        rows = self._execute(
+            """
+            SELECT seq, rank, key, 1, ready_at FROM lines WHERE queue = ?1 AND waiting = 1 AND seq <= ?2
+            UNION ALL SELECT seq, rank, key, 0, ready_at FROM delayed
+                WHERE queue = ?1 AND seq <= ?2 AND NOT EXISTS (SELECT 1 FROM lines l
+                    WHERE l.queue = ?1 AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq)
+            UNION ALL SELECT seq, rank, key, 0, 0 FROM ready WHERE queue = ?1 AND seq <= ?2
+            LIMIT ?3
+            """,
+            (queue, newest, limit),
+        ).fetchall()
+        delayed = [(queue, row[4], row[0]) for row in rows if row[4]]
+        self._executemany("DELETE FROM delayed WHERE queue = ? AND ready_at = ? AND seq = ?", delayed)
+        shown = [(queue, row[1], row[0]) for row in rows if not row[3] and not row[4]]
+        self._executemany("DELETE FROM ready WHERE queue = ? AND rank = ? AND seq = ?", shown)
+        self._executemany("DELETE FROM messages WHERE seq = ?", [row[:1] for row in rows])
+        keyed = [row for row in rows if row[2] is not None]
+        for seq, _, key, waiting, _ in keyed:
+            self._leave_line(queue, key, waiting, seq)
+        for key in {row[2] for row in keyed}:
+            self._advance(queue, key)
+        tally = self.tally(queue)
+        tally.total -= len(rows)
+        tally.delayed -= len(delayed)
+        return len(rows)
+
+    def newest(self) -> int:
+        """The number of the newest message."""
+        return int(self._execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0])
+
+    def surface(self, queue: int) -> int:
+        """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""
+        if not self.tally(queue).delayed:
+            return 0
+        rows = self._execute(_SURFACE, (queue, self._clock.time(), SURFACED)).fetchall()
+        for _, _, seq, _, key in rows:
+            if key is not None:
+                sql = "UPDATE lines SET ready_at = 0 WHERE queue = ? AND key = ? AND seq = ? AND waiting = ?"
+                for waiting in (0, 1):
+                    self._execute(sql, (queue, key, seq, waiting))
+        front = "SELECT 1 FROM lines WHERE queue = ? AND key = ? AND waiting = 0 AND seq = ?"
+        shown = [row for row in rows if row[4] is None or self._execute(front, (queue, row[4], row[2])).fetchone()]
+        self._executemany("INSERT INTO ready VALUES (?, ?, ?, ?, ?)", shown)
+        self.tally(queue).delayed -= len(rows)
+        return len(rows)
+
+    def expire(self) -> None:
+        """Put back what was held longer than its lease."""
+        rows = self._execute(
+            "DELETE FROM held WHERE lease_until <= ? RETURNING seq, queue, rank, attempts + 1, key",
+            (self._clock.boottime(),),
+        ).fetchall()
+        self._put_back(rows)
+
+    def bury(self, holder: int) -> None:
+        """Put back what a driver held that is gone, and forget the driver."""
+        sql = "DELETE FROM held WHERE holder = ? RETURNING seq, queue, rank, attempts + 1, key"
+        self._put_back(self._execute(sql, (holder,)).fetchall())
+        self._execute("DELETE FROM holders WHERE holder = ?", (holder,))
+
+    def next_change(self, queue: int) -> tuple[float | None, float | None]:
+        """When the first delayed message is due (wall clock) and when the first lease ends (boot time)."""
+        due = self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0]
+        return due, self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
+
+    def has_ready(self, queue: int) -> bool:
+        """Whether a claim would find something; also outside a transaction."""
+        return self._execute("SELECT 1 FROM ready WHERE queue = ? LIMIT 1", (queue,)).fetchone() is not None
+
+    def tally(self, queue: int) -> Tally:
+        """The queue's options and counters, read once a transaction."""
+        tally = self._tallies.get(queue)
+        if tally is None:
+            sql = "SELECT queue, lease, max_length, by_key, total, held, delayed FROM queues WHERE queue = ?"
+            tally = self._tallies[queue] = Tally(*self._execute(sql, (queue,)).fetchone())
+        return tally
+
+    def save(self) -> None:
+        """Write the counters; the last act before the commit."""
+        sql = "UPDATE queues SET total = ?1, held = ?2, delayed = ?3 WHERE queue = ?4"
+        sql += " AND (total, held, delayed) != (?1, ?2, ?3)"
+        tallies = self._tallies.values()
+        self._executemany(sql, [(tally.total, tally.held, tally.delayed, tally.queue) for tally in tallies])
+        self._tallies.clear()
+
+    def forget(self) -> None:
+        """After a rollback: drop what this transaction read and made."""
+        self._tallies.clear()
+        self._numbers.clear()
+
+    def _return(self, place: Place, settlement: Settlement) -> None:
+        if isinstance(settlement, Nack):
+            place.attempts += 1
+            place.ready_at = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
+        self._leave_line(place.queue, place.key, 0, place.seq)
+        self._place(place)
+
+    def _put_back(self, rows: list[tuple[int, int, int, int, str | None]]) -> None:
+        for row in rows:
+            place = Place(*row)
+            self.tally(place.queue).held -= 1
+            self._leave_line(place.queue, place.key, 0, place.seq)
+            self._place(place)
+
+    def _place(self, place: Place) -> None:
+        """Put a message where it belongs; one with a key joins its line."""
+        queue, seq, rank, attempts, key, ready_at = (
+            place.queue, place.seq, place.rank, place.attempts, place.key, place.ready_at,
+        )  # fmt: skip
+        if ready_at:
+            self._execute("INSERT INTO delayed VALUES (?, ?, ?, ?, ?, ?)", (queue, ready_at, seq, rank, attempts, key))
+            self.tally(queue).delayed += 1
+        if key is not None:
+            sql = "INSERT INTO lines VALUES (?, ?, 1, ?, ?, ?, ?)"
+            self._execute(sql, (queue, key, seq, rank, attempts, ready_at))
+            self._advance(queue, key)
+        elif not ready_at:
+            self._execute("INSERT INTO ready VALUES (?, ?, ?, ?, NULL)", (queue, rank, seq, attempts))
+
+    def _advance(self, queue: int, key: str) -> None:
+        """If nobody is in front of the line, the first one comes to the front, and is shown unless it is delayed."""
+        sql = """
+            SELECT waiting, seq, rank, attempts, ready_at FROM lines
+            WHERE queue = ? AND key = ? ORDER BY waiting, seq LIMIT 1
+        """
+        first = self._execute(sql, (queue, key)).fetchone()
+        if first is None or not first[0]:
+            return
+        _, seq, rank, attempts, ready_at = first
+        sql = "UPDATE lines SET waiting = 0 WHERE queue = ? AND key = ? AND waiting = 1 AND seq = ?"
+        self._execute(sql, (queue, key, seq))
+        if not ready_at:
+            self._execute("INSERT INTO ready VALUES (?, ?, ?, ?, ?)", (queue, rank, seq, attempts, key))
+
+    def _leave_line(self, queue: int, key: str | None, waiting: int, seq: int) -> None:
+        if key is not None:
+            sql = "DELETE FROM lines WHERE queue = ? AND key = ? AND waiting = ? AND seq = ?"
+            self._execute(sql, (queue, key, waiting, seq))
+
+    def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:
+        sql = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))"
+        self._execute(sql, (_encode_numbers(done).decode(),))
+        for queue, key, seq in keys:
+            self._leave_line(queue, key, 0, seq)
+            self._advance(queue, key)
+
+    def _form_lines(self, queue: int) -> None:
+        """Order per key is switched on: what is held stays in front, the rest queues up behind."""
+        for sql in _FORM_LINES:
+            self._execute(sql, (queue,))
+        for (key,) in self._execute("SELECT DISTINCT key FROM lines WHERE queue = ?", (queue,)).fetchall():
+            self._advance(queue, key)
+
+    def _dissolve_lines(self, queue: int) -> None:
+        """Order per key is switched off: all that waits behind its key is receivable."""
+        for sql in _DISSOLVE_LINES:
+            self._execute(sql, (queue,))

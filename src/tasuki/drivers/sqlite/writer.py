@@ -1,0 +1,484 @@
+"""The one thread that touches the database: it runs whatever has queued up as one transaction, then answers.
+
+Nothing lingers: the next group is what came while the last one was committed. So one caller pays one commit, and five
+hundred callers share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import QueueSpec, Receipt, Received, Release, Settlement
+from tasuki.drivers.sqlite import files
+from tasuki.drivers.sqlite.store import Row, Store
+from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
+
+MAX_GROUP = 1000
+POLL = 0.02
+"""Seconds between looks for what other processes committed; only while somebody waits."""
+SWEEP = 1.0
+"""Seconds between looks for holders that died."""
+PATIENCE = 0.25
+"""Seconds after which a writer does without its turn: a stopped process may have it."""
+
+
+class Request:
+    """Something to do in the next transaction, and who wants to know."""
+
+    order = 2
+
+    def __init__(self, queue: str = "") -> None:
+        self.queue = queue
+        self.future: asyncio.Future[Any] | None = None
+        self.result: Any = None
+        self.error: DriverError | None = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the caller was cancelled."""
+        return self.future is not None and self.future.cancelled()
+
+    def run(self, store: Store) -> Any:
+        """Do it; the result is answered after the commit."""
+        raise NotImplementedError
+
+
+class Call(Request):
+    """Any other work on a queue: declare, extend, depth, peek, purge."""
+
+    def __init__(self, queue: str, work: Callable[[Store, int], Any], *, is_fresh: bool = False) -> None:
+        super().__init__(queue)
+        self._work = work
+        self._is_fresh = is_fresh
+
+    def run(self, store: Store) -> Any:
+        """Call the work with the queue's number, after everything due has come to the surface if it wants that."""
+        number = store.number(self.queue) if self.queue else 0
+        while self._is_fresh and store.surface(number):
+            pass
+        return self._work(store, number)
+
+
+class Settle(Request):
+    """End deliveries; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Settlement]) -> None:
+        super().__init__(queue)
+        self._batch = batch
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.settle(store.number(self.queue), self._batch)
+
+
+class Publish(Request):
+    """Store messages; the result is how many found room."""
+
+    order = 1
+
+    def __init__(self, queue: str, rows: list[Row], delays: dict[int, float]) -> None:
+        super().__init__(queue)
+        self.rows = rows
+        self.delays = delays
+
+
+class Receive(Request):
+    """Take messages; parked until there are some or the deadline passes."""
+
+    order = 3
+
+    def __init__(self, queue: str, limit: int, deadline: float) -> None:
+        super().__init__(queue)
+        self._limit = limit
+        self.deadline = deadline
+        self.result: list[Received] = []
+
+    def run(self, store: Store) -> list[Received]:
+        """Claim what is there."""
+        number = store.number(self.queue)
+        store.surface(number)
+        return store.claim(number, self._limit)
+
+
+class Stop(Request):
+    """Close the file and end the thread."""
+
+
+class Writer:
+    """Runs requests in groups, in a thread of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        synchronous: str,
+        busy_timeout: float,
+        clock: Clock,
+        specs: Mapping[str, QueueSpec],
+    ) -> None:
+        self._name = name
+        self._path = path
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._clock = clock
+        self._specs = specs
+        self._inbox: SimpleQueue[Request] = SimpleQueue()
+        self._entrance = threading.Lock()
+        self._is_over = False
+        self._parked: list[Receive] = []
+        self._folder = files.Folder(path)
+        self._ballast = files.Ballast(path)
+        self._connection: sqlite3.Connection | None = None
+        self._store: Store
+        self._identity = (0, 0)
+        self._holder = 0
+        self._seen_version = -1
+        self._next_sweep = -1.0
+        self._is_log_due = False
+        self._wake_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name=f"tasuki-sqlite-{name}", daemon=True)
+
+    # Called from event loops.
+
+    def start(self) -> None:
+        """Start the thread; the file is opened by the first request."""
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Give back what is held, close the file, end the thread. A second call waits for the same end."""
+        if not self._is_over:
+            await self.submit(Stop())
+
+    def submit(self, request: Request) -> asyncio.Future[Any]:
+        """Queue a request; the future belongs to the calling loop."""
+        future = request.future = asyncio.get_running_loop().create_future()
+        self._post(request)
+        return future
+
+    def give_back(self, request: Receive) -> None:
+        """Release what was taken for a caller that was cancelled; the delivery does not count."""
+        if request.result:
+            taken, request.result = request.result, []
+            self._post(Settle(request.queue, [Release(received.receipt) for received in taken]))
+
+    def forget_parent(self) -> None:
+        """In a forked child: close the parent's locks, which the child shares; its connection stays untouched."""
+        self._folder.drop()
+
+    def _post(self, request: Request) -> None:
+        with self._entrance:
+            if not self._is_over:
+                self._inbox.put(request)
+                return
+        self._refuse([request])
+
+    def _refuse(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if type(request) is not Stop:
+                problem = f"driver {self._name!r} is not open; open it first"
+                request.error = BrokerUnavailableError(problem, driver=self._name, queue=request.queue)
+        self._answer(requests)
+
+    def _answer(self, requests: Iterable[Request]) -> None:
+        """Hand results to the loops that asked, once for each loop."""
+        loops: dict[asyncio.AbstractEventLoop, list[Request]] = {}
+        for request in requests:
+            if request.future is not None:
+                loops.setdefault(request.future.get_loop(), []).append(request)
+        for loop, answered in loops.items():
+            try:
+                loop.call_soon_threadsafe(self._deliver, answered)
+            except RuntimeError:  # the loop was closed: nobody will take what was taken
+                for request in answered:
+                    if isinstance(request, Receive):
+                        self.give_back(request)
+
+    def _deliver(self, answered: list[Request]) -> None:
+        for request in answered:
+            future = request.future
+            if future is None or future.done():
+                if isinstance(request, Receive):
+                    self.give_back(request)
+            elif request.error is not None:
+                future.set_exception(request.error)
+            else:
+                future.set_result(request.result)
+
+    # The thread.
+
+    def _run(self) -> None:
+        stops: list[Request] = []
+        while not stops:
+            group = self._next_group()
+            stops = [request for request in group if type(request) is Stop]
+            self._turn([request for request in group if type(request) is not Stop])
+        self._shut()
+        with self._entrance:
+            self._is_over = True
+        self._answer([*self._parked, *stops])
+        while late := self._drain():
+            self._refuse(late)
+
+    def _next_group(self) -> list[Request]:
+        try:
+            first = self._inbox.get(timeout=self._pause())
+        except Empty:
+            return []
+        return [first, *self._drain()]
+
+    def _drain(self) -> list[Request]:
+        group: list[Request] = []
+        try:
+            while len(group) < MAX_GROUP:
+                group.append(self._inbox.get_nowait())
+        except Empty:
+            pass
+        return group
+
+    def _pause(self) -> float | None:
+        """Seconds until there is something to do without a new request; None: never."""
+        if not self._parked:
+            return None
+        now = self._clock.monotonic()
+        soonest = min(now + POLL, *(receive.deadline for receive in self._parked))
+        if self._wake_at is not None:
+            soonest = min(soonest, self._wake_at)
+        return max(soonest - now, 0.0)
+
+    def _turn(self, group: list[Request]) -> None:
+        """Run the group and answer it; where it fails as a whole, find out whose fault it is."""
+        self._dismiss()
+        group = [request for request in group if not request.is_abandoned]
+        try:
+            if group or self._has_news():
+                self._transact(group)
+        except DriverError as error:
+            self._recover(group, error)
+
+    def _recover(self, group: list[Request], error: DriverError) -> None:
+        if isinstance(error, QueueFullError):
+            self._make_room()
+            publishes = [request for request in group if type(request) is Publish]
+            self._fail(publishes, error)
+            try:
+                self._transact([request for request in group if type(request) is not Publish])
+            except DriverError as again:
+                self._fail([*(request for request in group if type(request) is not Publish), *self._parked], again)
+        elif type(error) is DriverError and len(group) > 1:
+            for request in group:
+                self._turn([request])
+        elif type(error) is DriverError and group:
+            self._fail(group, error)
+        else:
+            self._fail([*group, *self._parked], error)
+
+    def _fail(self, requests: Sequence[Request], error: DriverError) -> None:
+        for request in requests:
+            request.error = type(error)(str(error), driver=self._name, queue=request.queue, outcome=error.outcome)
+            request.error.__cause__ = error.__cause__
+            if isinstance(request, Receive):
+                request.result = []
+        self._answer(requests)
+        failed = set(map(id, requests))
+        self._parked = [receive for receive in self._parked if id(receive) not in failed]
+
+    def _dismiss(self) -> None:
+        """Answer the parked receives whose deadline has passed, and drop those that were cancelled."""
+        if self._parked:
+            now, parked = self._clock.monotonic(), self._parked
+            self._parked = [receive for receive in parked if receive.deadline > now and not receive.is_abandoned]
+            self._answer(receive for receive in parked if receive.deadline <= now)
+
+    def _has_news(self) -> bool:
+        """Whether a parked receive could get something now; costs a few reads and no lock."""
+        if not self._parked:
+            return False
+        now = self._clock.monotonic()
+        if now >= self._next_sweep or (self._wake_at is not None and now >= self._wake_at):
+            return True
+        with self._failing("rejected"):
+            version = self._connected().execute("PRAGMA data_version").fetchone()[0]
+            if version == self._seen_version:
+                return False
+            self._seen_version = version
+            self._plan_wake()
+            store = self._store
+            return any(store.has_ready(store.number(name)) for name in {receive.queue for receive in self._parked})
+
+    def _transact(self, group: list[Request]) -> None:
+        """One transaction: settle, publish, others, then receive, parked ones first; answers after the commit."""
+        group = self._admitted(group)
+        receives = [*self._parked, *(request for request in group if isinstance(request, Receive))]
+        with self._failing("rejected"):
+            connection = self._connected()
+            self._begin(connection)
+            self._sweep(connection)
+            self._work(group)
+            for receive in receives:
+                receive.result = receive.run(self._store)
+            self._store.save()
+        with self._failing("unknown"):
+            connection.execute("COMMIT")
+        self._parked = [receive for receive in receives if not receive.result]
+        self._answer(request for request in group if not isinstance(request, Receive))
+        self._answer(receive for receive in receives if receive.result)
+        self._dismiss()
+        with self._failing("rejected"):
+            self._plan_wake()
+            if self._is_log_due:
+                self._is_log_due = False
+                files.truncate_log(connection)
+
+    def _work(self, group: list[Request]) -> None:
+        ordered = sorted(group, key=lambda request: (request.order, request.queue))
+        for (kind, queue), requests in groupby(ordered, key=lambda request: (type(request), request.queue)):
+            if kind is Publish:
+                self._publish(queue, [request for request in requests if isinstance(request, Publish)])
+            elif kind is not Receive:
+                for request in requests:
+                    request.result = request.run(self._store)
+
+    def _publish(self, queue: str, requests: list[Publish]) -> None:
+        """Store the messages of many callers with one statement; room goes to those who came first."""
+        rows: list[Row] = []
+        delays: dict[int, float] = {}
+        for request in requests:
+            for index, delay in request.delays.items():
+                delays[len(rows) + index] = delay
+            rows += request.rows
+        room = self._store.publish(self._store.number(queue), rows, delays)
+        for request in requests:
+            request.result = min(room, len(request.rows))
+            room -= request.result
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        """Put back what was held too long, or by a driver that died or lived before the machine restarted."""
+        self._store.expire()
+        now = self._clock.monotonic()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + SWEEP
+        boot = files.boot_id()
+        for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
+            if holder != self._holder and (its_boot != boot or not self._folder.is_alive(name)):
+                self._store.bury(holder)
+                self._folder.remove(name)
+        self._is_log_due = files.is_log_large(self._path)
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Take the write lock, within ``busy_timeout``."""
+        if files.identity(self._path) != self._identity:
+            self._disconnect()
+            problem = f"SQLite file {self._path!r} was removed or replaced while it was open; it will be opened anew"
+            raise BrokerUnavailableError(problem, driver=self._name)
+        waited, pause, is_mine = 0.0, 0.0005, self._folder.take_turn()
+        try:
+            while not (
+                (is_mine or waited > PATIENCE) and files.has_begun(connection, is_last_try=waited >= self._busy_timeout)
+            ):
+                time.sleep(pause)
+                waited, pause = waited + pause, min(pause * 1.5, 0.005)
+                is_mine = is_mine or self._folder.take_turn()
+        finally:
+            if is_mine:
+                self._folder.pass_turn()
+
+    def _admitted(self, group: list[Request]) -> list[Request]:
+        """The group, without its publishes while the disk is full."""
+        publishes = [request for request in group if type(request) is Publish]
+        if not publishes or self._ballast.exists():
+            return group
+        with self._failing("rejected"):
+            if self._ballast.restore(files.reusable_bytes(self._connected())):
+                return group
+        problem = f"SQLite file {self._path!r}: the disk is full; free some space, acks still go through"
+        self._fail(publishes, QueueFullError(problem, driver=self._name))
+        return [request for request in group if type(request) is not Publish]
+
+    def _make_room(self) -> None:
+        self._ballast.drop()
+        if self._connection is not None:
+            files.truncate_log(self._connection)
+
+    def _plan_wake(self) -> None:
+        """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
+        waits = []
+        for name in {receive.queue for receive in self._parked}:
+            due, lease = self._store.next_change(self._store.number(name))
+            waits += [due - self._clock.time()] if due is not None else []
+            waits += [lease - self._clock.boottime()] if lease is not None else []
+        self._wake_at = self._clock.monotonic() + max(min(waits), 0.0) if waits else None
+
+    # The connection.
+
+    @contextmanager
+    def _failing(self, outcome: Outcome) -> Iterator[None]:
+        """Undo the transaction and translate the error; after some, only a new connection can be trusted."""
+        try:
+            with files.translated(self._name, self._path, outcome):
+                yield
+        except DriverError as error:
+            if self._connection is not None:
+                self._undo(self._connection, error.__cause__)
+            raise
+
+    def _undo(self, connection: sqlite3.Connection, cause: BaseException | None) -> None:
+        self._store.forget()
+        if files.must_reopen(cause):
+            self._disconnect()
+        elif connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        self._folder.enter()
+        self._folder.wait_turn(self._busy_timeout)
+        try:
+            connection = files.connect(self._name, self._path, self._synchronous, self._busy_timeout)
+        finally:
+            self._folder.pass_turn()
+        try:
+            self._holder = files.register(connection, self._folder.name)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._identity = files.identity(self._path)
+        self._store = Store(connection, self._clock, self._holder, self._specs)
+        self._next_sweep, self._seen_version = -1.0, -1
+        if not self._ballast.exists():
+            self._ballast.restore(0)
+        return connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except sqlite3.Error:
+                pass
+
+    def _shut(self) -> None:
+        """Give back what this driver held. Where the file refuses, the lock's end says the same to the others."""
+        if self._connection is not None:
+            try:
+                self._transact([Call("", lambda store, _: store.bury(self._holder))])
+                if self._connection is not None:
+                    files.truncate_log(self._connection)
+            except DriverError:
+                pass
+        self._disconnect()
+        self._folder.leave()

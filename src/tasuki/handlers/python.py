@@ -1,0 +1,154 @@
+"""PythonHandler: a plain Python function as a handler."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasuki.contracts.codec import Codec
+from tasuki.contracts.handler import Context, Handler
+from tasuki.errors import HandlerError
+from tasuki.handlers.binding import Convert, bind, fill
+from tasuki.handlers.body import check_type, make_converter, make_decoder
+from tasuki.handlers.load import load_path, load_source, prepare
+from tasuki.handlers.signature import Parameter, Role, describe, read_signature
+from tasuki.handlers.threads import Threads, refuse_exit
+
+Run = Callable[[Any, Context], Coroutine[Any, Any, Any]]
+
+
+class PythonHandler(Handler):
+    """Runs an ``async def`` on the loop, a ``def`` in one of ``threads`` threads.
+
+    The first parameter is the body, converted to its annotation; parameters annotated ``Message``, ``Context`` or
+    ``Logger`` are injected wherever they stand. A function without a body parameter takes any body, undecoded.
+
+    Exactly one of ``target``, ``import_path`` (``package.module:function``) and ``source`` (a file, with ``method``)
+    says which function. ``threads`` is how many may run at once: the consumer's concurrency.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        target: Callable[..., Any] | None = None,
+        import_path: str | None = None,
+        source: Path | None = None,
+        method: str | None = None,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(id)
+        self._target = target
+        self._import_path = import_path
+        self._source = source
+        self._method = method
+        self._threads = Threads(f"tasuki-{id}", threads)
+        self._parameters: tuple[Parameter, ...] = ()
+        self._converts: dict[str, Convert] = {}
+        self._invoke: Callable[..., Any] = self._refuse
+        self._run: Run = self._refuse
+
+    async def start(self) -> None:
+        """Import the function and read its signature.
+
+        Raises:
+            HandlerNotFoundError: there is no such function.
+            HandlerError: it cannot be a handler; the message says why and what to change.
+        """
+        function = prepare(self._load(), self.id)
+        if any(check(_called(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+            raise HandlerError(f"{describe(function)} is a generator; a handler must not yield", kind="Invalid")
+        parameters = read_signature(function)
+        for parameter in parameters:
+            if parameter.role in (Role.BODY, Role.EXTRA):
+                self._check(function, parameter)
+        self._parameters = parameters
+        self._converts = {parameter.name: make_converter(parameter.type_) for parameter in parameters}
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
+        self._invoke = function if is_async else functools.partial(self._threads.run, function)
+        bound = bind(function, parameters)
+        self._run = _contain(bound if is_async else functools.partial(self._threads.run, bound))
+
+    async def stop(self) -> None:
+        """Let the threads end."""
+        self._threads.close()
+
+    def decoder(self, codec: Codec) -> Callable[[bytes], Any]:
+        """How bodies become the type of the first parameter.
+
+        Raises:
+            HandlerError: the handler was not started: it does not know its function yet.
+        """
+        if self._run == self._refuse:
+            raise HandlerError(f"{self.id}: not started")
+        for parameter in self._parameters:
+            if parameter.role is Role.BODY:
+                return make_decoder(codec, parameter.type_)
+        return lambda data: None
+
+    def handle(self, body: Any, context: Context) -> Coroutine[Any, Any, Any]:
+        """Call the function; see Handler. SystemExit and its like become a HandlerError."""
+        return self._run(body, context)
+
+    async def call(self, args: Sequence[Any], context: Context) -> Any:
+        """Call the function; the arguments are converted to their annotations.
+
+        Raises:
+            InvalidBodyError: one does not fit.
+            HandlerError: there are too many.
+        """
+        positional, named = fill(self._parameters, self._converts, args, context)
+        return await _contain(functools.partial(self._invoke, *positional, **named))()
+
+    def _load(self) -> Any:
+        if self._target is not None:
+            return self._target
+        if self._import_path is not None:
+            return load_path(self._import_path)
+        if self._source is not None:
+            return load_source(self._source, self._method)
+        raise HandlerError(f"{self.id}: nothing says which function", kind="Invalid")
+
+    def _check(self, function: Callable[..., Any], parameter: Parameter) -> None:
+        try:
+            check_type(parameter.type_)
+        except HandlerError as error:
+            raise HandlerError(
+                f"{describe(function)}: parameter {parameter.name!r}: {error}", kind="Invalid"
+            ) from error
+
+    async def _refuse(self, *args: Any) -> Any:
+        raise HandlerError(f"{self.id}: not started")
+
+
+def _called(function: Any) -> Any:
+    """What runs when it is called, behind partials and objects with ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else function.__call__
+
+
+def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The function as a coroutine function that raises nothing that would end its task, unless that is cancelled."""
+
+    async def run(*args: Any) -> Any:
+        try:
+            return await function(*args)
+        except Exception:
+            raise
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) or _is_cancelled(error):
+                raise
+            raise refuse_exit(error) from error
+
+    return run
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    # A client library may raise CancelledError for a lost connection, or a task that was awaited was cancelled.
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)

@@ -1,0 +1,170 @@
+"""What a Python function wants: its body, and what is injected, decided once from its signature."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+from tasuki.message import Message
+
+
+class Role(Enum):
+    """What a parameter is given."""
+
+    BODY = "body"
+    MESSAGE = "message"
+    CONTEXT = "context"
+    LOGGER = "logger"
+    EXTRA = "extra"
+    """Nothing by a message; further arguments of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter with its role; ``type_`` is what a body or argument is converted to, ``Any``: it stays as it is."""
+
+    name: str
+    role: Role
+    type_: Any
+    is_positional: bool
+    is_variadic: bool = False
+    """``*args``: takes any number, of which the body is the first."""
+    default: Any = inspect.Parameter.empty
+
+    @property
+    def has_default(self) -> bool:
+        """Whether it may be left out."""
+        return self.default is not inspect.Parameter.empty
+
+
+_INJECTED: Mapping[Any, Role] = {
+    Message: Role.MESSAGE,
+    Context: Role.CONTEXT,
+    logging.Logger: Role.LOGGER,
+    logging.LoggerAdapter: Role.LOGGER,
+}
+# An import under TYPE_CHECKING cannot be resolved at run time; these names are enough.
+_NAMED = re.compile(
+    r"(?:Optional\[)?(?:\w+\.)*(Message|Context|Logger|LoggerAdapter)(?:\[Any\])?(?:\])?(?:\s*\|\s*None)?"
+)
+_ROLES = {"Message": Role.MESSAGE, "Context": Role.CONTEXT, "Logger": Role.LOGGER, "LoggerAdapter": Role.LOGGER}
+
+
+def read_signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """The parameters of a function that a handler fills, in order.
+
+    The first one that is not injected is the body. Parameters that ``functools.partial`` has bound by keyword, and
+    ``**keywords``, are left alone.
+
+    Raises:
+        HandlerError: a further parameter without default, or an annotation that cannot be resolved.
+    """
+    bound, parameters, has_body = _bound_names(function), [], False
+    for raw in _signature(function).parameters.values():
+        if raw.kind is raw.VAR_KEYWORD or raw.name in bound:
+            continue
+        role, type_ = _role(raw.name, raw.annotation, function)
+        if role is Role.EXTRA and not has_body:
+            role, has_body = Role.BODY, True
+        is_variadic = raw.kind is raw.VAR_POSITIONAL
+        parameter = Parameter(raw.name, role, type_, raw.kind is not raw.KEYWORD_ONLY, is_variadic, raw.default)
+        if role is Role.EXTRA and not (parameter.has_default or is_variadic):
+            raise HandlerError(
+                f"{describe(function)}: nothing is known to fill parameter {raw.name!r} with; give it a default, or "
+                "annotate it as Message, Context or Logger to have that injected (the first parameter is the body)",
+                kind="Invalid",
+            )
+        parameters.append(parameter)
+    return tuple(parameters)
+
+
+def describe(function: Callable[..., Any]) -> str:
+    """``file:line: function 'name'``, as far as known."""
+    inner = _inner(function)
+    name = getattr(inner, "__qualname__", None) or type(function).__qualname__
+    code = getattr(inner, "__code__", None)
+    place = f"{code.co_filename}:{code.co_firstlineno}: " if code else ""
+    return f"{place}function {name!r}"
+
+
+def _inner(function: Any) -> Any:
+    """The plain function behind partials, decorators, methods and objects with ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not (inspect.isroutine(function) or isinstance(function, type)):
+        function = function.__call__
+    function = inspect.unwrap(function)
+    return getattr(function, "__func__", function)
+
+
+def _bound_names(function: Any) -> set[str]:
+    names: set[str] = set()
+    while isinstance(function, functools.partial):
+        names |= set(function.keywords)
+        function = function.func
+    return names
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except ValueError as error:
+        # Some functions written in C tell nothing; those that treat a message take it as their one argument.
+        raise HandlerError(f"{describe(function)} does not tell its parameters; wrap it in a def") from error
+
+
+def _role(name: str, annotation: Any, function: Any) -> tuple[Role, Any]:
+    if annotation is inspect.Parameter.empty:
+        return Role.EXTRA, Any
+    resolved = annotation
+    if isinstance(annotation, str):
+        try:
+            resolved = _evaluate(annotation, function)
+        except Exception as error:
+            named = _NAMED.fullmatch(annotation.strip())
+            if named:
+                return _ROLES[named[1]], None
+            raise HandlerError(
+                f"{describe(function)}: cannot resolve the annotation {annotation!r} of parameter {name!r} ({error}); "
+                "define or import it at the top of its module, not under TYPE_CHECKING or inside a function",
+                kind="Invalid",
+            ) from error
+    role = _injected(resolved)
+    return (role, None) if role else (Role.EXTRA, Any if resolved is object else resolved)
+
+
+def _evaluate(annotation: str, function: Any) -> Any:
+    inner = _inner(function)
+    scope = dict(getattr(inner, "__globals__", {}))
+    if code := getattr(inner, "__code__", None):
+        for name, cell in zip(code.co_freevars, inner.__closure__ or (), strict=True):
+            scope[name] = cell.cell_contents
+    value: Any = annotation
+    # An annotation written as text in a module with postponed annotations is text within text.
+    while isinstance(value, str):
+        value = eval(value, scope)  # noqa: S307 - the author's own code
+    return value
+
+
+def _injected(annotation: Any) -> Role | None:
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        return _injected(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        inner = [choice for choice in typing.get_args(annotation) if choice is not type(None)]
+        roles = {_injected(choice) for choice in inner}
+        return roles.pop() if len(roles) == 1 else None
+    try:
+        return _INJECTED.get(origin or annotation)
+    except TypeError:  # an unhashable annotation is none of ours
+        return None

@@ -1,0 +1,82 @@
+"""Run plain functions in worker threads, so that the event loop goes on; wait for them whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import inspect
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from tasuki.errors import HandlerError
+
+
+class Threads:
+    """A pool of threads; started by its first call, and again by the first call after a ``close``."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = max(size, 1)
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def run(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        """Call the function in a thread, with the context variables of the caller.
+
+        A thread cannot be cancelled. So when the caller is cancelled, this returns only when the thread has ended (at
+        once if it had not begun), and then raises CancelledError: who waits for this knows that the function is over.
+        A coroutine that the function returns is awaited here, on the loop.
+        """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+        job = self._pool.submit(contextvars.copy_context().run, _call, function, args, named)
+        result = await _outcome(job)
+        if inspect.isawaitable(result):
+            return await result
+        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+            raise HandlerError("the function returned a generator, of which nothing has run yet", kind="Invalid")
+        return result
+
+    def close(self) -> None:
+        """Let the threads end when they are done; does not wait for them."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False)
+
+
+async def _outcome(job: Future[Any]) -> Any:
+    waiter = asyncio.wrap_future(job)
+    cancelled: asyncio.CancelledError | None = None
+    while not waiter.done():
+        try:
+            # Unlike a plain await, this does not cancel what it waits for.
+            await asyncio.wait((waiter,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+            job.cancel()
+    if cancelled is not None:
+        if not waiter.cancelled():
+            waiter.exception()  # retrieved; nobody is left to hear it
+        raise cancelled
+    return waiter.result()
+
+
+def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    try:
+        return function(*args, **named)
+    except StopIteration as error:
+        # A future cannot carry it: the waiting task would never wake (PEP 479 does the same for generators).
+        raise RuntimeError("the function raised StopIteration") from error
+    except concurrent.futures.CancelledError as error:
+        # The future would take it for a cancellation of the waiting task.
+        raise HandlerError("the function waited for a future that was cancelled") from error
+    except Exception:
+        raise
+    except BaseException as error:
+        raise refuse_exit(error) from error
+
+
+def refuse_exit(error: BaseException) -> HandlerError:
+    """The error of a handler that wanted to end the worker (SystemExit, KeyboardInterrupt and the like)."""
+    return HandlerError(f"the handler raised {type(error).__name__}({error}); it cannot end the worker")

@@ -1,0 +1,180 @@
+"""Logs: set-up of the standard library's logging, as text for people or JSON lines for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Literal, TextIO
+
+from tasuki.observe.plain import clean, escape, to_plain, to_text
+from tasuki.observe.redact import redact
+from tasuki.observe.sink import Sink
+
+Fields = Mapping[str, Any]
+
+DELIVERY_FIELDS = ("queue", "message_id", "attempt", "consumer", "trace")
+"""Fields that every record within a delivery carries, in the order in which they are written."""
+
+MAX_TRACEBACK = 32_768
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+
+def configure(
+    level: int | str = "INFO",
+    format: Literal["auto", "text", "json"] = "auto",  # noqa: A002 - the name of the option
+    stream: TextIO | None = None,
+) -> LogHandler:
+    """Send the records of all loggers to ``stream`` (stderr), in the place of what was configured by this before.
+
+    ``auto`` is text on a terminal, JSON otherwise. Text is coloured on a terminal, unless ``NO_COLOR`` is set.
+    Returns the handler, whose ``dropped`` counts lost lines. Call its ``flush`` before an ``os._exit``.
+    """
+    target = stream or sys.stderr
+    is_terminal = target.isatty()
+    is_text = is_terminal if format == "auto" else format == "text"
+    handler = LogHandler(Sink(target))
+    handler.setFormatter(
+        TextFormatter(has_colour=is_terminal and not os.environ.get("NO_COLOR")) if is_text else JsonFormatter()
+    )
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, LogHandler)]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(level.upper() if isinstance(level, str) else level)
+    return handler
+
+
+class LogHandler(logging.Handler):
+    """Formats in the caller's thread, writes in the sink's. Never raises, never blocks."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+        self._failed = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many records could not be formatted or written."""
+        return self._failed + self._sink.dropped
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Format and hand to the sink."""
+        try:
+            line = self.format(record)
+        except Exception:
+            self._failed += 1
+            return
+        self._sink.write(line + "\n")
+
+    def flush(self) -> None:
+        """Wait, at most one second, until what was logged is written."""
+        self._sink.flush()
+
+    def close(self) -> None:
+        """Flush and end the writing thread."""
+        self._sink.close()
+        super().close()
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, the fields, ``error``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without line end; only ASCII, so that nothing in it can act on a terminal."""
+        line = {
+            "time": _utc(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": clean(_message(record)),
+        }
+        line |= {name: value for name, value in _fields(record).items() if name not in line}
+        if text := _traceback(record):
+            line["error"] = text
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """``12:34:56.789 INFO    app.mail: sent  queue=app:tasks attempt=1``; a traceback follows, indented."""
+
+    def __init__(self, *, has_colour: bool = False) -> None:
+        super().__init__()
+        self._has_colour = has_colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without line end; line breaks within what is logged are escaped."""
+        level = f"{record.levelname:<7}"
+        if self._has_colour and (colour := _COLOURS.get(record.levelname)):
+            level = f"\x1b[{colour}m{level}\x1b[0m"
+        at = time.strftime("%H:%M:%S", time.localtime(record.created))
+        head = f"{at}.{int(record.msecs):03d} {level} {escape(record.name)}: {escape(clean(_message(record)))}"
+        fields = " ".join(f"{escape(name)}={_field(value)}" for name, value in _fields(record).items())
+        lines = [f"{head}  {fields}" if fields else head]
+        lines += [f"    {escape(line)}" for line in _traceback(record).splitlines()]
+        return "\n".join(lines)
+
+
+class DeliveryLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds fields to each record; they are asked for only when one is really written."""
+
+    def __init__(self, logger: logging.Logger, fields: Callable[[], Fields]) -> None:
+        super().__init__(logger)
+        self._fields = fields
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Join the fields with the ``extra`` of the caller, which wins."""
+        kwargs["extra"] = {**self._fields(), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+def delivery_logger(logger: logging.Logger, fields: Callable[[], Fields]) -> DeliveryLogger:
+    """A logger whose records carry ``fields()``: queue, message_id, attempt, consumer and trace, as far as known."""
+    return DeliveryLogger(logger, fields)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception as error:
+        # Wrong arguments, or an object whose text fails: what there is, rather than nothing.
+        return f"{to_text(record.msg)} <arguments: {type(error).__name__}>"
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    extra = {name: value for name, value in vars(record).items() if name not in _OWN and value is not None}
+    names = [name for name in DELIVERY_FIELDS if name in extra] + [
+        name for name in extra if name not in DELIVERY_FIELDS
+    ]
+    return {name: to_plain(extra[name], name=name) for name in names}
+
+
+def _field(value: Any) -> str:
+    if isinstance(value, str) and value and not any(character in value for character in " ='\""):
+        return escape(value)
+    return escape(json.dumps(value, ensure_ascii=False))
+
+
+def _traceback(record: logging.LogRecord) -> str:
+    parts = []
+    if record.exc_info and record.exc_info[0] is not None:
+        try:
+            parts.append("".join(traceback.format_exception(*record.exc_info)).rstrip("\n"))
+        except Exception as error:
+            parts.append(f"{record.exc_info[0].__name__} (its text raises {type(error).__name__})")
+    if record.stack_info:
+        parts.append(record.stack_info)
+    text = "\n".join(parts)
+    # The end tells what happened. Twice as much is redacted, since a secret cut in two would not be recognised.
+    cleaned = redact(text[-2 * MAX_TRACEBACK :])
+    return cleaned if len(cleaned) <= MAX_TRACEBACK else "…" + cleaned[-MAX_TRACEBACK:]
+
+
+def _utc(record: logging.LogRecord) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"

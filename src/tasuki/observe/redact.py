@@ -1,0 +1,50 @@
+"""Mask secrets in text: passwords in URLs, values of telling names, bearer tokens, private keys.
+
+It errs on the side of masking too much. Every pattern is bounded, so that no text makes it slow.
+"""
+
+from __future__ import annotations
+
+import re
+
+MASK = "***"
+
+_NAMES = (
+    r"password|passwd|passphrase|(?<![a-z])pass|pwd|secret|token|credentials?|cookie|authorization|signature|dsn"
+    r"|(?:api|access|secret|private|account|signing|encryption)[_-]?key(?:[_-]?id)?"
+)
+_SECRET_NAME = re.compile(rf"(?i)(?:{_NAMES})$|password")
+_URL = re.compile(r"(://[^\s:/@]{0,256}:)[^\s\"'<>]{1,512}@")
+_PAIR = re.compile(
+    rf"""(?ix)
+    ((?:{_NAMES}) \\{{0,4}} ["']? \s{{0,4}} [=:] \s{{0,4}} (?:(?:bearer|basic|digest)\s{{1,4}})? )
+    (?:
+        "(?:[^"\\]|\\.){{0,4096}}" | '(?:[^'\\]|\\.){{0,4096}}'  # quoted
+        | (?P<escaped>\\{{1,4}}["']) .{{0,4096}}? (?P=escaped)   # quoted within a quoted text
+        | \\{{0,4}} ["']? [^\s,;&{{}}\[\]()"'\\]{{1,4096}}       # bare, or cut off
+    )
+    """
+)
+_BEARER = re.compile(r"(?i)\b(bearer\s{1,4})[\w.~+/=-]{6,4096}")
+_PEM = re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)[^-]{1,16384}")
+
+
+def redact(text: str) -> str:
+    """The text with ``***`` in the place of what looks like a secret; of any length, also empty."""
+    if "://" in text:
+        text = _URL.sub(rf"\1{MASK}@", text)
+    if ":" in text or "=" in text:
+        text = _PAIR.sub(_mask_value, text)
+    text = _BEARER.sub(rf"\1{MASK}", text)
+    return _PEM.sub(rf"\1{MASK}", text) if "PRIVATE KEY" in text else text
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name (``password``, ``apiKey``, ``db_token``) holds a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def _mask_value(match: re.Match[str]) -> str:
+    value = match[0][len(match[1]) :]
+    quote = match["escaped"] or (value[0] if value[0] in "\"'" and value[-1] == value[0] else "")
+    return f"{match[1]}{quote}{MASK}{quote}"

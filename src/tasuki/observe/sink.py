@@ -1,0 +1,75 @@
+"""Where log lines go: a stream that is written by a thread of its own, so that a worker never waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TextIO
+
+
+class Sink:
+    """Holds up to ``limit`` lines until the stream takes them; what does not fit or cannot be written is dropped.
+
+    A terminal that is paused, a full pipe or a broken one costs lines, never time. ``dropped`` counts them.
+    """
+
+    def __init__(self, stream: TextIO, limit: int = 10_000) -> None:
+        self._stream = stream
+        self._limit = limit
+        self._lines: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._writer: threading.Thread | None = None
+        self._is_writing = False
+        self._is_closing = False
+        self.dropped = 0
+
+    def write(self, line: str) -> None:
+        """Take a line, with its line end, or drop it; returns at once."""
+        with self._changed:
+            if len(self._lines) >= self._limit:
+                self.dropped += 1
+                return
+            self._lines.append(line)
+            if self._writer is None or not self._writer.is_alive():  # also in the child of a fork
+                self._is_closing = False
+                self._writer = threading.Thread(target=self._work, name="tasuki-log", daemon=True)
+                self._writer.start()
+            self._changed.notify_all()
+
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Wait until all is written, at most ``timeout`` seconds; returns whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not (self._lines or self._is_writing), timeout)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Let the thread write what there is and end, within ``timeout`` seconds; a later ``write`` begins anew."""
+        with self._changed:
+            writer, self._is_closing = self._writer, True
+            self._changed.notify_all()
+        if writer is not None:
+            writer.join(timeout)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._is_closing)
+                if not self._lines:
+                    self._writer = None
+                    return
+                lines = list(self._lines)
+                self._lines.clear()
+                self._is_writing = True
+            lost = self._put(lines)
+            with self._changed:
+                self._is_writing = False
+                self.dropped += lost
+                self._changed.notify_all()
+
+    def _put(self, lines: list[str]) -> int:
+        """Write, outside of the lock; returns how many lines are lost."""
+        try:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+        except (OSError, ValueError):  # a broken pipe, a full disk, a closed stream, text it cannot encode
+            return len(lines)
+        return 0

@@ -1,1 +1,58 @@
-"""Tasuki: declare drivers, queues, consumers and handlers once; swap the broker by one entry; lose nothing."""
+"""Tasuki: declare drivers, queues, consumers and handlers once; swap the broker by one entry; lose nothing.
+
+The public names; each is imported when it is first used, so that ``import tasuki`` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.contracts.handler import Context, Reject, Retry
+    from tasuki.errors import TasukiError
+    from tasuki.message import Message
+    from tasuki.queues.queue import Envelope
+    from tasuki.queues.result import Confirmed, Rejected, Unknown
+
+__all__ = [
+    "App",
+    "Confirmed",
+    "Context",
+    "Envelope",
+    "Message",
+    "Reject",
+    "Rejected",
+    "Retry",
+    "TasukiError",
+    "Unknown",
+    "__version__",
+]
+
+_HOME = {
+    "App": "tasuki.app",
+    "Confirmed": "tasuki.queues.result",
+    "Context": "tasuki.contracts.handler",
+    "Envelope": "tasuki.queues.queue",
+    "Message": "tasuki.message",
+    "Reject": "tasuki.contracts.handler",
+    "Rejected": "tasuki.queues.result",
+    "Retry": "tasuki.contracts.handler",
+    "TasukiError": "tasuki.errors",
+    "Unknown": "tasuki.queues.result",
+}
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

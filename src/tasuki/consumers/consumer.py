@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,6 +210,15 @@ class Consumer:
     def running(self) -> int:
         """Handlers that run now."""
         return self._pool.running if self._tasks else 0
+
+    def stacks(self) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
+        """What runs now, and where each handler stands."""
+        found = []
+        for worker in self._pool.workers if self._tasks else ():
+            if worker.delivery is not None and worker.task is not None:
+                frames = [(frame, frame.f_lineno) for frame in worker.task.get_stack()]
+                found.append((worker.delivery, list(traceback.StackSummary.extract(iter(frames)))))
+        return found
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = asked_at + self.queue.spec.lease if self._leased else float("inf")

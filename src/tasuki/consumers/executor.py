@@ -150,7 +150,7 @@ class Executor:
         self._metrics.failed += 1
         verdict = self._policy.failed(delivery.received.attempt, text)
         if not delivery.settled:
-            what = "gives up" if verdict.action == "dead_letter" else f"tries again in {format_duration(verdict.delay)}"
+            what = "gives up" if verdict.action == "dead_letter" else f"tries again in {format_duration(round(verdict.delay, 2))}"
             traceback = error.traceback if isinstance(error, HandlerError) else ""
             _log.warning(
                 "handler %s failed, %s: %s",

@@ -10,6 +10,7 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
+from tasuki.kinds.fields import Config
 from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig
 from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.project import Project
@@ -77,7 +78,8 @@ def build_handler(project: Project, id: str, threads: int) -> Handler:
 
 
 def _lua_handler(project: Project, id: str, config: LuaFunctionConfig) -> Handler:
-    from tasuki.handlers.lua.handler import LuaHandler, LuaLimits
+    from tasuki.handlers.lua.handler import LuaHandler
+    from tasuki.handlers.lua.limits import LuaLimits
 
     return LuaHandler(
         id,
@@ -90,7 +92,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig) -> Handle
 
 
 def _lua_source(project: Project, id: str, config: LuaLibraryConfig) -> Any:
-    from tasuki.handlers.lua.handler import LuaSource
+    from tasuki.handlers.lua.source import LuaSource
 
     name = _relative(config.source.file, project) if config.source.file else id
     return LuaSource(config.source.text, name)
@@ -103,7 +105,7 @@ def _relative(file: Path, project: Project) -> str:
 
 
 def _lua_imports(project: Project, config: LuaLibraryConfig) -> Mapping[str, Any]:
-    from tasuki.handlers.lua.handler import LuaLibrary
+    from tasuki.handlers.lua.source import LuaLibrary
 
     libraries = {}
     for alias, id in config.imports.items():
@@ -115,11 +117,19 @@ def _lua_imports(project: Project, config: LuaLibraryConfig) -> Mapping[str, Any
     return libraries
 
 
-def build_resource(project: Project, id: str, clock: Clock) -> Any:
-    """The object behind a resource entry (a store), or None for an entry that is no resource."""
-    config = project.configs[id]
+def is_function(config: Config) -> bool:
+    """Whether an entry is a function: what a consumer can call."""
+    return isinstance(config, LuaFunctionConfig | PythonFunctionConfig)
+
+
+def build_resource(config: Config, id: str, clock: Clock) -> Any:
+    """The object behind a resource entry (a store), or None for an entry that is no resource.
+
+    A kind from another package is a resource if its model has a method ``build(id, clock)``.
+    """
     if isinstance(config, MemoryStoreConfig):
         from tasuki.handlers.store import MemoryStore
 
         return MemoryStore(id, max_size=config.max_size, cleanup_interval=config.cleanup_interval, clock=clock)
-    return None
+    build = getattr(config, "build", None)
+    return build(id, clock) if build else None

@@ -32,8 +32,14 @@ class Loaded:
     errors: list[ConfigError] = field(default_factory=list)
 
 
-def load(target: Path, *, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Loaded:
-    """Read a project: a folder (all of its YAML files), or a single YAML file.
+def load(
+    target: Path,
+    *,
+    declared: Iterable[Entry] = (),
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Read a project: a folder (all of its YAML files), or a single YAML file, and the entries ``declared`` in code.
 
     ``environ`` is where placeholders look first (None: the process environment). Never raises for what is in the
     files: ``Loaded.errors`` has it all. File names in positions begin as ``target`` does.
@@ -45,6 +51,7 @@ def load(target: Path, *, overrides: Sequence[str] = (), environ: Mapping[str, s
         errors.append(ConfigError("there is no such file or folder", position=Position(str(target))))
     paths = _yaml_files(source_root) if target.is_dir() else [target] if target.exists() else []
     entries = [entry for path in paths for entry in _read_file(path, source_root, errors)]
+    entries += declared
     registry = Registry(root=folder, source_root=source_root)
     loaded = assemble(entries, registry, overrides=overrides, environ=environ)
     return Loaded(loaded.registry, errors + loaded.errors)
@@ -73,17 +80,24 @@ def assemble(
 
 def _by_id(entries: Iterable[Entry], errors: list[ConfigError]) -> dict[str, Entry]:
     result: dict[str, Entry] = {}
+    namespaces = set()
     for entry in entries:
         first = result.setdefault(entry.id, entry)
-        for word, text in (("namespace", entry.namespace), ("name", entry.name)):
-            if not _NAME.fullmatch(text):
-                problem, place = f"{text[:80]!r} is not a valid {word}", entry.position(("name",))
-                errors.append(InvalidEntryError(problem, position=place, entry=entry.id[:80], hint=_NAME_HINT))
+        if entry.namespace not in namespaces:
+            namespaces.add(entry.namespace)
+            _check_name(entry, "namespace", entry.namespace, errors)
+        _check_name(entry, "name", entry.name, errors)
         if first is not entry:
             where = f" at {first.position()}" if first.position() else ""
             problem = f"entry {entry.id!r} is already defined{where}"
             errors.append(InvalidEntryError(problem, position=entry.position(("name",)), entry=entry.id))
     return result
+
+
+def _check_name(entry: Entry, word: str, text: str, errors: list[ConfigError]) -> None:
+    if not _NAME.fullmatch(text):
+        problem, place = f"{text[:80]!r} is not a valid {word}", entry.position(("name",))
+        errors.append(InvalidEntryError(problem, position=place, hint=_NAME_HINT))
 
 
 def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigError]) -> Entry:

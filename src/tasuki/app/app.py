@@ -1,0 +1,329 @@
+"""App: declare in code or load from YAML; open it to publish, run it to consume."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tasuki.app.assembly import Assembly
+from tasuki.app.declare import DRIVER, Declarations, driver_of_url, name_of
+from tasuki.app.handle import QueueHandle
+from tasuki.app.reload import apply_changes
+from tasuki.app.running import run_until_stopped
+from tasuki.app.sync import SyncApp
+from tasuki.app.tools import redrive
+from tasuki.clock import Clock, SystemClock
+from tasuki.consumers.keeper import Keeper
+from tasuki.errors import LifecycleError, ProjectError, TasukiError
+from tasuki.kinds.project import Project, check
+from tasuki.message import HeaderValue
+from tasuki.queues.queue import Queue
+from tasuki.queues.result import Confirmed
+from tasuki.registry.changes import Changes
+from tasuki.registry.loader import Loaded, assemble, load
+from tasuki.registry.registry import Registry
+from tasuki.supervisor.state import State
+from tasuki.supervisor.supervisor import Supervisor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class App:
+    """Drivers, queues, consumers and functions, declared in code, in YAML, or both; one registry for all.
+
+    ``App()`` keeps its queues in SQLite (``.tasuki/queue.db`` in the current folder); ``App("memory://")``, or the URL
+    of a broker, swaps that. ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
+    """
+
+    def __init__(
+        self,
+        url: str = "sqlite://",
+        *,
+        namespace: str = "app",
+        root: Path | str | None = None,
+        overrides: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Declare an app.
+
+        Args:
+            url: of the driver for queues that name none (see :func:`tasuki.app.declare.driver_of_url`).
+            namespace: of the entries declared in code.
+            root: where relative paths start; default the current folder.
+            overrides: ``namespace:entry:field=value``, as ``-o`` on the command line.
+            environ: where placeholders look; default the process environment.
+            clock: default the machine's.
+        """
+        self.root = Path.cwd() if root is None else Path(root)
+        self.overrides = list(overrides)
+        self.clock: Clock = clock or SystemClock()
+        self.keeper = Keeper(self.clock)
+        self.assembly: Assembly | None = None
+        self.supervisor = Supervisor(clock=self.clock)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.sync = SyncApp(self)
+        """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
+        self._url = url
+        self._environ = environ
+        self._target: Path | None = None
+        self._declared = Declarations(namespace)
+
+    @classmethod
+    def load(
+        cls,
+        target: Path | str,
+        *,
+        overrides: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> App:
+        """The app of a folder or YAML file, or the object behind ``package.module:name``. Nothing is checked yet.
+
+        Raises:
+            TasukiError: the module cannot be imported, or the object is no App.
+        """
+        text = str(target)
+        if ":" in text and not Path(text).exists():
+            app = _import_app(text)
+            app.overrides += overrides
+            return app
+        path = Path(target)
+        app = cls(root=path if path.is_dir() else path.parent, overrides=overrides, environ=environ, clock=clock)
+        app._target = path
+        return app
+
+    def queue(self, name: str, **fields: Any) -> QueueHandle:
+        """Declare a queue, or get the one that YAML or an earlier call declared.
+
+        Args:
+            name: in the app's namespace, or a full id (``app.queue:tasks``).
+            fields: the fields of ``queue.queue``; without ``driver`` it is on the app's own. A ``dead_letter`` that is
+                not declared anywhere is declared with it.
+        """
+        id = self._declared.id_of(name)
+        if fields or (self._target is None and self._declared.get(id) is None):
+            self._declare_queue(id, fields)
+        return QueueHandle(self, id)
+
+    def _declare_queue(self, id: str, fields: dict[str, Any]) -> None:
+        if "driver" not in fields:
+            fields["driver"] = self._declared.id_of(DRIVER)
+            if self._declared.get(fields["driver"]) is None:
+                kind, driver_fields = driver_of_url(self._url)
+                self._declared.add(DRIVER, kind, driver_fields)
+        for key, value in fields.items():
+            if isinstance(value, QueueHandle):
+                fields[key] = value.id
+        self._declared.add(id, "queue.queue", fields)
+
+    def _declare_dead_letters(self) -> None:
+        """Declare the dead-letter queues that were named in code and never declared, on the same driver."""
+        for entry in list(self._declared.entries):
+            wanted = entry.data.get("dead_letter") if entry.kind == "queue.queue" else None
+            wanted = wanted.get("queue") if isinstance(wanted, dict) else wanted
+            if isinstance(wanted, str) and wanted and self._target is None:
+                id = self._declared.id_of(wanted)
+                if self._declared.get(id) is None:
+                    self._declared.add(id, "queue.queue", {"driver": entry.data["driver"]})
+
+    def function(self, name: str | None = None) -> Callable[[F], F]:
+        """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is."""
+
+        def declare(function: F) -> F:
+            self._declared.add(name or name_of(function), "function.python", {}, target=function)
+            return function
+
+        return declare
+
+    def entry(self, name: str, kind: str, **fields: Any) -> str:
+        """Declare an entry of any kind, such as ``store.memory``; returns its id."""
+        return self._declared.add(name, kind, fields).id
+
+    def declare_consumer(
+        self, queue: str, function: Callable[..., Any], name: str | None, fields: Mapping[str, Any]
+    ) -> None:
+        """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
+        func = self._declared.add(name_of(function), "function.python", {}, target=function)
+        lifecycle = {"auto_start": True, **fields.get("lifecycle", {})}
+        data = {**fields, "queue": queue, "func": func.id, "lifecycle": lifecycle}
+        self._declared.add(name or f"{func.name}.consumer", "queue.consumer", data)
+
+    def load_entries(self) -> Loaded:
+        """Read everything that is declared, and what is wrong with it as far as reading tells."""
+        self._declare_dead_letters()
+        declared, overrides = self._declared.entries, self.overrides
+        if self._target is not None:
+            return load(self._target, declared=declared, overrides=overrides, environ=self._environ)
+        return assemble(declared, Registry(root=self.root), overrides=overrides, environ=self._environ)
+
+    def check(self) -> Project:
+        """Read and check everything. Raises ProjectError with all problems at once."""
+        return check(self.load_entries())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the app can publish now."""
+        return self.assembly is not None
+
+    async def open(self) -> None:
+        """Check, and open the drivers, so that messages can be published. Idempotent.
+
+        A broker that is away does not stop it: its driver is opened as soon as that can be, and publishing raises
+        BrokerUnavailableError until then.
+
+        Raises:
+            ProjectError: the project is not good.
+            LifecycleError: a driver cannot be opened, and waiting would not help.
+        """
+        if self.assembly is not None:
+            if self.loop is not asyncio.get_running_loop():
+                raise LifecycleError("the app is open in another event loop; close it there first")
+            return
+        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper)
+        self.supervisor = Supervisor(clock=self.clock)
+        for spec in (*assembly.driver_specs(), *assembly.consumer_specs()):
+            self.supervisor.add(spec)
+        self.assembly, self.loop = assembly, asyncio.get_running_loop()
+        try:
+            await self._open_drivers(list(assembly.drivers))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open_drivers(self, ids: list[str]) -> None:
+        """Return when each driver is open or has failed once; the supervisor goes on with those that have."""
+        settled = (State.RUNNING, State.FAILED)
+        self._opening = asyncio.create_task(self.supervisor.start(ids), name="open drivers")
+        tried = asyncio.create_task(self.supervisor.until(lambda states: all(states[id] in settled for id in ids)))
+        await asyncio.wait([self._opening, tried], return_when=asyncio.FIRST_COMPLETED)
+        tried.cancel()
+        if self._opening.done():
+            self._opening.result()
+        else:
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def start(self) -> None:
+        """Open, and start the consumers with ``auto_start``; returns when they run.
+
+        Raises:
+            ProjectError, LifecycleError: as ``open``; and a consumer whose handler does not load.
+        """
+        await self.open()
+        await self.supervisor.start()
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
+
+        Raises:
+            StopTimeoutError: work was left over and was handed back.
+        """
+        assembly = self.assembly
+        if assembly is None:
+            return
+        try:
+            await self.supervisor.stop(timeout)
+        finally:
+            if self.assembly is assembly:
+                self.assembly = self.loop = None
+                await assembly.stop_handlers()
+
+    async def __aenter__(self) -> App:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[App]:
+        """Consume within a block: consumers run inside it and are drained at its end."""
+        try:
+            await self.start()
+            yield self
+        finally:
+            await self.close()
+
+    def lifespan(self, *, consume: bool = False) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+        """A ``lifespan`` for Starlette, FastAPI and the like: publish from requests; with ``consume`` also work."""
+
+        @asynccontextmanager
+        async def lifespan(asgi_app: Any) -> AsyncIterator[None]:
+            async with self.worker() if consume else self:
+                yield
+
+        return lifespan
+
+    async def run(self, *, until_empty: bool = False, signals: bool = True) -> None:
+        """Consume until stopped: by ``TERM`` or ``INT`` (drain; a second one cancels), or ``until_empty``.
+
+        ``HUP`` reloads, ``QUIT`` logs what every worker is doing. ``until_empty`` returns when no consumed queue holds
+        a message any more, delayed ones included.
+
+        Raises:
+            ProjectError, LifecycleError: as ``start`` and ``close``; RestartLimitError: a required service gave up.
+        """
+        await run_until_stopped(self, until_empty=until_empty, signals=signals)
+
+    async def reload(self) -> Changes:
+        """Read everything again and apply what differs, with no message lost.
+
+        Raises:
+            ProjectError, TasukiError: the change is refused whole, and what ran goes on.
+        """
+        if self.assembly is None:
+            raise LifecycleError("the app is not open")
+        return await apply_changes(self, self.check())
+
+    def live_queue(self, id: str) -> Queue:
+        """The queue of an id or name. Raises LifecycleError when the app is not open, QueueNotFoundError."""
+        return self._live().queue(self._declared.id_of(id))
+
+    async def publish(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+    ) -> Confirmed:
+        """Publish to a queue by id; see :meth:`tasuki.queues.queue.Queue.publish`."""
+        return await self.live_queue(queue).publish(body, headers, **options)
+
+    async def call(self, function: str, *args: Any) -> Any:
+        """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
+        return await self._live().call_from(None, self._declared.id_of(function), args)
+
+    async def redrive(
+        self,
+        dead_letters: str,
+        *,
+        to: str | None = None,
+        limit: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
+
+        Each is published, and only when that is confirmed taken out of the dead-letter queue.
+        """
+        source = self.live_queue(dead_letters)
+        target = None if to is None else self.live_queue(to)
+        return await redrive(self._live(), source, target, limit, progress)
+
+    def _live(self) -> Assembly:
+        if self.assembly is None:
+            raise LifecycleError("the app is not open: use it inside 'async with app:', or app.sync from sync code")
+        return self.assembly
+
+
+def _import_app(target: str) -> App:
+    module_name, _, name = target.partition(":")
+    try:
+        app = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
+    if not isinstance(app, App):
+        raise TasukiError(f"{target!r} is a {type(app).__name__}, not a tasuki.App")
+    return app
+
+
+__all__ = ["App", "ProjectError"]

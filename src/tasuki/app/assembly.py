@@ -1,0 +1,287 @@
+"""Assembly: the live objects behind a project's entries, and the host that running handlers reach them through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.consumers.call import CallContext
+from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.keeper import Keeper
+from tasuki.consumers.verdict import RetryPolicy
+from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.handler import Context, Handler
+from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
+from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
+from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.kind import DriverKind
+from tasuki.kinds.lifecycle import LifecycleConfig
+from tasuki.kinds.project import Project
+from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.settings import Settings
+from tasuki.message import HeaderValue
+from tasuki.queues.codec import Codecs
+from tasuki.queues.queue import Queue
+from tasuki.registry.changes import Changes
+from tasuki.registry.references import did_you_mean
+from tasuki.supervisor.restart import RestartPolicy
+from tasuki.supervisor.spec import ServiceSpec
+
+
+class DriverService:
+    """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later."""
+
+    def __init__(self, driver: Driver, specs: Sequence[QueueSpec]) -> None:
+        self.driver = driver
+        self.specs = specs
+
+    async def start(self) -> None:
+        """Declare and open."""
+        for spec in self.specs:
+            await self.driver.declare(spec)
+        await self.driver.open()
+
+    async def wait(self) -> None:
+        """Never ends by itself: a driver reconnects on its own."""
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self, timeout: float) -> None:
+        """Close; nothing is held any more, the consumers have stopped before."""
+        await self.driver.close()
+
+
+class Assembly:
+    """One object per entry; with an ``old`` assembly, what the ``changes`` do not touch is taken over from it."""
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        clock: Clock,
+        keeper: Keeper,
+        old: Assembly | None = None,
+        changes: Changes | None = None,
+    ) -> None:
+        self.project = project
+        self._clock = clock
+        self._keeper = keeper
+        self._settings = Settings(project)
+        self.codecs: Codecs = old.codecs if old else Codecs()
+        self.drivers: dict[str, Driver] = {}
+        self.queues: dict[str, Queue] = {}
+        self.handlers: dict[str, Handler] = {}
+        self.resources: dict[str, Any] = {}
+        self.consumers: dict[str, Consumer] = {}
+        self._retired: list[Handler] = []
+        for id in _in_order_of_need(project):
+            if old is not None and changes is not None and self._still_fits(id, old, changes):
+                self._take_over(id, old)
+            else:
+                self._build(id)
+
+    def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
+        """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to."""
+        if id in changes.unchanged:
+            return True
+        config = self.project.configs[id]
+        if id not in changes.affected or is_function(config):
+            return False
+        if isinstance(config, QueueConfig):
+            return self.drivers[config.driver] is old.drivers.get(config.driver)
+        if isinstance(config, ConsumerConfig):
+            queue = self.queues[config.queue]
+            needed = [queue.id, *([queue.policy.dead_letter] if queue.policy.dead_letter else [])]
+            return all(self.queues[id] is old.queues.get(id) for id in needed)
+        return True
+
+    def _take_over(self, id: str, old: Assembly) -> None:
+        for mine, theirs in zip(self._tables(), old._tables(), strict=True):
+            if id in theirs:
+                mine[id] = theirs[id]
+        if id in self.consumers:
+            self.consumers[id].host = self
+
+    def _tables(self) -> tuple[dict[str, Any], ...]:
+        return self.drivers, self.queues, self.handlers, self.resources, self.consumers
+
+    def _build(self, id: str) -> None:
+        config = self.project.configs[id]
+        if isinstance(self.project.kinds[id], DriverKind):
+            self.drivers[id] = build_driver(self.project, id, self._clock)
+        elif isinstance(config, QueueConfig):
+            self.queues[id] = self._queue(id, config)
+        elif isinstance(config, ConsumerConfig):
+            self.consumers[id] = self._consumer(id, config)
+        elif is_function(config):
+            self.handlers[id] = build_handler(self.project, id, self._threads(id))
+        elif (resource := build_resource(config, id, self._clock)) is not None:
+            self.resources[id] = resource
+
+    def _queue(self, id: str, config: QueueConfig) -> Queue:
+        codec = self.codecs.get(config.codec)
+        assert codec is not None  # the check knows the codecs
+        return Queue(
+            id,
+            driver=self.drivers[config.driver],
+            spec=queue_spec(config),
+            codec=codec,
+            codecs=self.codecs,
+            policy=queue_policy(config),
+            clock=self._clock,
+        )
+
+    def _consumer(self, id: str, config: ConsumerConfig) -> Consumer:
+        queue = self.queues[config.queue]
+        dead_letter = queue.policy.dead_letter
+        return Consumer(
+            id,
+            queue=queue,
+            handler=self.handlers[config.func],
+            host=self,
+            keeper=self._keeper,
+            policy=RetryPolicy(
+                backoff=config.retry.backoff() if config.retry else queue.policy.retry,
+                max_attempts=queue.policy.max_attempts,
+                has_dead_letter=dead_letter is not None,
+                drops_expired=queue.policy.drop_expired,
+            ),
+            options=ConsumerOptions(
+                concurrency=config.concurrency,
+                prefetch=config.prefetch,
+                auto_ack=config.auto_ack,
+                handler_timeout=config.handler_timeout,
+            ),
+            dead_letters=self.queues[dead_letter] if dead_letter else None,
+            clock=self._clock,
+        )
+
+    def _threads(self, function: str) -> int:
+        """As many as its consumers may run at a time; calls from other functions share them."""
+        consumers = self.project.of(ConsumerConfig).values()
+        return max(sum(config.concurrency for config in consumers if config.func == function), 4)
+
+    def driver_specs(self) -> list[ServiceSpec]:
+        """The drivers as services; all of them start, for a queue without its driver cannot be published to."""
+        return [self._driver_spec(id) for id in self.drivers]
+
+    def consumer_specs(self) -> list[ServiceSpec]:
+        """The consumers as services, each after the drivers and consumers that it depends on."""
+        return [self._consumer_spec(id) for id in self.consumers]
+
+    def _driver_spec(self, id: str) -> ServiceSpec:
+        specs = [queue.spec for queue in self.queues.values() if queue.driver is self.drivers[id]]
+        service = DriverService(self.drivers[id], specs)
+        return _spec(id, service, self._services_behind(id), self._lifecycle(id), auto_start=True)
+
+    def _consumer_spec(self, id: str) -> ServiceSpec:
+        lifecycle = self._lifecycle(id)
+        return _spec(id, self.consumers[id], self._services_behind(id), lifecycle, auto_start=lifecycle.auto_start)
+
+    def _lifecycle(self, id: str) -> LifecycleConfig:
+        lifecycle = getattr(self.project.configs[id], "lifecycle", None)
+        return lifecycle if isinstance(lifecycle, LifecycleConfig) else LifecycleConfig()
+
+    def _services_behind(self, id: str) -> list[str]:
+        """The services that an entry depends on; what is no service is followed through to those behind it."""
+        found: dict[str, None] = {}
+        todo = list(self.project.edges.get(id, ()))
+        while todo:
+            next_id = todo.pop(0)
+            if next_id in self.drivers or next_id in self.consumers:
+                found[next_id] = None
+            else:
+                todo += self.project.edges.get(next_id, ())
+        return list(found)
+
+    def queue(self, id: str) -> Queue:
+        """The queue of an id. Raises QueueNotFoundError with what is near."""
+        queue = self.queues.get(id)
+        if queue is None:
+            raise QueueNotFoundError(_not_found("queue", id, self.queues), queue=id)
+        return queue
+
+    async def publish_from(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
+    ) -> str:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return (await self.queue(queue).publish(body, headers, **options)).id
+
+    async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
+        """See :class:`tasuki.consumers.host.Host`."""
+        handler = self.handlers.get(function)
+        if handler is None:
+            text = _not_found("function", function, self.handlers)
+            raise HandlerNotFoundError(text, kind="NotFound", retryable=False, details={"target": function})
+        await handler.start()
+        return await handler.call(args, CallContext(self, function, context))
+
+    async def info_of(self, queue: str) -> Mapping[str, Any]:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return await self.queue(queue).info()
+
+    def resource_of(self, id: str) -> Any:
+        """See :class:`tasuki.consumers.host.Host`."""
+        if id not in self.resources:
+            text = _not_found("resource", id, self.resources)
+            raise HandlerError(text, kind="NotFound", retryable=False)
+        return self.resources[id]
+
+    def env_of(self, name: str, namespace: str) -> str | None:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return self._settings.get(name, namespace)
+
+    def handler_of(self, consumer: str) -> Handler:
+        """The handler of a consumer's entry."""
+        config = self.project.configs[consumer]
+        assert isinstance(config, ConsumerConfig)
+        return self.handlers[config.func]
+
+    def retire(self, old: Assembly) -> None:
+        """Keep the handlers that were replaced until all is stopped: deliveries may still run in them."""
+        current = set(self.handlers.values())
+        self._retired = [*old._retired, *(handler for handler in old.handlers.values() if handler not in current)]
+
+    async def stop_handlers(self, but: Iterable[Handler] = ()) -> None:
+        """Free what the handlers hold, except for those given."""
+        kept = set(but)
+        for handler in (*self._retired, *self.handlers.values()):
+            if handler not in kept:
+                await handler.stop()
+
+
+def _in_order_of_need(project: Project) -> list[str]:
+    """Entry ids, each after those that it refers to (the check has refused circles)."""
+    ordered: dict[str, None] = {}
+
+    def visit(id: str) -> None:
+        if id not in ordered:
+            for needed in project.edges.get(id, ()):
+                visit(needed)
+            ordered[id] = None
+
+    for id in project.configs:
+        visit(id)
+    return list(ordered)
+
+
+def _spec(
+    id: str, service: DriverService | Consumer, depends_on: list[str], lifecycle: LifecycleConfig, *, auto_start: bool
+) -> ServiceSpec:
+    return ServiceSpec(
+        id=id,
+        service=service,
+        depends_on=depends_on,
+        auto_start=auto_start,
+        start_timeout=lifecycle.start_timeout,
+        stop_timeout=lifecycle.stop_timeout,
+        stable_threshold=lifecycle.stable_threshold,
+        restart=RestartPolicy(lifecycle.restart.backoff(), lifecycle.restart.max_attempts),
+        startup=lifecycle.startup,
+    )
+
+
+def _not_found(what: str, id: str, known: Mapping[str, Any]) -> str:
+    hint = did_you_mean(id, known)
+    return f"{what} {id!r} is not defined" + (f"; {hint}" if hint else "")

@@ -1,0 +1,75 @@
+"""Declarations in code: the same entries as in YAML, with the place in the Python source."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from tasuki.errors import InvalidEntryError, Position
+from tasuki.registry.entry import Entry, resolve_id
+
+DRIVER = "driver"
+"""Name of the driver entry that an App's URL stands for."""
+
+_SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
+
+
+class Declarations:
+    """The entries of one code app, in the order of declaration."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        self.entries: list[Entry] = []
+        self._ids: dict[str, Entry] = {}
+
+    def id_of(self, name: str) -> str:
+        """The full id of a name in this app."""
+        return resolve_id(name, self.namespace)
+
+    def get(self, id: str) -> Entry | None:
+        """The entry declared under this id."""
+        return self._ids.get(id)
+
+    def add(self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None) -> Entry:
+        """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
+        entry = Entry(self.id_of(name), kind, dict(data), positions={(): _caller()}, target=target)
+        self.entries.append(entry)
+        self._ids.setdefault(entry.id, entry)
+        return entry
+
+
+def _caller() -> Position:
+    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tasuki."):
+        frame = frame.f_back
+    return Position(frame.f_code.co_filename, frame.f_lineno)
+
+
+def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
+    """Kind and fields of the driver entry that a URL stands for.
+
+    ``memory://`` · ``sqlite://`` (``.tasuki/queue.db``) · ``sqlite:///relative.db`` · ``sqlite:////absolute.db`` ·
+    a broker's own URL, which becomes the field ``url`` of ``queue.driver.<scheme>``.
+
+    Raises:
+        InvalidEntryError: not a URL.
+    """
+    scheme, colon, _ = url.partition("://")
+    if not colon or not scheme:
+        raise InvalidEntryError(
+            f"{url!r} is not a URL", hint="write it like memory://, sqlite:///queue.db or redis://…"
+        )
+    if scheme == "memory":
+        return "queue.driver.memory", {}
+    if scheme == "sqlite":
+        path = urlsplit(url).path.removeprefix("/")
+        return "queue.driver.sqlite", {"path": path} if path else {}
+    return f"queue.driver.{_SCHEMES.get(scheme, scheme)}", {"url": url}
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name that a decorated function is declared under."""
+    name = getattr(function, "__name__", None) or type(function).__name__
+    return name if name.isidentifier() else "handler"

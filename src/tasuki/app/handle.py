@@ -1,0 +1,84 @@
+"""QueueHandle: a queue as the user's code holds it, declared before anything runs and usable once the app is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasuki.contracts.driver import Depth
+from tasuki.message import HeaderValue, Message
+from tasuki.queues.queue import PUBLISH_TIMEOUT
+from tasuki.queues.result import Confirmed, PublishResult
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class QueueHandle:
+    """Publish to a queue, look into it, and declare its consumers."""
+
+    def __init__(self, app: App, id: str) -> None:
+        self._app = app
+        self.id = id
+
+    def __repr__(self) -> str:
+        return f"<queue {self.id}>"
+
+    def consumer(
+        self, *, name: str | None = None, lifecycle: Mapping[str, Any] | None = None, **fields: Any
+    ) -> Callable[[F], F]:
+        """Declare the decorated function as a handler of this queue; the function itself stays as it is.
+
+        Args:
+            name: the consumer's name; default the function's name and ``.consumer``.
+            lifecycle: as in YAML; ``auto_start`` is on.
+            fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry.
+        """
+
+        def declare(function: F) -> F:
+            self._app.declare_consumer(self.id, function, name, {**fields, "lifecycle": lifecycle or {}})
+            return function
+
+        return declare
+
+    async def publish(
+        self,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        delay: float | str = 0.0,
+        ttl: float | str | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        id: str | None = None,
+        timeout: float | str = PUBLISH_TIMEOUT,
+    ) -> Confirmed:
+        """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
+        queue = self._app.live_queue(self.id)
+        return await queue.publish(
+            body, headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id, timeout=timeout
+        )
+
+    async def publish_many(
+        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT
+    ) -> list[PublishResult]:
+        """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
+        return await self._app.live_queue(self.id).publish_many(items, timeout=timeout)
+
+    async def depth(self) -> Depth:
+        """How many messages it holds."""
+        return await self._app.live_queue(self.id).depth()
+
+    async def info(self) -> dict[str, Any]:
+        """Ids and counts; see :meth:`tasuki.queues.queue.Queue.info`."""
+        return await self._app.live_queue(self.id).info()
+
+    async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
+        """Show waiting messages without taking them."""
+        return await self._app.live_queue(self.id).peek(limit, after)
+
+    async def purge(self) -> int:
+        """Remove what no consumer holds; returns how many."""
+        return await self._app.live_queue(self.id).purge()

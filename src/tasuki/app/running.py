@@ -1,0 +1,124 @@
+"""Running: from start to drain, driven by signals or by empty queues."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tasuki.app.tools import until_empty
+from tasuki.errors import TasukiError
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+
+_log = logging.getLogger("tasuki.app")
+
+
+async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> None:
+    """See :meth:`tasuki.App.run`."""
+    stop = asyncio.Event()
+    with _signals(app, stop) if signals else _no_signals():
+        try:
+            if await _first(stop, app.start()):
+                return
+            ended = _wait_empty(app) if until_empty else app.supervisor.wait()
+            _log.info("running; stop with Ctrl-C")
+            await _first(stop, ended)
+        finally:
+            await app.close()
+
+
+async def _wait_empty(app: App) -> None:
+    await until_empty(lambda: app.assembly)
+
+
+async def _first(stop: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Wait for the work or the stop, whichever comes first; True if it was the stop, then the work is cancelled."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return False
+        return True
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.wait([working, stopping])
+        if not working.cancelled():
+            working.exception()
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _signals(app: App, stop: asyncio.Event) -> Iterator[None]:
+    """TERM and INT: drain, then cancel. HUP: reload. QUIT: say what every worker does."""
+    loop = asyncio.get_running_loop()
+    background: set[asyncio.Task[None]] = set()
+
+    def spawn(work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.ensure_future(work())
+        background.add(task)
+        task.add_done_callback(background.discard)
+
+    def end() -> None:
+        if stop.is_set():
+            _log.warning("stopping now: running handlers are cancelled and their messages handed back")
+            spawn(lambda: _hurry(app))
+        else:
+            _log.info("stopping: running handlers finish; again to cancel them")
+            stop.set()
+
+    handlers = {
+        signal.SIGTERM: end,
+        signal.SIGINT: end,
+        signal.SIGHUP: lambda: spawn(lambda: _reload(app)),
+        signal.SIGQUIT: lambda: dump(app),
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
+async def _hurry(app: App) -> None:
+    try:
+        await app.supervisor.stop(0.0)
+    except TasukiError:
+        pass  # the stop that it hurries reports it
+
+
+async def _reload(app: App) -> None:
+    try:
+        changes = await app.reload()
+    except TasukiError as error:
+        _log.error("reload refused, the old version goes on:\n%s", error)
+    else:
+        _log.info("reloaded: %d added, %d removed, %d changed", len(changes.added), len(changes.removed),
+                  len(changes.changed))  # fmt: skip
+
+
+def dump(app: App) -> None:
+    """Write to stderr what every service and worker is doing."""
+    out = sys.stderr
+    for id, status in app.supervisor.states().items():
+        print(f"{id}: {status.state.value}", file=out)
+    for consumer in app.assembly.consumers.values() if app.assembly else ():
+        print(f"{consumer.id}: {consumer.running} running, {consumer.held} held", file=out)
+        for delivery, stack in consumer.stacks():
+            print(f"  message {delivery.received.id}, attempt {delivery.received.attempt}", file=out)
+            print("".join("  " + line for line in traceback.format_list(stack)), file=out)

@@ -1,0 +1,107 @@
+"""SyncApp: publish and look from code without an event loop: a WSGI application, a script, a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasuki.errors import LifecycleError, TasukiError
+from tasuki.message import HeaderValue
+from tasuki.queues.result import Confirmed, PublishResult
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+
+T = TypeVar("T")
+
+
+class SyncApp:
+    """Each call runs on the app's own loop if it is open, else on one in a thread, which opens it and keeps it so."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def publish(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+    ) -> Confirmed:
+        """See :meth:`tasuki.queues.queue.Queue.publish`."""
+        return self.run(self._app.publish(queue, body, headers, **options))
+
+    def publish_many(self, queue: str, items: Sequence[Any], **options: Any) -> list[PublishResult]:
+        """See :meth:`tasuki.queues.queue.Queue.publish_many`."""
+
+        async def publish() -> list[PublishResult]:
+            return await self._app.live_queue(queue).publish_many(items, **options)
+
+        return self.run(publish())
+
+    def info(self, queue: str) -> dict[str, Any]:
+        """See :meth:`tasuki.queues.queue.Queue.info`."""
+
+        async def info() -> dict[str, Any]:
+            return await self._app.live_queue(queue).info()
+
+        return self.run(info())
+
+    def call(self, function: str, *args: Any) -> Any:
+        """Call a function entry by id; its (first) result."""
+        return self.run(self._app.call(function, *args))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the app's loop, with the app open, and wait for its result."""
+        try:
+            loop = self._open_loop()
+        except BaseException:
+            work.close()
+            raise
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    def close(self) -> None:
+        """Close what ``sync`` has opened. Idempotent; also done at exit."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            thread, self._thread = self._thread, None
+        if loop is None or thread is None:
+            return
+        atexit.unregister(self.close)
+        try:
+            asyncio.run_coroutine_threadsafe(self._app.close(), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def _open_loop(self) -> asyncio.AbstractEventLoop:
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not None:
+            raise LifecycleError("app.sync would block the event loop: await the queue's own publish here")
+        with self._lock:
+            if self._loop is None:
+                if self._app.loop is not None:
+                    return self._app.loop  # open elsewhere: a worker whose sync handler publishes
+                self._start_loop()
+            assert self._loop is not None
+            return self._loop
+
+    def _start_loop(self) -> None:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="tasuki sync", daemon=True)
+        thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._app.open(), loop).result()
+        except TasukiError:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+            raise
+        self._loop, self._thread = loop, thread
+        atexit.register(self.close)

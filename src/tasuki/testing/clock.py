@@ -107,8 +107,9 @@ class _JumpingSelector(selectors.DefaultSelector):
 def virtual_time() -> Iterator[asyncio.Runner]:
     """Give a runner of coroutines in virtual time.
 
-    ``with virtual_time() as runner: runner.run(main())``. Within, ``asyncio.get_running_loop().clock`` is the Clock. With AnyIO's pytest plugin, let the fixture
-    ``anyio_backend`` return ``("asyncio", {"loop_factory": VirtualTimeLoop})`` instead.
+    ``with virtual_time() as runner: runner.run(main())``. Within, ``asyncio.get_running_loop().clock`` is the Clock.
+    With AnyIO's pytest plugin, let the fixture ``anyio_backend`` return
+    ``("asyncio", {"loop_factory": VirtualTimeLoop})`` instead.
     """
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         yield runner

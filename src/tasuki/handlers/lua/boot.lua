@@ -1,0 +1,228 @@
+-- Loads scripts: standard library, modules, imports, and the search for the handler in what the chunk returns.
+--
+--   host.library            globals of every script, by name (frozen)
+--   host.add_module(name, t)  a module that scripts may list
+--   host.load(text, chunk, modules, imports)   returns what the chunk returned
+--   host.boot(text, chunk, modules, imports, method)  runs the chunk and keeps its handler
+
+local host, guards = ...
+
+local load, type, error, next, rawget = load, type, error, next, rawget
+local concat, sort = table.concat, table.sort
+local base, freeze = host.base, host.freeze
+
+local function pick(source, names)
+  local t = {}
+  for name in names:gmatch("%S+") do
+    t[name] = source[name]
+  end
+  return t
+end
+
+local text = pick(string, "byte char find format gmatch gsub len match pack packsize rep sub")
+for _, name in next, { "upper", "lower", "reverse", "unpack" } do
+  text[name] = guards["string_" .. name]
+end
+text.rep, text.format = guards.rep, guards.format
+text.find, text.match, text.gmatch, text.gsub = guards.find, guards.match, guards.gmatch, guards.gsub
+text.gfind = text.gmatch
+
+local tables = {
+  concat = guards.concat,
+  insert = guards.insert,
+  remove = guards.remove,
+  sort = guards.sort,
+  unpack = guards.unpack,
+  pack = table.pack,
+  freeze = freeze,
+}
+
+function tables.create(array, hash)
+  for n, size in next, { array or false, hash or false } do
+    if type(size) ~= "number" then
+      host.raise("create", n, "number expected, got " .. type(size ~= false and size or nil), 3)
+    end
+  end
+  return hash > 0 and host.new_object() or {}
+end
+
+function tables.isfrozen(t)
+  return type(t) == "table" and host.frozen[t] ~= nil
+end
+
+function tables.getn(t)
+  return #t
+end
+
+function tables.maxn(t)
+  local highest = 0
+  for key in next, t do
+    if type(key) == "number" and key > highest then
+      highest = key
+    end
+  end
+  return highest
+end
+
+local numbers = pick(math, "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger modf pi rad random sin sqrt tan tointeger type ult")
+local exp, log = math.exp, math.log
+numbers.mod = math.fmod
+
+function numbers.randomseed() end
+
+function numbers.pow(a, b)
+  return a ^ b
+end
+
+function numbers.log10(x)
+  return log(x, 10)
+end
+
+function numbers.cosh(x)
+  return (exp(x) + exp(-x)) / 2
+end
+
+function numbers.sinh(x)
+  return (exp(x) - exp(-x)) / 2
+end
+
+function numbers.tanh(x)
+  return 1 - 2 / (exp(2 * x) + 1)
+end
+
+function numbers.ldexp(x, e)
+  return x * 2.0 ^ e
+end
+
+function numbers.frexp(x)
+  if x == 0 or x ~= x or x == math.huge or x == -math.huge then
+    return x, 0
+  end
+  local e = math.floor(log(math.abs(x), 2)) + 1
+  local fraction = x / 2.0 ^ e
+  if math.abs(fraction) >= 1 then
+    fraction, e = fraction / 2, e + 1
+  end
+  return fraction, e
+end
+
+local library = { errors = freeze(host.errors), os = freeze(host.os) }
+for name, value in next, base do
+  library[name] = value
+end
+library.string, library.table, library.math = freeze(text), freeze(tables), freeze(numbers)
+library.utf8 = freeze({
+  char = utf8.char,
+  charpattern = utf8.charpattern,
+  codepoint = guards.utf8_codepoint,
+  codes = utf8.codes,
+  len = guards.utf8_len,
+  offset = utf8.offset,
+})
+library.coroutine = freeze({
+  create = guards.create,
+  resume = guards.resume,
+  wrap = guards.wrap,
+  status = guards.status,
+  yield = coroutine.yield,
+  running = coroutine.running,
+})
+library.print = host.print
+
+-- The metatable of all texts: methods come from the locked copy, and scripts cannot reach it.
+local meta = getmetatable("")
+meta.__index, meta.__metatable = host.frozen[library.string], false
+
+local modules = {}
+
+function host.add_module(name, t)
+  modules[name] = host.is_object(t) and t or freeze(t)
+end
+
+local function requirer(globals, chunk)
+  return function(name)
+    if type(name) ~= "string" then
+      error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)
+    end
+    local value = globals[name]
+    if value == nil then
+      local remedy = modules[name] and "; add it to `modules` of the entry"
+        or "; list it under `modules` or `imports` of the entry"
+      error("module '" .. name .. "' not found" .. remedy, 2)
+    end
+    return value
+  end
+end
+
+local loaded = {}
+
+function host.load(source, chunk, names, imports)
+  local env, seal, globals = host.new_environment(library)
+  for _, name in next, names do
+    globals[name] = modules[name]
+  end
+  for alias, import in next, imports do
+    globals[alias] = host.import(import)
+  end
+  globals.require = requirer(globals, chunk)
+  local fn, problem = load(source, "@" .. chunk, "t", env)
+  if not fn then
+    error(host.new_error(problem, "LuaSyntax", false), 0)
+  end
+  local result = fn()
+  seal()
+  return result
+end
+
+function host.import(import)
+  local known = loaded[import.id]
+  if known == nil then
+    known = host.load(import.source, import.chunk, import.modules, import.imports)
+    loaded[import.id] = known == nil and false or known
+  end
+  return known or nil
+end
+
+local function functions_of(t)
+  local names = {}
+  for name, value in next, host.frozen[t] or t do
+    if type(value) == "function" then
+      names[#names + 1] = base.tostring(name)
+    end
+  end
+  sort(names)
+  return names
+end
+
+local function find(result, method, chunk)
+  if type(result) == "function" then
+    return result
+  elseif type(result) ~= "table" then
+    return nil, chunk .. " returns " .. type(result) .. "; return a function, or a table with functions"
+  end
+  local contents, names = host.frozen[result] or result, functions_of(result)
+  if method then
+    local found = rawget(contents, method)
+    local list = #names > 0 and concat(names, ", ") or "no function"
+    return type(found) == "function" and found, 'method "' .. method .. '" not found in module: it has ' .. list
+  elseif #names == 1 then
+    return contents[names[1]]
+  end
+  for _, name in next, { "main", "handler", "handle" } do
+    if type(rawget(contents, name)) == "function" then
+      return contents[name]
+    end
+  end
+  return nil, chunk .. " returns a table with no function main, handler or handle; set `method` of the entry"
+end
+
+function host.boot(script)
+  return host.start(function()
+    local result = host.load(script.source, script.chunk, script.modules, script.imports)
+    local found, problem = find(result, script.method, script.chunk)
+    if not found then
+      return nil, host.new_error(problem, "NotFound", false)
+    end
+    host.entry = found
+  end)
+end

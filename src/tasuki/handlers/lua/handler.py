@@ -1,0 +1,178 @@
+"""LuaHandler: a ``function.lua`` entry as a handler."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasuki.contracts.handler import Context, Handler
+from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError
+from tasuki.handlers.lua import modules as catalogue
+from tasuki.handlers.lua.errors import describe, limited, raised, returned
+from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.loading import LoadingContext
+from tasuki.handlers.lua.runtime import Runtime
+from tasuki.handlers.lua.source import LuaLibrary, LuaSource
+from tasuki.handlers.lua.values import build
+
+DONE, DONE_TABLE, WAITS, RETURNED, RAISED, LIMITED = range(6)
+
+
+class LuaHandler(Handler):
+    """One script in one runtime, which all its messages share.
+
+    Many messages may be under way at once, all in one event loop: a call that waits suspends only its own message.
+    A script that does not wait is treated without suspending at all.
+
+    Args:
+        id: the entry's id.
+        source: the script; its chunk returns a function, or a table of functions.
+        method: which function of the table; None: its only one, else ``main``, ``handler`` or ``handle``.
+        modules: names that ``require`` finds, and that are globals.
+        imports: libraries that ``require`` finds, by alias.
+        limits: what the script may use.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        *,
+        source: LuaSource,
+        method: str | None = None,
+        modules: Sequence[str] = (),
+        imports: Mapping[str, LuaLibrary] | None = None,
+        limits: LuaLimits | None = None,
+    ) -> None:
+        super().__init__(id)
+        self._source = source
+        self._method = method
+        self._modules = tuple(modules)
+        self._imports = dict(imports or {})
+        self._limits = limits or LuaLimits()
+        self._runtime: Runtime | None = None
+        self._operations: dict[str, catalogue.Operation] = {}
+
+    async def start(self) -> None:
+        """Compile the script and run its top level.
+
+        Raises:
+            LuaSyntaxError: it does not compile; the message holds file and line.
+            LuaError: its top level raised, or a module is missing.
+            LuaLimitError: its top level spent a limit.
+            HandlerNotFoundError: the chunk returns no function to call.
+        """
+        if self._runtime is None:
+            self._runtime = self._boot()
+
+    def _boot(self) -> Runtime:
+        used = catalogue.closure(self._modules, self._imports)
+        self._operations = catalogue.operations(used)
+        runtime = Runtime(self._limits)
+        context = LoadingContext(self.id)
+        try:
+            reply = runtime.boot(self._source, self._method, catalogue.texts(used), self._modules, self._imports)
+            while type(reply) is tuple and reply[0] == WAITS:
+                reply = self._answer_at_load(runtime, reply, context)
+        except runtime.lua_error as error:
+            raise self._escaped(error) from None
+        if type(reply) is tuple:
+            error = self._failure(reply)
+            if reply[0] == RETURNED:
+                raise HandlerNotFoundError(f"{self.id}: {error.message}", kind="NotFound", retryable=False)
+            raise error
+        return runtime
+
+    def _answer_at_load(self, runtime: Runtime, reply: Sequence[Any], context: Context) -> Any:
+        _, id, name, shape, *values = reply
+        try:
+            value = self._operations[name](context, *build(shape, values))
+            if inspect.iscoroutine(value):
+                value.close()
+                raise HandlerError(f"{name} cannot be used while the script loads", kind="Invalid", retryable=False)
+        except Exception as error:
+            return runtime.fail(id, describe(error))
+        return runtime.resume(id, value)
+
+    async def stop(self) -> None:
+        """Free the runtime; what still waits in it ends without running on."""
+        self._runtime = None
+
+    async def handle(self, body: Any, context: Context) -> Any:
+        """Treat one message. A table as result is not converted (nobody reads it): ``call`` does that.
+
+        Raises:
+            HandlerError: the script returned an error as its second value.
+            LuaError: it raised; ``traceback`` shows its lines.
+            LuaLimitError: it spent a limit.
+        """
+        runtime = self._runtime
+        if runtime is None:
+            runtime = self._runtime = self._boot()
+        try:
+            reply = runtime.run(body)
+        except runtime.lua_error as error:
+            raise self._escaped(error) from None
+        if type(reply) is not tuple:
+            return reply
+        return await self._finish(runtime, reply, context)
+
+    async def call(self, args: Sequence[Any], context: Context) -> Any:
+        """Call with any number of arguments and convert the result; errors as for ``handle``."""
+        runtime = self._runtime
+        if runtime is None:
+            runtime = self._runtime = self._boot()
+        try:
+            reply = runtime.call(args)
+        except runtime.lua_error as error:
+            raise self._escaped(error) from None
+        return await self._finish(runtime, reply, context)
+
+    async def _finish(self, runtime: Runtime, reply: Any, context: Context) -> Any:
+        try:
+            while type(reply) is tuple and reply[0] == WAITS:
+                reply = await self._answer(runtime, reply, context)
+        except runtime.lua_error as error:
+            raise self._escaped(error) from None
+        if type(reply) is not tuple:
+            return reply
+        if reply[0] == DONE:
+            return reply[1]
+        if reply[0] == DONE_TABLE:
+            return build(reply[1], reply[2:])[0]
+        raise self._failure(reply)
+
+    async def _answer(self, runtime: Runtime, reply: Sequence[Any], context: Context) -> Any:
+        """Do what the script asks for, and let it run on; a cancel ends it here: nothing in it can catch that."""
+        _, id, name, shape, *values = reply
+        try:
+            value = self._operations[name](context, *build(shape, values))
+            if inspect.iscoroutine(value):
+                value = await value
+        except Exception as error:
+            return runtime.fail(id, describe(error))
+        except BaseException:
+            runtime.drop(id)
+            raise
+        return runtime.resume(id, value)
+
+    def _failure(self, reply: Sequence[Any]) -> HandlerError:
+        if reply[0] == RETURNED:
+            return returned(reply)
+        if reply[0] == RAISED:
+            return raised(reply)
+        if reply[1] == "memory":
+            self._renew()
+        return limited(reply, self._limits)
+
+    def _escaped(self, error: Exception) -> LuaError:
+        """For what left Lua outside of any script: practically always no memory for the host's own few bytes."""
+        if isinstance(error, MemoryError) or "not enough memory" in str(error):
+            self._renew()
+            return LuaLimitError(self._limits.describe("memory"), limit="memory")
+        return LuaError(f"{self.id}: {str(error)[:4000]}", kind="Internal", retryable=False)
+
+    def _renew(self) -> None:
+        """A script that keeps most of its memory for good would fail for ever: the next message gets a new runtime."""
+        if self._runtime is not None and self._runtime.is_worn():
+            self._runtime = None

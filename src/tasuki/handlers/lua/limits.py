@@ -1,0 +1,28 @@
+"""What a script may use before it is ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasuki.units import format_duration, format_size
+
+
+@dataclass(frozen=True, slots=True)
+class LuaLimits:
+    """Limits of one Lua function: ``memory`` bytes of its runtime, ``time`` seconds and ``instructions`` of one call.
+
+    Time is processor time while the script runs: waiting for a publish, a store or a sleep does not count. It is looked
+    at every few thousand instructions, so a script overruns it by a fraction of a second at most.
+    """
+
+    memory: int = 64 * 1024 * 1024
+    time: float = 30.0
+    instructions: int | None = None
+
+    def describe(self, limit: str) -> str:
+        """The sentence for an error: which limit was spent, and how large it is."""
+        if limit == "memory":
+            return f"the script needs more than its {format_size(self.memory)} of memory"
+        if limit == "time":
+            return f"the script ran longer than its {format_duration(self.time)}"
+        return f"the script ran more than its {self.instructions} instructions"

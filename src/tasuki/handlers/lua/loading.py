@@ -1,0 +1,98 @@
+"""The context of a script's top level: it runs before any message is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+from tasuki.message import HeaderValue, Message
+
+
+class LoadingContext(Context):
+    """Logs, and refuses everything that needs a running handler."""
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+
+    @property
+    def function(self) -> str:
+        """The id given at construction."""
+        return self._function
+
+    @property
+    def message(self) -> Message | None:
+        """Always None."""
+        return None
+
+    @property
+    def attempt(self) -> int:
+        """Always 0."""
+        return 0
+
+    @property
+    def queue(self) -> str:
+        """Always empty."""
+        return ""
+
+    @property
+    def consumer(self) -> str:
+        """Always empty."""
+        return ""
+
+    @property
+    def stopping(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
+    def lease_lost(self) -> bool:
+        """Always false."""
+        return False
+
+    @property
+    def logger(self) -> logging.Logger:
+        """The logger of Lua functions."""
+        return logging.getLogger("tasuki.handlers.lua")
+
+    def ack(self) -> None:
+        """Refused."""
+        _refuse("ack")
+
+    def nack(self, delay: float | str | None = None) -> None:
+        """Refused."""
+        _refuse("nack")
+
+    def reject(self, reason: str = "") -> None:
+        """Refused."""
+        _refuse("reject")
+
+    async def publish(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+    ) -> str:
+        """Refused."""
+        _refuse("queue.publish")
+
+    async def call(self, function: str, *args: Any) -> Any:
+        """Refused."""
+        _refuse("funcs.call")
+
+    async def info(self, queue: str) -> Mapping[str, Any]:
+        """Refused."""
+        _refuse("queue.info")
+
+    def resource(self, id: str) -> Any:
+        """Refused."""
+        _refuse("store.get")
+
+    def env(self, name: str) -> str | None:
+        """Refused."""
+        _refuse("env.get")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise HandlerError(
+        f"{what} cannot be used while the script loads; call it in the handler", kind="Invalid", retryable=False
+    )

@@ -1,0 +1,26 @@
+"""env: declared environment variables. See env.lua for the functions of scripts.
+
+=============  =========  ===============================================
+operation      arguments  returns
+=============  =========  ===============================================
+``env.get``    name       text; NotFound when not declared or without one
+=============  =========  ===============================================
+"""
+
+from __future__ import annotations
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+
+NAME = "env"
+
+
+def get(context: Context, name: str) -> str:
+    """The value; an empty one counts as unset."""
+    value = context.env(name)
+    if not value:
+        raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
+    return value
+
+
+OPERATIONS = {"env.get": get}

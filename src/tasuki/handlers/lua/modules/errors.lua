@@ -1,0 +1,273 @@
+-- errors: error objects, and the functions that make and read them. A global; no declaration needed.
+--
+--   errors.new(text | {message, kind?, retryable?, details?})   error object; raises on another argument
+--   errors.wrap(err | text, context)                             error object: kind, retryable, details of the inner one
+--   errors.is(value, kind)                                       boolean; raises when kind is no text
+--   errors.call_stack(err)                                       {thread, frames = {{level, source, line, name, type}}} | nil
+--   err:kind() err:message() err:retryable() err:details() err:stack()
+--   errors.NOT_FOUND ... errors.UNKNOWN
+--
+-- An error object is an empty table with a hidden metatable: scripts see "userdata" without fields. Its data stays here.
+
+local host = ...
+
+local type, error, getmetatable, setmetatable, rawget = type, error, getmetatable, setmetatable, rawget
+local next, tostring, concat, mathtype = next, tostring, table.concat, math.type
+local getinfo = debug.getinfo
+local data = setmetatable({}, { __mode = "k" })
+local methods = {}
+local meta = { __index = methods, __metatable = false, __name = "error" }
+host.objects[meta] = true
+
+local function is_error(v)
+  return type(v) == "table" and getmetatable(v) == false and data[v] ~= nil
+end
+host.is_error = is_error
+
+local function full(d)
+  return d.context ~= "" and d.context .. ": " .. d.message or d.message
+end
+
+local function frames()
+  local list = {}
+  for level = 2, 30 do
+    local info = getinfo(level, "Sln")
+    if not info then
+      break
+    end
+    if info.what ~= "C" and info.short_src ~= "host" then
+      local name = info.name or (info.what == "main" and "main chunk") or "?"
+      list[#list + 1] = { level = #list, source = info.short_src, line = info.currentline, name = name, type = info.what }
+    end
+  end
+  return list
+end
+
+local function plain(value)
+  local kind = type(value)
+  if kind == "string" or kind == "number" or kind == "boolean" then
+    return value
+  elseif is_error(value) then
+    return data[value].message
+  end
+  return host.tostring(value)
+end
+
+local function copy_details(source, depth)
+  local copy
+  for key, value in next, source do
+    host.charge(10)
+    if type(key) == "string" then
+      copy = copy or {}
+      if type(value) == "table" and not host.is_object(value) then
+        copy[key] = depth < 32 and (copy_details(value, depth + 1) or {}) or "..."
+      else
+        copy[key] = plain(value)
+      end
+    end
+  end
+  return copy
+end
+
+local function make(fields)
+  local err = setmetatable({}, meta)
+  data[err] = fields
+  fields.frames = frames()
+  return err
+end
+
+-- From Python: everything is known to be of the right type.
+function host.new_error(message, kind, retryable, details)
+  return make({ message = message, kind = kind or "", retryable = retryable, details = details, context = "" })
+end
+
+-- One line of text for a value where a string argument is asked for: strings, numbers, error objects; else nil.
+function host.text(value)
+  local kind = type(value)
+  if kind == "string" then
+    return value
+  elseif kind == "number" then
+    return host.tostring(value)
+  end
+  local d = data[value]
+  return d and d.message
+end
+
+function host.full_text(err)
+  return full(data[err])
+end
+
+local errors = {
+  NOT_FOUND = "NotFound",
+  ALREADY_EXISTS = "AlreadyExists",
+  INVALID = "Invalid",
+  PERMISSION_DENIED = "PermissionDenied",
+  UNAVAILABLE = "Unavailable",
+  INTERNAL = "Internal",
+  CANCELED = "Canceled",
+  CONFLICT = "Conflict",
+  TIMEOUT = "Timeout",
+  RATE_LIMITED = "RateLimited",
+  UNKNOWN = "",
+}
+
+function errors.new(x)
+  if type(x) == "string" then
+    return host.new_error(x)
+  elseif type(x) ~= "table" or host.is_object(x) then
+    error("bad argument #1 to new (expected string or table)", 2)
+  end
+  local message, kind, retryable, details = rawget(x, "message"), rawget(x, "kind"), rawget(x, "retryable"), rawget(x, "details")
+  if message == nil then
+    error("bad argument #1 to new (message field is required)", 2)
+  elseif type(message) ~= "string" then
+    error("bad argument #1 to new (message must be a string)", 2)
+  end
+  if type(kind) ~= "string" then
+    kind = ""
+  end
+  if type(retryable) ~= "boolean" then
+    retryable = nil
+  end
+  details = type(details) == "table" and not host.is_object(details) and copy_details(details, 1) or nil
+  return host.new_error(message, kind, retryable, details)
+end
+
+local function text_of(value, n)
+  if type(value) == "string" then
+    return value
+  elseif is_error(value) then
+    return data[value].message
+  end
+  local what = value == nil and "value expected" or "expected string or error object"
+  error("bad argument #" .. n .. " to wrap (" .. what .. ")", 3)
+end
+
+function errors.wrap(err, context)
+  local message, note = text_of(err, 1), text_of(context, 2)
+  local inner = is_error(err) and data[err] or { kind = "" }
+  return make({
+    message = is_error(err) and full(inner) or message,
+    kind = inner.kind,
+    retryable = inner.retryable,
+    details = inner.details,
+    context = note,
+  })
+end
+
+function errors.is(value, kind, ...)
+  if type(kind) ~= "string" then
+    error("bad argument #2 to is (string expected, got " .. type(kind) .. ")", 2)
+  end
+  return is_error(value) and data[value].kind == kind
+end
+
+function errors.call_stack(err)
+  local d = is_error(err) and data[err]
+  if not d or #d.frames == 0 then
+    return nil
+  end
+  local list = {}
+  for i = 1, #d.frames do
+    local f = d.frames[i]
+    list[i] = { level = f.level, source = f.source, line = f.line, name = f.name, type = f.type }
+  end
+  return { thread = "main", frames = list }
+end
+
+function methods.kind(self)
+  return is_error(self) and data[self].kind or ""
+end
+
+function methods.message(self)
+  return is_error(self) and data[self].message or ""
+end
+
+function methods.retryable(self)
+  if is_error(self) then
+    return data[self].retryable
+  end
+  return nil
+end
+
+function methods.details(self)
+  local details = is_error(self) and data[self].details
+  return details and copy_details(details, 1) or nil
+end
+
+function methods.stack(self)
+  if not is_error(self) then
+    return ""
+  end
+  local d, lines = data[self], {}
+  if d.context ~= "" then
+    lines[1] = d.context
+  end
+  for i = 1, #d.frames do
+    local f = d.frames[i]
+    lines[#lines + 1] = "  " .. f.source .. ":" .. f.line .. " (" .. f.name .. ")"
+  end
+  return concat(lines, "\n")
+end
+
+local function operand(value)
+  local text = host.text(value)
+  if text == nil then
+    error("attempt to concatenate a " .. type(value) .. " value", 3)
+  end
+  return text
+end
+
+function meta.__concat(a, b)
+  return operand(a) .. operand(b)
+end
+
+function meta.__tostring(self)
+  return data[self].message
+end
+
+function meta.__newindex()
+  error("attempt to modify an error object", 2)
+end
+
+function meta.__len()
+  error("attempt to get length of a userdata value", 2)
+end
+
+-- For the driver: what leaves a handler ----------------------------------------------------------------------------------
+
+local clean = host.clean
+
+local function spread(kind, retryable, details)
+  if details == nil then
+    return kind, retryable, false
+  end
+  return kind, retryable, host.flatten("loose", details)
+end
+
+function host.describe(raised, trace)
+  local d = data[raised]
+  if d then
+    return clean(d.message), clean(trace), spread(d.kind, d.retryable, d.details)
+  end
+  local message = raised
+  if type(raised) == "table" then
+    message = rawget(raised, "message")
+  end
+  if type(message) == "number" then
+    message = tostring(message)
+  elseif type(message) ~= "string" then
+    message = "(the script raised a " .. type(raised) .. " value)"
+  end
+  return clean(message), clean(trace), nil, nil, false
+end
+
+function host.describe_failure(value)
+  local d = data[value]
+  if d then
+    return clean(d.message), spread(d.kind, d.retryable, d.details)
+  end
+  return clean(value), nil, nil, false
+end
+
+host.errors = errors

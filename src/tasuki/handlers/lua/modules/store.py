@@ -1,0 +1,79 @@
+"""store: key-value stores over the context's resources. See store.lua for the functions of scripts.
+
+=================  =======================  ======================================================
+operation          arguments                returns
+=================  =======================  ======================================================
+``store.open``     store id                 True; Invalid when the entry is no store
+``store.get``      store id, key            value; NotFound
+``store.set``      store id, key, value,    True; Unavailable when full
+                   ttl?
+``store.has``      store id, key            boolean
+``store.delete``   store id, key            whether it was there
+``store.entry``    store id, key            key, value, version; NotFound
+``store.list``     store id, options?       items, cursor, has_more
+``store.put``      store id, key, value,    key, value, version; AlreadyExists, Conflict, NotFound
+                   options?
+``store.info``     store id                 what the store can do
+=================  =======================  ======================================================
+
+A store is any object with these methods; they may be plain or ``async``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+
+NAME = "store"
+_VERBS = ("get", "set", "has", "delete", "entry", "list", "put", "info")
+
+
+def _store(context: Context, id: str) -> Any:
+    found = context.resource(id)
+    if not all(callable(getattr(found, verb, None)) for verb in _VERBS):
+        raise HandlerError(f"resource is not a store: {id}", kind="Invalid", retryable=False)
+    return found
+
+
+def open_store(context: Context, id: str) -> bool:
+    """Check that the resource is a store."""
+    _store(context, id)
+    return True
+
+
+def _verb(name: str) -> Callable[..., Any]:
+    def operation(context: Context, id: str, *args: Any) -> Any:
+        return getattr(_store(context, id), name)(*args)
+
+    return operation
+
+
+def set_value(context: Context, id: str, key: str, value: Any, ttl: float | None = None) -> Any:
+    """Store a value; a ttl of zero or less never ends."""
+    return _store(context, id).set(key, value, ttl=ttl)
+
+
+def put(context: Context, id: str, key: str, value: Any, options: Any = None) -> Any:
+    """Store a value under conditions."""
+    options = options or {}
+    known = {name: options[name] for name in ("ttl", "only_if_absent", "if_version") if options.get(name) is not None}
+    return _store(context, id).put(key, value, **known)
+
+
+def list_entries(context: Context, id: str, options: Any = None) -> Any:
+    """Entries in the order of their keys."""
+    options = options or {}
+    known = {name: options[name] for name in ("prefix", "after", "limit") if options.get(name) is not None}
+    return _store(context, id).list(**known)
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "store.open": open_store,
+    "store.set": set_value,
+    "store.put": put,
+    "store.list": list_entries,
+    **{f"store.{name}": _verb(name) for name in ("get", "has", "delete", "entry", "info")},
+}

@@ -1,0 +1,279 @@
+-- The privileged half of a runtime: it runs once, before any script, and keeps the real functions for itself.
+--
+-- It owns the coroutines that handlers run in, the door through which host functions reach Python (a yield of ASYNC),
+-- and the budget of the running invocation. A script sees none of these tables; `host` is shared by the other host
+-- files only, and cleared from the globals before a script is loaded.
+--
+--   host.run(arg)              one message       ┐ nil | true | false           done, with that result
+--   host.call(args, n)         any arguments     │ 0, value                     done, with a number or a text
+--   host.resume(id, ok, v, b)  go on after 2     │ 1, shape, values...          done, with a table (call only)
+--                                                │ 2, id, op, shape, values...  waits for Python to do `op`
+--                                                │ 3, message, kind, retryable, shape, values...   returned an error
+--                                                │ 4, message, trace, kind, retryable, shape, ...  raised
+--                                                ┘ 5, limit, message, trace     a limit ended it
+--   host.drop(id)              forget a waiting invocation (cancel)
+--   host.ask(op, ...)          from a module: go to Python; returns ok, value or error object
+--   host.charge(n)             a C function is about to do the work of n instructions
+
+local TIME, INSTRUCTIONS = ...
+
+local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
+local running, isyieldable = coroutine.running, coroutine.isyieldable
+local sethook, traceback = debug.sethook, debug.traceback
+local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
+local is_utf8 = utf8.len
+
+local ASYNC, DONE, PACKED = {}, {}, {}
+local FIRST, STEP, FINE = 500, 10000, 100 -- instructions between two looks at the clock
+local MAX_POOL = 64
+local host = {}
+
+-- lupa looks these two names up in the globals outside any protected call: interned here, the look-up never allocates.
+host.interned = { "debug", "traceback", "python" }
+
+-- The running invocation. `started` is false until the first look at the clock: short scripts never ask it.
+local remaining, spent, started, last, killed, serial, body = INSTRUCTIONS, 0, false, 0, false, 0, nil
+local record = nil
+
+local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
+local paces = setmetatable({}, { __mode = "k" }) -- period of the hook by coroutine; none: FIRST
+local pool, pooled = {}, 0
+local waiting, free, free_count, last_id, serials = {}, {}, 0, 0, 0
+local hook
+
+local function set_pace(co, count)
+  paces[co] = count
+  sethook(co, hook, "", count)
+end
+
+local function kill(limit)
+  killed = limit
+  set_pace(running(), 1) -- nothing in this coroutine, a __close handler included, runs on
+  error(limit .. " limit", 0)
+end
+
+local function look(cost)
+  if killed then
+    error(killed .. " limit", 0)
+  end
+  remaining = remaining - cost
+  if remaining < 0 then
+    kill("instructions")
+  end
+  local now, co = clock(), running()
+  local pace = STEP
+  if not started then
+    started = now
+  elseif spent + now - started > TIME then
+    kill("time")
+  elseif now - last > 0.02 then -- slow instructions (big texts): look more often
+    pace = FINE
+  end
+  last = now
+  if paces[co] ~= pace then
+    set_pace(co, pace)
+  end
+end
+
+function hook()
+  look(paces[running()] or FIRST)
+end
+
+local charged = 0
+local function charge(n)
+  charged = charged + n
+  if charged >= STEP then
+    local cost = charged
+    charged = 0
+    look(cost)
+  end
+end
+host.charge = charge
+
+local function worker(fn, arg)
+  while true do
+    fn, arg = yield(DONE, fn(arg))
+  end
+end
+
+local function acquire()
+  if pooled > 0 then
+    local co = pool[pooled]
+    pool[pooled] = nil
+    pooled = pooled - 1
+    return co
+  end
+  local co = create(worker)
+  owned[co] = true
+  sethook(co, hook, "", FIRST)
+  return co
+end
+
+local function release(co)
+  if paces[co] then
+    paces[co] = nil
+    sethook(co, hook, "", FIRST)
+  end
+  if pooled < MAX_POOL then
+    pooled = pooled + 1
+    pool[pooled] = co
+  end
+end
+
+local function forget()
+  if record then
+    local id = record.id
+    waiting[id] = nil
+    free_count = free_count + 1
+    free[free_count] = id
+    record = nil
+  end
+  body = nil
+end
+
+local function suspend(co, op, ...)
+  if started then
+    spent = spent + clock() - started
+    started = false
+  end
+  if not record then
+    local id
+    if free_count > 0 then
+      id = free[free_count]
+      free_count = free_count - 1
+    else
+      last_id = last_id + 1
+      id = last_id
+    end
+    record = { id = id, co = co, serial = serial, body = body }
+    waiting[id] = record
+  end
+  record.remaining, record.spent = remaining, spent
+  return 2, record.id, op, ...
+end
+
+local function failed(co, err)
+  local trace = host.clean(traceback(co))
+  if killed then
+    return 5, killed, host.position(co), trace
+  elseif err == "not enough memory" then
+    return 5, "memory", "", trace
+  end
+  return 4, host.describe(err, trace)
+end
+
+local function ended(...)
+  forget()
+  return ...
+end
+
+local function finish(co, ok, tag, a, b, ...)
+  if not ok or killed then
+    return ended(failed(co, tag))
+  end
+  if tag == ASYNC then
+    return suspend(co, a, b, ...)
+  elseif tag ~= DONE then
+    return suspend(co, "yield", false) -- coroutine.yield at the top level: a mere reschedule
+  end
+  release(co)
+  if record then
+    forget()
+  end
+  if b == nil then
+    local kind = type(a)
+    if kind == "boolean" then
+      return a
+    elseif kind == "number" or kind == "string" and is_utf8(a) then
+      return 0, a
+    end
+    return nil
+  elseif a == PACKED then
+    return 1, b, ...
+  elseif type(b) == "string" or host.is_error(b) then
+    return 3, host.describe_failure(b)
+  end
+  if type(a) == "boolean" then
+    return a
+  end
+  return nil
+end
+
+local function begin(fn, arg, payload)
+  serials = serials + 1
+  remaining, spent, started, killed, serial = INSTRUCTIONS, 0, false, false, serials
+  record, charged, body = nil, 0, payload
+  local co = acquire()
+  return finish(co, resume(co, fn, arg))
+end
+
+function host.run(arg, boxed)
+  if boxed then
+    arg = arg[1]
+  end
+  return begin(host.entry, arg, arg)
+end
+
+function host.call(args, n)
+  return begin(function()
+    return host.pack_result(host.entry(unpack(args, 1, n)))
+  end, nil, args[1])
+end
+
+function host.start(fn) -- runs a top level
+  return begin(fn, nil, nil)
+end
+
+function host.resume(id, ok, value, boxed)
+  record = waiting[id]
+  remaining, spent, serial, body = record.remaining, record.spent, record.serial, record.body
+  started, killed, charged = false, false, 0
+  if boxed then
+    value = value[1]
+  end
+  if not ok then
+    value = host.new_error(value.message, value.kind, value.retryable, value.details)
+  end
+  return finish(record.co, resume(record.co, ok, value))
+end
+
+function host.drop(id)
+  record = waiting[id]
+  forget()
+end
+
+-- What the other host files use ---------------------------------------------------------------------------------------
+
+host.ASYNC, host.PACKED, host.owned = ASYNC, PACKED, owned
+
+function host.recheck() -- after a real pcall or resume: a spent budget cannot be caught
+  if killed then
+    error(killed .. " limit", 0)
+  end
+end
+
+function host.watch(co)
+  set_pace(co, STEP)
+end
+
+function host.need_door(op)
+  if not isyieldable() then
+    error(op .. " cannot be used inside table.sort, string.gsub or __tostring; call it outside of them", 4)
+  end
+end
+
+function host.ask(op, ...)
+  host.need_door(op)
+  return yield(ASYNC, op, false, ...)
+end
+
+function host.send(op, mode, ...) -- the same for arguments that may be tables or binary texts
+  host.need_door(op)
+  return yield(ASYNC, op, host.flatten(mode, ...))
+end
+
+function host.invocation()
+  return serial, body
+end
+
+return host

@@ -1,0 +1,216 @@
+-- The environment of a script: a whitelist of closures and plain tables, made anew for every script.
+--
+--   host.new_environment(library)  env, seal   `seal()` ends the time in which the script may set globals
+--   host.freeze(t)                 t, from now on immutable (for scripts; a proxy holds the contents)
+--   host.raise(fn, n, what)        "bad argument #n to fn (what)" at the line of the script
+--
+-- Absent on purpose: load, dofile, io, debug, package, collectgarbage, string.dump, table.move, coroutine.close.
+
+local host, guards = ...
+
+local type, error, next, select, setmetatable, getmetatable = type, error, next, select, setmetatable, getmetatable
+local rawget, rawset, rawequal, rawlen, tostring, tonumber = rawget, rawset, rawequal, rawlen, tostring, tonumber
+local ipairs, pairs, assert, mathtype, floor, format = ipairs, pairs, assert, math.type, math.floor, string.format
+local rawmeta, getinfo = debug.getmetatable, debug.getinfo
+local objects, frozen = {}, setmetatable({}, { __mode = "k" })
+host.objects, host.frozen = objects, frozen
+
+local function is_object(v)
+  return objects[rawmeta(v)] == true
+end
+host.is_object = is_object
+
+function host.raise(fn, n, what, level)
+  error(format("bad argument #%d to %s (%s)", n, fn, what), level or 4)
+end
+
+local function modify()
+  error("attempt to modify Immutable table", 2)
+end
+
+function host.freeze(t)
+  if frozen[t] then
+    return t
+  end
+  local contents, meta = {}, {}
+  for key, value in next, t do
+    contents[key] = value
+  end
+  for key in next, contents do
+    t[key] = nil
+  end
+  local old = getmetatable(t)
+  if old then
+    for key, value in next, old do
+      meta[key] = value
+    end
+    setmetatable(contents, { __index = old.__index })
+  end
+  meta.__index, meta.__newindex, meta.__metatable = contents, modify, false
+  function meta.__len()
+    return #contents
+  end
+  frozen[t] = contents
+  return setmetatable(t, meta)
+end
+
+-- Base functions ----------------------------------------------------------------------------------------------------------
+
+local base = {}
+
+function base.type(...)
+  local v = ...
+  local kind = type(v)
+  if kind == "table" and objects[rawmeta(v)] then
+    return "userdata"
+  elseif kind == "nil" and select("#", ...) == 0 then
+    error("bad argument #1 to 'type' (value expected)", 2)
+  end
+  return kind
+end
+
+function base.tostring(v)
+  if type(v) == "number" then
+    if mathtype(v) == "float" and v == floor(v) and v > -1e15 and v < 1e15 then
+      return format("%d", v)
+    end
+    return tostring(v)
+  elseif type(v) == "table" then
+    local meta = rawmeta(v)
+    local own = meta and rawget(meta, "__tostring")
+    if own then -- called from here, not from C: it may wait, and the hook counts it
+      local text = own(v)
+      if type(text) ~= "string" then
+        error("'__tostring' must return a string", 2)
+      end
+      return text
+    end
+  end
+  return tostring(v)
+end
+
+-- The text of any value without running code of the script.
+function host.tostring(v)
+  local kind = type(v)
+  if kind == "number" then
+    return base.tostring(v)
+  elseif kind == "string" or kind == "boolean" or kind == "nil" then
+    return tostring(v)
+  end
+  return host.text(v) or format("%s: %p", base.type(v), v)
+end
+
+function base.tonumber(...)
+  return tonumber(...)
+end
+
+function base.getmetatable(t)
+  if type(t) ~= "table" or rawmeta(t) == host.EMPTY then
+    return nil
+  end
+  return getmetatable(t)
+end
+
+function base.setmetatable(t, meta)
+  if type(t) ~= "table" or is_object(t) then
+    error("bad argument #1 to 'setmetatable' (table expected, got " .. base.type(t) .. ")", 2)
+  elseif frozen[t] then
+    modify()
+  elseif type(meta) == "table" and (rawget(meta, "__gc") ~= nil or is_object(meta)) then
+    error("setmetatable: __gc is not available in handlers", 2)
+  elseif type(meta) ~= "table" and meta ~= nil then
+    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+  elseif getmetatable(t) ~= nil and rawget(rawmeta(t), "__metatable") ~= nil then
+    error("cannot change a protected metatable", 2)
+  end
+  return setmetatable(t, meta)
+end
+
+local function refuse_object(t, fn)
+  if type(t) ~= "table" or objects[rawmeta(t)] then
+    error("bad argument #1 to '" .. fn .. "' (table expected, got " .. base.type(t) .. ")", 3)
+  end
+end
+
+function base.rawset(t, key, value)
+  refuse_object(t, "rawset")
+  if frozen[t] or host.sealed[t] then
+    modify()
+  end
+  return rawset(t, key, value)
+end
+
+function base.rawget(t, key)
+  refuse_object(t, "rawget")
+  return rawget(frozen[t] or t, key)
+end
+
+function base.rawlen(t)
+  return rawlen(frozen[t] or t)
+end
+
+function base.next(t, key)
+  refuse_object(t, "next")
+  return next(frozen[t] or t, key)
+end
+
+function base.pairs(t)
+  refuse_object(t, "pairs")
+  if frozen[t] then
+    return base.next, t, nil
+  end
+  return next, t, nil
+end
+
+function base.assert(...)
+  local ok, message = ...
+  if ok then
+    return ...
+  elseif select("#", ...) == 0 then
+    error("bad argument #1 to 'assert' (value expected)", 2)
+  elseif type(message) == "string" then
+    error(message, 2)
+  elseif message == nil then
+    error("assertion failed!", 2)
+  end
+  error(message, 0) -- an error object keeps its kind
+end
+
+base.ipairs, base.select, base.rawequal, base.error = ipairs, select, rawequal, error
+base.pcall, base.xpcall, base.unpack = guards.pcall, guards.xpcall, guards.unpack
+base._VERSION = "Lua 5.4"
+host.base = base
+
+-- Location of the calling line of the script, for log records.
+function host.where()
+  for level = 3, 12 do
+    local info = getinfo(level, "Sl")
+    if not info then
+      break
+    elseif info.what ~= "C" and info.short_src ~= "host" then
+      return info.short_src .. ":" .. info.currentline
+    end
+  end
+  return ""
+end
+
+-- Environments ------------------------------------------------------------------------------------------------------------
+
+host.sealed = setmetatable({}, { __mode = "k" })
+
+function host.new_environment(library)
+  local env, globals, meta = {}, {}, { __metatable = false }
+  for key, value in next, library do
+    globals[key] = value
+  end
+  globals._G = env
+  meta.__index, meta.__newindex = globals, globals
+  host.sealed[env] = true
+  local function seal()
+    function meta.__newindex(_, name)
+      local what = globals[name] == nil and "sets" or "changes"
+      error("handler " .. what .. " the global '" .. host.tostring(name) .. "'; use a local", 2)
+    end
+  end
+  return setmetatable(env, meta), seal, globals
+end

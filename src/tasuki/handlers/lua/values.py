@@ -1,0 +1,155 @@
+"""Python values on their way to Lua, and the flattened values that come back.
+
+====================  ==========================  =====================================================
+Python                Lua                         note
+====================  ==========================  =====================================================
+None                  nil                         a dict key with None is absent; a list keeps its length
+bool, int, float      the same                    an int beyond 64 bits is refused
+str                   text in UTF-8
+bytes                 text                        back: text that is not UTF-8 comes back as bytes
+list, tuple           table 1…n                   an empty one comes back as ``[]``
+dict                  table                       an empty one is marked, and comes back as ``{}``
+anything else         as msgspec.to_builtins      dates as ISO text, dataclasses and structs as tables
+====================  ==========================  =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from tasuki.errors import HandlerError
+
+MAX_DEPTH = 128
+
+SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+_KEYS = frozenset({str, int, bytes})
+
+
+class Outbound:
+    """Makes values safe for ``table_from``: only known types, bounded depth, empty dicts marked, holes kept.
+
+    Args:
+        new_object: makes the marked empty table.
+        new_list: makes a table of its arguments; None leaves a hole that ``#`` counts.
+        to_table: converts a prepared list or dict.
+    """
+
+    def __init__(
+        self, new_object: Callable[[], Any], new_list: Callable[..., Any], to_table: Callable[[Any], Any]
+    ) -> None:
+        self._new_object = new_object
+        self._new_list = new_list
+        self._to_table = to_table
+
+    def prepare(self, value: Any, depth: int = 0) -> Any:
+        """The value itself where nothing must change, else a copy of that level.
+
+        Raises:
+            HandlerError: kind Invalid: nested too deep, or of a type that has no place in Lua.
+        """
+        kind = type(value)
+        if kind in SCALARS:
+            return value
+        if depth >= MAX_DEPTH:
+            raise HandlerError(f"value is nested deeper than {MAX_DEPTH} levels", kind="Invalid", retryable=False)
+        if kind is dict:
+            return self._object(value, depth)
+        if kind is list or kind is tuple:
+            return self._list(value, depth)
+        return self.prepare(_to_builtins(value), depth)
+
+    def _object(self, value: dict[Any, Any], depth: int) -> Any:
+        if not value:
+            return self._new_object()
+        for key, item in value.items():
+            if type(item) not in SCALARS or type(key) not in _KEYS:
+                break
+        else:
+            return value
+        return {key if type(key) in _KEYS else str(key): self.prepare(item, depth + 1) for key, item in value.items()}
+
+    def _list(self, value: Sequence[Any], depth: int) -> Any:
+        items = [self.prepare(item, depth + 1) for item in value]
+        if None not in items or len(items) > 5000:
+            return items
+        return self._new_list(*[self._to_table(item) if type(item) in (dict, list) else item for item in items])
+
+
+def _to_builtins(value: Any) -> Any:
+    try:
+        result = msgspec.to_builtins(value, builtin_types=(bytes,))
+    except (TypeError, RecursionError):
+        result = value
+    if type(result) is type(value):
+        name = type(value).__name__
+        raise HandlerError(f"a value of type {name} cannot be passed to Lua", kind="Invalid", retryable=False)
+    return result
+
+
+def clamp_integers(value: Any) -> Any:
+    """The value with every int beyond 64 bits moved to the nearer end (what ``json.decode`` does)."""
+    if type(value) is int:
+        return min(max(value, -(2**63)), 2**63 - 1)
+    if type(value) is dict:
+        return {key: clamp_integers(item) for key, item in value.items()}
+    if type(value) is list:
+        return [clamp_integers(item) for item in value]
+    return value
+
+
+def build(shape: str | bool | None, values: Sequence[Any]) -> list[Any]:
+    """The values that ``host.flatten`` of values.lua took apart; without a shape they are scalars already."""
+    if not shape:
+        return list(values)
+    reader = _Reader(shape, values)
+    return [reader.next() for _ in iter(reader.more, False)]
+
+
+class _Reader:
+    """Walks the letters of a shape and the flattened values side by side."""
+
+    __slots__ = ("_letter", "_shape", "_value", "_values")
+
+    def __init__(self, shape: str, values: Sequence[Any]) -> None:
+        self._shape = shape
+        self._values = values
+        self._letter = 0
+        self._value = 0
+
+    def more(self) -> bool:
+        return self._letter < len(self._shape)
+
+    def _take(self) -> Any:
+        self._value += 1
+        return self._values[self._value - 1]
+
+    def next(self) -> Any:
+        letter = self._shape[self._letter]
+        self._letter += 1
+        value = self._take()
+        if letter == "v":
+            return value
+        if letter == "b":
+            return value.encode("latin-1")
+        if letter == "x":
+            return msgspec.Raw(plain_decimal(value).encode())
+        return self._container(letter, value)
+
+    def _container(self, letter: str, count: int) -> Any:
+        if letter == "O" or letter == "A":
+            width = count * 2 if letter == "O" else count
+            flat = self._values[self._value : self._value + width]
+            self._value += width
+            return dict(zip(flat[::2], flat[1::2], strict=True)) if letter == "O" else list(flat)
+        if letter == "a":
+            return [self.next() for _ in range(count)]
+        return {self._take(): self.next() for _ in range(count)}
+
+
+def plain_decimal(number: float) -> str:
+    """Shortest text of a float that reads back the same, never with an exponent: 1e-7 is ``0.0000001``."""
+    return format(Decimal(repr(number)), "f")

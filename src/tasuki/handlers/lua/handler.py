@@ -77,10 +77,10 @@ class LuaHandler(Handler):
         except runtime.lua_error as error:
             raise self._escaped(error) from None
         if type(reply) is tuple:
-            error = self._failure(reply)
+            failure = self._failure(reply)
             if reply[0] == RETURNED:
-                raise HandlerNotFoundError(f"{self.id}: {error.message}", kind="NotFound", retryable=False)
-            raise error
+                raise HandlerNotFoundError(f"{self.id}: {failure.message}", kind="NotFound", retryable=False)
+            raise failure
         return runtime
 
     def _answer_at_load(self, runtime: Runtime, reply: Sequence[Any], context: Context) -> Any:

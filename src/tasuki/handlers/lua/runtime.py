@@ -24,7 +24,7 @@ _CLEAR = "local all, next = _G, next; for name in next, all do all[name] = nil e
 
 
 def _refuse(*_: object) -> NoReturn:
-    """lupa's attribute filter, as a last net: a script never holds a Python object in the first place."""
+    """The attribute filter of lupa, as a last net: a script never holds a Python object in the first place."""
     raise AttributeError("not available in Lua")
 
 

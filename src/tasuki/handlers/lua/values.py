@@ -101,9 +101,9 @@ def clamp_integers(value: Any) -> Any:
     return value
 
 
-def build(shape: str | bool | None, values: Sequence[Any]) -> list[Any]:
+def build(shape: str | None, values: Sequence[Any]) -> list[Any]:
     """The values that ``host.flatten`` of values.lua took apart; without a shape they are scalars already."""
-    if not shape:
+    if not shape:  # None, or the false of host.ask
         return list(values)
     reader = _Reader(shape, values)
     return [reader.next() for _ in iter(reader.more, False)]
@@ -140,7 +140,7 @@ class _Reader:
         return self._container(letter, value)
 
     def _container(self, letter: str, count: int) -> Any:
-        if letter == "O" or letter == "A":
+        if letter in "OA":
             width = count * 2 if letter == "O" else count
             flat = self._values[self._value : self._value + width]
             self._value += width

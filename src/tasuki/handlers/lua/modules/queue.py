@@ -4,9 +4,9 @@
 operation             arguments                               returns
 ====================  ======================================  ==========================================================
 ``queue.publish``     queue id, body, headers?, options?      True, when the broker has taken responsibility
-``queue.message``     –                                       id, headers, attempt and queue; Invalid outside a delivery
+``queue.message``     -                                       id, headers, attempt and queue; Invalid outside a delivery
 ``queue.info``        queue id                                counters by name
-``queue.stopping``    –                                       whether the consumer drains
+``queue.stopping``    -                                       whether the consumer drains
 ``queue.settle``      ack, nack or reject; delay or reason    True; Invalid if the message is settled already
 ====================  ======================================  ==========================================================
 """

@@ -4,7 +4,7 @@
 operation        arguments   returns
 ===============  ==========  ==================================
 ``time.sleep``   seconds     nothing, after that time
-``time.now``     –           Unix nanoseconds
+``time.now``     -           Unix nanoseconds
 ===============  ==========  ==================================
 """
 

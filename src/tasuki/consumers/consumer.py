@@ -224,6 +224,7 @@ class Consumer:
         lease_until = asked_at + self.queue.spec.lease if self._leased else float("inf")
         deliveries = [Delivery(one, self, lease_until) for one in received]
         self._window.held += len(deliveries)
+        self.metrics.delivered += len(deliveries)
         if self._leased:
             for delivery in deliveries:
                 self._holding.deliveries[delivery.received.receipt] = delivery

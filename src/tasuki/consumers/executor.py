@@ -42,6 +42,7 @@ class Executor:
         self._policy = policy
         self._metrics = metrics
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._auto_ack = auto_ack
         self._handler_timeout = handler_timeout
         self._decoders: dict[str, Callable[[bytes], Any]] = {}
@@ -58,14 +59,15 @@ class Executor:
         """Check, decode, handle, conclude."""
         received = delivery.received
         metrics = self._metrics
-        started = worker.started = self._clock.monotonic()
-        metrics.delivered += 1
-        if received.attempt > 1:
-            metrics.redelivered += 1
-        if not self._may_start(delivery, started):
+        headers = received.headers
+        started = worker.started = self._monotonic()
+        # One glance for what nearly all messages are: first delivery, no time to live, lease ours.
+        if (
+            received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
+        ) and not self._may_start(delivery, started):
             return
         try:
-            body = self._decode(received.body) if CONTENT_TYPE not in received.headers else self._decode_as(received)
+            body = self._decode(received.body) if CONTENT_TYPE not in headers else self._decode_as(received)
         except InvalidBodyError as error:
             delivery.conclude(self._policy.rejected("invalid", str(error)))
             return
@@ -80,7 +82,7 @@ class Executor:
         except BaseException as error:
             verdict = self._of_error(delivery, worker, error)
         finally:
-            metrics.handler_seconds.observe(self._clock.monotonic() - started)
+            metrics.handler_seconds.observe(self._monotonic() - started)
         if worker.cause is not None:
             await _absorb_cancellation(worker)
         delivery.conclude(verdict)
@@ -89,6 +91,8 @@ class Executor:
     def _may_start(self, delivery: Delivery, now: float) -> bool:
         """Whether the handler may see it: the lease is ours, the attempts are not used up, it has not expired."""
         received = delivery.received
+        if received.attempt > 1:
+            self._metrics.redelivered += 1
         if delivery.lost or delivery.lease_until <= now:
             self._metrics.lease_lost += 1
             delivery.conclude(RELEASE)  # stale at the broker unless the lease is still ours after all

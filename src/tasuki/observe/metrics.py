@@ -21,7 +21,7 @@ class Histogram:
 
     def observe(self, seconds: float) -> None:
         """Count one value."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.counts[bisect_left(self.bounds, seconds) if seconds > self.bounds[0] else 0] += 1
         self.sum += seconds
 
     @property

@@ -32,6 +32,7 @@ from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 from tasuki.units import parse_duration
 
 _BYTES_LIKE = (bytes, bytearray, memoryview)
+_PLAIN = frozenset({dict, list, str, int, float, bool, type(None)})
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
@@ -136,10 +137,15 @@ class Queue:
         """Publish bodies, or :class:`Envelope` objects, in order; one result for each, in order; never raises for one."""
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
-        now = self._clock.time()
+        plain = _PLAIN if self.policy.message_ttl is None else frozenset()
+        stamp, encode, largest = int(self._clock.time()), self.codec.encode, self.policy.max_message_size
         for item in items:
             try:
-                messages.append(self._plain(item, now) if type(item) is not Envelope else self._enveloped(item))
+                # Most items are bodies and nothing else: those are made here, without a call for each.
+                if type(item) in plain and len(body := encode(item)) <= largest:
+                    messages.append(Outgoing(new_id(), body, {TIMESTAMP: stamp}))
+                else:
+                    messages.append(self._enveloped(item))
                 results.append(None)
             except TasukiError as error:
                 id = item.id if isinstance(item, Envelope) and item.id else ""
@@ -256,14 +262,9 @@ class Queue:
         except ValueError as error:
             raise PublishError(f"{what}: {error}") from error
 
-    def _plain(self, body: Any, now: float) -> Outgoing:
-        """A message of a body and nothing else: what most are."""
-        if self.policy.message_ttl is not None:
-            return self._outgoing(body, None, 0.0, None, None, None, None)
-        headers: dict[str, HeaderValue] = {TIMESTAMP: int(now)}
-        return Outgoing(new_id(), self._encode(body, headers), headers)
-
-    def _enveloped(self, item: Envelope) -> Outgoing:
+    def _enveloped(self, item: Any) -> Outgoing:
+        if type(item) is not Envelope:
+            return self._outgoing(item, None, 0.0, None, None, None, None)
         return self._outgoing(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
 
     def _result(self, id: str, error: DriverError | None) -> PublishResult:

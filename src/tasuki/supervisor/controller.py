@@ -170,8 +170,7 @@ class Controller:
                 self._enter(State.FAILED if self._is_open else State.STOPPED, error)
                 raise
         self._stop_task = None
-        if self.status.state is not State.STOPPED:
-            self._enter(State.STOPPED)
+        self._enter(State.STOPPED)
 
     async def _close(self, limit: float) -> None:
         name = f"stop of service {self.spec.id!r}"

@@ -22,15 +22,15 @@ class Shutdown:
 
     async def run(self) -> list[LifecycleError]:
         """Stop all; a failed or late stop does not hold up the others. Returns the errors, in order of their end."""
-        errors = []
+        errors: list[LifecycleError] = []
         while self._left:
             self._stop_next()
             done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                self._left.discard(self._tasks.pop(task))
-                error = task.exception()
-                if isinstance(error, LifecycleError):
-                    errors.append(error)
+                id = self._tasks.pop(task)
+                self._left.discard(id)
+                if (error := task.exception()) is not None:
+                    errors.append(error if isinstance(error, LifecycleError) else _unexpected(id, error))
         return errors
 
     async def hurry(self, timeout: float) -> None:
@@ -44,6 +44,12 @@ class Shutdown:
         for id in may_stop(self._graph, self._left):
             if id not in busy:
                 self._tasks[asyncio.create_task(self._controllers[id].stop(self._timeout))] = id
+
+
+def _unexpected(id: str, error: BaseException) -> LifecycleError:
+    wrapped = LifecycleError(f"service {id!r} failed to stop: {error!r}", service=id)
+    wrapped.__cause__ = error
+    return wrapped
 
 
 def join_errors(errors: Iterable[LifecycleError]) -> LifecycleError | None:

@@ -26,8 +26,8 @@ UP = frozenset({State.RUNNING, State.EXITED})
 """States of a dependency that let its dependents start."""
 
 _NEXT: Mapping[State, frozenset[State]] = {
-    State.UNKNOWN: frozenset({State.STARTING, State.STOPPED}),
-    State.STARTING: frozenset({State.RUNNING, State.FAILED, State.STOPPING, State.STOPPED}),
+    State.UNKNOWN: frozenset({State.STARTING}),
+    State.STARTING: frozenset({State.RUNNING, State.FAILED, State.STOPPING}),
     State.RUNNING: frozenset({State.EXITED, State.FAILED, State.STOPPING}),
     State.STOPPING: frozenset({State.STOPPED, State.FAILED}),
     State.STOPPED: frozenset({State.STARTING}),

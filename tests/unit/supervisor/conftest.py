@@ -30,6 +30,7 @@ class FakeService:
         self.stops: list[object] = []
         self.stop_timeouts: list[float] = []
         self.end = asyncio.Event()
+        self.failure: Exception | None = None
 
     async def start(self) -> None:
         self.log.append(f"start {self.name}")
@@ -41,6 +42,15 @@ class FakeService:
             await self._do(self.waits)
             return
         await self.end.wait()
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            self.end.clear()
+            raise failure
+
+    def fail(self, error: Exception) -> None:
+        """Let the running service fail."""
+        self.failure = error
+        self.end.set()
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109
         self.log.append(f"stop {self.name}")

@@ -1,0 +1,436 @@
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+from tasuki.backoff import Backoff
+from tasuki.errors import (
+    BrokerUnavailableError,
+    LifecycleError,
+    RestartLimitError,
+    StartTimeoutError,
+    StopTimeoutError,
+)
+from tasuki.supervisor import Change, RestartPolicy, ServiceSpec, State
+from tasuki.supervisor.controller import Controller
+from tests.unit.supervisor.conftest import HANG, FakeService
+
+pytestmark = pytest.mark.anyio
+AWAY = BrokerUnavailableError("broker is away")
+MakeSpec = Callable[..., ServiceSpec]
+
+
+class Watched:
+    """A controller with a record of its states and their times."""
+
+    def __init__(self, spec: ServiceSpec) -> None:
+        self.seen: list[tuple[float, State]] = []
+        self.loop = asyncio.get_running_loop()
+        self.controller = Controller(spec, clock=self.loop.clock, notify=self.note)  # type: ignore[attr-defined]
+
+    def note(self, change: Change) -> None:
+        self.seen.append((self.loop.time(), change.status.state))
+
+    @property
+    def states(self) -> list[str]:
+        return [state.value for _, state in self.seen]
+
+
+async def settle() -> None:
+    """Let everything run that can without time passing, and a little time."""
+    await asyncio.sleep(0.001)
+
+
+async def test_a_life(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    watched.controller.launch()
+    await settle()
+    assert watched.controller.is_alive
+    await watched.controller.stop()
+    assert watched.states == ["starting", "running", "stopping", "stopped"]
+    assert service.log == ["start s", "started s", "stop s", "stopped s"]
+    assert service.stop_timeouts == [10]
+    assert watched.controller.is_idle
+    assert not watched.controller.needs_stop
+
+
+async def test_stop_of_what_never_started_does_nothing(make_spec: MakeSpec) -> None:
+    watched = Watched(make_spec(FakeService()))
+    await watched.controller.stop()
+    assert watched.states == []
+
+
+async def test_start_stop_100_times(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    watched = Watched(make_spec(service))
+    for _ in range(100):
+        watched.controller.launch()
+        await settle()
+        await watched.controller.stop()
+    assert service.log == ["start s", "started s", "stop s", "stopped s"] * 100
+
+
+async def test_a_double_stop_joins(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.stops = [3]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    await asyncio.gather(watched.controller.stop(), watched.controller.stop(), watched.controller.stop())
+    await watched.controller.stop()
+    assert service.log.count("stop s") == 1
+
+
+async def test_a_second_stop_with_less_time_hurries_the_first(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.stops = [3, ValueError("ignored: the first one reports")]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    first = asyncio.ensure_future(watched.controller.stop())
+    await settle()
+    await watched.controller.stop(0)
+    await first
+    assert service.stop_timeouts == [10, 0]
+
+
+async def test_hurry_before_the_stop_has_begun_shortens_it(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    await asyncio.gather(watched.controller.stop(), watched.controller.stop(1))
+    assert service.stop_timeouts == [1]
+
+
+async def test_hurry_that_ends_the_first(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.stops = [1, 2]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    first = asyncio.ensure_future(watched.controller.stop())
+    await settle()
+    await watched.controller.stop(0)
+    assert first.done()
+
+
+async def test_a_cancelled_stop_goes_on(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.stops = [3]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    stop = asyncio.ensure_future(watched.controller.stop())
+    await settle()
+    stop.cancel()
+    await asyncio.wait([stop])
+    await watched.controller.stop()
+    assert watched.states[-1] == "stopped"
+    assert service.log.count("stop s") == 1
+
+
+async def test_failures_are_retried_with_a_backoff_that_grows(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [AWAY] * 9
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await asyncio.sleep(1000)
+    starts = [at for at, state in watched.seen if state is State.STARTING]
+    gaps = [round(later - earlier, 6) for earlier, later in zip(starts, starts[1:], strict=False)]
+    assert gaps == [1, 2, 4, 8, 16, 32, 64, 90, 90]
+    assert watched.states[-1] == "running"
+    assert watched.controller.status.failures == 9
+    await watched.controller.stop()
+
+
+async def test_each_failure_tells_why_and_when_next(make_spec: MakeSpec, caplog: pytest.LogCaptureFixture) -> None:
+    service = FakeService()
+    service.starts = [AWAY]
+    watched = Watched(make_spec(service))
+    with caplog.at_level(logging.INFO):
+        watched.controller.launch()
+        await asyncio.sleep(2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "service 's' cannot start: broker is away; next attempt in 1s",
+        "service 's' is running (failures before: 1)",
+    ]
+    assert caplog.records[0].exc_info is None
+    await watched.controller.stop()
+
+
+async def test_an_unexpected_failure_is_logged_with_its_traceback(
+    make_spec: MakeSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = FakeService()
+    service.waits = [ZeroDivisionError()]
+    watched = Watched(make_spec(service))
+    with caplog.at_level(logging.WARNING):
+        watched.controller.launch()
+        await settle()
+    assert "service 's' failed: ZeroDivisionError; next attempt in 1s" in caplog.text
+    assert "Traceback" in caplog.text
+    await watched.controller.stop()
+
+
+async def test_what_failed_is_stopped_before_the_next_start(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.waits = [ValueError("lost")]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await asyncio.sleep(2)
+    assert service.log == ["start s", "started s", "stop s", "stopped s", "start s", "started s"]
+    await watched.controller.stop()
+
+
+async def test_a_stable_run_resets_the_backoff(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [AWAY, AWAY, None, AWAY]
+    watched = Watched(make_spec(service, stable_threshold=5))
+    watched.controller.launch()
+    await asyncio.sleep(4)
+    assert watched.controller.status.failures == 2
+    await asyncio.sleep(6)
+    service.fail(ValueError("lost"))
+    await settle()
+    assert watched.controller.status.failures == 1
+    await asyncio.sleep(10)
+    starts = [at for at, state in watched.seen if state is State.STARTING]
+    assert [round(at, 2) for at in starts] == [0, 1, 3, 11, 13]
+    await watched.controller.stop()
+
+
+async def test_a_start_that_hangs(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [HANG]
+    watched = Watched(make_spec(service, start_timeout=4))
+    watched.controller.launch()
+    await asyncio.sleep(4.5)
+    error = watched.controller.status.error
+    assert isinstance(error, StartTimeoutError)
+    assert str(error) == "service 's' was not running after 4s (start_timeout)"
+    assert error.service == "s"
+    await asyncio.sleep(1)
+    assert watched.controller.status.state is State.RUNNING
+    await watched.controller.stop()
+
+
+async def test_a_start_that_ignores_its_cancellation(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = ["stubborn"]
+    watched = Watched(make_spec(service, start_timeout=4))
+    watched.controller.launch()
+    await asyncio.sleep(10)
+    assert watched.controller.status.state is State.RUNNING
+    await watched.controller.stop()
+    await asyncio.sleep(3600)
+
+
+async def test_its_own_timeout_is_not_taken_for_the_start_timeout(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [TimeoutError("dns")]
+    watched = Watched(make_spec(service, startup="optional"))
+    watched.controller.launch()
+    await settle()
+    assert str(watched.controller.status.error) == "dns"
+    await watched.controller.stop()
+
+
+async def test_a_definite_error_of_a_required_service_is_final(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [ValueError("bad option")]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    status = watched.controller.status
+    assert status.has_given_up
+    assert isinstance(status.error, LifecycleError)
+    assert str(status.error) == "service 's' cannot start: bad option"
+    assert isinstance(status.error.__cause__, ValueError)
+    assert watched.controller.is_idle
+    assert not watched.controller.needs_stop  # what it held was freed
+    await watched.controller.stop()
+
+
+async def test_launch_after_giving_up_begins_anew(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [ValueError("bad option")]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    watched.controller.launch()
+    assert not watched.controller.status.has_given_up
+    assert watched.controller.status.failures == 0
+    await settle()
+    assert watched.controller.status.state is State.RUNNING
+    await watched.controller.stop()
+
+
+async def test_the_restart_limit(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [AWAY] * 5
+    watched = Watched(make_spec(service, restart=RestartPolicy(Backoff(jitter=0), max_attempts=2)))
+    watched.controller.launch()
+    await asyncio.sleep(100)
+    error = watched.controller.status.error
+    assert isinstance(error, RestartLimitError)
+    assert "failed 3 times in a row (restart.max_attempts: 2): broker is away" in str(error)
+    assert service.log.count("start s") == 3
+
+
+async def test_stop_during_start(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [HANG]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    await watched.controller.stop()
+    assert watched.states == ["starting", "stopping", "stopped"]
+    assert service.log == ["start s", "stop s", "stopped s"]
+
+
+async def test_stop_before_the_start_has_begun(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await watched.controller.stop()
+    assert watched.states == ["starting", "stopping", "stopped"]
+    assert service.log[-2:] == ["stop s", "stopped s"]
+
+
+async def test_stop_during_the_backoff(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts = [AWAY]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    assert watched.controller.status.state is State.FAILED
+    await watched.controller.stop()
+    assert watched.states == ["starting", "failed", "stopped"]
+    assert service.log.count("stop s") == 1
+    await asyncio.sleep(1000)
+    assert service.log.count("start s") == 1
+
+
+async def test_stop_while_a_failure_is_tidied(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.starts, service.stops = [AWAY], [8]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    await watched.controller.stop()
+    assert watched.states == ["starting", "failed", "stopping", "stopped"]
+    assert service.log == ["start s", "stop s", "stop s", "stopped s"]
+
+
+async def test_launch_during_a_stop_is_ignored(make_spec: MakeSpec) -> None:
+    watched = Watched(make_spec(FakeService()))
+    watched.controller.launch()
+    await settle()
+    stop = asyncio.ensure_future(watched.controller.stop())
+    await asyncio.sleep(0)
+    watched.controller.launch()
+    await stop
+    assert watched.controller.status.state is State.STOPPED
+
+
+async def test_a_stop_that_hands_work_back(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.stops = [StopTimeoutError("2 handlers were running")]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    with pytest.raises(StopTimeoutError, match="2 handlers") as caught:
+        await watched.controller.stop()
+    assert caught.value.service == "s"
+    assert watched.controller.status.state is State.STOPPED
+    assert watched.controller.status.error is caught.value
+
+
+@pytest.mark.parametrize("step", [HANG, "stubborn"])
+async def test_a_stop_that_hangs(make_spec: MakeSpec, step: str) -> None:
+    service = FakeService()
+    service.stops = [step]
+    watched = Watched(make_spec(service, stop_timeout=10))
+    watched.controller.launch()
+    await settle()
+    begin = asyncio.get_running_loop().time()
+    with pytest.raises(StopTimeoutError, match="did not stop within 10s"):
+        await watched.controller.stop()
+    assert asyncio.get_running_loop().time() - begin <= 16
+    assert watched.controller.status.state is State.FAILED
+    assert watched.controller.needs_stop
+    await watched.controller.stop()
+    assert watched.controller.status.state is State.STOPPED
+    await asyncio.sleep(3600)
+
+
+async def test_a_stop_that_fails(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.stops = [ValueError("no")]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    with pytest.raises(LifecycleError, match="failed to stop: no"):
+        await watched.controller.stop()
+    watched.controller.launch()
+    await settle()
+    # What the failed stop left is stopped before the start.
+    assert service.log[-4:] == ["stop s", "stopped s", "start s", "started s"]
+    await watched.controller.stop()
+
+
+async def test_a_failing_tidy_is_logged_and_does_not_end_the_restarts(
+    make_spec: MakeSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = FakeService()
+    service.starts, service.stops = [AWAY], [ValueError("no")]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await asyncio.sleep(2)
+    assert watched.controller.status.state is State.RUNNING
+    assert "failed to stop: no" in caplog.text
+    await watched.controller.stop()
+
+
+async def test_exit_and_start_again(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.end.set()
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await settle()
+    assert watched.states == ["starting", "running", "exited"]
+    assert watched.controller.is_idle
+    watched.controller.launch()
+    await settle()
+    await watched.controller.stop()
+    assert watched.states[3:] == ["starting", "running", "exited", "stopping", "stopped"]
+    assert service.log.count("start s") == service.log.count("stop s") == 2
+
+
+async def test_a_wait_that_cancels_itself_is_a_failure(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.waits = [asyncio.CancelledError()]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await asyncio.sleep(2)
+    assert watched.states == ["starting", "running", "failed", "starting", "running"]
+    await watched.controller.stop()
+
+
+async def test_a_service_that_exits_the_process_only_fails(make_spec: MakeSpec) -> None:
+    service = FakeService()
+    service.waits = [SystemExit(1)]
+    watched = Watched(make_spec(service))
+    watched.controller.launch()
+    await asyncio.sleep(2)
+    assert watched.controller.status.state is State.RUNNING
+    await watched.controller.stop()
+
+
+async def test_an_illegal_step_is_a_bug(make_spec: MakeSpec) -> None:
+    watched = Watched(make_spec(FakeService()))
+    with pytest.raises(AssertionError, match="went from unknown to running"):
+        watched.controller._enter(State.RUNNING)

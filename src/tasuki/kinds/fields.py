@@ -64,7 +64,7 @@ def _source(value: object) -> object:
     return Source(value) if isinstance(value, str) else value
 
 
-def refused(reason: str, *, allowed: tuple[object, ...] = ()) -> Callable[[object], object]:
+def refused(reason: str, *, allowed: tuple[object, ...] = (None,)) -> Callable[[object], object]:
     """A validator for what the format knows and this version cannot do: refuses all but the allowed values."""
 
     def check(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.kinds.fields import (
@@ -27,6 +27,13 @@ _LIMITS = refused("limits of Python code need isolation: process, which is not a
 
 Isolation = Annotated[Literal["shared"], BeforeValidator(_ISOLATION)]
 Pool = Annotated[Refused, BeforeValidator(_POOL)]
+
+
+def _import_path(value: str) -> str:
+    module, _, name = value.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise ValueError(f"{value!r} is not something to import; write it like package.module:function")
+    return value
 
 
 class LuaLimits(Config):
@@ -70,7 +77,7 @@ class PythonFunctionConfig(Config):
     """The file that holds it: file://tasks.py."""
     method: Text | None = None
     """Which function of the source."""
-    target: Annotated[Text, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")] | None = None
+    target: Annotated[str, AfterValidator(_import_path)] | None = None
     """What to import: package.module:function."""
     isolation: Isolation = "shared"
     """shared: in the worker's process."""
@@ -83,6 +90,8 @@ class PythonFunctionConfig(Config):
         if declared + (self.source is not None) + (self.target is not None) != 1:
             problem = "a Python function has either a source with a method, or a target: package.module:function"
             raise at_field("source" if self.source else "target", problem)
+        if self.source is not None and self.source.file is None:
+            raise at_field("source", "the source of a Python function is a file; write it like file://tasks.py")
         if self.source is not None and self.method is None:
             raise at_field("source", "the source needs a method: the name of the function in it")
         if self.source is None and self.method is not None:

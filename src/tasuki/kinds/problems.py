@@ -57,7 +57,8 @@ def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -
     """The problem and the hint."""
     sort, value, context = details["type"], details["input"], details.get("ctx", {})
     if sort == "extra_forbidden":
-        return f"unknown {what} {name!r}", _near_field(details["loc"], model)
+        extra = _ENTRY_FIELDS if what == "field" and len(details["loc"]) == 1 else ()
+        return f"unknown {what} {name!r}", _near_field(details["loc"], model, extra)
     if sort == "missing":
         return f"the {what} {name!r} is missing", ""
     if sort == "literal_error":
@@ -92,13 +93,13 @@ def _without_secret(text: str, value: object) -> str:
     return text.replace(repr(value), _HIDDEN) if isinstance(value, Substituted) else text
 
 
-def _near_field(path: KeyPath, model: type[Config]) -> str:
+def _near_field(path: KeyPath, model: type[Config], extra: tuple[str, ...]) -> str:
     inner: type[Config] | None = model
     for step in path[:-1]:
         fields = inner.model_fields if inner else {}
         inner = _model_in(fields[str(step)].annotation) if step in fields else inner
-    known = [*(inner.model_fields if inner else ()), *(_ENTRY_FIELDS if len(path) == 1 else ())]
-    return did_you_mean(str(path[-1]), known) or f"known are: {', '.join(known)}"
+    known = [*(inner.model_fields if inner else ()), *extra]
+    return did_you_mean(str(path[-1]), known) or (f"known are: {', '.join(known)}" if known else "there are none")
 
 
 def _model_in(annotation: Any) -> type[Config] | None:

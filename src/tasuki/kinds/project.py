@@ -152,13 +152,10 @@ class _Checker:
     def _check_cycles(self) -> None:
         for circle in find_cycles(self.edges):
             entry = self.registry.entries[circle[0]]
-            way = " → ".join(map(repr, [*circle, circle[0]]))
             are_queues = all(self.registry.entries[id].kind == "queue.queue" for id in circle)
-            what = (
-                "dead letters would go round in a circle" if are_queues else "entries refer to each other in a circle"
-            )
             place = entry.position(("dead_letter",) if are_queues else ())
-            self.errors.append(ReferenceCycleError(f"{what}: {way}", position=place, entry=entry.id))
+            problem = _circle_problem(circle, are_queues=are_queues)
+            self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id))
 
     def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
         """No two entries of a model may have the same key; None is no key."""
@@ -171,6 +168,13 @@ class _Checker:
                 problem = f"{field} {getattr(config, field)!r} is already taken by {first[value]!r}"
                 hint = f"give one of them another {field}"
                 self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
+
+
+def _circle_problem(circle: list[str], *, are_queues: bool) -> str:
+    if len(circle) == 1:
+        return f"queue {circle[0]!r} is its own dead-letter queue" if are_queues else f"{circle[0]!r} refers to itself"
+    what = "dead letters would go round in a circle" if are_queues else "entries refer to each other in a circle"
+    return f"{what}: {' → '.join(map(repr, [*circle, circle[0]]))}"
 
 
 def _own_fields(entry: Entry, kind: Kind) -> Mapping[str, Any]:

@@ -47,10 +47,11 @@ def _codec(value: str) -> str:
 
 
 def _broker_name(value: str, info: ValidationInfo) -> str:
-    name = value or str((info.context or {}).get("name", ""))
-    if not _BROKER_NAME.fullmatch(name):
-        raise ValueError(f"{name[:80]!r} is not a queue name; use letters, digits, '_', '-' and '.', at most 255")
-    return name
+    if not value:
+        return str((info.context or {}).get("name", ""))
+    if not _BROKER_NAME.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is not a queue name; use letters, digits, '_', '-' and '.', at most 255")
+    return value
 
 
 class QueueConfig(Config):

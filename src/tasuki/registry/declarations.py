@@ -38,11 +38,13 @@ class Declarations:
         self._start = Position(str(file), 1, 1)
         self._folder = file.parent
         fields = document.value
-        if isinstance(fields, dict) and "namespace" in fields:
+        if fields is None:
             self.errors += document.errors
+        elif isinstance(fields, dict) and "namespace" in fields:
             self._read(fields)
-        elif fields is None:
-            self.errors += document.errors
+            for path, error in document.duplicates:
+                error.entry = _entry_id(fields, path)
+                self.errors.append(error)
 
     def _read(self, fields: Mapping[str, Any]) -> None:
         for name in fields.keys() - set(_FIELDS):
@@ -68,18 +70,26 @@ class Declarations:
         name, kind, meta = item.get("name"), item.get("kind"), item.get("meta") or {}
         if type(name) is int:
             name = str(name)
+        id = f"{namespace}:{name}" if isinstance(name, str) else ""
         before = len(self.errors)
-        for key, value in (("name", name), ("kind", kind)):
-            if value is None:
-                self._report(
-                    (*path, key), f"the entry has no {key}", entry=str(name or ""), hint=did_you_mean(key, data)
-                )
-            elif not isinstance(value, str):
-                self._report((*path, key), f"{key} is text, not {value!r}", entry=str(name), hint="put it in quotes")
+        self._check_text(path, "name", name, id, data)
+        self._check_text(path, "kind", kind, id, data)
         if not isinstance(meta, dict):
-            self._report((*path, "meta"), f"meta is a mapping, not {meta!r}", entry=str(name))
+            self._report((*path, "meta"), f"meta is a mapping, not {meta!r}", entry=id)
         if len(self.errors) == before:
-            self.entries.append(Entry(f"{namespace}:{name}", str(kind), data, meta, places, self._folder))
+            self.entries.append(Entry(id, str(kind), data, meta, places, self._folder))
+
+    def _check_text(self, path: KeyPath, key: str, value: Any, id: str, data: Mapping[str, Any]) -> None:
+        if isinstance(value, str):
+            return
+        if value is not None:
+            self._report((*path, key), f"{key} is text, not {value!r}", entry=id, hint="put it in quotes")
+        elif near := next((field for field in data if did_you_mean(field, [key])), None):
+            self._report(
+                (*path, near), f"the entry has no {key}, but {near!r}", entry=id, hint=f"did you mean {key!r}?"
+            )
+        else:
+            self._report((*path, key), f"the entry has no {key}", entry=id)
 
     def _report(self, path: KeyPath, problem: str, *, entry: str = "", hint: str = "") -> None:
         while path and path not in self._positions:
@@ -93,3 +103,13 @@ class Declarations:
             if path[0] == "entries" and len(path) > 1:
                 places.setdefault(path[1], {})[path[2:]] = position
         return places
+
+
+def _entry_id(fields: Mapping[str, Any], path: KeyPath) -> str:
+    """The id of the entry that a place in the document belongs to; empty if there is none."""
+    entries = fields.get("entries")
+    if path[0] != "entries" or len(path) < 3 or not isinstance(entries, list):
+        return ""
+    entry = entries[int(path[1])]
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return f"{fields['namespace']}:{name}" if name is not None else ""

@@ -23,7 +23,7 @@ _TAB_HINT = "a tab indents this line; indent with spaces"
 
 @dataclass(slots=True)
 class Document:
-    """What a text says. ``value`` is None if it could not be read; ``errors`` says why, or lists duplicate keys.
+    """What a text says: ``value`` is None if it could not be read, and then ``errors`` says why.
 
     Values reached through aliases are shared: treat them as immutable. They have no positions of their own.
     """
@@ -31,6 +31,13 @@ class Document:
     value: Any = None
     positions: dict[KeyPath, Position] = field(default_factory=dict)
     errors: list[ConfigError] = field(default_factory=list)
+    duplicates: list[tuple[KeyPath, ConfigError]] = field(default_factory=list)
+    """Keys that were given again; the first one counts."""
+
+    @property
+    def problems(self) -> list[ConfigError]:
+        """Everything that is wrong with the text."""
+        return self.errors + [error for _, error in self.duplicates]
 
 
 def read_document(text: str, file: str) -> Document:
@@ -141,7 +148,7 @@ class _Builder:
                 continue
             place = (*path, key)
             if key in result:
-                self.document.errors.append(self._error(f"the key {key!r} is given twice", event))
+                self.document.duplicates.append((place, self._error(f"the key {key!r} is given twice", event)))
                 self._node(next(self._events), place, depth)
                 continue
             self._place(place, event)

@@ -119,7 +119,7 @@ def _source_root(folder: Path, errors: list[ConfigError]) -> Path:
         return folder
     text = _read(lock, folder)
     document = Document(errors=[text]) if isinstance(text, ConfigError) else read_document(text, str(lock))
-    errors += document.errors
+    errors += document.problems
     directories = document.value.get("directories") if isinstance(document.value, dict) else None
     source = directories.get("src", "./src") if isinstance(directories, dict) else "./src"
     root = folder / str(source)

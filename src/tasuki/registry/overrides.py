@@ -59,8 +59,8 @@ def _value(text: str) -> Any:
     if not text.lstrip().startswith(("[", "{", '"', "'")):
         return read_scalar(text)
     document = read_document(text, "")
-    if document.errors:
-        raise ValueError(f"the value is not a YAML value: {document.errors[0].problem}")
+    if document.problems:
+        raise ValueError(f"the value is not a YAML value: {document.problems[0].problem}")
     return document.value
 
 

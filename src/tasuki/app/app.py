@@ -7,27 +7,26 @@ import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.app.assembly import Assembly
 from tasuki.app.declare import DRIVER, Declarations, driver_of_url, name_of
 from tasuki.app.handle import QueueHandle
-from tasuki.app.reload import apply_changes
-from tasuki.app.running import run_until_stopped
 from tasuki.app.sync import SyncApp
-from tasuki.app.tools import redrive
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.keeper import Keeper
 from tasuki.errors import LifecycleError, ProjectError, TasukiError
-from tasuki.kinds.project import Project, check
 from tasuki.message import HeaderValue
-from tasuki.queues.queue import Queue
-from tasuki.queues.result import Confirmed
-from tasuki.registry.changes import Changes
-from tasuki.registry.loader import Loaded, assemble, load
-from tasuki.registry.registry import Registry
 from tasuki.supervisor.state import State
 from tasuki.supervisor.supervisor import Supervisor
+
+# What checks and runs a project is imported when it is needed: declaring stays quick.
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+    from tasuki.kinds.project import Project
+    from tasuki.queues.queue import Queue
+    from tasuki.queues.result import Confirmed
+    from tasuki.registry.changes import Changes
+    from tasuki.registry.loader import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -63,8 +62,8 @@ class App:
         self.overrides = list(overrides)
         self.clock: Clock = clock or SystemClock()
         self.keeper = Keeper(self.clock)
-        self.assembly: Assembly | None = None
         self.supervisor = Supervisor(clock=self.clock)
+        self.assembly: Assembly | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
@@ -156,6 +155,9 @@ class App:
     def load_entries(self) -> Loaded:
         """Read everything that is declared, and what is wrong with it as far as reading tells."""
         self._declare_dead_letters()
+        from tasuki.registry.loader import assemble, load
+        from tasuki.registry.registry import Registry
+
         declared, overrides = self._declared.entries, self.overrides
         if self._target is not None:
             return load(self._target, declared=declared, overrides=overrides, environ=self._environ)
@@ -163,6 +165,8 @@ class App:
 
     def check(self) -> Project:
         """Read and check everything. Raises ProjectError with all problems at once."""
+        from tasuki.kinds.project import check
+
         return check(self.load_entries())
 
     @property
@@ -184,6 +188,8 @@ class App:
             if self.loop is not asyncio.get_running_loop():
                 raise LifecycleError("the app is open in another event loop; close it there first")
             return
+        from tasuki.app.assembly import Assembly
+
         assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper)
         self.supervisor = Supervisor(clock=self.clock)
         for spec in (*assembly.driver_specs(), *assembly.consumer_specs()):
@@ -267,6 +273,8 @@ class App:
         Raises:
             ProjectError, LifecycleError: as ``start`` and ``close``; RestartLimitError: a required service gave up.
         """
+        from tasuki.app.running import run_until_stopped
+
         await run_until_stopped(self, until_empty=until_empty, signals=signals)
 
     async def reload(self) -> Changes:
@@ -277,6 +285,8 @@ class App:
         """
         if self.assembly is None:
             raise LifecycleError("the app is not open")
+        from tasuki.app.reload import apply_changes
+
         return await apply_changes(self, self.check())
 
     def live_queue(self, id: str) -> Queue:
@@ -305,6 +315,8 @@ class App:
 
         Each is published, and only when that is confirmed taken out of the dead-letter queue.
         """
+        from tasuki.app.tools import redrive
+
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         return await redrive(self._live(), source, target, limit, progress)

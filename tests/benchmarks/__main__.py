@@ -1,0 +1,31 @@
+"""Run the measurements: all of them, or those named (``overhead``, ``depth``, ``startup``)."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sqlite3
+import sys
+import sysconfig
+
+CASES = {
+    "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
+    "depth": "SQLite with many messages waiting (synchronous=FULL)",
+    "startup": "Start-up",
+}
+
+
+def main() -> None:
+    """Print which machine this is, then each report."""
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    build = "optimised build" if optimised else "built without --enable-optimizations"
+    print(f"CPython {platform.python_version()} ({build}), SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores\n")
+    for name in sys.argv[1:] or CASES:
+        print(CASES[name])
+        importlib.import_module(f"tests.benchmarks.{name}").report()
+        print()
+
+
+if __name__ == "__main__":
+    main()

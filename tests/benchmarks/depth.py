@@ -1,0 +1,62 @@
+"""Whether SQLite stays flat: the cost of depth, publish and receive with few, and with very many messages waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+
+from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
+from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.message import new_id
+from tests.benchmarks.load import rss_mib
+
+_BODY = b'{"id":"0190f3a2-7c1e","action":"resize","width":1920,"height":1080,"tags":["holiday","sea"]}'
+
+
+async def _publish(driver: SQLiteDriver, count: int, delay: float = 0.0) -> None:
+    for start in range(0, count, 1000):
+        await driver.publish(
+            "load", [Outgoing(new_id(), _BODY, {}, delay=delay) for _ in range(min(1000, count - start))]
+        )
+
+
+async def _costs(driver: SQLiteDriver, rounds: int = 30) -> tuple[float, float, float]:
+    """Median milliseconds of a depth, a publish of 200, and a receive of 200 with its acks."""
+    depth, publish, receive = [], [], []
+    for _ in range(rounds):
+        t0 = time.perf_counter()
+        await driver.depth("load")
+        t1 = time.perf_counter()
+        await _publish(driver, 200)
+        t2 = time.perf_counter()
+        batch = await driver.receive("load", 200, 1.0)
+        await driver.settle("load", [Ack(received.receipt) for received in batch])
+        t3 = time.perf_counter()
+        depth.append(t1 - t0), publish.append(t2 - t1), receive.append(t3 - t2)
+    return tuple(sorted(times)[rounds // 2] * 1000 for times in (depth, publish, receive))  # type: ignore[return-value]
+
+
+async def _measure(ready: int, delayed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        driver = SQLiteDriver("bench", path=Path(folder) / "queue.db")
+        await driver.declare(QueueSpec("load"))
+        await driver.open()
+        for waiting in (1_000, ready):
+            held = await driver.depth("load")
+            await _publish(driver, waiting - held.ready)
+            if waiting == ready:
+                await _publish(driver, delayed, delay=3600.0)
+            count = await driver.depth("load")
+            costs = await _costs(driver)
+            print(
+                f"  {count.ready:>9,} ready {count.delayed:>7,} delayed   depth {costs[0]:6.2f} ms   "
+                f"publish 200 {costs[1]:6.2f} ms   receive+ack 200 {costs[2]:6.2f} ms   RSS {rss_mib():5.0f} MiB"
+            )
+        await driver.close()
+
+
+def report(ready: int = 1_000_000, delayed: int = 100_000) -> None:
+    """Print one line a depth."""
+    asyncio.run(_measure(ready, delayed))

@@ -20,8 +20,10 @@ _FIRST_LINE = re.compile(r"^([ \t]*)[^\s#%-]", re.MULTILINE)
 def may_declare(text: str) -> bool:
     """Whether a text may be one of our files: a quick look, so that foreign YAML (charts, manifests) is not judged."""
     first = _FIRST_LINE.search(text)
-    if "namespace" not in text or first is None or text[first.end() - 1] == "{":
-        return "namespace" in text
+    if "namespace" not in text or first is None:
+        return False
+    if text[first.end() - 1] == "{":
+        return True
     return re.search(rf"""^{first[1]}\t*["']?namespace["']?\s*:""", text, re.MULTILINE) is not None
 
 

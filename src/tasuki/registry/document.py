@@ -98,8 +98,6 @@ class _Builder:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise self._error(f"the file has more than {MAX_NODES} values", event)
-        if depth > MAX_DEPTH:
-            raise self._error(f"values are nested deeper than {MAX_DEPTH} levels", event)
         if event.anchor is None:
             return self._value(event, path, depth)
         self._anchors[event.anchor] = None
@@ -113,6 +111,8 @@ class _Builder:
             return self._scalar(event)
         if event.tag is not None:
             raise self._error(f"the tag {event.tag!r} is not allowed; only plain data is", event)
+        if depth >= MAX_DEPTH:
+            raise self._error(f"values are nested deeper than {MAX_DEPTH} levels", event)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(path, depth + 1)
         return self._mapping(path, depth + 1)
@@ -126,9 +126,7 @@ class _Builder:
 
     def _sequence(self, path: KeyPath, depth: int) -> list[Any]:
         items: list[Any] = []
-        for event in self._events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             place = (*path, len(items))
             self._place(place, event)
             items.append(self._node(event, place, depth))
@@ -137,9 +135,7 @@ class _Builder:
     def _mapping(self, path: KeyPath, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         merged: dict[str, Any] = {}
-        for event in self._events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._error("a key must be text", event)
             key = event.value

@@ -1,0 +1,124 @@
+import time
+
+import pytest
+
+from tasuki.errors import Position
+from tasuki.registry import document as module
+from tasuki.registry.document import read_document
+
+
+def problem(text):
+    document = read_document(text, "x.yaml")
+    assert document.value is None
+    [error] = document.errors
+    return str(error)
+
+
+def test_values_and_the_place_of_every_key():
+    document = read_document("a: 1\nb:\n  - x\n  - {c: no}\n", "x.yaml")
+    assert document.value == {"a": 1, "b": ["x", {"c": "no"}]}
+    assert document.positions == {
+        ("a",): Position("x.yaml", 1, 1),
+        ("b",): Position("x.yaml", 2, 1),
+        ("b", 0): Position("x.yaml", 3, 5),
+        ("b", 1): Position("x.yaml", 4, 5),
+        ("b", 1, "c"): Position("x.yaml", 4, 6),
+    }
+    assert document.problems == []
+
+
+def test_quoted_text_is_text_whatever_it_looks_like():
+    document = read_document("a: '010'\nb: \"true\"\nc: |\n  12\nd: !!str 7\ne: >-\n  no\n", "x.yaml")
+    assert document.value == {"a": "010", "b": "true", "c": "12\n", "d": "7", "e": "no"}
+
+
+def test_keys_are_always_text():
+    assert read_document("1: a\nno: b\ntrue: c\n", "x").value == {"1": "a", "no": "b", "true": "c"}
+
+
+def test_empty_texts_say_nothing():
+    assert read_document("", "x").value is None
+    assert read_document("# only a comment\n", "x").problems == []
+    assert read_document("---\n", "x").value is None
+
+
+def test_a_duplicate_key_is_reported_and_the_first_counts():
+    document = read_document("a: 1\nb: {c: 1, c: [2]}\na: 3\n", "x.yaml")
+    assert document.value == {"a": 1, "b": {"c": 1}}
+    assert [(path, str(error)) for path, error in document.duplicates] == [
+        (("b", "c"), "x.yaml:2:11: the key 'c' is given twice"),
+        (("a",), "x.yaml:3:1: the key 'a' is given twice"),
+    ]
+
+
+def test_aliases_and_merge_keys_share_settings():
+    text = "base: &b {x: 1, y: 2}\nother: &o {y: 3, z: 4}\none: {<<: *b, y: 5}\ntwo: {<<: [*b, *o]}\nthree: *b\n"
+    value = read_document(text, "x").value
+    assert value["one"] == {"x": 1, "y": 5}
+    assert value["two"] == {"x": 1, "y": 2, "z": 4}
+    assert value["three"] == {"x": 1, "y": 2}
+
+
+def test_a_quoted_merge_key_is_a_plain_key():
+    assert read_document('{"<<": 1}', "x").value == {"<<": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: *x\n", "x.yaml:1:4: the alias '*x' has no anchor '&x' before it"),
+        ("a: &x [1, *x]\n", "x.yaml:1:11: the alias '*x' stands inside the value that it names"),
+        ("a: &x {b: *x}\n", "x.yaml:1:11: the alias '*x' stands inside the value that it names"),
+        ("a: {<<: 1}\n", "x.yaml:1:5: '<<' merges mappings, and this is something else"),
+        ("{[1]: 2}\n", "x.yaml:1:2: a key must be text"),
+        ("a: &x k\n? *x\n: 1\n", "x.yaml:2:3: a key must be text"),
+        ("a: 1\n---\nb: 2\n", "x.yaml:2:1: a file holds one document; this is a second one"),
+        ("a: !!int 1\n", "x.yaml:1:4: the tag 'tag:yaml.org,2002:int' is not allowed; only plain data is"),
+        ("a: !env {}\n", "x.yaml:1:4: the tag '!env' is not allowed; only plain data is"),
+        ("a: b\0c\n", "x.yaml:1:5: a NUL character is not allowed in YAML"),
+        ("a:\n\0\n", "x.yaml:2:1: a NUL character is not allowed in YAML"),
+        ("a: \x01\n", "x.yaml: a control character is not allowed in YAML"),
+        ("a: \ud800\n", "x.yaml: the text is not valid Unicode"),
+    ],
+)
+def test_a_document_that_cannot_be_read_says_why_and_where(text, expected):
+    assert problem(text) == expected
+
+
+def test_python_objects_are_never_made():
+    assert "is not allowed" in problem('a: !!python/object/apply:os.system ["true"]\n')
+
+
+def test_a_tab_in_the_indentation_is_named():
+    assert problem("a:\n\tb: 1\n").endswith("; a tab indents this line; indent with spaces")
+
+
+def test_other_syntax_errors_have_no_hint():
+    text = problem("a: b: c\n")
+    assert text.startswith("x.yaml:1:5: this is not YAML: ")
+    assert ";" not in text
+    assert problem("a: [1,\n").startswith("x.yaml:2:1: this is not YAML")
+
+
+def test_depth_is_limited():
+    deep = "[" * module.MAX_DEPTH + "]" * module.MAX_DEPTH
+    assert read_document(deep, "x").problems == []
+    assert problem("[" + deep + "]").endswith(f"nested deeper than {module.MAX_DEPTH} levels")
+    assert "this is not YAML" in problem("a: " + "[" * 5000) or "deeper" in problem("a: " + "[" * 5000)
+
+
+def test_the_number_of_values_is_limited(monkeypatch):
+    monkeypatch.setattr(module, "MAX_NODES", 10)
+    assert read_document("[1, 2, 3, 4, 5, 6, 7, 8, 9]", "x").problems == []
+    assert problem("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]").endswith("the file has more than 10 values")
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_billion_laughs_end_at_once(merge):
+    lines = ["a0: &a0 {k: lol}" if merge else "a0: &a0 [lol, lol]"]
+    for i in range(1, 40):
+        items = ", ".join([f"*a{i - 1}"] * 9)
+        lines.append(f"a{i}: &a{i} {{<<: [{items}]}}" if merge else f"a{i}: &a{i} [{items}]")
+    start = time.perf_counter()
+    assert problem("\n".join(lines)).endswith(f"aliases expand to more than {module.MAX_EXPANDED} values")
+    assert time.perf_counter() - start < 1

@@ -1,0 +1,196 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from tasuki.errors import Position
+from tasuki.registry.entry import Entry
+from tasuki.registry.loader import MAX_FILE_BYTES, assemble, load
+from tasuki.registry.registry import Registry
+from tasuki.registry.source import Source
+
+FILE = 'version: "1.0"\nnamespace: {}\nentries:\n  - name: one\n    kind: k\n'
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty folder that is the current one, so that positions are short."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name, text, **fields):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "".join(f"    {key}: {value}\n" for key, value in fields.items()))
+
+
+def ids(loaded):
+    assert loaded.errors == []
+    return list(loaded.registry.entries)
+
+
+def problems(loaded):
+    return list(map(str, loaded.errors))
+
+
+def test_every_yaml_file_is_read_but_not_those_of_others(project):
+    write("_index.yaml", FILE.format("top"))
+    write("sub/deep/more.yml", FILE.format("deep"))
+    write(".hidden/x.yaml", FILE.format("hidden"))
+    write("sub/node_modules/x.yaml", FILE.format("modules"))
+    write("notes.txt", FILE.format("text"))
+    write("compose.yaml", "services: {web: {image: x}}\n")
+    write("chart.yaml", "metadata:\n  namespace: {{ .Values.x }}\n---\na: [")
+    loaded = load(Path())
+    assert ids(loaded) == ["top:one", "deep:one"]
+    assert loaded.registry.root == Path()
+    assert loaded.registry.source_root == Path()
+
+
+def test_file_names_begin_as_the_target_does(project):
+    write("p/q/a.yaml", "namespace: app\nentries: 5\n")
+    assert problems(load(Path("p"))) == ["p/q/a.yaml:2:1: entries is a list of entries"]
+
+
+def test_a_single_file_is_a_project_too(project):
+    write("p/a.yaml", FILE.format("a"), source="file://x.lua")
+    write("p/b.yaml", FILE.format("b"))
+    write("p/x.lua", "return 1")
+    loaded = load(Path("p/a.yaml"))
+    assert ids(loaded) == ["a:one"]
+    assert loaded.registry.get("a:one").data["source"] == Source("return 1", project / "p/x.lua")
+    assert loaded.registry.root == Path("p")
+
+
+def test_a_target_that_does_not_exist(project):
+    assert problems(load(Path("gone"))) == ["gone: there is no such file or folder"]
+
+
+@pytest.mark.parametrize("lock", ["directories: {src: ./code}\n", "directories:\n  modules: .wippy\n  src: code\n"])
+def test_wippy_lock_names_the_source_root(project, lock):
+    write("wippy.lock", lock)
+    write("code/a.yaml", FILE.format("a"), source="file:///lib/x.lua")
+    write("code/lib/x.lua", "return 1")
+    write("elsewhere.yaml", FILE.format("b"))
+    loaded = load(Path())
+    assert ids(loaded) == ["a:one"]
+    assert loaded.registry.get("a:one").data["source"].text == "return 1"
+    assert (loaded.registry.root, loaded.registry.source_root) == (Path(), Path("code"))
+
+
+@pytest.mark.parametrize("lock", ["", "directories: {modules: .wippy}\n", "directories: x\n", "modules: []\n"])
+def test_the_source_root_is_src_if_the_lock_names_none(project, lock):
+    write("wippy.lock", lock)
+    write("src/a.yaml", FILE.format("a"))
+    assert ids(load(Path())) == ["a:one"]
+
+
+@pytest.mark.parametrize(
+    ("lock", "expected"),
+    [
+        ("directories:\n  src: ../x\n", "wippy.lock:2:3: the source folder '../x' is outside the project"),
+        ("directories:\n  src: gone\n", "wippy.lock:2:3: the source folder 'gone' does not exist"),
+        ("a: 1\na: 2\n", "wippy.lock:2:1: the key 'a' is given twice"),
+        ("a: [", "wippy.lock:2:1: this is not YAML: did not find expected node content"),
+    ],
+)
+def test_a_bad_lock_is_reported(project, lock, expected):
+    write("src/a.yaml", FILE.format("a"))
+    write("wippy.lock", lock)
+    assert expected in problems(load(Path()))
+
+
+def test_a_lock_that_cannot_be_read(project):
+    write("src/a.yaml", FILE.format("a"))
+    Path("wippy.lock").mkdir()
+    assert problems(load(Path())) == ["wippy.lock: file 'wippy.lock' cannot be read: it is not a regular file"]
+
+
+def test_files_that_cannot_be_text(project):
+    Path("latin.yaml").write_bytes(b"namespace: \xe4\n")
+    Path("utf16.yaml").write_bytes("namespace: app\n".encode("utf-16"))
+    with open("huge.yaml", "wb") as file:
+        file.truncate(50 * 2**20)
+    os.mkfifo("pipe.yaml")
+    Path("out.yaml").symlink_to("/etc/passwd")
+    assert sorted(problems(load(Path()))) == [
+        f"huge.yaml: file 'huge.yaml' is larger than {MAX_FILE_BYTES} bytes",
+        "latin.yaml: file 'latin.yaml' is not UTF-8 text (line 1)",
+        "out.yaml: 'out.yaml' leaves the source root",
+        "pipe.yaml: file 'pipe.yaml' cannot be read: it is not a regular file",
+        "utf16.yaml: file 'utf16.yaml' is not UTF-8 text (line 1)",
+    ]
+
+
+def test_a_byte_order_mark_does_no_harm(project):
+    Path("a.yaml").write_bytes(b"\xef\xbb\xbf" + FILE.format("a").encode())
+    assert ids(load(Path())) == ["a:one"]
+
+
+def test_ids_are_unique_across_files(project):
+    write("a.yaml", FILE.format("app"), v=1)
+    write("b.yaml", FILE.format("app"), v=2)
+    loaded = load(Path())
+    assert problems(loaded) == ["b.yaml:4:5: app:one: entry 'app:one' is already defined at a.yaml:4:5"]
+    assert loaded.registry.get("app:one").data == {"v": 1}
+
+
+@pytest.mark.parametrize("name", ["-x", ".x", "a b", "a:b", "a/../x", "é", "a\\n", "x" * 256, ""])
+def test_names_are_restricted(project, name):
+    write("a.yaml", f'namespace: app\nentries:\n  - name: "{name}"\n    kind: k\n')
+    [error] = load(Path()).errors
+    assert "is not a valid name" in error.problem
+    assert error.position == Position("a.yaml", 3, 5)
+
+
+def test_a_bad_namespace_is_reported_once(project):
+    write("a.yaml", 'namespace: "a b"\nentries:\n  - {name: x, kind: k}\n  - {name: y, kind: k}\n')
+    [error] = load(Path()).errors
+    assert error.problem == "'a b' is not a valid namespace"
+
+
+def test_overrides_come_before_placeholders_and_sources(project):
+    write("a.yaml", FILE.format("app"), source="file://gone.lua", port="${env:NONE}")
+    write("x.lua", "return 1")
+    overrides = ["app:one:source=${env:FILE}", "app:one:port=5", "app:two:x=1"]
+    loaded = load(Path(), overrides=overrides, environ={"FILE": "file://x.lua"})
+    assert problems(loaded) == ["-o app:two:x: app:two: entry 'app:two' is not defined; did you mean 'app:one'?"]
+    assert loaded.registry.get("app:one").data == {"source": Source("return 1", project / "x.lua"), "port": 5}
+
+
+def test_the_process_environment_is_the_default(project, monkeypatch):
+    monkeypatch.setenv("TASUKI_TEST_PORT", "25")
+    write("a.yaml", FILE.format("app"), port="${env:TASUKI_TEST_PORT}")
+    assert load(Path()).registry.get("app:one").data == {"port": "25"}
+
+
+def test_a_source_that_leaves_the_root_is_refused(project):
+    write("p/a.yaml", FILE.format("app"), source="file://../secret.lua")
+    write("secret.lua", "return 1")
+    assert problems(load(Path("p"))) == ["p/a.yaml:6:5: app:one: 'p/../secret.lua' leaves the source root"]
+
+
+def test_inline_source_and_other_values_stay_as_they_are(project):
+    write("a.yaml", FILE.format("app"), source="return 1", url="file://x")
+    assert load(Path()).registry.get("app:one").data == {"source": "return 1", "url": "file://x"}
+
+
+def test_entries_declared_in_code_join_those_of_the_files(project):
+    write("a.yaml", FILE.format("app"))
+    entry = Entry("code:two", "function.python", {}, positions={(): Position("app.py", 9)}, target=len)
+    loaded = load(Path(), declared=[entry], overrides=["code:two:method=x"])
+    assert ids(loaded) == ["app:one", "code:two"]
+    assert loaded.registry.get("code:two").target is len
+    assert loaded.registry.get("code:two").data == {"method": "x"}
+
+
+def test_entries_from_code_alone(project):
+    write("x.lua", "return 1")
+    entries = [Entry("app:a", "k", {"source": "file://x.lua"}), Entry("app:a", "k", {}), Entry("app:b c", "k", {})]
+    loaded = assemble(entries, Registry(root=project), environ={})
+    assert loaded.registry.get("app:a").data["source"].text == "return 1"
+    assert problems(loaded) == [
+        "app:a: entry 'app:a' is already defined",
+        "'b c' is not a valid name; use letters, digits, '_', '-' and '.', at most 255, not '-' or '.' first",
+    ]

@@ -1,0 +1,125 @@
+import pytest
+
+from tasuki.errors import Position
+from tasuki.registry.entry import Entry
+from tasuki.registry.references import (
+    Reference,
+    did_you_mean,
+    find_cycles,
+    find_references,
+    is_of_kind,
+    noun,
+    verify_references,
+)
+from tasuki.registry.registry import Registry
+
+QUEUE = Entry("app:mail", "queue.queue", {"driver": "rabbit"}, positions={("driver",): Position("q.yaml", 14, 11)})
+
+
+def registry(**kinds):
+    return Registry({f"app:{name}": Entry(f"app:{name}", kind, {}) for name, kind in kinds.items()})
+
+
+def test_references_are_found_at_dotted_paths_in_lists_and_in_mappings():
+    data = {
+        "queue": "q",
+        "lifecycle": {"depends_on": ["a", "other:b", 5]},
+        "imports": {"x": "lib"},
+        "dead": {"queue": "d"},
+    }
+    fields = {
+        "queue": ("k",),
+        "lifecycle.depends_on.*": (),
+        "imports.*": ("l",),
+        "dead": (),
+        "dead.queue": (),
+        "missing.x": (),
+    }
+    assert find_references(Entry("app:e", "k", data), fields) == [
+        Reference(("queue",), "app:q", ("k",)),
+        Reference(("lifecycle", "depends_on", 0), "app:a"),
+        Reference(("lifecycle", "depends_on", 1), "other:b"),
+        Reference(("imports", "x"), "app:lib", ("l",)),
+        Reference(("dead", "queue"), "app:d"),
+    ]
+
+
+def test_a_wildcard_over_a_single_value_finds_nothing():
+    assert find_references(Entry("app:e", "k", {"a": "text"}), {"a.*": (), "a.b": ()}) == []
+
+
+def verify(kinds, **entries):
+    references = [Reference(("driver",), "app:rabbit", kinds)]
+    return list(map(str, verify_references(QUEUE, references, registry(**entries))))
+
+
+def test_a_missing_target_is_named_with_its_remedy():
+    assert verify(("queue.driver",), rabit="queue.driver.memory", rabbits="queue.queue") == [
+        "q.yaml:14:11: app:mail: queue 'app:mail' refers to driver 'app:rabbit', which is not defined"
+        "; did you mean 'app:rabit'?"
+    ]
+
+
+def test_a_target_of_the_same_name_elsewhere_is_suggested_first():
+    other = Registry({"far.away:rabbit": Entry("far.away:rabbit", "queue.driver.memory", {})})
+    [error] = verify_references(QUEUE, [Reference(("driver",), "app:rabbit", ("queue.driver",))], other)
+    assert error.hint == "did you mean 'far.away:rabbit'?"
+
+
+def test_without_a_near_target_there_is_no_hint():
+    [text] = verify(("queue.driver",))
+    assert text.endswith("which is not defined")
+
+
+def test_a_target_of_the_wrong_kind():
+    [text] = verify(("queue.driver", "x"), rabbit="queue.queue")
+    assert text.endswith("refers to driver 'app:rabbit', which is a queue.queue; a queue.driver or x is wanted")
+
+
+def test_a_good_target_and_any_kind():
+    assert verify(("queue.driver",), rabbit="queue.driver.memory") == []
+    assert verify((), rabbit="anything") == []
+
+
+def test_families_of_kinds():
+    assert is_of_kind("queue.driver.memory", ("queue.driver",))
+    assert is_of_kind("queue.driver", ("queue.driver",))
+    assert not is_of_kind("queue.drivers", ("queue.driver",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("queue.driver.memory", "driver"),
+        ("queue.queue", "queue"),
+        ("queue.consumer", "consumer"),
+        ("function.lua", "function"),
+        ("env.storage.os", "storage"),
+        ("store.memory", "store"),
+        ("queue", "queue"),
+    ],
+)
+def test_the_everyday_word_for_a_kind(kind, word):
+    assert noun(kind) == word
+
+
+def test_did_you_mean():
+    assert did_you_mean("concurency", ["concurrency", "queue"]) == "did you mean 'concurrency'?"
+    assert did_you_mean("zzz", ["concurrency"]) == ""
+
+
+def test_graphs_without_circles():
+    assert find_cycles({}) == []
+    assert find_cycles({"a": ["b", "c"], "b": ["c"], "c": ["outside"]}) == []
+
+
+def test_every_circle_is_found_once_and_reads_in_the_direction_of_the_references():
+    edges = {"start": ["b"], "a": ["b"], "b": ["c"], "c": ["a"], "self": ["self"], "x": ["y"], "y": ["x"]}
+    assert sorted(find_cycles(edges)) == [["a", "b", "c"], ["self"], ["x", "y"]]
+
+
+def test_a_long_chain_needs_no_recursion():
+    size = 5000
+    edges = {str(i): [str((i + 1) % size)] for i in range(size)}
+    [circle] = find_cycles(edges)
+    assert circle == list(map(str, range(size)))

@@ -1,0 +1,27 @@
+"""The conformance suite: run it against your own driver.
+
+::
+
+    from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+    class TestMyDriver(DriverConformance):
+        def make_driver(self, place: Path, clock: ShiftedClock) -> Driver:
+            return MyDriver("mine", url="...", prefix=place.name)
+
+That is all. ``takes_clock = False`` if your driver cannot be given a clock; ``broken`` and ``restart`` if the suite can
+stop your broker. The cases are plain synchronous tests, each with a loop of its own, so any test runner will do. A case
+that needs a capability which the driver does not claim is skipped, and says so.
+"""
+
+from tasuki.testing.conformance.clauses import Clauses
+from tasuki.testing.conformance.content import Content
+from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
+from tasuki.testing.conformance.running import Running
+from tasuki.testing.conformance.settling import Settling
+
+
+class DriverConformance(Clauses, Content, Settling, Running):
+    """Every case; see :class:`Suite` for the hooks."""
+
+
+__all__ = ["DriverConformance", "Rig", "ShiftedClock", "Suite", "case"]

@@ -1,0 +1,172 @@
+"""More cases: what goes in comes out, whole, apart and untouched."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tasuki.contracts.driver import Ack, Nack, Release
+from tasuki.errors import MessageTooLargeError, QueueFullError
+from tasuki.message import HeaderValue
+from tasuki.testing.conformance.rig import Rig, Suite, case, has, ids
+
+_LARGEST_TO_TRY = 64 * 2**20
+
+
+class Content(Suite):
+    """Bodies, headers, batches and queues."""
+
+    @case()
+    async def test_bodies_of_any_bytes(self, rig: Rig) -> None:
+        bodies = [b"", b"\0", b"\xff\xfe", "襷 🎌".encode(), b'{"json": true}', b"x" * 300_000]
+        await rig.publish(*map(rig.message, bodies))
+        got = await rig.take(len(bodies))
+        assert {delivery.id: delivery.body for delivery in got} == {f"{n:04d}": body for n, body in enumerate(bodies)}
+
+    @case()
+    async def test_header_types_are_kept(self, rig: Rig) -> None:
+        headers: dict[str, HeaderValue] = {
+            "true": True, "false": False, "one": 1, "one_point_zero": 1.0, "zero": 0, "largest": 2**63 - 1,
+            "smallest": -(2**63), "huge": 1.7e308, "tiny": 5e-324, "third": 1 / 3, "beyond_double": 2**53 + 1,
+            "empty": "", "text": "12", "unicode": "襷 🎌 é", "newline": "a\r\nb\0", "Ünï-ключ": "key",
+        }  # fmt: skip
+        await rig.publish(rig.message(headers=headers))
+        got = (await rig.one()).headers
+        assert got == headers
+        assert {key: type(value) for key, value in got.items()} == {key: type(headers[key]) for key in headers}
+
+    @case()
+    async def test_no_headers_and_many_headers(self, rig: Rig) -> None:
+        many = {f"header-{number}": number for number in range(64)}
+        await rig.publish(rig.message(), rig.message(headers=many))
+        got = {delivery.id: delivery.headers for delivery in await rig.take(2)}
+        assert got == {"0000": {}, "0001": many}
+
+    @case()
+    async def test_the_same_on_each_delivery(self, rig: Rig) -> None:
+        sent = rig.message(b"\0body\xff", headers={"n": 1, "f": 1.0})
+        await rig.publish(sent)
+        for settlement in (Nack, Release, Nack):
+            got = await rig.one()
+            assert (got.id, got.body, got.headers) == (sent.id, sent.body, sent.headers)
+            await rig.driver.settle(rig.queue, [settlement(got.receipt)])
+
+    @case()
+    async def test_what_the_publisher_changes_later_is_not_seen(self, rig: Rig) -> None:
+        await rig.driver.declare(replace(rig.spec(), name="other"))
+        sent = rig.message(headers={"n": 1})
+        await rig.publish(sent)
+        await rig.publish(sent, queue="other")
+        sent.headers["n"] = 2
+        sent.headers["new"] = True
+        sent.body = b"changed"
+        for queue in (rig.queue, "other"):
+            got = (await rig.take(queue=queue))[0]
+            assert (got.body, got.headers) == (b"body", {"n": 1})
+
+    @case()
+    async def test_what_a_receiver_changes_is_not_seen(self, rig: Rig) -> None:
+        await rig.publish(rig.message(headers={"n": 1}))
+        for settlement in (Nack, Release):
+            got = await rig.one()
+            assert got.headers == {"n": 1}
+            got.headers["n"] = 2
+            await rig.driver.settle(rig.queue, [settlement(got.receipt)])
+        assert (await rig.one()).headers == {"n": 1}
+
+    @case()
+    async def test_the_same_id_twice_is_two_messages(self, rig: Rig) -> None:
+        await rig.publish(rig.message(id="same"), rig.message(id="same"))
+        got = await rig.take(2)
+        assert ids(got) == ["same", "same"]
+        await rig.ack(got[0])
+        await rig.driver.settle(rig.queue, [Nack(got[1].receipt)])
+        await rig.ack(await rig.one())
+        await rig.nothing()
+
+    @case()
+    async def test_the_largest_batch(self, rig: Rig) -> None:
+        number = rig.driver.capabilities.max_batch
+        published = await rig.publish(*rig.messages(number))
+        got = await rig.take(number)
+        assert sorted(ids(got)) == sorted(published)
+        await rig.ack(*got)
+        await rig.nothing()
+
+    @case("max_length")
+    async def test_one_result_a_message(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(max_length=7))
+        batch = rig.messages(10)
+        results = await rig.results(*batch)
+        assert [type(result) for result in results] == [type(None)] * 7 + [QueueFullError] * 3
+        assert all(result.retryable and result.outcome == "rejected" for result in results if result)
+        assert sorted(ids(await rig.take(7))) == [message.id for message in batch[:7]]
+        await rig.nothing()
+
+    @case("max_message_bytes")
+    async def test_the_largest_message(self, rig: Rig) -> None:
+        most = rig.driver.capabilities.max_message_bytes or 0
+        large = rig.message(bytes(most + 1))
+        results = await rig.results(rig.message(), large, rig.message())
+        assert [type(result) for result in results] == [type(None), MessageTooLargeError, type(None)]
+        assert len(await rig.take(2)) == 2
+        if most <= _LARGEST_TO_TRY:
+            await rig.publish(rig.message(bytes(most)))
+            assert len((await rig.one()).body) == most
+
+    @case()
+    async def test_queues_are_apart(self, rig: Rig) -> None:
+        names = [f"queue-{number}" for number in range(20)]
+        for name in names:
+            await rig.driver.declare(replace(rig.spec(), name=name))
+        for name in names:
+            await rig.publish(*(rig.message(name.encode()) for _ in range(5)), queue=name)
+        for name in names:
+            got = await rig.take(5, queue=name)
+            assert {delivery.body for delivery in got} == {name.encode()}
+            await rig.nothing(queue=name)
+            await rig.ack(*got, queue=name)
+
+    @case()
+    async def test_a_receipt_of_another_queue_is_stale(self, rig: Rig) -> None:
+        await rig.driver.declare(replace(rig.spec(), name="other"))
+        await rig.publish(rig.message())
+        got = await rig.one()
+        assert list(await rig.driver.settle("other", [Ack(got.receipt)])) == [got.receipt]
+        assert list(await rig.driver.extend("other", [got.receipt], rig.long)) == [got.receipt]
+        await rig.ack(got)
+
+    @case()
+    async def test_names_of_queues(self, rig: Rig) -> None:
+        for name in ("app:tasks", "a.b-c_d", "x" * 64):
+            await rig.driver.declare(replace(rig.spec(), name=name))
+            await rig.publish(rig.message(), queue=name)
+            await rig.ack(*await rig.take(queue=name), queue=name)
+
+    @case("peek", "native_delay")
+    async def test_peek_shows_delayed_messages_last(self, rig: Rig) -> None:
+        late, soon, now = (rig.message(delay=delay * rig.long) for delay in (5, 4, 0))
+        await rig.publish(late, soon, now)
+        shown = [message.id for message in await rig.driver.peek(rig.queue, 10)]
+        assert shown == [now.id, soon.id, late.id]
+        parts = [(await rig.driver.peek(rig.queue, 1, after=number))[0].id for number in range(3)]
+        assert parts == shown
+        assert list(await rig.driver.peek(rig.queue, 10, after=3)) == []
+
+    @case("purge")
+    async def test_purge_removes_all_kinds_of_waiting_messages(self, rig: Rig) -> None:
+        driver = rig.driver
+        if has(driver, "native_delay"):
+            await rig.publish(*rig.messages(2, delay=rig.long * 2))
+        if has(driver, "native_priority"):
+            await rig.publish(*rig.messages(2, priority=9))
+        await rig.publish(*rig.messages(2))
+        expected = 2 + 2 * has(driver, "native_delay") + 2 * has(driver, "native_priority")
+        assert await driver.purge(rig.queue) == expected
+        await rig.counts(0, 0, 0)
+        await rig.advance(rig.long * 3)
+        await rig.nothing()
+        await rig.publish(rig.message())
+        await rig.ack(await rig.one())

@@ -1,0 +1,232 @@
+"""What a case gets to work with: a driver on a fresh place, a clock that can jump, and waits with deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+from unittest import SkipTest
+
+from tasuki.clock import SystemClock
+from tasuki.contracts.driver import Ack, Depth, Driver, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.errors import DriverError
+from tasuki.message import HeaderValue
+
+BRIEF = 0.05
+"""Seconds for which a case waits to see that nothing comes."""
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clocks, moved ahead by ``advance``: time goes on by itself, and can be made to pass at once."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._ahead += seconds
+
+    def monotonic(self) -> float:
+        """See Clock."""
+        return time.monotonic() + self._ahead
+
+    def time(self) -> float:
+        """See Clock."""
+        return time.time() + self._ahead
+
+    def boottime(self) -> float:  # type: ignore[override]
+        """See Clock."""
+        return SystemClock.boottime() + self._ahead
+
+
+class Suite:
+    """The hooks of a suite; :class:`~tasuki.testing.conformance.DriverConformance` adds the cases."""
+
+    takes_clock: ClassVar[bool] = True
+    """Whether ``make_driver`` uses the clock it is given. If not, cases really wait, and use short times."""
+    patience: ClassVar[float] = 5.0
+    """Seconds within which what must come has to come."""
+    case_timeout: ClassVar[float] = 60.0
+    """Seconds after which a case has failed."""
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> Driver:
+        """A new driver for the broker of this place: an empty folder, the same for all drivers of one case."""
+        raise NotImplementedError
+
+    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
+        """Make the broker of this place unreachable for the time of the block."""
+        raise SkipTest("not applicable: the suite cannot make this broker unreachable")
+
+    async def restart(self, place: Path) -> None:
+        """Restart the broker of this place; the drivers are closed. Nothing to do where there is no broker process."""
+
+
+class Rig:
+    """One case's driver and its place; the queue ``queue`` is declared."""
+
+    def __init__(self, suite: Suite, place: Path, clock: ShiftedClock) -> None:
+        self.suite = suite
+        self.place = place
+        self.clock = clock
+        self.queue = "tasks"
+        self.driver = suite.make_driver(place, clock)
+        self._drivers = [self.driver]
+        self._numbers = count()
+
+    @property
+    def long(self) -> float:
+        """A time that a case can let pass with ``advance``, in seconds."""
+        return 60.0 if self.suite.takes_clock else 1.0
+
+    def spec(self, **options: Any) -> QueueSpec:
+        """The queue of the case, with a lease of ``long`` seconds."""
+        return QueueSpec(**{"name": self.queue, "lease": self.long, **options})
+
+    async def start(self) -> None:
+        """Open the driver and declare the queue."""
+        await self.driver.open()
+        await self.driver.declare(self.spec())
+
+    async def another(self) -> Driver:
+        """One more open driver on the same broker, as another process would have, with the queue declared."""
+        driver = self.suite.make_driver(self.place, self.clock)
+        self._drivers.append(driver)
+        await driver.open()
+        await driver.declare(self.spec())
+        return driver
+
+    async def stop(self) -> None:
+        """Close every driver."""
+        for driver in self._drivers:
+            await driver.close()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: at once where the driver takes a clock."""
+        if self.suite.takes_clock:
+            self.clock.advance(seconds)
+        else:
+            await asyncio.sleep(seconds)
+
+    def message(
+        self,
+        body: bytes = b"body",
+        *,
+        id: str | None = None,
+        headers: Mapping[str, HeaderValue] | None = None,
+        delay: float = 0.0,
+        priority: int = 0,
+        key: str | None = None,
+    ) -> Outgoing:
+        """A message to publish; where no id is given, it is the next of ``0000``, ``0001`` and so on."""
+        id = f"{next(self._numbers):04d}" if id is None else id
+        return Outgoing(id, body, dict(headers or {}), delay, priority, key)
+
+    def messages(self, number: int, **options: Any) -> list[Outgoing]:
+        """Several messages."""
+        return [self.message(**options) for _ in range(number)]
+
+    async def publish(self, *batch: Outgoing, queue: str | None = None) -> list[str]:
+        """Publish; every message must be confirmed. Returns the ids."""
+        results = await self.results(*batch, queue=queue)
+        assert results == [None] * len(batch), f"not confirmed: {results}"
+        return [message.id for message in batch]
+
+    async def results(self, *batch: Outgoing, queue: str | None = None) -> list[DriverError | None]:
+        """Publish, and give one result a message, whichever way the driver reports it."""
+        try:
+            results = list(await self.driver.publish(queue or self.queue, batch))
+        except DriverError as error:
+            return [error] * len(batch)
+        assert len(results) in {0, len(batch)}, f"{len(results)} results for {len(batch)} messages"
+        return results or [None] * len(batch)
+
+    async def take(self, number: int = 1, *, driver: Driver | None = None, queue: str | None = None) -> list[Received]:
+        """Receive until there are ``number`` messages; they must come within the suite's patience."""
+        taken: list[Received] = []
+        end = time.monotonic() + self.suite.patience
+        while len(taken) < number and (left := end - time.monotonic()) > 0:
+            taken += await (driver or self.driver).receive(queue or self.queue, number - len(taken), left)
+        assert len(taken) == number, f"{number} messages expected, {len(taken)} came"
+        return taken
+
+    async def one(self, *, driver: Driver | None = None) -> Received:
+        """Receive one message."""
+        return (await self.take(driver=driver))[0]
+
+    async def nothing(self, *, driver: Driver | None = None, queue: str | None = None) -> None:
+        """Nothing can be received."""
+        taken = await (driver or self.driver).receive(queue or self.queue, 10, BRIEF)
+        assert taken == [], f"nothing expected, {ids(taken)} came"
+
+    async def ack(self, *received: Received, queue: str | None = None) -> None:
+        """Ack; no receipt may be stale."""
+        stale = await self.driver.settle(queue or self.queue, [Ack(delivery.receipt) for delivery in received])
+        assert list(stale) == [], f"stale receipts: {stale}"
+
+    async def counts(self, ready: int, in_flight: int, delayed: int) -> Depth:
+        """The depth has these figures, exactly; not compared where the driver cannot know."""
+        depth = await self.driver.depth(self.queue)
+        if self.driver.capabilities.exact_depth:
+            figures = (depth.ready, depth.in_flight, depth.delayed)
+            assert figures == (ready, in_flight, delayed), f"depth {figures}, not {(ready, in_flight, delayed)}"
+        return depth
+
+
+Kind = Callable[[Receipt], Settlement]
+"""Ack, Nack or Release."""
+
+Case = Callable[[Any, Rig], Awaitable[None]]
+
+
+def ids(messages: Iterable[Received]) -> list[str]:
+    """The ids, in the order given."""
+    return [message.id for message in messages]
+
+
+def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:
+    """Make a synchronous test of a coroutine that takes a rig; skipped where the driver lacks a capability.
+
+    The names are those of Capabilities, and ``durable`` for a durability above ``memory``.
+    """
+
+    def decorate(function: Case) -> Callable[[Any], None]:
+        def test(self: Suite) -> None:
+            asyncio.run(_run(self, function, capabilities))
+
+        test.__name__ = test.__qualname__ = function.__name__
+        test.__doc__ = function.__doc__
+        test.__module__ = function.__module__
+        return test
+
+    return decorate
+
+
+async def _run(suite: Suite, function: Case, capabilities: tuple[str, ...]) -> None:
+    async with asyncio.timeout(suite.case_timeout), _rig(suite, capabilities) as rig:
+        await function(suite, rig)
+
+
+@asynccontextmanager
+async def _rig(suite: Suite, capabilities: tuple[str, ...]) -> AsyncIterator[Rig]:
+    with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
+        rig = Rig(suite, Path(place), ShiftedClock())
+        for capability in capabilities:
+            if not has(rig.driver, capability):
+                raise SkipTest(f"not applicable: driver {rig.driver.name} lacks {capability}")
+        await rig.start()
+        try:
+            yield rig
+        finally:
+            await rig.stop()
+
+
+def has(driver: Driver, capability: str) -> bool:
+    """Whether the driver has the capability."""
+    if capability == "durable":
+        return driver.capabilities.durability != "memory"
+    return bool(getattr(driver.capabilities, capability))

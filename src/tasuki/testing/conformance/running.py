@@ -1,0 +1,320 @@
+"""More cases: waiting, cancelling, closing, sharing, counting."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import replace
+
+from tasuki.contracts.driver import Ack, Nack, Release
+from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+
+
+class Running(Suite):
+    """What happens at the same time."""
+
+    @case()
+    async def test_publish_before_consume(self, rig: Rig) -> None:
+        published = await rig.publish(*rig.messages(10))
+        assert sorted(ids(await rig.take(10))) == published
+
+    @case()
+    async def test_consume_before_publish(self, rig: Rig) -> None:
+        waiting = asyncio.create_task(rig.take(3))
+        await asyncio.sleep(0.02)
+        began = time.monotonic()
+        published = await rig.publish(*rig.messages(3))
+        assert sorted(ids(await waiting)) == published
+        assert time.monotonic() - began < rig.suite.patience / 2
+
+    @case()
+    async def test_receive_returns_as_soon_as_there_is_one(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        began = time.monotonic()
+        assert len(await rig.driver.receive(rig.queue, 100, 30.0)) == 1
+        assert time.monotonic() - began < rig.suite.patience
+
+    @case()
+    async def test_a_nack_and_a_release_wake_a_waiting_receive(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        got = await rig.one()
+        for settlement in (Nack, Release):
+            waiting = asyncio.create_task(rig.one())
+            await asyncio.sleep(0.02)
+            await rig.driver.settle(rig.queue, [settlement(got.receipt)])
+            got = await waiting
+
+    @case()
+    async def test_many_waiting_receivers_get_all(self, rig: Rig) -> None:
+        waiting = [asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0)) for _ in range(20)]
+        await asyncio.sleep(0.02)
+        published = await rig.publish(*rig.messages(20))
+        async with asyncio.timeout(rig.suite.patience):
+            answers = await asyncio.gather(*waiting)
+        assert sorted(received.id for answer in answers for received in answer) == published
+
+    @case()
+    async def test_a_cancelled_waiter_passes_its_message_on(self, rig: Rig) -> None:
+        for turns in range(8):
+            first = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
+            await asyncio.sleep(0.01)
+            second = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
+            await asyncio.sleep(0.01)
+            published = await rig.publish(rig.message())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            first.cancel()
+            kept = (await asyncio.gather(first, return_exceptions=True))[0]
+            if isinstance(kept, list):
+                second.cancel()
+                await asyncio.gather(second, return_exceptions=True)
+            else:
+                async with asyncio.timeout(rig.suite.patience):
+                    kept = await second
+            assert ids(kept) == published
+            await rig.ack(*kept)
+
+    @case("counts_attempts")
+    async def test_what_a_cancelled_receive_took_does_not_count(self, rig: Rig) -> None:
+        for turns in range(10):
+            await rig.publish(rig.message())
+            task = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            kept = (await asyncio.gather(task, return_exceptions=True))[0]
+            got = kept[0] if isinstance(kept, list) else await rig.one()
+            assert got.attempt == 1
+            await rig.ack(got)
+
+    @case()
+    async def test_a_cancelled_publish_stores_all_or_nothing_of_a_message(self, rig: Rig) -> None:
+        confirmed: list[str] = []
+        doubtful: list[str] = []
+        for turns in range(10):
+            batch = rig.messages(3)
+            task = asyncio.create_task(rig.publish(*batch))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            answer = (await asyncio.gather(task, return_exceptions=True))[0]
+            (confirmed if isinstance(answer, list) else doubtful).extend(message.id for message in batch)
+            confirmed += await rig.publish(rig.message())
+        found: Counter[str] = Counter()
+        while got := await rig.driver.receive(rig.queue, 100, 0.2):
+            found.update(ids(got))
+            await rig.ack(*got)
+        assert set(confirmed) <= set(found) <= {*confirmed, *doubtful}
+        assert set(found.values()) == {1}
+
+    @case()
+    async def test_a_cancelled_settle_is_whole(self, rig: Rig) -> None:
+        for turns in range(8):
+            await rig.publish(rig.message())
+            got = await rig.one()
+            task = asyncio.create_task(rig.driver.settle(rig.queue, [Ack(got.receipt)]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await rig.driver.settle(rig.queue, [Ack(got.receipt)])
+            await rig.nothing()
+
+    @case()
+    async def test_publishing_and_settling_at_once(self, rig: Rig) -> None:
+        found: Counter[str] = Counter()
+
+        async def publish(worker: int) -> list[str]:
+            return [(await rig.publish(rig.message(id=f"{worker}-{number}")))[0] for number in range(25)]
+
+        async def consume() -> None:
+            while len(found) < 250:
+                got = await rig.driver.receive(rig.queue, 3, 0.1)
+                settlements = [Ack(item.receipt) if item.attempt > 1 else Nack(item.receipt) for item in got]
+                found.update(item.id for item in got if item.attempt > 1)
+                assert list(await rig.driver.settle(rig.queue, settlements)) == []
+
+        async with asyncio.timeout(rig.suite.patience * 6):
+            consumers = [asyncio.create_task(consume()) for _ in range(5)]
+            published = await asyncio.gather(*(publish(worker) for worker in range(10)))
+            await asyncio.gather(*consumers)
+        assert found == Counter(id for part in published for id in part)
+
+    @case()
+    async def test_a_closed_driver_is_unavailable(self, rig: Rig) -> None:
+        await rig.driver.close()
+        verbs = (
+            lambda: rig.driver.publish(rig.queue, [rig.message()]),
+            lambda: rig.driver.receive(rig.queue, 1, 0.0),
+            lambda: rig.driver.settle(rig.queue, [Ack(1)]),
+            lambda: rig.driver.extend(rig.queue, [1], 1.0),
+            lambda: rig.driver.depth(rig.queue),
+        )
+        for verb in verbs:
+            try:
+                await verb()
+            except BrokerUnavailableError:
+                continue
+            raise AssertionError("a closed driver answered")
+
+    @case()
+    async def test_opening_twice_and_again_keeps_messages(self, rig: Rig) -> None:
+        published = await rig.publish(*rig.messages(3))
+        await rig.driver.open()
+        await rig.driver.close()
+        await rig.driver.open()
+        await rig.driver.open()
+        assert sorted(ids(await rig.take(3))) == published
+
+    @case()
+    async def test_closing_twice_at_once(self, rig: Rig) -> None:
+        published = await rig.publish(rig.message())
+        async with asyncio.timeout(rig.suite.patience):
+            await asyncio.gather(*(rig.driver.close() for _ in range(3)))
+        await rig.driver.open()
+        assert ids(await rig.take()) == published
+
+    @case()
+    async def test_a_queue_declared_before_open(self, rig: Rig) -> None:
+        await rig.driver.close()
+        await rig.driver.declare(replace(rig.spec(), name="early"))
+        await rig.driver.open()
+        await rig.publish(rig.message(), queue="early")
+        await rig.take(queue="early")
+
+    @case("counts_attempts")
+    async def test_a_close_counts_as_a_delivery_and_voids_receipts(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        old = await rig.one()
+        await rig.driver.close()
+        await rig.driver.open()
+        assert list(await rig.driver.settle(rig.queue, [Ack(old.receipt)])) == [old.receipt]
+        assert (await rig.one()).attempt == 2
+
+    @case()
+    async def test_a_hundred_closes_under_load_lose_nothing(self, rig: Rig) -> None:
+        confirmed: list[str] = []
+        acked: list[str] = []
+        over = asyncio.Event()
+
+        async def publish() -> None:
+            while not over.is_set():
+                message = rig.message()
+                try:
+                    results = await rig.driver.publish(rig.queue, [message])
+                except DriverError:
+                    await asyncio.sleep(0.001)
+                    continue
+                confirmed.extend([message.id] * (not any(results)))
+                await asyncio.sleep(0)
+
+        async def consume() -> None:
+            while not over.is_set():
+                try:
+                    got = await rig.driver.receive(rig.queue, 2, 0.05)
+                    stale = await rig.driver.settle(rig.queue, [Ack(item.receipt) for item in got]) if got else ()
+                except DriverError:
+                    await asyncio.sleep(0.001)
+                    continue
+                acked.extend(item.id for item in got if item.receipt not in stale)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(publish())
+            group.create_task(consume())
+            for _ in range(100):
+                await asyncio.sleep(0.002)
+                await rig.driver.close()
+                await rig.driver.open()
+            over.set()
+        left: list[str] = []
+        while got := await rig.driver.receive(rig.queue, 100, 0.2):
+            left += ids(got)
+            await rig.ack(*got)
+        assert set(confirmed) <= {*acked, *left}
+        assert not set(acked) & set(left)
+
+    @case("exact_depth")
+    async def test_depth_is_exact(self, rig: Rig) -> None:
+        await rig.counts(0, 0, 0)
+        await rig.publish(*rig.messages(6))
+        await rig.counts(6, 0, 0)
+        got = await rig.take(4)
+        await rig.counts(2, 4, 0)
+        await rig.driver.settle(rig.queue, [Ack(got[0].receipt), Nack(got[1].receipt), Release(got[2].receipt)])
+        await rig.counts(4, 1, 0)
+        await rig.ack(got[3])
+        await rig.ack(*await rig.take(4))
+        await rig.counts(0, 0, 0)
+
+    @case("exact_depth", "native_delay")
+    async def test_depth_counts_delayed_messages(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(2, delay=rig.long))
+        await rig.publish(rig.message())
+        await rig.counts(1, 0, 2)
+        got = await rig.one()
+        await rig.driver.settle(rig.queue, [Nack(got.receipt, rig.long * 3)])
+        await rig.counts(0, 0, 3)
+        await rig.advance(rig.long * 1.1)
+        await rig.counts(2, 0, 1)
+
+    @case("exact_depth", "leases")
+    async def test_depth_notices_a_lost_lease(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(2))
+        await rig.take(2)
+        await rig.advance(rig.long * 1.2)
+        await rig.counts(2, 0, 0)
+
+    @case()
+    async def test_the_age_of_the_oldest_ready_message(self, rig: Rig) -> None:
+        assert (await rig.driver.depth(rig.queue)).oldest_age is None
+        await rig.publish(rig.message())
+        await rig.advance(rig.long)
+        await rig.publish(rig.message())
+        age = (await rig.driver.depth(rig.queue)).oldest_age
+        if age is None:
+            return
+        assert rig.long * 0.9 <= age < rig.long + rig.suite.patience
+        first = await rig.one()
+        age = (await rig.driver.depth(rig.queue)).oldest_age
+        assert age is not None
+        assert age < rig.long * 0.9
+        await rig.driver.settle(rig.queue, [Nack(first.receipt)])
+        await rig.take(2)
+        assert (await rig.driver.depth(rig.queue)).oldest_age is None
+
+    @case("multi_process")
+    async def test_two_drivers_share_a_queue(self, rig: Rig) -> None:
+        other = await rig.another()
+        published = await rig.publish(*rig.messages(10))
+        mine, theirs = await rig.take(5), await rig.take(5, driver=other)
+        assert sorted(ids([*mine, *theirs])) == published
+        await rig.ack(*mine)
+        assert list(await rig.driver.settle(rig.queue, [Ack(item.receipt) for item in theirs])) == []
+        await rig.nothing(driver=other)
+
+    @case("multi_process")
+    async def test_another_driver_sees_a_message_soon(self, rig: Rig) -> None:
+        other = await rig.another()
+        for _ in range(3):
+            waiting = asyncio.create_task(rig.one(driver=other))
+            await asyncio.sleep(0.05)
+            began = time.monotonic()
+            published = await rig.publish(rig.message())
+            got = await waiting
+            assert [got.id] == published
+            assert time.monotonic() - began < rig.suite.patience / 2
+            await other.settle(rig.queue, [Ack(got.receipt)])
+
+    @case("multi_process")
+    async def test_what_another_driver_held_comes_back_when_it_closes(self, rig: Rig) -> None:
+        other = await rig.another()
+        published = await rig.publish(*rig.messages(3))
+        await rig.take(3, driver=other)
+        await rig.nothing()
+        await other.close()
+        assert sorted(ids(await rig.take(3))) == published

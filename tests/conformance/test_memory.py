@@ -1,0 +1,13 @@
+"""The memory driver keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+
+class TestMemory(DriverConformance):
+    def make_driver(self, place: Path, clock: ShiftedClock) -> MemoryDriver:
+        return MemoryDriver("memory", clock=clock)

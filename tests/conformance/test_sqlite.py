@@ -1,0 +1,23 @@
+"""The SQLite driver keeps the contract."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+
+class TestSQLite(DriverConformance):
+    def make_driver(self, place: Path, clock: ShiftedClock) -> SQLiteDriver:
+        return SQLiteDriver("sqlite", path=place / "queue.db", busy_timeout=1.0, clock=clock)
+
+    @asynccontextmanager
+    async def broken(self, place: Path) -> AsyncIterator[None]:
+        """A foreign program sits on the lock."""
+        with closing(sqlite3.connect(place / "queue.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield

@@ -1,0 +1,59 @@
+# Everything that a developer or CI runs; `make` alone lists it. All of it happens in .venv and build/.
+
+VENV := .venv
+PYTEST := $(VENV)/bin/python -m pytest
+# One process a core; tests that need the machine to themselves say so.
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench compat wheel wheel-check lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages, two brokers (offline, under a minute)
+	@$(VENV)/bin/python examples/survey/demo.py
+
+test: $(VENV)/.dev ## Run the whole suite, with branch coverage and its thresholds
+	@sh scripts/test.sh --numprocesses $(WORKERS)
+
+check: $(VENV)/.dev ## Format, lint, types, layers, unit tests (under a minute)
+	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(PYTEST) tests/unit --quiet --numprocesses $(WORKERS)
+
+format: $(VENV)/.dev ## Put the code into its format
+	@$(VENV)/bin/ruff check --quiet --fix-only .
+	@$(VENV)/bin/ruff format .
+
+bench: $(VENV)/.dev ## Measure throughput and latency here
+	@$(VENV)/bin/python -m tests.benchmarks
+
+compat: $(VENV)/.dev ## Unit and conformance tests on the other Pythons of this machine; VERSIONS="3.12 3.13" for some
+	@sh scripts/compat.sh $(VERSIONS)
+
+wheel: $(VENV)/.dev ## Build the wheel into dist/
+	@rm -rf dist
+	@$(VENV)/bin/python -m pip --disable-pip-version-check --quiet wheel --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
+
+wheel-check: wheel ## Install the wheel into a bare environment, with each extra too, and use it
+	@sh scripts/wheel-check.sh dist/*.whl
+
+lock: ## Pin the requirements again; UV="--upgrade" takes the newest, UV="--upgrade-package click" one
+	@sh scripts/lock.sh $(UV)
+
+clean: ## Remove all that make made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+
+# What was installed last, and for which requirements: a second run starts at once.
+$(VENV)/.run: requirements/run.txt pyproject.toml
+	@PYTHON='$(PYTHON)' sh scripts/venv.sh $(VENV) requirements/run.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml
+	@PYTHON='$(PYTHON)' sh scripts/venv.sh $(VENV) requirements/dev.txt
+	@touch $(VENV)/.run $@

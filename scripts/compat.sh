@@ -1,0 +1,37 @@
+#!/bin/sh
+# compat.sh [VERSION...]: the unit and conformance suites on every other supported Python of this machine.
+#
+# Each has its own environment below build/compat. A Python that is not here is named, and is no failure.
+set -eu
+here=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+[ $# -gt 0 ] || set -- 3.11 3.12 3.13 3.14
+summary= failed=
+
+note() {
+    summary="$summary
+    $1: $2"
+}
+
+for version; do
+    if [ "$version" = "$here" ]; then
+        note "$version" "the one that make test uses"
+        continue
+    fi
+    if ! sh scripts/find-python.sh "$version" >/dev/null; then
+        note "$version" "not found here"
+        continue
+    fi
+    venv=build/compat/$version
+    if [ requirements/dev.txt -nt "$venv/.installed" ] || [ pyproject.toml -nt "$venv/.installed" ]; then
+        sh scripts/venv.sh "$venv" requirements/dev.txt "$version"
+        touch "$venv/.installed"
+    fi
+    if "$venv/bin/python" -m pytest tests/unit tests/conformance --quiet --numprocesses auto; then
+        note "$version" passed
+    else
+        note "$version" FAILED
+        failed=yes
+    fi
+done
+echo "compatibility:$summary"
+[ -z "$failed" ]

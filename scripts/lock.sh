@@ -1,0 +1,35 @@
+#!/bin/sh
+# lock.sh [UV-OPTIONS]: pin what the project needs (run.txt) and what its developers need (dev.txt), with hashes.
+#
+# One resolution for Python 3.11 to 3.14 and all platforms; it is then proven that wheels alone satisfy each of them.
+# The files name no index, so that any mirror can serve them. Options go to uv, such as --upgrade-package NAME.
+set -eu
+uv=build/lock/bin/uv
+
+if [ ! -x "$uv" ]; then
+    "$(sh scripts/find-python.sh)" -m venv build/lock
+    build/lock/bin/python -m pip --disable-pip-version-check --quiet install --only-binary :all: uv
+fi
+
+compile() {
+    output=$1
+    shift
+    "$uv" pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes \
+        --no-header --no-emit-index-url --annotation-style line --output-file "$output" \
+        pyproject.toml requirements/build.in "$@"
+}
+compile requirements/dev.txt --group dev --all-extras "$@"
+# The second may not choose versions of its own.
+compile requirements/run.txt --constraint requirements/dev.txt
+
+if grep -n '://' requirements/*.txt; then
+    echo "the lines above name a host; requirements must work with any index" >&2
+    exit 1
+fi
+for version in 3.11 3.12 3.13 3.14; do
+    for platform in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin; do
+        "$uv" pip install --quiet --dry-run --no-python-downloads --require-hashes --only-binary :all: \
+            --python-version "$version" --python-platform "$platform" --target build/lock/none -r requirements/dev.txt
+        echo "wheels for everything: Python $version, $platform"
+    done
+done

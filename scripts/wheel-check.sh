@@ -1,0 +1,59 @@
+#!/bin/sh
+# wheel-check.sh WHEEL: install the wheel as a user does, alone and with each extra alone, and use it.
+#
+# Dependencies come as wheels only, in the versions that are pinned; LATEST=1 takes the newest ones instead. Says how
+# many packages and megabytes there are, and fails when the core is not small any more.
+set -eu
+wheel=$1
+most_packages=11 most_megabytes=20
+root=$PWD/build/wheel-check
+rm -rf "$root"
+mkdir -p "$root"
+sed -n 's/^\([a-z][^ ]*==[^ ;]*\).*/\1/p' requirements/dev.txt > "$root/constraints.txt"
+[ -z "${LATEST:-}" ] || : > "$root/constraints.txt"
+
+install() { # FOLDER REQUIREMENT
+    .venv/bin/python -m venv --without-pip "$root/$1"
+    .venv/bin/python -m pip --disable-pip-version-check --quiet --python "$root/$1/bin/python" \
+        install --only-binary :all: --constraint "$root/constraints.txt" "$2"
+}
+
+use() { # FOLDER: from a folder of its own, so that nothing of the source tree is found by accident
+    (
+        cd "$root/$1"
+        bin/python -c 'import tasuki; assert "site-packages" in tasuki.__file__, tasuki.__file__'
+        bin/tasuki --help > /dev/null
+        bin/python -m tasuki --help > /dev/null
+        bin/tasuki init project > /dev/null
+        cd project
+        ../bin/tasuki check
+        ../bin/tasuki test
+    )
+}
+
+measure() { # FOLDER: "PACKAGES MEGABYTES"
+    packages=$(ls -d "$root/$1"/lib/python*/site-packages/*.dist-info | wc -l)
+    kilobytes=$(find "$root/$1"/lib/python*/site-packages -name __pycache__ -prune -o -type f -print |
+        tr '\n' '\0' | xargs -0 du -k -c | awk '$2 == "total" { sum += $1 } END { print sum }')
+    echo "$((packages)) $(((kilobytes + 1023) / 1024))"
+}
+
+install core "$wheel"
+use core
+measured=$(measure core)
+packages=${measured% *} megabytes=${measured#* }
+echo "core: $packages packages, $megabytes MB"
+if [ "$packages" -gt "$most_packages" ] || [ "$megabytes" -gt "$most_megabytes" ]; then
+    echo "the core is meant to stay within $most_packages packages and $most_megabytes MB" >&2
+    exit 1
+fi
+
+extras=$("$root/core/bin/python" -c '
+import importlib.metadata
+print(*importlib.metadata.metadata("tasuki").get_all("Provides-Extra") or [])')
+for extra in $extras; do
+    install "extra-$extra" "$wheel[$extra]"
+    use "extra-$extra"
+    measured=$(measure "extra-$extra")
+    echo "[$extra]: ${measured% *} packages, ${measured#* } MB"
+done

@@ -146,9 +146,12 @@ def _role(name: str, annotation: Any, function: Any) -> tuple[Role, Any]:
 def _evaluate(annotation: str, function: Any) -> Any:
     inner = _inner(function)
     scope = dict(getattr(inner, "__globals__", {}))
-    if code := getattr(inner, "__code__", None):
-        for name, cell in zip(code.co_freevars, inner.__closure__ or (), strict=True):
+    cells = getattr(inner, "__closure__", None) or ()
+    for name, cell in zip(getattr(getattr(inner, "__code__", None), "co_freevars", ()), cells, strict=True):
+        try:
             scope[name] = cell.cell_contents
+        except ValueError:
+            pass  # not assigned yet
     value: Any = annotation
     # An annotation written as text in a module with postponed annotations is text within text.
     while isinstance(value, str):

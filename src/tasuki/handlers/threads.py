@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextvars
 import inspect
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from tasuki.errors import HandlerError
+
+Outcome = tuple[Any, BaseException | None]
 
 
 class Threads:
@@ -31,7 +32,9 @@ class Threads:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
         job = self._pool.submit(contextvars.copy_context().run, _call, function, args, named)
-        result = await _outcome(job)
+        result, error = await _outcome(job)
+        if error is not None:
+            raise error
         if inspect.isawaitable(result):
             return await result
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
@@ -45,7 +48,7 @@ class Threads:
             pool.shutdown(wait=False)
 
 
-async def _outcome(job: Future[Any]) -> Any:
+async def _outcome(job: Future[Outcome]) -> Outcome:
     waiter = asyncio.wrap_future(job)
     cancelled: asyncio.CancelledError | None = None
     while not waiter.done():
@@ -56,25 +59,17 @@ async def _outcome(job: Future[Any]) -> Any:
             cancelled = error
             job.cancel()
     if cancelled is not None:
-        if not waiter.cancelled():
-            waiter.exception()  # retrieved; nobody is left to hear it
         raise cancelled
     return waiter.result()
 
 
-def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Outcome:
     try:
-        return function(*args, **named)
-    except StopIteration as error:
-        # A future cannot carry it: the waiting task would never wake (PEP 479 does the same for generators).
-        raise RuntimeError("the function raised StopIteration") from error
-    except concurrent.futures.CancelledError as error:
-        # The future would take it for a cancellation of the waiting task.
-        raise HandlerError("the function waited for a future that was cancelled") from error
-    except Exception:
-        raise
+        return function(*args, **named), None
     except BaseException as error:
-        raise refuse_exit(error) from error
+        # As a value: a future makes another error of some (TimeoutError, CancelledError), and never ends with
+        # StopIteration.
+        return None, error
 
 
 def refuse_exit(error: BaseException) -> HandlerError:

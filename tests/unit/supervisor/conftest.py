@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+
 from tasuki.backoff import Backoff
 from tasuki.supervisor import RestartPolicy, ServiceSpec
 from tasuki.testing.clock import VirtualTimeLoop
@@ -52,7 +53,7 @@ class FakeService:
         self.failure = error
         self.end.set()
 
-    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109
+    async def stop(self, timeout: float) -> None:
         self.log.append(f"stop {self.name}")
         self.stop_timeouts.append(timeout)
         await self._do(self.stops)

@@ -2,6 +2,7 @@ import asyncio
 import logging
 
 import pytest
+
 from tasuki.supervisor.changes import Changes
 from tasuki.supervisor.state import Change, State, Status
 
@@ -10,7 +11,8 @@ CHANGE = Change("a", State.UNKNOWN, Status(State.STARTING))
 
 
 async def test_listeners_hear_each_change_until_they_are_taken_away() -> None:
-    changes, heard = Changes(), []
+    changes = Changes()
+    heard: list[Change] = []
     leave = changes.subscribe(heard.append)
     changes.publish(CHANGE)
     leave()
@@ -20,7 +22,8 @@ async def test_listeners_hear_each_change_until_they_are_taken_away() -> None:
 
 
 async def test_a_listener_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    changes, heard = Changes(), []
+    changes = Changes()
+    heard: list[Change] = []
 
     def fail(change: Change) -> None:
         raise ValueError("bad listener")

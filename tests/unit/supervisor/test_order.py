@@ -1,4 +1,5 @@
 import pytest
+
 from tasuki.supervisor import order
 
 DIAMOND = {"app": ["left", "right"], "left": ["base"], "right": ["base"], "base": [], "alone": []}

@@ -1,4 +1,5 @@
 import pytest
+
 from tasuki.backoff import Backoff
 from tasuki.errors import BrokerUnavailableError, QueueConflictError, StartTimeoutError
 from tasuki.supervisor.restart import RestartPolicy, Restarts, is_worth_waiting

@@ -1,4 +1,5 @@
 import pytest
+
 from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.supervisor.shutdown import Shutdown, join_errors
 

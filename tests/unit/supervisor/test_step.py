@@ -2,6 +2,7 @@ import asyncio
 import logging
 
 import pytest
+
 from tasuki.errors import LifecycleError
 from tasuki.supervisor.step import StepTimeoutError, run_step
 from tests.unit.supervisor.conftest import hang_stubbornly

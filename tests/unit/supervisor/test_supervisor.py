@@ -3,6 +3,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
+
 from tasuki.backoff import Backoff
 from tasuki.errors import (
     BrokerUnavailableError,

@@ -44,7 +44,7 @@ def raised(reply: Sequence[Any]) -> LuaError:
 def limited(reply: Sequence[Any], limits: LuaLimits) -> LuaLimitError:
     """The error for a script that a limit ended, at the line where it was."""
     _, limit, position, trace = reply
-    message = f"{position}{': ' if position else ''}{limits.describe(limit)}"
+    message = position + limits.describe(limit)
     return LuaLimitError(message, limit=limit, traceback=script_trace(message, trace))
 
 

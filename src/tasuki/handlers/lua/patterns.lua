@@ -1,28 +1,36 @@
--- find, match, gmatch and gsub. A pattern that could run for ever in C, where no hook counts, is refused.
+-- find, match, gmatch and gsub. A pattern that could run too long in C, where no hook counts, is matched in Lua.
 --
 --   guards.find guards.match guards.gmatch guards.gsub   as in Lua; the text may be an error object
 
 local host, guards = ...
 
-local find, match, gmatch, gsub = string.find, string.match, string.gmatch, string.gsub
-local type, error = type, error
-local MAX_STEPS = 1e8
+local find, match, gmatch, gsub, sub = string.find, string.match, string.gmatch, string.gsub, string.sub
+local type, error, pcall, concat, select = type, error, pcall, table.concat, select
+local matcher, match_at, captures = host.matcher, host.match_at, host.captures
+local MAX_STEPS, MAX_KNOWN = 2e7, 500
+local known, known_count = {}, 0
 
--- Upper bound of the steps of one C call: (length + 1) ^ (quantifiers + 1).
-local function check(s, pattern, name)
+-- How often the pattern can try again at one place: its quantifiers, and one more when it may start anywhere.
+local function tries_of(pattern)
+  local tries = known[pattern]
+  if not tries then
+    local _, quantifiers = gsub(pattern, "[%*%+%-%?]", "")
+    local _, balances = gsub(pattern, "%%b", "")
+    tries = quantifiers + balances + (sub(pattern, 1, 1) == "^" and 0 or 1)
+    if known_count < MAX_KNOWN then
+      known[pattern], known_count = tries, known_count + 1
+    end
+  end
+  return tries
+end
+
+-- Whether one C call might take more than MAX_STEPS.
+local function is_slow(s, pattern)
   if type(s) ~= "string" or type(pattern) ~= "string" then
-    return
+    return false
   end
-  local length = #s + 1
-  host.charge(length // 64)
-  if length < 100 and #pattern < 10 then
-    return
-  end
-  local _, quantifiers = gsub(pattern, "[%*%+%-%?]", "")
-  local _, balanced = gsub(pattern, "%%b", "")
-  if length ^ (quantifiers + balanced + 1) > MAX_STEPS then
-    error("string." .. name .. ": this pattern could run too long on a text of " .. #s .. " bytes", 3)
-  end
+  host.charge(#s // 64)
+  return (#s + 1.0) ^ tries_of(pattern) * (#pattern // 32 + 1) > MAX_STEPS
 end
 
 local function text_of(s)
@@ -32,28 +40,147 @@ local function text_of(s)
   return s
 end
 
+local function compiled(pattern)
+  local ok, nodes = pcall(matcher, pattern)
+  host.recheck()
+  if not ok then
+    error(nodes, 4)
+  end
+  return nodes
+end
+
+-- First match at or after `i`: start, end + 1, captures.
+local function search(nodes, s, i)
+  for start = i, nodes.anchored and i or #s + 1 do
+    local stop, caps = match_at(nodes, s, start)
+    if stop then
+      return start, stop, caps
+    end
+  end
+  return nil
+end
+
+local function start_of(s, init)
+  if init == nil or init == 0 then
+    return 1
+  elseif init < 0 then
+    return init < -#s and 1 or #s + init + 1
+  end
+  return init
+end
+
+local function slow_find(s, pattern, init, wants_place)
+  local start, stop, caps = search(compiled(pattern), s, start_of(s, init))
+  if not start then
+    return nil
+  elseif not wants_place then
+    return captures(s, start, stop, caps)
+  elseif #caps == 0 then
+    return start, stop - 1
+  end
+  return start, stop - 1, captures(s, start, stop, caps)
+end
+
 function guards.find(s, pattern, init, plain)
   s = text_of(s)
-  if not plain then
-    check(s, pattern, "find")
+  if not plain and is_slow(s, pattern) then
+    return slow_find(s, pattern, init, true)
   end
   return find(s, pattern, init, plain)
 end
 
 function guards.match(s, pattern, init)
   s = text_of(s)
-  check(s, pattern, "match")
+  if is_slow(s, pattern) then
+    return slow_find(s, pattern, init, false)
+  end
   return match(s, pattern, init)
 end
 
 function guards.gmatch(s, pattern, init)
   s = text_of(s)
-  check(s, pattern, "gmatch")
-  return gmatch(s, pattern, init)
+  if not is_slow(s, pattern) then
+    return gmatch(s, pattern, init)
+  end
+  local nodes, at, last = compiled(pattern), start_of(s, init), nil
+  nodes.anchored = false
+  return function()
+    while at <= #s + 1 do
+      local start, stop, caps = search(nodes, s, at)
+      if not start then
+        at = #s + 2
+      elseif stop == last then -- an empty match where the one before ended
+        at = start + 1
+      else
+        at, last = stop, stop
+        return captures(s, start, stop, caps)
+      end
+    end
+    return nil
+  end
+end
+
+local function expand(replacement, s, start, stop, caps)
+  return (gsub(replacement, "%%(.?)", function(digit)
+    if digit == "%" then
+      return "%"
+    elseif digit == "0" then
+      return sub(s, start, stop - 1)
+    elseif not find(digit, "^%d$") then
+      error("invalid use of '%' in replacement string", 0)
+    end
+    local value = select(digit + 0, captures(s, start, stop, caps))
+    if value == nil then
+      error("invalid capture index %" .. digit .. " in replacement string", 0)
+    end
+    return value
+  end))
+end
+
+local function replaced(replacement, s, start, stop, caps)
+  local value
+  if type(replacement) == "function" then
+    value = replacement(captures(s, start, stop, caps))
+  elseif type(replacement) == "table" then
+    value = replacement[(captures(s, start, stop, caps))]
+  else
+    return expand(replacement, s, start, stop, caps)
+  end
+  if not value then
+    return sub(s, start, stop - 1)
+  elseif type(value) ~= "string" and type(value) ~= "number" then
+    error("invalid replacement value (a " .. type(value) .. ")", 0)
+  end
+  return value
+end
+
+local function slow_gsub(s, pattern, replacement, limit)
+  local nodes, parts, count, at, last = compiled(pattern), {}, 0, 1, nil
+  limit = limit or #s + 1
+  while count < limit do
+    local stop, caps = match_at(nodes, s, at)
+    if stop and stop ~= last then
+      count = count + 1
+      parts[#parts + 1] = replaced(replacement, s, at, stop, caps)
+      at, last = stop, stop
+    elseif at <= #s then
+      parts[#parts + 1] = sub(s, at, at)
+      at = at + 1
+    else
+      break
+    end
+    if nodes.anchored then
+      break
+    end
+  end
+  parts[#parts + 1] = sub(s, at)
+  return concat(parts), count
 end
 
 function guards.gsub(s, pattern, replacement, limit)
   s = text_of(s)
-  check(s, pattern, "gsub")
+  if is_slow(s, pattern) and (type(replacement) == "string" or type(replacement) == "table" or type(replacement) == "function") then
+    return slow_gsub(s, pattern, replacement, limit)
+  end
   return gsub(s, pattern, replacement, limit)
 end

@@ -17,11 +17,11 @@
 
 local TIME, INSTRUCTIONS = ...
 
-local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
+local create, resume, yield, close = coroutine.create, coroutine.resume, coroutine.yield, coroutine.close
 local running, isyieldable = coroutine.running, coroutine.isyieldable
-local sethook, traceback = debug.sethook, debug.traceback
+local sethook, traceback, getinfo = debug.sethook, debug.traceback, debug.getinfo
 local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
-local is_utf8 = utf8.len
+local is_utf8, gsub = utf8.len, string.gsub
 
 local ASYNC, DONE, PACKED = {}, {}, {}
 local FIRST, STEP, FINE = 500, 10000, 100 -- instructions between two looks at the clock
@@ -63,14 +63,14 @@ local function look(cost)
   local now, co = clock(), running()
   local pace = STEP
   if not started then
-    started = now
+    started, pace = now, FIRST
   elseif spent + now - started > TIME then
     kill("time")
   elseif now - last > 0.02 then -- slow instructions (big texts): look more often
     pace = FINE
   end
   last = now
-  if paces[co] ~= pace then
+  if (paces[co] or FIRST) ~= pace then
     set_pace(co, pace)
   end
 end
@@ -152,12 +152,29 @@ local function suspend(co, op, ...)
   return 2, record.id, op, ...
 end
 
+-- The line where a coroutine of a script stands; "" without one.
+local function position(co)
+  for level = 0, 20 do
+    local info = getinfo(co, level, "Sl")
+    if not info then
+      return ""
+    elseif info.what ~= "C" and info.short_src ~= "host" then
+      return info.short_src .. ":" .. info.currentline .. ": "
+    end
+  end
+  return ""
+end
+
 local function failed(co, err)
-  local trace = host.clean(traceback(co))
-  if killed then
-    return 5, killed, host.position(co), trace
-  elseif err == "not enough memory" then
-    return 5, "memory", "", trace
+  local trace, place = traceback(co), position(co)
+  if not killed then
+    close(co) -- runs what is to be closed, under the hook; a hook's own error has switched hooks off in there
+  end
+  if killed or err == "not enough memory" then
+    return 5, killed or "memory", place, host.clean(trace)
+  end
+  if type(err) == "string" then
+    err = gsub(err, "^host:%d+: ", place, 1)
   end
   return 4, host.describe(err, trace)
 end

@@ -17,7 +17,7 @@ from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.values import Outbound
 
 _UNBOXED = frozenset({int, float, bool, type(None)})
-_HOST_FILES = ("values", "guards", "patterns", "sandbox", "modules/errors", "modules/globals")
+_HOST_FILES = ("values", "guards", "matcher", "patterns", "sandbox", "modules/errors", "modules/globals")
 
 _LOAD = "function(name, text, ...) return assert(load(text, '=' .. name, 't'))(...) end"
 _CLEAR = "local all, next = _G, next; for name in next, all do all[name] = nil end"
@@ -55,7 +55,6 @@ class Runtime:
             "host", _text("preamble"), self.limits.time, float("inf") if budget is None else budget
         )
         guards = self._lua.table()
-        host["guards"] = guards
         for name in _HOST_FILES:
             load("host", _text(name), host, guards)
         self._load = load

@@ -64,11 +64,11 @@ def _source(value: object) -> object:
     return Source(value) if isinstance(value, str) else value
 
 
-def refused(reason: str, *, allowed: tuple[object, ...] = (None,)) -> Callable[[object], object]:
-    """A validator for what the format knows and this version cannot do: refuses all but the allowed values."""
+def refused(reason: str) -> Callable[[object], object]:
+    """A validator for a field that the format knows and this version cannot honour: refuses every value."""
 
     def check(value: object) -> object:
-        if value not in allowed:
+        if value is not None:
             raise ValueError(reason)
         return value
 

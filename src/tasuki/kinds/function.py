@@ -21,11 +21,17 @@ from tasuki.kinds.fields import (
 )
 from tasuki.kinds.kind import Kind
 
-_ISOLATION = refused("'process' is not available in this version; leave it out", allowed=("shared",))
 _POOL = refused("pools are not available in this version; the consumer's concurrency says how many run at a time")
-_LIMITS = refused("limits of Python code need isolation: process, which is not available in this version")
+_LIMITS = refused("for Python code they need isolation: process, which is not available in this version")
 
-Isolation = Annotated[Literal["shared"], BeforeValidator(_ISOLATION)]
+
+def _isolation(value: object) -> object:
+    if value == "process":
+        raise ValueError("'process' is not available in this version; leave it out")
+    return value
+
+
+Isolation = Annotated[Literal["shared"], BeforeValidator(_isolation)]
 Pool = Annotated[Refused, BeforeValidator(_POOL)]
 
 

@@ -56,6 +56,7 @@ def problems_of(
 def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -> tuple[str, str]:
     """The problem and the hint."""
     sort, value, context = details["type"], details["input"], details.get("ctx", {})
+    label = name if what == "field" else f"{what} {name}"
     if sort == "extra_forbidden":
         extra = _ENTRY_FIELDS if what == "field" and len(details["loc"]) == 1 else ()
         return f"unknown {what} {name!r}", _near_field(details["loc"], model, extra)
@@ -63,16 +64,18 @@ def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -
         return f"the {what} {name!r} is missing", ""
     if sort == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{name}: {context['expected']} is wanted, not {describe(value)}", did_you_mean(str(value), choices)
+        return f"{label}: {context['expected']} is wanted, not {describe(value)}", did_you_mean(str(value), choices)
     if sort in _WANTED:
-        return f"{name}: {_WANTED[sort]} is wanted, not {describe(value)}", ""
+        return f"{label}: {_WANTED[sort]} is wanted, not {describe(value)}", ""
+    if sort == "string_too_short":
+        return f"{label} is empty", ""
     if sort in _LIMITS:
         key, words = _LIMITS[sort]
-        return f"{name} must be {words} {context[key]:g}, not {describe(value)}", ""
+        return f"{label} must be {words} {context[key]:g}, not {describe(value)}", ""
     if sort == "value_error":
-        problem, _, hint = _without_secret(f"{name}: {context['error']}", value).partition("; ")
+        problem, _, hint = _without_secret(f"{label}: {context['error']}", value).partition("; ")
         return problem, hint
-    prefix = "" if details["type"] in {"at_field", "exact"} else f"{name}: "
+    prefix = "" if details["type"] in {"at_field", "exact"} else f"{label}: "
     return prefix + _without_secret(details["msg"], value), ""
 
 

@@ -27,7 +27,7 @@ from tasuki.kinds.queue import QueueConfig
 from tasuki.registry.entry import Entry, resolve_id
 from tasuki.registry.loader import Loaded
 from tasuki.registry.overrides import is_overridden
-from tasuki.registry.references import find_cycles, find_references, verify_references
+from tasuki.registry.references import find_cycles, find_references, points_well, verify_references
 from tasuki.registry.registry import Registry
 
 C = TypeVar("C", bound=Config)
@@ -124,7 +124,8 @@ class _Checker:
     def _check_references(self, entry: Entry, kind: Kind) -> None:
         references = find_references(entry, kind.references)
         self.errors += verify_references(entry, references, self.registry)
-        self.edges[entry.id] = tuple(dict.fromkeys(reference.id for reference in references))
+        sound = (reference.id for reference in references if points_well(reference, self.registry))
+        self.edges[entry.id] = tuple(dict.fromkeys(sound))
 
     def _check_options(self) -> None:
         for entry in self.registry.of_kind("queue.queue"):

@@ -43,18 +43,22 @@ def _walk(value: Any, steps: Sequence[str], path: KeyPath) -> Iterator[tuple[Key
         yield from _walk(value[steps[0]], steps[1:], (*path, steps[0]))
 
 
+def points_well(reference: Reference, registry: Registry) -> bool:
+    """Whether the target is defined and of a kind that is wanted."""
+    target = registry.get(reference.id)
+    return target is not None and is_of_kind(target.kind, reference.kinds)
+
+
 def verify_references(entry: Entry, references: Iterable[Reference], registry: Registry) -> list[ConfigError]:
     """One error for each reference whose target is not defined or is of the wrong kind."""
     errors: list[ConfigError] = []
     for reference in references:
-        target = registry.get(reference.id)
-        if target is None:
-            fault, hint = "which is not defined", _nearest(reference, registry)
-        elif not is_of_kind(target.kind, reference.kinds):
-            wanted = " or ".join(reference.kinds)
-            fault, hint = f"which is a {target.kind}", f"a {wanted} is wanted"
-        else:
+        if points_well(reference, registry):
             continue
+        if target := registry.get(reference.id):
+            fault, hint = f"which is a {target.kind}", f"a {' or '.join(reference.kinds)} is wanted"
+        else:
+            fault, hint = "which is not defined", _nearest(reference, registry)
         problem = f"{noun(entry.kind)} {entry.id!r} refers to {_noun_of(reference)} {reference.id!r}, {fault}"
         place = entry.position(reference.path)
         errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))

@@ -7,7 +7,7 @@ import re
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,99})", re.ASCII)
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}", re.ASCII)
 _PADDED_INTEGER = re.compile(r"[-+]?[0-9]{1,100}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
 

@@ -119,6 +119,6 @@ def test_a_billion_laughs_end_at_once(merge):
     for i in range(1, 40):
         items = ", ".join([f"*a{i - 1}"] * 9)
         lines.append(f"a{i}: &a{i} {{<<: [{items}]}}" if merge else f"a{i}: &a{i} [{items}]")
-    start = time.perf_counter()
+    start = time.process_time()
     assert problem("\n".join(lines)).endswith(f"aliases expand to more than {module.MAX_EXPANDED} values")
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

@@ -1,0 +1,28 @@
+import importlib
+
+import pytest
+
+from tasuki.contracts.driver import Driver
+from tasuki.kinds.driver import KINDS, SqliteDriverConfig
+
+
+def test_the_embedded_driver(project):
+    text = """\
+  - {name: a, kind: queue.driver.sqlite}
+  - {name: b, kind: queue.driver.sqlite, path: x.db, synchronous: normal, busy_timeout: 1s}
+"""
+    first, second = project(text).of(SqliteDriverConfig).values()
+    assert (first.path, first.synchronous, first.busy_timeout) == (".tasuki/queue.db", "full", 5.0)
+    assert (second.path, second.synchronous, second.busy_timeout) == ("x.db", "normal", 1.0)
+
+
+def test_the_memory_driver_has_no_fields_of_its_own(problems):
+    assert problems("  - {name: a, kind: queue.driver.memory, path: x}\n") == [
+        "3:42: app:a: unknown field 'path'; known are: lifecycle, name, kind, meta"
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+def test_the_class_of_a_driver_can_be_imported(kind):
+    module, _, name = kind.driver.partition(":")
+    assert issubclass(getattr(importlib.import_module(module), name), Driver)

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+
+from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig
+from tasuki.kinds.project import check
+from tasuki.registry.entry import Entry
+from tasuki.registry.loader import Loaded
+from tasuki.registry.registry import Registry
+from tasuki.registry.source import Source
+
+
+def test_a_lua_function_and_its_library(project):
+    text = """\
+  - name: f
+    kind: function.lua
+    source: |
+      return 1
+    method: main
+    modules: [json]
+    imports: {words: lib, other: f2}
+    limits: {memory: 1MiB, time: 5s, instructions: 1000}
+    isolation: shared
+  - {name: f2, kind: function.lua, source: return 2}
+  - {name: lib, kind: library.lua, source: 'return {}', modules: [json], imports: {}}
+"""
+    configs = project(text).configs
+    function, plain, library = configs["app:f"], configs["app:f2"], configs["app:lib"]
+    assert isinstance(function, LuaFunctionConfig)
+    assert function.source == Source("return 1\n")
+    assert (function.method, function.modules) == ("main", ["json"])
+    assert function.imports == {"words": "app:lib", "other": "app:f2"}
+    assert (function.limits.memory, function.limits.time, function.limits.instructions) == (2**20, 5.0, 1000)
+    assert (plain.limits.memory, plain.limits.time, plain.limits.instructions) == (64 * 2**20, 30.0, None)
+    assert plain.method is None
+    assert type(library) is LuaLibraryConfig
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ("method: x", "the field 'source' is missing"),
+        ("source: 5", "source: text is wanted, not the number 5"),
+        ("source: x, modules: json", "modules: a list is wanted, not the text 'json'"),
+        ("source: x, modules: [1]", "modules.0: text is wanted, not the number 1"),
+        ("source: x, imports: {a: [x]}", "imports.a: text is wanted, not a list"),
+        ("source: x, limits: {memory: 0}", "limits.memory must be more than 0, not the number 0"),
+        ("source: x, limits: {tme: 1s}", "unknown field 'limits.tme'; did you mean 'time'?"),
+        ("source: x, isolation: process", "isolation: 'process' is not available in this version; leave it out"),
+        ("source: x, isolation: none", "isolation: 'shared' is wanted, not the text 'none'"),
+        (
+            "source: x, pool: {size: 1}",
+            "pool: pools are not available in this version; the consumer's concurrency says how many run at a time",
+        ),
+    ],
+)
+def test_bad_lua_functions(problems, fields, problem):
+    [text] = problems(f"  - {{name: f, kind: function.lua, {fields}}}\n")
+    assert text.partition("app:f: ")[2] == problem
+
+
+def test_python_functions(project):
+    project("")
+    Path("tasks.py").write_text("def handle(body): ...\n")
+    text = """\
+  - {name: target, kind: function.python, target: package.module:function, pool: null}
+  - {name: method, kind: function.python, source: file://tasks.py, method: handle}
+"""
+    configs = project(text).configs
+    assert configs["app:target"] == PythonFunctionConfig(target="package.module:function")
+    assert configs["app:method"].source == Source("def handle(body): ...\n", Path("tasks.py").resolve())
+    assert configs["app:method"].method == "handle"
+
+
+ONE = "a Python function has either a source with a method, or a target: package.module:function"
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ("meta: {}", ONE),
+        ("source: file://p.yaml, method: x, target: a:b", ONE),
+        ("source: file://p.yaml", "the source needs a method: the name of the function in it"),
+        ("source: 'x = 1', method: x", "the source of a Python function is a file; write it like file://tasks.py"),
+        ("target: a:b, method: x", "a method needs a source; a target names its function itself"),
+        ("target: a.b", "target: 'a.b' is not something to import; write it like package.module:function"),
+        ("target: 'a:b c'", "target: 'a:b c' is not something to import; write it like package.module:function"),
+        ("target: a:b, isolation: process", "isolation: 'process' is not available in this version; leave it out"),
+        (
+            "target: a:b, limits: {memory: 1MiB}",
+            "limits: for Python code they need isolation: process, which is not available in this version",
+        ),
+    ],
+)
+def test_bad_python_functions(problems, fields, problem):
+    [text] = problems(f"  - {{name: f, kind: function.python, {fields}}}\n")
+    assert text.partition("app:f: ")[2] == problem
+
+
+def test_a_function_declared_in_code_needs_neither_source_nor_target(tmp_path):
+    entry = Entry("app:f", "function.python", {}, target=len)
+    project = check(Loaded(Registry({entry.id: entry}, tmp_path)))
+    assert project.configs["app:f"] == PythonFunctionConfig.model_validate({}, context={"target": len})
+    assert project.registry.get("app:f").target is len

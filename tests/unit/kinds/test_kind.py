@@ -1,0 +1,124 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from tasuki.errors import UnknownKindError
+from tasuki.kinds import kind as module
+from tasuki.kinds.fields import Config
+from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind, kind_names
+from tasuki.kinds.project import check
+from tasuki.registry.loader import load
+
+
+class RoomConfig(Config):
+    """A kind from another package."""
+
+    seats: int
+
+
+class KafkaOptions(Config):
+    """Options of a driver from another package."""
+
+    partitions: int = 1
+
+
+ROOM = Kind("meeting.room", RoomConfig)
+KAFKA = DriverKind("queue.driver.kafka", RoomConfig, driver="x:Kafka", queue_options=KafkaOptions)
+NOT_A_KIND = "something"
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """Other packages, as far as entry points can tell."""
+    here = __name__
+    points = {
+        "tasuki.kinds": {
+            "meeting.room": f"{here}:ROOM",
+            "broken.kind": "no.such.module:X",
+            "wrong.kind": f"{here}:NOT_A_KIND",
+        },
+        "tasuki.drivers": {"kafka": f"{here}:KAFKA", "ghost": "no.such.module:X", "odd": f"{here}:ROOM"},
+    }
+    monkeypatch.setattr(
+        module, "entry_points", lambda group: [EntryPoint(name, value, group) for name, value in points[group].items()]
+    )
+    forget = (module._from_packages.cache_clear, find_kind.cache_clear)
+    for clear in forget:
+        clear()
+    yield
+    for clear in forget:
+        clear()
+
+
+def test_the_kinds_of_this_version():
+    assert {
+        "queue.driver.memory",
+        "queue.driver.sqlite",
+        "queue.queue",
+        "queue.consumer",
+        "function.lua",
+        "function.python",
+        "library.lua",
+        "store.memory",
+        "env.variable",
+        "env.storage.memory",
+        "env.storage.os",
+        "env.storage.file",
+    } <= set(kind_names())
+    assert {"memory", "sqlite"} <= set(driver_names())
+    assert find_kind("queue.queue").references["driver"] == ("queue.driver",)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("queue.quue", "did you mean 'queue.queue'?"),
+        ("queue.driver.redis", "available drivers: memory, sqlite"),
+        ("queue.driver.amqp", "available drivers: memory, sqlite"),
+        ("config.aws", "it belongs to the SQS driver, which this version does not have"),
+        ("security.policy", "policies are not enforced by this version, and ignoring them would be unsafe"),
+        ("security.policy.expr", "policies are not enforced by this version, and ignoring them would be unsafe"),
+        ("http.endpoint", ""),
+    ],
+)
+def test_an_unknown_kind_has_an_honest_hint(name, hint):
+    with pytest.raises(UnknownKindError) as caught:
+        find_kind(name)
+    assert caught.value.problem == f"kind {name!r} is not known"
+    assert caught.value.hint == hint
+
+
+@pytest.mark.usefixtures("packages")
+def test_kinds_and_drivers_of_other_packages(tmp_path):
+    assert find_kind("meeting.room") is ROOM
+    assert find_kind("queue.driver.kafka") is KAFKA
+    assert find_driver("kafka") is KAFKA
+    assert driver_names() == ["ghost", "kafka", "memory", "odd", "sqlite"]
+    text = "namespace: app\nentries:\n  - {name: k, kind: queue.driver.kafka, seats: 4}\n"
+    text += "  - {name: q, kind: queue.queue, driver: k, driver_options: {kafka: {partitions: 3}}}\n"
+    (tmp_path / "p.yaml").write_text(text)
+    project = check(load(tmp_path))
+    assert project.configs["app:q"].options == {"partitions": 3}
+    assert project.driver_of("app:q") is KAFKA
+
+
+@pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("broken.kind", "kind 'broken.kind' is provided by 'no.such.module:X', which fails: No module named 'no'"),
+        ("wrong.kind", f"kind 'wrong.kind' is provided by '{__name__}:NOT_A_KIND', which is not a Kind"),
+    ],
+)
+def test_a_package_that_fails_is_named(name, problem):
+    with pytest.raises(UnknownKindError) as caught:
+        find_kind(name)
+    assert caught.value.problem == problem
+
+
+@pytest.mark.usefixtures("packages")
+def test_what_is_no_driver():
+    assert find_driver("ghost") is None
+    assert find_driver("odd") is None
+    assert find_driver("nothing") is None
+    assert find_driver("memory") is find_kind("queue.driver.memory")

@@ -1,0 +1,64 @@
+import pytest
+
+from tasuki.kinds.lifecycle import LifecycleConfig, RestartConfig
+
+
+def test_the_defaults():
+    config = LifecycleConfig()
+    assert not config.auto_start
+    assert (config.start_timeout, config.stop_timeout, config.stable_threshold) == (10.0, 10.0, 5.0)
+    assert (config.depends_on, config.requires, config.startup) == ([], [], "required")
+    assert config.restart == RestartConfig(
+        initial_delay=1.0, max_delay=90.0, backoff_factor=2.0, jitter=0.1, max_attempts=0
+    )
+    assert config.security is None
+
+
+def test_all_fields(project):
+    text = """\
+  - name: d
+    kind: queue.driver.memory
+    lifecycle:
+      auto_start: true
+      start_timeout: 1s
+      stop_timeout: 0
+      stable_threshold: 1m
+      depends_on: [s]
+      requires: ["app:s"]
+      startup: optional
+      restart: {initial_delay: 10ms, max_delay: 1s, backoff_factor: 3, jitter: 0, max_attempts: 7}
+      security:
+  - {name: s, kind: store.memory}
+"""
+    checked = project(text)
+    config = checked.configs["app:d"].lifecycle
+    assert (config.start_timeout, config.stop_timeout, config.stable_threshold) == (1.0, 0.0, 60.0)
+    assert (config.depends_on, config.requires, config.startup) == (["app:s"], ["app:s"], "optional")
+    assert config.restart.backoff().initial_delay == 0.01
+    assert config.restart.max_attempts == 7
+    assert checked.edges["app:d"] == ("app:s",)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (
+            "security: {groups: [x]}",
+            "lifecycle.security: policies are not enforced by this version, and ignoring them would be unsafe",
+        ),
+        ("auto_start: yes", "lifecycle.auto_start: true or false is wanted, not the text 'yes'"),
+        ("auto_strat: true", "unknown field 'lifecycle.auto_strat'; did you mean 'auto_start'?"),
+        ("start_timeout: 0", "lifecycle.start_timeout must be more than 0, not the number 0"),
+        ("depends_on: x", "lifecycle.depends_on: a list is wanted, not the text 'x'"),
+        ("depends_on: [x]", "driver 'app:d' refers to entry 'app:x', which is not defined"),
+        ("requires: [other:x]", "driver 'app:d' refers to entry 'other:x', which is not defined"),
+        ("startup: never", "lifecycle.startup: 'required' or 'optional' is wanted, not the text 'never'"),
+        ("restart: {max_attempts: -1}", "lifecycle.restart.max_attempts must be at least 0, not the number -1"),
+        ("restart: {max_delay: 0}", "initial_delay is longer than max_delay, which is 0s"),
+        ("restart: {jiter: 0}", "unknown field 'lifecycle.restart.jiter'; did you mean 'jitter'?"),
+        ("restart: {x: {y: 0}}", "unknown field 'lifecycle.restart.x'; known are: initial_delay, max_delay, "),
+    ],
+)
+def test_bad_values(problems, fields, problem):
+    [text] = problems(f"  - {{name: d, kind: queue.driver.memory, lifecycle: {{{fields}}}}}\n")
+    assert text.partition("app:d: ")[2].startswith(problem)

@@ -1,0 +1,113 @@
+import pytest
+
+from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.queue import QueueConfig
+
+DRIVERS = "  - {name: memory, kind: queue.driver.memory}\n  - {name: sqlite, kind: queue.driver.sqlite}\n"
+
+
+@pytest.fixture
+def queue(project):
+    def make(fields, driver="memory"):
+        text = f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: {driver}, {fields}}}\n"
+        return project(text).get("app:q", QueueConfig)
+
+    return make
+
+
+@pytest.fixture
+def wrong(problems):
+    def find(fields, driver="memory"):
+        texts = problems(f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: {driver}, {fields}}}\n")
+        return [text.partition("app:q: ")[2] for text in texts]
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("fields", "length"),
+    [
+        ("options: {max_length: 1}", 1),
+        ("options: {max_length: 1}, driver_options: {max_length: 2}", 2),
+        ("options: {max_length: 1}, driver_options: {max_length: 2, memory: {max_length: 3}}", 3),
+        ("driver_options: {memory: {max_length: 3}, sqlite: {max_length: 4}, amqp: {durable: true}, redis: {x: 1}}", 3),
+        ("driver_options: {sqlite: {max_length: 4}}", None),
+        ("max_length: 9, options: {max_length: 1}", 9),
+        ("max_length: 0, options: {max_length: 1}", 1),
+        ("options: {max_length: 0}", None),
+    ],
+)
+def test_options_are_merged_for_the_driver_in_use(queue, fields, length):
+    config = queue(fields)
+    assert config.max_length == length
+
+
+def test_the_options_in_force_replace_those_that_were_written(queue):
+    config = queue("driver_options: {sqlite: {max_length: 4}, max_length: 2}", driver="sqlite")
+    assert config.options == {"max_length": 4}
+
+
+@pytest.mark.parametrize("name", ["amqp", "redis", "sqs", "postgres", "nats"])
+def test_options_for_drivers_of_later_versions_stay_dormant(queue, name):
+    assert queue(f"driver_options: {{{name}: {{anything: [1]}}}}").options == {}
+
+
+def test_dormant_options_are_checked_too(wrong):
+    assert wrong("driver_options: {sqlite: {max_lenght: 4}}") == [
+        "unknown sqlite option 'max_lenght'; did you mean 'max_length'?"
+    ]
+    assert wrong("driver_options: {sqlite: {max_length: many}}") == [
+        "sqlite option max_length: a whole number is wanted, not the text 'many'"
+    ]
+
+
+def test_they_are_checked_even_if_the_driver_is_missing(wrong):
+    texts = wrong("options: {x: 1}, driver_options: {sqlite: {max_length: -4}}", driver="gone")
+    assert texts[0].startswith("queue 'app:q' refers to driver 'app:gone', which is not defined")
+    assert texts[1:] == ["sqlite option max_length must be at least 0, not the number -4"]
+
+
+def test_unknown_options_are_reported_where_they_stand(problems):
+    text = f"""{DRIVERS}\
+  - name: q
+    kind: queue.queue
+    driver: memory
+    options:
+      durable: true
+    driver_options:
+      exclusive: true
+      memory:
+        lazy: true
+      sqlight: {{max_length: 5}}
+"""
+    assert problems(text) == [
+        "9:7: app:q: unknown memory option 'durable'; known are: max_length",
+        "11:7: app:q: unknown memory option 'exclusive'; known are: max_length",
+        "13:9: app:q: unknown memory option 'lazy'; known are: max_length",
+        "14:7: app:q: unknown memory option 'sqlight'; known are: max_length",
+    ]
+
+
+def test_a_bag_is_a_mapping(wrong):
+    assert wrong("driver_options: {memory: 5, amqp: x}") == [
+        "driver_options.memory: a mapping is wanted, not the number 5",
+        "driver_options.amqp: a mapping is wanted, not the text 'x'",
+    ]
+
+
+CONSUMER = (
+    DRIVERS
+    + """\
+  - {name: q, kind: queue.queue, driver: memory}
+  - {name: f, kind: function.lua, source: return 1}
+"""
+)
+
+
+def test_a_consumer_has_the_options_of_its_queues_driver(project, problems):
+    text = (
+        CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {amqp: {exclusive: true}}}\n"
+    )
+    assert project(text).get("app:c", ConsumerConfig).driver_options == {}
+    text = CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {exclusive: true}}\n"
+    assert problems(text) == ["7:73: app:c: unknown memory option 'exclusive'; there are none"]

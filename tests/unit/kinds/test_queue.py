@@ -1,0 +1,125 @@
+import pytest
+
+from tasuki.backoff import Backoff
+from tasuki.kinds import queue as module
+from tasuki.kinds.queue import DeadLetterConfig, QueueConfig
+
+DRIVERS = "  - {name: d, kind: queue.driver.memory}\n  - {name: dead, kind: queue.queue, driver: d}\n"
+
+
+@pytest.fixture
+def queue(project):
+    def make(fields, **options):
+        return project(f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: d{fields}}}\n", **options).get(
+            "app:q", QueueConfig
+        )
+
+    return make
+
+
+@pytest.fixture
+def wrong(problems):
+    def find(fields):
+        [text] = problems(f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: d{fields}}}\n")
+        return text.partition("app:q: ")[2]
+
+    return find
+
+
+def test_the_defaults(queue):
+    config = queue("")
+    assert config.driver == "app:d"
+    assert (config.queue_name, config.codec, config.dead_letter) == ("q", "json/plain", None)
+    assert config.retry.backoff() == Backoff(1.0, 90.0, 2.0, 0.1)
+    assert (config.max_length, config.overflow, config.message_ttl, config.on_expire) == (
+        None,
+        "block",
+        None,
+        "dead_letter",
+    )
+    assert (config.max_message_size, config.lease, config.ordering) == (2**20, 30.0, "none")
+    assert (config.options, config.driver_options) == ({}, {})
+
+
+def test_durations_sizes_and_numbers(queue):
+    config = queue(", lease: 1m30s, message_ttl: 90, on_expire: drop, max_message_size: 256KiB, max_length: 1e3")
+    assert (config.lease, config.message_ttl, config.max_message_size, config.max_length) == (90.0, 90.0, 262144, 1000)
+
+
+def test_placeholders_take_the_type_of_their_field(queue):
+    fields = ", lease: '${env:N}', max_length: '${env:N}', retry: {jitter: '${env:J}'}, queue_name: '${env:N}'"
+    config = queue(fields, environ={"N": "010", "J": "0.5"})
+    assert (config.lease, config.max_length, config.retry.jitter, config.queue_name) == (10.0, 10, 0.5, "010")
+
+
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [("json", "json/plain"), ("msgpack", "application/msgpack"), ("json/plain", "json/plain"), ("cbor", "cbor")],
+)
+def test_codecs_by_name_alias_or_package(queue, codec, name, monkeypatch):
+    monkeypatch.setattr(module, "_codec_names", lambda: frozenset({"cbor", "json/plain"}))
+    assert queue(f", codec: {codec}").codec == name
+
+
+def test_an_unknown_codec(wrong):
+    assert wrong(", codec: jsno") == "codec: 'jsno' is not a codec; did you mean 'json'?"
+    assert wrong(", codec: pickle").endswith("; known are: application/msgpack, json, json/plain, msgpack")
+
+
+@pytest.mark.parametrize("text", ["dead", "app:dead", "{queue: dead}"])
+def test_a_dead_letter_queue_in_full_or_by_reference_alone(queue, text):
+    assert queue(f", dead_letter: {text}").dead_letter == DeadLetterConfig(queue="app:dead", max_attempts=5)
+
+
+def test_expired_messages_go_somewhere(queue, wrong):
+    assert wrong(", message_ttl: 1h") == "message_ttl needs a dead_letter queue for what expires, or on_expire: drop"
+    assert queue(", message_ttl: 1h, dead_letter: dead").message_ttl == 3600
+    assert queue(", message_ttl: 1h, on_expire: drop").on_expire == "drop"
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (", max_length: -1", "max_length must be at least 0, not the number -1"),
+        (", max_length: 1.5", "max_length: a whole number is wanted, not the number 1.5"),
+        (", max_length: '5'", "max_length: a whole number is wanted, not the text '5'"),
+        (
+            ", max_length: 99999999999999999999",
+            "max_length must be at most 9.22337e+18, not the number 99999999999999999999",
+        ),
+        (", lease: 30 s", "lease: '30 s' is not a duration; write it like 500ms, 30s or 1h30m"),
+        (", lease: -5", "lease: -5 is not a duration of zero or more seconds"),
+        (", lease: 2000000h", "lease: '2000000h' is longer than 100 years"),
+        (", message_ttl: 0, on_expire: drop", "message_ttl must be more than 0, not the number 0"),
+        (", max_message_size: 1XB", "max_message_size: '1XB' is not a size; write it like 65536, 256KiB or 1MiB"),
+        (", max_message_size: 99999999999GiB", "max_message_size: '99999999999GiB' is larger than a 64-bit number"),
+        (", overflow: drop", "overflow: 'block' or 'reject' is wanted, not the text 'drop'"),
+        (", ordering: keys", "ordering: 'none' or 'key' is wanted, not the text 'keys'; did you mean 'key'?"),
+        (", retry: fast", "retry: a mapping is wanted, not the text 'fast'"),
+        (", retry: {initial_delay: 2m}", "initial_delay is longer than max_delay, which is 1m30s"),
+        (", retry: {backoff_factor: 0.5}", "retry.backoff_factor must be at least 1, not the number 0.5"),
+        (", retry: {jitter: much}", "retry.jitter: a number is wanted, not the text 'much'"),
+        (", dead_letter: {max_attempts: 3}", "the field 'dead_letter.queue' is missing"),
+        (", dead_letter: [dead]", "dead_letter: a mapping is wanted, not a list"),
+        (
+            ", queue_name: a/b",
+            "queue_name: 'a/b' is not a queue name; use letters, digits, '_', '-' and '.', at most 255",
+        ),
+        (", options: 5", "options: a mapping is wanted, not the number 5"),
+        (", driver_options: [a]", "driver_options: a mapping is wanted, not a list"),
+        (", priority: 5", "unknown field 'priority'; known are: driver, options, "),
+    ],
+)
+def test_bad_values_say_what_came_and_what_is_wanted(wrong, fields, problem):
+    assert wrong(fields).startswith(problem)
+
+
+def test_a_driver_is_required(problems):
+    assert problems("  - {name: q, kind: queue.queue}\n") == ["3:5: app:q: the field 'driver' is missing"]
+    assert problems("  - {name: q, kind: queue.queue, driver: 5}\n") == [
+        "3:34: app:q: driver: text is wanted, not the number 5"
+    ]
+
+
+def test_a_reference_cannot_be_empty(problems):
+    assert "3:34: app:q: driver is empty" in problems("  - {name: q, kind: queue.queue, driver: ''}\n")

@@ -38,9 +38,9 @@ class Clauses(Suite):
     @case()
     async def test_03_at_most_limit_and_an_empty_receive_waits(self, rig: Rig) -> None:
         await rig.publish(*rig.messages(5))
-        assert len(await rig.driver.receive(rig.queue, 3, rig.suite.patience)) <= 3
-        while await rig.driver.receive(rig.queue, 5, 0.2):
-            pass
+        got = await rig.driver.receive(rig.queue, 3, rig.suite.patience)
+        assert 1 <= len(got) <= 3
+        await rig.take(5 - len(got))
         began = time.monotonic()
         assert await rig.driver.receive(rig.queue, 5, 0.2) == []
         assert 0.18 <= time.monotonic() - began < 0.2 + rig.suite.patience
@@ -164,6 +164,7 @@ class Clauses(Suite):
                 got = await rig.driver.receive(rig.queue, 7, 0.2)
                 taken.update(ids(got))
                 await rig.ack(*got)
+                await asyncio.sleep(0)
 
         receivers = [asyncio.create_task(receive()) for _ in range(20)]
         for _ in range(10):

@@ -154,6 +154,16 @@ class Rig:
         assert len(taken) == number, f"{number} messages expected, {len(taken)} came"
         return taken
 
+    async def drain(self) -> list[str]:
+        """Receive and ack until nothing comes; returns the ids."""
+        drained: list[str] = []
+        end = time.monotonic() + self.suite.patience * 2
+        while got := await self.driver.receive(self.queue, 100, 0.2):
+            drained += ids(got)
+            await self.ack(*got)
+            assert time.monotonic() < end, "messages come without end"
+        return drained
+
     async def one(self, *, driver: Driver | None = None) -> Received:
         """Receive one message."""
         return (await self.take(driver=driver))[0]

@@ -105,10 +105,7 @@ class Running(Suite):
             answer = (await asyncio.gather(task, return_exceptions=True))[0]
             (confirmed if isinstance(answer, list) else doubtful).extend(message.id for message in batch)
             confirmed += await rig.publish(rig.message())
-        found: Counter[str] = Counter()
-        while got := await rig.driver.receive(rig.queue, 100, 0.2):
-            found.update(ids(got))
-            await rig.ack(*got)
+        found = Counter(await rig.drain())
         assert set(confirmed) <= set(found) <= {*confirmed, *doubtful}
         assert set(found.values()) == {1}
 
@@ -138,6 +135,7 @@ class Running(Suite):
                 settlements = [Ack(item.receipt) if item.attempt > 1 else Nack(item.receipt) for item in got]
                 found.update(item.id for item in got if item.attempt > 1)
                 assert list(await rig.driver.settle(rig.queue, settlements)) == []
+                await asyncio.sleep(0)
 
         async with asyncio.timeout(rig.suite.patience * 6):
             consumers = [asyncio.create_task(consume()) for _ in range(5)]
@@ -222,6 +220,7 @@ class Running(Suite):
                     await asyncio.sleep(0.001)
                     continue
                 acked.extend(item.id for item in got if item.receipt not in stale)
+                await asyncio.sleep(0)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(publish())
@@ -231,10 +230,7 @@ class Running(Suite):
                 await rig.driver.close()
                 await rig.driver.open()
             over.set()
-        left: list[str] = []
-        while got := await rig.driver.receive(rig.queue, 100, 0.2):
-            left += ids(got)
-            await rig.ack(*got)
+        left = await rig.drain()
         assert set(confirmed) <= {*acked, *left}
         assert not set(acked) & set(left)
 

@@ -1,0 +1,395 @@
+"""The suite notices: each mutant is the memory driver with one thing wrong, and at least one case fails for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import msgspec
+import pytest
+
+from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.errors import DriverError, QueueFullError
+from tasuki.message import Message
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+Results = Sequence[DriverError | None]
+
+
+class AckDoesNothing(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await super().settle(queue, [item for item in batch if not isinstance(item, Ack)])
+
+
+class NackIsLostWhenFull(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        most = self._queues[queue].spec.max_length
+        if most is not None and self._queues[queue].total >= most:
+            batch = [Ack(item.receipt) if isinstance(item, Nack) else item for item in batch]
+        return await super().settle(queue, batch)
+
+
+class ReleaseIsLostWhenFull(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        most = self._queues[queue].spec.max_length
+        if most is not None and self._queues[queue].total >= most:
+            batch = [Ack(item.receipt) if isinstance(item, Release) else item for item in batch]
+        return await super().settle(queue, batch)
+
+
+class HeadersAreDropped(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, headers={}) for item in batch])
+
+
+class HeadersBecomeFloats(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        def turn(value: Any) -> Any:
+            return float(value) if type(value) is int else value
+
+        changed = [
+            msgspec.structs.replace(item, headers={key: turn(value) for key, value in item.headers.items()})
+            for item in batch
+        ]
+        return await super().publish(queue, changed)
+
+
+class BodiesBecomeText(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        changed = [msgspec.structs.replace(item, body=item.body.decode(errors="replace").encode()) for item in batch]
+        return await super().publish(queue, changed)
+
+
+class IdsAreMadeAnew(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, id=f"x{item.id}") for item in batch])
+
+
+class SameIdIsSwallowed(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        await super().publish(queue, list({item.id: item for item in batch}.values()))
+        return ()
+
+
+class DelayedComesEarly(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, delay=item.delay * 0.8) for item in batch])
+
+
+class NackDelayIsIgnored(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        plain = [Nack(item.receipt) if isinstance(item, Nack) else item for item in batch]
+        return await super().settle(queue, plain)
+
+
+class NackTakesItsTime(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        late = [Nack(item.receipt, item.delay or 30.0) if isinstance(item, Nack) else item for item in batch]
+        return await super().settle(queue, late)
+
+
+class ReleaseCounts(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        counted = [Nack(item.receipt) if isinstance(item, Release) else item for item in batch]
+        return await super().settle(queue, counted)
+
+
+class NackDoesNotCount(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        free = [Release(item.receipt) if isinstance(item, Nack) and not item.delay else item for item in batch]
+        return await super().settle(queue, free)
+
+
+class ReleaseGoesToTheTail(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        for item in batch:
+            if isinstance(item, Release) and item.receipt in self._queues[queue].held:
+                self._queues[queue].held[item.receipt].number = next(self._numbers)
+        return await super().settle(queue, batch)
+
+
+class StaleIsNotReported(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        await super().settle(queue, batch)
+        return ()
+
+
+class StaleIsRaised(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        if await super().settle(queue, batch):
+            raise DriverError("stale")
+        return ()
+
+
+class AnyReceiptEndsTheDelivery(MemoryDriver):
+    """Redis' XACK does not look at the owner: an old receipt removes what another receiver holds."""
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        if await super().settle(queue, batch) and self._queues[queue].held:
+            self._queues[queue].held.popitem()
+        return ()
+
+
+class LimitIsIgnored(MemoryDriver):
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await super().receive(queue, limit + 1, wait)
+
+
+class WaitIsIgnored(MemoryDriver):
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await super().receive(queue, limit, 0.0)
+
+
+class NothingIsHeld(MemoryDriver):
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        await super().settle(queue, [Release(item.receipt) for item in taken])
+        return taken
+
+
+class CancelledReceiveLoses(MemoryDriver):
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        await asyncio.sleep(0)
+        return taken
+
+
+class NobodyIsWoken(MemoryDriver):
+    async def _woken(self, *arguments: Any) -> bool:
+        await asyncio.get_running_loop().create_future()
+        return False
+
+
+class WakeUpIsLostWithItsReceiver(MemoryDriver):
+    async def _wait(self, source: Any, limit: int, wait: float) -> list[Received]:
+        source.can_give = lambda: False
+        return await super()._wait(source, limit, wait)
+
+
+class CloseDoesNotWake(MemoryDriver):
+    async def close(self) -> None:
+        waiters = [(queue, queue.waiters) for queue in self._queues.values()]
+        for queue, _ in waiters:
+            queue.waiters = {}
+        await super().close()
+        for queue, waiting in waiters:
+            queue.waiters = waiting
+
+
+class CloseKeepsHeld(MemoryDriver):
+    async def close(self) -> None:
+        held = [(queue, queue.held) for queue in self._queues.values()]
+        for queue, _ in held:
+            queue.held = {}
+        await super().close()
+        for queue, holding in held:
+            queue.held = holding
+
+
+class CloseForgetsQueues(MemoryDriver):
+    async def close(self) -> None:
+        await super().close()
+        self._queues.clear()
+
+
+class CloseTwiceFails(MemoryDriver):
+    async def close(self) -> None:
+        if not self._open:
+            raise DriverError("not open")
+        await super().close()
+
+
+class DeclaringAgainEmpties(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        self._queues.pop(spec.name, None)
+        await super().declare(spec)
+
+
+class DeclaringAgainChangesNothing(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        if spec.name not in self._queues:
+            await super().declare(spec)
+
+
+class PublisherIsNotIsolated(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        results = await super().publish(queue, batch)
+        for slot, item in zip(reversed(self._queues[queue].plain.fresh), reversed(batch), strict=False):
+            slot.headers = item.headers
+        return results
+
+
+class ReceiverIsNotIsolated(MemoryDriver):
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        for item in taken:
+            item.headers = self._queues[queue].held[item.receipt].headers
+        return taken
+
+
+class QueuesAppearByThemselves(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        if queue not in self._queues:
+            await self.declare(QueueSpec(queue))
+        return await super().publish(queue, batch)
+
+
+class UnknownQueueIsAKeyError(MemoryDriver):
+    async def depth(self, queue: str) -> Depth:
+        self._queues[queue]
+        return await super().depth(queue)
+
+
+class QueuesAreMixed(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(min(self._queues) if queue in self._queues else queue, batch)
+
+
+class PriorityIsIgnored(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, priority=0) for item in batch])
+
+
+class KeyIsIgnored(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, ordering="none"))
+
+
+class FailedKeyIsOvertaken(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        source = self._queues[queue]
+        for item in batch:
+            slot = source.held.get(item.receipt)
+            if isinstance(item, Nack) and item.delay and slot is not None:
+                source.leave(slot)
+                slot.key = None
+        return await super().settle(queue, batch)
+
+
+class OrderIsTurnedRound(MemoryDriver):
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return (await super().receive(queue, limit, wait))[::-1]
+
+
+class FullQueueDropsSilently(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        try:
+            await super().publish(queue, batch)
+        except QueueFullError:
+            pass
+        return ()
+
+
+class OneForAll(MemoryDriver):
+    """A batch that is partly stored is reported as rejected."""
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        results = await super().publish(queue, batch)
+        for error in results:
+            if error is not None:
+                raise error
+        return results
+
+
+class BoundIsIgnored(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, max_length=None))
+
+
+class HeldMessagesTakeNoRoom(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        source = self._queue(queue)
+        source.total -= len(source.held)
+        try:
+            return await super().publish(queue, batch)
+        finally:
+            source.total += len(source.held)
+
+
+class ExtendIsNeverStale(MemoryDriver):
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        await super().extend(queue, batch, lease)
+        return ()
+
+
+class ExtendNeedsItsLoop(MemoryDriver):
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().open()
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("attached to a different loop")
+        return await super().extend(queue, batch, lease)
+
+
+class DepthForgetsHeld(MemoryDriver):
+    async def depth(self, queue: str) -> Depth:
+        return replace(await super().depth(queue), in_flight=0)
+
+
+class AgeOfTheYoungest(MemoryDriver):
+    async def depth(self, queue: str) -> Depth:
+        depth = await super().depth(queue)
+        return replace(depth, oldest_age=0.0 if depth.ready else None)
+
+
+class PeekTakes(MemoryDriver):
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        return list(await self.receive(queue, limit, 0.0))
+
+
+class PurgeTakesHeld(MemoryDriver):
+    async def purge(self, queue: str) -> int:
+        source = self._queue(queue)
+        removed, source.held = await super().purge(queue), {}
+        return removed
+
+
+class PurgeForgetsDelayed(MemoryDriver):
+    async def purge(self, queue: str) -> int:
+        delayed = self._queue(queue).delayed
+        removed = await super().purge(queue)
+        self._queue(queue).delayed = delayed
+        return removed
+
+
+MUTANTS = MemoryDriver.__subclasses__()
+
+
+def failure(mutant: Callable[..., MemoryDriver]) -> str:
+    """The first case that fails, or an empty text."""
+
+    class Suite(DriverConformance):
+        patience = 0.5
+        case_timeout = 5.0
+
+        def make_driver(self, place: Path, clock: ShiftedClock) -> MemoryDriver:
+            return mutant("mutant", clock=clock)
+
+    for name in (name for name in dir(Suite) if name.startswith("test_")):
+        try:
+            getattr(Suite(), name)()
+        except SkipTest:
+            continue
+        except Exception:
+            return name
+    return ""
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_the_suite_notices(mutant: type[MemoryDriver]) -> None:
+    assert failure(mutant), f"no case fails for {mutant.__name__}"
+
+
+def test_there_are_enough_mutants() -> None:
+    assert len(MUTANTS) >= 40
+
+
+def test_the_original_passes() -> None:
+    assert failure(MemoryDriver) == ""

@@ -41,7 +41,7 @@ ENTRIES = st.fixed_dictionaries({"name": TEXTS, "kind": st.sampled_from(KINDS)},
 
 
 def outcome(content: bytes) -> None:
-    """Load and check a file of these bytes: no other exception than ProjectError, and each of its errors has a place."""
+    """Load and check a file of these bytes: nothing but ProjectError leaves, and each of its errors has a place."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "p.yaml").write_bytes(content)
         errors: list[ConfigError] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -20,6 +21,10 @@ from tasuki.kinds.fields import (
     refused,
 )
 from tasuki.kinds.kind import Kind
+from tasuki.registry.references import did_you_mean
+
+_STANDARD_MODULES = frozenset({"coroutine", "errors", "math", "os", "string", "table", "utf8"})
+"""Always there, listed or not."""
 
 _POOL = refused("pools are not available in this version; the consumer's concurrency says how many run at a time")
 _LIMITS = refused("for Python code they need isolation: process, which is not available in this version")
@@ -33,6 +38,20 @@ def _isolation(value: object) -> object:
 
 Isolation = Annotated[Literal["shared"], BeforeValidator(_isolation)]
 Pool = Annotated[Refused, BeforeValidator(_POOL)]
+
+
+@cache
+def _module_names() -> list[str]:
+    from tasuki.handlers.lua.modules import MODULES
+
+    return sorted(MODULES.keys() | _STANDARD_MODULES)
+
+
+def _module(value: str) -> str:
+    if value not in _module_names():
+        hint = did_you_mean(value, _module_names()) or f"known are: {', '.join(_module_names())}"
+        raise ValueError(f"there is no module {value!r} in this version; {hint}")
+    return value
 
 
 def _import_path(value: str) -> str:
@@ -58,7 +77,7 @@ class LuaLibraryConfig(Config):
 
     source: SourceText
     """The script: file://x.lua, or the text itself."""
-    modules: list[Text] = Field(default_factory=list)
+    modules: list[Annotated[str, AfterValidator(_module)]] = Field(default_factory=list)
     """Modules that it may require."""
     imports: dict[str, Id] = Field(default_factory=dict)
     """Libraries that it may require, by the name it requires them with."""

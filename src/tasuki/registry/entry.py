@@ -19,7 +19,10 @@ class Entry:
     id: str
     kind: str
     data: Mapping[str, Any]
-    """Every field but ``name``, ``kind`` and ``meta``; placeholders resolved, references not."""
+    """Every field but ``name``, ``kind`` and ``meta``; placeholders resolved, references not.
+
+    What ``source: file://x`` names is read: then ``source`` is a :class:`tasuki.registry.source.Source`.
+    """
     meta: Mapping[str, Any] = field(default_factory=dict)
     positions: Mapping[KeyPath, Position] = field(default_factory=dict, compare=False)
     """Where each key stands, by its path in the entry; ``()`` is the entry itself."""

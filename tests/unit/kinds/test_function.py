@@ -17,7 +17,7 @@ def test_a_lua_function_and_its_library(project):
     source: |
       return 1
     method: main
-    modules: [json]
+    modules: [json, string]
     imports: {words: lib, other: f2}
     limits: {memory: 1MiB, time: 5s, instructions: 1000}
     isolation: shared
@@ -28,12 +28,19 @@ def test_a_lua_function_and_its_library(project):
     function, plain, library = configs["app:f"], configs["app:f2"], configs["app:lib"]
     assert isinstance(function, LuaFunctionConfig)
     assert function.source == Source("return 1\n")
-    assert (function.method, function.modules) == ("main", ["json"])
+    assert (function.method, function.modules) == ("main", ["json", "string"])
     assert function.imports == {"words": "app:lib", "other": "app:f2"}
     assert (function.limits.memory, function.limits.time, function.limits.instructions) == (2**20, 5.0, 1000)
     assert (plain.limits.memory, plain.limits.time, plain.limits.instructions) == (64 * 2**20, 30.0, None)
     assert plain.method is None
     assert type(library) is LuaLibraryConfig
+
+
+def test_modules_of_later_versions_are_refused_and_the_known_ones_named(problems):
+    [text] = problems("  - {name: f, kind: function.lua, source: x, modules: [sql]}\n")
+    assert text.startswith(
+        "3:56: app:f: modules.0: there is no module 'sql' in this version; known are: coroutine, env, "
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,7 @@ def test_a_lua_function_and_its_library(project):
         ("source: 5", "source: text is wanted, not the number 5"),
         ("source: x, modules: json", "modules: a list is wanted, not the text 'json'"),
         ("source: x, modules: [1]", "modules.0: text is wanted, not the number 1"),
+        ("source: x, modules: [jsn]", "modules.0: there is no module 'jsn' in this version; did you mean 'json'?"),
         ("source: x, imports: {a: [x]}", "imports.a: text is wanted, not a list"),
         ("source: x, limits: {memory: 0}", "limits.memory must be more than 0, not the number 0"),
         ("source: x, limits: {tme: 1s}", "unknown field 'limits.tme'; did you mean 'time'?"),

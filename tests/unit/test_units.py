@@ -1,0 +1,112 @@
+from typing import Any
+
+import pytest
+
+from tasuki.units import format_duration, format_size, parse_duration, parse_size
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("0s", 0),
+        (0, 0),
+        (5, 5),
+        (1.5, 1.5),
+        ("500ms", 0.5),
+        ("1h30m", 5400),
+        ("1h30m5.5s", 5405.5),
+        ("2d", 172_800),
+        (".5s", 0.5),
+        ("1.s", 1),
+        ("10us", 1e-5),
+        ("10µs", 1e-5),
+        ("3ns", 3e-9),
+    ],
+)
+def test_durations(value: Any, seconds: float) -> None:
+    assert parse_duration(value) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "5",
+        "1 s",
+        "1h 30m",
+        "-5s",
+        "s",
+        "5x",
+        "1h!",
+        "!1h",
+        "5S",
+        True,
+        None,
+        [5],
+        -1,
+        -0.1,
+        float("inf"),
+        float("nan"),
+    ],
+)
+def test_what_is_no_duration(value: Any) -> None:
+    with pytest.raises(ValueError, match="is not a duration") as caught:
+        parse_duration(value)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.25, "250ms"),
+        (0.0005, "0.5ms"),
+        (1, "1s"),
+        (1.5, "1.5s"),
+        (59.9996, "1m"),
+        (60, "1m"),
+        (5400, "1h30m"),
+        (3600.5, "1h0.5s"),
+        (90_000, "25h"),
+    ],
+)
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (0, 0),
+        (65_536, 65_536),
+        ("65536", 65_536),
+        ("1B", 1),
+        ("256KiB", 262_144),
+        ("1 MB", 1_000_000),
+        ("1.5KiB", 1536),
+        (" 2gib ", 2**31),
+        ("3GB", 3 * 10**9),
+    ],
+)
+def test_sizes(value: Any, size: int) -> None:
+    assert parse_size(value) == size
+
+
+@pytest.mark.parametrize("value", ["", "KiB", "1XB", "-1", -1, 1.5, True, None, "1KiB2B"])
+def test_what_is_no_size(value: Any) -> None:
+    with pytest.raises(ValueError, match="is not a size"):
+        parse_size(value)
+
+
+def test_a_fraction_of_a_byte() -> None:
+    with pytest.raises(ValueError, match="not a whole number of bytes"):
+        parse_size("0.1B")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0B"), (1000, "1000B"), (1024, "1KiB"), (262_144, "256KiB"), (2**20, "1MiB"), (3 * 2**30, "3GiB")],
+)
+def test_format_size(size: int, text: str) -> None:
+    assert format_size(size) == text

@@ -43,9 +43,7 @@ def test_starting_what_may_start_ends_and_takes_the_same_waves(graph: dict[str, 
 
 
 @given(acyclic_graphs(), st.data())
-def test_stopping_ends_and_nothing_stops_before_its_dependents(
-    graph: dict[str, list[str]], data: st.DataObject
-) -> None:
+def test_nothing_stops_before_its_dependents(graph: dict[str, list[str]], data: st.DataObject) -> None:
     live = set(data.draw(st.lists(st.sampled_from(sorted(graph)), unique=True))) if graph else set()
     while live:
         ready = order.may_stop(graph, live)

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,31 +9,36 @@ from tasuki.backoff import Backoff
 from tasuki.units import format_duration, format_size, parse_duration, parse_size
 
 
+@contextmanager
+def refusal_that_names(text: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if repr(text) not in str(error):
+            raise AssertionError(f"{error} does not name {text!r}") from error
+
+
 @given(st.integers(0, 10**12))
 def test_a_duration_of_whole_milliseconds_survives_its_text(milliseconds: int) -> None:
     seconds = milliseconds / 1000
     assert parse_duration(format_duration(seconds)) == pytest.approx(seconds, abs=0.0005)
 
 
-@given(st.integers(0, 2**60))
+@given(st.integers(0, 2**53))
 def test_a_size_survives_its_text(size: int) -> None:
     assert parse_size(format_size(size)) == size
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_duration_or_refused(text: str) -> None:
-    try:
+    with refusal_that_names(text):
         assert parse_duration(text) >= 0
-    except ValueError as error:
-        assert repr(text) in str(error)
 
 
 @given(st.text(max_size=20))
 def test_any_text_is_a_size_or_refused(text: str) -> None:
-    try:
+    with refusal_that_names(text):
         assert parse_size(text) >= 0
-    except ValueError as error:
-        assert repr(text) in str(error)
 
 
 @given(

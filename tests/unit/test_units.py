@@ -48,6 +48,7 @@ def test_durations(value: Any, seconds: float) -> None:
         -0.1,
         float("inf"),
         float("nan"),
+        "9" * 400 + "s",
     ],
 )
 def test_what_is_no_duration(value: Any) -> None:

@@ -17,7 +17,7 @@ from tasuki.errors import LifecycleError, RestartLimitError, StartTimeoutError, 
 from tasuki.supervisor.restart import Restarts
 from tasuki.supervisor.spec import ServiceSpec
 from tasuki.supervisor.state import Change, State, Status, may_follow
-from tasuki.supervisor.step import StepTimeoutError, run_step
+from tasuki.supervisor.step import StepTimeoutError, retrieve, run_step
 from tasuki.units import format_duration
 
 STOP_GRACE = 5.0
@@ -76,7 +76,7 @@ class Controller:
                 return
             self._stop_limit = limit
             self._stop_task = asyncio.create_task(self._stop(), name=f"tasuki stop {self.spec.id}")
-            self._stop_task.add_done_callback(_retrieve)
+            self._stop_task.add_done_callback(retrieve)
         elif limit < self._stop_limit:
             self._stop_limit = limit
             if self.status.state is State.STOPPING:
@@ -213,8 +213,3 @@ class Controller:
 
 def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()

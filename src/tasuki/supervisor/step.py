@@ -28,7 +28,7 @@ async def run_step(verb: Coroutine[Any, Any, None], *, name: str, timeout: float
             CancelledError for a lost connection; it must not be taken for the cancellation of the caller.)
     """
     task = asyncio.create_task(_contain(verb, name), name=name)
-    task.add_done_callback(_retrieve)
+    task.add_done_callback(retrieve)
     try:
         await asyncio.wait({task}, timeout=timeout)
     except asyncio.CancelledError:
@@ -58,6 +58,7 @@ async def _end(task: asyncio.Task[None], name: str) -> None:
         _log.error("%s does not end when cancelled; it is left behind", name)
 
 
-def _retrieve(task: asyncio.Task[None]) -> None:
+def retrieve(task: asyncio.Task[None]) -> None:
+    """Take note of the error of a task that nobody may await, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()

@@ -65,7 +65,7 @@ function tables.maxn(t)
 end
 
 local numbers = pick(math, "abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger modf pi rad random sin sqrt tan tointeger type ult")
-local exp, log = math.exp, math.log
+local exp, log, abs, floor, huge = math.exp, math.log, math.abs, math.floor, math.huge
 numbers.mod = math.fmod
 
 function numbers.randomseed() end
@@ -95,12 +95,12 @@ function numbers.ldexp(x, e)
 end
 
 function numbers.frexp(x)
-  if x == 0 or x ~= x or x == math.huge or x == -math.huge then
+  if x == 0 or x ~= x or x == huge or x == -huge then
     return x, 0
   end
-  local e = math.floor(log(math.abs(x), 2)) + 1
+  local e = floor(log(abs(x), 2)) + 1
   local fraction = x / 2.0 ^ e
-  if math.abs(fraction) >= 1 then
+  if abs(fraction) >= 1 then
     fraction, e = fraction / 2, e + 1
   end
   return fraction, e
@@ -146,7 +146,7 @@ local function requirer(globals, chunk)
     end
     local value = globals[name]
     if value == nil then
-      local remedy = modules[name] and "; add it to `modules` of the entry"
+      local remedy = host.known[name] and "; add it to `modules` of the entry"
         or "; list it under `modules` or `imports` of the entry"
       error("module '" .. name .. "' not found" .. remedy, 2)
     end
@@ -217,6 +217,7 @@ local function find(result, method, chunk)
 end
 
 function host.boot(script)
+  host.known = script.known
   return host.start(function()
     local result = host.load(script.source, script.chunk, script.modules, script.imports)
     local found, problem = find(result, script.method, script.chunk)

@@ -11,7 +11,7 @@ from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimit
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.errors import describe, limited, raised, returned
 from tasuki.handlers.lua.limits import LuaLimits
-from tasuki.handlers.lua.loading import LoadingContext
+from tasuki.handlers.lua.loading import LoadingContext, refuse_at_load
 from tasuki.handlers.lua.runtime import Runtime
 from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.values import build
@@ -71,7 +71,9 @@ class LuaHandler(Handler):
         runtime = Runtime(self._limits)
         context = LoadingContext(self.id)
         try:
-            reply = runtime.boot(self._source, self._method, catalogue.texts(used), self._modules, self._imports)
+            reply = runtime.boot(
+                self._source, self._method, catalogue.texts(used), self._modules, self._imports, catalogue.MODULES
+            )
             while type(reply) is tuple and reply[0] == WAITS:
                 reply = self._answer_at_load(runtime, reply, context)
         except runtime.lua_error as error:
@@ -89,7 +91,7 @@ class LuaHandler(Handler):
             value = self._operations[name](context, *build(shape, values))
             if inspect.iscoroutine(value):
                 value.close()
-                raise HandlerError(f"{name} cannot be used while the script loads", kind="Invalid", retryable=False)
+                refuse_at_load(name)
         except Exception as error:
             return runtime.fail(id, describe(error))
         return runtime.resume(id, value)

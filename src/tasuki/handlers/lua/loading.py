@@ -59,40 +59,41 @@ class LoadingContext(Context):
 
     def ack(self) -> None:
         """Refused."""
-        _refuse("ack")
+        refuse_at_load("ack")
 
     def nack(self, delay: float | str | None = None) -> None:
         """Refused."""
-        _refuse("nack")
+        refuse_at_load("nack")
 
     def reject(self, reason: str = "") -> None:
         """Refused."""
-        _refuse("reject")
+        refuse_at_load("reject")
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
     ) -> str:
         """Refused."""
-        _refuse("queue.publish")
+        refuse_at_load("queue.publish")
 
     async def call(self, function: str, *args: Any) -> Any:
         """Refused."""
-        _refuse("funcs.call")
+        refuse_at_load("funcs.call")
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         """Refused."""
-        _refuse("queue.info")
+        refuse_at_load("queue.info")
 
     def resource(self, id: str) -> Any:
         """Refused."""
-        _refuse("store.get")
+        refuse_at_load("store.get")
 
     def env(self, name: str) -> str | None:
         """Refused."""
-        _refuse("env.get")
+        refuse_at_load("env.get")
 
 
-def _refuse(what: str) -> NoReturn:
+def refuse_at_load(what: str) -> NoReturn:
+    """Say that an operation needs a running handler."""
     raise HandlerError(
         f"{what} cannot be used while the script loads; call it in the handler", kind="Invalid", retryable=False
     )

@@ -24,6 +24,7 @@ local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetat
 local is_utf8, gsub = utf8.len, string.gsub
 
 local ASYNC, DONE, PACKED = {}, {}, {}
+local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run, nothing is passed
 local FIRST, STEP, FINE = 500, 10000, 100 -- instructions between two looks at the clock
 local MAX_POOL = 64
 local host = {}
@@ -148,7 +149,7 @@ local function suspend(co, op, ...)
     record = { id = id, co = co, serial = serial, body = body }
     waiting[id] = record
   end
-  record.remaining, record.spent = remaining, spent
+  record.remaining, record.spent, record.plain = remaining, spent, op == RESCHEDULE
   return 2, record.id, op, ...
 end
 
@@ -191,27 +192,24 @@ local function finish(co, ok, tag, a, b, ...)
   if tag == ASYNC then
     return suspend(co, a, b, ...)
   elseif tag ~= DONE then
-    return suspend(co, "yield", false) -- coroutine.yield at the top level: a mere reschedule
+    return suspend(co, RESCHEDULE, false)
   end
   release(co)
   if record then
     forget()
   end
-  if b == nil then
-    local kind = type(a)
-    if kind == "boolean" then
-      return a
-    elseif kind == "number" or kind == "string" and is_utf8(a) then
-      return 0, a
+  if b ~= nil then
+    if a == PACKED then
+      return 1, b, ...
+    elseif type(b) == "string" or host.is_error(b) then
+      return 3, host.describe_failure(b)
     end
-    return nil
-  elseif a == PACKED then
-    return 1, b, ...
-  elseif type(b) == "string" or host.is_error(b) then
-    return 3, host.describe_failure(b)
   end
-  if type(a) == "boolean" then
+  local kind = type(a)
+  if kind == "boolean" then
     return a
+  elseif kind == "number" or kind == "string" and is_utf8(a) then
+    return 0, a
   end
   return nil
 end
@@ -250,6 +248,9 @@ function host.resume(id, ok, value, boxed)
   end
   if not ok then
     value = host.new_error(value.message, value.kind, value.retryable, value.details)
+  end
+  if record.plain then -- the script's own coroutine.yield returns nothing
+    return finish(record.co, resume(record.co))
   end
   return finish(record.co, resume(record.co, ok, value))
 end

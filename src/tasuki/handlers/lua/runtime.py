@@ -7,7 +7,7 @@ integers, booleans and tables that exist already, and only scalars come back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NoReturn
 
@@ -72,14 +72,24 @@ class Runtime:
         modules: Mapping[str, Sequence[str]],
         names: Sequence[str],
         imports: Mapping[str, LuaLibrary],
+        known: Iterable[str],
     ) -> Any:
-        """Runs the top level of a script and of its imports. ``modules``: Lua texts of each module in use."""
+        """Runs the top level of a script and of its imports.
+
+        Args:
+            source: the script.
+            method: which function of its table, if it says so.
+            modules: Lua texts of each module in use, by its script or its libraries.
+            names: modules that the script lists.
+            imports: libraries by alias.
+            known: names of all modules there are, for a helpful error.
+        """
         self._load("host", _text("boot"), self._host, self._guards)
         for name, (*parts, text) in modules.items():
             for part in parts:
                 self._load("host", part, self._host)
             self._host["add_module"](name, self._load("host", text, self._host))
-        script = self._script(source, names, imports)
+        script = self._script(source, names, imports) | {"known": dict.fromkeys(known, True)}
         if method is not None:
             script["method"] = method
         table = self._to_table(script)

@@ -52,7 +52,10 @@ function time.sleep(d)
   if not ns then
     return nil, host.new_error(problem, "Invalid", false)
   end
-  ask("time.sleep", ns / 1e9)
+  local ok, err = ask("time.sleep", ns / 1e9)
+  if not ok then
+    return nil, err
+  end
 end
 
 function time.now()

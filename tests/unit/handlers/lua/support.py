@@ -1,0 +1,42 @@
+"""Runs pieces of Lua as handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasuki.handlers.lua import LuaHandler, LuaLibrary, LuaLimits, LuaSource
+from tasuki.handlers.lua.modules import MODULES
+from tasuki.message import Message
+from tasuki.testing.context import RecordingContext
+
+ALL = tuple(MODULES)
+
+
+def delivery(**options: Any) -> RecordingContext:
+    return RecordingContext(Message("m-1", b"{}", {"trace": "t-1", "n": 2}), **options)
+
+
+def handler(
+    text: str,
+    *,
+    method: str | None = None,
+    modules: Sequence[str] = ALL,
+    imports: Mapping[str, LuaLibrary] | None = None,
+    **limits: Any,
+) -> LuaHandler:
+    """A handler of a whole script."""
+    return LuaHandler(
+        "app:script",
+        source=LuaSource(text, "script.lua"),
+        method=method,
+        modules=modules,
+        imports=imports,
+        limits=LuaLimits(**limits),
+    )
+
+
+async def run(code: str, *args: Any, context: RecordingContext | None = None, **options: Any) -> Any:
+    """The result of a function body, called with the arguments as ``...`` (the first is ``body``)."""
+    made = handler(f"return function(...) local body = ... {code}\nend", **options)
+    return await made.call(args, context or delivery())

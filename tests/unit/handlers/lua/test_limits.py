@@ -1,0 +1,283 @@
+"""Scripts that take too much: each ends with a clear error, and the next message is treated as if nothing was."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from tasuki.errors import HandlerError, LuaError, LuaLimitError
+from tasuki.handlers.lua import LuaLimits
+from tests.unit.handlers.lua.support import delivery, handler, run
+
+pytestmark = pytest.mark.anyio
+
+TIME = {
+    "loop": "while true do end",
+    "goto": "::again:: goto again",
+    "count": "for i = 1, 1e18 do end",
+    "iterator": "for _ in function() return 1 end do end",
+    "pcall": "while true do pcall(function() while true do end end) end",
+    "pcall without work": "while true do pcall(function() end) end",
+    "pcall recursion": "local function f() pcall(f) return f() end f()",
+    "pcall tree": "local function f() pcall(f) pcall(f) end while true do f() end",
+    "xpcall": "while true do xpcall(function() while true do end end, function() while true do end end) end",
+    "xpcall handler": "xpcall(error, function() while true do end end)",
+    "coroutines": "while true do coroutine.wrap(function() end)() end",
+    "coroutine": "coroutine.wrap(function() while true do end end)()",
+    "caught coroutine": "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+    "resume": "local co = coroutine.create(function() while true do pcall(coroutine.yield) end end)"
+    " while true do coroutine.resume(co) end",
+    "sort": "local t = {} for i = 1, 1000 do t[i] = i end table.sort(t, function() while true do end end)",
+    "insert": "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 1) end",
+    "remove": "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, table.remove(t, 1)) end",
+    "concat": "local t = {} for i = 1, 1e5 do t[i] = 'x' end while true do table.concat(t) end",
+    "unpack": "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.unpack(t) end",
+    "rep": "while true do local s = ('a'):rep(1e7) end",
+    "upper": "local s = ('a'):rep(1e7) while true do s:upper() end",
+    "utf8": "local s = ('a'):rep(1e7) while true do utf8.len(s) end",
+    "join": "local s = ('a'):rep(1e7) while true do local x = s .. 'b' end",
+    "sub": "local s = ('a'):rep(1e7) while true do s:sub(2) end",
+    "gsub": "local s = ('a'):rep(1e6) while true do s:gsub('a', 'bb') end",
+    "gsub function": "(('a'):rep(5000)):gsub('.', function() while true do end end)",
+    "index": "return setmetatable({}, {__index = function() while true do end end}).x",
+    "equal": "local m = {__eq = function() while true do end end} return setmetatable({}, m) == setmetatable({}, m)",
+    "tostring": "return tostring(setmetatable({}, {__tostring = function() while true do end end}))",
+    "close": "local x <close> = setmetatable({}, {__close = function() while true do end end}) while true do end",
+    "close after error": "local x <close> = setmetatable({}, {__close = function() while true do end end}) error('x')",
+    "exponential pattern": "return string.find(('a'):rep(30), ('a?'):rep(30) .. ('a'):rep(30))",
+    "quadratic pattern": "return (('a'):rep(1e6):find('a-b'))",
+    "balanced pattern": "return (('('):rep(1e6):find('%b()'))",
+    "quadratic gsub": "return (('a'):rep(1e6):gsub('a-b', ''))",
+    "quadratic gmatch": "for _ in ('a'):rep(1e6):gmatch('a-b') do end",
+    "deep pattern": "return (string.find(('a'):rep(3e5), '(' .. ('.-'):rep(30) .. ')b'))",
+}
+
+
+@pytest.mark.parametrize("name", TIME)
+async def test_the_time_limit_ends_it(name: str) -> None:
+    made = handler(f"return function(again) if again then return again end {TIME[name]} end", time=0.15)
+    await made.start()
+    started = time.process_time()
+    with pytest.raises(LuaLimitError, match="the script ran longer than its 150ms") as raised:
+        await made.handle(None, delivery())
+    assert raised.value.limit == "time"
+    assert time.process_time() - started < 5
+    assert await made.handle(5, delivery()) == 5
+
+
+async def test_the_error_names_the_line_that_ran() -> None:
+    with pytest.raises(LuaLimitError, match=r"^script\.lua:3: the script ran") as raised:
+        await handler("return function()\n  local n = 0\n  while true do n = n + 1 end\nend", time=0.05).handle(
+            None, delivery()
+        )
+    assert "script.lua:3: in" in raised.value.traceback
+
+
+async def test_waiting_does_not_count() -> None:
+    assert await run("for i = 1, 5 do time.sleep('30ms') end return 'done'", time=0.05) == "done"
+
+
+async def test_time_counts_over_waits() -> None:
+    code = "while true do for i = 1, 2e5 do end time.sleep(0) end"
+    with pytest.raises(LuaLimitError, match="longer than"):
+        await run(code, time=0.1)
+
+
+async def test_the_instruction_limit_ends_it() -> None:
+    with pytest.raises(LuaLimitError, match="more than its 100000 instructions") as raised:
+        await run("while true do end", instructions=100_000)
+    assert raised.value.limit == "instructions"
+    assert await run("for i = 1, 1000 do end return 1", instructions=100_000) == 1
+
+
+async def test_instructions_count_over_waits_and_coroutines() -> None:
+    for step in ("time.sleep(0)", "coroutine.wrap(function() for i = 1, 100 do end end)()"):
+        with pytest.raises(LuaLimitError, match="instructions"):
+            await run(f"while true do for i = 1, 2000 do end {step} end", instructions=300_000)
+
+
+BOMBS = {
+    "rep": "return ('a'):rep(1e9)",
+    "double": "local s = 'a' while true do s = s .. s end",
+    "table": "local t = {} while true do t[#t + 1] = t end",
+    "array": "local t = {} for i = 1, 1e9 do t[i] = i end",
+    "keys": "local t = {} for i = 1, 1e9 do t['k' .. i] = true end",
+    "closures": "local t = {} while true do local x = {} t[#t + 1] = function() return x end end",
+    "pack": "return string.pack('c1000000000', 'x')",
+    "coroutines": "local t = {} while true do t[#t + 1] = coroutine.create(print) end",
+    "concat": "local t = {} for i = 1, 1e4 do t[i] = ('x'):rep(1e4) end return table.concat(t)",
+    "gsub": "return (('a'):rep(1e6):gsub('a', ('b'):rep(1000)))",
+    "recursion": "local function f() return 1 + f() end return f()",
+    "lines": "local t = {} while true do t[#t + 1] = ('x'):rep(100) .. #t end",
+}
+
+CHILD = """
+import asyncio, sys
+from tasuki.errors import LuaLimitError, HandlerError
+from tests.unit.handlers.lua.support import handler, delivery
+
+async def main(code):
+    made = handler("local kept = {} return function(again) if again then return again end " + code + " end", memory=2**24)
+    for _ in range(3):
+        for body in (None, None):
+            try:
+                await made.handle(body, delivery())
+            except LuaLimitError as error:
+                assert error.limit == "memory", error
+            except HandlerError as error:
+                assert "stack overflow" in str(error), error
+            else:
+                raise AssertionError("no error")
+        assert await made.call([{"big": "x" * 3_000_000, "list": list(range(10000))}], delivery())
+asyncio.run(main(sys.argv[1]))
+print("lives")
+"""
+
+
+def in_child(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", CHILD, code], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "lives"), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_the_memory_limit_ends_it_and_the_process_lives(name: str) -> None:
+    in_child(BOMBS[name])
+
+
+KEEPING = {
+    "kept": "while true do kept[#kept + 1] = {} end",
+    "kept after pcall": "pcall(function() while true do kept[#kept + 1] = {} end end)"
+    " logger.info(('x'):rep(1000)) local t = json.decode('[' .. ('1,'):rep(2000) .. '1]') kept[#kept + 1] = t"
+    " while true do kept[#kept + 1] = {} end",
+    "kept and published": "pcall(function() while true do kept[#kept + 1] = {} end end)"
+    " queue.publish('a:b', {('x'):rep(1000), kept[1]}) while true do kept[#kept + 1] = {} end",
+    "kept and waiting": "pcall(function() while true do kept[#kept + 1] = {} end end)"
+    " while true do time.sleep(0) local m = queue.message() kept[#kept + 1] = {m} end",
+}
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_a_script_that_keeps_its_memory_gets_a_new_runtime(name: str) -> None:
+    in_child(KEEPING[name])
+
+
+@pytest.mark.parametrize("size", range(15_000_000, 17_000_000, 100_000))
+def test_pushing_near_the_limit_never_aborts(size: int) -> None:
+    made = handler(
+        f"local kept = ('x'):rep({size - 1000000}) return function(b) return #b.text + #kept end", memory=2**24
+    )
+
+    async def near() -> None:
+        for extra in (10, 1000, 100_000, 2_000_000):
+            try:
+                result = await made.call([{"text": "y" * extra}], delivery())
+            except LuaLimitError as error:
+                assert error.limit == "memory"
+            else:
+                assert result == extra + size - 1000000
+
+    try:
+        asyncio.run(near())
+    except LuaLimitError as error:
+        assert error.limit == "memory"
+
+
+CLEAR = {
+    "deep coroutines": ("local function f() return coroutine.wrap(f)() end f()", "C stack overflow"),
+    "length": ("table.concat(setmetatable({}, {__len = function() return 1e12 end}))", "__len metamethod"),
+    "length of unpack": ("table.unpack(setmetatable({}, {__len = function() return 1e12 end}))", "__len metamethod"),
+    "length of insert": ("table.insert(setmetatable({}, {__len = function() return 1e12 end}), 1)", "__len"),
+    "length of sort": ("table.sort(setmetatable({}, {__len = function() return 1e12 end}))", "__len"),
+    "length of remove": ("table.remove(setmetatable({}, {__len = function() return 1e12 end}))", "__len"),
+    "unpack": ("return table.unpack({}, 1, 1e8)", "too many results to unpack"),
+    "unpack far": ("return table.unpack({}, 1, 9e18)", "too many results to unpack"),
+    "format": ("return string.format('%99999d', 1)", "invalid conversion"),
+    "index chain": ("local t = setmetatable({}, {}) getmetatable(t).__index = t return t.x", "possible loop"),
+    "index recursion": ("return setmetatable({}, {__index = function(t, k) return t[k] end}).x", "C stack overflow"),
+    "pcall depth": (
+        "local n = 0 local function f() n = n + 1 local ok, e = pcall(f) if not ok then error(e, 0) end end f()",
+        "pcall nested too deep",
+    ),
+    "no table": ("table.concat(1)", "bad argument #1 to 'concat' (table expected, got number)"),
+    "json list": ("return nil, select(2, json.decode(('['):rep(100000)))", "maximum nesting depth exceeded"),
+    "json closed": ("return nil, select(2, json.decode(('['):rep(5e4) .. (']'):rep(5e4)))", "maximum nesting depth"),
+    "deep json": (
+        "local t = {} for i = 1, 1e5 do t = {t} end return nil, select(2, json.encode(t))",
+        "maximum nesting",
+    ),
+    "wide json": (
+        "local t = {1} for i = 1, 60 do t = {t, t} end return nil, select(2, json.encode(t))",
+        "250000 parts",
+    ),
+    "publish cycle": ("local t = {} t.t = t return nil, select(2, queue.publish('a:b', t))", "recursively nested"),
+    "publish wide": (
+        "local t = {1} for i = 1, 60 do t = {t, t} end return nil, select(2, queue.publish('a:b', t))",
+        "parts",
+    ),
+    "result cycle": ("local t = {} t.t = t return t", "refers to itself"),
+    "result deep": ("local t = {} for i = 1, 1000 do t = {t} end return t", "nested too deep"),
+    "result wide": ("local t = {} for i = 1, 1e6 do t[i] = i end return t", "250000 parts"),
+    "result far": ("return {[1e9 // 1 | 0] = 1}", "250000 parts"),
+}
+
+
+@pytest.mark.parametrize("name", CLEAR)
+async def test_it_is_refused_with_a_clear_error(name: str) -> None:
+    code, message = CLEAR[name]
+    with pytest.raises(HandlerError) as raised:
+        await run(code)
+    assert message in str(raised.value)
+    assert not str(raised.value).startswith("host")
+
+
+@pytest.mark.parametrize("code", ["f()", "local ok, e = pcall(f) error(e, 0)", "coroutine.wrap(f)()"])
+async def test_endless_recursion_ends(code: str) -> None:
+    with pytest.raises(LuaError, match=r"stack overflow|needs more than its 256MiB"):
+        await run(f"local function f() return 1 + f() end {code}", memory=2**28)
+
+
+async def test_pcall_depth_is_given_back() -> None:
+    code = (
+        "for i = 1, 500 do pcall(error) end local function f(n) if n > 0 then return pcall(f, n - 1) end return 7 end"
+    )
+    assert await run(code + " local r = {f(90)} return r[#r]") == 7
+
+
+async def test_a_deep_body_is_refused_before_it_can_crash() -> None:
+    body: Any = []
+    for _ in range(50_000):
+        body = [body]
+    with pytest.raises(HandlerError, match="nested deeper than 128 levels"):
+        await run("return 1", body)
+    body = 1
+    for _ in range(127):
+        body = {"a": body}
+    assert await run("return body", body) == body
+
+
+async def test_hostile_metatables_of_results_never_run() -> None:
+    code = """
+    local spin = function() while true do end end
+    return setmetatable({a = 1}, {__index = spin, __pairs = spin, __len = spin, __tostring = spin, __call = spin})
+    """
+    assert await run(code) == {"a": 1}
+
+
+async def test_a_raise_after_late_finalizers_is_quiet() -> None:
+    code = (
+        "local m = {} setmetatable({}, m) m.__gc = function() while true do end end for i = 1, 1e5 do local t = {} end"
+    )
+    assert await run(code + " return 1") == 1
+
+
+def test_limits_are_described() -> None:
+    limits = LuaLimits(memory=1024, time=1.5, instructions=7)
+    assert limits.describe("memory") == "the script needs more than its 1KiB of memory"
+    assert limits.describe("time") == "the script ran longer than its 1.5s"
+    assert limits.describe("instructions") == "the script ran more than its 7 instructions"
+    assert LuaLimits() == LuaLimits(memory=64 * 2**20, time=30.0, instructions=None)

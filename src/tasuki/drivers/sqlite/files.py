@@ -264,6 +264,8 @@ def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous
         )
     execute(f"PRAGMA synchronous = {synchronous}")
     execute("PRAGMA cache_size = -16000")
+    # Some builds overwrite what is deleted: that would write each body three times.
+    execute("PRAGMA secure_delete = off")
     execute("PRAGMA wal_autocheckpoint = 2000")
     execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
     # From here on the writer waits for locks itself: in short steps, and in turns.

@@ -23,8 +23,9 @@ from tasuki.drivers.sqlite.store import Row, Store
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
 MAX_GROUP = 1000
-POLL = 0.02
-"""Seconds between looks for what other processes committed; only while somebody waits."""
+POLL, SHORTEST_POLL = 0.04, 0.001
+"""Seconds between looks for what other processes committed, only while somebody waits: often while messages flow, and
+seldom after a second without any."""
 SWEEP = 1.0
 """Seconds between looks for holders that died."""
 PATIENCE = 0.25
@@ -148,6 +149,7 @@ class Writer:
         self._next_sweep = -1.0
         self._is_log_due = False
         self._wake_at: float | None = None
+        self._last_news = 0.0
         self._thread = threading.Thread(target=self._run, name=f"tasuki-sqlite-{name}", daemon=True)
 
     # Called from event loops.
@@ -252,7 +254,8 @@ class Writer:
         if not self._parked:
             return None
         now = self._clock.monotonic()
-        soonest = min(now + POLL, *(receive.deadline for receive in self._parked))
+        poll = min(max((now - self._last_news) * POLL, SHORTEST_POLL), POLL)
+        soonest = min(now + poll, *(receive.deadline for receive in self._parked))
         if self._wake_at is not None:
             soonest = min(soonest, self._wake_at)
         return max(soonest - now, 0.0)
@@ -333,6 +336,8 @@ class Writer:
             connection.execute("COMMIT")
         self._parked = [receive for receive in receives if not receive.result]
         self._answer(request for request in group if not isinstance(request, Receive))
+        if len(self._parked) < len(receives):
+            self._last_news = self._clock.monotonic()
         self._answer(receive for receive in receives if receive.result)
         self._dismiss()
         with self._failing("rejected"):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
     from tasuki.registry.changes import Changes
+    from tasuki.registry.entry import Entry
     from tasuki.registry.loader import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,12 +66,15 @@ class App:
         self.supervisor = Supervisor(clock=self.clock)
         self.assembly: Assembly | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.cut_short_by: int | None = None
+        """Number of the second signal, which cancelled what still ran when the first had asked to drain."""
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
         self._url = url
         self._environ = environ
         self._target: Path | None = None
         self._declared = Declarations(namespace)
+        self._changing = asyncio.Lock()  # held by whoever opens, reloads or ends; a new one for each life
 
     @classmethod
     def load(
@@ -115,10 +119,7 @@ class App:
             if self._declared.get(fields["driver"]) is None:
                 kind, driver_fields = driver_of_url(self._url)
                 self._declared.add(DRIVER, kind, driver_fields)
-        for key, value in fields.items():
-            if isinstance(value, QueueHandle):
-                fields[key] = value.id
-        self._declared.add(id, "queue.queue", fields)
+        self._declared.add(id, "queue.queue", {key: _id_of_handle(value) for key, value in fields.items()})
 
     def _declare_dead_letters(self) -> None:
         """Declare the dead-letter queues that were named in code and never declared, on the same driver."""
@@ -134,7 +135,7 @@ class App:
         """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is."""
 
         def declare(function: F) -> F:
-            self._declared.add(name or name_of(function), "function.python", {}, target=function)
+            self._declare_function(name or name_of(function), function)
             return function
 
         return declare
@@ -147,10 +148,20 @@ class App:
         self, queue: str, function: Callable[..., Any], name: str | None, fields: Mapping[str, Any]
     ) -> None:
         """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
-        func = self._declared.add(name_of(function), "function.python", {}, target=function)
+        func = self._declare_function(name_of(function), function)
         lifecycle = {"auto_start": True, **fields.get("lifecycle", {})}
         data = {**fields, "queue": queue, "func": func.id, "lifecycle": lifecycle}
-        self._declared.add(name or f"{func.name}.consumer", "queue.consumer", data)
+        if name is None:
+            name = f"{func.name}.consumer"
+            if self._declared.get(self._declared.id_of(name)) is not None:  # the same function for another queue
+                name = f"{func.name}.{queue.partition(':')[2]}.consumer"
+        self._declared.add(name, "queue.consumer", data)
+
+    def _declare_function(self, name: str, function: Callable[..., Any]) -> Entry:
+        declared = self._declared.get(self._declared.id_of(name))
+        if declared is not None and declared.target is function:
+            return declared
+        return self._declared.add(name, "function.python", {}, target=function)
 
     def load_entries(self) -> Loaded:
         """Read everything that is declared, and what is wrong with it as far as reading tells."""
@@ -184,34 +195,46 @@ class App:
             ProjectError: the project is not good.
             LifecycleError: a driver cannot be opened, and waiting would not help.
         """
-        if self.assembly is not None:
-            if self.loop is not asyncio.get_running_loop():
+        loop = asyncio.get_running_loop()
+        if self.loop is not None and self.loop is not loop:
+            if not self.loop.is_closed():
                 raise LifecycleError("the app is open in another event loop; close it there first")
-            return
+            self.assembly = None  # that loop took everything with it
+        while self.assembly is not None:
+            async with self._changing:  # another task may be opening it
+                if self.assembly is not None:
+                    return
         from tasuki.app.assembly import Assembly
 
         assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper)
         self.supervisor = Supervisor(clock=self.clock)
         for spec in (*assembly.driver_specs(), *assembly.consumer_specs()):
             self.supervisor.add(spec)
-        self.assembly, self.loop = assembly, asyncio.get_running_loop()
-        try:
-            await self._open_drivers(list(assembly.drivers))
-        except BaseException:
-            await self.close()
-            raise
+        self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
+        async with self._changing:
+            try:
+                await self._open_drivers(list(assembly.drivers))
+            except BaseException:
+                await self._end()
+                raise
 
     async def _open_drivers(self, ids: list[str]) -> None:
         """Return when each driver is open or has failed once; the supervisor goes on with those that have."""
-        settled = (State.RUNNING, State.FAILED)
-        self._opening = asyncio.create_task(self.supervisor.start(ids), name="open drivers")
-        tried = asyncio.create_task(self.supervisor.until(lambda states: all(states[id] in settled for id in ids)))
-        await asyncio.wait([self._opening, tried], return_when=asyncio.FIRST_COMPLETED)
-        tried.cancel()
-        if self._opening.done():
-            self._opening.result()
-        else:
-            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        tried: set[str] = set()
+
+        def all_tried(states: Mapping[str, State]) -> bool:
+            tried.update(id for id in ids if states[id] in (State.RUNNING, State.FAILED))
+            return len(tried) == len(ids)
+
+        opening = asyncio.create_task(self.supervisor.start(ids), name="open drivers")
+        opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        trying = asyncio.create_task(self.supervisor.until(all_tried))
+        try:
+            await asyncio.wait([opening, trying], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            trying.cancel()
+        if opening.done():
+            opening.result()
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.
@@ -228,15 +251,23 @@ class App:
         Raises:
             StopTimeoutError: work was left over and was handed back.
         """
-        assembly = self.assembly
-        if assembly is None:
+        if self.assembly is None:
             return
         try:
             await self.supervisor.stop(timeout)
         finally:
-            if self.assembly is assembly:
-                self.assembly = self.loop = None
-                await assembly.stop_handlers()
+            async with self._changing:  # an open or a reload that this stop has cut short puts things back first
+                await self._end()
+
+    async def _end(self) -> None:
+        assembly = self.assembly
+        if assembly is None:
+            return
+        try:
+            await self.supervisor.stop()
+        finally:
+            self.assembly = self.loop = None
+            await assembly.stop_handlers()
 
     async def __aenter__(self) -> App:
         await self.open()
@@ -283,11 +314,11 @@ class App:
         Raises:
             ProjectError, TasukiError: the change is refused whole, and what ran goes on.
         """
-        if self.assembly is None:
-            raise LifecycleError("the app is not open")
+        self._live()
         from tasuki.app.reload import apply_changes
 
-        return await apply_changes(self, self.check())
+        async with self._changing:
+            return await apply_changes(self, self._live(), self.check())
 
     def live_queue(self, id: str) -> Queue:
         """The queue of an id or name. Raises LifecycleError when the app is not open, QueueNotFoundError."""
@@ -325,6 +356,13 @@ class App:
         if self.assembly is None:
             raise LifecycleError("the app is not open: use it inside 'async with app:', or app.sync from sync code")
         return self.assembly
+
+
+def _id_of_handle(value: Any) -> Any:
+    """The id where a QueueHandle was given, also within a mapping (``dead_letter={"queue": handle}``)."""
+    if isinstance(value, Mapping):
+        return {key: _id_of_handle(inner) for key, inner in value.items()}
+    return value.id if isinstance(value, QueueHandle) else value
 
 
 def _import_app(target: str) -> App:

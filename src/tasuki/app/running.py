@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.tools import until_empty
 from tasuki.errors import TasukiError
+from tasuki.supervisor.state import State
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -35,7 +36,23 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
 
 
 async def _wait_empty(app: App) -> None:
-    await until_empty(lambda: app.assembly)
+    """Return when the consumed queues are empty, or nothing runs any more; raise when a service has given up."""
+    emptied = asyncio.ensure_future(until_empty(lambda: app.assembly, lambda id: _has_started(app, id)))
+    ended = asyncio.ensure_future(app.supervisor.wait())
+    try:
+        await asyncio.wait([emptied, ended], return_when=asyncio.FIRST_COMPLETED)
+        for task in (emptied, ended):
+            if task.done():
+                task.result()
+    finally:
+        for task in (emptied, ended):
+            task.cancel()
+        await asyncio.gather(emptied, ended, return_exceptions=True)
+
+
+def _has_started(app: App, consumer: str) -> bool:
+    status = app.supervisor.states().get(consumer)
+    return status is not None and status.state is not State.UNKNOWN
 
 
 async def _first(stop: asyncio.Event, work: Awaitable[None]) -> bool:
@@ -72,17 +89,18 @@ def _signals(app: App, stop: asyncio.Event) -> Iterator[None]:
         background.add(task)
         task.add_done_callback(background.discard)
 
-    def end() -> None:
+    def end(number: int) -> None:
         if stop.is_set():
+            app.cut_short_by = number
             _log.warning("stopping now: running handlers are cancelled and their messages handed back")
             spawn(lambda: _hurry(app))
         else:
             _log.info("stopping: running handlers finish; again to cancel them")
             stop.set()
 
-    handlers = {
-        signal.SIGTERM: end,
-        signal.SIGINT: end,
+    handlers: dict[signal.Signals, Callable[[], object]] = {
+        signal.SIGTERM: lambda: end(signal.SIGTERM),
+        signal.SIGINT: lambda: end(signal.SIGINT),
         signal.SIGHUP: lambda: spawn(lambda: _reload(app)),
         signal.SIGQUIT: lambda: dump(app),
     }
@@ -107,6 +125,8 @@ async def _reload(app: App) -> None:
         changes = await app.reload()
     except TasukiError as error:
         _log.error("reload refused, the old version goes on:\n%s", error)
+    except Exception:  # a client that is not installed, a file that cannot be read
+        _log.exception("reload refused, the old version goes on")
     else:
         _log.info("reloaded: %d added, %d removed, %d changed", len(changes.added), len(changes.removed),
                   len(changes.changed))  # fmt: skip

@@ -1,1 +1,59 @@
-"""The command line, one file a command."""
+"""The command line, one file a command in ``commands``; nothing is imported before it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+BROKEN_PIPE = 141
+"""What a shell shows for a program that ended by SIGPIPE."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command line (``sys.argv`` if none is given); returns the exit code, see :mod:`tasuki.cli.exits`."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # a terminal that lacks a character must not end a command
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        code = BROKEN_PIPE
+    if loop := sys.modules.get("tasuki.cli.loop"):
+        loop.leave_if_stuck(code)
+    return code
+
+
+def _run(args: Sequence[str] | None) -> int:
+    import click
+
+    from tasuki.cli.exits import INTERRUPTED, exit_code_of, show_error
+    from tasuki.cli.group import OutputClosedError, root
+    from tasuki.errors import TasukiError
+
+    try:
+        code = root.main(None if args is None else list(args), prog_name="tasuki", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except OutputClosedError as error:
+        raise BrokenPipeError from error
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except TasukiError as error:
+        show_error(error)
+        return exit_code_of(error)
+    return code if isinstance(code, int) else 0
+
+
+def _drop_output() -> None:
+    """The reader has gone: what is still buffered goes nowhere, so that the interpreter does not complain at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+    finally:
+        os.close(nowhere)

@@ -1,0 +1,80 @@
+"""``tasuki check``: everything that is wrong with a project, at once."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli.exits import CONFIG, OK, CommandError, show_error
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import count, print_json
+from tasuki.cli.project import Target, place_of
+from tasuki.errors import ConfigError, ProjectError, TasukiError
+
+if TYPE_CHECKING:
+    from tasuki.kinds.project import Project
+
+
+@click.command("check")
+@click.option("--import", "modules", multiple=True, hidden=True)
+@json_option
+@project_options(is_argument=True)
+def command(target: Target, modules: tuple[str, ...], *, as_json: bool) -> int:
+    """Check the project TARGET (a folder, a YAML file or package.module:app; default '.'); nothing is started."""
+    try:
+        project = target.load().check()
+        _import(modules)
+    except (ProjectError, ConfigError, CommandError) as error:
+        if as_json:
+            print_json([_as_dict(problem) for problem in _problems(error)])
+        else:
+            show_error(error)
+        return CONFIG
+    if as_json:
+        print_json([])
+    else:
+        click.echo(_summary(project))
+    return OK
+
+
+def _problems(error: TasukiError) -> list[ConfigError]:
+    """A module that cannot be imported is a problem without a place."""
+    if isinstance(error, ProjectError):
+        return error.errors
+    return [error if isinstance(error, ConfigError) else ConfigError(str(error))]
+
+
+def _as_dict(problem: ConfigError) -> dict[str, Any]:
+    """What is unknown is None."""
+    position = problem.position
+    return {
+        "file": position.file if position else None,
+        "line": (position.line or None) if position else None,
+        "column": (position.column or None) if position else None,
+        "entry": problem.entry or None,
+        "message": problem.problem,
+        "hint": problem.hint or None,
+    }
+
+
+def _summary(project: Project) -> str:
+    from tasuki.kinds.consumer import ConsumerConfig
+    from tasuki.kinds.queue import QueueConfig
+
+    parts = [
+        count(len(project.configs), "entry").replace("entrys", "entries"),
+        count(len(project.of(QueueConfig)), "queue"),
+        count(len(project.of(ConsumerConfig)), "consumer"),
+    ]
+    return f"ok: {', '.join(parts)}"
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    """What ``run --reload`` asks for before it dares to restart: do the changed modules still import?"""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except (Exception, SystemExit) as error:
+            raise CommandError(f"cannot import {module}: {place_of(error)}", code=CONFIG) from error

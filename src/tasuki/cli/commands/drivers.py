@@ -1,0 +1,53 @@
+"""``tasuki drivers``: what the drivers can do, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from tasuki.cli.exits import CommandError
+from tasuki.cli.options import json_option
+from tasuki.cli.output import print_json, print_table
+from tasuki.cli.project import driver_class
+
+_WORDS = {True: "yes", False: "no"}
+
+
+@click.command("drivers")
+@json_option
+def command(*, as_json: bool) -> None:
+    """Compare the drivers of this installation; what one lacks, the framework does in its place, or refuses."""
+    found = _drivers()
+    if as_json:
+        print_json(found)
+        return
+    usable = [driver for driver in found if driver["capabilities"]]
+    names = list(usable[0]["capabilities"]) if usable else []
+    rows = [(name.replace("_", " "), *(_word(driver["capabilities"][name]) for driver in usable)) for name in names]
+    print_table(("", *(driver["name"] for driver in usable)), rows)
+    for driver in found:
+        if driver["error"]:
+            click.echo(f"{driver['name']}: {driver['error']}", err=True)
+
+
+def _drivers() -> list[dict[str, Any]]:
+    """Name, kind, capabilities; for one that cannot be loaded, why."""
+    from tasuki.kinds.kind import driver_names, find_driver
+
+    found = []
+    for name in driver_names():
+        kind = find_driver(name)
+        if kind is None:
+            continue
+        try:
+            capabilities, error = asdict(driver_class(kind).capabilities), None
+        except CommandError as problem:
+            capabilities, error = None, str(problem)
+        found.append({"name": name, "kind": kind.name, "capabilities": capabilities, "error": error})
+    return found
+
+
+def _word(value: Any) -> str:
+    return _WORDS[value] if isinstance(value, bool) else "no limit" if value is None else str(value)

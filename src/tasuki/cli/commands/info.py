@@ -1,0 +1,35 @@
+"""``tasuki info``: the counts of one queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import age, print_json, print_pairs
+from tasuki.cli.project import Target, find_queue
+
+
+@click.command("info")
+@click.argument("queue")
+@json_option
+@project_options()
+def command(target: Target, queue: str, *, as_json: bool) -> None:
+    """Show how many messages QUEUE holds.
+
+    consumer_count is what this process knows; consumers in other processes are not seen by every driver.
+    """
+    app = target.load()
+    id = find_queue(app.check(), queue)
+
+    async def look() -> dict[str, Any]:
+        async with app:
+            return await app.live_queue(id).info()
+
+    info = loop.run(look())
+    if as_json:
+        print_json(info)
+    else:
+        print_pairs({**info, "oldest_age": age(info["oldest_age"])})

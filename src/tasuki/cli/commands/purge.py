@@ -1,0 +1,49 @@
+"""``tasuki purge``: empty a queue."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.exits import CommandError
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import count, is_terminal, print_json
+from tasuki.cli.project import Target, find_queue
+
+
+@click.command("purge")
+@click.argument("queue")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+@project_options()
+def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:
+    """Remove all messages of QUEUE that no consumer holds. There is no way back."""
+    app = target.load()
+    id = find_queue(app.check(), queue)
+
+    async def purge() -> int:
+        async with app:
+            live = app.live_queue(id)
+            depth = await live.depth()
+            if not yes:
+                _confirm(f"Remove {count(depth.ready + depth.delayed, 'message')} from {id} for good?")
+            return await live.purge()
+
+    purged = loop.run(purge())
+    if as_json:
+        print_json({"queue": id, "purged": purged})
+    else:
+        click.echo(f"{count(purged, 'message')} removed from {id}")
+
+
+def _confirm(question: str) -> None:
+    try:
+        is_wanted = click.confirm(question, err=True)
+    except click.Abort:
+        if is_terminal(sys.stdin):
+            raise
+        is_wanted = False  # the input ended without an answer
+    if not is_wanted:
+        raise CommandError("nothing was removed; answer y, or give --yes")

@@ -1,0 +1,53 @@
+"""``tasuki queues``: all queues and how full they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import age, print_json, print_table
+from tasuki.cli.project import Target, is_shared
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.kinds.project import Project
+
+_COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
+
+
+@click.command("queues")
+@json_option
+@project_options()
+def command(target: Target, *, as_json: bool) -> None:
+    """List the queues of the project. Counts that cannot be seen from here (memory queues) are left open."""
+    app = target.load()
+    rows = loop.run(_look(app, app.check()))
+    if as_json:
+        print_json(rows)
+        return
+    shown = [
+        (row["queue"], row["driver"], *(row[name] for name in _COUNTS[:-1]), age(row["oldest_age"])) for row in rows
+    ]
+    print_table(("QUEUE", "DRIVER", "MESSAGES", "READY", "IN FLIGHT", "DELAYED", "OLDEST"), shown)
+
+
+async def _look(app: App, project: Project) -> list[dict[str, Any]]:
+    from tasuki.kinds.queue import QueueConfig
+
+    queues = project.of(QueueConfig)
+    shared = {id for id in queues if is_shared(project.driver_of(id))}
+    rows = []
+    if not shared:
+        return [_row(id, config.driver, {}) for id, config in queues.items()]
+    async with app:
+        for id, config in queues.items():
+            info = await app.live_queue(id).info() if id in shared else {}
+            rows.append(_row(id, config.driver, info))
+    return rows
+
+
+def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:
+    return {"queue": id, "driver": driver, **{name: info.get(name) for name in _COUNTS}}

@@ -1,0 +1,69 @@
+"""``tasuki run``: consume until stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.exits import OK, exit_code_of, show_error
+from tasuki.cli.options import project_options
+from tasuki.cli.project import Target
+from tasuki.cli.running import follow_emptying, refuse_memory, summary
+from tasuki.cli.watching import Watcher, restart
+from tasuki.errors import StopTimeoutError
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+
+
+@click.command("run")
+@click.option("--processes", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worker processes.")
+@click.option("--reload", "reloads", is_flag=True, help="Follow changes of the source files.")
+@click.option("--until-empty", is_flag=True, help="End when no consumed queue holds a message, delayed ones included.")
+@click.option("--child-of", type=int, hidden=True)
+@project_options(is_argument=True, log_level="info")
+def command(target: Target, processes: int, child_of: int | None, *, reloads: bool, until_empty: bool) -> int:
+    """Run the consumers of the project TARGET (a folder, a YAML file or package.module:app; default '.').
+
+    TERM and INT (Ctrl-C) drain: running handlers finish, what has not started goes back. A second one cancels what
+    still runs. HUP reloads the project, QUIT says what every worker is doing.
+    """
+    if child_of is not None:
+        from tasuki.cli.fleet import die_with
+
+        die_with(child_of)
+    app = target.load()
+    project = app.check()
+    if child_of is None and sys.stderr.isatty():
+        click.echo(summary(target, project, processes), err=True)
+    if processes > 1:
+        from tasuki.cli.fleet import Fleet, child_arguments
+
+        refuse_memory(project)
+        logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
+        arguments = child_arguments(target, **logs, reloads=reloads, until_empty=until_empty)
+        return loop.run(Fleet(arguments, processes, ends_when_done=until_empty).run())
+    watcher = Watcher(target) if reloads else None
+    code = loop.run(_run(app, watcher, until_empty=until_empty), fast=True)
+    if watcher is not None and watcher.wants_restart and app.cut_short_by is None:
+        restart()
+    return code
+
+
+async def _run(app: App, watcher: Watcher | None, *, until_empty: bool) -> int:
+    beside = [asyncio.create_task(watcher.run(app), name="watch sources")] if watcher else []
+    if until_empty and sys.stderr.isatty():
+        beside.append(asyncio.create_task(follow_emptying(app), name="progress"))
+    try:
+        await app.run(until_empty=until_empty)
+    except StopTimeoutError as error:
+        show_error(error)
+        return 128 + app.cut_short_by if app.cut_short_by else exit_code_of(error)
+    finally:
+        for task in beside:
+            task.cancel()
+    return 128 + app.cut_short_by if app.cut_short_by else OK

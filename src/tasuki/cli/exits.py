@@ -1,0 +1,83 @@
+"""Exit codes, and errors as one clear message."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+
+from tasuki.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    ConfigError,
+    ProjectError,
+    StopTimeoutError,
+    TasukiError,
+)
+
+OK = 0
+ERROR = 1
+"""An error, or a failed test."""
+USAGE = 2
+CONFIG = 3
+"""The project is not good; nothing was started."""
+UNREACHABLE = 4
+"""The broker cannot be reached."""
+LATE = 5
+"""Stopped after ``stop_timeout``; unfinished work was handed back."""
+INTERRUPTED = 130
+TERMINATED = 143
+
+_CODES: tuple[tuple[type[TasukiError], int], ...] = (
+    (ProjectError, CONFIG),
+    (ConfigError, CONFIG),
+    (BrokerUnavailableError, UNREACHABLE),
+    (BrokerTimeoutError, UNREACHABLE),
+    (StopTimeoutError, LATE),
+)
+
+
+class CommandError(TasukiError):
+    """What a command cannot do, with the exit code to say it with."""
+
+    def __init__(self, message: str, *, code: int = ERROR) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The code of an error, or of the first of its causes that has one of its own."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, CommandError):
+            return cause.code
+        for type_, code in _CODES:
+            if isinstance(cause, type_):
+                return code
+        cause = cause.__cause__
+    return ERROR
+
+
+def show_error(error: TasukiError) -> None:
+    """Write an error to stderr: a project's with all its lines and their count; a traceback only when debugging."""
+    import click
+
+    from tasuki.observe.redact import redact
+
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+    if isinstance(error, ProjectError):
+        count = len(error.errors)
+        text = f"{redact(str(error))}\n{style('error', fg='red')}: {count} problem{'' if count == 1 else 's'}"
+    else:
+        text = f"{style('error', fg='red')}: {redact(str(error))}"
+    click.echo(text, err=True)
+
+
+def style(text: str, *, fg: str) -> str:
+    """Coloured if stderr is a terminal and the user has not asked for none."""
+    import click
+
+    from tasuki.cli.output import has_colour
+
+    return click.style(text, fg=fg, bold=True) if has_colour(sys.stderr) else text

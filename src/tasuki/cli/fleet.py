@@ -1,0 +1,120 @@
+"""Several worker processes: started by exec, started again when they die, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+
+from tasuki.backoff import Backoff
+from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
+from tasuki.cli.project import Target
+from tasuki.cli.watching import tasuki
+
+_PR_SET_PDEATHSIG = 1
+_STABLE = 10.0
+"""Seconds after which a process counts as stable, and its next restart is quick again."""
+_NO_USE = frozenset({CONFIG, USAGE})
+"""Exit codes after which starting again would end the same way."""
+_BY_SIGNAL = frozenset({INTERRUPTED, TERMINATED})
+
+_log = logging.getLogger("tasuki.processes")
+
+
+class Fleet:
+    """``count`` processes of one command line; its ``run`` is for the main thread."""
+
+    def __init__(
+        self, arguments: list[str], count: int, *, ends_when_done: bool = False, backoff: Backoff | None = None
+    ) -> None:
+        self._arguments = arguments
+        self._count = count
+        self._ends_when_done = ends_when_done
+        self._backoff = backoff or Backoff(initial_delay=0.5, max_delay=30.0)
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._stop = asyncio.Event()
+        self._is_cut_short = False
+
+    async def run(self) -> int:
+        """Keep them running until stopped, or until all are done; the worst of their exit codes."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end, number)
+        for number in (signal.SIGHUP, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._forward, number)
+        try:
+            codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
+        finally:
+            self._forward(signal.SIGTERM)
+        return max(codes)
+
+    def _end(self, number: int) -> None:
+        self._is_cut_short = self._stop.is_set()
+        self._stop.set()
+        self._forward(number)
+
+    def _forward(self, number: int) -> None:
+        for process in self._running.values():
+            if process.returncode is None:
+                process.send_signal(number)
+
+    async def _keep(self, number: int) -> int:
+        """Run one of them, and again when it dies; its last exit code."""
+        failures = 0
+        while True:
+            started = time.monotonic()
+            code = await self._run_once(number)
+            if self._stop.is_set() or code in _NO_USE or (code == OK and self._ends_when_done):
+                if code in _NO_USE and not self._stop.is_set():
+                    self._end(signal.SIGTERM)
+                # One that a first signal ends like this was still starting, and had taken nothing.
+                return OK if code in _BY_SIGNAL and not self._is_cut_short else code
+            failures = 1 if time.monotonic() - started > _STABLE else failures + 1
+            delay = self._backoff.delay(failures)
+            _log.warning("process %d ended with exit code %d; starts again in %.1f s", number, code, delay)
+            try:
+                await asyncio.wait_for(self._stop.wait(), delay)
+            except TimeoutError:
+                continue
+            return OK  # stopped while it did not run
+
+    async def _run_once(self, number: int) -> int:
+        # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
+        process = await asyncio.create_subprocess_exec(
+            *self._arguments, stdin=asyncio.subprocess.DEVNULL, process_group=0
+        )
+        self._running[number] = process
+        _log.info("process %d started", number, extra={"pid_of_process": process.pid})
+        if self._stop.is_set():
+            process.send_signal(signal.SIGTERM)
+        code = await process.wait()
+        return code if code >= 0 else 128 - code
+
+
+def child_arguments(target: Target, *, log_level: str, log_format: str, reloads: bool, until_empty: bool) -> list[str]:
+    """The command line of a child: the same project, one process."""
+    arguments = [
+        *tasuki(),
+        "run",
+        f"--child-of={os.getpid()}",
+        f"--log-level={log_level}",
+        f"--log-format={log_format}",
+    ]
+    arguments += ["--reload"] if reloads else []
+    arguments += ["--until-empty"] if until_empty else []
+    arguments += [f"--override={override}" for override in target.overrides]
+    return [*arguments, "--", target.name]
+
+
+def die_with(parent: int) -> None:
+    """Have this process drained when its parent dies, however it dies (Linux; elsewhere it goes on)."""
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before that
+        os.kill(os.getpid(), signal.SIGTERM)

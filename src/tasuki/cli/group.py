@@ -1,0 +1,77 @@
+"""The root command: it knows the names of all commands, and imports one only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import click
+
+from tasuki import __version__
+
+COMMANDS = {
+    "init": "Make a new project that runs, in a new folder.",
+    "run": "Run the consumers of a project until stopped.",
+    "check": "Check a project; nothing is started.",
+    "publish": "Publish one message, or a file of them.",
+    "queues": "List the queues and how full they are.",
+    "info": "Show the counts of one queue.",
+    "peek": "Show waiting messages without taking them.",
+    "purge": "Remove the waiting messages of a queue.",
+    "redrive": "Send dead letters back to where they came from.",
+    "call": "Call a function of the project.",
+    "test": "Run the tests of a project.",
+    "graph": "Draw drivers, queues, consumers and functions.",
+    "schema": "Print the JSON Schema of project files, for editors.",
+    "drivers": "Compare what the drivers can do.",
+    "bench": "Measure this machine: publish and consume.",
+}
+"""Command name, as in its module in ``tasuki.cli.commands``, → its line in the help."""
+
+
+class OutputClosedError(Exception):
+    """Nobody reads stdout any more."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules; the help needs none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which one meets them."""
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, unless it is not one of ours."""
+        if cmd_name not in self.commands:
+            return None
+        command = importlib.import_module(f"tasuki.cli.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a broken pipe leaves under another name, because Click would end the process for it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise OutputClosedError from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    commands={name: click.Command(name, short_help=text) for name, text in COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 ok, 1 error or failed test, 2 usage, 3 configuration, 4 broker unreachable, "
+    "5 stopped late with work handed back, 130/143 signals.",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """Tasuki: message queues and workers, declared once, on any broker."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

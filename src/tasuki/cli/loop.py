@@ -1,0 +1,98 @@
+"""The event loop of a command: Ctrl-C ends it at once, and nothing that hangs keeps the process alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+GRACE = 0.5
+"""Seconds that tasks and threads have to end by themselves after the work is over."""
+
+_stuck: list[str] = []
+
+
+def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
+    """Run a command's work on a loop of its own; ``fast``: on uvloop if it is installed.
+
+    Raises:
+        KeyboardInterrupt: the user pressed Ctrl-C, and the work did not handle that itself.
+    """
+    before = set(threading.enumerate())
+    loop = _new_loop(fast=fast)
+    asyncio.set_event_loop(loop)
+    task = loop.create_task(work)
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main:
+        loop.add_signal_handler(signal.SIGINT, _interrupt, task)
+    try:
+        return loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        if is_main:
+            loop.remove_signal_handler(signal.SIGINT)
+        _end(loop)
+        _stuck.extend(_await_threads(before))
+
+
+def _new_loop(*, fast: bool) -> asyncio.AbstractEventLoop:
+    if fast:
+        try:
+            import uvloop
+        except ImportError:
+            pass
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def _interrupt(task: asyncio.Task[Any]) -> None:
+    if task.cancelling():
+        leave(128 + signal.SIGINT)  # the second time: it hangs in something that cannot be cancelled
+    task.cancel()
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what was left behind and close the loop, within the grace; unlike asyncio.run, which waits for ever."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
+    _stuck.extend(task.get_name() for task in left if not task.done())
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+def _await_threads(before: set[threading.Thread]) -> list[str]:
+    """Names of the threads that would keep the interpreter from ending."""
+    ends_at = time.monotonic() + GRACE
+    new = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+    for thread in new:
+        thread.join(max(ends_at - time.monotonic(), 0.0))
+    return [thread.name for thread in new if thread.is_alive()]
+
+
+def leave_if_stuck(code: int) -> None:
+    """End the process here and now if something that was left behind would keep it alive."""
+    if _stuck:
+        leave(code)
+
+
+def leave(code: int) -> None:
+    """End the process without waiting for threads; what was printed is written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass
+    os._exit(code)

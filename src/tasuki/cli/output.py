@@ -1,0 +1,100 @@
+"""What commands print: one JSON document for machines, aligned tables for people."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import click
+
+from tasuki.observe.plain import cut, escape
+from tasuki.units import format_duration
+
+UNKNOWN = "-"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether to colour: on a terminal, unless the user wants none (https://no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at this stream."""
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def print_json(value: Any) -> None:
+    """One JSON document; bytes are base64, what JSON does not know is text."""
+    indent = 2 if is_terminal(sys.stdout) else None
+    click.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    import msgspec
+
+    try:
+        return msgspec.to_builtins(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Columns that are as wide as they must be; numbers to the right; the last one is cut at the terminal's width."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    is_number = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(headings))]
+    heading = _line(headings, widths, is_number)
+    click.echo(click.style(heading, bold=True) if has_colour(sys.stdout) else heading)
+    for row in cells:
+        click.echo(_line(row, widths, is_number))
+
+
+def _cell(value: Any) -> str:
+    return UNKNOWN if value is None else escape(str(value))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
+    parts = [
+        cell.rjust(width) if number else cell.ljust(width)
+        for cell, width, number in zip(cells, widths, is_number, strict=True)
+    ]
+    line = "  ".join(parts).rstrip()
+    if is_terminal(sys.stdout):
+        width = shutil.get_terminal_size().columns
+        line = line if len(line) <= width else line[: width - 1] + "…"
+    return line
+
+
+def print_pairs(pairs: Mapping[str, Any]) -> None:
+    """Names and values, one a line."""
+    width = max(map(len, pairs), default=0)
+    for name, value in pairs.items():
+        click.echo(f"{name.ljust(width)}  {_cell(value)}")
+
+
+def age(seconds: float | None) -> str | None:
+    """A duration as people say it: ``3m12s``; below ten seconds with a decimal."""
+    if seconds is None:
+        return None
+    return format_duration(round(max(seconds, 0.0), 1 if seconds < 10 else None))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 message``, ``3 messages``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def preview(body: Any) -> str:
+    """A body on one line."""
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=_plain)
+    return escape(cut(text, 2000))

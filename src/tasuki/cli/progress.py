@@ -1,0 +1,36 @@
+"""Progress bars: on stderr, and only if that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from tasuki.cli.output import has_colour, is_terminal
+
+Advance = Callable[[int], None]
+"""Takes how far it is now, not how much further."""
+
+
+@contextmanager
+def bar(length: int, label: str) -> Iterator[Advance]:
+    """A bar that ends at ``length``."""
+    with growing_bar(length, label) as advance:
+        yield lambda done: advance(done, length)
+
+
+@contextmanager
+def growing_bar(length: int, label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar whose end may move: takes how far it is now, and where its end is."""
+    if not is_terminal(sys.stderr):
+        yield lambda done, length: None
+        return
+    with click.progressbar(length=max(length, 1), label=label, file=sys.stderr, color=has_colour(sys.stderr)) as shown:
+
+        def advance(done: int, length: int) -> None:
+            shown.length = max(length, done, 1)
+            shown.update(done - shown.pos)
+
+        yield advance

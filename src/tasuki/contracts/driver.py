@@ -50,6 +50,8 @@ from tasuki.message import Message
 
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
+DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
+"""From little to much: each survives what those before it survive."""
 
 
 @dataclass(frozen=True, slots=True)

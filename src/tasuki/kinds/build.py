@@ -28,7 +28,7 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     kind = project.kinds[id]
     assert isinstance(kind, DriverKind)
     module, _, name = kind.driver.partition(":")
-    fields = project.configs[id].model_dump(exclude={"lifecycle"})
+    fields = project.configs[id].model_dump(exclude={"lifecycle", "durability"})
     if isinstance(fields.get("path"), str):
         fields["path"] = project.registry.root / fields["path"]
     driver: Driver = getattr(importlib.import_module(module), name)(id, clock=clock, **fields)

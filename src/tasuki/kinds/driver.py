@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tasuki.kinds.fields import Config, Count, Duration, Text
+from tasuki.kinds.fields import Config, Count, Duration, DurabilityLevel, Text
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
 
 
-class MemoryDriverConfig(Config):
-    """Queues in the memory of one process: for development and tests."""
+class DriverConfig(Config):
+    """What every driver has."""
 
+    durability: DurabilityLevel | None = None
+    """What a confirmed message must survive on all of its queues; refused at the start if the broker cannot."""
     lifecycle: LifecycleConfig = LifecycleConfig()
     """When it starts and stops."""
 
 
-class SqliteDriverConfig(Config):
+class MemoryDriverConfig(DriverConfig):
+    """Queues in the memory of one process: for development and tests."""
+
+
+class SqliteDriverConfig(DriverConfig):
     """Queues in a file: durable, and shared by the processes of one machine."""
 
     path: Text = ".tasuki/queue.db"
@@ -25,8 +31,6 @@ class SqliteDriverConfig(Config):
     """full: a confirmed message survives a power loss; normal: it survives a crash of the process."""
     busy_timeout: Duration = 5.0
     """Longest wait for another process that is writing."""
-    lifecycle: LifecycleConfig = LifecycleConfig()
-    """When it starts and stops."""
 
 
 class LengthOptions(Config):

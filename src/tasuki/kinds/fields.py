@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
@@ -112,6 +112,8 @@ Share = Annotated[
 """A number from 0 to 1."""
 Flag = Annotated[bool, BeforeValidator(settle, json_schema_input_type=bool | _Placeholder)]
 """true or false, nothing else."""
+DurabilityLevel = Literal["memory", "process", "broker", "power", "node"]
+"""What a confirmed message survives, from little to much; the words of the driver contract."""
 Text = Annotated[str, Field(min_length=1)]
 Id = Annotated[str, Field(min_length=1), AfterValidator(_full_id)]
 """The id of another entry; a bare name is of the same namespace."""

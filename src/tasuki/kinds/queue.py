@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.kinds.fields import Config, Count, Id, Positive, PositiveDuration, PositiveSize, Text, at_field
+from tasuki.kinds.fields import (
+    Config,
+    DurabilityLevel,
+    Count,
+    Id,
+    Positive,
+    PositiveDuration,
+    PositiveSize,
+    Text,
+    at_field,
+)
 from tasuki.kinds.kind import DRIVER_PREFIX, Kind
 from tasuki.kinds.lifecycle import RetryConfig
 from tasuki.registry.references import did_you_mean

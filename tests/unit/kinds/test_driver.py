@@ -18,7 +18,7 @@ def test_the_embedded_driver(project):
 
 def test_the_memory_driver_has_no_fields_of_its_own(problems):
     assert problems("  - {name: a, kind: queue.driver.memory, path: x}\n") == [
-        "3:42: app:a: unknown field 'path'; known are: lifecycle, name, kind, meta"
+        "3:42: app:a: unknown field 'path'; known are: durability, lifecycle, name, kind, meta"
     ]
 
 

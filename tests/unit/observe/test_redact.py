@@ -1,4 +1,3 @@
-import time
 
 import pytest
 
@@ -45,7 +44,6 @@ def test_other_names(name: str) -> None:
 @pytest.mark.parametrize(
     "piece", ["://a:", "password=", "password='", 'password:"\\"', "-----BEGIN PRIVATE KEY-----", "bearer ", "a"]
 )
+@pytest.mark.timeout(20)  # a pattern that backtracks would take hours
 def test_no_text_makes_it_slow(piece: str) -> None:
-    begin = time.perf_counter()
-    redact(piece * (65_536 // len(piece)))
-    assert time.perf_counter() - begin < 2
+    assert redact(piece * (65_536 // len(piece)))

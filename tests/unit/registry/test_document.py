@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from tasuki.errors import Position
@@ -113,12 +111,11 @@ def test_the_number_of_values_is_limited(monkeypatch):
     assert problem("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]").endswith("the file has more than 10 values")
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("merge", [False, True])
 def test_a_billion_laughs_end_at_once(merge):
     lines = ["a0: &a0 {k: lol}" if merge else "a0: &a0 [lol, lol]"]
     for i in range(1, 40):
         items = ", ".join([f"*a{i - 1}"] * 9)
         lines.append(f"a{i}: &a{i} {{<<: [{items}]}}" if merge else f"a{i}: &a{i} [{items}]")
-    start = time.process_time()
     assert problem("\n".join(lines)).endswith(f"aliases expand to more than {module.MAX_EXPANDED} values")
-    assert time.process_time() - start < 1

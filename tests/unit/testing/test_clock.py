@@ -1,6 +1,5 @@
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -34,10 +33,8 @@ class TestVirtualTime:
                 await asyncio.wait_for(asyncio.Event().wait(), 100_000)
             return asyncio.get_running_loop().time()
 
-        begin = time.perf_counter()
         with virtual_time() as runner:
             assert runner.run(main()) == 86_400 + 7 + 100_000
-        assert time.perf_counter() - begin < 5
 
     def test_it_stands_still_while_something_runs(self) -> None:
         async def main() -> float:

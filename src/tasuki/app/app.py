@@ -207,6 +207,7 @@ class App:
         from tasuki.app.assembly import Assembly
 
         assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper)
+        assembly.take_charge()
         self.supervisor = Supervisor(clock=self.clock)
         for spec in (*assembly.driver_specs(), *assembly.consumer_specs()):
             self.supervisor.add(spec)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.call import CallContext
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.keeper import Keeper
 from tasuki.consumers.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
@@ -29,13 +32,15 @@ from tasuki.registry.references import did_you_mean
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
 
+_log = logging.getLogger("tasuki.app")
+
 
 class DriverService:
     """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later."""
 
-    def __init__(self, driver: Driver, specs: Sequence[QueueSpec]) -> None:
+    def __init__(self, driver: Driver) -> None:
         self.driver = driver
-        self.specs = specs
+        self.specs: Sequence[QueueSpec] = ()
 
     async def start(self) -> None:
         """Declare and open."""
@@ -70,16 +75,24 @@ class Assembly:
         self._settings = Settings(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
         self.drivers: dict[str, Driver] = {}
+        self.services: dict[str, DriverService] = {}
         self.queues: dict[str, Queue] = {}
         self.handlers: dict[str, Handler] = {}
         self.resources: dict[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
-        self._retired: list[Handler] = []
+        self._retired: list[_Retired] = []
         for id in _in_order_of_need(project):
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:
                 self._build(id)
+
+    def take_charge(self) -> None:
+        """Be the project that is in force: for handlers as their host, for drivers as to which queues they declare."""
+        for consumer in self.consumers.values():
+            consumer.host = self
+        for id, service in self.services.items():
+            service.specs = [queue.spec for queue in self.queues.values() if queue.driver is self.drivers[id]]
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
         """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to."""
@@ -100,16 +113,15 @@ class Assembly:
         for mine, theirs in zip(self._tables(), old._tables(), strict=True):
             if id in theirs:
                 mine[id] = theirs[id]
-        if id in self.consumers:
-            self.consumers[id].host = self
 
     def _tables(self) -> tuple[dict[str, Any], ...]:
-        return self.drivers, self.queues, self.handlers, self.resources, self.consumers
+        return self.drivers, self.services, self.queues, self.handlers, self.resources, self.consumers
 
     def _build(self, id: str) -> None:
         config = self.project.configs[id]
         if isinstance(self.project.kinds[id], DriverKind):
             self.drivers[id] = build_driver(self.project, id, self._clock)
+            self.services[id] = DriverService(self.drivers[id])
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)
         elif isinstance(config, ConsumerConfig):
@@ -171,9 +183,7 @@ class Assembly:
         return [self._consumer_spec(id) for id in self.consumers]
 
     def _driver_spec(self, id: str) -> ServiceSpec:
-        specs = [queue.spec for queue in self.queues.values() if queue.driver is self.drivers[id]]
-        service = DriverService(self.drivers[id], specs)
-        return _spec(id, service, self._services_behind(id), self._lifecycle(id), auto_start=True)
+        return _spec(id, self.services[id], self._services_behind(id), self._lifecycle(id), auto_start=True)
 
     def _consumer_spec(self, id: str) -> ServiceSpec:
         lifecycle = self._lifecycle(id)
@@ -238,17 +248,45 @@ class Assembly:
         assert isinstance(config, ConsumerConfig)
         return self.handlers[config.func]
 
-    def retire(self, old: Assembly) -> None:
-        """Keep the handlers that were replaced until all is stopped: deliveries may still run in them."""
+    async def retire(self, old: Assembly) -> None:
+        """Free the handlers that were replaced, each when no delivery that may still run in it is left.
+
+        What runs now is looked at again at the next reload, and at the end.
+        """
         current = set(self.handlers.values())
-        self._retired = [*old._retired, *(handler for handler in old.handlers.values() if handler not in current)]
+        gone = [handler for handler in old.handlers.values() if handler not in current]
+        running = [delivery for consumer in old.consumers.values() for delivery in consumer.deliveries()]
+        self._retired = [*old._retired, _Retired(gone, running)]
+        for retired in [retired for retired in self._retired if retired.is_idle]:
+            self._retired.remove(retired)
+            await _stop(retired.handlers)
 
     async def stop_handlers(self, but: Iterable[Handler] = ()) -> None:
         """Free what the handlers hold, except for those given."""
         kept = set(but)
-        for handler in (*self._retired, *self.handlers.values()):
-            if handler not in kept:
-                await handler.stop()
+        retired = [handler for group in self._retired for handler in group.handlers]
+        await _stop(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
+
+
+@dataclass(eq=False, slots=True)
+class _Retired:
+    """Handlers that were replaced, and the deliveries that ran at that time."""
+
+    handlers: list[Handler]
+    running: list[Delivery]
+
+    @property
+    def is_idle(self) -> bool:
+        return all(delivery.ended for delivery in self.running)
+
+
+async def _stop(handlers: Iterable[Handler]) -> None:
+    """Stop each, also when another one fails to."""
+    for handler in handlers:
+        try:
+            await handler.stop()
+        except Exception:
+            _log.exception("handler %s failed to stop", handler.id)
 
 
 def _in_order_of_need(project: Project) -> list[str]:

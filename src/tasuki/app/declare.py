@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tasuki.errors import InvalidEntryError, Position
 from tasuki.registry.entry import Entry, resolve_id
@@ -64,7 +64,13 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     if scheme == "memory":
         return "queue.driver.memory", {}
     if scheme == "sqlite":
-        path = urlsplit(url).path.removeprefix("/")
+        parts = urlsplit(url)
+        if parts.netloc:
+            raise InvalidEntryError(
+                f"{url!r} names a host, and SQLite has none",
+                hint=f"write a relative path with three slashes: sqlite:///{parts.netloc}{parts.path}",
+            )
+        path = unquote(parts.path.removeprefix("/"))
         return "queue.driver.sqlite", {"path": path} if path else {}
     return f"queue.driver.{_SCHEMES.get(scheme, scheme)}", {"url": url}
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.errors import LifecycleError, TasukiError
+from tasuki.errors import LifecycleError
 from tasuki.message import HeaderValue
 from tasuki.queues.result import Confirmed, PublishResult
 
@@ -98,7 +98,7 @@ class SyncApp:
         thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._app.open(), loop).result()
-        except TasukiError:
+        except BaseException:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()

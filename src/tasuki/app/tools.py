@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
+from tasuki.errors import DriverError
 from tasuki.message import ORIGINAL_QUEUE
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.queue import Queue
@@ -28,62 +29,97 @@ async def redrive(
     Raises:
         DriverError: the first refusal; what was moved before it stays moved.
     """
-    depth = await source.depth()
-    left = depth.ready if limit is None else min(limit, depth.ready)
+    left = (await source.depth()).ready
+    wanted = left if limit is None else limit
     moved = 0
-    while left > 0:
-        batch = await source.driver.receive(source.spec.name, min(left, _BATCH), 0.0)
-        if not batch:
-            break
-        left -= len(batch)
-        count = await _move(assembly, source, target, batch)
-        moved += count
-        if progress is not None:
-            progress(moved)
+    homeless: list[Received] = []  # held until the end, or they would be received again before those behind them
+    try:
+        while left > 0 and moved < wanted:
+            batch = await source.driver.receive(source.spec.name, min(left, wanted - moved, _BATCH), 0.0)
+            if not batch:
+                break
+            left -= len(batch)
+            by_queue, strangers = _by_queue(assembly, target, batch)
+            homeless += strangers
+            moved += await _move(source, by_queue)
+            if progress is not None:
+                progress(moved)
+    finally:
+        if homeless:
+            await _settle(source, [Release(received.receipt) for received in reversed(homeless)])
     return moved
 
 
-async def _move(assembly: Assembly, source: Queue, target: Queue | None, batch: list[Received]) -> int:
-    settlements: dict[int, Settlement] = {i: Release(received.receipt) for i, received in enumerate(batch)}
+async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
+    """Publish each message and ack it, or release it where that failed; returns how many were moved."""
+    acks: list[Settlement] = []
+    releases = {received.receipt: Release(received.receipt) for batch in by_queue.values() for received in batch}
     refused: Exception | None = None
     try:
-        for queue, numbers in _by_queue(assembly, target, batch).items():
-            errors = await queue.forward([redriven(batch[i]) for i in numbers])
-            for i, error in zip(numbers, errors, strict=True):
+        for queue, batch in by_queue.items():
+            errors = await queue.forward([redriven(received) for received in batch])
+            for received, error in zip(batch, errors, strict=True):
                 if error is None:
-                    settlements[i] = Ack(batch[i].receipt)
+                    del releases[received.receipt]
+                    acks.append(Ack(received.receipt))
                 else:
                     refused = refused or error
     finally:
         # Newest first, so that what is released stands in its old order at the head again.
-        await asyncio.shield(source.driver.settle(source.spec.name, [settlements[i] for i in reversed(settlements)]))
+        await _settle(source, [*acks, *reversed(releases.values())])
     if refused is not None:
         raise refused
-    return sum(isinstance(settlement, Ack) for settlement in settlements.values())
+    return len(acks)
 
 
-def _by_queue(assembly: Assembly, target: Queue | None, batch: list[Received]) -> dict[Queue, list[int]]:
-    """Numbers of the messages by the queue that each goes to; those with nowhere to go are left out."""
-    found: dict[Queue, list[int]] = {}
-    for i, received in enumerate(batch):
+async def _settle(source: Queue, settlements: list[Settlement]) -> None:
+    """Settle even when the caller is cancelled meanwhile."""
+    size = source.driver.capabilities.max_batch
+    for start in range(0, len(settlements), size):
+        await asyncio.shield(source.driver.settle(source.spec.name, settlements[start : start + size]))
+
+
+def _by_queue(
+    assembly: Assembly, target: Queue | None, batch: list[Received]
+) -> tuple[dict[Queue, list[Received]], list[Received]]:
+    """The messages by the queue that each goes to, and those with nowhere to go."""
+    found: dict[Queue, list[Received]] = {}
+    strangers = []
+    for received in batch:
         queue = target or assembly.queues.get(str(received.headers.get(ORIGINAL_QUEUE, "")))
         if queue is not None:
-            found.setdefault(queue, []).append(i)
-    return found
+            found.setdefault(queue, []).append(received)
+        else:
+            strangers.append(received)
+    return found, strangers
 
 
-async def until_empty(assembly: Callable[[], Assembly | None], pause: float = 0.05) -> None:
-    """Return when no consumed queue holds a message, delayed and held ones included."""
+async def until_empty(
+    assembly: Callable[[], Assembly | None],
+    is_consuming: Callable[[str], bool] = lambda id: True,
+    pause: float = 0.05,
+) -> None:
+    """Return when no queue of the consumers that ``is_consuming`` holds a message, delayed and held ones included.
+
+    A broker that is away for a while holds who knows what: it is asked again.
+    """
     while (live := assembly()) is not None:
-        before = _handled(live)
-        queues = {consumer.queue for consumer in live.consumers.values()}
-        depths = [await queue.depth() for queue in queues]
-        empty = not any(depth.ready + depth.in_flight + depth.delayed for depth in depths)
-        # A handler may have published between two of the looks: only a round without any delivery proves it.
-        if empty and before == _handled(live) and not any(consumer.held for consumer in live.consumers.values()):
-            return
+        consumers = [consumer for id, consumer in live.consumers.items() if is_consuming(id)]
+        before = _progress(live)
+        try:
+            depths = [await queue.depth() for queue in {consumer.queue for consumer in consumers}]
+        except DriverError as error:
+            if not error.retryable:
+                raise
+        else:
+            empty = not any(depth.ready + depth.in_flight + depth.delayed for depth in depths)
+            # A handler may have published between two of the looks: only a round in which nothing moved proves it.
+            if empty and before == _progress(live) and not any(consumer.held for consumer in consumers):
+                return
         await asyncio.sleep(pause)
 
 
-def _handled(assembly: Assembly) -> int:
-    return sum(consumer.metrics.delivered for consumer in assembly.consumers.values())
+def _progress(assembly: Assembly) -> int:
+    """A number that rises with every delivery and every publish."""
+    delivered = sum(consumer.metrics.delivered for consumer in assembly.consumers.values())
+    return delivered + sum(queue.metrics.published for queue in assembly.queues.values())

@@ -21,18 +21,20 @@ from tasuki.consumers.verdict import RELEASE, RetryPolicy, Verdict
 from tasuki.consumers.window import Window
 from tasuki.contracts.driver import Received, Settlement
 from tasuki.contracts.handler import Handler
-from tasuki.errors import StopTimeoutError
+from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
-from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.consumer")
 
 _CANCEL_GRACE = 1.0
 """Seconds that a cancelled handler has to end before it is left behind."""
 
-_SETTLE_GRACE = 5.0
-"""Seconds that the last settlements may take at a stop."""
+_SETTLE_GRACE = 2.5
+"""Seconds that the last settlements may take at a stop; with the other graces less than the supervisor's own."""
+
+_END_GRACE = 0.5
+"""Seconds that the consumer's own tasks have to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Consumer:
         self._clock = clock
         self._leased = queue.driver.capabilities.leases
         self._tasks: list[asyncio.Task[None]] = []
+        self._handed_back = 0
 
     async def start(self) -> None:
         """Compile the handler, and begin to receive. Raises HandlerError when the handler cannot be used."""
@@ -85,6 +88,7 @@ class Consumer:
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
         self.stopping = False
+        self._handed_back = 0
         options = self.options
         if options.prefetch < options.concurrency:
             _log.warning("prefetch %d is less than concurrency %d and was raised to it", options.prefetch,
@@ -100,7 +104,7 @@ class Consumer:
             auto_ack=options.auto_ack,
             handler_timeout=options.handler_timeout,
         )
-        self._pool = Pool(self.id, options.concurrency, self._executor.execute)
+        self._pool = Pool(self.id, options.concurrency, self._executor.execute, self._on_empty)
         self._settler = Settler(
             consumer=self.id,
             queue=self.queue,
@@ -126,57 +130,68 @@ class Consumer:
         self.queue.consumer_count += 1
 
     async def wait(self) -> None:
-        """Return never while it works; raise what ended it."""
+        """Return when it was stopped; raise what ended it before, so that it is never alive but idle."""
         workers = [worker.task for worker in self._pool.workers if worker.task is not None]
         done, _ = await asyncio.wait([self._fetching, *self._tasks, *workers], return_when=asyncio.FIRST_COMPLETED)
+        if self.stopping:
+            return
         for task in done:
             if not task.cancelled():
                 task.result()
+        names = ", ".join(task.get_name() for task in done)
+        raise LifecycleError(f"consumer {self.id!r}: a task of it was cancelled: {names}", service=self.id)
 
     async def stop(self, timeout: float) -> None:
         """Stop receiving, hand back what has not started, wait for what runs, settle it.
+
+        A second call while the first is under way shortens it to its own timeout.
 
         Raises:
             StopTimeoutError: handlers still ran after ``timeout`` seconds; they were cancelled and their messages
                 handed back, not counted as an attempt.
         """
-        if not self._tasks:
+        tasks = self._tasks
+        if not tasks:
             return
         self.stopping = True
-        self._fetching.cancel()
-        await asyncio.wait([self._fetching])
-        for delivery in self._pool.take_back():
-            delivery.conclude(RELEASE)
-        left = 0
-        if not await self._pool.drain(timeout):
-            left = await self._cancel_what_runs()
-        settled = await self._settler.finish(_SETTLE_GRACE)
-        await self._end()
-        if left:
+        try:
+            for delivery in self._pool.take_back():
+                delivery.conclude(RELEASE)
+            self._fetcher.stop()
+            self._fetching.cancel()
+            await asyncio.wait([self._fetching], timeout=_END_GRACE)
+            if not await self._pool.drain(timeout):
+                await self._cancel_what_runs()
+            is_settled = await self._settler.finish(_SETTLE_GRACE)
+        finally:
+            await self._end(tasks)
+        if self._handed_back:
             raise StopTimeoutError(
-                f"consumer {self.id!r}: {left} handlers still ran after stop_timeout ({format_duration(timeout)}); "
+                f"consumer {self.id!r}: {self._handed_back} handlers still ran after stop_timeout; "
                 "they were cancelled and their messages handed back",
                 service=self.id,
             )
-        if not settled:
+        if not is_settled:
             _log.error("the broker did not take the last settlements; those messages come again when their lease ends",
                        extra={"consumer": self.id})  # fmt: skip
 
-    async def _cancel_what_runs(self) -> int:
+    async def _cancel_what_runs(self) -> None:
         running = self._pool.interrupt()
+        self._handed_back += len(running)
         await self._pool.drain(_CANCEL_GRACE)
         for delivery in running:
             delivery.conclude(RELEASE)  # a handler that ignored its cancellation: its message goes back all the same
-        return len(running)
 
-    async def _end(self) -> None:
-        self._keeper.remove(self._holding)
-        tasks = [*self._tasks, *(worker.task for worker in self._pool.workers if worker.task is not None)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=_CANCEL_GRACE)
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        if self._tasks is not tasks:
+            return  # another stop has been faster
         self._tasks = []
+        self._keeper.remove(self._holding)
         self.queue.consumer_count -= 1
+        workers = [worker.task for worker in self._pool.workers if worker.task is not None]
+        for task in (*tasks, *workers):
+            task.cancel()
+        await asyncio.wait([*tasks, *workers], timeout=_END_GRACE)
 
     def replace_handler(self, handler: Handler) -> None:
         """Treat new messages with another handler, already started; running ones finish with theirs."""
@@ -188,6 +203,10 @@ class Consumer:
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`."""
         self._settler.settle(delivery, verdict)
+
+    async def ack(self, delivery: Delivery) -> bool:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        return await self._settler.ack(delivery)
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
@@ -211,6 +230,11 @@ class Consumer:
         """Handlers that run now."""
         return self._pool.running if self._tasks else 0
 
+    def deliveries(self) -> list[Delivery]:
+        """What runs now."""
+        workers = self._pool.workers if self._tasks else []
+        return [worker.delivery for worker in workers if worker.delivery is not None]
+
     def stacks(self) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
         """What runs now, and where each handler stands."""
         found = []
@@ -228,7 +252,14 @@ class Consumer:
         if self._leased:
             for delivery in deliveries:
                 self._holding.deliveries[delivery.received.receipt] = delivery
-        self._pool.offer(deliveries)
+        if self.stopping:  # a receive that its cancellation came too late for
+            for delivery in reversed(deliveries):
+                delivery.conclude(RELEASE)
+        else:
+            self._pool.offer(deliveries)
+
+    def _on_empty(self) -> None:
+        self._fetcher.room_made()
 
     def _on_settled(self, batch: list[Settlement]) -> None:
         self._window.held -= len(batch)

@@ -33,6 +33,9 @@ class Holder(Protocol):
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out the verdict; called once per delivery, in the loop's thread."""
 
+    async def ack(self, delivery: Delivery) -> bool:
+        """Ack and wait until the broker has taken it; False: it did not, and the message comes again."""
+
     def logger_of(self, delivery: Delivery) -> Logger | LoggerAdapter[Any]:
         """A logger that names the delivery."""
 
@@ -58,6 +61,11 @@ class Delivery(HostContext):
         self.settled = True
         self.holder.settle(self, verdict)
         return True
+
+    async def acked_first(self) -> bool:
+        """Ack, and wait for it, before the handler runs; False: the message is not ours to handle."""
+        self.settled = True
+        return await self.holder.ack(self)
 
     @property
     def _host(self) -> Host:
@@ -103,7 +111,7 @@ class Delivery(HostContext):
         self._settle(self.holder.policy.failed(self.attempt, "nacked by the handler", seconds))
 
     def reject(self, reason: str = "") -> None:
-        self._settle(self.holder.policy.rejected("rejected", reason))
+        self._settle(self.holder.policy.rejected("rejected", str(reason)))
 
     def _settle(self, verdict: Verdict) -> None:
         if threading.get_ident() == self.holder.thread:
@@ -136,5 +144,8 @@ def _run_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) 
         except BaseException as error:
             done.set_exception(error)
 
-    loop.call_soon_threadsafe(run)
+    try:
+        loop.call_soon_threadsafe(run)
+    except RuntimeError as error:  # the loop is closed: a thread that outlived its consumer
+        raise HandlerError("released: the consumer has stopped", kind="Invalid", retryable=False) from error
     done.result()

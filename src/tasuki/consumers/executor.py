@@ -50,10 +50,10 @@ class Executor:
 
     def use(self, handler: Handler) -> None:
         """Treat what starts from now on with this handler; running deliveries keep theirs."""
-        self._handler = handler
-        self._handle = handler.handle
         self._decode = handler.decoder(self._queue.codec)
         self._decoders = {}
+        self._handler = handler
+        self._handle = handler.handle
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
         """Check, decode, handle, conclude."""
@@ -74,11 +74,14 @@ class Executor:
         except CodecError as error:
             delivery.conclude(self._policy.rejected("undecodable", str(error)))
             return
-        if self._auto_ack:
-            delivery.conclude(ACK)
+        except Exception as error:  # somebody's codec, or the body's own type: __post_init__, a validator
+            delivery.conclude(self._failed(delivery, _text_of(error), error))
+            return
+        if self._auto_ack and not await self._ack_first(delivery, worker):
+            return
         try:
             result = await self._handle(body, delivery)
-            verdict = ACK if result is not False else self._failed(delivery, "the handler returned false")
+            verdict = ACK if result is not False else self._returned_false(delivery, worker)
         except BaseException as error:
             verdict = self._of_error(delivery, worker, error)
         finally:
@@ -110,6 +113,21 @@ class Executor:
                 return False
         return True
 
+    async def _ack_first(self, delivery: Delivery, worker: Worker) -> bool:
+        """Settle before the handler runs; False: the broker has not taken it, or a stop came, and it must not run."""
+        worker.started = float("inf")  # the handler's time has not begun
+        try:
+            taken = await delivery.acked_first()
+        except asyncio.CancelledError:
+            if worker.cause is None:
+                raise
+            taken = False
+        if worker.cause is not None:
+            await _absorb_cancellation(worker)
+            taken = False
+        worker.started = self._monotonic()
+        return taken
+
     def _decode_as(self, received: Received) -> Any:
         """Decode a body whose header says what it is: bytes, or what another queue's codec wrote."""
         name = str(received.headers[CONTENT_TYPE])
@@ -125,56 +143,67 @@ class Executor:
         if isinstance(error, Retry):
             return self._retry(delivery, error)
         if isinstance(error, Reject):
-            return self._policy.rejected("rejected", error.reason)
+            return self._policy.rejected("rejected", _text(error.reason))
+        # What a cancelled handler raises instead of CancelledError is the cancellation's doing too.
+        if worker.cause == "stop":
+            return RELEASE
+        if worker.cause == "timeout":
+            self._metrics.timed_out += 1
+            limit = format_duration(self._handler_timeout or 0.0)
+            return self._failed(delivery, f"the handler ran longer than handler_timeout ({limit})")
         if isinstance(error, InvalidBodyError):
             return self._policy.rejected("invalid", str(error))
         if isinstance(error, asyncio.CancelledError):
-            if worker.cause == "stop":
-                return RELEASE
-            if worker.cause == "timeout":
-                self._metrics.timed_out += 1
-                limit = format_duration(self._handler_timeout or 0.0)
-                return self._failed(delivery, f"the handler ran longer than handler_timeout ({limit})")
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                raise error  # somebody ends this worker; the consumer hands the delivery back
+                # The handler cancelled its own task, or the loop ends: this worker cannot go on.
+                delivery.conclude(self._failed(delivery, "the task of the handler was cancelled", error))
+                raise error
             return self._failed(delivery, "the handler was cancelled from within", error)
         if isinstance(error, GeneratorExit):
             raise error
         return self._failed(delivery, _text_of(error), error)
+
+    def _returned_false(self, delivery: Delivery, worker: Worker) -> Verdict:
+        if worker.cause == "stop":
+            return RELEASE
+        return self._failed(delivery, "the handler returned false")
 
     def _retry(self, delivery: Delivery, retry: Retry) -> Verdict:
         try:
             delay = None if retry.after is None else parse_duration(retry.after)
         except ValueError as error:
             return self._failed(delivery, f"Retry(after=…): {error}", error)
-        return self._policy.failed(delivery.received.attempt, retry.reason or "retry", delay)
+        return self._policy.failed(delivery.received.attempt, _text(retry.reason) or "retry", delay)
 
     def _failed(self, delivery: Delivery, text: str, error: BaseException | None = None) -> Verdict:
         self._metrics.failed += 1
         verdict = self._policy.failed(delivery.received.attempt, text)
-        if not delivery.settled:
-            what = "gives up" if verdict.action == "dead_letter" else f"tries again in {format_duration(round(verdict.delay, 2))}"
-            traceback = error.traceback if isinstance(error, HandlerError) else ""
-            _log.warning(
-                "handler %s failed, %s: %s",
-                self._handler.id,
-                what,
-                traceback[:MAX_ERROR_CHARS] or text,
-                exc_info=None if error is None or isinstance(error, HandlerError) else error,
-                extra={
-                    "queue": self._queue.id,
-                    "message_id": delivery.received.id,
-                    "attempt": delivery.received.attempt,
-                    "consumer": delivery.consumer,
-                },
-            )
+        if delivery.settled:
+            what = "after its message was settled"
+        elif verdict.action == "dead_letter":
+            what = "gives up"
+        else:
+            what = f"tries again in {format_duration(round(verdict.delay, 2))}"
+        traceback = error.traceback if isinstance(error, HandlerError) else ""
+        _log.warning(
+            "handler %s failed, %s: %s",
+            self._handler.id,
+            what,
+            traceback[:MAX_ERROR_CHARS] or text,
+            exc_info=None if error is None or isinstance(error, HandlerError) else error,
+            extra={
+                "queue": self._queue.id,
+                "message_id": delivery.received.id,
+                "attempt": delivery.received.attempt,
+                "consumer": delivery.consumer,
+            },
+        )
         return verdict
 
 
 async def _absorb_cancellation(worker: Worker) -> None:
     """Take back a cancellation that was meant for the handler, also if it came as the handler ended by itself."""
-    worker.cause = None
     task = asyncio.current_task()
     if task is not None:
         try:
@@ -183,14 +212,19 @@ async def _absorb_cancellation(worker: Worker) -> None:
             pass
         while task.cancelling():
             task.uncancel()
+    worker.cause = None  # not before: until here another cancellation may still come for the handler that has ended
 
 
 def _text_of(error: BaseException) -> str:
     """``Type: text``, cut; safe for an exception whose ``__str__`` raises."""
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its text cannot be shown)"
+    text = _text(error)
     name = type(error).__name__
     text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
     return text[:MAX_ERROR_CHARS]
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return "(its text cannot be shown)"

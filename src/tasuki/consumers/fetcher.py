@@ -41,14 +41,17 @@ class Fetcher:
         self._accept = accept
         self._clock = clock
         self._room: asyncio.Future[None] | None = None
+        self._stopped = False
         self.failures = 0
         """Receives that failed in a row; 0 while the broker answers."""
 
     async def run(self) -> None:
-        """Receive until cancelled; raises DriverError only for what trying again cannot mend."""
+        """Receive until stopped or cancelled; raises DriverError only for what trying again cannot mend."""
         name = self._queue.spec.name
         driver = self._queue.driver
-        while True:
+        # A lease is counted from before the wait, so the wait must leave most of it.
+        wait = min(WAIT, self._queue.spec.lease / 4) if driver.capabilities.leases else WAIT
+        while not self._stopped:
             wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
             if not wanted:
                 self._room = asyncio.get_running_loop().create_future()
@@ -56,7 +59,7 @@ class Fetcher:
                 continue
             asked_at = self._clock.monotonic()
             try:
-                received = await driver.receive(name, wanted, WAIT)
+                received = await driver.receive(name, wanted, wait)
             except DriverError as error:
                 if not error.retryable:
                     raise
@@ -68,8 +71,12 @@ class Fetcher:
             if received:
                 self._accept(received, asked_at)
 
+    def stop(self) -> None:
+        """Receive no more, not even when a cancellation comes too late for the receive under way."""
+        self._stopped = True
+
     def room_made(self) -> None:
-        """Deliveries were settled: ask again if there is enough room now."""
+        """Deliveries were settled, or the buffer has emptied: ask again if there is enough room now."""
         if self._room is not None and self._window.wanted(self._buffered()):
             if not self._room.done():
                 self._room.set_result(None)

@@ -7,8 +7,11 @@ a driver's ``extend`` runs on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
@@ -37,7 +40,7 @@ class Keeper:
         self._clock = clock
         self._holdings: list[Holding] = []
         self._thread: threading.Thread | None = None
-        self._changed = threading.Event()
+        self._look: Callable[[], object] = _nothing
         self._lock = threading.Lock()
 
     def add(self, holding: Holding) -> None:
@@ -47,9 +50,9 @@ class Keeper:
         with self._lock:
             self._holdings.append(holding)
             if self._thread is None:
-                self._changed.clear()
                 self._thread = threading.Thread(target=self._run, name="tasuki keeper", daemon=True)
                 self._thread.start()
+            self._look()  # its lease may be shorter than what the thread is waiting for
 
     def remove(self, holding: Holding) -> None:
         """Keep it no longer; the thread ends with the last one."""
@@ -57,27 +60,40 @@ class Keeper:
             if holding in self._holdings:
                 self._holdings.remove(holding)
             if not self._holdings:
-                self._thread = None
-                self._changed.set()
+                self._look()
+                self._thread, self._look = None, _nothing
 
     def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            while threading.current_thread() is self._thread:
-                with self._lock:
-                    holdings = list(self._holdings)
-                for holding in holdings:
-                    runner.run(self._extend(holding))
-                # A third of the shortest lease is renewed in time even when one renewal fails.
-                shortest = min((holding.queue.spec.lease for holding in holdings), default=30.0)
-                self._changed.wait(max(shortest / 6, 0.01))
+        asyncio.run(self._keep())
 
-    async def _extend(self, holding: Holding) -> None:
-        """Renew what has used up more than a third of its lease."""
+    async def _keep(self) -> None:
+        """Renew every holding in a task of its own: a broker that hangs costs no other its leases."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        renewals: dict[Holding, asyncio.Task[None]] = {}
+        while True:
+            changed.clear()
+            with self._lock:
+                if threading.current_thread() is not self._thread:
+                    return
+                self._look = functools.partial(loop.call_soon_threadsafe, changed.set)
+                holdings = list(self._holdings)
+            renewals = {holding: task for holding, task in renewals.items() if not task.done()}
+            for holding in holdings:
+                if holding not in renewals:
+                    renewals[holding] = loop.create_task(self.renew(holding), name="renew leases")
+            # A third of the shortest lease is renewed in time even when one renewal fails.
+            shortest = min(holding.queue.spec.lease for holding in holdings)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(shortest / 6, 0.01)):
+                    await changed.wait()
+
+    async def renew(self, holding: Holding) -> None:
+        """Renew what has used up more than a third of its lease; does not raise."""
         spec, driver = holding.queue.spec, holding.queue.driver
         now = self._clock.monotonic()
         due = {
             receipt: delivery
-            for receipt, delivery in list(holding.deliveries.items())
+            for receipt, delivery in holding.deliveries.copy().items()
             if not delivery.lost and delivery.lease_until - now < spec.lease * 2 / 3
         }
         receipts = list(due)
@@ -85,13 +101,18 @@ class Keeper:
             batch = receipts[start : start + driver.capabilities.max_batch]
             try:
                 stale = set(await driver.extend(spec.name, batch, spec.lease))
-            except DriverError as error:
-                _log.warning("cannot renew leases: %s", error, extra={"queue": holding.queue.id})
+            except Exception as error:  # whatever it is, the next round must come
+                unexpected = None if isinstance(error, DriverError) else error
+                _log.warning("cannot renew leases: %s", error, exc_info=unexpected, extra={"queue": holding.queue.id})
                 return
             for receipt in batch:
                 if receipt not in stale:
                     due[receipt].lease_until = now + spec.lease
-                elif receipt in holding.deliveries:  # else it was settled meanwhile
+                elif receipt in holding.deliveries and not due[receipt].settled:  # else it was settled meanwhile
                     due[receipt].lost = True
                     holding.metrics.lease_lost += 1
                     _log.warning("lease lost: the message may be handled twice", extra={"queue": holding.queue.id})
+
+
+def _nothing() -> None:
+    """Nobody looks."""

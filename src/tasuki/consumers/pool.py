@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.verdict import RELEASE
 
 _TURN = 32
 """Messages after which a worker whose handler never waits lets the loop breathe."""
@@ -33,18 +34,25 @@ class Worker:
         """Why the running handler was cancelled, if it was."""
 
     def interrupt(self, cause: Cause) -> None:
-        """Cancel the running handler, once."""
-        if self.cause is None and self.delivery is not None and self.task is not None:
+        """Cancel the running handler, once for a cause; a stop also after a timeout that the handler ignored."""
+        if self.delivery is not None and self.task is not None and self.cause not in (cause, "stop"):
             self.cause = cause
             self.task.cancel()
 
 
 class Pool:
-    """``concurrency`` workers; ``execute`` treats one delivery and does not raise."""
+    """``concurrency`` workers; ``execute`` treats one delivery, ``on_empty`` hears when the buffer is used up."""
 
-    def __init__(self, name: str, concurrency: int, execute: Callable[[Delivery, Worker], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        concurrency: int,
+        execute: Callable[[Delivery, Worker], Awaitable[None]],
+        on_empty: Callable[[], None],
+    ) -> None:
         self._name = name
         self._execute = execute
+        self._on_empty = on_empty
         self.workers = [Worker() for _ in range(concurrency)]
         self.buffer: deque[Delivery] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -99,9 +107,14 @@ class Pool:
                 self._idle.append(idle)
                 await idle
                 continue
-            worker.delivery = self.buffer.popleft()
+            worker.delivery = delivery = self.buffer.popleft()
+            if not self.buffer:
+                self._on_empty()
             try:
-                await self._execute(worker.delivery, worker)
+                await self._execute(delivery, worker)
+            except Exception:
+                delivery.conclude(RELEASE)  # a defect of ours ends this worker, and must not keep the message
+                raise
             finally:
                 worker.delivery = None
             turn -= 1

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.verdict import Verdict
-from tasuki.contracts.driver import Ack, Driver, Nack, Release, Settlement
+from tasuki.consumers.verdict import ACK, Verdict
+from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.dead_letter import dead_letter
@@ -47,6 +47,7 @@ class Settler:
         self._on_settled = on_settled
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
+        self._awaited: dict[Receipt, asyncio.Future[bool]] = {}
         self._wake: asyncio.Future[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -72,24 +73,35 @@ class Settler:
             self._moves.add(move)
             move.add_done_callback(self._moves.discard)
 
+    async def ack(self, delivery: Delivery) -> bool:
+        """Ack, and wait until the broker has answered; False: it was stale or could not be settled."""
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._awaited[delivery.received.receipt] = taken
+        self.settle(delivery, ACK)
+        return await taken
+
     def _add(self, settlement: Settlement) -> None:
         self._buffer.append(settlement)
         if self._wake is not None:
-            self._wake.set_result(None)
+            if not self._wake.done():
+                self._wake.set_result(None)
             self._wake = None
             self._empty.clear()
 
     async def run(self) -> None:
         """Flush until cancelled."""
-        while True:
-            while not self._buffer:
-                self._empty.set()
-                self._wake = asyncio.get_running_loop().create_future()
-                await self._wake
-            batch, self._buffer = self._buffer, []
-            size = self._driver.capabilities.max_batch
-            for start in range(0, len(batch), size):
-                await self._flush(batch[start : start + size])
+        try:
+            while True:
+                while not self._buffer:
+                    self._empty.set()
+                    self._wake = asyncio.get_running_loop().create_future()
+                    await self._wake
+                batch, self._buffer = self._buffer, []
+                size = self._driver.capabilities.max_batch
+                for start in range(0, len(batch), size):
+                    await self._flush(batch[start : start + size])
+        finally:
+            self._wake = None  # what is settled after the end has nobody to wake
 
     async def _flush(self, batch: list[Settlement]) -> None:
         """Settle one batch; while the broker is away try again until the leases must have lapsed anyway."""
@@ -98,23 +110,56 @@ class Settler:
         while True:
             try:
                 stale = await self._driver.settle(self._queue.spec.name, batch)
-            except DriverError as error:
+            except Exception as error:  # not only DriverError: a driver's defect must not end the settling
                 failures += 1
-                if not error.retryable or self._clock.monotonic() >= deadline:
+                is_final = isinstance(error, DriverError) and not error.retryable
+                if is_final or self._clock.monotonic() >= deadline:
                     self._give_up(batch, error)
+                    untaken = {settlement.receipt for settlement in batch}
                     break
                 self._complain("cannot settle yet: %s", error)
                 await asyncio.sleep(_RETRY.delay(failures))
             else:
+                untaken = set(stale)
                 if stale:
                     self._note_stale(len(stale))
                 break
+        if self._awaited:
+            self._answer(batch, untaken)
         self._on_settled(batch)
 
+    def _answer(self, batch: list[Settlement], untaken: set[Receipt]) -> None:
+        for settlement in batch:
+            waiting = self._awaited.pop(settlement.receipt, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(settlement.receipt not in untaken)
+
     async def _move(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Publish to the dead-letter queue, and only when that is confirmed ack the original."""
-        received = delivery.received
-        assert self._dead_letters is not None
+        """Publish to the dead-letter queue, and only when that is confirmed ack the original; else keep it."""
+        received, dead_letters = delivery.received, self._dead_letters
+        assert dead_letters is not None
+        error: BaseException | None
+        try:
+            error = await self._publish(dead_letters, received, verdict)
+        except (Exception, asyncio.CancelledError) as failed:  # cancelled by ``finish``: the consumer must stop now
+            error = failed
+        if error is None:
+            self._metrics.dead_lettered += 1
+            _log.error(
+                "dead-lettered to %s after attempt %d (%s): %s",
+                dead_letters.id,
+                received.attempt,
+                verdict.reason,
+                verdict.error,
+                extra=self._extra(delivery),
+            )
+            self._add(Ack(received.receipt))
+        else:
+            _log.error("cannot be dead-lettered yet, kept: %r", error, extra=self._extra(delivery))
+            self._metrics.nacked += 1
+            self._add(Nack(received.receipt, self._queue.policy.retry.delay(received.attempt)))
+
+    async def _publish(self, target: Queue, received: Received, verdict: Verdict) -> DriverError | None:
         message = dead_letter(
             received,
             queue=self._queue.id,
@@ -124,29 +169,23 @@ class Settler:
             now=self._clock.time(),
             content_type=self._queue.codec.name,
         )
-        error = (await self._dead_letters.forward((message,)))[0]
-        if error is None:
-            self._metrics.dead_lettered += 1
-            _log.error(
-                "dead-lettered to %s after attempt %d (%s): %s",
-                self._dead_letters.id,
-                received.attempt,
-                verdict.reason,
-                verdict.error,
-                extra=self._extra(delivery),
-            )
-            self._add(Ack(received.receipt))
-        else:
-            _log.error("cannot be dead-lettered yet, kept: %s", error, extra=self._extra(delivery))
-            self._metrics.nacked += 1
-            self._add(Nack(received.receipt, self._queue.policy.retry.delay(received.attempt)))
+        return (await target.forward((message,)))[0]
 
     async def finish(self, timeout: float) -> bool:
-        """Wait until everything given so far is settled; False if that took longer than ``timeout`` seconds."""
+        """Wait until everything given so far is settled; False if that took longer than ``timeout`` seconds.
+
+        A dead letter that its queue has not taken after half of that is kept where it came from.
+        """
         try:
             async with asyncio.timeout(timeout):
+                if self._moves:
+                    await asyncio.wait(set(self._moves), timeout=timeout / 2)
                 while self._moves:
+                    for move in self._moves:
+                        move.cancel()
                     await asyncio.wait(set(self._moves))
+                if self._buffer:
+                    self._empty.clear()
                 await self._empty.wait()
         except TimeoutError:
             return False
@@ -168,7 +207,7 @@ class Settler:
             extra={"consumer": self._consumer, "queue": self._queue.id},
         )
 
-    def _give_up(self, batch: list[Settlement], error: DriverError) -> None:
+    def _give_up(self, batch: list[Settlement], error: Exception) -> None:
         _log.error(
             "%d deliveries could not be settled and will come again when their lease ends: %s",
             len(batch),
@@ -176,7 +215,7 @@ class Settler:
             extra={"consumer": self._consumer, "queue": self._queue.id},
         )
 
-    def _complain(self, text: str, error: DriverError) -> None:
+    def _complain(self, text: str, error: Exception) -> None:
         now = self._clock.monotonic()
         if now - self._last_complaint >= _LOG_EVERY:
             self._last_complaint = now

@@ -76,6 +76,8 @@ class Batcher:
                 return request.results
             self._pending.append(request)
             self._pending_messages += len(messages)
+            if self._sweeper is None:
+                self._sweep()
         else:
             await self._lead(request, timeout)
         if request.undecided:
@@ -99,11 +101,12 @@ class Batcher:
                 self._pending_messages += len(request.messages)
             self._busy = bool(self._pending)
             if self._pending:
+                if self._sweeper is None:
+                    self._sweep()
                 self._flusher = asyncio.get_running_loop().create_task(self._flush(), name=f"publish {self._queue}")
 
     async def _flush(self) -> None:
         """Publish what waits, batch by batch, until nothing waits."""
-        self._sweep()
         full_wait = _FULL_WAIT
         try:
             while self._pending:
@@ -117,13 +120,14 @@ class Batcher:
                     self._drop_decided()
                 if self._full is None:
                     full_wait = _FULL_WAIT
+                    if self._pending:
+                        await asyncio.sleep(0)  # a driver that never waits must not hold the loop for all of it
                 elif self._pending:
                     await asyncio.sleep(full_wait)
                     full_wait = min(full_wait * 2, _FULL_WAIT_MAX)
+                    self._expire_overdue()
         finally:
             self._busy = False
-            if self._sweeper is not None:
-                self._sweeper.cancel()
 
     def _take(self) -> list[_Request]:
         """The first requests that fit into one batch together (a larger one goes alone, in pieces)."""
@@ -156,10 +160,22 @@ class Batcher:
         except DriverError as error:
             return [error] * len(batch)
         except Exception as error:  # a driver's defect must not leave its callers waiting
-            failed = self._error(DriverError, f"the driver failed: {error!r}", outcome="unknown")
-            failed.__cause__ = error
-            return [failed] * len(batch)
-        return list(results) if results else [None] * len(batch)
+            return self._defect(batch, error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return self._defect(batch, error)  # nobody cancelled this: a client library lost its connection
+        if not results:
+            return [None] * len(batch)
+        if len(results) != len(batch):
+            return self._defect(batch, ValueError(f"{len(results)} results for {len(batch)} messages"))
+        return list(results)
+
+    def _defect(self, batch: list[Outgoing], error: BaseException) -> Results:
+        failed = self._error(DriverError, f"the driver failed: {error!r}", outcome="unknown")
+        failed.__cause__ = error
+        return [failed] * len(batch)
 
     def _note(self, parts: list[tuple[_Request, Sequence[Outgoing]]], results: Results) -> None:
         """Give each request its results; those that were rejected for room stay undecided if the queue blocks."""
@@ -181,16 +197,18 @@ class Batcher:
             self._pending_messages -= len(self._pending.popleft().messages)
 
     def _sweep(self) -> None:
-        """End the wait of callers whose deadline has passed, now and again while the flusher runs."""
+        """End the wait of callers whose deadline has passed, now and again for as long as anybody waits."""
+        self._expire_overdue()
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        self._expire([request for request in self._pending if request.deadline <= now])
-        self._sweeper = loop.call_later(_SWEEP, self._sweep)
+        self._sweeper = loop.call_later(_SWEEP, self._sweep) if self._pending else None
 
-    def _expire(self, requests: list[_Request]) -> None:
-        for request in requests:
-            sent = request in self._under_way
-            request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, "is busy"))
+    def _expire_overdue(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for request in self._pending:
+            if request.deadline <= now:
+                sent = request in self._under_way
+                request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, "is busy"))
+        self._drop_decided()
 
     def _timed_out(self) -> DriverError:
         return self._error(BrokerTimeoutError, "no answer within the deadline; publish again with the same id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
 from typing import Any
 
@@ -23,19 +23,23 @@ _SCALARS = frozenset({str, int, bool, type(None)})
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
+_ENCODE_JSON = msgspec.json.Encoder().encode
+
+
 class JsonCodec:
     """JSON, as msgspec writes it; a number that JSON cannot carry (NaN, infinity) is refused, not turned into null."""
 
     name = JSON
 
-    def encode(self, value: Any, _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode) -> bytes:
+    def encode(self, value: Any, _encode: Callable[[Any], bytes] = _ENCODE_JSON) -> bytes:
         """UTF-8 JSON text. Raises CodecError."""
         try:
             body = _encode(value)
+            # msgspec writes NaN and infinity as null: only a text that holds one needs the walk through the value.
+            non_finite = b"null" in body and _holds_non_finite(value)
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as JSON: {error}") from error
-        # msgspec writes NaN and infinity as null: only a text that holds one needs the walk through the value.
-        if b"null" in body and _holds_non_finite(value):
+        if non_finite:
             raise CodecError("body cannot be written as JSON: it holds a number that is not finite")
         return body
 
@@ -91,18 +95,28 @@ class Codecs:
 
     def __init__(self) -> None:
         self._codecs: dict[str, Codec] = {JSON: JsonCodec(), MSGPACK: MsgpackCodec(), BYTES: BytesCodec()}
+        self._installed: dict[str, EntryPoint] | None = None
 
     def get(self, name: str) -> Codec | None:
-        """The codec of a name, alias or content type; None if there is none."""
+        """The codec of a name, alias or content type; None if there is none. Raises CodecError: it cannot be loaded."""
         name = ALIASES.get(name, name)
-        if name not in self._codecs:
-            for point in entry_points(group="tasuki.codecs", name=name):
-                self._codecs[name] = point.load()()
-        return self._codecs.get(name)
+        codec = self._codecs.get(name)
+        if codec is None and (point := self._points().get(name)) is not None:
+            try:
+                codec = self._codecs[name] = point.load()()
+            except Exception as error:
+                raise CodecError(f"codec {name!r} ({point.value}) cannot be loaded: {error}") from error
+        return codec
 
     def names(self) -> list[str]:
         """Every name that ``get`` answers, sorted."""
-        return sorted({*self._codecs, *ALIASES, *entry_points(group="tasuki.codecs").names})
+        return sorted({*self._codecs, *ALIASES, *self._points()})
+
+    def _points(self) -> dict[str, EntryPoint]:
+        """What is installed, looked up once: names come from message headers too, and a look-up reads many files."""
+        if self._installed is None:
+            self._installed = {point.name: point for point in entry_points(group="tasuki.codecs")}
+        return self._installed
 
 
 def _checked(decode: Callable[[bytes], Any], format_: str) -> Callable[[bytes], Any]:

@@ -39,7 +39,8 @@ def dead_letter(
     headers[DEAD_LETTER_TIME] = now
     headers[ATTEMPTS] = attempts
     if error:
-        headers[LAST_ERROR] = error[:MAX_ERROR_CHARS]
+        # An error may quote anything, lone surrogates included; a header must be Unicode that a broker can carry.
+        headers[LAST_ERROR] = error[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode()
     return Outgoing(message.id, message.body, headers)
 
 

@@ -27,11 +27,23 @@ def check_headers(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
     if len(headers) > MAX_HEADERS:
         raise PublishError(f"{len(headers)} headers are more than {MAX_HEADERS}")
     size = 0
+    checked: dict[str, HeaderValue] = {}
     for name, value in headers.items():
         size += _check_name(name) + _check_value(name, value)
+        checked[_plain(name)] = _plain(value)
     if size > MAX_HEADER_BYTES:
         raise PublishError(f"headers of {size} bytes are larger than {MAX_HEADER_BYTES}")
-    return dict(headers)
+    return checked
+
+
+def _plain(value: Any) -> Any:
+    """The value itself, or that of an enum or another subclass: brokers carry plain types only."""
+    kind = type(value)
+    if kind is str or kind is int or kind is float or kind is bool:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # not str(value): an enum says its name there
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
 
 
 def _check_name(name: Any) -> int:

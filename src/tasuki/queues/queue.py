@@ -125,7 +125,7 @@ class Queue:
                 the same id, which the error's ``message_id`` holds).
         """
         message = self._outgoing(body, headers, delay, ttl, priority, key, id)
-        error = (await self._batcher.publish((message,), parse_duration(timeout)))[0]
+        error = (await self._batcher.publish((message,), _seconds("timeout", timeout)))[0]
         if error is not None:
             raise self._failed(message.id, error)
         self.metrics.published += 1
@@ -134,7 +134,8 @@ class Queue:
     async def publish_many(
         self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT
     ) -> list[PublishResult]:
-        """Publish bodies, or :class:`Envelope` objects, in order; one result for each, in order; never raises for one."""
+        """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one."""
+        seconds = _seconds("timeout", timeout)
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
         plain = _PLAIN if self.policy.message_ttl is None else frozenset()
@@ -150,7 +151,7 @@ class Queue:
             except TasukiError as error:
                 id = item.id if isinstance(item, Envelope) and item.id else ""
                 results.append(Rejected(id, error, False))
-        errors = await self._batcher.publish(messages, parse_duration(timeout)) if messages else []
+        errors = await self._batcher.publish(messages, seconds) if messages else []
         durability = self.driver.durability
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)
@@ -194,9 +195,7 @@ class Queue:
 
     def decode(self, message: Message) -> Any:
         """The body as a plain value. Raises CodecError or InvalidBodyError."""
-        name = message.headers.get(CONTENT_TYPE)
-        codec = self.codecs.get(name) if isinstance(name, str) else None
-        return (codec or self.codec).decoder()(message.body)
+        return (self._named_codec(message.headers) or self.codec).decoder()(message.body)
 
     def _outgoing(
         self,
@@ -210,13 +209,17 @@ class Queue:
     ) -> Outgoing:
         now = self._clock.time()
         sent: dict[str, HeaderValue] = {TIMESTAMP: int(now)}
+        codec = self.codec
         if headers:
             sent.update(check_headers(headers))
+            codec = self._named_codec(sent) or codec
         if ttl is not None or self.policy.message_ttl is not None:
             sent[EXPIRES_AT] = now + self._ttl(ttl)
-        message = Outgoing(new_id() if id is None else check_name("message id", id), self._encode(body, sent), sent)
+        message = Outgoing(
+            new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
+        )
         if delay:
-            message.delay = self._seconds("delay", delay)
+            message.delay = _seconds("delay", delay)
         if headers or priority is not None or key is not None:
             priority, key = self._option(sent, PRIORITY, priority), self._option(sent, PARTITION_KEY, key)
             message.priority = 0 if priority is None else check_priority(priority)
@@ -231,13 +234,18 @@ class Queue:
         headers[name] = value
         return value
 
-    def _encode(self, body: Any, headers: dict[str, HeaderValue]) -> bytes:
+    def _named_codec(self, headers: Mapping[str, HeaderValue]) -> Codec | None:
+        """The codec that the publisher's content_type names: the consumer will read the body as that."""
+        name = headers.get(CONTENT_TYPE)
+        return self.codecs.get(name) if isinstance(name, str) else None
+
+    def _encode(self, body: Any, headers: dict[str, HeaderValue], codec: Codec) -> bytes:
         if isinstance(body, _BYTES_LIKE):
             encoded = bytes(body)
-            if self.codec.name != BYTES:
+            if codec.name != BYTES:
                 headers.setdefault(CONTENT_TYPE, BYTES)
         else:
-            encoded = self.codec.encode(body)
+            encoded = codec.encode(body)
         if len(encoded) > self.policy.max_message_size:
             raise MessageTooLargeError(
                 f"queue {self.id!r}: a body of {len(encoded)} bytes is larger than max_message_size "
@@ -253,14 +261,7 @@ class Queue:
                 f"queue {self.id!r}: a ttl needs somewhere for expired messages to go: "
                 "give the queue a dead_letter, or say on_expire: drop"
             )
-        return self._seconds("ttl", self.policy.message_ttl if ttl is None else ttl)
-
-    @staticmethod
-    def _seconds(what: str, value: Any) -> float:
-        try:
-            return parse_duration(value)
-        except ValueError as error:
-            raise PublishError(f"{what}: {error}") from error
+        return _seconds("ttl", self.policy.message_ttl if ttl is None else ttl)
 
     def _enveloped(self, item: Any) -> Outgoing:
         if type(item) is not Envelope:
@@ -275,10 +276,27 @@ class Queue:
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
 
     def _failed(self, id: str, error: DriverError) -> DriverError:
-        error = copy.copy(error)  # a batch shares one error; each publisher gets its own
+        error = _own_copy(error)
         error.message_id = id
         if error.outcome == "rejected":
             self.metrics.rejected += 1
         else:
             self.metrics.unknown += 1
         return error
+
+
+def _seconds(what: str, value: Any) -> float:
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise PublishError(f"{what}: {error}") from error
+
+
+def _own_copy(error: DriverError) -> DriverError:
+    """A batch shares one error; each publisher gets its own, with the same cause."""
+    try:
+        own = copy.copy(error)
+    except TypeError:  # a driver's own subclass that is made in another way
+        return error
+    own.__cause__ = error.__cause__
+    return own

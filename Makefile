@@ -2,6 +2,8 @@
 
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
+# Code in documents is set for readers, not by a formatter.
+RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
 # One process a core; tests that need the machine to themselves say so.
 WORKERS ?= auto
 
@@ -19,7 +21,7 @@ test: $(VENV)/.dev ## Run the whole suite, with branch coverage and its threshol
 	@sh scripts/test.sh --numprocesses $(WORKERS)
 
 check: $(VENV)/.dev ## Format, lint, types, layers, unit tests (under a minute)
-	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(RUFF_FORMAT) --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
@@ -27,7 +29,7 @@ check: $(VENV)/.dev ## Format, lint, types, layers, unit tests (under a minute)
 
 format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .
-	@$(VENV)/bin/ruff format .
+	@$(RUFF_FORMAT) .
 
 bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks

@@ -1,0 +1,22 @@
+"""The smallest worker: declare, publish, work until nothing is left."""
+
+import asyncio
+
+from tasuki import App
+
+app = App("memory://")
+numbers = app.queue("numbers")
+
+
+@numbers.consumer(concurrency=2)
+async def square(number: int) -> None:
+    print(f"{number} squared is {number * number}")
+
+
+async def main() -> None:
+    async with app:
+        await numbers.publish_many([1, 2, 3])
+        await app.run(until_empty=True)
+
+
+asyncio.run(main())

@@ -22,6 +22,7 @@ from tasuki.consumers.window import Window
 from tasuki.contracts.driver import Received, Settlement
 from tasuki.contracts.handler import Handler
 from tasuki.errors import LifecycleError, StopTimeoutError
+from tasuki.observe.log import delivery_logger
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 
@@ -210,13 +211,14 @@ class Consumer:
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
-        return logging.LoggerAdapter(
+        received = delivery.received
+        return delivery_logger(
             logging.getLogger(f"tasuki.function.{self.function_id}"),
-            {
+            lambda: {
                 "consumer": self.id,
                 "queue": self.queue_id,
-                "message_id": delivery.received.id,
-                "attempt": delivery.received.attempt,
+                "message_id": received.id,
+                "attempt": received.attempt,
             },
         )
 

@@ -99,11 +99,13 @@ end
 
 function guards.gmatch(s, pattern, init)
   s = text_of(s)
+  if type(pattern) == "string" and sub(pattern, 1, 1) == "^" then
+    pattern = "%" .. pattern -- no anchor here, in C neither
+  end
   if not is_slow(s, pattern) then
     return gmatch(s, pattern, init)
   end
   local nodes, at, last = compiled(pattern), start_of(s, init), nil
-  nodes.anchored = false
   return function()
     while at <= #s + 1 do
       local start, stop, caps = search(nodes, s, at)

@@ -20,7 +20,7 @@ local TIME, INSTRUCTIONS = ...
 local create, resume, yield, close = coroutine.create, coroutine.resume, coroutine.yield, coroutine.close
 local running, isyieldable = coroutine.running, coroutine.isyieldable
 local sethook, traceback, getinfo = debug.sethook, debug.traceback, debug.getinfo
-local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
+local clock, error, pcall, type, setmetatable, unpack = os.clock, error, pcall, type, setmetatable, table.unpack
 local is_utf8, gsub = utf8.len, string.gsub
 
 local ASYNC, DONE, PACKED = {}, {}, {}
@@ -285,9 +285,20 @@ function host.ask(op, ...)
   return yield(ASYNC, op, false, ...)
 end
 
+local function sent(op, ok, shape, ...)
+  if ok then
+    return yield(ASYNC, op, shape, ...)
+  end
+  host.recheck()
+  if shape == "not enough memory" then
+    error(shape, 0)
+  end
+  return false, host.new_error(shape, "Internal", false)
+end
+
 function host.send(op, mode, ...) -- the same for arguments that may be tables or binary texts
   host.need_door(op)
-  return yield(ASYNC, op, host.flatten(mode, ...))
+  return sent(op, pcall(host.flatten, mode, ...))
 end
 
 function host.invocation()

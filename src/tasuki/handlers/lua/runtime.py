@@ -17,6 +17,7 @@ from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.values import Outbound
 
 _UNBOXED = frozenset({int, float, bool, type(None)})
+_TABLES = frozenset({dict, list})
 _HOST_FILES = ("values", "guards", "matcher", "patterns", "sandbox", "modules/errors", "modules/globals")
 
 _LOAD = "function(name, text, ...) return assert(load(text, '=' .. name, 't'))(...) end"
@@ -121,7 +122,7 @@ class Runtime:
 
     def run(self, body: Any) -> Any:
         """Starts the handler on one message; see preamble.lua for what comes back."""
-        if type(body) in _UNBOXED:
+        if type(body) in _UNBOXED and type(body) is not int:
             return self._enter(self._run, body)
         if type(body) is dict:
             table = self._table(body)
@@ -131,14 +132,17 @@ class Runtime:
                 return self._run(table)
             finally:
                 limit(0)
-        return self._enter(self._run, self._table([body]), True)
+        return self._enter(self._run, self._box(body), True)
 
-    def _table(self, value: Any) -> Any:
-        prepared = self.outbound.prepare(value)
-        if type(prepared) is not dict and type(prepared) is not list:
-            return prepared
+    def _table(self, value: dict[Any, Any]) -> Any:
+        return self._convert(self.outbound.prepare(value))
+
+    def _box(self, *values: Any) -> Any:
+        return self._convert([self.outbound.prepare(value) for value in values])
+
+    def _convert(self, prepared: Any) -> Any:
         try:
-            return self._table_from(prepared, recursive=True)
+            return self._table_from(prepared, recursive=True) if type(prepared) in _TABLES else prepared
         except OverflowError:
             raise HandlerError("a number is beyond 64 bits", kind="Invalid", retryable=False) from None
         except UnicodeEncodeError:
@@ -146,14 +150,16 @@ class Runtime:
 
     def call(self, args: Sequence[Any]) -> Any:
         """Starts the handler with any arguments; its result is converted."""
-        return self._enter(self._call, self._table(list(args)), len(args))
+        return self._enter(self._call, self._box(*args), len(args))
 
     def resume(self, id: int, value: Any) -> Any:
         """Goes on with an invocation that waits, giving it the answer of its request."""
-        if type(value) in _UNBOXED:
-            return self._enter(self._resume, id, True, value)
         try:
-            box = self._table([value])
+            if type(value) in _UNBOXED:
+                return self._enter(self._resume, id, True, value)
+            box = self._box(value)
+        except OverflowError:  # raised while pushing: Lua has not been entered
+            return self.fail(id, {"message": "a number is beyond 64 bits", "kind": "Invalid", "retryable": False})
         except HandlerError as error:
             return self.fail(id, {"message": error.message, "kind": error.kind, "retryable": False})
         return self._enter(self._resume, id, True, box, True)

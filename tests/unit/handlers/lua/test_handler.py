@@ -66,7 +66,10 @@ async def test_todays_style_with_main_and_a_message() -> None:
         kept.message = msg
         return {id = msg:id(), first = first[1], again = again == nil, kind = err:kind(), text = err:message()}
     end
-    local function later() local v, err = kept.message:ack() return {kind = err:kind(), text = tostring(err), shown = tostring(kept.message)} end
+    local function later()
+        local v, err = kept.message:ack()
+        return {kind = err:kind(), text = tostring(err), shown = tostring(kept.message)}
+    end
     kept = {}
     return {main = main, later = later}
     """
@@ -193,7 +196,8 @@ async def test_bodies_arrive_unchanged(body: Any) -> None:
 
 
 async def test_a_returned_error_object_keeps_everything() -> None:
-    code = "return nil, errors.new({message = 'busy', kind = errors.RATE_LIMITED, retryable = true, details = {after = 5}})"
+    fields = "message = 'busy', kind = errors.RATE_LIMITED, retryable = true, details = {after = 5}"
+    code = f"return nil, errors.new({{{fields}}})"
     made = handler(f"return function() {code} end")
     for outcome in (made.handle(None, delivery()), made.call([], delivery())):
         with pytest.raises(HandlerError, match="busy") as raised:

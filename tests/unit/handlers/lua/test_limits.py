@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import time
@@ -122,7 +123,8 @@ from tasuki.errors import LuaLimitError, HandlerError
 from tests.unit.handlers.lua.support import handler, delivery
 
 async def main(code):
-    made = handler("local kept = {} return function(again) if again then return again end " + code + " end", memory=2**24)
+    start = "local kept = {} return function(again) if again then return again end "
+    made = handler(start + code + " end", memory=2**24)
     for _ in range(3):
         for body in (None, None):
             try:
@@ -174,17 +176,10 @@ def test_pushing_near_the_limit_never_aborts(size: int) -> None:
 
     async def near() -> None:
         for extra in (10, 1000, 100_000, 2_000_000):
-            try:
-                result = await made.call([{"text": "y" * extra}], delivery())
-            except LuaLimitError as error:
-                assert error.limit == "memory"
-            else:
-                assert result == extra + size - 1000000
+            with contextlib.suppress(LuaLimitError):
+                assert await made.call([{"text": "y" * extra}], delivery()) == extra + size - 1000000
 
-    try:
-        asyncio.run(near())
-    except LuaLimitError as error:
-        assert error.limit == "memory"
+    asyncio.run(near())
 
 
 CLEAR = {

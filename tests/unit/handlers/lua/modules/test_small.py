@@ -1,0 +1,183 @@
+"""logger, env, funcs, uuid: the small modules."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tasuki.errors import HandlerError, LuaError, PolicyDeniedError
+from tests.unit.handlers.lua.support import delivery, run
+
+pytestmark = pytest.mark.anyio
+
+FAILED = "local ok, err = CALL return {ok == nil, err:kind(), err:message(), err:retryable(), err:details()}"
+
+
+async def logged(code: str) -> list[tuple[str, str, dict[str, Any]]]:
+    context = delivery()
+    await run(code, context=context)
+    return [(r.level, r.message, {k: v for k, v in r.fields.items() if k != "pid"}) for r in context.logged]
+
+
+AT = {"location": "script.lua:1"}
+
+
+@pytest.mark.parametrize(
+    ("code", "records"),
+    [
+        ("logger.info('x')", [("info", "x", AT)]),
+        ("logger:info('x')", [("info", "x", AT)]),
+        ("logger:debug('x') logger.warn('y') logger:error('z')", [("debug", "x", AT), ("warning", "y", AT), ("error", "z", AT)]),
+        ("logger.info(5)", [("info", "5", AT)]),
+        ("logger.info(errors.new('e'))", [("info", "e", AT)]),
+        ("logger.info('\\255')", [("info", "\ufffd", AT)]),
+        ("logger.info('x', {a = 1, b = 'c', d = true, [1] = 2})", [("info", "x", {**AT, "a": 1, "b": "c", "d": True})]),
+        ("logger:info('x', {e = errors.new('e'), l = {1, 2}, m = {a = {[2.5] = 1}}})", [("info", "x", {**AT, "e": "e", "l": [1, 2], "m": {"a": {"2.5": 1}}})]),
+        ("logger.info('x', {name = 'n', message = 'm'})", [("info", "x", {**AT, "name_": "n", "message_": "m"})]),
+        ("local l = logger:with({a = 1}) l:info('x') l.info('y') l:info('z', {b = 2})", [("info", "x", {**AT, "a": 1}), ("info", "y", AT), ("info", "z", {**AT, "a": 1, "b": 2})]),
+        ("logger.with({a = 1}):with({b = 2}):info('x')", [("info", "x", {**AT, "a": 1, "b": 2})]),
+        ("logger:named('a'):named('b'):info('x') logger.named('c'):info('y')", [("info", "x", {**AT, "logger_name": "a.b"}), ("info", "y", {**AT, "logger_name": "c"})]),
+        ("logger.info('x', table.freeze({a = 1}))", [("info", "x", {**AT, "a": 1})]),
+        ("local f = {error = 'e'} logger:error('x', f) assert(f.error == 'e')", [("error", "x", {**AT, "error": "e"})]),
+    ],
+)  # fmt: skip
+async def test_logger(code: str, records: list[Any]) -> None:
+    assert await logged(code) == records
+
+
+async def test_records_below_the_level_are_not_made() -> None:
+    context = delivery()
+    context.logger.setLevel("ERROR")
+    await run("logger.info('x') logger.error('y')", context=context)
+    assert [record.message for record in context.logged] == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("logger.info()", "bad argument #1 to info (string expected, got nil)"),
+        ("logger:info({})", "bad argument #1 to info (string expected, got table)"),
+        ("logger.info('x', 5)", "bad argument #2 to info (table expected, got number)"),
+        ("logger:info('x', nil)", "bad argument #2 to info (table expected, got nil)"),
+        ("logger:with()", "bad argument #1 to with (table expected, got nil)"),
+        ("logger:named('')", "name cannot be empty"),
+        ("logger:named({})", "bad argument #1 to named (string expected)"),
+    ],
+)
+async def test_logger_complains(code: str, message: str) -> None:
+    with pytest.raises(LuaError) as raised:
+        await run(code)
+    assert str(raised.value) == f"script.lua:1: {message}"
+
+
+async def test_env() -> None:
+    context = delivery()
+    context.variables.update(A="1", EMPTY="")
+    assert await run("return env.get('A')", context=context) == "1"
+    for name in ("EMPTY", "NONE"):
+        found = await run(FAILED.replace("CALL", f"env.get('{name}')"), context=context)
+        assert found == [True, "NotFound", "environment variable not found", False]
+    assert (await run(FAILED.replace("CALL", "env.get('')")))[1:3] == ["Invalid", "empty key"]
+    with pytest.raises(LuaError, match=r"script\.lua:1: bad argument #1 to get \(string expected, got table\)"):
+        await run("env.get({})")
+
+
+async def test_funcs_call() -> None:
+    context = delivery()
+
+    async def waiting(*args: Any) -> Any:
+        return {"args": list(args)}
+
+    context.functions.update({"app:add": lambda a, b: a + b, "app:wait": waiting, "app:nothing": lambda: None})
+    assert await run("return funcs.call('app:add', 2, 3)", context=context) == 5
+    assert await run("return funcs.call('app:wait', {a = {}}, 'x')", context=context) == {"args": [{"a": []}, "x"]}
+    assert await run("local v, e = funcs.call('app:nothing') return v == nil and e == nil", context=context) is True
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("funcs.call()", [True, "Invalid", "function ID required", False]),
+        ("funcs.call('')", [True, "Invalid", "function ID required", False]),
+        ("funcs.call('x')", [True, "Invalid", "namespace required in function ID", False]),
+        ("funcs.call(':x')", [True, "Invalid", "namespace required in function ID", False]),
+        ("funcs.call('x:')", [True, "Invalid", "name required in function ID", False]),
+        ("funcs.call('a:b')", [True, "NotFound", "no handler registered for target", False, {"target": "a:b"}]),
+        ("funcs.call('a:denied')", [True, "PermissionDenied", "not allowed: a:denied", False, {"reason": "permission_denied"}]),
+        ("funcs.call('a:busy')", [True, "RateLimited", "busy", True, {"after": 1}]),
+        ("funcs.call('a:plain')", [True, "Internal", "plain"]),
+        ("funcs.call('a:odd')", [True, "Internal", "KeyError: 'x'", False]),
+        ("funcs.call('a:object')", [True, "Invalid", "a value of type object cannot be passed to Lua", False]),
+        ("funcs.call('a:big')", [True, "Invalid", "a number is beyond 64 bits", False]),
+    ],
+)  # fmt: skip
+async def test_funcs_call_tells_why_it_failed(call: str, expected: list[Any]) -> None:
+    def failing(error: Exception) -> Any:
+        def function() -> None:
+            raise error
+
+        return function
+
+    context = delivery()
+    context.functions.update(
+        {
+            "a:denied": failing(PolicyDeniedError("no")),
+            "a:busy": failing(HandlerError("busy", kind="RateLimited", retryable=True, details={"after": 1})),
+            "a:plain": failing(HandlerError("plain")),
+            "a:odd": failing(KeyError("x")),
+            "a:object": object,
+            "a:big": lambda: 2**70,
+        }
+    )
+    assert await run(FAILED.replace("CALL", call), context=context) == expected
+
+
+async def test_funcs_call_raises_for_a_wrong_type() -> None:
+    with pytest.raises(LuaError, match=r"script\.lua:1: bad argument #1 to call \(string expected, got table\)"):
+        await run("funcs.call({})")
+
+
+V1 = "c232ab00-9414-11ec-b3c8-9f6bdeced846"
+V4 = "919108f7-52d1-4320-9bac-f847db4148a8"
+V7 = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("return #uuid.v1() + #uuid.v4() + #uuid.v7()", 108),
+        ("return {uuid.version(uuid.v1()), uuid.version(uuid.v4()), uuid.version(uuid.v7())}", [1, 4, 7]),
+        ("return uuid.v5('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 'a')", str(uuid.uuid5(uuid.NAMESPACE_DNS, "a"))),
+        ("return uuid.v3('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 'a')", str(uuid.uuid3(uuid.NAMESPACE_DNS, "a"))),
+        ("return {#uuid.v3('6ba7b810-9dad-11d1-80b4-00c04fd430c8', '\\255'), uuid.version(uuid.v5('6ba7b810-9dad-11d1-80b4-00c04fd430c8', '\\255'))}", [36, 5]),
+        (f"return {{uuid.validate('{V4}'), uuid.validate('urn:uuid:{V4}'), uuid.validate('{{{V4}}}'), uuid.validate('{V4.replace('-', '')}'), uuid.validate('{V4.upper()}')}}", [True] * 5),
+        ("return {uuid.validate('x'), uuid.validate(5), uuid.validate('\\255')}", [False] * 3),
+        (f"return uuid.variant('{V4}')", "RFC4122"),
+        ("return {uuid.variant('00000000-0000-0000-0000-000000000000'), uuid.variant('00000000-0000-0000-c000-000000000000'), uuid.variant('00000000-0000-0000-f000-000000000000')}", ["NCS", "Microsoft", "Future"]),
+        (f"return uuid.parse('{V4}')", {"version": 4, "variant": "RFC4122"}),
+        (f"return uuid.parse('{V7}')", {"version": 7, "variant": "RFC4122", "timestamp": 0x01890A5DAC96 // 1000}),
+        (f"local p = uuid.parse('{V1}') return {{p.version, #p.node, p.timestamp > 1e9}}", [1, 6, True]),
+        (f"return {{uuid.format('{V4}', 'simple'), uuid.format('{V4}'), uuid.format('{V4}', 'urn'), uuid.format('{V4}', 5)}}", [V4.replace("-", ""), V4, f"urn:uuid:{V4}", V4]),
+    ],
+)  # fmt: skip
+async def test_uuid(code: str, expected: Any) -> None:
+    assert await run(code) == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("uuid.v5('x', 'a')", "invalid namespace UUID"),
+        ("uuid.v3('\\255', 'a')", "invalid namespace UUID"),
+        ("uuid.v3(1, 'a')", "namespace and name must be strings"),
+        ("uuid.version(5)", "input must be a string"),
+        ("uuid.version('x')", "invalid UUID format"),
+        ("uuid.parse('x')", "invalid UUID format"),
+        ("uuid.format(5)", "input must be a string"),
+        (f"uuid.format('{V4}', 'odd')", "unsupported format"),
+    ],
+)
+async def test_uuid_refuses(call: str, message: str) -> None:
+    assert await run(FAILED.replace("CALL", call)) == [True, "Invalid", message, False]

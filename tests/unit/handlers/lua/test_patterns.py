@@ -1,0 +1,145 @@
+"""The matcher written in Lua gives what the C matcher gives."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.errors import LuaError
+from tasuki.handlers.lua.runtime import _text
+from tests.unit.handlers.lua.support import run
+
+pytestmark = pytest.mark.anyio
+
+SLOW = _text("patterns").replace("2e7", "-1")
+"""patterns.lua with a threshold that sends everything to the Lua matcher."""
+
+CASES = [
+    ("hello world", "o w"),
+    ("hello world", "(h)(.)(%1)"),
+    ("hello world", "l+"),
+    ("hello world", "(l+)(.-)(d)"),
+    ("hello world", "^hello"),
+    ("hello world", "^world"),
+    ("hello world", "world$"),
+    ("hello world", "hello$"),
+    ("hello world", "()ll()"),
+    ("hello world", "(.-)%s(.*)"),
+    ("  trim me  ", "^%s*(.-)%s*$"),
+    ("key = value", "^(%w+)%s*=%s*(%w+)$"),
+    ("a,b,,c", "([^,]*)"),
+    ("2024-01-02", "(%d+)-(%d+)-(%d+)"),
+    ("f(a(b)c)d", "%b()"),
+    ("f(a(b c", "%b()"),
+    ("THE (quick) fox", "%f[%a]%a+%f[%A]"),
+    ("abab", "(a)(b)%1%2"),
+    ("aaa", "a-"),
+    ("aaa", "a-$"),
+    ("aaa", "a?a?a?a?"),
+    ("", ""),
+    ("", "^$"),
+    ("abc", ""),
+    ("x", "[]]"),
+    ("a]b", "[^]]+"),
+    ("a-z", "[a%-z]+"),
+    ("a.b", "%."),
+    ("a+b*c?", "[%+%*%?]"),
+    ("\x00\x01", "%c+"),
+    ("äöü", "[\x80-\xff]+"),
+    ("$5", "$5"),
+    ("a^b", "a^b"),
+    ("((x))", "((%(+)x)"),
+    ("one two", "(%a+) (%a+)"),
+    ("aXb", "%u"),
+    ("abc123", "%a*%d*"),
+    ("no match", "zzz"),
+    ("ab", "(a)()(b)"),
+]
+
+COMPARE = """
+local text, pattern = body[1], body[2]
+local function all(...) return {n = select('#', ...), ...} end
+local out = {}
+out[1] = all(string.find(text, pattern))
+out[2] = all(string.match(text, pattern))
+out[3] = all(string.find(text, pattern, 3))
+out[4] = all(string.match(text, pattern, -2))
+out[5] = all(string.gsub(text, pattern, "<%0>"))
+out[6] = all(string.gsub(text, pattern, "%%", 1))
+out[7] = all(string.gsub(text, pattern, function(a) return tostring(a) .. "!" end))
+out[8] = all(string.gsub(text, pattern, {h = "H", o = false}))
+out[9] = all(string.gsub(text, pattern, function() end))
+local list = {}
+for a, b in string.gmatch(text, pattern) do list[#list + 1] = tostring(a) .. "|" .. tostring(b) end
+out[10] = list
+out[11] = all(string.match(text, pattern, 100))
+out[12] = all(string.match(text, pattern, -100))
+return json.encode({table.concat({json.encode(out[10]), ""}), (function() local s = {} for i = 1, 12 do
+  if i ~= 10 then for k = 1, out[i].n do s[#s + 1] = i .. ":" .. tostring(out[i][k]) end end end return s end)()})
+"""
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tasuki.handlers.lua.runtime as runtime
+
+    monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "patterns" else _text(name))
+
+
+@pytest.mark.parametrize(("text", "pattern"), CASES)
+async def test_it_matches_like_c(text: str, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = await run(COMPARE, [text.encode("latin-1"), pattern.encode("latin-1")])
+    import tasuki.handlers.lua.runtime as runtime
+
+    monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "patterns" else _text(name))
+    assert await run(COMPARE, [text.encode("latin-1"), pattern.encode("latin-1")]) == fast
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("('x'):find('[a')", "malformed pattern (missing ']')"),
+        ("('x'):find('x%')", "malformed pattern (ends with '%')"),
+        ("('x'):find('%b')", "missing arguments to '%b'"),
+        ("('x'):find('%f')", "missing '[' after '%f'"),
+        ("('x'):find('(x')", "unfinished capture"),
+        ("('x'):find('x)')", "invalid pattern capture"),
+        ("('x'):find('%1')", "invalid capture index %1"),
+        ("('x'):gsub('x', '%2')", "invalid capture index %2 in replacement string"),
+        ("('x'):gsub('x', '%z')", "invalid use of '%' in replacement string"),
+        ("('x'):gsub('x', function() return {} end)", "invalid replacement value (a table)"),
+        ("('x'):gsub('x', true)", "bad argument #3 to 'gsub'"),
+    ],
+)
+async def test_it_complains_like_c(code: str, message: str) -> None:
+    with pytest.raises(LuaError) as raised:
+        await run(code)
+    assert message in str(raised.value)
+
+
+@pytest.mark.usefixtures("slow")
+async def test_host_calls_work_inside_a_replacement_of_the_lua_matcher() -> None:
+    code = "return (('abc'):gsub('.', function(c) time.sleep(0) return c:upper() end))"
+    assert await run(code) == "ABC"
+
+
+async def test_large_honest_texts_are_matched() -> None:
+    text = "  " + "word " * 20_000
+    assert await run("return #body:match('^%s*(.-)%s*$')", text) == len(text.strip())
+    assert await run("return (select(2, body:gsub('%s+', ' ')))", text) == 20_001
+    assert await run("local n = 0 for w in body:gmatch('%a+') do n = n + 1 end return n", text) == 20_000
+
+
+async def test_error_objects_stand_for_their_text() -> None:
+    code = "local e = errors.new('connection timeout') return {string.find(e, 'time'), string.match(e, '%a+')}"
+    assert await run(code) == [12, "connection"]
+    with pytest.raises(LuaError, match="bad argument #1 to 'find'"):
+        await run("string.find({}, 'x')")
+
+
+async def test_plain_find_is_never_slow() -> None:
+    assert await run("return (('a'):rep(1e6) .. '-b'):find('-b', 1, true)") == 1_000_001
+
+
+async def test_many_patterns_are_forgotten() -> None:
+    assert await run("for i = 1, 1200 do string.find('x' .. i, 'x' .. i .. '%d?') end return 1") == 1

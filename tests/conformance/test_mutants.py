@@ -28,7 +28,7 @@ class AckDoesNothing(MemoryDriver):
 
 class NackIsLostWhenFull(MemoryDriver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        most = self._queues[queue].spec.max_length
+        most = self._queue(queue).spec.max_length
         if most is not None and self._queues[queue].total >= most:
             batch = [Ack(item.receipt) if isinstance(item, Nack) else item for item in batch]
         return await super().settle(queue, batch)
@@ -36,7 +36,7 @@ class NackIsLostWhenFull(MemoryDriver):
 
 class ReleaseIsLostWhenFull(MemoryDriver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        most = self._queues[queue].spec.max_length
+        most = self._queue(queue).spec.max_length
         if most is not None and self._queues[queue].total >= most:
             batch = [Ack(item.receipt) if isinstance(item, Release) else item for item in batch]
         return await super().settle(queue, batch)
@@ -108,7 +108,7 @@ class NackDoesNotCount(MemoryDriver):
 class ReleaseGoesToTheTail(MemoryDriver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         for item in batch:
-            if isinstance(item, Release) and item.receipt in self._queues[queue].held:
+            if isinstance(item, Release) and item.receipt in self._queue(queue).held:
                 self._queues[queue].held[item.receipt].number = next(self._numbers)
         return await super().settle(queue, batch)
 
@@ -262,7 +262,7 @@ class KeyIsIgnored(MemoryDriver):
 
 class FailedKeyIsOvertaken(MemoryDriver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        source = self._queues[queue]
+        source = self._queue(queue)
         for item in batch:
             slot = source.held.get(item.receipt)
             if isinstance(item, Nack) and item.delay and slot is not None:

@@ -23,7 +23,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.sqlite.store import Row
-from tasuki.drivers.sqlite.writer import Call, Publish, Receive, Request, Settle, Writer
+from tasuki.drivers.sqlite.writer import Call, Extend, Publish, Receive, Request, Settle, Writer
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
@@ -219,7 +219,7 @@ class SQLiteDriver(Driver):
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; safe in any thread with a loop."""
         self._check(queue)
-        stale: list[Receipt] = await self._ask(Call(queue, lambda store, number: store.extend(number, batch, lease)))
+        stale: list[Receipt] = await self._ask(Extend(queue, batch, lease))
         return stale
 
     async def depth(self, queue: str) -> Depth:

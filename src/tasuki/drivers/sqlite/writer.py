@@ -54,7 +54,7 @@ class Request:
 
 
 class Call(Request):
-    """Any other work on a queue: declare, extend, depth, peek, purge."""
+    """Any other work on a queue: declare, depth, peek, purge."""
 
     def __init__(self, queue: str, work: Callable[[Store, int], Any], *, is_fresh: bool = False) -> None:
         super().__init__(queue)
@@ -67,6 +67,21 @@ class Call(Request):
         while self._is_fresh and store.surface(number):
             pass
         return self._work(store, number)
+
+
+class Extend(Request):
+    """Set leases; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Receipt], lease: float) -> None:
+        super().__init__(queue)
+        self._batch = batch
+        self._lease = lease
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.extend(store.number(self.queue), self._batch, self._lease)
 
 
 class Settle(Request):
@@ -327,8 +342,10 @@ class Writer:
         with self._failing("rejected"):
             connection = self._connected()
             self._begin(connection)
+            # What is settled or extended late but before anybody else got it still counts: so first, then the sweep.
+            self._work([request for request in group if request.order == 0])
             self._sweep(connection)
-            self._work(group)
+            self._work([request for request in group if request.order > 0])
             for receive in receives:
                 receive.result = receive.run(self._store)
             self._store.save()

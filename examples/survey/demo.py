@@ -42,8 +42,14 @@ def main() -> int:
         print(f"The reports differ!\n{report}\n{again}")
         return 1
     print(f"The same report, to the last count, in {seconds:.1f} s.")
-    print(f"\nThe dead letters are still on disk; look at one:\n  tasuki peek survey:broken -p {os.path.relpath(HERE)}")
+    print("\nThe dead letters are still on disk; look at them:")
+    print(f"  {near(sys.executable)} -m tasuki peek survey:broken -p {near(HERE)}")
     return 0
+
+
+def near(path: str | Path) -> str:
+    """A path as one types it from here."""
+    return min(str(path), os.path.relpath(path), key=len)
 
 
 def source_files(folder: Path) -> list[str]:

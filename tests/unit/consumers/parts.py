@@ -1,0 +1,206 @@
+"""What the tests of consuming are built from: scripted handlers, a host, queues and consumers in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasuki.backoff import Backoff
+from tasuki.clock import Clock
+from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.keeper import Holding, Keeper
+from tasuki.consumers.verdict import RetryPolicy
+from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.handler import Context, Handler
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.errors import HandlerError
+from tasuki.message import HeaderValue
+from tasuki.queues.codec import Codecs
+from tasuki.queues.queue import Queue, QueuePolicy
+
+Run = Callable[[Any, Context], Awaitable[Any]]
+
+STEADY = Backoff(initial_delay=1.0, max_delay=8.0, backoff_factor=2.0, jitter=0.0)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def clock_of_loop() -> Clock:
+    clock: Clock = asyncio.get_running_loop().clock  # type: ignore[attr-defined]
+    return clock
+
+
+class ScriptedHandler(Handler):
+    """Does what ``run`` says; keeps every (body, attempt) it was given, and the contexts."""
+
+    def __init__(self, run: Run | None = None, id: str = "app:handle") -> None:
+        super().__init__(id)
+        self.run = run
+        self.seen: list[tuple[Any, int]] = []
+        self.contexts: list[Any] = []
+        self.starts = 0
+        self.running = 0
+        self.most_running = 0
+        self.start_error: Exception | None = None
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.start_error is not None:
+            raise self.start_error
+
+    async def handle(self, body: Any, context: Context) -> Any:
+        self.seen.append((body, context.attempt))
+        self.contexts.append(context)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            return await self.run(body, context) if self.run else None
+        finally:
+            self.running -= 1
+
+
+@dataclass
+class FakeHost:
+    """Keeps what handlers ask of the rest of the project."""
+
+    queues: dict[str, Queue] = field(default_factory=dict)
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def publish_from(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
+    ) -> str:
+        self.calls.append(("publish", queue, body, headers, dict(options)))
+        if queue in self.queues:
+            return (await self.queues[queue].publish(body, headers, **options)).id
+        return "id"
+
+    async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
+        self.calls.append(("call", context, function, args))
+        return "result"
+
+    async def info_of(self, queue: str) -> Mapping[str, Any]:
+        self.calls.append(("info", queue))
+        return {"queue": queue}
+
+    def resource_of(self, id: str) -> Any:
+        raise HandlerError(id, kind="NotFound")
+
+    def env_of(self, name: str, namespace: str) -> str | None:
+        return f"{namespace}/{name}"
+
+
+class LoopKeeper(Keeper):
+    """A keeper on the test's own loop, so that it lives in the same virtual time."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._renewing: dict[Holding, asyncio.Task[None]] = {}
+
+    def add(self, holding: Holding) -> None:
+        if holding.queue.driver.capabilities.leases:
+            self._renewing[holding] = asyncio.get_running_loop().create_task(self._renew(holding))
+
+    def remove(self, holding: Holding) -> None:
+        if holding in self._renewing:
+            self._renewing.pop(holding).cancel()
+
+    async def _renew(self, holding: Holding) -> None:
+        while True:
+            await self.renew(holding)
+            await asyncio.sleep(holding.queue.spec.lease / 6)
+
+
+def make_queue(driver: Driver, name: str = "tasks", *, clock: Clock | None = None, **options: Any) -> Queue:
+    """A queue with JSON bodies; ``options`` are those of QueueSpec and QueuePolicy."""
+    spec_options = {key: options.pop(key) for key in ("lease", "max_length", "ordering") if key in options}
+    codecs = Codecs()
+    codec = codecs.get(options.pop("codec", "json/plain"))
+    assert codec is not None
+    return Queue(
+        f"app:{name}",
+        driver=driver,
+        spec=QueueSpec(name, **spec_options),
+        codec=codec,
+        codecs=codecs,
+        policy=QueuePolicy(retry=STEADY, **options),
+        clock=clock or clock_of_loop(),
+    )
+
+
+@dataclass
+class Bench:
+    """A consumer with its queue, its dead-letter queue and its handler, on one driver."""
+
+    consumer: Consumer
+    queue: Queue
+    dead: Queue
+    handler: ScriptedHandler
+    host: FakeHost
+
+    async def __aenter__(self) -> Bench:
+        await self.consumer.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.consumer.stop(10.0)
+
+    async def settled(self, held: int = 0) -> None:
+        """Return when as many deliveries as told are held and the queue has none that could be received."""
+        while self.consumer.held != held or (await self.queue.depth()).ready:
+            await asyncio.sleep(0.01)
+
+    async def empty(self) -> None:
+        """Return when the queue holds nothing, delayed messages included."""
+        while self.consumer.held or (await self.queue.info())["message_count"]:
+            await asyncio.sleep(0.01)
+
+    async def dead_letters(self) -> list[Any]:
+        return await self.dead.peek(1000)
+
+
+async def make_bench(
+    run: Run | None = None,
+    *,
+    driver: Driver | None = None,
+    dead_letter: bool = True,
+    max_attempts: int = 3,
+    keeper: Keeper | None = None,
+    options: ConsumerOptions | None = None,
+    on_expire: str = "dead_letter",
+    dead_driver: Driver | None = None,
+    dead_options: Mapping[str, Any] | None = None,
+    **queue_options: Any,
+) -> Bench:
+    clock = clock_of_loop()
+    driver = driver or MemoryDriver("app:driver", clock=clock)
+    dead_driver = dead_driver or driver
+    queue = make_queue(
+        driver,
+        dead_letter="app:dead" if dead_letter else None,
+        max_attempts=max_attempts,
+        drop_expired=on_expire == "drop",
+        **queue_options,
+    )
+    dead = make_queue(dead_driver, "dead", **(dead_options or {}))
+    await driver.declare(queue.spec)
+    await dead_driver.declare(dead.spec)
+    await driver.open()
+    await dead_driver.open()
+    handler = ScriptedHandler(run)
+    host = FakeHost({"app:tasks": queue, "app:dead": dead})
+    consumer = Consumer(
+        "app:consumer",
+        queue=queue,
+        handler=handler,
+        host=host,
+        keeper=keeper or LoopKeeper(clock),
+        policy=RetryPolicy(STEADY, max_attempts, dead_letter, on_expire == "drop"),
+        options=options or ConsumerOptions(),
+        dead_letters=dead if dead_letter else None,
+        clock=clock,
+    )
+    return Bench(consumer, queue, dead, handler, host)

@@ -1,0 +1,12 @@
+"""Virtual time for all tests of this folder."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.testing.clock import VirtualTimeLoop
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": VirtualTimeLoop}

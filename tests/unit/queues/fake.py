@@ -1,0 +1,65 @@
+"""A driver of which a test holds the strings: it stores ids, waits at a gate, has so much room, or answers as told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tasuki.contracts.driver import Capabilities, Depth, Driver, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.errors import DriverError, QueueFullError
+
+
+class FakeDriver(Driver):
+    capabilities = Capabilities(max_batch=4)
+
+    def __init__(self) -> None:
+        super().__init__("app:fake")
+        self.stored: list[str] = []
+        self.batches: list[list[str]] = []
+        self.gate: asyncio.Event | None = None
+        """Each publish waits here before it stores."""
+        self.room: int | None = None
+        self.answer: Callable[[Sequence[Outgoing]], Sequence[DriverError | None]] | None = None
+        """Says (or raises) the answer instead; stores nothing."""
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        self.batches.append([message.id for message in batch])
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.answer is not None:
+            return self.answer(batch)
+        fits = len(batch) if self.room is None else min(self.room, len(batch))
+        self.stored += [message.id for message in batch[:fits]]
+        if self.room is not None:
+            self.room -= fits
+        return [*[None] * fits, *[QueueFullError("full") for _ in batch[fits:]]]
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def declare(self, spec: QueueSpec) -> None: ...
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        raise NotImplementedError
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        raise NotImplementedError
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        raise NotImplementedError
+
+    async def depth(self, queue: str) -> Depth:
+        return Depth(len(self.stored), 0, 0, 1.5)
+
+
+def outgoing(*ids: str) -> list[Outgoing]:
+    return [Outgoing(id, b"x", {}) for id in ids]
+
+
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    def answer(batch: Any) -> Any:
+        raise error
+
+    return answer

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from tasuki.errors import CodecError, InvalidBodyError
+from tasuki.queues import codec as module
+from tasuki.queues.codec import ALIASES, BYTES, JSON, MSGPACK, BytesCodec, Codecs, JsonCodec, MsgpackCodec
+
+json, msgpack = JsonCodec(), MsgpackCodec()
+
+
+class Task(msgspec.Struct):
+    name: str
+    size: float | None = None
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+
+
+def deep(levels: int) -> list[Any]:
+    value: list[Any] = [None]
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("codec", [json, msgpack])
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 0, 2**63 - 1, -(2**63), 0.1, -0.0, 1e308, "", "日本\0", [], {}, {"a": [{}, [], None, {"b": 1.5}]}],
+)
+def test_a_value_comes_back_as_it_was(codec: JsonCodec | MsgpackCodec, value: Any) -> None:
+    back = codec.decoder()(codec.encode(value))
+    assert back == value
+    assert type(back) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        [1, float("-inf")],
+        {"a": {"b": [None, float("nan")]}},
+        (None, float("nan")),
+        Task("a", float("nan")),
+        [None, Point(float("inf"))],
+        {"a": frozenset({float("nan")})},
+    ],
+)
+def test_json_refuses_a_number_that_it_would_turn_into_null(value: Any) -> None:
+    with pytest.raises(CodecError, match="not finite"):
+        json.encode(value)
+
+
+@pytest.mark.parametrize(
+    "value", [None, [None, 1.5, "x"], {"a": None}, Task("a"), [None, datetime.date(2026, 1, 1)], [None, {1, 2}], "null"]
+)
+def test_a_null_alone_is_fine(value: Any) -> None:
+    assert b"null" in json.encode(value)
+
+
+@pytest.mark.parametrize("value", [object(), "\ud800", deep(5000), [None, msgspec.Raw(b"null")], lambda: None])
+def test_json_refuses_what_it_cannot_write(value: Any) -> None:
+    with pytest.raises(CodecError, match="cannot be written as JSON"):
+        json.encode(value)
+
+
+def test_a_cycle_is_refused() -> None:
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    for codec in (json, msgpack):
+        with pytest.raises(CodecError):
+            codec.encode(cycle)
+
+
+@pytest.mark.parametrize("value", [object(), 2**64, "\ud800", deep(5000)])
+def test_msgpack_refuses_what_it_cannot_write(value: Any) -> None:
+    with pytest.raises(CodecError, match="cannot be written as MessagePack"):
+        msgpack.encode(value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"NaN", b"\xff", b"[1,]", b"[" * 100_000, b'"\\ud800"', b"\xef\xbb\xbf1"])
+def test_bytes_that_are_not_json(body: bytes) -> None:
+    with pytest.raises(CodecError, match="is not JSON"):
+        json.decoder()(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\x92\x01", b"\xd4\x01\x00", b"\xa2\xff\xfe", b"\x91" * 100_000])
+def test_bytes_that_are_not_messagepack(body: bytes) -> None:
+    with pytest.raises(CodecError, match="is not MessagePack"):
+        msgpack.decoder()(body)
+
+
+@pytest.mark.parametrize("codec", [json, msgpack])
+def test_a_type_is_checked(codec: JsonCodec | MsgpackCodec) -> None:
+    assert codec.decoder(Task)(codec.encode({"name": "a"})) == Task("a")
+    with pytest.raises(InvalidBodyError, match="does not fit") as caught:
+        codec.decoder(Task)(codec.encode({"name": 1}))
+    assert (caught.value.kind, caught.value.retryable) == ("Invalid", False)
+
+
+def test_bytes() -> None:
+    codec = BytesCodec()
+    assert codec.encode(bytearray(b"x")) == codec.encode(memoryview(b"x")) == b"x"
+    assert type(codec.encode(bytearray(b"x"))) is bytes
+    with pytest.raises(CodecError, match="must be bytes, not str"):
+        codec.encode("x")
+    for type_ in (Any, bytes, object):
+        assert codec.decoder(type_)(b"x") == b"x"
+    with pytest.raises(InvalidBodyError, match="the handler wants"):
+        codec.decoder(Task)(b"x")
+
+
+def test_names_and_aliases() -> None:
+    codecs = Codecs()
+    assert {codecs.get(name) for name in (JSON, "json", "application/json")} == {codecs.get(JSON)}
+    assert isinstance(codecs.get("msgpack"), MsgpackCodec)
+    assert isinstance(codecs.get("bytes"), BytesCodec)
+    assert codecs.get("text/plain") is None
+    assert set(codecs.names()) == {JSON, MSGPACK, BYTES, *ALIASES}
+
+
+class Upper:
+    name = "upper"
+
+    def encode(self, value: Any) -> bytes:
+        return str(value).upper().encode()
+
+    def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
+        return bytes.decode
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    points = [
+        importlib.metadata.EntryPoint("upper", f"{__name__}:Upper", "tasuki.codecs"),
+        importlib.metadata.EntryPoint("broken", "no.such.module:Codec", "tasuki.codecs"),
+    ]
+    looks: list[int] = []
+
+    def entry_points(**wanted: str) -> list[importlib.metadata.EntryPoint]:
+        looks.append(1)
+        return points
+
+    monkeypatch.setattr(module, "entry_points", entry_points)
+    return looks
+
+
+def test_codecs_of_other_packages_are_looked_up_once(installed: list[int]) -> None:
+    codecs = Codecs()
+    assert codecs.get("json") is not None
+    assert not installed
+    codec = codecs.get("upper")
+    assert codec is not None
+    assert codec.encode("a") == b"A"
+    assert codecs.get("upper") is codec
+    assert [codecs.get(f"unknown/{i}") for i in range(5)] == [None] * 5
+    assert "upper" in codecs.names()
+    assert len(installed) == 1
+
+
+def test_a_codec_that_does_not_load_says_so(installed: list[int]) -> None:
+    with pytest.raises(CodecError, match=r"codec 'broken' \(no.such.module:Codec\) cannot be loaded"):
+        Codecs().get("broken")

@@ -137,9 +137,11 @@ class Store:
             sql = "INSERT INTO queues (name, lease, max_length, by_key) VALUES (?, ?, ?, ?) RETURNING queue"
             return int(self._execute(sql, (spec.name, spec.lease, spec.max_length, by_key)).fetchone()[0])
         queue = int(found[0])
-        self._tallies.pop(queue, None)
         sql = "UPDATE queues SET lease = ?, max_length = ?, by_key = ? WHERE queue = ?"
         self._execute(sql, (spec.lease, spec.max_length, by_key, queue))
+        if (tally := self._tallies.get(queue)) is not None:
+            # Not read anew: its counters may already hold what this transaction has put back.
+            tally.lease, tally.max_length, tally.by_key = spec.lease, spec.max_length, bool(by_key)
         if by_key > found[1]:
             self._form_lines(queue)
         elif by_key < found[1]:

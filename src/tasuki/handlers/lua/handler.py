@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
+from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context, Handler
@@ -89,7 +89,7 @@ class LuaHandler(Handler):
         _, id, name, shape, *values = reply
         try:
             value = self._operations[name](context, *build(shape, values))
-            if inspect.iscoroutine(value):
+            if type(value) is CoroutineType:
                 value.close()
                 refuse_at_load(name)
         except Exception as error:
@@ -148,8 +148,8 @@ class LuaHandler(Handler):
         """Do what the script asks for, and let it run on; a cancel ends it here: nothing in it can catch that."""
         _, id, name, shape, *values = reply
         try:
-            value = self._operations[name](context, *build(shape, values))
-            if inspect.iscoroutine(value):
+            value = self._operations[name](context, *(build(shape, values) if shape else values))
+            if type(value) is CoroutineType:
                 value = await value
         except Exception as error:
             return runtime.fail(id, describe(error))

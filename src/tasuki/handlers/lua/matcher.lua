@@ -68,7 +68,7 @@ local function item(p, i)
   return node, last + 1
 end
 
-local function special(p, i) -- %b %f %1
+local function special(p, i) -- %b %f %1, or an escaped character
   local kind = sub(p, i + 1, i + 1)
   if kind == "b" then
     if #p < i + 3 then
@@ -84,6 +84,7 @@ local function special(p, i) -- %b %f %1
   elseif find(kind, "^[1-9]$") then
     return { op = "back", index = byte(kind) - 48 }, i + 2
   end
+  return item(p, i)
 end
 
 local function next_node(p, i)
@@ -98,19 +99,14 @@ local function next_node(p, i)
   elseif c == "$" and i == #p then
     return { op = "end" }, i + 1
   elseif c == "%" then
-    local node, after = special(p, i)
-    if node then
-      return node, after
-    end
+    return special(p, i)
   end
   return item(p, i)
 end
 
 function host.matcher(pattern)
-  local nodes, i = { anchored = sub(pattern, 1, 1) == "^" }, 1
-  if nodes.anchored then
-    i = 2
-  end
+  local anchored = sub(pattern, 1, 1) == "^"
+  local nodes, i = { anchored = anchored }, anchored and 2 or 1
   while i <= #pattern do
     local node
     node, i = next_node(pattern, i)
@@ -196,7 +192,7 @@ local function back(node, s, i, caps)
     error("invalid capture index %" .. node.index, 0)
   end
   local text = sub(s, cap.start, cap.stop - 1)
-  return sub(s, i, i + #text - 1) == text and i + #text or nil
+  return sub(s, i, i + #text - 1) == text and i + #text
 end
 
 local function simple(node, s, i, caps) -- nodes that match in one way at most: where they end

@@ -1,8 +1,7 @@
 -- The privileged half of a runtime: it runs once, before any script, and keeps the real functions for itself.
 --
--- It owns the coroutines that handlers run in, the door through which host functions reach Python (a yield of ASYNC),
--- and the budget of the running invocation. A script sees none of these tables; `host` is shared by the other host
--- files only, and cleared from the globals before a script is loaded.
+-- It owns the coroutines that handlers run in and the budget of the running invocation. A host function reaches Python
+-- by a yield of ASYNC (door.lua). A script sees none of these tables; `host` is shared by the other host files only.
 --
 --   host.run(arg)              one message       ┐ nil | true | false           done, with that result
 --   host.call(args, n)         any arguments     │ 0, value                     done, with a number or a text
@@ -12,16 +11,15 @@
 --                                                │ 4, message, trace, kind, retryable, shape, ...  raised
 --                                                ┘ 5, limit, message, trace     a limit ended it
 --   host.drop(id)              forget a waiting invocation (cancel)
---   host.ask(op, ...)          from a module: go to Python; returns ok, value or error object
 --   host.charge(n)             a C function is about to do the work of n instructions
 
 local TIME, INSTRUCTIONS = ...
 
 local create, resume, yield, close = coroutine.create, coroutine.resume, coroutine.yield, coroutine.close
-local running, isyieldable = coroutine.running, coroutine.isyieldable
-local sethook, traceback, getinfo = debug.sethook, debug.traceback, debug.getinfo
-local clock, error, pcall, type, setmetatable, unpack = os.clock, error, pcall, type, setmetatable, table.unpack
-local is_utf8, gsub = utf8.len, string.gsub
+local running = coroutine.running
+local sethook, traceback = debug.sethook, debug.traceback
+local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
+local is_utf8 = utf8.len
 
 local ASYNC, DONE, PACKED = {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run, nothing is passed
@@ -29,7 +27,7 @@ local FIRST, STEP, FINE = 500, 10000, 100 -- instructions between two looks at t
 local MAX_POOL = 64
 local host = {}
 
--- lupa looks these two names up in the globals outside any protected call: interned here, the look-up never allocates.
+-- lupa looks these names up in the globals outside any protected call: interned here, the look-up never allocates.
 host.interned = { "debug", "traceback", "python" }
 
 -- The running invocation. `started` is false until the first look at the clock: short scripts never ask it.
@@ -39,7 +37,7 @@ local record = nil
 local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
 local paces = setmetatable({}, { __mode = "k" }) -- period of the hook by coroutine; none: FIRST
 local pool, pooled = {}, 0
-local waiting, free, free_count, last_id, serials = {}, {}, 0, 0, 0
+local waiting, last_id, serials = {}, 0, 0
 local hook
 
 local function set_pace(co, count)
@@ -123,10 +121,7 @@ end
 
 local function forget()
   if record then
-    local id = record.id
-    waiting[id] = nil
-    free_count = free_count + 1
-    free[free_count] = id
+    waiting[record.id] = nil
     record = nil
   end
   body = nil
@@ -138,46 +133,23 @@ local function suspend(co, op, ...)
     started = false
   end
   if not record then
-    local id
-    if free_count > 0 then
-      id = free[free_count]
-      free_count = free_count - 1
-    else
-      last_id = last_id + 1
-      id = last_id
-    end
-    record = { id = id, co = co, serial = serial, body = body }
-    waiting[id] = record
+    last_id = last_id + 1
+    record = { id = last_id, co = co, serial = serial, body = body }
+    waiting[last_id] = record
   end
   record.remaining, record.spent, record.plain = remaining, spent, op == RESCHEDULE
   return 2, record.id, op, ...
 end
 
--- The line where a coroutine of a script stands; "" without one.
-local function position(co)
-  for level = 0, 20 do
-    local info = getinfo(co, level, "Sl")
-    if not info then
-      return ""
-    elseif info.what ~= "C" and info.short_src ~= "host" then
-      return info.short_src .. ":" .. info.currentline .. ": "
-    end
-  end
-  return ""
-end
-
 local function failed(co, err)
-  local trace, place = traceback(co), position(co)
+  local trace, place = traceback(co), host.position(co)
   if not killed then
     close(co) -- runs what is to be closed, under the hook; a hook's own error has switched hooks off in there
   end
   if killed or err == "not enough memory" then
     return 5, killed or "memory", place, host.clean(trace)
   end
-  if type(err) == "string" then
-    err = gsub(err, "^host:%d+: ", place, 1)
-  end
-  return 4, host.describe(err, trace)
+  return 4, host.describe(err, place, trace)
 end
 
 local function ended(...)
@@ -272,33 +244,6 @@ end
 
 function host.watch(co)
   set_pace(co, STEP)
-end
-
-function host.need_door(op)
-  if not isyieldable() then
-    error(op .. " cannot be used inside table.sort, string.gsub or __tostring; call it outside of them", 4)
-  end
-end
-
-function host.ask(op, ...)
-  host.need_door(op)
-  return yield(ASYNC, op, false, ...)
-end
-
-local function sent(op, ok, shape, ...)
-  if ok then
-    return yield(ASYNC, op, shape, ...)
-  end
-  host.recheck()
-  if shape == "not enough memory" then
-    error(shape, 0)
-  end
-  return false, host.new_error(shape, "Internal", false)
-end
-
-function host.send(op, mode, ...) -- the same for arguments that may be tables or binary texts
-  host.need_door(op)
-  return sent(op, pcall(host.flatten, mode, ...))
 end
 
 function host.invocation()

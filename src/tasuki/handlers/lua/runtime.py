@@ -17,8 +17,18 @@ from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.values import Outbound
 
 _UNBOXED = frozenset({int, float, bool, type(None)})
-_TABLES = frozenset({dict, list})
-_HOST_FILES = ("values", "guards", "matcher", "patterns", "sandbox", "modules/errors", "modules/globals")
+_TABLES = frozenset({dict, list, tuple})
+_HOST_FILES = (
+    "door",
+    "values",
+    "guards",
+    "matcher",
+    "patterns",
+    "sandbox",
+    "modules/errors",
+    "outcome",
+    "modules/globals",
+)
 
 _LOAD = "function(name, text, ...) return assert(load(text, '=' .. name, 't'))(...) end"
 _CLEAR = "local all, next = _G, next; for name in next, all do all[name] = nil end"
@@ -134,7 +144,7 @@ class Runtime:
                 limit(0)
         return self._enter(self._run, self._box(body), True)
 
-    def _table(self, value: dict[Any, Any]) -> Any:
+    def _table(self, value: Any) -> Any:
         return self._convert(self.outbound.prepare(value))
 
     def _box(self, *values: Any) -> Any:
@@ -157,6 +167,8 @@ class Runtime:
         try:
             if type(value) in _UNBOXED:
                 return self._enter(self._resume, id, True, value)
+            if type(value) in _TABLES:
+                return self._enter(self._resume, id, True, self._table(value))
             box = self._box(value)
         except OverflowError:  # raised while pushing: Lua has not been entered
             return self.fail(id, {"message": "a number is beyond 64 bits", "kind": "Invalid", "retryable": False})

@@ -78,15 +78,13 @@ local function put_number(v)
   parts[m], out[n] = letter, v
 end
 
-local function put_text(v)
+local function put_binary(v)
   local letter = "v"
-  if not is_utf8(v) then
-    if mode == "json" then
-      v = scrub(v)
-    else
-      charge(#v // 16)
-      v, letter = widen(v), "b"
-    end
+  if mode == "json" then
+    v = scrub(v)
+  else
+    charge(#v // 16)
+    v, letter = widen(v), "b"
   end
   m, n = m + 1, n + 1
   parts[m], out[n] = letter, v
@@ -135,7 +133,12 @@ local function put_object(t, depth)
   local part, at = open("o")
   local count = 0
   for key, value in next, t do
-    if mode == "loose" or mathtype(key) ~= "integer" then
+    if type(key) == "string" and is_utf8(key) then
+      n = n + 1
+      out[n] = key
+      count = count + 1
+      put(value, depth + 1)
+    elseif mode == "loose" or mathtype(key) ~= "integer" then
       n = n + 1
       out[n] = key_text(key)
       count = count + 1
@@ -149,7 +152,9 @@ end
 local function survey(t)
   local count, highest, others = 0, 0, false
   for key in next, t do
-    if mathtype(key) == "integer" then
+    if type(key) == "string" then
+      others = true
+    elseif mathtype(key) == "integer" then
       if key > 0 then
         count = count + 1
         if key > highest then
@@ -192,14 +197,16 @@ end
 function put(v, depth)
   local kind = type(v)
   if kind == "string" then
-    return put_text(v)
+    if not is_utf8(v) then
+      return put_binary(v)
+    end
   elseif kind == "number" then
     return put_number(v)
   elseif kind == "table" and not host.is_object(v) then
     return put_table(v, depth)
-  elseif kind ~= "boolean" and kind ~= "nil" then
+  elseif kind ~= "boolean" and kind ~= "nil" then -- error objects, functions, coroutines
     if host.is_error(v) then
-      return put_text(host.full_text(v))
+      return put(host.full_text(v), depth)
     end
     v = mode == "loose" and host.tostring(v) or nil
   end

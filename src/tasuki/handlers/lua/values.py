@@ -27,6 +27,7 @@ MAX_DEPTH = 128
 
 SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 _KEYS = frozenset({str, int, bytes})
+_CONTAINERS = frozenset({dict, list, tuple})
 
 
 class Outbound:
@@ -65,18 +66,31 @@ class Outbound:
     def _object(self, value: dict[Any, Any], depth: int) -> Any:
         if not value:
             return self._new_object()
+        changed: dict[Any, Any] | None = None
         for key, item in value.items():
-            if type(item) not in SCALARS or type(key) not in _KEYS:
-                break
-        else:
-            return value
-        return {key if type(key) in _KEYS else str(key): self.prepare(item, depth + 1) for key, item in value.items()}
+            if type(key) not in _KEYS:
+                return self._object({str(key): item for key, item in value.items()}, depth)
+            if type(item) in SCALARS:
+                continue
+            prepared = self.prepare(item, depth + 1)
+            if prepared is not item:
+                changed = changed or dict(value)
+                changed[key] = prepared
+        return changed or value
 
     def _list(self, value: Sequence[Any], depth: int) -> Any:
-        items = [self.prepare(item, depth + 1) for item in value]
+        changed: list[Any] | None = None
+        for index, item in enumerate(value):
+            if type(item) in SCALARS:
+                continue
+            prepared = self.prepare(item, depth + 1)
+            if prepared is not item:
+                changed = changed or list(value)
+                changed[index] = prepared
+        items = changed or value
         if None not in items or len(items) > 5000:
             return items
-        return self._new_list(*[self._to_table(item) if type(item) in (dict, list) else item for item in items])
+        return self._new_list(*[self._to_table(item) if type(item) in _CONTAINERS else item for item in items])
 
 
 def _to_builtins(value: Any) -> Any:

@@ -276,3 +276,48 @@ def test_limits_are_described() -> None:
     assert limits.describe("time") == "the script ran longer than its 1.5s"
     assert limits.describe("instructions") == "the script ran more than its 7 instructions"
     assert LuaLimits() == LuaLimits(memory=64 * 2**20, time=30.0, instructions=None)
+
+
+async def test_a_script_that_holds_its_memory_is_loaded_anew() -> None:
+    text = "local kept = {} return function(n) if n then return #kept end while true do kept[#kept + 1] = {} end end"
+    made = handler(text, memory=2**22)
+    await made.start()
+    first = made._runtime
+    with pytest.raises(LuaLimitError, match="needs more than its 4MiB of memory") as raised:
+        await made.handle(None, delivery())
+    assert raised.value.limit == "memory"
+    assert made._runtime is None
+    assert await made.handle(1, delivery()) == 0
+    assert made._runtime is not first
+
+
+async def test_a_top_level_that_holds_too_much_does_not_start() -> None:
+    with pytest.raises(LuaLimitError, match="of memory"):
+        await handler("kept = {} while true do kept[#kept + 1] = {} end", memory=2**22).start()
+
+
+@pytest.mark.parametrize("method", ["handle", "call", "resume"])
+async def test_what_escapes_from_the_host_itself_is_an_error_too(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory for the host's own few bytes: the call into Lua fails, outside of any script."""
+    for text, expected in (("not enough memory", LuaLimitError), ("odd", LuaError)):
+        made = handler("return function() time.sleep(0) end")
+        await made.start()
+        runtime: Any = made._runtime
+
+        def broken(*_: object, text: str = text, runtime: Any = runtime) -> None:
+            raise runtime.lua_error(text)
+
+        monkeypatch.setattr(runtime, {"handle": "run"}.get(method, method), broken)
+        with pytest.raises(expected):
+            await (made.call([], delivery()) if method == "call" else made.handle(None, delivery()))
+
+
+async def test_a_start_that_escapes_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasuki.handlers.lua.runtime import Runtime
+
+    def broken(self: Runtime, *_: object) -> None:
+        raise self.lua_error("odd")
+
+    monkeypatch.setattr(Runtime, "boot", broken)
+    with pytest.raises(LuaError, match="app:script: odd"):
+        await handler("return print").start()

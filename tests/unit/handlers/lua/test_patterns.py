@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki.errors import LuaError
+from tasuki.handlers.lua import runtime
 from tasuki.handlers.lua.runtime import _text
 from tests.unit.handlers.lua.support import run
 
@@ -80,16 +81,12 @@ return json.encode({table.concat({json.encode(out[10]), ""}), (function() local 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    import tasuki.handlers.lua.runtime as runtime
-
     monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "patterns" else _text(name))
 
 
 @pytest.mark.parametrize(("text", "pattern"), CASES)
 async def test_it_matches_like_c(text: str, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fast = await run(COMPARE, [text.encode("latin-1"), pattern.encode("latin-1")])
-    import tasuki.handlers.lua.runtime as runtime
-
     monkeypatch.setattr(runtime, "_text", lambda name: SLOW if name == "patterns" else _text(name))
     assert await run(COMPARE, [text.encode("latin-1"), pattern.encode("latin-1")]) == fast
 

@@ -28,7 +28,7 @@ def outbound() -> Outbound:
 
 
 def test_clean_values_are_passed_as_they_are() -> None:
-    for value in (None, True, 1, 1.5, "x", b"x", {"a": 1, "b": None}):
+    for value in (None, True, 1, 1.5, "x", b"x", {"a": 1, "b": None}, [1, {"a": [2]}], {"a": {"b": [1]}}):
         assert outbound().prepare(value) is value
 
 
@@ -37,7 +37,7 @@ def test_an_empty_dict_is_marked_and_an_empty_list_is_not() -> None:
     assert outbound().prepare([]) == []
     nested = outbound().prepare({"a": {"b": {}}, "c": (1, [])})
     assert isinstance(nested["a"]["b"], Marked)
-    assert nested["c"] == [1, []]
+    assert nested["c"] == (1, [])
 
 
 def test_a_list_with_holes_is_made_of_its_items() -> None:
@@ -47,7 +47,8 @@ def test_a_list_with_holes_is_made_of_its_items() -> None:
 
 
 def test_keys_become_texts() -> None:
-    assert outbound().prepare({(1, 2): "a", 1: "b", b"k": "c"}) == {"(1, 2)": "a", 1: "b", b"k": "c"}
+    assert outbound().prepare({(1, 2): "a", 1: "b"}) == {"(1, 2)": "a", "1": "b"}
+    assert outbound().prepare({1: "b", b"k": "c"}) == {1: "b", b"k": "c"}
 
 
 @dataclasses.dataclass
@@ -125,7 +126,9 @@ def without_nulls(value: Any) -> Any:
 def is_marked_empty(value: Any) -> bool:
     """A dict of nulls only is no longer known to be a dict."""
     if isinstance(value, dict):
-        return bool(value) and all(item is None for item in value.values()) or any(map(is_marked_empty, value.values()))
+        return (bool(value) and all(item is None for item in value.values())) or any(
+            map(is_marked_empty, value.values())
+        )
     return isinstance(value, list) and any(map(is_marked_empty, value))
 
 

@@ -234,40 +234,4 @@ function meta.__len()
   error("attempt to get length of a userdata value", 2)
 end
 
--- For the driver: what leaves a handler ----------------------------------------------------------------------------------
-
-local clean = host.clean
-
-local function spread(kind, retryable, details)
-  if details == nil then
-    return kind, retryable, false
-  end
-  return kind, retryable, host.flatten("loose", details)
-end
-
-function host.describe(raised, trace)
-  local d = data[raised]
-  if d then
-    return clean(d.message), clean(trace), spread(d.kind, d.retryable, d.details)
-  end
-  local message = raised
-  if type(raised) == "table" then
-    message = rawget(raised, "message")
-  end
-  if type(message) == "number" then
-    message = tostring(message)
-  elseif type(message) ~= "string" then
-    message = "(the script raised a " .. type(raised) .. " value)"
-  end
-  return clean(message), clean(trace), nil, nil, false
-end
-
-function host.describe_failure(value)
-  local d = data[value]
-  if d then
-    return clean(d.message), spread(d.kind, d.retryable, d.details)
-  end
-  return clean(value), nil, nil, false
-end
-
-host.errors = errors
+host.errors, host.error_data = errors, data

@@ -8,7 +8,7 @@
 local host = ...
 
 local type, select = type, select
-local send = host.send
+local ask, send, is_utf8 = host.ask, host.send, utf8.len
 local json = {}
 
 local function answer(ok, value)
@@ -28,6 +28,9 @@ function json.decode(...)
   if kind == "string" then
     if s == "" then
       return nil, host.new_error("empty string is not valid JSON", "Invalid", false)
+    end
+    if is_utf8(s) then
+      return answer(ask("json.decode", s))
     end
     return answer(send("json.decode", "body", s))
   elseif select("#", ...) == 0 or kind == "function" or kind == "thread" or host.is_object(s) then

@@ -10,8 +10,10 @@ operation        arguments                   returns
 
 from __future__ import annotations
 
+import contextlib
 import json as stdlib
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -26,7 +28,8 @@ _decode = msgspec.json.Decoder().decode
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
 _BLANK = re.compile(r"[ \t\n\r]*")
-_LONG_NUMBER = re.compile(r"\d{19}")
+_CONTAINERS = frozenset({dict, list})
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 def encode(_: Context, value: Any) -> str:
@@ -53,24 +56,28 @@ def decode(_: Context, text: str | bytes) -> Any:
         raise _error("json: invalid UTF-8")
     try:
         value = _decode(text)
-    except (ValueError, RecursionError):
-        value = _first(text)
-    else:
         keys = _count_keys(value, 0)
-        if keys and text.count(":") > keys:  # perhaps a name that occurs twice, perhaps a colon in a text
-            value = _first(text)
-    return clamp_integers(value) if _LONG_NUMBER.search(text) else value
+    except (ValueError, RecursionError, OverflowError):
+        return _first(text)
+    if keys and text.count(":") > keys:  # perhaps a name that occurs twice, perhaps a colon in a text
+        return _first(text)
+    return value if type(value) is not int else clamp_integers(value)
 
 
 def _count_keys(value: Any, depth: int) -> int:
     """How many object members there are in all; each has a colon of its own in the text."""
-    if type(value) is not dict and type(value) is not list:
+    if type(value) not in _CONTAINERS:
         return 0
+    children: Iterable[Any] = value.values() if type(value) is dict else value
+    keys = len(value) if type(value) is dict else 0
     if depth >= MAX_DEPTH:
         raise _error("json: maximum nesting depth exceeded")
-    children = value.values() if type(value) is dict else value
-    own = len(value) if type(value) is dict else 0
-    return own + sum(_count_keys(child, depth + 1) for child in children if type(child) is dict or type(child) is list)
+    for child in children:
+        if type(child) in _CONTAINERS:
+            keys += _count_keys(child, depth + 1)
+        elif type(child) is int and not _LEAST <= child <= _MOST:
+            raise OverflowError
+    return keys
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -96,8 +103,9 @@ def _first(text: str) -> Any:
         raise _error("json: maximum nesting depth exceeded") from None
     except ValueError as error:
         raise _error(f"json: {error}") from None
-    _count_keys(value, 0)
-    return value
+    with contextlib.suppress(OverflowError):
+        _count_keys(value, 0)
+    return clamp_integers(value)
 
 
 def _error(message: str) -> HandlerError:

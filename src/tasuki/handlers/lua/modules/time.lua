@@ -6,11 +6,11 @@
 --   time.parse_duration(d)     Duration | nil, err (Invalid)
 --   constants                  NANOSECOND ... HOUR, JANUARY ..., SUNDAY ..., RFC3339 ... TIME_ONLY
 --
--- A duration is a number of nanoseconds, a Go text ("1h30m") or a Duration. Methods: see timeobjects.lua.
+-- A duration is a number of nanoseconds, a Go text ("1h30m") or a Duration. Methods: see timedurations.lua, timeobjects.lua.
 
 local host = ...
 
-local type, tonumber, next = type, tonumber, next
+local type, next = type, next
 local ask = host.ask
 local objects = host.time_objects
 local time = {

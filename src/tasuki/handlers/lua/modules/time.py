@@ -1,4 +1,4 @@
-"""time: the clock, durations and waiting. See time.lua and timeobjects.lua for the functions of scripts.
+"""time: the clock, durations and waiting. The .lua files of this name and its parts list the functions of scripts.
 
 ===============  ==========  ==================================
 operation        arguments   returns
@@ -16,7 +16,7 @@ import time as stdlib
 from tasuki.contracts.handler import Context
 
 NAME = "time"
-PARTS = ("timeobjects", "timelayout")
+PARTS = ("timedurations", "timeobjects", "timelayout")
 
 
 async def sleep(_: Context, seconds: float) -> None:

@@ -1,5 +1,7 @@
 """errors: error objects and their functions."""
 
+# ruff: noqa: E501 - a case is a line, and reads best as one
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,5 +1,7 @@
 """logger, env, funcs, uuid: the small modules."""
 
+# ruff: noqa: E501 - a case is a line, and reads best as one
+
 from __future__ import annotations
 
 import uuid

@@ -1,0 +1,37 @@
+-- The door to Python that modules go through: a yield, which reaches the driver through all coroutines of the script.
+--
+--   host.ask(op, ...)         scalars and valid texts only; returns true and the answer, or false and an error object
+--   host.send(op, mode, ...)  any values, flattened in that mode (values.lua); returns the same
+--   host.need_door(op)        raises where no yield is possible: inside a C function
+
+local host = ...
+
+local yield, isyieldable, error, pcall = coroutine.yield, coroutine.isyieldable, error, pcall
+local ASYNC = host.ASYNC
+
+function host.need_door(op)
+  if not isyieldable() then
+    error(op .. " cannot be used inside table.sort, string.gsub or __tostring; call it outside of them", 4)
+  end
+end
+
+function host.ask(op, ...)
+  host.need_door(op)
+  return yield(ASYNC, op, false, ...)
+end
+
+local function sent(op, ok, shape, ...)
+  if ok then
+    return yield(ASYNC, op, shape, ...)
+  end
+  host.recheck()
+  if shape == "not enough memory" then
+    error(shape, 0)
+  end
+  return false, host.new_error(shape, "Internal", false)
+end
+
+function host.send(op, mode, ...) -- the same for arguments that may be tables or binary texts
+  host.need_door(op)
+  return sent(op, pcall(host.flatten, mode, ...))
+end

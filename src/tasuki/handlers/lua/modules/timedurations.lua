@@ -1,0 +1,133 @@
+-- Durations of the time module: Go texts, nanoseconds, and Duration objects.
+--
+--   Duration: nanoseconds() microseconds() milliseconds() (whole) seconds() minutes() hours() (fractions)
+--             tostring: "1h30m0s"; every method raises on a wrong self
+--   objects.to_ns(value)        whole nanoseconds, or nil and what is wrong
+--   objects.new_duration(ns)    a Duration
+--   objects.class(name, methods) the metatable of a class of objects
+
+local host = ...
+
+local type, setmetatable, error, tonumber, next = type, setmetatable, error, tonumber, next
+local format, match, floor, mathtype, modf = string.format, string.match, math.floor, math.type, math.modf
+local NS = 1000000000
+local objects = {}
+host.time_objects = objects
+
+local durations = setmetatable({}, { __mode = "k" })
+
+function objects.class(name, methods)
+  local meta = { __index = methods, __metatable = false, __name = name }
+  function meta.__newindex()
+    error("attempt to modify a " .. name, 2)
+  end
+  host.objects[meta] = true
+  return meta
+end
+
+local UNITS = { ns = 1, us = 1000, ["µs"] = 1000, ["μs"] = 1000, ms = 1000000, s = NS, m = 60 * NS, h = 3600 * NS }
+
+local function parse(text)
+  local sign, rest = match(text, "^([%+%-]?)(.*)$")
+  if rest == "0" then
+    return 0
+  elseif rest == "" then
+    return nil, 'time: invalid duration "' .. text .. '"'
+  end
+  local total = 0
+  while rest ~= "" do
+    local whole, point, fraction, after = match(rest, "^(%d*)(%.?)(%d*)(.*)$")
+    if whole == "" and fraction == "" then
+      return nil, 'time: invalid duration "' .. text .. '"'
+    end
+    local unit, left = match(after, "^([^%d%.]*)(.*)$")
+    if unit == "" then
+      return nil, 'time: missing unit in duration "' .. text .. '"'
+    elseif not UNITS[unit] then
+      return nil, 'time: unknown unit "' .. unit .. '" in duration "' .. text .. '"'
+    end
+    local scale = UNITS[unit]
+    local number = (tonumber(whole) or 0) * scale
+    if fraction ~= "" then
+      number = number + floor(tonumber("0." .. fraction) * scale + 1e-6)
+    end
+    if mathtype(number) ~= "integer" or number < 0 or #whole > 19 or total + number < total then
+      return nil, 'time: invalid duration "' .. text .. '"'
+    end
+    total, rest = total + number, left
+  end
+  return sign == "-" and -total or total
+end
+
+function objects.is_duration(value)
+  return durations[value] ~= nil
+end
+
+function objects.to_ns(value)
+  if type(value) == "string" then
+    return parse(host.scrub(value))
+  elseif type(value) == "number" then
+    local whole = modf(value)
+    return whole > -0x1p63 and whole < 0x1p63 and floor(whole) or nil, "duration out of range"
+  elseif durations[value or false] then
+    return durations[value]
+  end
+  return nil, "invalid duration type: " .. host.base.type(value)
+end
+
+local duration = {}
+local duration_meta = objects.class("time.Duration", duration)
+
+function objects.new_duration(ns)
+  local object = setmetatable({}, duration_meta)
+  durations[object] = ns
+  return object
+end
+
+local function ns_of(self)
+  return durations[self] or error("duration expected", 3)
+end
+
+local function towards_zero(ns, unit)
+  return ns >= 0 and ns // unit or -(-ns // unit)
+end
+
+for name, unit in next, { nanoseconds = 1, microseconds = 1000, milliseconds = 1000000 } do
+  duration[name] = function(self)
+    return towards_zero(ns_of(self), unit)
+  end
+end
+for name, unit in next, { seconds = NS, minutes = 60 * NS, hours = 3600 * NS } do
+  duration[name] = function(self)
+    return ns_of(self) / unit
+  end
+end
+
+local function trimmed(number, unit) -- a number of `unit` nanoseconds without superfluous zeros
+  local whole, rest = number // unit, number % unit
+  if rest == 0 then
+    return format("%d", whole)
+  end
+  local digits = format("%0" .. #format("%d", unit) - 1 .. "d", rest)
+  return format("%d.%s", whole, (match(digits, "^(.-)0*$")))
+end
+
+function duration_meta.__tostring(self)
+  local ns = durations[self]
+  local sign = ns < 0 and "-" or ""
+  if ns < 0 then
+    ns = -ns
+  end
+  if ns == 0 then
+    return "0s"
+  elseif ns < 1000 then
+    return sign .. ns .. "ns"
+  elseif ns < 1000000 then
+    return sign .. trimmed(ns, 1000) .. "µs"
+  elseif ns < NS then
+    return sign .. trimmed(ns, 1000000) .. "ms"
+  end
+  local minutes, rest = ns // (60 * NS), ns % (60 * NS)
+  local head = minutes >= 60 and format("%dh%dm", minutes // 60, minutes % 60) or minutes > 0 and minutes .. "m" or ""
+  return sign .. head .. trimmed(rest, NS) .. "s"
+end

@@ -1,0 +1,29 @@
+"""The context of a script's top level."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.errors import HandlerError
+from tasuki.handlers.lua.loading import LoadingContext
+
+
+def test_there_is_no_message() -> None:
+    context = LoadingContext("app:f")
+    assert context.function == "app:f"
+    assert context.message is None
+    assert (context.attempt, context.queue, context.consumer) == (0, "", "")
+    assert not context.stopping
+    assert not context.lease_lost
+    assert context.logger.name == "tasuki.handlers.lua"
+
+
+@pytest.mark.anyio
+async def test_what_needs_a_handler_is_refused() -> None:
+    context = LoadingContext("app:f")
+    for call in (context.ack, context.nack, context.reject, lambda: context.resource("a:b"), lambda: context.env("A")):
+        with pytest.raises(HandlerError, match="cannot be used while the script loads"):
+            call()
+    for waiting in (context.publish("a:b", 1), context.call("a:f"), context.info("a:b")):
+        with pytest.raises(HandlerError, match="cannot be used while the script loads"):
+            await waiting

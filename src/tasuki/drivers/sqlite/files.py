@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import Literal
 
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
@@ -18,7 +19,8 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
 MAX_WAL_BYTES = 64 * 2**20
 BALLAST_BYTES = 2**20
-_MIB = 2**20
+_STEP = 0.01
+_SPARE_BYTES = 4 * 2**20
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "ENOSPC", "EDQUOT"}
 _BROKEN = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
 _DENIED = {"SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH", "EACCES", "EPERM", "EROFS"}
@@ -144,43 +146,73 @@ class Folder:
         """Take the turn for the time of opening, so that ten processes do not create the schema at once."""
         waited = 0.0
         while not self.take_turn() and waited < timeout:
-            time.sleep(0.01)
-            waited += 0.01
+            time.sleep(_STEP)
+            waited += _STEP
 
 
-class Ballast:
-    """A file given up when the disk is full, so that acks have room; while it is missing nothing is published."""
+class Room:
+    """Keeps enough of the disk free for acks: a full disk must not stop the queue from emptying.
+
+    A publish is refused before the disk is full: what is in the log may have to move into the database, so there must
+    be room for all of it. Should others fill the disk, the ballast file is given up, and nothing is published until it
+    is back.
+    """
 
     def __init__(self, database: str) -> None:
-        self._path = f"{database}.ballast"
-        self._folder = os.path.dirname(database)
+        self._database = database
+        self._ballast = f"{database}.ballast"
 
-    def exists(self) -> bool:
-        """Whether publishing is allowed."""
-        return os.path.exists(self._path)
+    def admits(self, need: int, connection: sqlite3.Connection) -> bool:
+        """Whether ``need`` bytes may be published; costs three looks at the file system while there is plenty."""
+        ballast = os.path.exists(self._ballast)
+        if ballast and self._free() > self.log_size() + need + _SPARE_BYTES:
+            return True
+        self.shrink_log(connection)
+        if not ballast and not self.restore():
+            return False
+        # What fits into free pages of the database takes room in the log only, for as long as it is there.
+        growth = max(need - pages_bytes(connection, "freelist_count"), 0)
+        return self._free() > need + (growth + BALLAST_BYTES if growth else 0)
 
-    def drop(self) -> None:
-        """Give the room away."""
+    def give_up_ballast(self) -> None:
+        """The disk is full: make room for acks."""
         try:
-            os.unlink(self._path)
+            os.unlink(self._ballast)
         except FileNotFoundError:
             pass
 
-    def restore(self, reusable: int) -> bool:
-        """Take the room again if the disk has some: for the log, and, with the ``reusable`` bytes, for new messages."""
-        stat = os.statvfs(self._folder)
-        free = stat.f_bavail * stat.f_frsize - BALLAST_BYTES
-        if free < _MIB or free + reusable < 3 * _MIB:
+    def restore(self) -> bool:
+        """Set the ballast aside, if that leaves some room; False: it does not."""
+        if os.path.exists(self._ballast):
+            return True
+        if self._free() < BALLAST_BYTES * 1.5:
             return False
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.posix_fallocate(file, 0, BALLAST_BYTES)
         except OSError:
-            self.drop()
+            self.give_up_ballast()
             return False
         finally:
             os.close(file)
         return True
+
+    def shrink_log(self, connection: sqlite3.Connection) -> None:
+        """Move the log into the database; not where it may not fit: half of it would use up the room of the acks."""
+        growth = pages_bytes(connection, "page_count") - os.stat(self._database).st_size
+        if self._free() >= growth:
+            truncate_log(connection)
+
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log."""
+        try:
+            return os.stat(f"{self._database}-wal").st_size
+        except FileNotFoundError:
+            return 0
+
+    def _free(self) -> int:
+        stat = os.statvfs(os.path.dirname(self._database))
+        return stat.f_bavail * stat.f_frsize
 
 
 def identity(path: str) -> tuple[int, int]:
@@ -203,8 +235,7 @@ def has_begun(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
     return True
 
 
-def register(connection: sqlite3.Connection, name: str) -> int:
-    """The number of the holder of this name."""
+def _register(connection: sqlite3.Connection, name: str) -> int:
     found = connection.execute("SELECT holder FROM holders WHERE name = ?", (name,)).fetchone()
     if found is None:
         sql = "INSERT INTO holders (name, boot) VALUES (?, ?) RETURNING holder"
@@ -212,9 +243,9 @@ def register(connection: sqlite3.Connection, name: str) -> int:
     return int(found[0])
 
 
-def reusable_bytes(connection: sqlite3.Connection) -> int:
-    """Room inside the file."""
-    pages = connection.execute("PRAGMA freelist_count").fetchone()[0]
+def pages_bytes(connection: sqlite3.Connection, count: Literal["page_count", "freelist_count"]) -> int:
+    """Size of the database with what is still in the log, or of its unused part."""
+    pages = connection.execute(f"PRAGMA {count}").fetchone()[0]
     return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
 
 
@@ -226,16 +257,8 @@ def truncate_log(connection: sqlite3.Connection) -> None:
         pass
 
 
-def is_log_large(path: str) -> bool:
-    """Whether a reader has kept the log from starting over for long."""
-    try:
-        return os.stat(f"{path}-wal").st_size > MAX_WAL_BYTES
-    except FileNotFoundError:
-        return False
-
-
-def connect(driver: str, path: str, synchronous: str, timeout: float) -> sqlite3.Connection:
-    """Open the database, and create it if it is not there (folder 0700, file 0600).
+def connect(driver: str, path: str, synchronous: str, timeout: float, name: str) -> tuple[sqlite3.Connection, int]:
+    """Open the database, create it if it is not there (folder 0700, file 0600), and give the number of the holder.
 
     The caller holds the turn. Nothing here opens and closes a database file that another connection of this process
     uses: closing any descriptor would drop the locks that SQLite holds on it.
@@ -245,13 +268,23 @@ def connect(driver: str, path: str, synchronous: str, timeout: float) -> sqlite3
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         pass
-    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
-    try:
-        _prepare(connection, driver, path, synchronous)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    waited = 0.0
+    while True:
+        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        try:
+            _prepare(connection, driver, path, synchronous)
+            holder = _register(connection, name)
+            # From here on the writer waits for locks itself: in short steps, and in turns.
+            connection.execute("PRAGMA busy_timeout = 0")
+        except BaseException as problem:
+            connection.close()
+            # Another process that recovers or removes the log makes SQLite give up at once, whatever the timeout.
+            if waited >= timeout or not error_name(problem).startswith("SQLITE_BUSY"):
+                raise
+            time.sleep(_STEP)
+            waited += _STEP
+        else:
+            return connection, holder
 
 
 def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous: str) -> None:
@@ -268,8 +301,6 @@ def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous
     execute("PRAGMA secure_delete = off")
     execute("PRAGMA wal_autocheckpoint = 2000")
     execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
-    # From here on the writer waits for locks itself: in short steps, and in turns.
-    execute("PRAGMA busy_timeout = 0")
 
 
 def _migrate(connection: sqlite3.Connection, driver: str, path: str) -> None:

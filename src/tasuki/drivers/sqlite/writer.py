@@ -28,6 +28,8 @@ POLL, SHORTEST_POLL = 0.04, 0.001
 seldom after a second without any."""
 SWEEP = 1.0
 """Seconds between looks for holders that died."""
+ROW_BYTES = 1000
+"""Reckoned for what a message takes beside its body."""
 PATIENCE = 0.25
 """Seconds after which a writer does without its turn: a stopped process may have it."""
 
@@ -155,7 +157,7 @@ class Writer:
         self._is_over = False
         self._parked: list[Receive] = []
         self._folder = files.Folder(path)
-        self._ballast = files.Ballast(path)
+        self._room = files.Room(path)
         self._connection: sqlite3.Connection | None = None
         self._store: Store
         self._identity = (0, 0)
@@ -361,7 +363,7 @@ class Writer:
             self._plan_wake()
             if self._is_log_due:
                 self._is_log_due = False
-                files.truncate_log(connection)
+                self._room.shrink_log(connection)
 
     def _work(self, group: list[Request]) -> None:
         ordered = sorted(group, key=lambda request: (request.order, request.queue))
@@ -397,7 +399,7 @@ class Writer:
             if holder != self._holder and (its_boot != boot or not self._folder.is_alive(name)):
                 self._store.bury(holder)
                 self._folder.remove(name)
-        self._is_log_due = files.is_log_large(self._path)
+        self._is_log_due = self._room.log_size() > files.MAX_WAL_BYTES
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Take the write lock, within ``busy_timeout``."""
@@ -418,21 +420,22 @@ class Writer:
                 self._folder.pass_turn()
 
     def _admitted(self, group: list[Request]) -> list[Request]:
-        """The group, without its publishes while the disk is full."""
-        publishes = [request for request in group if type(request) is Publish]
-        if not publishes or self._ballast.exists():
+        """The group, without its publishes while the disk has no room for them."""
+        publishes = [request for request in group if isinstance(request, Publish)]
+        if not publishes:
             return group
+        need = sum(len(row[1]) + ROW_BYTES for request in publishes for row in request.rows)
         with self._failing("rejected"):
-            if self._ballast.restore(files.reusable_bytes(self._connected())):
+            if self._room.admits(need, self._connected()):
                 return group
         problem = f"SQLite file {self._path!r}: the disk is full; free some space, acks still go through"
         self._fail(publishes, QueueFullError(problem, driver=self._name))
         return [request for request in group if type(request) is not Publish]
 
     def _make_room(self) -> None:
-        self._ballast.drop()
+        self._room.give_up_ballast()
         if self._connection is not None:
-            files.truncate_log(self._connection)
+            self._room.shrink_log(self._connection)
 
     def _plan_wake(self) -> None:
         """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
@@ -469,20 +472,16 @@ class Writer:
         self._folder.enter()
         self._folder.wait_turn(self._busy_timeout)
         try:
-            connection = files.connect(self._name, self._path, self._synchronous, self._busy_timeout)
+            connection, self._holder = files.connect(
+                self._name, self._path, self._synchronous, self._busy_timeout, self._folder.name
+            )
         finally:
             self._folder.pass_turn()
-        try:
-            self._holder = files.register(connection, self._folder.name)
-        except BaseException:
-            connection.close()
-            raise
         self._connection = connection
         self._identity = files.identity(self._path)
         self._store = Store(connection, self._clock, self._holder, self._specs)
         self._next_sweep, self._seen_version = -1.0, -1
-        if not self._ballast.exists():
-            self._ballast.restore(0)
+        self._room.restore()
         return connection
 
     def _disconnect(self) -> None:

@@ -11,8 +11,9 @@ from tasuki.units import format_duration, format_size
 class LuaLimits:
     """Limits of one Lua function: ``memory`` bytes of its runtime, ``time`` seconds and ``instructions`` of one call.
 
-    Time is processor time while the script runs: waiting for a publish, a store or a sleep does not count. It is looked
-    at every few thousand instructions, so a script overruns it by a fraction of a second at most.
+    Time is the process's processor time while the script runs: waiting for a publish, a store or a sleep does not
+    count, busy threads beside it do. It is looked at every few thousand instructions, sooner where they work on large texts,
+    so a script overruns it by a fraction of a second, at worst (texts of tens of megabytes) by two or three.
     """
 
     memory: int = 64 * 1024 * 1024

@@ -231,8 +231,7 @@ end
 
 function host.match_at(nodes, s, i)
   local caps = {}
-  local stop = run(nodes, 1, s, i, caps)
-  return stop, caps
+  return run(nodes, 1, s, i, caps), caps
 end
 
 function host.captures(s, i, stop, caps)

@@ -16,23 +16,20 @@
 local TIME, INSTRUCTIONS = ...
 
 local create, resume, yield, close = coroutine.create, coroutine.resume, coroutine.yield, coroutine.close
-local running = coroutine.running
-local sethook, traceback = debug.sethook, debug.traceback
+local running, sethook, traceback = coroutine.running, debug.sethook, debug.traceback
 local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
 local is_utf8 = utf8.len
 
-local ASYNC, DONE, PACKED = {}, {}, {}
+local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run, nothing is passed
 local FIRST, STEP, FINE = 500, 10000, 100 -- instructions between two looks at the clock
 local MAX_POOL = 64
-local host = {}
 
 -- lupa looks these names up in the globals outside any protected call: interned here, the look-up never allocates.
 host.interned = { "debug", "traceback", "python" }
 
 -- The running invocation. `started` is false until the first look at the clock: short scripts never ask it.
-local remaining, spent, started, last, killed, serial, body = INSTRUCTIONS, 0, false, 0, false, 0, nil
-local record = nil
+local remaining, spent, started, last, killed, serial, body, record = INSTRUCTIONS, 0, false, 0, false, 0, nil, nil
 
 local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
 local paces = setmetatable({}, { __mode = "k" }) -- period of the hook by coroutine; none: FIRST

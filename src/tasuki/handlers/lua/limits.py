@@ -11,9 +11,9 @@ from tasuki.units import format_duration, format_size
 class LuaLimits:
     """Limits of one Lua function: ``memory`` bytes of its runtime, ``time`` seconds and ``instructions`` of one call.
 
-    Time is the process's processor time while the script runs: waiting for a publish, a store or a sleep does not
-    count, busy threads beside it do. It is looked at every few thousand instructions, sooner where they work on large texts,
-    so a script overruns it by a fraction of a second, at worst (texts of tens of megabytes) by two or three.
+    Time is the processor time of the process while the script runs: waiting for a publish, a store or a sleep does not
+    count, busy threads beside it do. It is looked at every few thousand instructions, sooner where they work on large
+    texts, so a script overruns it by a fraction of a second; with texts of tens of megabytes by two or three seconds.
     """
 
     memory: int = 64 * 1024 * 1024

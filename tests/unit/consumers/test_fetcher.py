@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.fetcher import Fetcher
+from tasuki.consumers.window import Window
+from tasuki.contracts.driver import Received
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tests.unit.consumers.model import ModelBroker, ModelDriver
+from tests.unit.consumers.parts import clock_of_loop, make_queue, now
+
+pytestmark = pytest.mark.anyio
+
+
+class Rig:
+    def __init__(self, prefetch: int = 10, lease: float = 30.0) -> None:
+        self.broker = ModelBroker(clock_of_loop())
+        self.driver = ModelDriver(self.broker, trouble=self.trouble)
+        self.queue = make_queue(self.driver, lease=lease)
+        self.window = Window(prefetch)
+        self.buffered = 0
+        self.accepted: list[tuple[list[str], float]] = []
+        self.errors: list[Exception] = []
+        self.fetcher = Fetcher(
+            consumer="app:consumer",
+            queue=self.queue,
+            window=self.window,
+            buffered=lambda: self.buffered,
+            accept=self.accept,
+            clock=clock_of_loop(),
+        )
+
+    def accept(self, received: list[Received], asked_at: float) -> None:
+        self.window.held += len(received)
+        self.accepted.append(([one.id for one in received], asked_at))
+
+    async def trouble(self, verb: str, when: str) -> None:
+        if verb == "receive" and self.errors:
+            raise self.errors.pop(0)
+
+    async def fill(self, count: int) -> None:
+        await self.driver.declare(self.queue.spec)
+        await self.queue.publish_many(list(range(count)))
+
+    @property
+    def limits(self) -> list[Any]:
+        return [what for verb, what in self.driver.calls if verb == "receive"]
+
+    def ids(self) -> list[int]:
+        return [len(ids) for ids, _ in self.accepted]
+
+
+async def running(rig: Rig, until: Callable[[], bool]) -> asyncio.Task[None]:
+    task = asyncio.create_task(rig.fetcher.run())
+    while not until():
+        await asyncio.sleep(0.01)
+    return task
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_asks_for_what_there_is_room_for_and_no_more_than_a_batch() -> None:
+    rig = Rig(prefetch=10)
+    await rig.fill(20)
+    task = await running(rig, lambda: rig.window.held == 10)
+    assert rig.limits == [7, 3]
+    assert rig.ids() == [7, 3]
+    await asyncio.sleep(60)
+    assert rig.limits == [7, 3]
+    await end(task)
+
+
+async def test_asks_again_when_there_is_room() -> None:
+    rig = Rig(prefetch=4)
+    await rig.fill(20)
+    task = await running(rig, lambda: rig.window.held == 4)
+    rig.window.held, rig.buffered = 3, 4
+    rig.window.prefetch = 8
+    rig.window.held = 7
+    rig.fetcher.room_made()  # too little while the buffer has work
+    await asyncio.sleep(1)
+    assert len(rig.accepted) == 1
+    rig.buffered = 0
+    rig.fetcher.room_made()
+    rig.fetcher.room_made()
+    await asyncio.sleep(1)
+    assert rig.ids() == [4, 1]
+    await end(task)
+
+
+async def test_room_is_made_while_nobody_waits_for_it() -> None:
+    rig = Rig()
+    rig.fetcher.room_made()
+    await rig.fill(0)
+    task = await running(rig, lambda: bool(rig.limits))
+    rig.fetcher.room_made()
+    await end(task)
+
+
+async def test_a_stop_between_room_and_its_news() -> None:
+    rig = Rig(prefetch=1)
+    await rig.fill(5)
+    task = await running(rig, lambda: rig.window.held == 1)
+    await end(task)
+    rig.window.held = 0
+    rig.fetcher.room_made()
+    assert len(rig.accepted) == 1
+
+
+async def test_the_time_is_that_before_it_asked() -> None:
+    rig = Rig()
+    await rig.fill(0)
+    task = await running(rig, lambda: now() > 5)
+    await rig.queue.publish(1)
+    await asyncio.sleep(1)
+    ((_, asked_at),) = rig.accepted
+    assert 3 <= asked_at <= 5
+    await end(task)
+
+
+@pytest.mark.parametrize(("lease", "wait"), [(30.0, 2.0), (1.0, 0.25)])
+async def test_waits_no_longer_than_leaves_most_of_the_lease(lease: float, wait: float) -> None:
+    rig = Rig(lease=lease)
+    await rig.fill(0)
+    task = await running(rig, lambda: now() >= 10)
+    assert len(rig.limits) == pytest.approx(10 / wait, rel=0.25)
+    await end(task)
+
+
+async def test_a_broker_that_is_away_is_waited_for_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    await rig.fill(3)
+    rig.errors = [BrokerUnavailableError("away") for _ in range(9)]
+    with caplog.at_level(logging.INFO, "tasuki.consumer"):
+        task = await running(rig, lambda: rig.fetcher.failures == 9)
+    assert not rig.accepted
+    started = now()
+    assert 10 < started < 45
+    await asyncio.sleep(6)
+    assert rig.ids() == [3]
+    assert rig.fetcher.failures == 0
+    levels = [record.levelname for record in caplog.records]
+    assert levels.count("WARNING") == 2
+    await end(task)
+
+
+async def test_coming_back_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    await rig.fill(1)
+    rig.errors = [BrokerUnavailableError("away")]
+    with caplog.at_level(logging.INFO, "tasuki.consumer"):
+        task = await running(rig, lambda: bool(rig.accepted))
+    assert [record.getMessage() for record in caplog.records][-1] == "consuming again"
+    await end(task)
+
+
+@pytest.mark.parametrize("error", [QueueNotFoundError("gone"), DriverError("odd"), KeyError("defect")])
+async def test_what_trying_again_cannot_mend_is_raised(error: Exception) -> None:
+    rig = Rig()
+    await rig.fill(1)
+    rig.errors = [error]
+    with pytest.raises(type(error)):
+        await rig.fetcher.run()
+
+
+async def test_a_stop_that_comes_too_late_for_a_receive() -> None:
+    rig = Rig(prefetch=20)
+    await rig.fill(20)
+
+    async def deaf(verb: str, when: str) -> None:
+        if verb == "receive":
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                pass
+
+    rig.driver.trouble = deaf
+    task = asyncio.create_task(rig.fetcher.run())
+    await asyncio.sleep(0.5)
+    rig.fetcher.stop()
+    task.cancel()
+    await task
+    assert rig.ids() == [7]

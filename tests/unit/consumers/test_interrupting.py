@@ -1,0 +1,305 @@
+"""Handlers that are cancelled: by the clock, by a stop, by themselves; and settling before they run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.pool import Worker
+from tasuki.contracts.handler import Context, Reject, Retry
+from tasuki.errors import BrokerUnavailableError, HandlerError, LifecycleError, StopTimeoutError
+from tests.unit.consumers.model import ModelBroker, ModelDriver
+from tests.unit.consumers.parts import clock_of_loop, make_bench, now
+
+pytestmark = pytest.mark.anyio
+
+TIMED = ConsumerOptions(handler_timeout=2.0)
+
+
+async def hang(body: Any = None, context: Context | None = None) -> None:
+    await asyncio.sleep(3600)
+
+
+async def test_a_handler_that_takes_too_long_is_cancelled_and_its_message_comes_again() -> None:
+    cancelled: list[float] = []
+
+    async def run(body: Any, context: Context) -> None:
+        try:
+            await hang()
+        finally:
+            cancelled.append(now())
+
+    bench = await make_bench(run, options=TIMED, max_attempts=2)
+    await bench.queue.publish(1)
+    async with bench:
+        await bench.empty()
+    assert bench.handler.seen == [(1, 1), (1, 2)]
+    assert cancelled[0] == pytest.approx(2.1, abs=0.11)
+    (letter,) = await bench.dead_letters()
+    assert "ran longer than handler_timeout (2s)" in letter.headers["x_last_error"]
+    assert bench.consumer.metrics.timed_out == 2
+
+
+async def test_one_that_is_quick_enough_is_left_alone() -> None:
+    async def run(body: Any, context: Context) -> None:
+        await asyncio.sleep(1.9)
+
+    bench = await make_bench(run, options=TIMED)
+    await bench.queue.publish_many([1, 2, 3])
+    async with bench:
+        await bench.empty()
+    assert bench.consumer.metrics.acked == 3
+    assert bench.consumer.metrics.timed_out == 0
+
+
+@pytest.mark.parametrize("ending", ["another error", "false"])
+async def test_what_a_cancelled_handler_makes_of_it_is_a_timeout_still(ending: str) -> None:
+    async def run(body: Any, context: Context) -> Any:
+        try:
+            await hang()
+        except asyncio.CancelledError:
+            if ending == "false":
+                return False
+            raise ConnectionError("lost") from None
+
+    bench = await make_bench(run, options=TIMED, max_attempts=1)
+    await bench.queue.publish(1)
+    async with bench:
+        await bench.empty()
+    (letter,) = await bench.dead_letters()
+    assert letter.headers["x_dead_letter_reason"] == "max_attempts"
+    assert bench.consumer.metrics.timed_out == (ending != "false")
+
+
+async def test_one_that_swallows_the_cancellation_and_finishes_is_acked_and_the_next_is_timed_again() -> None:
+    async def run(body: Any, context: Context) -> None:
+        if body == "swallow":
+            try:
+                await hang()
+            except asyncio.CancelledError:
+                await asyncio.sleep(3)
+        elif body == "hang":
+            await hang()
+
+    bench = await make_bench(run, options=TIMED, max_attempts=1)
+    await bench.queue.publish_many(["swallow", "hang", "fine"])
+    async with bench:
+        await bench.empty()
+    assert bench.consumer.metrics.acked == 2
+    assert bench.consumer.metrics.timed_out == 1
+    assert [letter.body for letter in await bench.dead_letters()] == [b'"hang"']
+
+
+async def test_a_timeout_in_the_very_moment_of_the_end_hits_neither_this_nor_the_next() -> None:
+    workers: list[Worker] = []
+
+    async def run(body: Any, context: Context) -> None:
+        (worker,) = workers
+        if body == 1:
+            worker.interrupt("timeout")  # after the last await of the handler
+            asyncio.get_running_loop().call_soon(worker.interrupt, "timeout")
+        else:
+            await asyncio.sleep(1)
+            assert worker.cause is None
+
+    bench = await make_bench(run)
+    await bench.queue.publish_many([1, 2])
+    await bench.consumer.start()
+    workers += bench.consumer._pool.workers
+    await bench.empty()
+    assert bench.consumer.metrics.acked == 2
+    await bench.consumer.stop(1)
+
+
+async def test_a_handler_that_cancels_its_own_task_is_a_failure_and_ends_the_consumers_wait() -> None:
+    async def run(body: Any, context: Context) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    bench = await make_bench(run, max_attempts=2)
+    await bench.queue.publish(1)
+    for _ in range(2):
+        await bench.consumer.start()
+        with pytest.raises(LifecycleError, match="a task of it was cancelled: app:consumer worker 0"):
+            await bench.consumer.wait()
+        await bench.consumer.stop(1)
+    (letter,) = await bench.dead_letters()
+    assert letter.headers["attempts"] == 2
+    assert "the task of the handler was cancelled" in letter.headers["x_last_error"]
+    assert (await bench.queue.info())["message_count"] == 0
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "another error", "false"])
+async def test_a_stop_over_its_timeout_hands_back_uncounted(ending: str) -> None:
+    stopping: list[bool] = []
+
+    async def run(body: Any, context: Context) -> Any:
+        try:
+            await hang()
+        except asyncio.CancelledError:
+            stopping.append(context.stopping)
+            if ending == "cancelled":
+                raise
+            if ending == "false":
+                return False
+            raise ConnectionError("lost") from None
+
+    bench = await make_bench(run, max_attempts=1)
+    await bench.queue.publish(1)
+    for _ in range(3):
+        await bench.consumer.start()
+        await asyncio.sleep(1)
+        with pytest.raises(StopTimeoutError, match="1 handlers still ran"):
+            await bench.consumer.stop(2)
+    assert bench.handler.seen == [(1, 1)] * 3
+    assert stopping == [True] * 3
+    assert await bench.dead_letters() == []
+    assert (await bench.queue.depth()).ready == 1
+    assert bench.consumer.metrics.failed == 0
+
+
+@pytest.mark.parametrize(("signal", "dead", "delayed"), [(Reject("bad"), 1, 0), (Retry(after=60), 0, 1)])
+async def test_what_a_handler_says_while_it_is_stopped_counts(signal: Exception, dead: int, delayed: int) -> None:
+    async def run(body: Any, context: Context) -> None:
+        try:
+            await hang()
+        except asyncio.CancelledError:
+            raise signal from None
+
+    bench = await make_bench(run)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(1)
+    assert len(await bench.dead_letters()) == dead
+    assert (await bench.queue.depth()).delayed == delayed
+
+
+async def test_one_that_finishes_its_work_when_stopped_is_acked() -> None:
+    async def run(body: Any, context: Context) -> None:
+        try:
+            await hang()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.5)
+
+    bench = await make_bench(run)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(1)
+    assert (await bench.queue.info())["message_count"] == 0
+
+
+async def test_one_that_ignores_everything_is_left_behind_and_its_message_goes_back() -> None:
+    errors: list[HandlerError] = []
+
+    async def run(body: Any, context: Context) -> None:
+        end = now() + 30
+        while now() < end:
+            try:
+                await asyncio.sleep(end - now())
+            except asyncio.CancelledError:
+                pass
+        try:
+            context.ack()
+        except HandlerError as error:
+            errors.append(error)
+
+    bench = await make_bench(run, options=TIMED)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(5)
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(1)
+    assert now() < 9
+    assert (await bench.queue.depth()).ready == 1
+    await asyncio.sleep(40)
+    assert [str(error) for error in errors] == ["already settled"]
+    assert (await bench.queue.depth()).ready == 1
+    assert bench.consumer.metrics.acked == 0
+
+
+AUTO = ConsumerOptions(auto_ack=True)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_auto_ack_settles_before_the_handler_runs(fails: bool) -> None:
+    depths: list[int] = []
+
+    async def run(body: Any, context: Context) -> None:
+        depths.append((await bench.queue.info())["message_count"])
+        with pytest.raises(HandlerError, match="already settled"):
+            context.nack()
+        if fails:
+            raise ValueError("boom")
+
+    bench = await make_bench(run, options=AUTO)
+    await bench.queue.publish(1)
+    async with bench:
+        await bench.empty()
+    assert depths == [0]
+    assert bench.handler.seen == [(1, 1)]
+    assert await bench.dead_letters() == []
+    assert bench.consumer.metrics.failed == fails
+
+
+async def test_auto_ack_runs_nothing_that_the_broker_has_not_let_go() -> None:
+    """At most once: were it run all the same, it would come a second time."""
+    lost = [True]
+
+    async def reply_lost(verb: str, when: str) -> None:
+        if (verb, when) == ("settle", "before") and lost:
+            lost.clear()
+            await asyncio.sleep(31)  # the lease ends meanwhile
+            raise BrokerUnavailableError("away")
+
+    broker = ModelBroker(clock_of_loop())
+    bench = await make_bench(driver=ModelDriver(broker, trouble=reply_lost), options=AUTO)
+    await bench.queue.publish(1)
+    async with bench:
+        bench.consumer._keeper.remove(bench.consumer._holding)
+        await bench.empty()
+    assert bench.handler.seen in ([(1, 1)], [(1, 2)])
+
+
+async def test_auto_ack_that_is_stopped_before_the_handler_runs() -> None:
+    async def slow(verb: str, when: str) -> None:
+        if (verb, when) == ("settle", "before"):
+            await asyncio.sleep(5)
+
+    bench = await make_bench(
+        driver=ModelDriver(ModelBroker(clock_of_loop()), trouble=slow),
+        options=ConsumerOptions(auto_ack=True, handler_timeout=1.0),
+    )
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(3)  # longer than the handler's time, which has not begun
+    assert bench.consumer.metrics.timed_out == 0
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(0.1)
+    assert bench.handler.seen == []
+
+
+async def test_auto_ack_at_the_end_of_the_loop() -> None:
+    async def slow(verb: str, when: str) -> None:
+        if verb == "settle":
+            await asyncio.sleep(5)
+
+    bench = await make_bench(driver=ModelDriver(ModelBroker(clock_of_loop()), trouble=slow), options=AUTO)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    task = bench.consumer._pool.workers[0].task
+    assert task is not None
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert bench.handler.seen == []
+    await bench.consumer.stop(0)

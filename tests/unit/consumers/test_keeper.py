@@ -1,0 +1,219 @@
+"""The keeper lives in a thread of its own, so these tests are in real time, with leases as short as they can be."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from tasuki.clock import SystemClock
+from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.keeper import Holding, Keeper
+from tasuki.contracts.driver import Receipt, Received
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.errors import BrokerUnavailableError
+from tasuki.observe.metrics import ConsumerMetrics
+from tasuki.testing.clock import FakeClock
+from tests.unit.consumers.model import ModelBroker, ModelDriver
+from tests.unit.consumers.parts import Bench, make_bench, make_queue
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class ExtendingDriver(ModelDriver):
+    """Knows nothing but how to extend; ``told`` is set at each call."""
+
+    def __init__(self) -> None:
+        super().__init__(ModelBroker(SystemClock()))
+        self.extended: list[list[Receipt]] = []
+        self.threads: set[int] = set()
+        self.stale: list[Receipt] = []
+        self.error: Exception | None = None
+        self.hangs = False
+        self.told = threading.Event()
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        self.extended.append(list(batch))
+        self.threads.add(threading.get_ident())
+        self.told.set()
+        if self.hangs:
+            await asyncio.get_running_loop().create_future()
+        if self.error is not None:
+            raise self.error
+        return self.stale
+
+
+def holding(driver: Any, clock: Any, count: int = 1, lease: float = 30.0, left: float = 0.0) -> Holding:
+    queue = make_queue(driver, clock=clock, lease=lease)
+    found = Holding(queue, ConsumerMetrics(consumer="c", queue="q", driver="d"))
+    for receipt in range(count):
+        delivery = Delivery(Received("1", b"x", {}, receipt), None, clock.monotonic() + left)  # type: ignore[arg-type]
+        found.deliveries[receipt] = delivery
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def keepers() -> int:
+    return sum(thread.name == "tasuki keeper" for thread in threading.enumerate())
+
+
+async def test_renews_only_what_has_used_a_third_of_its_lease() -> None:
+    driver, clock = ExtendingDriver(), FakeClock()
+    held = holding(driver, clock, 2, left=30.0)
+    held.deliveries[1].lease_until = 19.0
+    await Keeper(clock).renew(held)
+    assert driver.extended == [[1]]
+    assert held.deliveries[1].lease_until == 30.0
+    assert held.deliveries[0].lease_until == 30.0
+
+
+async def test_renews_in_driver_sizes() -> None:
+    driver, clock = ExtendingDriver(), FakeClock()
+    await Keeper(clock).renew(holding(driver, clock, 16))
+    assert [len(batch) for batch in driver.extended] == [7, 7, 2]
+
+
+async def test_a_stale_one_is_lost_once(caplog: pytest.LogCaptureFixture) -> None:
+    driver, clock = ExtendingDriver(), FakeClock()
+    held = holding(driver, clock, 2)
+    driver.stale = [1]
+    keeper = Keeper(clock)
+    await keeper.renew(held)
+    clock.advance(20)
+    await keeper.renew(held)
+    assert [delivery.lost for delivery in held.deliveries.values()] == [False, True]
+    assert held.metrics.lease_lost == 1
+    assert driver.extended == [[0, 1], [0]]
+    assert "lease lost" in caplog.text
+
+
+async def test_what_was_settled_meanwhile_is_not_lost() -> None:
+    driver, clock = ExtendingDriver(), FakeClock()
+    driver.stale = [0, 1]
+    held = holding(driver, clock, 2)
+    settled, gone = held.deliveries[0], held.deliveries[1]
+    settled.settled = True
+    extend = driver.extend
+
+    async def slow(queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        del held.deliveries[1]
+        return await extend(queue, batch, lease)
+
+    driver.extend = slow  # type: ignore[method-assign]
+    await Keeper(clock).renew(held)
+    assert not settled.lost
+    assert not gone.lost
+    assert held.metrics.lease_lost == 0
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailableError("away"), RuntimeError("defect")])
+async def test_a_failure_is_reported_and_the_next_round_comes(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    driver, clock = ExtendingDriver(), FakeClock()
+    driver.error = error
+    held = holding(driver, clock)
+    keeper = Keeper(clock)
+    await keeper.renew(held)
+    assert held.deliveries[0].lease_until == 0.0
+    assert "cannot renew leases" in caplog.text
+    driver.error = None
+    await keeper.renew(held)
+    assert held.deliveries[0].lease_until == 30.0
+
+
+def test_a_driver_without_leases_needs_no_thread() -> None:
+    clock = FakeClock()
+    keeper, held = Keeper(clock), holding(MemoryDriver("app:memory", clock=clock), clock)
+    keeper.add(held)
+    assert keepers() == 0
+    keeper.remove(held)
+
+
+def test_one_thread_for_all_that_ends_with_the_last_and_comes_again() -> None:
+    clock = SystemClock()
+    keeper = Keeper(clock)
+    for _ in range(3):
+        first, second = ExtendingDriver(), ExtendingDriver()
+        held = [holding(first, clock), holding(second, clock)]
+        for one in held:
+            keeper.add(one)
+        assert first.told.wait(10)
+        assert second.told.wait(10)
+        assert keepers() == 1
+        assert first.threads == second.threads
+        assert threading.get_ident() not in first.threads
+        keeper.remove(held[0])
+        assert keepers() == 1
+        keeper.remove(held[1])
+        keeper.remove(held[1])
+        wait_for(lambda: keepers() == 0)
+
+
+def test_a_shorter_lease_that_comes_later_is_renewed_in_time() -> None:
+    clock = SystemClock()
+    keeper, long, short = Keeper(clock), ExtendingDriver(), ExtendingDriver()
+    first, second = holding(long, clock, lease=600.0), holding(short, clock, lease=0.3)
+    keeper.add(first)
+    assert long.told.wait(10)
+    keeper.add(second)
+    wait_for(lambda: len(short.extended) >= 3)
+    keeper.remove(first)
+    keeper.remove(second)
+    wait_for(lambda: keepers() == 0)
+
+
+def test_a_broker_that_hangs_costs_no_other_its_leases() -> None:
+    clock = SystemClock()
+    keeper, stuck, fine = Keeper(clock), ExtendingDriver(), ExtendingDriver()
+    stuck.hangs = True
+    held = [holding(stuck, clock, lease=0.3), holding(fine, clock, lease=0.3)]
+    for one in held:
+        keeper.add(one)
+    wait_for(lambda: len(fine.extended) >= 3)
+    assert len(stuck.extended) == 1
+    for one in held:
+        keeper.remove(one)
+    wait_for(lambda: keepers() == 0)
+
+
+async def leased_bench(run: Any, lease: float) -> tuple[Bench, ModelBroker]:
+    clock = SystemClock()
+    asyncio.get_running_loop().clock = clock  # type: ignore[attr-defined]
+    broker = ModelBroker(clock)
+    options = ConsumerOptions(concurrency=1, prefetch=3)
+    return await make_bench(run, driver=ModelDriver(broker), lease=lease, keeper=Keeper(clock), options=options), broker
+
+
+async def test_a_handler_that_blocks_the_loop_keeps_its_messages_and_those_that_wait() -> None:
+    async def block(body: Any, context: Any) -> None:
+        if body == 0:
+            time.sleep(1.5)
+
+    bench, broker = await leased_bench(block, lease=0.5)
+    await bench.queue.publish_many([0, 1, 2])
+    async with bench:
+        async with asyncio.timeout(20):
+            while bench.consumer.metrics.acked < 3:
+                await asyncio.sleep(0.01)
+    assert bench.handler.seen == [(0, 1), (1, 1), (2, 1)]
+    metrics = bench.consumer.metrics
+    assert (metrics.stale, metrics.lease_lost) == (0, 0)
+    assert broker.queues["tasks"].acked == [id for id, _ in broker.deliveries]
+    await asyncio.to_thread(wait_for, lambda: keepers() == 0)

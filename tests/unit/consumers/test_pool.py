@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.pool import Pool, Worker
+
+pytestmark = pytest.mark.anyio
+
+
+class Item:
+    """Stands for a delivery."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.verdicts: list[Any] = []
+
+    def conclude(self, verdict: Any) -> bool:
+        self.verdicts.append(verdict)
+        return True
+
+
+class Rig:
+    def __init__(self, concurrency: int) -> None:
+        self.done: list[str] = []
+        self.running = 0
+        self.most = 0
+        self.gate = asyncio.Event()
+        self.waits = True
+        self.error: BaseException | None = None
+        self.emptied = 0
+        self.pool = Pool("pool", concurrency, self.execute, self.on_empty)
+        self.pool.start()
+
+    def on_empty(self) -> None:
+        self.emptied += 1
+
+    async def execute(self, item: Any, worker: Worker) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            if self.error is not None:
+                raise self.error
+            if self.waits:
+                await self.gate.wait()
+            self.done.append(item.name)
+        finally:
+            self.running -= 1
+
+    def offer(self, *names: str) -> list[Any]:
+        items: list[Any] = [Item(name) for name in names]
+        self.pool.offer(items)
+        return items
+
+
+async def turns(count: int = 12) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_as_many_run_as_there_are_workers_and_no_more() -> None:
+    rig = Rig(3)
+    rig.offer(*"abcde")
+    await turns()
+    assert (rig.running, rig.pool.running, len(rig.pool.buffer)) == (3, 3, 2)
+    rig.gate.set()
+    await turns()
+    assert rig.most == 3
+    assert sorted(rig.done) == list("abcde")
+    assert rig.pool.running == 0
+    assert await rig.pool.drain(1)
+
+
+async def test_one_worker_keeps_the_order() -> None:
+    rig = Rig(1)
+    rig.gate.set()
+    rig.offer(*"abc")
+    rig.offer(*"de")
+    await turns()
+    assert rig.done == list("abcde")
+    await rig.pool.drain(1)
+
+
+async def test_slow_handlers_get_all_workers_in_a_few_turns() -> None:
+    rig = Rig(1000)
+    await turns(2)
+    rig.offer(*map(str, range(1000)))
+    await turns(14)
+    assert rig.running == 1000
+    rig.gate.set()
+    assert await rig.pool.drain(1)
+
+
+async def test_a_second_offer_while_workers_are_still_woken() -> None:
+    rig = Rig(8)
+    await turns(2)
+    rig.offer("a", "b")
+    rig.offer("c", "d", "e")
+    await turns()
+    assert rig.running == 5
+    rig.gate.set()
+    await rig.pool.drain(1)
+
+
+async def test_handlers_that_never_wait_let_the_loop_breathe() -> None:
+    rig = Rig(1)
+    rig.waits = False
+    await turns(2)
+    rig.offer(*map(str, range(1000)))
+    await turns(5)
+    assert 0 < len(rig.done) < 200
+    await turns(100)
+    assert len(rig.done) == 1000
+    await rig.pool.drain(1)
+
+
+async def test_tells_when_the_last_of_the_buffer_is_taken() -> None:
+    rig = Rig(2)
+    rig.offer("a", "b", "c")
+    await turns()
+    assert rig.emptied == 0
+    rig.gate.set()
+    await turns()
+    assert rig.emptied == 1
+    await rig.pool.drain(1)
+
+
+async def test_takes_back_what_has_not_started_newest_first() -> None:
+    rig = Rig(1)
+    rig.offer(*"abcd")
+    await turns()
+    assert [item.name for item in rig.pool.take_back()] == ["d", "c", "b"]  # type: ignore[attr-defined]
+    assert rig.pool.take_back() == []
+    rig.gate.set()
+    assert await rig.pool.drain(1)
+    assert rig.done == ["a"]
+
+
+async def test_drain_waits_for_what_runs_and_starts_nothing_new() -> None:
+    rig = Rig(2)
+    rig.offer(*"abc")
+    await turns()
+    drained = asyncio.create_task(rig.pool.drain(5))
+    await turns()
+    assert not drained.done()
+    rig.gate.set()
+    assert await drained
+    assert sorted(rig.done) == ["a", "b"]
+    assert len(rig.pool.buffer) == 1
+
+
+async def test_drain_is_over_in_time_whatever_runs() -> None:
+    rig = Rig(2)
+    rig.offer("a")
+    await turns()
+    assert not await rig.pool.drain(5)
+    assert asyncio.get_running_loop().time() == pytest.approx(5)
+    (delivery,) = rig.pool.interrupt()
+    assert delivery.name == "a"  # type: ignore[attr-defined]
+    assert await rig.pool.drain(1)
+
+
+async def test_an_idle_or_new_pool_drains_at_once() -> None:
+    rig = Rig(3)
+    assert await rig.pool.drain(5)
+    assert await Pool("never started", 2, rig.execute, rig.on_empty).drain(5)
+    assert asyncio.get_running_loop().time() == 0
+
+
+async def test_a_defect_hands_the_message_back_and_ends_the_worker() -> None:
+    rig = Rig(1)
+    rig.error = ValueError("defect")
+    (item,) = rig.offer("a")
+    await turns()
+    task = rig.pool.workers[0].task
+    assert task is not None
+    assert isinstance(task.exception(), ValueError)
+    assert [verdict.action for verdict in item.verdicts] == ["release"]
+    assert rig.pool.running == 0
+
+
+async def test_a_worker_that_was_cancelled_while_idle_is_passed_over() -> None:
+    rig = Rig(2)
+    await turns(2)
+    first = rig.pool.workers[0].task
+    assert first is not None
+    first.cancel()
+    rig.offer("a")
+    await turns()
+    assert rig.running == 1
+    rig.gate.set()
+    assert await rig.pool.drain(1)
+    assert rig.done == ["a"]
+
+
+async def test_interrupt_says_why_and_only_once_for_each_cause() -> None:
+    worker = Worker()
+    worker.interrupt("stop")
+    assert worker.cause is None
+    worker.delivery = Item()  # type: ignore[assignment]
+    worker.interrupt("stop")
+    assert worker.cause is None
+
+    hanging = asyncio.create_task(asyncio.sleep(9))
+    worker.task = hanging
+    worker.interrupt("timeout")
+    worker.interrupt("timeout")
+    assert (worker.cause, hanging.cancelling()) == ("timeout", 1)
+    worker.interrupt("stop")
+    worker.interrupt("timeout")
+    worker.interrupt("stop")
+    assert (worker.cause, hanging.cancelling()) == ("stop", 2)
+    await asyncio.wait([hanging])

@@ -92,7 +92,8 @@ class Folder:
         if self._own >= 0:
             return
         os.makedirs(self.path, mode=0o700, exist_ok=True)
-        self._turn = os.open(os.path.join(self.path, "turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if self._turn < 0:
+            self._turn = os.open(os.path.join(self.path, "turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._own = os.open(os.path.join(self.path, self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -110,10 +111,10 @@ class Folder:
         self._own = self._turn = -1
 
     def remove(self, name: str) -> None:
-        """Forget a holder's file."""
+        """Forget a holder's file; it tells nothing any more, so it may also stay."""
         try:
             os.unlink(os.path.join(self.path, name))
-        except FileNotFoundError:
+        except OSError:
             pass
 
     def is_alive(self, name: str) -> bool:
@@ -253,7 +254,25 @@ def truncate_log(connection: sqlite3.Connection) -> None:
     """Move the write-ahead log into the database and free its room; left for later while somebody reads."""
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.OperationalError:
+    except sqlite3.Error:
+        pass
+
+
+def has_rolled_back(connection: sqlite3.Connection) -> bool:
+    """Undo the transaction, if SQLite has not done so itself; False: not even that works."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def close(connection: sqlite3.Connection) -> None:
+    """Close a connection that may be broken."""
+    try:
+        connection.close()
+    except sqlite3.Error:
         pass
 
 

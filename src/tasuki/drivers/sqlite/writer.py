@@ -52,7 +52,6 @@ class Request:
 
     def run(self, store: Store) -> Any:
         """Do it; the result is answered after the commit."""
-        raise NotImplementedError
 
 
 class Call(Request):
@@ -282,34 +281,37 @@ class Writer:
         self._dismiss()
         group = [request for request in group if not request.is_abandoned]
         try:
+            group = self._admitted(group)
             if group or self._has_news():
                 self._transact(group)
         except DriverError as error:
             self._recover(group, error)
+        try:
+            self._look_ahead()
+        except DriverError as error:
+            self._fail(self._parked, error)
 
     def _recover(self, group: list[Request], error: DriverError) -> None:
         if isinstance(error, QueueFullError):
-            self._make_room()
-            publishes = [request for request in group if type(request) is Publish]
-            self._fail(publishes, error)
+            self._fail([request for request in group if type(request) is Publish], error)
+            rest = [request for request in group if type(request) is not Publish]
             try:
-                self._transact([request for request in group if type(request) is not Publish])
+                self._make_room()
+                self._transact(rest)
             except DriverError as again:
-                self._fail([*(request for request in group if type(request) is not Publish), *self._parked], again)
-        elif type(error) is DriverError and len(group) > 1:
-            for request in group:
-                self._turn([request])
-        elif type(error) is DriverError and group:
+                self._fail([*rest, *self._parked], again)
+        elif type(error) is not DriverError or not group:
+            self._fail([*group, *self._parked], error)
+        elif len(group) == 1:
             self._fail(group, error)
         else:
-            self._fail([*group, *self._parked], error)
+            for request in group:
+                self._turn([request])
 
     def _fail(self, requests: Sequence[Request], error: DriverError) -> None:
         for request in requests:
             request.error = type(error)(str(error), driver=self._name, queue=request.queue, outcome=error.outcome)
             request.error.__cause__ = error.__cause__
-            if isinstance(request, Receive):
-                request.result = []
         self._answer(requests)
         failed = set(map(id, requests))
         self._parked = [receive for receive in self._parked if id(receive) not in failed]
@@ -339,7 +341,6 @@ class Writer:
 
     def _transact(self, group: list[Request]) -> None:
         """One transaction: settle, publish, others, then receive, parked ones first; answers after the commit."""
-        group = self._admitted(group)
         receives = [*self._parked, *(request for request in group if isinstance(request, Receive))]
         with self._failing("rejected"):
             connection = self._connected()
@@ -348,22 +349,27 @@ class Writer:
             self._work([request for request in group if request.order == 0])
             self._sweep(connection)
             self._work([request for request in group if request.order > 0])
-            for receive in receives:
-                receive.result = receive.run(self._store)
+            taken = [receive.run(self._store) for receive in receives]
             self._store.save()
         with self._failing("unknown"):
             connection.execute("COMMIT")
+        # Not before the commit: what is not committed must not be given back.
+        for receive, messages in zip(receives, taken, strict=True):
+            receive.result = messages
         self._parked = [receive for receive in receives if not receive.result]
-        self._answer(request for request in group if not isinstance(request, Receive))
         if len(self._parked) < len(receives):
             self._last_news = self._clock.monotonic()
+        self._answer(request for request in group if not isinstance(request, Receive))
         self._answer(receive for receive in receives if receive.result)
         self._dismiss()
+
+    def _look_ahead(self) -> None:
+        """Between transactions: note what comes next, and keep the log short."""
         with self._failing("rejected"):
             self._plan_wake()
             if self._is_log_due:
                 self._is_log_due = False
-                self._room.shrink_log(connection)
+                self._room.shrink_log(self._connected())
 
     def _work(self, group: list[Request]) -> None:
         ordered = sorted(group, key=lambda request: (request.order, request.queue))
@@ -433,9 +439,10 @@ class Writer:
         return [request for request in group if type(request) is not Publish]
 
     def _make_room(self) -> None:
-        self._room.give_up_ballast()
-        if self._connection is not None:
-            self._room.shrink_log(self._connection)
+        with self._failing("rejected"):
+            self._room.give_up_ballast()
+            if self._connection is not None:
+                self._room.shrink_log(self._connection)
 
     def _plan_wake(self) -> None:
         """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
@@ -456,15 +463,10 @@ class Writer:
                 yield
         except DriverError as error:
             if self._connection is not None:
-                self._undo(self._connection, error.__cause__)
+                self._store.forget()
+                if files.must_reopen(error.__cause__) or not files.has_rolled_back(self._connection):
+                    self._disconnect()
             raise
-
-    def _undo(self, connection: sqlite3.Connection, cause: BaseException | None) -> None:
-        self._store.forget()
-        if files.must_reopen(cause):
-            self._disconnect()
-        elif connection.in_transaction:
-            connection.execute("ROLLBACK")
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -487,18 +489,14 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
-                connection.close()
-            except sqlite3.Error:
-                pass
+            files.close(connection)
 
     def _shut(self) -> None:
         """Give back what this driver held. Where the file refuses, the lock's end says the same to the others."""
         if self._connection is not None:
             try:
                 self._transact([Call("", lambda store, _: store.bury(self._holder))])
-                if self._connection is not None:
-                    files.truncate_log(self._connection)
+                files.truncate_log(self._connection)
             except DriverError:
                 pass
         self._disconnect()

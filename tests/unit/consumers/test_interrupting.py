@@ -287,6 +287,19 @@ async def test_auto_ack_that_is_stopped_before_the_handler_runs() -> None:
     assert bench.handler.seen == []
 
 
+async def test_a_worker_that_is_thrown_away_raises_nothing() -> None:
+    bench = await make_bench(hang)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    (delivery,) = bench.consumer.deliveries()
+    run = bench.consumer._executor.execute(delivery, Worker())
+    run.send(None)
+    run.close()
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(0)
+
+
 async def test_auto_ack_at_the_end_of_the_loop() -> None:
     async def slow(verb: str, when: str) -> None:
         if verb == "settle":

@@ -1,0 +1,481 @@
+"""The consumer as a service: it starts, works, fails loudly, stops without loss, and starts again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.handler import Context
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.errors import (
+    BrokerUnavailableError,
+    HandlerError,
+    LifecycleError,
+    QueueFullError,
+    QueueNotFoundError,
+    StopTimeoutError,
+)
+from tests.unit.consumers.model import ModelBroker, ModelDriver
+from tests.unit.consumers.parts import Bench, ScriptedHandler, clock_of_loop, make_bench, now
+
+pytestmark = pytest.mark.anyio
+
+
+class Gate:
+    """A handler that waits until the gate is open."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def __call__(self, body: Any, context: Context) -> None:
+        await self.open.wait()
+
+
+async def leased(run: Any = None, trouble: Any = None, **options: Any) -> tuple[Bench, ModelBroker]:
+    broker = ModelBroker(clock_of_loop())
+    driver = ModelDriver(broker, trouble=trouble) if trouble else ModelDriver(broker)
+    return await make_bench(run, driver=driver, **options), broker
+
+
+async def stopped_late(bench: Bench, seconds: float) -> None:
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(seconds)
+
+
+async def test_holds_no_more_than_prefetch_and_runs_no_more_than_concurrency() -> None:
+    gate = Gate()
+    bench = await make_bench(gate, options=ConsumerOptions(concurrency=3, prefetch=7))
+    await bench.queue.publish_many(list(range(50)))
+    async with bench:
+        await asyncio.sleep(1)
+        assert (bench.consumer.held, bench.consumer.running, bench.queue.consumer_count) == (7, 3, 1)
+        assert (await bench.queue.depth()).in_flight == 7
+        gate.open.set()
+        await bench.empty()
+    assert bench.handler.most_running == 3
+    assert sorted(bench.handler.seen) == [(body, 1) for body in range(50)]
+    assert (bench.consumer.held, bench.consumer.running, bench.queue.consumer_count) == (0, 0, 0)
+
+
+async def test_a_prefetch_below_concurrency_is_raised_to_it(caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    bench = await make_bench(gate, options=ConsumerOptions(concurrency=5, prefetch=2))
+    await bench.queue.publish_many(list(range(9)))
+    async with bench:
+        await asyncio.sleep(1)
+        assert bench.consumer.running == 5
+        gate.open.set()
+    assert "prefetch 2 is less than concurrency 5 and was raised to it" in caplog.text
+
+
+async def test_no_worker_idles_beside_waiting_messages() -> None:
+    """What has been acked early makes room although its handler goes on: the last buffered one must not block it."""
+
+    async def run(body: Any, context: Context) -> None:
+        if body == "early":
+            context.ack()
+            await asyncio.sleep(1)
+        if body == "slow":
+            await asyncio.sleep(1000)
+
+    bench = await make_bench(run, options=ConsumerOptions(concurrency=8, prefetch=8))
+    await bench.queue.publish_many(["slow"] * 6 + ["early", "early", "slow"] + ["quick"] * 20)
+    await bench.consumer.start()
+    await asyncio.sleep(10)
+    assert [body for body, _ in bench.handler.seen].count("quick") == 20
+    await stopped_late(bench, 0)
+
+
+async def test_one_worker_keeps_the_order() -> None:
+    bench = await make_bench()
+    await bench.queue.publish_many(list(range(100)))
+    async with bench:
+        await bench.empty()
+    assert [body for body, _ in bench.handler.seen] == list(range(100))
+
+
+async def test_two_consumers_share_a_queue() -> None:
+    bench = await make_bench()
+    other = await make_bench(driver=bench.queue.driver)
+    await bench.queue.publish_many(list(range(200)))
+    async with bench, other:
+        await bench.empty()
+        await other.empty()
+    assert sorted(bench.handler.seen + other.handler.seen) == [(body, 1) for body in range(200)]
+    assert bench.handler.seen
+    assert other.handler.seen
+
+
+async def test_a_stop_releases_what_has_not_started_newest_first_and_uncounted() -> None:
+    gate = Gate()
+    bench, broker = await leased(gate, options=ConsumerOptions(concurrency=1, prefetch=5))
+    await bench.queue.publish_many(list(range(5)))
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    stop = asyncio.create_task(bench.consumer.stop(10))
+    await asyncio.sleep(0.1)
+    assert bench.handler.contexts[0].stopping
+    assert not stop.done()
+    stored = broker.queues["tasks"].stored
+    assert [one.attempt for one in stored] == [1, 0, 0, 0, 0]
+    batches = [what for verb, what in bench.queue.driver.calls if verb == "settle"]  # type: ignore[attr-defined]
+    receipts = [settlement.receipt for batch in batches for settlement in batch]
+    assert receipts == sorted(receipts, reverse=True)
+    gate.open.set()
+    await stop
+    assert len(stored) == 4
+    assert bench.handler.seen == [(0, 1)]
+    assert (bench.consumer.metrics.released, bench.consumer.metrics.acked) == (4, 1)
+    async with bench:
+        await bench.empty()
+    assert bench.handler.seen == [(body, 1) for body in range(5)]
+
+
+async def test_a_stop_is_over_in_time_though_the_broker_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    away = asyncio.Event()
+
+    async def trouble(verb: str, when: str) -> None:
+        if away.is_set():
+            raise BrokerUnavailableError("away")
+
+    bench, broker = await leased(trouble=trouble, options=ConsumerOptions(concurrency=1, prefetch=5))
+    gate = Gate()
+    bench.handler.run = gate
+    await bench.queue.publish_many(list(range(5)))
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    away.set()
+    gate.open.set()
+    started = now()
+    await bench.consumer.stop(2)
+    assert now() - started < 2 + 5
+    assert "the broker did not take the last settlements" in caplog.text
+    assert len(broker.ids("tasks")) == 5
+    away.clear()
+    await asyncio.sleep(30)
+    async with bench:
+        await bench.empty()
+
+
+async def test_a_double_stop_and_a_stop_of_what_never_started() -> None:
+    bench = await make_bench()
+    await bench.consumer.stop(1)
+    async with bench:
+        pass
+    await bench.consumer.stop(1)
+    assert bench.queue.consumer_count == 0
+
+
+async def test_a_second_stop_hurries_the_first_and_both_tell() -> None:
+    async def hang(body: Any, context: Context) -> None:
+        await asyncio.sleep(3600)
+
+    bench = await make_bench(hang)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    first = asyncio.create_task(bench.consumer.stop(60))
+    await asyncio.sleep(1)
+    await stopped_late(bench, 0)
+    with pytest.raises(StopTimeoutError):
+        await first
+    assert now() < 5
+    assert bench.queue.consumer_count == 0
+    assert (await bench.queue.depth()).ready == 1
+
+
+async def test_a_stop_that_is_cut_short_frees_everything() -> None:
+    bench, _ = await leased(Gate())
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    stop = asyncio.create_task(bench.consumer.stop(60))
+    await asyncio.sleep(1)
+    stop.cancel()
+    await asyncio.wait([stop])
+    assert stop.cancelled()
+    assert bench.queue.consumer_count == 0
+    await asyncio.sleep(1)
+    left = [task for task in asyncio.all_tasks() if task.get_name().startswith("app:consumer")]
+    assert left == []
+
+
+async def test_a_stop_during_the_start() -> None:
+    started = asyncio.Event()
+
+    class Slow(ScriptedHandler):
+        async def start(self) -> None:
+            started.set()
+            await asyncio.sleep(60)
+
+    bench = await make_bench()
+    bench.consumer.handler = Slow()
+    start = asyncio.create_task(bench.consumer.start())
+    await started.wait()
+    start.cancel()
+    await asyncio.wait([start])
+    await bench.consumer.stop(1)
+    assert bench.queue.consumer_count == 0
+    bench.consumer.handler = bench.handler
+    async with bench:
+        assert bench.queue.consumer_count == 1
+
+
+async def test_a_handler_that_does_not_load_starts_nothing() -> None:
+    bench = await make_bench()
+    bench.handler.start_error = HandlerError("syntax")
+    with pytest.raises(HandlerError, match="syntax"):
+        await bench.consumer.start()
+    assert (bench.queue.consumer_count, bench.consumer.held, bench.consumer.running) == (0, 0, 0)
+    assert bench.consumer.stacks() == []
+    assert bench.consumer.deliveries() == []
+
+
+async def test_the_same_consumer_starts_and_stops_a_hundred_times() -> None:
+    bench = await make_bench(options=ConsumerOptions(concurrency=3, prefetch=6))
+    tasks = len(asyncio.all_tasks())
+    for number in range(100):
+        await bench.queue.publish(number)
+        async with bench:
+            await bench.empty()
+    assert [body for body, _ in bench.handler.seen] == list(range(100))
+    assert len(asyncio.all_tasks()) == tasks
+    assert bench.queue.consumer_count == 0
+
+
+async def test_started_again_after_a_failure_it_lets_go_of_the_first_life() -> None:
+    bench = await make_bench(Gate(), options=ConsumerOptions(prefetch=3))
+    await bench.queue.publish_many([1, 2, 3])
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    bench.handler.run = None
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.start()
+    async with bench:
+        await bench.empty()
+    assert (await bench.queue.info())["message_count"] == 0
+
+
+async def waiting(bench: Bench) -> asyncio.Task[None]:
+    task = asyncio.create_task(bench.consumer.wait())
+    await asyncio.sleep(0.1)
+    assert not task.done()
+    return task
+
+
+async def test_wait_ends_in_peace_with_a_stop() -> None:
+    bench = await make_bench()
+    await bench.consumer.start()
+    wait = await waiting(bench)
+    await bench.consumer.stop(1)
+    await wait
+
+
+@pytest.mark.parametrize("part", ["worker 0", "worker 2", "fetch", "settle", "timeouts"])
+async def test_wait_raises_when_any_part_dies(part: str) -> None:
+    """Never alive but idle: the supervisor must learn of it."""
+    bench = await make_bench(options=ConsumerOptions(concurrency=3, prefetch=5, handler_timeout=5))
+    await bench.consumer.start()
+    wait = await waiting(bench)
+    (task,) = [task for task in asyncio.all_tasks() if task.get_name() == f"app:consumer {part}"]
+    task.cancel()
+    with pytest.raises(LifecycleError, match=f"a task of it was cancelled: app:consumer {part}"):
+        await wait
+    await bench.consumer.stop(1)
+
+
+async def test_wait_raises_what_the_broker_refuses_for_good() -> None:
+    async def trouble(verb: str, when: str) -> None:
+        if verb == "receive" and now() > 1:
+            raise QueueNotFoundError("deleted underneath")
+
+    bench, _ = await leased(trouble=trouble)
+    await bench.consumer.start()
+    with pytest.raises(QueueNotFoundError):
+        await bench.consumer.wait()
+    await bench.consumer.stop(1)
+
+
+async def test_more_attempts_than_allowed_are_dead_lettered_without_running() -> None:
+    """Whoever got it before was killed by it each time."""
+    bench, broker = await leased(max_attempts=2)
+    await bench.queue.publish(1)
+    broker.queues["tasks"].stored[0].attempt = 2
+    async with bench:
+        await bench.empty()
+    assert bench.handler.seen == []
+    (letter,) = await bench.dead_letters()
+    assert (letter.headers["x_dead_letter_reason"], letter.headers["attempts"]) == ("max_attempts", 3)
+    assert "its workers died" in letter.headers["x_last_error"]
+
+
+async def test_a_lost_lease_is_not_started_and_a_running_handler_sees_it() -> None:
+    seen: list[bool] = []
+
+    async def run(body: Any, context: Context) -> None:
+        await asyncio.sleep(20)
+        seen.append(context.lease_lost)
+
+    bench, broker = await leased(run, options=ConsumerOptions(concurrency=1, prefetch=3))
+    await bench.queue.publish_many([1, 2, 3])
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    thief = ModelDriver(broker)
+    for stored in broker.queues["tasks"].stored:
+        stored.lease_until = 0.0
+    assert len(await thief.receive("tasks", 7, 0)) == 3
+    await asyncio.sleep(25)
+    assert seen == [True]
+    assert bench.handler.seen == [(1, 1)]
+    metrics = bench.consumer.metrics
+    assert metrics.stale == 3
+    assert metrics.lease_lost >= 3
+    assert len(broker.ids("tasks")) == 3
+    await bench.consumer.stop(1)
+
+
+async def test_a_buffered_message_whose_lease_ran_out_is_not_started() -> None:
+    async def run(body: Any, context: Context) -> None:
+        await asyncio.sleep(40)
+
+    bench, _ = await leased(run, options=ConsumerOptions(concurrency=1, prefetch=2))
+    await bench.queue.publish_many([1, 2])
+    await bench.consumer.start()
+    bench.consumer._keeper.remove(bench.consumer._holding)  # the keeper hangs
+    await asyncio.sleep(39)
+    assert bench.handler.seen == [(1, 1)]
+    await asyncio.sleep(2)
+    assert bench.consumer.metrics.lease_lost == 1
+    assert bench.handler.seen[1:] == [(2, 1)]  # released in time all the same: nobody else had taken it
+    await stopped_late(bench, 0)
+
+
+async def test_a_receive_that_ends_after_the_stop_goes_back_untouched() -> None:
+    async def deaf(verb: str, when: str) -> None:
+        if verb == "receive":
+            try:
+                await asyncio.sleep(0.3)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.2)
+
+    bench, broker = await leased(trouble=deaf)
+    await bench.queue.publish_many([1, 2, 3])
+    await bench.consumer.start()
+    await asyncio.sleep(0.1)
+    await bench.consumer.stop(5)
+    assert bench.handler.seen == []
+    assert [stored.attempt for stored in broker.queues["tasks"].stored] == [0, 0, 0]
+    assert all(stored.receipt is None for stored in broker.queues["tasks"].stored)
+
+
+async def test_a_handler_that_publishes_to_its_own_full_queue_fails_and_does_not_hang() -> None:
+    async def run(body: Any, context: Context) -> None:
+        if body != "more":
+            await context.publish("tasks", "more", timeout="5s")
+
+    bench = await make_bench(run, max_length=2, max_attempts=1)
+    await bench.queue.publish_many([1, 2])
+    async with bench:
+        await bench.empty()
+    (letter,) = await bench.dead_letters()
+    assert letter.body == b"1"
+    assert letter.headers["x_last_error"].startswith(QueueFullError.__name__)
+    assert bench.handler.seen == [(1, 1), (2, 1), ("more", 1)]
+    assert 5 <= now() < 6
+
+
+async def test_a_nack_is_never_refused_because_the_queue_is_full() -> None:
+    async def run(body: Any, context: Context) -> bool:
+        return context.attempt > 1
+
+    bench = await make_bench(run, max_length=3, overflow="reject", options=ConsumerOptions(prefetch=3))
+    await bench.queue.publish_many([1, 2, 3])
+    async with bench:
+        await asyncio.sleep(0.5)
+        assert (await bench.queue.depth()).delayed == 3
+        with pytest.raises(QueueFullError):
+            await bench.queue.publish(4)
+        await bench.empty()
+    assert sorted(bench.handler.seen) == [(body, attempt) for body in (1, 2, 3) for attempt in (1, 2)]
+
+
+async def test_a_dead_letter_queue_that_is_away_loses_nothing() -> None:
+    async def fail(body: Any, context: Context) -> bool:
+        return False
+
+    clock = clock_of_loop()
+    dead_driver = MemoryDriver("app:other", clock=clock)
+    bench = await make_bench(fail, max_attempts=1, dead_driver=dead_driver)
+    await dead_driver.close()
+    await bench.queue.publish(1)
+    async with bench:
+        await asyncio.sleep(20)
+        assert (await bench.queue.info())["message_count"] == 1
+        assert bench.handler.seen == [(1, 1)]
+        await dead_driver.open()
+        await bench.empty()
+    (letter,) = await bench.dead_letters()
+    assert letter.headers["x_dead_letter_reason"] == "max_attempts"
+
+
+async def test_a_new_handler_takes_what_starts_the_old_one_finishes_what_runs() -> None:
+    gate = Gate()
+    bench = await make_bench(gate, options=ConsumerOptions(concurrency=1, prefetch=3))
+    await bench.queue.publish_many([1, 2, 3])
+    new = ScriptedHandler(id="app:new")
+    bench.consumer.replace_handler(ScriptedHandler(gate, id="app:before"))
+    bench.consumer.replace_handler(bench.handler)
+    async with bench:
+        await asyncio.sleep(1)
+        bench.consumer.replace_handler(new)
+        gate.open.set()
+        await bench.empty()
+    assert bench.handler.seen == [(1, 1)]
+    assert new.seen == [(2, 1), (3, 1)]
+
+
+async def test_a_handler_that_cannot_decode_leaves_the_old_one_in_charge() -> None:
+    class Broken(ScriptedHandler):
+        def decoder(self, codec: Any) -> Any:
+            raise HandlerError("not started")
+
+    bench = await make_bench()
+    async with bench:
+        with pytest.raises(HandlerError):
+            bench.consumer.replace_handler(Broken())
+        await bench.queue.publish_many([1, b"raw"])
+        await bench.empty()
+    assert bench.handler.seen == [(1, 1), (b"raw", 1)]
+
+
+async def test_shows_what_runs_and_where_it_stands() -> None:
+    gate = Gate()
+    bench = await make_bench(gate, options=ConsumerOptions(concurrency=2))
+    await bench.queue.forward([Outgoing("1", b"1", {})])
+    async with bench:
+        await asyncio.sleep(1)
+        ((delivery, stack),) = bench.consumer.stacks()
+        assert bench.consumer.deliveries() == [delivery]
+        assert delivery.received.id == "1"
+        assert stack
+        gate.open.set()
+
+
+async def test_settles_from_the_thread_of_a_sync_handler() -> None:
+    async def run(body: Any, context: Context) -> None:
+        thread = threading.Thread(target=context.ack)
+        thread.start()
+        while thread.is_alive():
+            await asyncio.sleep(0)
+        thread.join()
+
+    bench = await make_bench(run)
+    await bench.queue.publish(1)
+    async with bench:
+        await bench.empty()
+    assert bench.consumer.metrics.acked == 1

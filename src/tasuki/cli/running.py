@@ -59,7 +59,9 @@ async def follow_emptying(app: App, pause: float = 0.2) -> None:
             consumers = list(app.assembly.consumers.values())
             handled = sum(consumer.metrics.acked + consumer.metrics.dead_lettered for consumer in consumers)
             try:
-                depths = [await queue.depth() for queue in {consumer.queue for consumer in consumers}]
+                depths = [
+                    await queue.depth() for queue in {consumer.queue for consumer in consumers} if queue.consumer_count
+                ]
             except DriverError:
                 continue  # the broker is away; the logs say so
             left = sum(depth.ready + depth.in_flight + depth.delayed for depth in depths)

@@ -242,8 +242,7 @@ class Consumer:
         found = []
         for worker in self._pool.workers if self._tasks else ():
             if worker.delivery is not None and worker.task is not None:
-                frames = [(frame, frame.f_lineno) for frame in worker.task.get_stack()]
-                found.append((worker.delivery, list(traceback.StackSummary.extract(iter(frames)))))
+                found.append((worker.delivery, _stack_of(worker.task)))
         return found
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
@@ -278,3 +277,15 @@ class Consumer:
             for worker in self._pool.workers:
                 if worker.delivery is not None and worker.started <= overdue:
                     worker.interrupt("timeout")
+
+
+def _stack_of(task: asyncio.Task[Any]) -> list[traceback.FrameSummary]:
+    """Where a task stands, outermost first; ``Task.get_stack`` knows only the outermost frame of one that waits."""
+    frames = []
+    waiting: Any = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
+        if frame is not None:
+            frames.append((frame, frame.f_lineno))
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    return list(traceback.StackSummary.extract(iter(frames)))

@@ -1,0 +1,165 @@
+"""Each command, as a process: its output, its JSON, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli_project import notes, write_project
+from tests.support.process import TASUKI, environ, run, run_json, start
+
+pytestmark = pytest.mark.e2e
+
+ECHO = """
+import asyncio
+from tasuki import Reject, Retry
+
+def handle(body):
+    note(str(body))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return write_project(tmp_path, ECHO)
+
+
+def test_a_new_project_is_good_passes_its_tests_and_runs(tmp_path: Path) -> None:
+    made = run("init", "shop", folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    shop = tmp_path / "shop"
+    assert (shop / ".gitignore").exists()
+    assert len((shop / "README.md").read_text().splitlines()) <= 10
+    assert run_json("check", folder=shop) == []
+    results = run_json("test", folder=shop)
+    assert [set(result) for result in results] == [{"id", "suite", "status", "error", "seconds"}] * len(results)
+    assert {result["status"] for result in results} == {"passed"}
+    assert run("publish", "tasks", '{"name": "Ada"}', folder=shop).returncode == 0
+    ran = run("run", "--until-empty", folder=shop)
+    assert ran.returncode == 0, ran.stderr
+    assert "Hello, Ada!" in ran.stderr
+    assert run("init", "shop", folder=tmp_path).returncode == 1
+
+
+def test_until_empty_waits_for_delayed_messages(project: Path) -> None:
+    run_json("publish", "tasks", '"later"', "--delay", "1s", folder=project)
+    assert run("run", "--until-empty", folder=project).returncode == 0
+    assert notes(project) == ["later"]
+
+
+BROKEN = """
+version: "1.0"
+namespace: app
+entries:
+  - name: consumer
+    kind: queue.consumer
+    queue: taks
+    func: handle
+    concurrency: 2000
+"""
+
+
+def test_a_broken_project_starts_nothing_and_exits_with_3(project: Path) -> None:
+    (project / "broken.yaml").write_text(BROKEN.replace("name: consumer", "name: other"))
+    for command in (["run"], ["run", "--processes", "2"], ["publish", "tasks", "1"], ["test"], ["queues"], ["check"]):
+        done = run(*command, folder=project)
+        assert done.returncode == 3, command
+        assert "broken.yaml:7:" in done.stderr
+        assert "did you mean 'app:tasks'?" in done.stderr
+        assert "concurrency 2000 exceeds maximum 1000" in done.stderr
+        assert "2 problems" in done.stderr
+        assert not (project / ".tasuki").exists()
+    checked = run("check", "--json", folder=project)
+    assert checked.returncode == 3
+    problems = json.loads(checked.stdout)
+    assert {tuple(problem) for problem in problems} == {("file", "line", "column", "entry", "message", "hint")}
+    assert {(problem["file"], problem["entry"]) for problem in problems} == {("broken.yaml", "app:other")}
+    assert problems[0]["line"] == 7
+    assert problems[0]["hint"] == "did you mean 'app:tasks'?"
+
+
+def test_memory_queues_cannot_be_reached_from_another_process(project: Path) -> None:
+    memory = ("-o", "app:driver:kind=queue.driver.memory")
+    for command in (
+        ["publish", "tasks", "1"],
+        ["info", "tasks"],
+        ["peek", "tasks"],
+        ["purge", "tasks", "--yes"],
+        ["redrive", "dead"],
+        ["run", "--processes", "2"],
+    ):
+        done = run(*command, *memory, folder=project)
+        assert done.returncode == 1, command
+        assert "queue.driver.sqlite" in done.stderr
+    assert run_json("queues", *memory, folder=project)[0]["ready"] is None
+    assert run_json("call", "handle", "1", *memory, folder=project) is None
+    assert run("run", "--until-empty", *memory, folder=project).returncode == 0
+
+
+def test_a_broker_that_cannot_be_reached_is_exit_4(project: Path) -> None:
+    (project / "file").write_text("")
+    done = run("publish", "tasks", "1", "-o", "app:driver:path=file/queue.db", folder=project)
+    assert done.returncode == 4, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+APP = """
+from tasuki import App
+
+app = App()
+tasks = app.queue("tasks", dead_letter="tasks.dead")
+
+@tasks.consumer(concurrency=2)
+async def handle(body: dict) -> None:
+    import logging
+    logging.getLogger("code").info("handled %s", body)
+"""
+
+
+def test_an_app_in_code(tmp_path: Path) -> None:
+    (tmp_path / "work.py").write_text(APP)
+    # Modules of the user must not hide those of the standard library.
+    (tmp_path / "queue.py").write_text("raise RuntimeError('hidden')\n")
+    assert run_json("check", "work:app", folder=tmp_path) == []
+    assert run_json("publish", "tasks", '{"n": 1}', "-p", "work:app", folder=tmp_path)["queue"] == "app:tasks"
+    done = run("run", "work:app", "--until-empty", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "handled {'n': 1}" in done.stderr
+    (tmp_path / "work.py").write_text("1 / 0\n")
+    broken = run("run", "work:app", folder=tmp_path)
+    assert broken.returncode == 3
+    assert "ZeroDivisionError" in broken.stderr
+    assert "work.py:1" in broken.stderr
+    [problem] = json.loads(run("check", "work:app", "--json", folder=tmp_path).stdout)
+    assert "ZeroDivisionError" in problem["message"]
+
+
+def test_a_closed_stdout_is_no_error(project: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*TASUKI, "schema"], stdout=writing, stderr=subprocess.PIPE, timeout=30, env=environ(), check=False
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+def test_ctrl_c_ends_a_command_quietly(project: Path) -> None:
+    write_project(project, "import time\ndef handle():\n    note('called')\n    time.sleep(60)\n")
+    with start("call", "handle", folder=project) as process:
+        from tests.support.process import wait_until
+
+        wait_until(lambda: notes(project), "the call")
+        process.send(signal.SIGINT)
+        # The thread cannot be cancelled: asking again leaves it behind.
+        wait_until(lambda: process.send(signal.SIGINT) or process.process.poll() is not None, "the end")
+        assert process.wait() == 130
+        assert "Traceback" not in process.output

@@ -1,0 +1,197 @@
+"""Each command: its output, its JSON, its exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.support.cli_project import lines_of, notes, write_project
+from tests.unit.cli.conftest import CommandLine
+
+ECHO = """
+def handle(body):
+    note(str(body))
+"""
+
+
+def test_a_message_goes_the_whole_way(tasuki: CommandLine, project: Path) -> None:
+    sent = tasuki.json("publish", "tasks", '{"n": 1}', "--header", "source=test", "--id", "m-1")
+    assert sent == {"queue": "app:tasks", "id": "m-1", "status": "confirmed", "durability": "power"}
+    info = tasuki.json("info", "tasks")
+    assert set(info) == {
+        "queue", "driver", "message_count", "ready", "in_flight", "delayed", "consumer_count", "oldest_age",
+    }  # fmt: skip
+    assert (info["queue"], info["driver"], info["message_count"]) == ("app:tasks", "app:driver", 1)
+    [message] = tasuki.json("peek", "app:tasks")
+    assert (message["id"], message["body"], message["headers"]["source"]) == ("m-1", {"n": 1}, "test")
+    assert tasuki.json("queues")[0]["ready"] == 1
+    assert tasuki("run", "--until-empty").returncode == 0
+    assert notes(project) == ["{'n': 1}"]
+    assert tasuki.json("info", "tasks")["message_count"] == 0
+
+
+def test_a_file_of_bodies(tasuki: CommandLine, project: Path) -> None:
+    (project / "bodies.jsonl").write_text(lines_of(*range(2500)) + "\nnot json\n" + lines_of("last"))
+    done = tasuki("publish", "tasks", "--file", "bodies.jsonl", "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert (report["confirmed"], report["rejected"], report["unknown"]) == (2501, 1, 0)
+    assert [problem["line"] for problem in report["problems"]] == [2502]
+    assert tasuki.json("info", "tasks")["ready"] == 2501
+    assert tasuki.json("purge", "tasks", "--yes") == {"queue": "app:tasks", "purged": 2501}
+
+
+def test_a_file_of_envelopes_from_stdin(tasuki: CommandLine, project: Path) -> None:
+    lines = lines_of(
+        {"body": 1, "id": "a", "headers": {"x": True}, "priority": 9},
+        {"body": 2, "id": "b", "delay": "1h"},
+        {"body": 3, "unknown": 1},
+    )
+    done = tasuki("publish", "tasks", "--file", "-", "--envelopes", stdin=lines)
+    assert done.returncode == 1
+    assert "2 confirmed, 1 rejected" in done.stdout
+    assert "line 3" in done.stderr
+    first, second = tasuki.json("peek", "tasks")
+    assert (first["id"], first["headers"]["x"], first["headers"]["priority"]) == ("a", True, 9)
+    assert second["id"] == "b"
+    assert tasuki.json("info", "tasks")["delayed"] == 1
+
+
+def test_bodies_from_stdin_and_raw_ones(tasuki: CommandLine, project: Path) -> None:
+    assert tasuki("publish", "tasks", "-", stdin='{"from": "stdin"}').returncode == 0
+    assert tasuki("publish", "tasks", "--raw", "text", "plain words").returncode == 0
+    assert tasuki("publish", "tasks", "--raw", "bytes", "-", stdin=b"\x00\xff").returncode == 0
+    first, second, third = tasuki.json("peek", "tasks")
+    assert (first["body"], second["body"], third["body_base64"]) == ({"from": "stdin"}, "plain words", "AP8=")
+    assert "base64:AP8=" in tasuki("peek", "tasks").stdout
+
+
+def test_dead_letters_are_redriven(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, "def handle(body):\n    raise ValueError('no good')\n")
+    tasuki.json("publish", "tasks", "1")
+    tasuki.json("publish", "tasks", "2")
+    assert tasuki("run", "--until-empty").returncode == 0
+    assert tasuki.json("info", "dead")["ready"] == 2
+    assert tasuki.json("redrive", "dead", "--limit", "1")["moved"] == 1
+    assert tasuki.json("info", "tasks")["ready"] == 1
+    done = tasuki("redrive", "dead", "--to", "tasks")
+    assert "1 message" in done.stdout
+    assert tasuki.json("info", "dead")["ready"] == 0
+
+
+def test_calling_functions(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, "def handle(a, b=0):\n    return {'sum': a + b}\n")
+    assert tasuki.json("call", "handle", "1", "2") == {"sum": 3}
+    assert tasuki.json("call", "app:handle", "x", '"y"') == {"sum": "xy"}
+    assert tasuki.json("call", "handle", "1", "-2") == {"sum": -1}
+    failed = tasuki("call", "handle", "1", "x")
+    assert failed.returncode == 1
+    assert "TypeError" in failed.stderr
+    assert "handlers.py:" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert "Traceback" in tasuki("call", "handle", "1", "x", "--log-level", "debug").stderr
+
+
+TESTS = """
+def good(): ...
+def wrong(): return False
+def pair(): return None, "an error"
+def raising(): raise KeyError("x")
+async def slow_but_good(): return 0
+"""
+
+
+def test_tests_pass_and_fail(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, ECHO + TESTS)
+    entries = "".join(
+        f"  - {{name: {name}, kind: function.python, source: file://handlers.py, method: {name}, "
+        f"meta: {{type: test, suite: {suite}}}}}\n"
+        for name, suite in [
+            ("good", "fine"),
+            ("wrong", "ill"),
+            ("pair", "ill"),
+            ("raising", "ill"),
+            ("slow_but_good", "fine"),
+        ]
+    )
+    with (project / "_index.yaml").open("a") as file:
+        file.write(entries)
+    done = tasuki("test", "--json")
+    assert done.returncode == 1
+    status = {result["id"]: result["status"] for result in json.loads(done.stdout)}
+    assert status == {
+        "app:good": "passed",
+        "app:wrong": "failed",
+        "app:pair": "failed",
+        "app:raising": "failed",
+        "app:slow_but_good": "passed",
+    }
+    assert [result["suite"] for result in tasuki.json("test", "good")] == ["fine", "fine"]
+    shown = tasuki("test", "ill")
+    assert "it returned false" in shown.stdout
+    assert "an error" in shown.stdout
+    assert "0 tests passed, 3 failed" in shown.stdout
+    assert tasuki("test", "nothing").returncode == 1
+
+
+BROKEN = """
+version: "1.0"
+namespace: app
+entries:
+  - name: consumer
+    kind: queue.consumer
+    queue: taks
+    func: handle
+    concurrency: 2000
+"""
+
+
+def test_wrong_names_and_usage(tasuki: CommandLine, project: Path) -> None:
+    wrong = tasuki("info", "taks")
+    assert wrong.returncode == 1
+    assert "did you mean 'tasks'?" in wrong.stderr
+    assert tasuki("publish", "tasks").returncode == 2
+    assert tasuki("publish", "tasks", "no json").returncode == 2
+    unknown = tasuki("pubish")
+    assert unknown.returncode == 2
+    assert "publish" in unknown.stderr
+    assert tasuki("run", "nowhere").returncode == 3
+    assert tasuki("run", "nowhere:app").returncode == 3
+
+
+def test_help_is_there_for_every_command(tasuki: CommandLine, project: Path) -> None:
+    done = tasuki("--help")
+    for name in ("init", "run", "check", "publish", "test", "bench"):
+        assert name in done.stdout
+        assert tasuki(name, "--help").returncode == 0
+    assert tasuki("--version").stdout.startswith("tasuki ")
+
+
+def test_purge_asks(tasuki: CommandLine, project: Path) -> None:
+    tasuki.json("publish", "tasks", "1")
+    assert tasuki("purge", "tasks", stdin="").returncode == 1
+    assert tasuki("purge", "tasks", stdin="n\n").returncode == 1
+    assert tasuki.json("info", "tasks")["ready"] == 1
+    assert "1 message removed" in tasuki("purge", "tasks", stdin="y\n").stdout
+
+
+def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
+    assert "dead letters → app:dead" in tasuki("graph").stdout
+    assert tasuki("graph", "--format", "mermaid").stdout.startswith("flowchart LR")
+    assert tasuki("graph", "--format", "dot").stdout.startswith("digraph")
+    graph = tasuki.json("graph")
+    assert {"from": "app:tasks", "to": "app:consumer", "what": "feeds"} in graph["edges"]
+    drivers = {driver["name"]: driver["capabilities"] for driver in tasuki.json("drivers")}
+    assert drivers["sqlite"]["durability"] == "power"
+    assert "multi process" in tasuki("drivers").stdout
+    assert tasuki.json("schema")["type"] == "object"
+
+
+def test_a_short_measurement(tasuki: CommandLine, project: Path) -> None:
+    report = tasuki.json("bench", "memory://", "--messages", "500")
+    assert [row["what"] for row in report["results"]] == [
+        "bare loop", "publish one by one", "publish 1000 at a time", "consume",
+    ]  # fmt: skip
+    assert all(row["messages_per_second"] > 0 for row in report["results"])
+    assert "consume" in tasuki("bench", "--messages", "300").stdout
+    assert sorted(path.name for path in project.iterdir()) == ["_index.yaml", "handlers.py"]

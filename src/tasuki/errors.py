@@ -26,6 +26,7 @@ Signals raised by handlers (:class:`tasuki.Retry`, :class:`tasuki.Reject`) are n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 Outcome = Literal["rejected", "unknown"]
@@ -181,7 +182,19 @@ class CodecError(TasukiError):
 
 
 class PolicyDeniedError(TasukiError):
-    """A policy does not allow the action."""
+    """The actor may not do that: a policy denies it, or none allows it. ``policy`` is empty where none decided."""
+
+    kind: ClassVar[str] = "Invalid"
+    details: ClassVar[Mapping[str, Any]] = MappingProxyType({"reason": "permission_denied"})
+
+    def __init__(
+        self, message: str, *, actor: str = "", action: str = "", resource: str = "", policy: str = ""
+    ) -> None:
+        self.actor = actor
+        self.action = action
+        self.resource = resource
+        self.policy = policy
+        super().__init__(message)
 
 
 class HandlerError(TasukiError):

@@ -1,0 +1,82 @@
+"""Guard: the gate as one identity meets it; what it denies, it logs and raises."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from tasuki.errors import PolicyDeniedError
+from tasuki.security.actor import Actor
+from tasuki.security.gate import Decision, decide, decide_publish
+from tasuki.security.scope import Scope
+
+_log = logging.getLogger("tasuki.security")
+
+_MAX_REMEMBERED = 1000
+
+
+class Guard:
+    """An actor with its scope, or nobody in particular. Immutable, but for what it remembers of its decisions."""
+
+    def __init__(self, actor: Actor | None = None, scope: Scope | None = None, *, strict: bool = False) -> None:
+        self.actor = actor
+        self.scope = scope
+        self.strict = strict
+        self._remembered: dict[tuple[str, str], Decision] = {}
+
+    def __repr__(self) -> str:
+        return f"<guard of {self.actor.id if self.actor else 'nobody'}>"
+
+    def decide(self, action: str, resource: str, meta: Mapping[str, Any] | None = None) -> Decision:
+        """Whether it may; nothing is logged. ``meta`` says more about the resource."""
+        if meta:
+            return decide(self.actor, self.scope, action, resource, meta, strict=self.strict)
+        key = (action, resource)
+        decision = self._remembered.get(key)
+        if decision is None:
+            decision = self._decide(action, resource)
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = decision
+        return decision
+
+    def _decide(self, action: str, resource: str) -> Decision:
+        if action == "queue.publish.queue":
+            return decide_publish(self.actor, self.scope, resource, strict=self.strict)
+        return decide(self.actor, self.scope, action, resource, strict=self.strict)
+
+    def require(self, action: str, resource: str, problem: str, meta: Mapping[str, Any] | None = None) -> None:
+        """Return if it may.
+
+        Raises:
+            PolicyDeniedError: it may not; ``problem`` is its message.
+        """
+        decision = self.decide(action, resource, meta)
+        if not decision.allowed:
+            raise self._denied(action, resource, problem, decision)
+
+    def publish(self, queue: str) -> None:
+        """Both permissions of a publish: see :func:`tasuki.security.gate.decide_publish`. Raises PolicyDeniedError."""
+        decision = self.decide("queue.publish.queue", queue)
+        if decision.allowed:
+            return
+        general = decide(self.actor, self.scope, "queue.publish", "", strict=self.strict)
+        if general.is_denied or not queue:
+            raise self._denied("queue.publish", "", "queue publishing not allowed", general)
+        raise self._denied("queue.publish.queue", queue, f"not allowed to publish to queue: {queue}", decision)
+
+    def consume(self, queue: str) -> None:
+        """Raises PolicyDeniedError, which names the policy: the one who reads it is the operator."""
+        decision = self.decide("queue.consume.queue", queue)
+        if not decision.allowed:
+            by = f"policy {decision.policy!r} denies it" if decision.policy else decision.why
+            who = f"actor {self.actor.id!r}" if self.actor else "nobody"
+            problem = f"not allowed to consume from queue: {queue} ({who}: {by})"
+            raise self._denied("queue.consume.queue", queue, problem, decision)
+
+    def _denied(self, action: str, resource: str, problem: str, decision: Decision) -> PolicyDeniedError:
+        actor = self.actor.id if self.actor else ""
+        facts = {"actor": actor, "action": action, "resource": resource, "policy": decision.policy}
+        _log.warning("denied: %s", decision.why, extra={name: value or None for name, value in facts.items()})
+        return PolicyDeniedError(problem, **facts)

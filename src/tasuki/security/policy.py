@@ -1,0 +1,70 @@
+"""Policy: what one policy says to a request: allow, deny, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tasuki.security.actor import Request
+from tasuki.security.compare import ComparisonError
+from tasuki.security.condition import Condition
+from tasuki.security.expression import Expression
+from tasuki.security.pattern import Pattern
+
+Effect = Literal["allow", "deny"]
+Ruling = Literal["allow", "deny", "undefined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a policy said, and why."""
+
+    policy: str
+    ruling: Ruling
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An effect on some actions and resources, as long as all conditions, or the expression, hold."""
+
+    id: str
+    actions: tuple[Pattern, ...]
+    resources: tuple[Pattern, ...]
+    effect: Effect
+    conditions: tuple[Condition, ...] = ()
+    expression: Expression | None = None
+
+    def evaluate(self, request: Request) -> Ruling:
+        """What it says."""
+        return self.judge(request).ruling
+
+    def judge(self, request: Request) -> Finding:
+        """What it says, and why; a comparison that cannot be made means that it says nothing."""
+        if not _speaks_of(self.actions, request.action):
+            return self._silent("it does not speak of the action")
+        if not _speaks_of(self.resources, request.resource):
+            return self._silent("it does not speak of the resource")
+        for condition in self.conditions:
+            if (failure := _failure(condition, request)) is not None:
+                return self._silent(f"the condition does not hold: {condition}{failure}")
+        if self.expression is not None and (failure := _failure(self.expression, request)) is not None:
+            return self._silent(f"its expression does not hold{failure}")
+        rests = self.conditions or self.expression
+        return Finding(self.id, self.effect, "what it asks for holds" if rests else "it asks for nothing more")
+
+    def _silent(self, why: str) -> Finding:
+        return Finding(self.id, "undefined", why)
+
+
+def _speaks_of(patterns: Sequence[Pattern], value: str) -> bool:
+    return any(pattern.matches(value) for pattern in patterns)
+
+
+def _failure(test: Condition | Expression, request: Request) -> str | None:
+    """None if a test holds; else what there is to say about it, to be added to a sentence."""
+    try:
+        return None if test.holds(request) else ""
+    except ComparisonError as error:
+        return f" ({error})"

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from tasuki.kinds.fields import Config, Flag, Id, Positive, PositiveDuration
 from tasuki.kinds.kind import Kind
-from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig, RetryConfig
+from tasuki.kinds.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
 
 
 def _at_most(name: str, maximum: int) -> Callable[[int], int]:
@@ -41,8 +41,9 @@ class ConsumerConfig(Config):
     """How long to wait before a failed message is shown again; the queue's if not given."""
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the queue's driver, or by driver: driver_options.<driver>."""
-    lifecycle: LifecycleConfig = LifecycleConfig()
-    """When it starts and stops."""
+    lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()
+    """When it starts and stops, and who it is."""
 
 
-KINDS = (Kind("queue.consumer", ConsumerConfig, {"queue": ("queue.queue",), "func": ("function",), **REFERENCES}),)
+_REFERENCES = {"queue": ("queue.queue",), "func": ("function",), **CONSUMER_REFERENCES}
+KINDS = (Kind("queue.consumer", ConsumerConfig, _REFERENCES),)

@@ -15,7 +15,8 @@ DRIVER_PREFIX = "queue.driver."
 
 _HINTS = {
     "config.aws": "it belongs to the SQS driver, which this version does not have",
-    "security": "policies are not enforced by this version, and ignoring them would be unsafe",
+    "security.token_store": "there are no tokens in this version",
+    "security.scope": "name the policies at the consumer, or give them a group",
 }
 
 
@@ -50,9 +51,9 @@ class DriverKind(Kind):
 
 @cache
 def _built_in() -> dict[str, Kind]:
-    from tasuki.kinds import consumer, driver, env, function, queue, store
+    from tasuki.kinds import consumer, driver, env, function, queue, security, store
 
-    families = (driver, queue, consumer, function, store, env)
+    families = (driver, queue, consumer, function, store, env, security)
     return {kind.name: kind for family in families for kind in family.KINDS}
 
 

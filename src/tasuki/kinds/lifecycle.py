@@ -20,10 +20,13 @@ from tasuki.kinds.fields import (
     at_field,
     refused,
 )
+from tasuki.kinds.security import POLICIES, IdentityConfig
 from tasuki.units import format_duration
 
 REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}
 """For the kinds whose model has a ``lifecycle``."""
+CONSUMER_REFERENCES: dict[str, tuple[str, ...]] = {**REFERENCES, "lifecycle.security.policies.*": POLICIES}
+"""For the kinds whose lifecycle has ``security``."""
 
 
 class RetryConfig(Config):
@@ -78,5 +81,12 @@ class LifecycleConfig(Config):
     """How it is started again after a failure."""
     security: Annotated[
         Refused,
-        BeforeValidator(refused("policies are not enforced by this version, and ignoring them would be unsafe")),
+        BeforeValidator(refused("only a consumer acts, and only what acts has an actor")),
     ] = None
+
+
+class ConsumerLifecycleConfig(LifecycleConfig):
+    """When a consumer starts and stops, and who it is."""
+
+    security: IdentityConfig | None = None
+    """Its actor and policies; what it calls and publishes is done by that actor."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tasuki.errors import (
     ConfigError,
     InvalidEntryError,
+    MissingReferenceError,
     Position,
     ProjectError,
     ReferenceCycleError,
@@ -24,13 +25,20 @@ from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_
 from tasuki.kinds.options import merge_options
 from tasuki.kinds.problems import problems_of
 from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.security import AnyPolicyConfig, SecurityConfig
 from tasuki.registry.entry import Entry, resolve_id
 from tasuki.registry.loader import Loaded
 from tasuki.registry.overrides import is_overridden
-from tasuki.registry.references import find_cycles, find_references, points_well, verify_references
+from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
 from tasuki.registry.registry import Registry
 
 C = TypeVar("C", bound=Config)
+
+_GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "queue.consumer": {"lifecycle.security.groups.*": ()},
+    "security.config": {"application.groups.*": ()},
+}
+"""Where entries name groups of policies, by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,8 @@ class _Checker:
         self._check_cycles()
         self._check_unique(QueueConfig, lambda config: (config.driver, config.queue_name), "queue_name")
         self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
+        self._check_groups()
+        self._check_only_one()
 
     def _check_kind(self, entry: Entry) -> None:
         try:
@@ -157,6 +167,26 @@ class _Checker:
             place = entry.position(("dead_letter",) if are_queues else ())
             problem = _circle_problem(circle, are_queues=are_queues)
             self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id))
+
+    def _check_groups(self) -> None:
+        """Groups are no entries: a group is there because a policy says that it belongs to it."""
+        policies = [config for config in self.configs.values() if isinstance(config, AnyPolicyConfig)]
+        known = {group for config in policies for group in config.groups}
+        for entry in self.registry:
+            for reference in find_references(entry, _GROUPS.get(entry.kind, {})):
+                if reference.id not in known:
+                    problem = (
+                        f"{noun(entry.kind)} {entry.id!r} names the group {reference.id!r}, but no policy is in it"
+                    )
+                    place, hint = entry.position(reference.path), did_you_mean(reference.id, known)
+                    self.errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
+
+    def _check_only_one(self) -> None:
+        first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
+        for id in others:
+            problem = f"there is a security.config already, {first!r}, and a project has at most one"
+            place = self.registry.entries[id].position(("kind",))
+            self.errors.append(InvalidEntryError(problem, position=place, entry=id))
 
     def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
         """No two entries of a model may have the same key; None is no key."""

@@ -73,7 +73,7 @@ def is_of_kind(kind: str, kinds: Collection[str]) -> bool:
 def noun(kind: str) -> str:
     """The everyday word for a kind: ``queue.driver.memory`` → ``driver``, ``function.lua`` → ``function``."""
     family, _, rest = kind.partition(".")
-    return rest.partition(".")[0] if family in {"queue", "env"} and rest else family
+    return rest.partition(".")[0] if family in {"queue", "env", "security"} and rest else family
 
 
 def _noun_of(reference: Reference) -> str:

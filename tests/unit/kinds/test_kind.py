@@ -76,8 +76,9 @@ def test_the_kinds_of_this_version():
         ("queue.driver.redis", "available drivers: memory, sqlite"),
         ("queue.driver.amqp", "available drivers: memory, sqlite"),
         ("config.aws", "it belongs to the SQS driver, which this version does not have"),
-        ("security.policy", "policies are not enforced by this version, and ignoring them would be unsafe"),
-        ("security.policy.expr", "policies are not enforced by this version, and ignoring them would be unsafe"),
+        ("security.polcy", "did you mean 'security.policy'?"),
+        ("security.token_store", "there are no tokens in this version"),
+        ("security.scope", "name the policies at the consumer, or give them a group"),
         ("http.endpoint", ""),
     ],
 )

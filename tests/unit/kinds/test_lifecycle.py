@@ -44,7 +44,7 @@ def test_all_fields(project):
     [
         (
             "security: {groups: [x]}",
-            "lifecycle.security: policies are not enforced by this version, and ignoring them would be unsafe",
+            "lifecycle.security: only a consumer acts, and only what acts has an actor",
         ),
         ("auto_start: yes", "lifecycle.auto_start: true or false is wanted, not the text 'yes'"),
         ("auto_strat: true", "unknown field 'lifecycle.auto_strat'; did you mean 'auto_start'?"),

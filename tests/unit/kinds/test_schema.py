@@ -61,6 +61,7 @@ def test_sizes_are_text_or_numbers():
 def test_what_this_version_refuses_is_not_offered():
     assert "pool" not in branches()["function.lua"]["properties"]
     assert "security" not in project_schema()["$defs"]["LifecycleConfig"]["properties"]
+    assert "security" in project_schema()["$defs"]["ConsumerLifecycleConfig"]["properties"]
     assert branches()["function.lua"]["properties"]["isolation"]["const"] == "shared"
 
 

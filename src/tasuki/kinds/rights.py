@@ -1,0 +1,42 @@
+"""Rights: the policies of a project, and the guard of everybody who acts in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.project import Project
+from tasuki.kinds.security import AnyPolicyConfig, IdentityConfig, SecurityConfig
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
+from tasuki.security.policy import Policy
+from tasuki.security.scope import Scope
+
+
+class Rights:
+    """What a project says about security; a project that says nothing has no guards, and nothing is checked."""
+
+    def __init__(self, project: Project) -> None:
+        configs = project.of(AnyPolicyConfig)
+        self.policies: Mapping[str, Policy] = {id: config.build(id) for id, config in configs.items()}
+        members: dict[str, list[Policy]] = {}
+        for id, config in configs.items():
+            for group in config.groups:
+                members.setdefault(group, []).append(self.policies[id])
+        self.groups: Mapping[str, Scope] = {group: Scope(policies) for group, policies in members.items()}
+        security = next(iter(project.of(SecurityConfig).values()), SecurityConfig())
+        self.strict = security.strict
+        self.application = self._guard_of(security.application)
+        """The guard of the application's own code and of the command line."""
+        self._consumers = project.of(ConsumerConfig)
+
+    def consumer(self, id: str) -> Guard | None:
+        """The guard of a consumer, and of all that it calls."""
+        return self._guard_of(self._consumers[id].lifecycle.security)
+
+    def _guard_of(self, identity: IdentityConfig | None) -> Guard | None:
+        if identity is None:
+            return Guard(strict=True) if self.strict else None
+        groups = (policy for group in identity.groups for policy in self.groups[group].policies)
+        scope = Scope((*groups, *(self.policies[id] for id in identity.policies)))
+        return Guard(Actor(identity.actor.id, identity.actor.meta), scope, strict=self.strict)

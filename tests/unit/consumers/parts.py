@@ -19,6 +19,7 @@ from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue
 from tasuki.queues.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
+from tests.unit.consumers.model import ModelBroker, ModelDriver
 
 Run = Callable[[Any, Context], Awaitable[Any]]
 
@@ -204,3 +205,19 @@ async def make_bench(
         clock=clock,
     )
     return Bench(consumer, queue, dead, handler, host)
+
+
+class Gate:
+    """A handler that waits until the gate is open."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def __call__(self, body: Any, context: Context) -> None:
+        await self.open.wait()
+
+
+async def leased(run: Any = None, trouble: Any = None, **options: Any) -> tuple[Bench, ModelBroker]:
+    broker = ModelBroker(clock_of_loop())
+    driver = ModelDriver(broker, trouble=trouble) if trouble else ModelDriver(broker)
+    return await make_bench(run, driver=driver, **options), broker

@@ -221,10 +221,16 @@ class App:
 
     async def _open_drivers(self, ids: list[str]) -> None:
         """Return when each driver is open or has failed once; the supervisor goes on with those that have."""
+        from tasuki.supervisor.restart import is_worth_waiting
+
         tried: set[str] = set()
 
         def all_tried(states: Mapping[str, State]) -> bool:
-            tried.update(id for id in ids if states[id] in (State.RUNNING, State.FAILED))
+            for id in ids:
+                error = self.supervisor.states()[id].error
+                is_away = states[id] is State.FAILED and error is not None and is_worth_waiting(error)
+                if is_away or states[id] is State.RUNNING:
+                    tried.add(id)
             return len(tried) == len(ids)
 
         opening = asyncio.create_task(self.supervisor.start(ids), name="open drivers")
@@ -234,8 +240,8 @@ class App:
             await asyncio.wait([opening, trying], return_when=asyncio.FIRST_COMPLETED)
         finally:
             trying.cancel()
-        if opening.done():
-            opening.result()
+        if opening.done() or any(self.supervisor.states()[id].has_given_up for id in ids):
+            await opening  # what cannot be mended by waiting is raised
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.

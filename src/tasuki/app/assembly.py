@@ -14,9 +14,9 @@ from tasuki.consumers.consumer import Consumer, ConsumerOptions
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.keeper import Keeper
 from tasuki.consumers.verdict import RetryPolicy
-from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
 from tasuki.contracts.handler import Context, Handler
-from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
+from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError, UnsupportedError
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.kind import DriverKind
@@ -41,12 +41,23 @@ class DriverService:
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
         self.specs: Sequence[QueueSpec] = ()
+        self.wanted: Mapping[str, Durability] = {}
+        """The durability that entries ask for: the driver's own and those of its queues, by id."""
 
     async def start(self) -> None:
-        """Declare and open."""
+        """Declare and open. Raises UnsupportedError when the broker gives less durability than is wanted."""
         for spec in self.specs:
             await self.driver.declare(spec)
         await self.driver.open()
+        given = self.driver.durability
+        for id, level in self.wanted.items():
+            if DURABILITIES.index(level) > DURABILITIES.index(given):
+                await self.driver.close()
+                raise UnsupportedError(
+                    f"{id!r} wants durability {level!r}, and driver {self.driver.name!r} as it is set up gives "
+                    f"{given!r}; take a driver or settings that give more, or ask for less",
+                    driver=self.driver.name,
+                )
 
     async def wait(self) -> None:
         """Never ends by itself: a driver reconnects on its own."""
@@ -92,7 +103,10 @@ class Assembly:
         for consumer in self.consumers.values():
             consumer.host = self
         for id, service in self.services.items():
-            service.specs = [queue.spec for queue in self.queues.values() if queue.driver is self.drivers[id]]
+            queues = {name: queue for name, queue in self.queues.items() if queue.driver is self.drivers[id]}
+            service.specs = [queue.spec for queue in queues.values()]
+            levels = {name: getattr(self.project.configs[name], "durability", None) for name in (id, *queues)}
+            service.wanted = {name: level for name, level in levels.items() if level is not None}
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
         """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to."""

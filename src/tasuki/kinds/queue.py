@@ -93,6 +93,8 @@ class QueueConfig(Config):
     """What becomes of an expired message."""
     max_message_size: PositiveSize = 2**20
     """Largest body."""
+    durability: DurabilityLevel | None = None
+    """What a confirmed message must survive; refused at the start if its driver cannot promise it."""
     lease: PositiveDuration = 30.0
     """Time after which the messages of a killed worker are back."""
     ordering: Literal["none", "key"] = "none"

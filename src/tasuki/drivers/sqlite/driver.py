@@ -22,8 +22,9 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle
 from tasuki.drivers.sqlite.store import Row
-from tasuki.drivers.sqlite.writer import Call, Extend, Publish, Receive, Request, Settle, Writer
+from tasuki.drivers.sqlite.writer import Writer
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,

@@ -10,6 +10,7 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Settlement
+from tasuki.drivers.sqlite import statements
 from tasuki.message import HeaderValue, Message
 
 Row = tuple[str, bytes, bytes, int, str | None, float]
@@ -19,58 +20,6 @@ SURFACED = 10_000
 """Most delayed messages made receivable in one transaction, so that a due crowd does not stop the others."""
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
-
-_INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
-_CLAIM = """
-    SELECT r.rank, r.seq, r.attempts, m.id, m.body, m.headers
-    FROM ready r CROSS JOIN messages m ON m.seq = r.seq
-    WHERE r.queue = ? ORDER BY r.rank, r.seq LIMIT ?
-"""
-_HOLD = """
-    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until)
-    SELECT seq, queue, rank, attempts, key, ?, ? FROM ready WHERE queue = ? ORDER BY rank, seq LIMIT ?
-"""
-_UNHOLD = """
-    DELETE FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
-    RETURNING delivery, seq, queue, rank, attempts, key
-"""
-_SURFACE = """
-    DELETE FROM delayed WHERE queue = ?1 AND (ready_at, seq) IN
-        (SELECT ready_at, seq FROM delayed WHERE queue = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3)
-    RETURNING queue, rank, seq, attempts, key
-"""
-# One seek a priority: the first of each is its oldest.
-_OLDEST = """
-    SELECT min(m.published_at) FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS ranks
-    JOIN messages m ON m.seq = (SELECT seq FROM ready WHERE queue = ? AND rank = ranks.column1 ORDER BY seq LIMIT 1)
-"""
-_WAITING = (
-    "SELECT seq FROM ready WHERE queue = ? ORDER BY rank, seq",
-    "SELECT seq FROM lines WHERE queue = ? AND waiting = 1 AND ready_at = 0 ORDER BY key, seq",
-    "SELECT seq FROM delayed WHERE queue = ? ORDER BY ready_at, seq",
-)
-
-_JOIN_LINE = """
-    INSERT INTO lines SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
-    FROM {} t JOIN messages m ON m.seq = t.seq WHERE t.queue = ? AND m.key IS NOT NULL
-"""
-_TAKE_KEY = "UPDATE {} SET key = (SELECT m.key FROM messages m WHERE m.seq = {}.seq) WHERE queue = ?"
-_FORM_LINES = (
-    _JOIN_LINE.format(0, "0.0", "held"),
-    _JOIN_LINE.format(1, "0.0", "ready"),
-    _JOIN_LINE.format(1, "t.ready_at", "delayed"),
-    _TAKE_KEY.format("held", "held"),
-    _TAKE_KEY.format("delayed", "delayed"),
-    "DELETE FROM ready WHERE queue = ? AND seq IN (SELECT seq FROM lines)",
-)
-_DISSOLVE_LINES = (
-    "INSERT INTO ready SELECT queue, rank, seq, attempts, NULL FROM lines "
-    "WHERE queue = ? AND waiting = 1 AND ready_at = 0",
-    "DELETE FROM lines WHERE queue = ?",
-    "UPDATE ready SET key = NULL WHERE queue = ? AND key IS NOT NULL",
-    "UPDATE held SET key = NULL WHERE queue = ? AND key IS NOT NULL",
-    "UPDATE delayed SET key = NULL WHERE queue = ? AND key IS NOT NULL",
-)
 
 _encode_numbers = msgspec.json.Encoder().encode
 _decode_headers = msgspec.msgpack.Decoder(dict[str, HeaderValue]).decode
@@ -155,7 +104,7 @@ class Store:
             rows = rows[: max(tally.max_length - tally.total, 0)]
         if not rows:
             return 0
-        self._executemany(_INSERT.format(queue), rows)
+        self._executemany(statements.INSERT.format(queue), rows)
         last = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
         first = last - len(rows) + 1
         if delays or tally.by_key:
@@ -175,7 +124,7 @@ class Store:
         if tally.ready <= 0:
             return []
         taken, size, last = [], 0, (0, 0)
-        for rank, seq, attempts, id_, body, headers in self._execute(_CLAIM, (queue, limit)):
+        for rank, seq, attempts, id_, body, headers in self._execute(statements.CLAIM, (queue, limit)):
             taken.append(Received(id_, body, _decode_headers(headers), 0, attempts + 1))
             last = (rank, seq)
             size += len(body)
@@ -184,7 +133,7 @@ class Store:
         if not taken:
             return []
         until = self._clock.boottime() + tally.lease
-        self._execute(_HOLD, (self._holder, until, queue, len(taken)))
+        self._execute(statements.HOLD, (self._holder, until, queue, len(taken)))
         # One writer and AUTOINCREMENT: the numbers of this statement are consecutive, in the order of the rows.
         receipt = int(self._execute("SELECT last_insert_rowid()").fetchone()[0]) - len(taken)
         for received in taken:
@@ -197,7 +146,7 @@ class Store:
         """End deliveries; returns the stale receipts."""
         # Of two settlements of one delivery the first counts.
         wanted = {item.receipt: item for item in reversed(batch) if type(item.receipt) is int}
-        rows = self._execute(_UNHOLD, (_encode_numbers(list(wanted)).decode(), queue)).fetchall()
+        rows = self._execute(statements.UNHOLD, (_encode_numbers(list(wanted)).decode(), queue)).fetchall()
         tally = self.tally(queue)
         tally.held -= len(rows)
         done, keys = [], []
@@ -230,14 +179,14 @@ class Store:
     def depth(self, queue: int) -> Depth:
         """The counters, and the age of the oldest receivable message."""
         tally = self.tally(queue)
-        oldest = self._execute(_OLDEST, (queue,)).fetchone()[0]
+        oldest = self._execute(statements.OLDEST, (queue,)).fetchone()[0]
         age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
         return Depth(tally.ready, tally.held, tally.delayed, age)
 
     def peek(self, queue: int, limit: int, after: int) -> list[Message]:
         """Receivable messages in order, those behind their key, delayed ones by their time."""
         numbers: list[int] = []
-        for sql in _WAITING:
+        for sql in statements.WAITING:
             rows = self._execute(f"{sql} LIMIT ? OFFSET ?", (queue, limit - len(numbers), after)).fetchall()
             numbers += [row[0] for row in rows]
             if len(numbers) == limit:
@@ -284,7 +233,7 @@ class Store:
         """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""
         if not self.tally(queue).delayed:
             return 0
-        rows = self._execute(_SURFACE, (queue, self._clock.time(), SURFACED)).fetchall()
+        rows = self._execute(statements.SURFACE, (queue, self._clock.time(), SURFACED)).fetchall()
         for _, _, seq, _, key in rows:
             if key is not None:
                 sql = "UPDATE lines SET ready_at = 0 WHERE queue = ? AND key = ? AND seq = ? AND waiting = ?"
@@ -398,12 +347,12 @@ class Store:
 
     def _form_lines(self, queue: int) -> None:
         """Order per key is switched on: what is held stays in front, the rest queues up behind."""
-        for sql in _FORM_LINES:
+        for sql in statements.FORM_LINES:
             self._execute(sql, (queue,))
         for (key,) in self._execute("SELECT DISTINCT key FROM lines WHERE queue = ?", (queue,)).fetchall():
             self._advance(queue, key)
 
     def _dissolve_lines(self, queue: int) -> None:
         """Order per key is switched off: all that waits behind its key is receivable."""
-        for sql in _DISSOLVE_LINES:
+        for sql in statements.DISSOLVE_LINES:
             self._execute(sql, (queue,))

@@ -10,15 +10,16 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import QueueSpec, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import QueueSpec, Release
 from tasuki.drivers.sqlite import files
+from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop
 from tasuki.drivers.sqlite.store import Row, Store
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
@@ -32,104 +33,6 @@ ROW_BYTES = 1000
 """Reckoned for what a message takes beside its body."""
 PATIENCE = 0.25
 """Seconds after which a writer does without its turn: a stopped process may have it."""
-
-
-class Request:
-    """Something to do in the next transaction, and who wants to know."""
-
-    order = 2
-
-    def __init__(self, queue: str = "") -> None:
-        self.queue = queue
-        self.future: asyncio.Future[Any] | None = None
-        self.result: Any = None
-        self.error: DriverError | None = None
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether the caller was cancelled."""
-        return self.future is not None and self.future.cancelled()
-
-    def run(self, store: Store) -> Any:
-        """Do it; the result is answered after the commit."""
-
-
-class Call(Request):
-    """Any other work on a queue: declare, depth, peek, purge."""
-
-    def __init__(self, queue: str, work: Callable[[Store, int], Any], *, is_fresh: bool = False) -> None:
-        super().__init__(queue)
-        self._work = work
-        self._is_fresh = is_fresh
-
-    def run(self, store: Store) -> Any:
-        """Call the work with the queue's number, after everything due has come to the surface if it wants that."""
-        number = store.number(self.queue) if self.queue else 0
-        while self._is_fresh and store.surface(number):
-            pass
-        return self._work(store, number)
-
-
-class Extend(Request):
-    """Set leases; the result is the stale receipts."""
-
-    order = 0
-
-    def __init__(self, queue: str, batch: Sequence[Receipt], lease: float) -> None:
-        super().__init__(queue)
-        self._batch = batch
-        self._lease = lease
-
-    def run(self, store: Store) -> list[Receipt]:
-        """See the store."""
-        return store.extend(store.number(self.queue), self._batch, self._lease)
-
-
-class Settle(Request):
-    """End deliveries; the result is the stale receipts."""
-
-    order = 0
-
-    def __init__(self, queue: str, batch: Sequence[Settlement]) -> None:
-        super().__init__(queue)
-        self._batch = batch
-
-    def run(self, store: Store) -> list[Receipt]:
-        """See the store."""
-        return store.settle(store.number(self.queue), self._batch)
-
-
-class Publish(Request):
-    """Store messages; the result is how many found room."""
-
-    order = 1
-
-    def __init__(self, queue: str, rows: list[Row], delays: dict[int, float]) -> None:
-        super().__init__(queue)
-        self.rows = rows
-        self.delays = delays
-
-
-class Receive(Request):
-    """Take messages; parked until there are some or the deadline passes."""
-
-    order = 3
-
-    def __init__(self, queue: str, limit: int, deadline: float) -> None:
-        super().__init__(queue)
-        self._limit = limit
-        self.deadline = deadline
-        self.result: list[Received] = []
-
-    def run(self, store: Store) -> list[Received]:
-        """Claim what is there."""
-        number = store.number(self.queue)
-        store.surface(number)
-        return store.claim(number, self._limit)
-
-
-class Stop(Request):
-    """Close the file and end the thread."""
 
 
 class Writer:

@@ -1,0 +1,489 @@
+"""The SQLite driver's own decisions, beside the contract: errors, outcomes, groups, sweeps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
+from tasuki.drivers.sqlite import SQLiteDriver, files, store, writer
+from tasuki.drivers.sqlite import driver as driver_module
+from tasuki.drivers.sqlite.requests import Call, Publish, Request
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
+from tasuki.testing.clock import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+class Faulty(sqlite3.Connection):
+    """A connection whose statements fail on demand: SQL text to SQLite's name of the error."""
+
+    faults: ClassVar[dict[str, str]] = {}
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        for text, name in self.faults.items():
+            if text in sql:
+                problem = sqlite3.OperationalError(f"injected {name}")
+                problem.sqlite_errorname = name
+                raise problem
+        return super().execute(sql, *arguments)
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=Faulty, **options))
+    Faulty.faults = {}
+    yield Faulty.faults
+    Faulty.faults = {}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue.db"
+
+
+@pytest.fixture
+async def make(path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Open drivers on the path with the queue ``q``; closed at the end."""
+    drivers: list[SQLiteDriver] = []
+
+    async def make(**options: Any) -> SQLiteDriver:
+        driver = SQLiteDriver("sqlite", path=path, **{"busy_timeout": 0.2, **options})
+        drivers.append(driver)
+        await driver.open()
+        await driver.declare(QueueSpec("q"))
+        return driver
+
+    yield make
+    Faulty.faults = {}
+    for driver in drivers:
+        await driver.close()
+
+
+def message(id: str = "m", body: bytes = b"", **options: Any) -> Outgoing:
+    return Outgoing(id, body, {}, **options)
+
+
+def connection_of(driver: SQLiteDriver) -> Any:
+    assert driver._writer is not None
+    return driver._writer._connection
+
+
+async def test_durability_is_what_the_setting_gives(path: Path) -> None:
+    assert SQLiteDriver("d", path=path).durability == "power"
+    assert SQLiteDriver("d", path=path, synchronous="normal").durability == "broker"
+    with pytest.raises(DriverError, match="synchronous of driver 'd' is 'off'; use full or normal"):
+        SQLiteDriver("d", path=path, synchronous="off")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("setting", "value"), [("full", 2), ("normal", 1)])
+async def test_pragmas(make: Any, setting: str, value: int) -> None:
+    driver = await make(synchronous=setting)
+    pragmas = ("journal_mode", "synchronous", "user_version", "application_id")
+
+    def read(*_: Any) -> list[Any]:
+        return [connection_of(driver).execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
+
+    assert await driver._writer.submit(Call("", read)) == ["wal", value, files.SCHEMA_VERSION, files.APPLICATION_ID]
+
+
+async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(UnsupportedError, match=r"needs SQLite 3\.35 or newer"):
+        await SQLiteDriver("d", path=path).open()
+    assert not path.exists()
+
+
+async def test_headers_that_cannot_be_kept_are_refused_one_by_one(make: Any) -> None:
+    driver = await make()
+    bad: list[Any] = [{"large": 2**70}, {"object": object()}, {"half": "\ud800"}]
+    batch = [Outgoing("good", b"", {"n": 1}), *(Outgoing("bad", b"", headers) for headers in bad)]
+    results = await driver.publish("q", batch)
+    assert [type(result) for result in results] == [type(None)] + [UnsupportedError] * 3
+    with pytest.raises(UnsupportedError, match="message 'bad' was not stored: its headers cannot be kept"):
+        await driver.publish("q", batch[1:])
+    assert (await driver.depth("q")).ready == 1
+
+
+async def test_one_callers_fault_is_not_the_others(make: Any) -> None:
+    driver = await make()
+    waiting = asyncio.create_task(driver.receive("q", 10, 5.0))
+    await asyncio.sleep(0.05)
+    results = await asyncio.gather(
+        driver.publish("q", [message("good")]),
+        driver.publish("q", [message("\ud800")]),
+        driver.settle("q", [Ack(999)]),
+        return_exceptions=True,
+    )
+    assert results[0] == ()
+    assert type(results[1]) is DriverError
+    assert results[2] == [999]
+    assert [item.id for item in await waiting] == ["good"]
+    with pytest.raises(DriverError, match="SQLite refuses"):
+        await driver.publish("q", [message("\ud800")])
+
+
+async def test_a_failed_fsync_leaves_the_outcome_unknown(make: Any, faults: dict[str, str]) -> None:
+    driver = await make()
+    before = connection_of(driver)
+    faults["COMMIT"] = "SQLITE_IOERR_FSYNC"
+    with pytest.raises(BrokerUnavailableError, match="its storage refuses to work") as caught:
+        await driver.publish("q", [message()])
+    assert caught.value.outcome == "unknown"
+    assert caught.value.retryable
+    assert caught.value.queue == "q"
+    faults.clear()
+    assert not await driver.publish("q", [message("again")])
+    assert connection_of(driver) is not before
+    assert "again" in [item.id for item in await driver.receive("q", 5, 0.0)]
+
+
+async def test_an_error_before_the_commit_is_definite(make: Any, faults: dict[str, str]) -> None:
+    driver = await make()
+    faults["last_insert_rowid"] = "SQLITE_IOERR_READ"
+    with pytest.raises(BrokerUnavailableError) as caught:
+        await driver.publish("q", [message()])
+    assert caught.value.outcome == "rejected"
+    faults.clear()
+    assert (await driver.depth("q")).ready == 0
+
+
+async def test_a_rollback_that_fails_gives_the_connection_up(make: Any, faults: dict[str, str]) -> None:
+    driver = await make()
+    before = connection_of(driver)
+    faults.update({"last_insert_rowid": "SQLITE_TOOBIG", "ROLLBACK": "SQLITE_ERROR"})
+    with pytest.raises(DriverError):
+        await driver.publish("q", [message()])
+    faults.clear()
+    assert not await driver.publish("q", [message()])
+    assert connection_of(driver) is not before
+
+
+async def test_a_full_disk_at_the_commit_is_definite_and_acks_are_tried_again(
+    make: Any, faults: dict[str, str], path: Path
+) -> None:
+    driver = await make()
+    await driver.publish("q", [message("held")])
+    (held,) = await driver.receive("q", 1, 0.0)
+    faults["INSERT INTO ready"] = "SQLITE_FULL"
+    answers = await asyncio.gather(
+        driver.publish("q", [message()]), driver.settle("q", [Ack(held.receipt)]), return_exceptions=True
+    )
+    assert isinstance(answers[0], QueueFullError)
+    assert answers[0].outcome == "rejected"
+    assert answers[1] == []
+    assert not Path(f"{path}.ballast").exists()
+    faults["COMMIT"] = "SQLITE_FULL"
+    with pytest.raises(QueueFullError) as caught:
+        await driver.declare(QueueSpec("q2"))
+    assert caught.value.outcome == "rejected"
+    faults.clear()
+    assert not await driver.publish("q", [message()])
+    assert Path(f"{path}.ballast").stat().st_size == files.BALLAST_BYTES
+
+
+async def test_while_the_ballast_is_missing_nothing_is_published(
+    make: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = await make()
+    ballast = Path(f"{path}.ballast")
+    ballast.unlink()
+
+    def no_room(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    with pytest.raises(QueueFullError, match="the disk is full"):
+        await driver.publish("q", [message()])
+    assert not ballast.exists()
+    monkeypatch.undo()
+    assert not await driver.publish("q", [message()])
+    assert ballast.exists()
+
+
+async def test_a_waiting_receive_learns_that_the_storage_is_broken(make: Any, faults: dict[str, str]) -> None:
+    driver = await make()
+    waiting = asyncio.create_task(driver.receive("q", 1, 30.0))
+    await asyncio.sleep(0.1)
+    faults["data_version"] = "SQLITE_IOERR_READ"
+    with pytest.raises(BrokerUnavailableError):
+        await waiting
+    faults.clear()
+    waiting = asyncio.create_task(driver.receive("q", 1, 30.0))
+    faults["min(ready_at)"] = "SQLITE_IOERR_READ"
+    with pytest.raises(BrokerUnavailableError):
+        await waiting
+    faults.clear()
+    assert not await driver.publish("q", [message()])
+
+
+async def test_the_lock_is_awaited_for_busy_timeout(make: Any, path: Path) -> None:
+    driver = await make(busy_timeout=5.0)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+        timer.start()
+        assert not await driver.publish("q", [message()])
+        timer.join()
+
+
+async def test_a_turn_that_nobody_ends_does_not_stop_the_others(make: Any, path: Path) -> None:
+    driver = await make()
+    stopped = files.Folder(str(path))
+    stopped.enter()
+    assert stopped.take_turn()
+    assert not await driver.publish("q", [message()])
+    other = SQLiteDriver("other", path=path, busy_timeout=0.1)
+    await other.open()
+    await other.close()
+    stopped.leave()
+    stopped.leave()
+
+
+async def test_closing_under_a_foreign_lock_leaves_the_rest_to_the_others(make: Any, path: Path) -> None:
+    driver, other = await make(), await make(busy_timeout=5.0)
+    await driver.publish("q", [message()])
+    await driver.receive("q", 1, 0.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        await driver.close()
+    assert [item.attempt for item in await other.receive("q", 1, 5.0)] == [2]
+
+
+async def test_a_restart_of_the_machine_voids_leases(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = await make()
+    await before.publish("q", [message()])
+    await before.receive("q", 1, 0.0)
+    monkeypatch.setattr(files, "boot_id", lambda: "after")
+    after = await make()
+    assert [item.attempt for item in await after.receive("q", 1, 0.0)] == [2]
+
+
+def test_a_machine_without_a_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError
+
+    assert files.boot_id() == files.boot_id()
+    monkeypatch.setattr("builtins.open", missing)
+    assert files.boot_id() == ""
+
+
+async def test_a_holder_whose_file_is_gone_counts_as_dead(make: Any, path: Path) -> None:
+    clock = FakeClock()
+    driver, other = await make(), await make(clock=clock)
+    await driver.publish("q", [message()])
+    await driver.receive("q", 1, 0.0)
+    for file in Path(f"{path}.holders").iterdir():
+        if file.name == driver._writer._folder.name:
+            file.unlink()
+    clock.advance(2.0)
+    assert (await other.depth("q")).in_flight == 0
+
+
+async def test_a_receive_stops_at_a_number_of_bytes(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await make()
+    await driver.publish("q", [message(str(number), b"x" * 100) for number in range(10)])
+    monkeypatch.setattr(store, "MAX_CLAIM_BYTES", 250)
+    assert [item.id for item in await driver.receive("q", 10, 0.0)] == ["0", "1", "2"]
+    monkeypatch.undo()
+    assert len(await driver.receive("q", 10, 0.0)) == 7
+
+
+async def test_a_due_crowd_surfaces_in_parts(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    driver = await make(clock=clock)
+    await driver.publish("q", [message(str(number), delay=1.0) for number in range(25)])
+    monkeypatch.setattr(store, "SURFACED", 10)
+    clock.advance(2.0)
+    assert len(await driver.receive("q", 100, 0.0)) == 10
+    depth = await driver.depth("q")
+    assert (depth.ready, depth.delayed) == (15, 0)
+
+
+async def test_a_queue_that_is_missing_in_the_file_is_made(make: Any) -> None:
+    driver = await make()
+
+    def drop(store: Any, _: int) -> None:
+        store._execute("DELETE FROM queues")
+        store.forget()
+
+    await driver._writer.submit(Call("", drop))
+    assert not await driver.publish("q", [message()])
+    assert (await driver.depth("q")).ready == 1
+
+
+async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await make()
+    await driver.publish("q", [message(str(number), b"x" * 1000) for number in range(500)])
+    assert Path(f"{path}-wal").stat().st_size > 2**19
+    monkeypatch.setattr(files, "MAX_WAL_BYTES", 2**16)
+    driver._writer._next_sweep = 0.0
+    await driver.depth("q")
+    await driver.depth("q")
+    assert Path(f"{path}-wal").stat().st_size < 2**16
+
+
+async def test_what_is_asked_of_a_writer_that_ended(make: Any) -> None:
+    driver = await make()
+    ended = driver._writer
+    await driver.close()
+    await ended.stop()
+    with pytest.raises(BrokerUnavailableError, match="is not open"):
+        await ended.submit(Call("q", lambda *_: None))
+
+
+async def test_requests_behind_a_stop_are_refused(make: Any) -> None:
+    driver = await make()
+    answers = await asyncio.gather(
+        driver.close(), *(driver.publish("q", [message()]) for _ in range(50)), return_exceptions=True
+    )
+    assert answers[0] is None
+    assert [answer for answer in answers[1:] if answer != () and not isinstance(answer, BrokerUnavailableError)] == []
+
+
+def test_what_was_taken_for_a_loop_that_ended_is_given_back(path: Path) -> None:
+    driver = SQLiteDriver("sqlite", path=path)
+
+    async def start() -> None:
+        await driver.open()
+        await driver.declare(QueueSpec("q"))
+        asyncio.get_running_loop().create_task(driver.receive("q", 5, 60.0))
+        await asyncio.sleep(0.05)
+
+    async def go_on() -> None:
+        await driver.publish("q", [message()])
+        (got,) = await driver.receive("q", 1, 5.0)
+        assert got.attempt == 1
+        await driver.close()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(start())
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        task.get_coro().close()
+    loop.close()
+    asyncio.run(go_on())
+
+
+async def test_a_child_of_a_fork_lets_go_of_its_parents_files(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await make()
+    forgotten: list[writer.Writer] = []
+    monkeypatch.setattr(driver_module, "_inherited", forgotten)
+    monkeypatch.setattr(writer.Writer, "forget_parent", lambda self: None)
+    driver_module._let_go_of_parent()
+    assert driver._writer in forgotten
+    pid = driver._pid
+    driver._pid = -1
+    with pytest.raises(BrokerUnavailableError, match="was opened by the parent process; open it in this one"):
+        await driver.depth("q")
+    driver._pid = pid
+
+
+def test_a_folder_drops_its_files(path: Path) -> None:
+    folder = files.Folder(str(path))
+    folder.enter()
+    assert folder.is_alive(folder.name)
+    folder.drop()
+    assert not folder.is_alive(folder.name)
+    folder.remove(folder.name)
+    folder.remove("never there")
+
+
+def test_meanings_of_errors() -> None:
+    def raised(problem: Exception) -> DriverError:
+        with pytest.raises(DriverError) as caught, files.translated("d", "x.db", "unknown"):
+            raise problem
+        return caught.value
+
+    refused = BrokerUnavailableError("as it is")
+    assert raised(refused) is refused
+    assert type(raised(ValueError("?"))) is DriverError
+    assert type(raised(OSError(5, "input/output"))) is BrokerUnavailableError
+    assert raised(OSError(5, "input/output")).outcome == "unknown"
+    assert raised(OSError(28, "no space")).outcome == "rejected"
+
+
+async def test_a_file_system_without_a_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoLog(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+            return super().execute("SELECT 'delete'" if "journal_mode" in sql else sql, *arguments)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=NoLog, **options))
+    with pytest.raises(DriverError, match="no write-ahead log on this file system; use a local disk"):
+        await SQLiteDriver("d", path=path).open()
+
+
+async def test_a_lock_while_opening(path: Path, make: Any, faults: dict[str, str]) -> None:
+    await (await make()).close()
+    faults["journal_mode"] = "SQLITE_BUSY"
+    driver = SQLiteDriver("d", path=path, busy_timeout=0.05)
+    with pytest.raises(BrokerUnavailableError, match="locked by another process"):
+        await driver.open()
+    faults.clear()
+    await driver.open()
+    await driver.close()
+
+
+async def test_a_connection_that_cannot_even_close(make: Any, faults: dict[str, str]) -> None:
+    class Broken:
+        def execute(self, _: str) -> None:
+            raise sqlite3.DatabaseError("broken")
+
+        def close(self) -> None:
+            raise sqlite3.DatabaseError("broken")
+
+    files.close(Broken())  # type: ignore[arg-type]
+    files.truncate_log(Broken())  # type: ignore[arg-type]
+
+
+async def test_peek_past_the_end_of_each_part(make: Any) -> None:
+    driver = await make()
+    await driver.declare(QueueSpec("q", ordering="key"))
+    await driver.publish("q", [message(name, key="k") for name in "abc"] + [message("late", delay=60.0)])
+    assert [[item.id for item in await driver.peek("q", 1, after=number)] for number in range(5)] == [
+        ["a"], ["b"], ["c"], ["late"], [],
+    ]  # fmt: skip
+
+
+async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await make()
+    monkeypatch.setattr(driver_module, "PURGED", 3)
+    await driver.publish("q", [message(str(number)) for number in range(8)])
+    removed, _ = await asyncio.gather(driver.purge("q"), publish_later(driver))
+    assert removed == 8
+    assert (await driver.depth("q")).ready == 1
+
+
+async def publish_later(driver: SQLiteDriver) -> None:
+    await driver.depth("q")
+    await driver.publish("q", [message("new")])
+
+
+async def test_nack_of_a_message_with_a_key_and_a_delay(make: Any) -> None:
+    clock = FakeClock()
+    driver = await make(clock=clock)
+    await driver.declare(QueueSpec("q", ordering="key"))
+    await driver.publish("q", [message("a", key="k"), message("b", key="k", delay=5.0)])
+    (first,) = await driver.receive("q", 5, 0.0)
+    await driver.settle("q", [Nack(first.receipt, 10.0)])
+    clock.advance(6.0)
+    assert await driver.receive("q", 5, 0.0) == []
+    clock.advance(6.0)
+    (first,) = await driver.receive("q", 5, 0.0)
+    await driver.settle("q", [Ack(first.receipt)])
+    assert [item.id for item in await driver.receive("q", 5, 0.0)] == ["b"]
+
+
+def test_a_bare_request_does_nothing() -> None:
+    assert Request().run(None) is None  # type: ignore[arg-type]
+    assert not Publish("q", [], {}).is_abandoned

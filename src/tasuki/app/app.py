@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.declare import DRIVER, Declarations, driver_of_url, name_of
 from tasuki.app.handle import QueueHandle
+from tasuki.app.opening import open_drivers
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.keeper import Keeper
 from tasuki.errors import LifecycleError, ProjectError, TasukiError
 from tasuki.message import HeaderValue
-from tasuki.supervisor.state import State
 from tasuki.supervisor.supervisor import Supervisor
 
 # What checks and runs a project is imported when it is needed: declaring stays quick.
@@ -214,34 +214,10 @@ class App:
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
             try:
-                await self._open_drivers(list(assembly.drivers))
+                await open_drivers(self.supervisor, list(assembly.drivers))
             except BaseException:
                 await self._end()
                 raise
-
-    async def _open_drivers(self, ids: list[str]) -> None:
-        """Return when each driver is open or has failed once; the supervisor goes on with those that have."""
-        from tasuki.supervisor.restart import is_worth_waiting
-
-        tried: set[str] = set()
-
-        def all_tried(states: Mapping[str, State]) -> bool:
-            for id in ids:
-                error = self.supervisor.states()[id].error
-                is_away = states[id] is State.FAILED and error is not None and is_worth_waiting(error)
-                if is_away or states[id] is State.RUNNING:
-                    tried.add(id)
-            return len(tried) == len(ids)
-
-        opening = asyncio.create_task(self.supervisor.start(ids), name="open drivers")
-        opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-        trying = asyncio.create_task(self.supervisor.until(all_tried))
-        try:
-            await asyncio.wait([opening, trying], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            trying.cancel()
-        if opening.done() or any(self.supervisor.states()[id].has_given_up for id in ids):
-            await opening  # what cannot be mended by waiting is raised
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.

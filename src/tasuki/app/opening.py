@@ -1,0 +1,38 @@
+"""Opening: start the drivers, and tell a broker that is away from one that can never be opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from tasuki.supervisor.restart import is_worth_waiting
+from tasuki.supervisor.state import State
+from tasuki.supervisor.supervisor import Supervisor
+
+
+async def open_drivers(supervisor: Supervisor, ids: Sequence[str]) -> None:
+    """Return when each driver is open or has failed once; the supervisor goes on with those that have.
+
+    Raises:
+        LifecycleError: one cannot be opened, and waiting would not help.
+    """
+    tried: set[str] = set()
+
+    def all_tried(states: Mapping[str, State]) -> bool:
+        tried.update(id for id in ids if states[id] is State.RUNNING or _is_away(supervisor, id))
+        return len(tried) == len(ids)
+
+    opening = asyncio.create_task(supervisor.start(ids), name="open drivers")
+    opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+    trying = asyncio.create_task(supervisor.until(all_tried), name="try drivers")
+    try:
+        await asyncio.wait([opening, trying], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        trying.cancel()
+    if opening.done():
+        opening.result()
+
+
+def _is_away(supervisor: Supervisor, id: str) -> bool:
+    status = supervisor.states()[id]
+    return status.state is State.FAILED and status.error is not None and is_worth_waiting(status.error)

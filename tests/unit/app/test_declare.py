@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tasuki.app.declare import Declarations, driver_of_url, name_of
+from tasuki.errors import InvalidEntryError, ProjectError
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "fields"),
+    [
+        ("memory://", "memory", {}),
+        ("sqlite://", "sqlite", {}),
+        ("sqlite:///queue.db", "sqlite", {"path": "queue.db"}),
+        ("sqlite:///data/my%20queue.db", "sqlite", {"path": "data/my queue.db"}),
+        ("sqlite:////var/queue.db", "sqlite", {"path": "/var/queue.db"}),
+        ("redis://h:1/0", "redis", {"url": "redis://h:1/0"}),
+        ("rediss://h", "redis", {"url": "rediss://h"}),
+        ("amqps://h", "amqp", {"url": "amqps://h"}),
+        ("postgresql://h/db", "postgres", {"url": "postgresql://h/db"}),
+        ("acme://h", "acme", {"url": "acme://h"}),
+    ],
+)
+def test_urls(url: str, kind: str, fields: dict[str, Any]) -> None:
+    assert driver_of_url(url) == (f"queue.driver.{kind}", fields)
+
+
+@pytest.mark.parametrize("url", ["", "memory", "sqlite:queue.db", "://x"])
+def test_what_is_no_url(url: str) -> None:
+    with pytest.raises(InvalidEntryError, match="is not a URL"):
+        driver_of_url(url)
+
+
+def test_a_file_that_was_taken_for_a_host() -> None:
+    with pytest.raises(InvalidEntryError, match=r"sqlite:///queue\.db"):
+        driver_of_url("sqlite://queue.db")
+
+
+def test_entries_know_their_place_and_their_names() -> None:
+    declared = Declarations("shop")
+    entry = declared.add("tasks", "queue.queue", {"driver": "d"})
+    assert (entry.id, entry.data) == ("shop:tasks", {"driver": "d"})
+    assert declared.get("shop:tasks") is entry
+    assert declared.get("shop:other") is None
+    assert declared.id_of("a:b") == "a:b"
+    position = entry.position()
+    assert position is not None
+    assert position.file == __file__
+
+
+def test_the_first_of_two_stays_and_both_are_kept_for_the_check() -> None:
+    declared = Declarations("app")
+    first = declared.add("a", "queue.queue", {})
+    declared.add("a", "queue.queue", {})
+    assert declared.get("app:a") is first
+    assert len(declared.entries) == 2
+
+
+class Callable_:
+    def __call__(self, body: Any) -> None: ...
+
+
+def test_names_of_functions() -> None:
+    assert name_of(test_names_of_functions) == "test_names_of_functions"
+    assert name_of(lambda: None) == "handler"
+    assert name_of(Callable_()) == "Callable_"
+
+
+def test_a_queue_is_declared_with_its_driver_and_its_dead_letters() -> None:
+    app = App("memory://")
+    dead = app.queue("dead")
+    app.queue("one", dead_letter=dead)
+    app.queue("two", dead_letter={"queue": dead, "max_attempts": 2})
+    app.queue("three", dead_letter="three.dead")
+    project = app.check()
+    assert list(project.configs) == ["app:driver", "app:dead", "app:one", "app:two", "app:three", "app:three.dead"]
+    assert project.edges["app:one"] == project.edges["app:two"] == ("app:driver", "app:dead")
+    assert repr(dead) == "<queue app:dead>"
+    assert app.queue("dead").id == dead.id
+    assert len(app.load_entries().registry.entries) == 6
+
+
+def test_a_queue_on_a_driver_of_its_own() -> None:
+    app = App("memory://")
+    app.queue("one", driver=app.entry("other", "queue.driver.memory"))
+    assert list(app.check().configs) == ["app:other", "app:one"]
+
+
+def test_one_function_for_two_queues() -> None:
+    app = App("memory://")
+
+    @app.queue("one").consumer()
+    @app.queue("two").consumer(name="second", lifecycle={"auto_start": False})
+    @app.queue("three").consumer()
+    @app.queue("four").consumer()
+    async def handle(body: Any) -> None: ...
+
+    ids = list(app.check().configs)
+    assert [id for id in ids if "consumer" in id] == [
+        "app:handle.consumer",
+        "app:handle.three.consumer",
+        "app:handle.one.consumer",
+    ]
+    assert ids.count("app:handle") == 1
+    assert "app:second" in ids
+
+
+def test_a_function_that_is_both_called_and_delivered_to() -> None:
+    app = App("memory://")
+
+    @app.queue("one").consumer()
+    @app.function()
+    async def handle(body: Any) -> None: ...
+
+    @app.function("other")
+    def another(body: Any) -> None: ...
+
+    assert {"app:handle", "app:other"} <= app.check().configs.keys()
+
+
+def test_two_functions_of_one_name_are_a_mistake_that_is_told() -> None:
+    app = App("memory://")
+
+    def make() -> None:
+        @app.queue("one").consumer()
+        async def handle(body: Any) -> None: ...
+
+    make()
+    make()
+    with pytest.raises(ProjectError, match="'app:handle' is already defined"):
+        app.check()

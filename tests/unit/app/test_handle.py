@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tasuki import App, Envelope
+from tasuki.errors import LifecycleError
+from tasuki.queues.result import Confirmed
+
+pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
+
+
+async def test_publishes_and_looks_once_the_app_is_open(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    queue = app.queue("tasks")
+    with pytest.raises(LifecycleError, match="the app is not open: use it inside 'async with app:'"):
+        await queue.publish(1)
+    async with app:
+        confirmed = await queue.publish({"a": 1}, {"h": 1}, delay="5s", priority=3, key="k", id="mine")
+        assert confirmed == Confirmed("mine", "memory")
+        results = await queue.publish_many([1, Envelope(body=2)], timeout=5)
+        assert all(isinstance(result, Confirmed) for result in results)
+        assert (await queue.depth()).delayed == 1
+        assert (await queue.info())["message_count"] == 3
+        assert [message.body for message in await queue.peek(1, after=1)] == [b"2"]
+        assert await queue.purge() == 3
+    with pytest.raises(LifecycleError):
+        await queue.publish(1)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
-import sys
+import threading
 import time
+from collections.abc import Callable
 
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
 from tasuki.cli.project import Target
 from tasuki.cli.watching import tasuki
 
-_PR_SET_PDEATHSIG = 1
 _STABLE = 10.0
 """Seconds after which a process counts as stable, and its next restart is quick again."""
 _NO_USE = frozenset({CONFIG, USAGE})
@@ -26,10 +25,18 @@ _log = logging.getLogger("tasuki.processes")
 
 
 class Fleet:
-    """``count`` processes of one command line; its ``run`` is for the main thread."""
+    """``count`` processes; its ``run`` is for the main thread.
+
+    ``arguments`` makes the command line of one, from the number of the file descriptor that tells it of our end.
+    """
 
     def __init__(
-        self, arguments: list[str], count: int, *, ends_when_done: bool = False, backoff: Backoff | None = None
+        self,
+        arguments: Callable[[int], list[str]],
+        count: int,
+        *,
+        ends_when_done: bool = False,
+        backoff: Backoff | None = None,
     ) -> None:
         self._arguments = arguments
         self._count = count
@@ -38,6 +45,8 @@ class Fleet:
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
         self._is_cut_short = False
+        # The children read; only this process can write, so they see its end, however it dies.
+        self._lifeline, self._grip = os.pipe()
 
     async def run(self) -> int:
         """Keep them running until stopped, or until all are done; the worst of their exit codes."""
@@ -49,7 +58,8 @@ class Fleet:
         try:
             codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
         finally:
-            self._forward(signal.SIGTERM)
+            os.close(self._grip)
+            os.close(self._lifeline)
         return max(codes)
 
     def _end(self, number: int) -> None:
@@ -85,7 +95,10 @@ class Fleet:
     async def _run_once(self, number: int) -> int:
         # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
         process = await asyncio.create_subprocess_exec(
-            *self._arguments, stdin=asyncio.subprocess.DEVNULL, process_group=0
+            *self._arguments(self._lifeline),
+            stdin=asyncio.subprocess.DEVNULL,
+            process_group=0,
+            pass_fds=(self._lifeline,),
         )
         self._running[number] = process
         _log.info("process %d started", number, extra={"pid_of_process": process.pid})
@@ -95,26 +108,25 @@ class Fleet:
         return code if code >= 0 else 128 - code
 
 
-def child_arguments(target: Target, *, log_level: str, log_format: str, reloads: bool, until_empty: bool) -> list[str]:
+def child_arguments(
+    target: Target, lifeline: int, *, log_level: str, log_format: str, reloads: bool, until_empty: bool
+) -> list[str]:
     """The command line of a child: the same project, one process."""
-    arguments = [
-        *tasuki(),
-        "run",
-        f"--child-of={os.getpid()}",
-        f"--log-level={log_level}",
-        f"--log-format={log_format}",
-    ]
+    arguments = [*tasuki(), "run", f"--lifeline={lifeline}", f"--log-level={log_level}", f"--log-format={log_format}"]
     arguments += ["--reload"] if reloads else []
     arguments += ["--until-empty"] if until_empty else []
     arguments += [f"--override={override}" for override in target.overrides]
     return [*arguments, "--", target.name]
 
 
-def die_with(parent: int) -> None:
-    """Have this process drained when its parent dies, however it dies (Linux; elsewhere it goes on)."""
-    if not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before that
+def drain_with_parent(lifeline: int) -> None:
+    """Have this process drained when its parent is gone.
+
+    Linux has PR_SET_PDEATHSIG for this, but sends it once for each thread of the parent, and a second TERM cancels.
+    """
+
+    def wait() -> None:
+        os.read(lifeline, 1)  # nobody writes: it returns when the other end is closed
         os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="tasuki-lifeline", daemon=True).start()

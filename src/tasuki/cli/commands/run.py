@@ -24,28 +24,31 @@ if TYPE_CHECKING:
 @click.option("--processes", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worker processes.")
 @click.option("--reload", "reloads", is_flag=True, help="Follow changes of the source files.")
 @click.option("--until-empty", is_flag=True, help="End when no consumed queue holds a message, delayed ones included.")
-@click.option("--child-of", type=int, hidden=True)
+@click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
-def command(target: Target, processes: int, child_of: int | None, *, reloads: bool, until_empty: bool) -> int:
+def command(target: Target, processes: int, lifeline: int | None, *, reloads: bool, until_empty: bool) -> int:
     """Run the consumers of the project TARGET (a folder, a YAML file or package.module:app; default '.').
 
     TERM and INT (Ctrl-C) drain: running handlers finish, what has not started goes back. A second one cancels what
     still runs. HUP reloads the project, QUIT says what every worker is doing.
     """
-    if child_of is not None:
-        from tasuki.cli.fleet import die_with
+    if lifeline is not None:
+        from tasuki.cli.fleet import drain_with_parent
 
-        die_with(child_of)
+        drain_with_parent(lifeline)
     app = target.load()
     project = app.check()
-    if child_of is None and sys.stderr.isatty():
+    if lifeline is None and sys.stderr.isatty():
         click.echo(summary(target, project, processes), err=True)
     if processes > 1:
         from tasuki.cli.fleet import Fleet, child_arguments
 
         refuse_memory(project)
         logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
-        arguments = child_arguments(target, **logs, reloads=reloads, until_empty=until_empty)
+
+        def arguments(lifeline: int) -> list[str]:
+            return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty)
+
         return loop.run(Fleet(arguments, processes, ends_when_done=until_empty).run())
     watcher = Watcher(target) if reloads else None
     code = loop.run(_run(app, watcher, until_empty=until_empty), fast=True)

@@ -14,6 +14,8 @@ from tasuki.security.scope import Scope
 _log = logging.getLogger("tasuki.security")
 
 _MAX_REMEMBERED = 1000
+_MAX_RESOURCE = 300
+"""Longest name that is remembered: whoever asks for long ones pays for it himself."""
 
 
 class Guard:
@@ -36,6 +38,8 @@ class Guard:
         decision = self._remembered.get(key)
         if decision is None:
             decision = self._decide(action, resource)
+            if len(resource) > _MAX_RESOURCE:
+                return decision
             if len(self._remembered) >= _MAX_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = decision

@@ -27,7 +27,7 @@ def compile_regex(pattern: str) -> Match:
         raise ValueError(f"a regular expression has {len(pattern)} characters; at most {MAX_LENGTH} are allowed")
     try:
         validator = SchemaValidator(core_schema.str_schema(pattern=pattern, strict=True, regex_engine="rust-regex"))
-    except (SchemaError, UnicodeEncodeError) as error:
+    except SchemaError as error:
         reason = str(error).strip().splitlines()[-1].strip().removeprefix("error: ")
         raise ValueError(f"{pattern!r} cannot be used as a regular expression: {reason}") from error
     return validator.isinstance_python

@@ -1,0 +1,191 @@
+import time
+
+import pytest
+
+from tasuki.security.actor import Actor, Request
+from tasuki.security.compare import ComparisonError
+from tasuki.security.expression import MAX_LENGTH, parse_expression
+from tasuki.security.lexer import ExpressionError
+
+ACTOR = Actor("user:1", {"role": "admin", "level": 3, "tags": ["a", "b"], "in": "word", "deep": {"x": {"y": 1.5}}})
+REQUEST = Request(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "public": True, "none": None})
+
+
+def holds(text, request=REQUEST):
+    return parse_expression(text).holds(request)
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("true", True),
+        ("false", False),
+        ('actor.meta.role == "admin"', True),
+        ("actor.meta.role == 'root' || meta.owner == actor.id", True),
+        (
+            '(actor.meta.role == "editor" && action == "write") ||\n(action == "queue.publish" && meta.public == true)',
+            True,
+        ),
+        ('actor.id == meta.owner_id || actor.meta.role == "admin"', True),
+        ('(action == "registry.get" && resource == "x") || action == "registry.snapshot"', False),
+        ('resource matches "^app:.*" && action == "queue.publish"', True),
+        ('resource not matches "^app"', False),
+        ("meta.public", True),
+        ("!meta.public", False),
+        ("!meta.public == false", True),
+        ("not meta.public", False),
+        ("not (meta.public and false)", True),
+        ("not not meta.public", True),
+        ("!!meta.public", True),
+        ("false && false || true", True),
+        ("true || true && false", True),
+        ("true or true and false", True),
+        ('action in ["queue.publish", "queue.consume"]', True),
+        ('action not in ["queue.publish"]', False),
+        ('"role" in actor.meta', True),
+        ('"a" in actor.meta.tags && "z" not in actor.meta.tags', True),
+        ('"a" in meta.gone', False),
+        ("1 in actor.meta", False),
+        ('resource startsWith "app:" && resource endsWith "tasks" && resource contains "p:t"', True),
+        ('resource not startsWith "x"', True),
+        ("actor.meta.level >= 3 && actor.meta.level <= 3.0 && actor.meta.level > -1 && 2 < actor.meta.level", True),
+        ("actor.meta.level == 3.0", True),
+        ('actor.meta.level == "3"', False),
+        ("true == 1", False),
+        ("true != 1", True),
+        ('"a" < "b" && "b" >= "b"', True),
+        ('meta["owner"] == actor.id', True),
+        ('actor.meta.tags[0] == "a" && actor.meta.tags[-1] == "b"', True),
+        ("actor.meta.deep.x.y == 1.5", True),
+        ("actor.meta.deep == meta.deep", False),
+        ("actor.meta == actor.meta && actor.meta.tags == ['a', `b`]", True),
+        ("actor.meta.tags == ['a']", False),
+        ('actor.meta.in == "word"', True),
+        ("meta.gone == nil && meta.none == nil", True),
+        ("meta.gone?.name == nil", True),
+        ('(meta.gone ?? "x") == "x" && meta.gone ?? "x" == "x"', True),
+        ('meta.public ? action == "queue.publish" : false', True),
+        ("meta.public ? false : true", False),
+        (r'"a\"\\\n\u0041" == `a"\` + "" ? true : true', None),
+        (r"""'it\'s' == "it's" && "\t" != '\n' && "\u0041" == "A" """, True),
+        (".5 == 0.5 && 1e3 == 1000", True),
+        ("[] == []", True),
+    ],
+)
+def test_what_holds(text, result):
+    if result is None:
+        with pytest.raises(ExpressionError, match=r"'\+' has no meaning here"):
+            parse_expression(text)
+    else:
+        assert holds(text) is result
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("actor.meta.role", "true or false is wanted, not a text"),
+        ("meta.gone", "true or false is wanted, not nothing"),
+        ("1", "true or false is wanted, not a number"),
+        ("[1]", "not a list"),
+        ("actor", "not a mapping"),
+        ("meta.gone.name == 1", "nothing has no such field"),
+        ("actor.meta.tags[9] == 1", "a list has no such field"),
+        ("actor.meta.tags[true] == 1", "a list has no such field"),
+        ("actor.meta.role > 3", "a number and a text have no order"),
+        ("true < false", "a boolean and a boolean have no order"),
+        ('"a" in actor.id', "nothing is in a text"),
+        ("actor.meta.level contains 'a'", "two texts are wanted, not a number and a text"),
+        ("actor.meta.level matches 'a'", "only a text matches a regular expression, not a number"),
+        ("true && meta.gone", "true or false is wanted"),
+        ("1 ? true : false", "true or false is wanted"),
+    ],
+)
+def test_what_makes_no_sense_for_a_request_is_an_error_not_a_no(text, problem):
+    with pytest.raises(ComparisonError, match=problem):
+        holds(text)
+
+
+def test_the_right_side_is_looked_at_only_if_it_matters():
+    assert holds("true || meta.gone.x")
+    assert not holds("false && meta.gone.x")
+    assert holds("'' ?? meta.gone.x == ''")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the end is not expected here (at column 1 of the expression)"),
+        ("invalid syntax here", "'invalid' is not known; there are actor, action, resource and meta (at column 1"),
+        ("true true", "True is not expected here (at column 6"),
+        ("action ==", "the end is not expected here (at column 10"),
+        ("(true", "')' is wanted, not the end (at column 6"),
+        ("[true", "',' is wanted, not the end"),
+        ("true ? true", "':' is wanted, not the end"),
+        (
+            "\naction ==\n  role",
+            "'role' is not known; there are actor, action, resource and meta (at line 3, column 3 ",
+        ),
+        ("all(meta.tags)", "'all' would be a function, and there are none in expressions (at column 1"),
+        ("actor.id.upper()", "'(' is not expected here"),
+        ("__import__('os')", "'__import__' would be a function"),
+        ("1 + 1 == 2", "'+' has no meaning here (at column 3"),
+        ("action = 'x'", "'=' has no meaning here"),
+        ("action == 'x", '"\'" has no meaning here (at column 11'),
+        ("1x == 1", "'1' has no meaning here"),
+        ("actor.name == 1", "there is no field 'name'; there are id and meta (at column 7"),
+        ("action.x == 1", "there is no field 'x'; there are none: it is a text (at column 8"),
+        ("actor.'x' == 1", "a field is wanted, not 'x' (at column 7"),
+        ("actor.1 == 1", "0.1 is not expected here"),
+        ("meta. == 1", "a field is wanted, not '=='"),
+        ("resource matches action", "a regular expression is a text that stands in the expression (at column 18"),
+        ("resource matches ('x')", "a regular expression is a text that stands in the expression"),
+        ("resource matches 'x' ?? 'y'", "a regular expression is a text that stands in the expression"),
+        ("resource matches '('", "unclosed group"),
+        ("not action in ['x']", "what does 'not' mean here? write 'a not in b', or put what is denied in brackets"),
+        ("not action == 'x'", "what does 'not' mean here?"),
+        (r"'\d' == action", r"use a text in `backquotes` as it stands (at column 1"),
+        ("- action == 1", "'-' is not expected here"),
+        ("true not", "'not' is not expected here"),
+        ("(" * 50 + "true" + ")" * 50, "it is nested deeper than 40 levels"),
+        ("!" * 50 + "true", "it is nested deeper than 40 levels"),
+        ("true" + " && true" * 400, "it is too long; at most 500 words are allowed"),
+        (" " * MAX_LENGTH + "true", "it has 4004 characters; at most 4000 are allowed"),
+    ],
+)
+def test_mistakes_are_found_when_it_is_read_with_their_place(text, problem):
+    with pytest.raises(ExpressionError) as caught:
+        parse_expression(text)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["actor.__class__ == 1", "meta.__class__ == nil", "actor.meta.__init__.__globals__ == nil", "action.format"]
+)
+def test_no_python_attribute_is_reachable(text):
+    try:
+        expression = parse_expression(text)
+    except ExpressionError:
+        return
+    try:
+        assert expression.holds(REQUEST) is True  # a key that is missing, and nothing else
+    except ComparisonError:
+        pass
+
+
+def test_the_largest_expressions_are_quick():
+    texts = ["true" + " && true" * 240, "meta" + ".a" * 240 + " == 1", "(" * 39 + "true" + ")" * 39]
+    start = time.perf_counter()
+    for text in texts:
+        try:
+            parse_expression(text).holds(REQUEST)
+        except ComparisonError:
+            pass
+    assert time.perf_counter() - start < 0.5
+
+
+def test_plain_data_of_any_flavour():
+    class Loose(str):
+        """Text as the loader makes it."""
+
+    request = Request(Actor(Loose("a"), {"xs": (Loose("1"), 2)}), "act", "res")
+    assert holds("actor.id == 'a' && actor.meta.xs[1] == 2 && '1' in actor.meta.xs", request)

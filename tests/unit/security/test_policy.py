@@ -1,0 +1,73 @@
+from tasuki.security.actor import Actor, Request
+from tasuki.security.condition import parse_condition
+from tasuki.security.expression import parse_expression
+from tasuki.security.pattern import parse_pattern
+from tasuki.security.policy import Finding, Policy
+from tasuki.security.scope import Scope, ruling_of
+
+
+def policy(effect="allow", actions="*", resources="*", id="app:p", conditions=(), expression=None):
+    return Policy(
+        id,
+        tuple(map(parse_pattern, actions.split())),
+        tuple(map(parse_pattern, resources.split())),
+        effect,
+        tuple(parse_condition(*condition) for condition in conditions),
+        parse_expression(expression) if expression else None,
+    )
+
+
+def request(action="queue.publish", resource="app:tasks", **meta):
+    return Request(Actor("me", {"role": "admin"}), action, resource, meta)
+
+
+def test_actions_and_resources_must_both_be_meant():
+    one = policy(actions="queue.publish store.*", resources="app:* other:x")
+    assert one.evaluate(request()) == "allow"
+    assert one.evaluate(request("store.get", "other:x")) == "allow"
+    assert one.judge(request("env.get")) == Finding("app:p", "undefined", "it does not speak of the action")
+    assert one.judge(request(resource="x")) == Finding("app:p", "undefined", "it does not speak of the resource")
+
+
+def test_all_conditions_must_hold():
+    one = policy("deny", conditions=[("actor.meta.role", "eq", "admin"), ("meta.size", "gt", 3)])
+    assert one.judge(request(size=4)) == Finding("app:p", "deny", "what it asks for holds")
+    assert one.judge(request(size=3)).why == "the condition does not hold: meta.size gt 3"
+    found = one.judge(request(size="big"))
+    assert found == Finding(
+        "app:p", "undefined", "the condition does not hold: meta.size gt 3 (only numbers are less or greater)"
+    )
+
+
+def test_an_expression_must_hold():
+    one = policy(expression="meta.ok == true")
+    assert one.evaluate(request(ok=True)) == "allow"
+    assert one.judge(request(ok=1)).why == "its expression does not hold"
+    one = policy(expression="meta.ok")
+    assert one.judge(request()).why == "its expression does not hold (true or false is wanted, not nothing)"
+
+
+def test_without_conditions_it_speaks_at_once():
+    assert policy("deny").judge(request()) == Finding("app:p", "deny", "it asks for nothing more")
+
+
+def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said():
+    allow, deny, silent = policy(id="a"), policy("deny", id="d"), policy(actions="x", id="s")
+    assert Scope().evaluate(request()) == "undefined"
+    assert Scope([silent]).evaluate(request()) == "undefined"
+    assert Scope([silent, allow]).evaluate(request()) == "allow"
+    assert Scope([allow, silent, deny]).evaluate(request()) == "deny"
+    assert ruling_of(Scope([silent, allow, policy(id="b")]).judge(request())).policy == "a"
+    assert ruling_of([]) == Finding("", "undefined", "no policy allows it")
+
+
+def test_scopes_are_immutable_sets():
+    one, two = policy(id="1"), policy("deny", id="2")
+    scope = Scope([one])
+    assert scope.with_(two).policies == (one, two)
+    assert scope.with_(two).without("1").policies == (two,)
+    assert scope.without("9").policies == (one,) == scope.policies
+    assert scope.contains("1")
+    assert not scope.contains("2")
+    again = policy("deny", id="1")
+    assert scope.with_(again).policies == (again,)

@@ -4,7 +4,7 @@ VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 # Code in documents is set for readers, not by a formatter.
 RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
-# One process a core; tests that need the machine to themselves say so.
+# Test processes: one a core.
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help

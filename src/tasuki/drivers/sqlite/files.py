@@ -20,6 +20,8 @@ APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
 MAX_WAL_BYTES = 64 * 2**20
 BALLAST_BYTES = 2**20
 _STEP = 0.01
+_PATIENCE = 0.25
+"""Seconds after which a writer does without its turn: a stopped process may have it."""
 _SPARE_BYTES = 4 * 2**20
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "ENOSPC", "EDQUOT"}
 _BROKEN = {"SQLITE_NOTADB", "SQLITE_CORRUPT"}
@@ -225,8 +227,20 @@ def identity(path: str) -> tuple[int, int]:
     return (stat.st_dev, stat.st_ino)
 
 
-def has_begun(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
-    """Try to begin a transaction with the write lock in hand: a later upgrade would fail at once."""
+def begin(connection: sqlite3.Connection, folder: Folder, timeout: float) -> None:
+    """Begin a transaction with the write lock in hand (a later upgrade would fail at once), within ``timeout``."""
+    waited, pause, is_mine = 0.0, 0.0005, folder.take_turn()
+    try:
+        while not ((is_mine or waited > _PATIENCE) and _has_begun(connection, is_last_try=waited >= timeout)):
+            time.sleep(pause)
+            waited, pause = waited + pause, min(pause * 1.5, 0.005)
+            is_mine = is_mine or folder.take_turn()
+    finally:
+        if is_mine:
+            folder.pass_turn()
+
+
+def _has_begun(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as problem:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -31,8 +30,6 @@ SWEEP = 1.0
 """Seconds between looks for holders that died."""
 ROW_BYTES = 1000
 """Reckoned for what a message takes beside its body."""
-PATIENCE = 0.25
-"""Seconds after which a writer does without its turn: a stopped process may have it."""
 
 
 class Writer:
@@ -316,17 +313,7 @@ class Writer:
             self._disconnect()
             problem = f"SQLite file {self._path!r} was removed or replaced while it was open; it will be opened anew"
             raise BrokerUnavailableError(problem, driver=self._name)
-        waited, pause, is_mine = 0.0, 0.0005, self._folder.take_turn()
-        try:
-            while not (
-                (is_mine or waited > PATIENCE) and files.has_begun(connection, is_last_try=waited >= self._busy_timeout)
-            ):
-                time.sleep(pause)
-                waited, pause = waited + pause, min(pause * 1.5, 0.005)
-                is_mine = is_mine or self._folder.take_turn()
-        finally:
-            if is_mine:
-                self._folder.pass_turn()
+        files.begin(connection, self._folder, self._busy_timeout)
 
     def _admitted(self, group: list[Request]) -> list[Request]:
         """The group, without its publishes while the disk has no room for them."""

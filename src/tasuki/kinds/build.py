@@ -10,6 +10,7 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
+from tasuki.errors import UnsupportedError
 from tasuki.kinds.fields import Config
 from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig
 from tasuki.kinds.kind import DriverKind
@@ -23,15 +24,21 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     """The driver of an entry; its client is imported here, and only here.
 
     Raises:
-        ImportError: the client is not installed.
+        UnsupportedError: the client is not installed; the message says what to install.
     """
     kind = project.kinds[id]
     assert isinstance(kind, DriverKind)
     module, _, name = kind.driver.partition(":")
+    try:
+        driver_class = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        ours = module.startswith("tasuki.")
+        remedy = f"pip install 'tasuki[{kind.short_name}]'" if ours else f"check {kind.driver!r}"
+        raise UnsupportedError(f"driver {id!r} cannot be loaded: {error}; {remedy}", driver=id) from error
     fields = project.configs[id].model_dump(exclude={"lifecycle", "durability"})
     if isinstance(fields.get("path"), str):
         fields["path"] = project.registry.root / fields["path"]
-    driver: Driver = getattr(importlib.import_module(module), name)(id, clock=clock, **fields)
+    driver: Driver = driver_class(id, clock=clock, **fields)
     return driver
 
 

@@ -1,0 +1,104 @@
+"""From checked configurations to objects: drivers, handlers, resources, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from tasuki.clock import SystemClock
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.errors import UnsupportedError
+from tasuki.handlers.lua.handler import LuaHandler
+from tasuki.handlers.python import PythonHandler
+from tasuki.handlers.store import MemoryStore
+from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
+from tasuki.kinds.driver import MemoryDriverConfig
+from tasuki.kinds.fields import Config
+from tasuki.kinds.kind import DriverKind
+from tasuki.kinds.project import Project, check
+from tasuki.kinds.queue import QueueConfig
+from tasuki.registry.loader import load
+from tasuki.registry.registry import Registry
+
+PROJECT = """
+namespace: app
+entries:
+  - {name: memory, kind: queue.driver.memory}
+  - {name: sqlite, kind: queue.driver.sqlite, path: data/q.db}
+  - {name: store, kind: store.memory, max_size: 3}
+  - {name: lib, kind: library.lua, source: "return {}"}
+  - {name: lua, kind: function.lua, source: file://handlers/h.lua, imports: {lib: lib}}
+  - {name: python, kind: function.python, target: "os.path:basename"}
+  - {name: dead, kind: queue.queue, driver: memory}
+  - name: tasks
+    kind: queue.queue
+    driver: memory
+    dead_letter: {queue: dead, max_attempts: 3}
+    message_ttl: 1h
+    max_length: 7
+    overflow: reject
+    lease: 5s
+    ordering: key
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "_index.yaml").write_text(PROJECT)
+    (tmp_path / "handlers").mkdir()
+    (tmp_path / "handlers" / "h.lua").write_text("return function(body) return body end")
+    return check(load(tmp_path))
+
+
+def test_drivers(project: Project, tmp_path: Path) -> None:
+    assert isinstance(build_driver(project, "app:memory", SystemClock()), MemoryDriver)
+    assert isinstance(build_driver(project, "app:sqlite", SystemClock()), SQLiteDriver)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("tasuki.drivers.nowhere:Driver", "pip install 'tasuki[broken]'"),
+        ("tasuki.drivers.memory:Nothing", "pip install 'tasuki[broken]'"),
+        ("nowhere:Driver", "check 'nowhere:Driver'"),
+    ],
+)
+def test_a_driver_that_cannot_be_imported(path: str, told: str) -> None:
+    kind = DriverKind("queue.driver.broken", MemoryDriverConfig, driver=path)
+    broken = Project(Registry(), {"app:d": MemoryDriverConfig()}, MappingProxyType({"app:d": kind}), {})
+    with pytest.raises(UnsupportedError, match="driver 'app:d' cannot be loaded") as caught:
+        build_driver(broken, "app:d", SystemClock())
+    assert told in str(caught.value)
+
+
+def test_queues(project: Project) -> None:
+    config = project.of(QueueConfig)["app:tasks"]
+    spec, policy = queue_spec(config), queue_policy(config)
+    assert (spec.name, spec.lease, spec.max_length, spec.ordering) == ("tasks", 5.0, 7, "key")
+    assert (policy.dead_letter, policy.max_attempts, policy.message_ttl) == ("app:dead", 3, 3600.0)
+    assert (policy.overflow, policy.drop_expired) == ("reject", False)
+    assert queue_policy(project.of(QueueConfig)["app:dead"]).dead_letter is None
+
+
+def test_functions(project: Project) -> None:
+    assert isinstance(build_handler(project, "app:lua", 1), LuaHandler)
+    assert isinstance(build_handler(project, "app:python", 1), PythonHandler)
+    assert is_function(project.configs["app:lua"])
+    assert not is_function(project.configs["app:lib"])
+
+
+def test_resources(project: Project) -> None:
+    assert isinstance(build_resource(project.configs["app:store"], "app:store", SystemClock()), MemoryStore)
+    assert build_resource(project.configs["app:memory"], "app:memory", SystemClock()) is None
+
+
+def test_a_resource_of_another_package() -> None:
+    class Cache(Config):
+        def build(self, id: str, clock: Any) -> str:
+            return f"the object of {id}"
+
+    assert build_resource(Cache(), "app:cache", SystemClock()) == "the object of app:cache"

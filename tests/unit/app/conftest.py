@@ -1,4 +1,4 @@
-"""Virtual time where a module says ``VIRTUAL_TIME = True``; apps that are closed at the end; a project folder."""
+"""Virtual time where a module says ``VIRTUAL_TIME = True``; apps that are closed at the end; a project in YAML."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.testing.clock import VirtualTimeLoop
+from tests.unit.app.project import Yaml
 
 
 @pytest.fixture
@@ -36,15 +37,15 @@ async def make_app(tmp_path: Path) -> AsyncIterator[Callable[..., App]]:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def yaml(tmp_path: Path) -> Yaml:
+    return Yaml(tmp_path)
 
 
-class Project:
-    """A folder with a YAML project that a test rewrites."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def write(self, text: str, name: str = "_index.yaml") -> None:
-        (self.folder / name).write_text(text)
+@pytest.fixture
+async def app(yaml: Yaml, tmp_path: Path) -> AsyncIterator[App]:
+    """The project, running."""
+    yaml.write()
+    app = App.load(tmp_path, clock=asyncio.get_running_loop().clock)  # type: ignore[attr-defined]
+    await app.start()
+    yield app
+    await app.close(0)

@@ -1,0 +1,109 @@
+"""What can be asked of the writer: one class a verb."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tasuki.contracts.driver import Receipt, Received, Settlement
+from tasuki.drivers.sqlite.store import Row, Store
+from tasuki.errors import DriverError
+
+
+class Request:
+    """Something to do in the next transaction, and who wants to know."""
+
+    order = 2
+
+    def __init__(self, queue: str = "") -> None:
+        self.queue = queue
+        self.future: asyncio.Future[Any] | None = None
+        self.result: Any = None
+        self.error: DriverError | None = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the caller was cancelled."""
+        return self.future is not None and self.future.cancelled()
+
+    def run(self, store: Store) -> Any:
+        """Do it; the result is answered after the commit."""
+
+
+class Call(Request):
+    """Any other work on a queue: declare, depth, peek, purge."""
+
+    def __init__(self, queue: str, work: Callable[[Store, int], Any], *, is_fresh: bool = False) -> None:
+        super().__init__(queue)
+        self._work = work
+        self._is_fresh = is_fresh
+
+    def run(self, store: Store) -> Any:
+        """Call the work with the queue's number, after everything due has come to the surface if it wants that."""
+        number = store.number(self.queue) if self.queue else 0
+        while self._is_fresh and store.surface(number):
+            pass
+        return self._work(store, number)
+
+
+class Extend(Request):
+    """Set leases; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Receipt], lease: float) -> None:
+        super().__init__(queue)
+        self._batch = batch
+        self._lease = lease
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.extend(store.number(self.queue), self._batch, self._lease)
+
+
+class Settle(Request):
+    """End deliveries; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Settlement]) -> None:
+        super().__init__(queue)
+        self._batch = batch
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.settle(store.number(self.queue), self._batch)
+
+
+class Publish(Request):
+    """Store messages; the result is how many found room."""
+
+    order = 1
+
+    def __init__(self, queue: str, rows: list[Row], delays: dict[int, float]) -> None:
+        super().__init__(queue)
+        self.rows = rows
+        self.delays = delays
+
+
+class Receive(Request):
+    """Take messages; parked until there are some or the deadline passes."""
+
+    order = 3
+
+    def __init__(self, queue: str, limit: int, deadline: float) -> None:
+        super().__init__(queue)
+        self._limit = limit
+        self.deadline = deadline
+        self.result: list[Received] = []
+
+    def run(self, store: Store) -> list[Received]:
+        """Claim what is there."""
+        number = store.number(self.queue)
+        store.surface(number)
+        return store.claim(number, self._limit)
+
+
+class Stop(Request):
+    """Close the file and end the thread."""

@@ -1,0 +1,55 @@
+"""The larger SQL statements of the store."""
+
+from __future__ import annotations
+
+INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
+CLAIM = """
+    SELECT r.rank, r.seq, r.attempts, m.id, m.body, m.headers
+    FROM ready r CROSS JOIN messages m ON m.seq = r.seq
+    WHERE r.queue = ? ORDER BY r.rank, r.seq LIMIT ?
+"""
+HOLD = """
+    INSERT INTO held (seq, queue, rank, attempts, key, holder, lease_until)
+    SELECT seq, queue, rank, attempts, key, ?, ? FROM ready WHERE queue = ? ORDER BY rank, seq LIMIT ?
+"""
+UNHOLD = """
+    DELETE FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
+    RETURNING delivery, seq, queue, rank, attempts, key
+"""
+SURFACE = """
+    DELETE FROM delayed WHERE queue = ?1 AND (ready_at, seq) IN
+        (SELECT ready_at, seq FROM delayed WHERE queue = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3)
+    RETURNING queue, rank, seq, attempts, key
+"""
+# One seek a priority: the first of each is its oldest.
+OLDEST = """
+    SELECT min(m.published_at) FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS ranks
+    JOIN messages m ON m.seq = (SELECT seq FROM ready WHERE queue = ? AND rank = ranks.column1 ORDER BY seq LIMIT 1)
+"""
+WAITING = (
+    "SELECT seq FROM ready WHERE queue = ? ORDER BY rank, seq",
+    "SELECT seq FROM lines WHERE queue = ? AND waiting = 1 AND ready_at = 0 ORDER BY key, seq",
+    "SELECT seq FROM delayed WHERE queue = ? ORDER BY ready_at, seq",
+)
+
+JOIN_LINE = """
+    INSERT INTO lines SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
+    FROM {} t JOIN messages m ON m.seq = t.seq WHERE t.queue = ? AND m.key IS NOT NULL
+"""
+TAKE_KEY = "UPDATE {} SET key = (SELECT m.key FROM messages m WHERE m.seq = {}.seq) WHERE queue = ?"
+FORM_LINES = (
+    JOIN_LINE.format(0, "0.0", "held"),
+    JOIN_LINE.format(1, "0.0", "ready"),
+    JOIN_LINE.format(1, "t.ready_at", "delayed"),
+    TAKE_KEY.format("held", "held"),
+    TAKE_KEY.format("delayed", "delayed"),
+    "DELETE FROM ready WHERE queue = ? AND seq IN (SELECT seq FROM lines)",
+)
+DISSOLVE_LINES = (
+    "INSERT INTO ready SELECT queue, rank, seq, attempts, NULL FROM lines "
+    "WHERE queue = ? AND waiting = 1 AND ready_at = 0",
+    "DELETE FROM lines WHERE queue = ?",
+    "UPDATE ready SET key = NULL WHERE queue = ? AND key IS NOT NULL",
+    "UPDATE held SET key = NULL WHERE queue = ? AND key IS NOT NULL",
+    "UPDATE delayed SET key = NULL WHERE queue = ? AND key IS NOT NULL",
+)

@@ -305,7 +305,9 @@ class App:
 
     def live_queue(self, id: str) -> Queue:
         """The queue of an id or name. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        return self._live().queue(self._declared.id_of(id))
+        from tasuki.app.access import queue_of_application
+
+        return queue_of_application(self._live(), self._declared.id_of(id))
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any

@@ -13,6 +13,7 @@ from tasuki.consumers.call import CallContext
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.keeper import Keeper
+from tasuki.consumers.permissions import GuardedPermissions
 from tasuki.consumers.verdict import RetryPolicy
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
 from tasuki.contracts.handler import Context, Handler
@@ -23,12 +24,14 @@ from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.lifecycle import LifecycleConfig
 from tasuki.kinds.project import Project
 from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.rights import Rights
 from tasuki.kinds.settings import Settings
 from tasuki.message import HeaderValue
 from tasuki.queues.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
 from tasuki.registry.references import did_you_mean
+from tasuki.security.guard import Guard
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
 
@@ -84,6 +87,7 @@ class Assembly:
         self._clock = clock
         self._keeper = keeper
         self._settings = Settings(project)
+        self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
         self.drivers: dict[str, Driver] = {}
         self.services: dict[str, DriverService] = {}
@@ -100,8 +104,8 @@ class Assembly:
 
     def take_charge(self) -> None:
         """Be the project that is in force: for handlers as their host, for drivers as to which queues they declare."""
-        for consumer in self.consumers.values():
-            consumer.host = self
+        for id, consumer in self.consumers.items():
+            consumer.host, consumer.guard = self, self.rights.consumer(id)
         for id, service in self.services.items():
             queues = {name: queue for name, queue in self.queues.items() if queue.driver is self.drivers[id]}
             service.specs = [queue.spec for queue in queues.values()]
@@ -233,13 +237,16 @@ class Assembly:
         return (await self.queue(queue).publish(body, headers, **options)).id
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.host.Host`; without a caller's context it is the application that calls."""
+        guard = self.rights.application
+        if context is None and guard is not None:
+            guard.require("funcs.call", function, f"not allowed: {function}")
         handler = self.handlers.get(function)
         if handler is None:
             text = _not_found("function", function, self.handlers)
             raise HandlerNotFoundError(text, kind="NotFound", retryable=False, details={"target": function})
         await handler.start()
-        return await handler.call(args, CallContext(self, function, context))
+        return await handler.call(args, CallContext(self, function, context, guard))
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         """See :class:`tasuki.consumers.host.Host`."""
@@ -251,6 +258,10 @@ class Assembly:
             text = _not_found("resource", id, self.resources)
             raise HandlerError(text, kind="NotFound", retryable=False)
         return self.resources[id]
+
+    def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
 
     def env_of(self, name: str, namespace: str) -> str | None:
         """See :class:`tasuki.consumers.host.Host`."""

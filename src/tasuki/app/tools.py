@@ -24,12 +24,20 @@ async def redrive(
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
-    A message whose original queue is not declared any more, or cannot take it, stays where it is.
+    A message whose original queue is not declared any more, or cannot take it, stays where it is; so does one for a
+    queue that the application may not publish to.
 
     Raises:
+        PolicyDeniedError: the application may not redrive from here, or not publish there.
         DriverError: the first refusal; what was moved before it stays moved.
     """
-    left = (await source.depth()).ready
+    guard = assembly.rights.application
+    if guard is not None:
+        guard.require("queue.admin.redrive", source.id, f"not allowed to redrive from queue: {source.id}")
+        if target is not None:
+            guard.publish(target.id)
+    forbidden: set[str] = set()
+    left = (await source.driver.depth(source.spec.name)).ready
     wanted = left if limit is None else limit
     moved = 0
     homeless: list[Received] = []  # held until the end, or they would be received again before those behind them
@@ -39,7 +47,7 @@ async def redrive(
             if not batch:
                 break
             left -= len(batch)
-            by_queue, strangers = _by_queue(assembly, target, batch)
+            by_queue, strangers = _by_queue(assembly, target, batch, forbidden)
             homeless += strangers
             moved += await _move(source, by_queue)
             if progress is not None:
@@ -47,6 +55,9 @@ async def redrive(
     finally:
         if homeless:
             await _settle(source, [Release(received.receipt) for received in reversed(homeless)])
+    for id in sorted(forbidden):
+        assert guard is not None
+        guard.publish(id)
     return moved
 
 
@@ -80,14 +91,18 @@ async def _settle(source: Queue, settlements: list[Settlement]) -> None:
 
 
 def _by_queue(
-    assembly: Assembly, target: Queue | None, batch: list[Received]
+    assembly: Assembly, target: Queue | None, batch: list[Received], forbidden: set[str]
 ) -> tuple[dict[Queue, list[Received]], list[Received]]:
-    """The messages by the queue that each goes to, and those with nowhere to go."""
+    """The messages by the queue that each goes to, and those with nowhere to go; adds to the ``forbidden`` queues."""
+    guard = assembly.rights.application
     found: dict[Queue, list[Received]] = {}
     strangers = []
     for received in batch:
         queue = target or assembly.queues.get(str(received.headers.get(ORIGINAL_QUEUE, "")))
-        if queue is not None:
+        if queue is not None and guard is not None and not guard.decide("queue.publish.queue", queue.id).allowed:
+            forbidden.add(queue.id)
+            strangers.append(received)
+        elif queue is not None:
             found.setdefault(queue, []).append(received)
         else:
             strangers.append(received)

@@ -6,14 +6,21 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from tasuki.consumers.guarded import guarded
 from tasuki.consumers.host import Host
 from tasuki.contracts.handler import Context
+from tasuki.contracts.permissions import Permissions
 from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue, Message
+from tasuki.security.guard import Guard
 
 
 class HostContext(Context):
-    """The part of a context that reaches the rest of the project; bare names are of the function's namespace."""
+    """The part of a context that reaches the rest of the project; bare names are of the function's namespace.
+
+    This is where the rights of handlers are checked, before anything else: a queue that is forbidden and one that does
+    not exist answer alike.
+    """
 
     __slots__ = ()
 
@@ -21,40 +28,72 @@ class HostContext(Context):
     def _host(self) -> Host:
         raise NotImplementedError
 
+    @property
+    def guard(self) -> Guard | None:
+        """What the function may do; None: whatever it likes."""
+        return None
+
+    @property
+    def permissions(self) -> Permissions:
+        return self._host.permissions_of(self.guard)
+
     def _id(self, reference: str) -> str:
         return reference if ":" in reference else f"{self.function.partition(':')[0]}:{reference}"
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
     ) -> str:
-        return await self._host.publish_from(self._id(queue), body, headers, options)
+        id = self._id(queue)
+        if (guard := self.guard) is not None:
+            guard.publish(id)
+        return await self._host.publish_from(id, body, headers, options)
 
     async def call(self, function: str, *args: Any) -> Any:
-        return await self._host.call_from(self, self._id(function), args)
+        id = self._id(function)
+        if (guard := self.guard) is not None:
+            guard.require("funcs.call", id, f"not allowed: {id}")
+        return await self._host.call_from(self, id, args)
 
     async def info(self, queue: str) -> Mapping[str, Any]:
-        return await self._host.info_of(self._id(queue))
+        id = self._id(queue)
+        if (guard := self.guard) is not None:
+            guard.require("queue.info.queue", id, f"not allowed to see queue: {id}")
+        return await self._host.info_of(id)
 
     def resource(self, id: str) -> Any:
-        return self._host.resource_of(self._id(id))
+        id = self._id(id)
+        if (guard := self.guard) is None:
+            return self._host.resource_of(id)
+        guard.require("store.get", id, f"not allowed to access store: {id}")
+        return guarded(self._host.resource_of(id), id, guard)
 
     def env(self, name: str) -> str | None:
+        if (guard := self.guard) is not None:
+            guard.require("env.get", name, f"not allowed to access environment variable: {name}")
         return self._host.env_of(name, self.function.partition(":")[0])
 
 
 class CallContext(HostContext):
-    """The context of a called function: the caller's delivery, if there is one, and the callee's own id."""
+    """The context of a called function: the caller's delivery, if there is one, and the callee's own id.
 
-    __slots__ = ("_function", "_of_host", "_parent")
+    ``guard`` is whose rights it has; a function that a handler calls has those of the handler.
+    """
 
-    def __init__(self, host: Host, function: str, parent: Context | None = None) -> None:
+    __slots__ = ("_function", "_guard", "_of_host", "_parent")
+
+    def __init__(self, host: Host, function: str, parent: Context | None = None, guard: Guard | None = None) -> None:
         self._of_host = host
         self._function = function
         self._parent = parent
+        self._guard = parent.guard if isinstance(parent, HostContext) else guard
 
     @property
     def _host(self) -> Host:
         return self._of_host
+
+    @property
+    def guard(self) -> Guard | None:
+        return self._guard
 
     @property
     def function(self) -> str:

@@ -25,6 +25,7 @@ from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.observe.log import delivery_logger
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
+from tasuki.security.guard import Guard
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -70,6 +71,8 @@ class Consumer:
         self.handler = handler
         self.function_id = handler.id
         self.host = host
+        self.guard: Guard | None = None
+        """Its rights, and those of what it calls; None: all. Set anew when the project's policies change."""
         self.policy = policy
         self.options = options
         self.metrics = ConsumerMetrics(consumer=id, queue=queue.id, driver=queue.driver.name)
@@ -82,9 +85,16 @@ class Consumer:
         self._handed_back = 0
 
     async def start(self) -> None:
-        """Compile the handler, and begin to receive. Raises HandlerError when the handler cannot be used."""
+        """Compile the handler, and begin to receive.
+
+        Raises:
+            HandlerError: the handler cannot be used.
+            PolicyDeniedError: its actor may not consume from the queue.
+        """
         if self._tasks:  # it failed, and is started again
             await self.stop(_CANCEL_GRACE)
+        if self.guard is not None:
+            self.guard.consume(self.queue_id)
         await self.handler.start()
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()

@@ -15,6 +15,7 @@ from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message
+from tasuki.security.guard import Guard
 from tasuki.units import parse_duration
 
 
@@ -25,6 +26,7 @@ class Holder(Protocol):
     queue_id: str
     function_id: str
     host: Host
+    guard: Guard | None
     policy: RetryPolicy
     stopping: bool
     loop: asyncio.AbstractEventLoop
@@ -70,6 +72,10 @@ class Delivery(HostContext):
     @property
     def _host(self) -> Host:
         return self.holder.host
+
+    @property
+    def guard(self) -> Guard | None:
+        return self.holder.guard
 
     @property
     def function(self) -> str:

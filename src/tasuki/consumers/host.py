@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context
+from tasuki.contracts.permissions import Permissions
 from tasuki.message import HeaderValue
+from tasuki.security.guard import Guard
 
 
 class Host(Protocol):
@@ -25,6 +27,9 @@ class Host(Protocol):
 
     def resource_of(self, id: str) -> Any:
         """The object behind a resource entry."""
+
+    def permissions_of(self, guard: Guard | None) -> Permissions:
+        """The permissions of whoever has this guard."""
 
     def env_of(self, name: str, namespace: str) -> str | None:
         """Value of a declared environment variable."""

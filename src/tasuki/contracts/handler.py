@@ -8,6 +8,7 @@ from logging import Logger, LoggerAdapter
 from typing import Any
 
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.permissions import Permissions
 from tasuki.message import HeaderValue, Message
 
 
@@ -33,7 +34,8 @@ class Context(ABC):
 
     During a delivery ``message`` is set and ``ack``, ``nack`` and ``reject`` settle it: the first settlement wins, a
     later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
-    All methods that do not await are safe from the thread of a sync handler.
+    All methods that do not await are safe from the thread of a sync handler. What reaches beyond the delivery
+    (``publish``, ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
     """
 
     __slots__ = ()
@@ -72,6 +74,11 @@ class Context(ABC):
     @abstractmethod
     def lease_lost(self) -> bool:
         """Whether the message may already be with another consumer: abort if the work is not idempotent."""
+
+    @property
+    def permissions(self) -> Permissions | None:
+        """The rights of whoever acts; None where nobody keeps any."""
+        return None
 
     @property
     @abstractmethod

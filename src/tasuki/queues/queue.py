@@ -29,6 +29,7 @@ from tasuki.queues.batcher import Batcher
 from tasuki.queues.codec import BYTES, Codecs
 from tasuki.queues.headers import check_headers, check_name, check_priority
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
+from tasuki.security.guard import Guard
 from tasuki.units import parse_duration
 
 _BYTES_LIKE = (bytes, bytearray, memoryview)
@@ -88,7 +89,17 @@ class Queue:
         self.consumer_count = 0
         """Consumers of this queue that run in this process."""
         self._clock = clock
+        self.guard: Guard | None = None
+        """Whose rights are checked at each call; None: nobody's."""
+        self.origin: Queue | None = None
+        """The queue that this one is a guarded view of."""
         self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
+
+    def guarded_by(self, guard: Guard) -> Queue:
+        """The same queue for somebody who needs permission: what is not allowed raises PolicyDeniedError."""
+        queue = copy.copy(self)
+        queue.guard, queue.origin = guard, self
+        return queue
 
     @property
     def durability(self) -> Durability:
@@ -120,10 +131,13 @@ class Queue:
             timeout: decided within that much time; a full queue is waited for as long.
 
         Raises:
+            PolicyDeniedError: the actor may not publish to it.
             PublishError, CodecError: the message is not one that can be published.
             DriverError: rejected (``outcome == "rejected"``: nothing was stored) or unknown (then publish again with
                 the same id, which the error's ``message_id`` holds).
         """
+        if self.guard is not None:
+            self.guard.publish(self.id)
         message = self._outgoing(body, headers, delay, ttl, priority, key, id)
         error = (await self._batcher.publish((message,), _seconds("timeout", timeout)))[0]
         if error is not None:
@@ -134,7 +148,13 @@ class Queue:
     async def publish_many(
         self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT
     ) -> list[PublishResult]:
-        """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one."""
+        """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one.
+
+        Raises:
+            PolicyDeniedError: the actor may not publish to it.
+        """
+        if self.guard is not None:
+            self.guard.publish(self.id)
         seconds = _seconds("timeout", timeout)
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
@@ -169,11 +189,13 @@ class Queue:
 
     async def depth(self) -> Depth:
         """How many messages it holds."""
+        self._require("queue.info.queue", "see")
         return await self.driver.depth(self.spec.name)
 
     async def info(self) -> dict[str, Any]:
         """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``."""
         depth = await self.depth()
+        origin = self.origin or self
         return {
             "queue": self.id,
             "driver": self.driver.name,
@@ -181,21 +203,27 @@ class Queue:
             "ready": depth.ready,
             "in_flight": depth.in_flight,
             "delayed": depth.delayed,
-            "consumer_count": self.consumer_count,
+            "consumer_count": origin.consumer_count,
             "oldest_age": depth.oldest_age,
         }
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
         """Show up to ``limit`` waiting messages from number ``after`` on, without taking them."""
+        self._require("queue.admin.peek", "look into")
         return await self.driver.peek(self.spec.name, limit, after)
 
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
+        self._require("queue.admin.purge", "purge")
         return await self.driver.purge(self.spec.name)
 
     def decode(self, message: Message) -> Any:
         """The body as a plain value. Raises CodecError or InvalidBodyError."""
         return (self._named_codec(message.headers) or self.codec).decoder()(message.body)
+
+    def _require(self, action: str, verb: str) -> None:
+        if self.guard is not None:
+            self.guard.require(action, self.id, f"not allowed to {verb} queue: {self.id}")
 
     def _outgoing(
         self,

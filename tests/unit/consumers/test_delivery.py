@@ -21,6 +21,7 @@ class FakeHolder:
     queue_id = "app:tasks"
     function_id = "app:handle"
     policy = RetryPolicy(STEADY, 3, True)
+    guard = None
 
     def __init__(self) -> None:
         self.host = FakeHost()

@@ -1,0 +1,21 @@
+"""Access: what the application's own code, and the command line, may do with queues."""
+
+from __future__ import annotations
+
+from tasuki.app.assembly import Assembly
+from tasuki.queues.queue import Queue
+
+
+def queue_of_application(assembly: Assembly, id: str) -> Queue:
+    """The queue of an id, behind the application's guard if there is one.
+
+    Raises:
+        PolicyDeniedError: there is no such queue, and the application could not publish to it if there were.
+        QueueNotFoundError: there is no such queue.
+    """
+    guard = assembly.rights.application
+    if guard is None:
+        return assembly.queue(id)
+    if id not in assembly.queues:
+        guard.publish(id)
+    return assembly.queue(id).guarded_by(guard)

@@ -1,0 +1,59 @@
+"""GuardedStore: a store as somebody meets it who needs permission for each key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasuki.security.guard import Guard
+
+_VERBS = {
+    "get": ("store.key.get", "not allowed to read key: {}"),
+    "entry": ("store.key.get", "not allowed to read key: {}"),
+    "set": ("store.key.set", "not allowed to write key: {}"),
+    "put": ("store.key.set", "not allowed to write key: {}"),
+    "has": ("store.key.has", "not allowed to check key existence: {}"),
+    "delete": ("store.key.delete", "not allowed to delete key: {}"),
+}
+"""Methods whose first argument is a key: the action that they are, and what is said when it is denied."""
+
+
+class GuardedStore:
+    """Any store; what is no method of stores is passed through.
+
+    The resource of every check is the store's id; conditions see the key as ``meta.key``, or ``meta.prefix``.
+    """
+
+    def __init__(self, store: Any, id: str, guard: Guard) -> None:
+        self._store = store
+        self._id = id
+        self._guard = guard
+
+    def __getattr__(self, name: str) -> Any:
+        """The store's own attribute, checked at each call if it is a verb with a key."""
+        found = getattr(self._store, name)
+        if name not in _VERBS:
+            return found
+        action, problem = _VERBS[name]
+
+        def checked(key: str, *args: Any, **options: Any) -> Any:
+            self._guard.require(action, self._id, problem.format(key), {"key": key})
+            return found(key, *args, **options)
+
+        return checked
+
+    def list(self, *args: Any, **options: Any) -> Any:
+        """As the store's, if its prefix may be listed."""
+        prefix = args[0] if args else options.get("prefix", "")
+        self._guard.require("store.key.list", self._id, "not allowed to list keys", {"prefix": prefix})
+        return self._store.list(*args, **options)
+
+    def info(self) -> Any:
+        """As the store's."""
+        self._guard.require("store.info", self._id, f"not allowed to see store: {self._id}")
+        return self._store.info()
+
+
+def guarded(resource: Any, id: str, guard: Guard) -> Any:
+    """The resource, behind the guard if it is a store."""
+    is_store = all(callable(getattr(resource, verb, None)) for verb in (*_VERBS, "list", "info"))
+    return GuardedStore(resource, id, guard) if is_store else resource

@@ -24,6 +24,7 @@ COMMANDS = {
     "test": "Run the tests of a project.",
     "graph": "Draw drivers, queues, consumers and functions.",
     "schema": "Print the JSON Schema of project files, for editors.",
+    "policy": "Explain what policies allow, and why.",
     "drivers": "Compare what the drivers can do.",
     "bench": "Measure this machine: publish and consume.",
 }

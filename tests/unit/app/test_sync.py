@@ -1,0 +1,144 @@
+"""Sync code: its calls run on the app's own loop, or on one in a thread. Real time, for there are real threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.errors import LifecycleError, ProjectError, QueueNotFoundError
+from tasuki.queues.result import Confirmed
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    app = App("memory://", root=tmp_path)
+    app.queue("tasks")
+
+    @app.function()
+    async def double(number: int) -> int:
+        return 2 * number
+
+    yield app
+    app.sync.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "tasuki sync"]
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    outcome: list[Any] = []
+    thread = threading.Thread(target=lambda: outcome.append(work()))
+    thread.start()
+    thread.join(20)
+    return outcome[0]
+
+
+def test_publishes_looks_and_calls_without_a_loop(app: App) -> None:
+    assert isinstance(app.sync.publish("tasks", 1, {"h": 1}, delay=5), Confirmed)
+    assert [type(result) for result in app.sync.publish_many("tasks", [1, 2], timeout=5)] == [Confirmed] * 2
+    assert app.sync.info("tasks")["message_count"] == 3
+    assert app.sync.call("double", 4) == 8
+    with pytest.raises(QueueNotFoundError):
+        app.sync.publish("nowhere", 1)
+
+
+def test_many_threads_share_one_loop(app: App) -> None:
+    threads = [threading.Thread(target=app.sync.publish, args=("tasks", number)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert app.sync.info("tasks")["ready"] == 20
+    assert sum(thread.name == "tasuki sync" for thread in threading.enumerate()) == 1
+
+
+def test_closed_and_used_again(app: App) -> None:
+    app.sync.publish("tasks", 1)
+    app.sync.close()
+    app.sync.close()
+    assert not app.is_open
+    assert app.sync.publish("tasks", 2)
+
+
+async def test_in_the_thread_of_a_loop_it_says_what_to_do(app: App) -> None:
+    with pytest.raises(LifecycleError, match="would block the event loop: await"):
+        app.sync.publish("tasks", 1)
+    async with app:
+        with pytest.raises(LifecycleError, match="would block the event loop"):
+            app.sync.info("tasks")
+
+
+async def test_from_a_thread_beside_the_app(app: App) -> None:
+    async with app:
+        assert await asyncio.to_thread(app.sync.publish, "tasks", 1)
+        assert (await app.live_queue("tasks").depth()).ready == 1
+
+
+async def test_from_the_thread_of_a_sync_handler(app: App) -> None:
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    threads: list[int] = []
+
+    @app.queue("other").consumer()
+    def handle(body: Any) -> None:
+        threads.append(threading.get_ident())
+        app.sync.publish("tasks", body)
+        loop.call_soon_threadsafe(done.set)
+
+    async with app.worker():
+        await app.publish("other", "passed on")
+        async with asyncio.timeout(20):
+            await done.wait()
+        (message,) = await app.live_queue("tasks").peek()
+    assert message.body == b'"passed on"'
+    assert threads != [threading.get_ident()]
+
+
+def test_another_loop_while_sync_has_it_open(app: App) -> None:
+    app.sync.publish("tasks", 1)
+
+    async def use() -> None:
+        with pytest.raises(LifecycleError, match="open in another event loop"):
+            await app.open()
+
+    in_thread(lambda: asyncio.run(use()))
+
+
+@pytest.mark.parametrize("error", [ValueError("defect"), ImportError("driver needs: pip install")])
+def test_an_open_that_fails_leaves_no_thread(app: App, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    with monkeypatch.context() as patch:
+
+        def broken(*args: Any) -> Any:
+            raise error
+
+        patch.setattr(App, "check", broken)
+        with pytest.raises(type(error)):
+            app.sync.publish("tasks", 1)
+        assert not [thread for thread in threading.enumerate() if thread.name == "tasuki sync"]
+    assert app.sync.publish("tasks", 1)
+
+
+def test_a_project_that_is_not_good(app: App) -> None:
+    app.queue("bad", leese=5)
+    with pytest.raises(ProjectError):
+        app.sync.publish("tasks", 1)
+
+
+def test_a_close_that_fails_ends_its_thread(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.sync.publish("tasks", 1)
+
+    async def fail(self: MemoryDriver) -> None:
+        raise ValueError("does not close")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryDriver, "close", fail)
+        with pytest.raises(LifecycleError, match="does not close"):
+            app.sync.close()
+    app.sync.close()

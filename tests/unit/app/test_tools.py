@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tasuki.app.tools import until_empty
+from tasuki.contracts.driver import Depth, Outgoing
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError, QueueFullError, QueueNotFoundError
+from tasuki.queues.queue import Queue
+
+pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
+
+MakeApp = Callable[..., App]
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> App:
+    app = make_app()
+    for name in ("tasks", "other", "dead"):
+        app.queue(name)
+    app.queue("full", max_length=2, overflow="reject")
+    return app
+
+
+async def bury(app: App, count: int, queue: str = "app:tasks", start: int = 0) -> None:
+    """Put dead letters of a queue into the dead-letter queue."""
+    headers = {"x_original_queue": queue, "x_dead_letter_reason": "rejected", "attempts": 3, "mine": 1}
+    letters = [Outgoing(str(number), str(number).encode(), dict(headers)) for number in range(start, start + count)]
+    assert not any(await app.live_queue("dead").forward(letters))
+
+
+async def ids(app: App, queue: str) -> list[str]:
+    return [message.id for message in await app.live_queue(queue).peek(10_000)]
+
+
+async def test_back_to_where_they_came_from_as_they_were(app: App) -> None:
+    told: list[int] = []
+    async with app:
+        await bury(app, 450)
+        assert await app.redrive("dead", progress=told.append) == 450
+        assert await ids(app, "dead") == []
+        assert await ids(app, "tasks") == [str(number) for number in range(450)]
+        (message,) = await app.live_queue("tasks").peek(1)
+    assert (message.body, message.headers) == (b"0", {"mine": 1})
+    assert told == [200, 400, 450]
+
+
+async def test_to_another_queue(app: App) -> None:
+    async with app:
+        await bury(app, 3)
+        assert await app.redrive("dead", to="other") == 3
+        assert await ids(app, "other") == ["0", "1", "2"]
+        with pytest.raises(QueueNotFoundError):
+            await app.redrive("dead", to="nowhere")
+
+
+async def test_no_more_than_the_limit_in_order(app: App) -> None:
+    async with app:
+        await bury(app, 5)
+        assert await app.redrive("dead", limit=2) == 2
+        assert await ids(app, "tasks") == ["0", "1"]
+        assert await ids(app, "dead") == ["2", "3", "4"]
+        assert await app.redrive("dead", limit=0) == 0
+
+
+async def test_those_with_nowhere_to_go_stay_in_order_and_block_nobody(app: App) -> None:
+    async with app:
+        await bury(app, 300, "app:gone")
+        await bury(app, 5, start=300)
+        assert await app.redrive("dead", limit=2) == 2
+        assert await app.redrive("dead") == 3
+        assert await ids(app, "tasks") == ["300", "301", "302", "303", "304"]
+        assert await ids(app, "dead") == [str(number) for number in range(300)]
+        assert (await app.live_queue("dead").depth()).in_flight == 0
+
+
+async def test_a_message_without_an_origin_stays(app: App) -> None:
+    async with app:
+        await app.publish("dead", 1)
+        assert await app.redrive("dead") == 0
+        assert len(await ids(app, "dead")) == 1
+
+
+async def test_a_refused_target_keeps_what_it_did_not_take(app: App) -> None:
+    async with app:
+        await bury(app, 4, "app:full")
+        with pytest.raises(QueueFullError):
+            await app.redrive("dead")
+        assert await ids(app, "full") == ["0", "1"]
+        assert await ids(app, "dead") == ["2", "3"]
+        (message,) = await app.live_queue("dead").peek(1)
+        assert message.headers["attempts"] == 3
+
+
+async def test_cancelled_midway_loses_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with app:
+        await bury(app, 300)
+        forward = Queue.forward
+
+        async def slow(self: Queue, messages: Any, **options: Any) -> Any:
+            result = await forward(self, messages, **options)
+            if messages[0].id != "0":
+                await asyncio.sleep(3600)
+            return result
+
+        monkeypatch.setattr(Queue, "forward", slow)
+        task = asyncio.create_task(app.redrive("dead"))
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        # What was on its way when it was cancelled may be in both, and is never in none.
+        assert {*await ids(app, "tasks"), *await ids(app, "dead")} == {str(number) for number in range(300)}
+        assert await ids(app, "dead") == [str(number) for number in range(200, 300)]
+        assert (await app.live_queue("dead").depth()).in_flight == 0
+
+
+async def test_what_another_one_takes_away_ends_it(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def depth(self: Queue) -> Depth:
+        return Depth(10, 0, 0)
+
+    async with app:
+        await bury(app, 2)
+        monkeypatch.setattr(Queue, "depth", depth)
+        assert await app.redrive("dead") == 2
+
+
+async def test_until_empty_asks_again_while_the_broker_is_away(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    @app.queue("tasks").consumer()
+    async def handle(body: Any) -> None: ...
+
+    errors: list[Exception] = [BrokerUnavailableError("away")] * 3
+    depth = MemoryDriver.depth
+
+    async def away(self: MemoryDriver, queue: str) -> Depth:
+        if errors:
+            raise errors.pop()
+        return await depth(self, queue)
+
+    monkeypatch.setattr(MemoryDriver, "depth", away)
+    async with app:
+        await until_empty(lambda: app.assembly)
+        assert not errors
+        errors.append(AccessDeniedError("no"))
+        with pytest.raises(AccessDeniedError):
+            await until_empty(lambda: app.assembly)
+    await until_empty(lambda: app.assembly)
+
+
+async def test_until_empty_is_not_fooled_by_a_message_that_moves_between_two_looks(make_app: MakeApp) -> None:
+    """From the queue that is looked at second into the one that was looked at first."""
+    app = make_app()
+    seen: list[Any] = []
+    first, second = app.queue("first"), app.queue("second", dead_letter={"queue": "first", "max_attempts": 1})
+
+    @first.consumer()
+    async def letters(body: Any) -> None:
+        await asyncio.sleep(0.02)
+        seen.append(body)
+
+    @second.consumer()
+    async def fail(body: Any) -> bool:
+        await asyncio.sleep(0.01)
+        return False
+
+    async with app.worker():
+        for number in range(50):
+            await second.publish(number)
+            await until_empty(lambda: app.assembly, pause=0.003)
+            assert len(seen) == number + 1

@@ -18,7 +18,7 @@ class Rights:
 
     def __init__(self, project: Project) -> None:
         configs = project.of(AnyPolicyConfig)
-        self.policies: Mapping[str, Policy] = {id: config.build(id) for id, config in configs.items()}
+        self.policies: Mapping[str, Policy] = {id: config.as_policy(id) for id, config in configs.items()}
         members: dict[str, list[Policy]] = {}
         for id, config in configs.items():
             for group in config.groups:

@@ -118,7 +118,7 @@ class AnyPolicyConfig(Config):
     groups: list[Id] = Field(default_factory=list)
     """The groups that it belongs to; they exist by being named here."""
 
-    def build(self, id: str) -> Policy:
+    def as_policy(self, id: str) -> Policy:
         """The policy itself."""
         raise NotImplementedError
 
@@ -129,7 +129,7 @@ class PolicyConfig(AnyPolicyConfig):
     policy: PolicyDefinition
     """What it says."""
 
-    def build(self, id: str) -> Policy:
+    def as_policy(self, id: str) -> Policy:
         """The policy itself."""
         conditions = tuple(condition.build() for condition in self.policy.conditions)
         return Policy(**self.policy.parts(id), conditions=conditions)
@@ -141,7 +141,7 @@ class ExpressionPolicyConfig(AnyPolicyConfig):
     policy: ExpressionDefinition
     """What it says."""
 
-    def build(self, id: str) -> Policy:
+    def as_policy(self, id: str) -> Policy:
         """The policy itself."""
         return Policy(**self.policy.parts(id), expression=parse_expression(self.policy.expression))
 

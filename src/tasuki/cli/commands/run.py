@@ -11,6 +11,7 @@ import click
 from tasuki.cli import loop
 from tasuki.cli.exits import OK, exit_code_of, show_error
 from tasuki.cli.options import project_options
+from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.running import follow_emptying, refuse_memory, summary
 from tasuki.cli.watching import Watcher, restart
@@ -38,7 +39,7 @@ def command(target: Target, processes: int, lifeline: int | None, *, reloads: bo
         drain_with_parent(lifeline)
     app = target.load()
     project = app.check()
-    if lifeline is None and sys.stderr.isatty():
+    if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     if processes > 1:
         from tasuki.cli.fleet import Fleet, child_arguments
@@ -59,7 +60,7 @@ def command(target: Target, processes: int, lifeline: int | None, *, reloads: bo
 
 async def _run(app: App, watcher: Watcher | None, *, until_empty: bool) -> int:
     beside = [asyncio.create_task(watcher.run(app), name="watch sources")] if watcher else []
-    if until_empty and sys.stderr.isatty():
+    if until_empty and is_terminal(sys.stderr):
         beside.append(asyncio.create_task(follow_emptying(app), name="progress"))
     try:
         await app.run(until_empty=until_empty)

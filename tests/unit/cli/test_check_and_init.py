@@ -1,0 +1,117 @@
+"""What is said of projects that are good, broken or not there; and the project that ``init`` makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import CommandLine
+
+BROKEN = """
+version: "1.0"
+namespace: app
+entries:
+  - name: other
+    kind: queue.consumer
+    queue: taks
+    func: handle
+    concurrency: 2000
+"""
+
+
+def test_a_good_project(tasuki: CommandLine) -> None:
+    assert tasuki("check").stdout == "ok: 5 entries, 2 queues, 1 consumer\n"
+    assert tasuki.json("check") == []
+    assert tasuki("check", "_index.yaml").returncode == 0
+
+
+def test_all_problems_at_once(tasuki: CommandLine, project: Path) -> None:
+    (project / "broken.yaml").write_text(BROKEN)
+    done = tasuki("check")
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert "broken.yaml:7:" in done.stderr
+    assert "did you mean 'app:tasks'?" in done.stderr
+    assert "2 problems" in done.stderr
+    checked = tasuki("check", "--json")
+    assert (checked.returncode, checked.stderr) == (3, "")
+    problems = json.loads(checked.stdout)
+    assert {tuple(problem) for problem in problems} == {("file", "line", "column", "entry", "message", "hint")}
+    assert [(problem["file"], problem["line"], problem["entry"]) for problem in problems] == [
+        ("broken.yaml", 7, "app:other"),
+        ("broken.yaml", 9, "app:other"),
+    ]
+    for command in (["run"], ["publish", "tasks", "1"], ["test"], ["queues"], ["graph"]):
+        assert tasuki(*command).returncode == 3
+    assert not (project / ".tasuki").exists()
+
+
+def test_targets_that_are_not_there(tasuki: CommandLine) -> None:
+    assert tasuki("check", "nowhere").returncode == 3
+    gone = tasuki("check", "nowhere_at_all:app")
+    assert gone.returncode == 3
+    assert "nowhere_at_all" in gone.stderr
+    [problem] = json.loads(tasuki("check", "nowhere_at_all:app", "--json").stdout)
+    assert problem["file"] is None
+    assert "nowhere_at_all" in problem["message"]
+
+
+def test_modules_that_do_not_import(tasuki: CommandLine, project: Path) -> None:
+    (project / "exploding_module.py").write_text("\nraise RuntimeError('not today')\n")
+    done = tasuki("check", "exploding_module:app")
+    assert done.returncode == 3
+    assert "RuntimeError: not today" in done.stderr
+    assert "exploding_module.py:2" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "not today" in tasuki("check", "--import=exploding_module").stderr
+    assert tasuki("check", "--import=json").returncode == 0
+    (project / "leaving_module.py").write_text("raise SystemExit(0)\n")
+    assert tasuki("check", "leaving_module:app").returncode == 3
+
+
+def test_a_code_app_with_a_bad_url(tasuki: CommandLine, project: Path) -> None:
+    (project / "bad_url_module.py").write_text("from tasuki import App\napp = App('nonsense')\napp.queue('q')\n")
+    done = tasuki("check", "bad_url_module:app")
+    assert done.returncode == 3
+    assert "is not a URL" in done.stderr
+
+
+def test_a_new_project(tasuki: CommandLine, project: Path) -> None:
+    assert tasuki("init", "shop").returncode == 0
+    tasuki.folder = project / "shop"
+    assert tasuki("check").returncode == 0
+    assert len((project / "shop" / "README.md").read_text().splitlines()) <= 10
+    assert {result["status"] for result in tasuki.json("test")} == {"passed"}
+    assert tasuki("publish", "tasks", '{"name": "Ada"}').returncode == 0
+    ran = tasuki("run", "--until-empty")
+    assert ran.returncode == 0
+    assert "Hello, Ada!" in ran.stderr
+
+
+def test_init_touches_nothing_that_is_there(tasuki: CommandLine, project: Path) -> None:
+    done = tasuki("init", ".")
+    assert done.returncode == 1
+    assert "not empty" in done.stderr
+    (project / "empty").mkdir()
+    assert tasuki("init", "empty").returncode == 0
+    assert tasuki("init", "handlers.py").returncode == 2
+    failed = tasuki("init", "handlers.py/inside")
+    assert failed.returncode == 1
+    assert "cannot write" in failed.stderr
+
+
+@pytest.mark.parametrize("name", ["shared", "app:shared"])
+def test_names_that_two_namespaces_share(tasuki: CommandLine, project: Path, name: str) -> None:
+    for namespace in ("app", "other"):
+        (project / f"{namespace}.yaml").write_text(
+            f"version: '1.0'\nnamespace: {namespace}\nentries: [{{name: shared, kind: queue.queue, driver: app:driver, "
+            f"queue_name: shared_{namespace}}}]\n"
+        )
+    done = tasuki("info", name)
+    if name == "shared":
+        assert done.returncode == 1
+        assert "app:shared, other:shared" in done.stderr
+    else:
+        assert done.returncode == 0

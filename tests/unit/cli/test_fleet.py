@@ -1,0 +1,160 @@
+"""The processes of ``run --processes``: restarts, signals, exit codes; small programs are the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasuki.backoff import Backoff
+from tasuki.cli.fleet import Fleet, child_arguments, drain_with_parent
+from tasuki.cli.project import Target
+
+pytestmark = pytest.mark.anyio
+
+QUICK = Backoff(initial_delay=0.01, max_delay=0.01)
+
+
+def program(source: str) -> Callable[[int], list[str]]:
+    return lambda lifeline: [sys.executable, "-S", "-c", source, str(lifeline)]
+
+
+async def run(source: str, count: int = 2, *, ends_when_done: bool = False) -> int:
+    async with asyncio.timeout(30):
+        return await Fleet(program(source), count, ends_when_done=ends_when_done, backoff=QUICK).run()
+
+
+def worker(folder: Path, on_term: str) -> str:
+    """A program that says it is ready, waits for TERM, and then does something."""
+    return f"""
+import os, pathlib, signal
+def end(*_):
+    {on_term}
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGHUP, lambda *_: pathlib.Path({str(folder)!r}, f"hup-{{os.getpid()}}").touch())
+pathlib.Path({str(folder)!r}, f"ready-{{os.getpid()}}").touch()
+while True:
+    signal.pause()
+"""
+
+
+async def appear(folder: Path, pattern: str, count: int) -> list[Path]:
+    async with asyncio.timeout(30):
+        while len(found := sorted(folder.glob(pattern))) < count:
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def test_all_done() -> None:
+    assert await run("", ends_when_done=True) == 0
+
+
+async def test_what_starting_again_does_not_mend_ends_all(tmp_path: Path) -> None:
+    # The first to come exits with 3, the other waits until it is stopped.
+    source = worker(tmp_path, "os._exit(0)").replace(
+        "import os,",
+        f"import os\ntry: os.mkdir({str(tmp_path / 'first')!r})\nexcept OSError: pass\nelse: os._exit(3)\nimport os,",
+    )
+    assert await run(source) == 3
+
+
+async def test_a_dead_one_starts_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tasuki.processes")
+    source = f"""
+import os, signal
+for number in range(3):
+    try: os.mkdir(os.path.join({str(tmp_path)!r}, str(number)))
+    except OSError: continue
+    os.kill(os.getpid(), signal.SIGKILL) if number else os._exit(1)
+"""
+    assert await run(source, 1, ends_when_done=True) == 0
+    assert [record.args[1] for record in caplog.records if "starts again" in record.message] == [1, 137, 137]  # type: ignore[index]
+
+
+async def test_a_stop_reaches_all_and_the_worst_code_is_told(tmp_path: Path) -> None:
+    first = "os._exit(5 if pathlib.Path(%r).exists() else pathlib.Path(%r).touch() or 0)"
+    late = str(tmp_path / "late")
+    running = asyncio.create_task(run(worker(tmp_path, first % (late, late))))
+    await appear(tmp_path, "ready-*", 2)
+    os.kill(os.getpid(), signal.SIGHUP)
+    await appear(tmp_path, "hup-*", 2)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running in {0, 5}  # 0: both looked before one of them touched
+
+
+async def test_a_second_signal_is_told_too(tmp_path: Path) -> None:
+    path = str(tmp_path)
+    running = asyncio.create_task(
+        run(
+            worker(
+                tmp_path,
+                f"pathlib.Path({path!r}, 'term').exists() and os._exit(143); pathlib.Path({path!r}, 'term').touch()",
+            ),
+            1,
+        )
+    )
+    await appear(tmp_path, "ready-*", 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await appear(tmp_path, "term", 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 143
+
+
+async def test_one_that_was_still_starting_when_stopped_is_no_failure() -> None:
+    running = asyncio.create_task(run("import signal; signal.pause()", 1))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+
+
+async def test_a_stop_between_two_starts(tmp_path: Path) -> None:
+    slow = Backoff(initial_delay=600, max_delay=600)
+    fleet = Fleet(program(f"open({str(tmp_path / 'ran')!r}, 'w'); raise SystemExit(1)"), 1, backoff=slow)
+    running = asyncio.create_task(fleet.run())
+    await appear(tmp_path, "ran", 1)
+    await asyncio.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(30):
+        assert await running in {0, 1}
+
+
+def test_a_child_is_told_what_its_parent_was() -> None:
+    target = Target("shop", ("app:x:y=1",))
+    arguments = child_arguments(target, 7, log_level="debug", log_format="text", reloads=True, until_empty=True)
+    assert arguments[arguments.index("run") :] == [
+        "run",
+        "--lifeline=7",
+        "--log-level=debug",
+        "--log-format=text",
+        "--reload",
+        "--until-empty",
+        "--override=app:x:y=1",
+        "--",
+        "shop",
+    ]
+
+
+@pytest.fixture
+def terminated() -> Iterator[list[int]]:
+    numbers: list[int] = []
+    old = signal.signal(signal.SIGTERM, lambda number, _: numbers.append(number))
+    yield numbers
+    signal.signal(signal.SIGTERM, old)
+
+
+async def test_the_end_of_the_parent_is_a_term(terminated: list[int]) -> None:
+    reading, writing = os.pipe()
+    drain_with_parent(reading)
+    os.close(writing)
+    async with asyncio.timeout(30):
+        while not terminated:
+            await asyncio.sleep(0.01)
+    os.close(reading)
+    assert terminated == [signal.SIGTERM]

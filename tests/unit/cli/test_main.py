@@ -1,0 +1,255 @@
+"""How command lines end: exit codes, errors as one message, broken pipes, interrupts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import tasuki.cli
+from tasuki.cli.commands import info, purge, run
+from tasuki.cli.exits import CommandError, exit_code_of
+from tasuki.cli.group import COMMANDS
+from tasuki.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    ConfigError,
+    LifecycleError,
+    ProjectError,
+    StopTimeoutError,
+    TasukiError,
+)
+from tests.support.cli_project import write_project
+from tests.unit.cli.conftest import CommandLine
+
+
+def caused_by(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TasukiError("x"), 1),
+        (CommandError("x", code=3), 3),
+        (ConfigError("x"), 3),
+        (ProjectError([]), 3),
+        (BrokerUnavailableError("x"), 4),
+        (BrokerTimeoutError("x"), 4),
+        (StopTimeoutError("x"), 5),
+        (caused_by(LifecycleError("x"), BrokerUnavailableError("y")), 4),
+        (caused_by(CommandError("x"), BrokerUnavailableError("y")), 1),
+    ],
+)
+def test_exit_codes(error: Exception, code: int) -> None:
+    assert exit_code_of(error) == code
+
+
+def failing(error: BaseException) -> click.Command:
+    def fail(**_: Any) -> None:
+        raise error
+
+    return click.Command("info", callback=fail)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (TasukiError("amqp://user:secret@host is away"), 1, "error: amqp://user:***@host is away\n"),
+        (KeyboardInterrupt(), 130, "\n"),
+        (click.Abort(), 130, ""),
+        (BrokenPipeError(), 141, ""),
+        (click.ClickException("wrong"), 1, "Error: wrong\n"),
+    ],
+)
+def test_errors_are_one_message(
+    tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    monkeypatch.setattr(info, "command", failing(error))
+    done = tasuki("info")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == said
+
+
+def test_a_defect_is_not_hidden(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(info, "command", failing(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        tasuki("info")
+
+
+def test_help_and_version(tasuki: CommandLine) -> None:
+    shown = tasuki("--help").stdout
+    for name in COMMANDS:
+        assert f"\n  {name} " in shown
+        assert tasuki(name, "--help").returncode == 0
+    assert tasuki("--version").stdout.startswith("tasuki ")
+    assert "Did you mean 'publish'?" in tasuki("pubish").stderr
+
+
+def test_stdout_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert tasuki.cli.main(["schema"]) == 141
+    monkeypatch.undo()
+
+
+def test_stdout_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None: ...
+
+        def fileno(self) -> int:
+            raise ValueError("no descriptor")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert tasuki.cli.main(["schema"]) == 141
+
+
+def test_a_question_that_a_person_interrupts(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "is_terminal", lambda stream: True)
+    tasuki("publish", "tasks", "1")
+    assert tasuki("purge", "tasks").returncode == 130
+
+
+SIGNALS = """
+from tasuki import Reject, Retry
+from tasuki.errors import CodecError
+
+def handle(kind):
+    raise {"retry": Retry("later"), "reject": Reject(), "ours": CodecError("a codec"), "theirs": OSError()}[kind]
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("retry", "asks for another try: later"),
+        ("reject", "rejects it: "),
+        ("ours", "error: a codec"),
+        ("theirs", "raised OSError (handlers.py:"),
+    ],
+)
+def test_functions_that_do_not_return(tasuki: CommandLine, project: Path, kind: str, said: str) -> None:
+    write_project(project, SIGNALS)
+    done = tasuki("call", "handle", kind)
+    assert done.returncode == 1
+    assert said in done.stderr.replace(str(project) + os.sep, "")
+
+
+def test_results_for_people(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, "def handle(body): return body\n")
+    assert tasuki("call", "handle", "plain text").stdout == "plain text\n"
+    assert tasuki("call", "handle", '{"a": [1, null]}').stdout == '{"a": [1, null]}\n'
+    assert tasuki("call", "handle", "null").stdout == ""
+    assert "is not defined" in tasuki("call", "nothing").stderr
+
+
+def test_people_see_tables(tasuki: CommandLine) -> None:
+    assert "app:tasks has no waiting messages" in tasuki("peek", "tasks").stdout
+    tasuki("publish", "tasks", '{"n": 1}', "--header", "a=b")
+    tasuki("publish", "tasks", "--raw", "bytes", "-", stdin=b"not json")
+    assert "MESSAGES" in tasuki("queues").stdout
+    assert "message_count   2" in tasuki("info", "tasks").stdout
+    assert '{"n": 1}' in tasuki("peek", "tasks").stdout
+    assert len(tasuki.json("peek", "tasks", "--limit", "1")) == 1
+
+
+def test_letters_that_belong_nowhere_stay(tasuki: CommandLine) -> None:
+    tasuki("publish", "dead", "1")
+    done = tasuki("redrive", "dead")
+    assert done.returncode == 0
+    assert "0 messages" in done.stdout
+    assert "use --to" in done.stderr
+
+
+def test_no_tests(tasuki: CommandLine) -> None:
+    assert "no tests" in tasuki("test").stdout
+    assert tasuki.json("test") == []
+
+
+def test_nothing_to_measure(tasuki: CommandLine, project: Path) -> None:
+    (project / "_index.yaml").write_text("version: '1.0'\nnamespace: app\nentries: []\n")
+    assert tasuki("bench").returncode == 1
+    assert tasuki("queues").returncode == 0
+
+
+class FakeFleet:
+    """Stands for the processes."""
+
+    command: list[str]
+
+    def __init__(self, arguments: Callable[[int], list[str]], count: int, *, ends_when_done: bool) -> None:
+        type(self).command = [*arguments(9), str(count), str(ends_when_done)]
+
+    async def run(self) -> int:
+        return 5
+
+
+def test_several_processes(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasuki.cli.fleet.Fleet", FakeFleet)
+    done = tasuki("run", "--processes", "2", "--until-empty", "--log-level", "error", "--log-format", "text")
+    assert done.returncode == 5
+    assert FakeFleet.command[-8:] == [
+        "--lifeline=9", "--log-level=error", "--log-format=text", "--until-empty", "--", ".", "2", "True",
+    ]  # fmt: skip
+
+
+class FakeWatcher:
+    """Wants a new process at once."""
+
+    wants_restart = True
+
+    def __init__(self, target: object) -> None: ...
+
+    async def run(self, app: object) -> None: ...
+
+
+def test_a_restart_after_a_change(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    restarts: list[bool] = []
+    monkeypatch.setattr(run, "Watcher", FakeWatcher)
+    monkeypatch.setattr(run, "restart", lambda: restarts.append(True))
+    assert tasuki("run", "--reload", "--until-empty").returncode == 0
+    assert restarts == [True]
+
+
+def test_a_child_is_on_its_lifeline(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    lifelines: list[int] = []
+    monkeypatch.setattr("tasuki.cli.fleet.drain_with_parent", lifelines.append)
+    assert tasuki("run", "--lifeline", "9", "--until-empty").returncode == 0
+    assert lifelines == [9]
+
+
+HANGING = """
+import asyncio, os, signal
+async def handle():
+    {signals}
+    await asyncio.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("times", "code"), [(1, 5), (2, 143)])
+def test_stops_that_come_late(tasuki: CommandLine, project: Path, times: int, code: int) -> None:
+    term = "os.kill(os.getpid(), signal.SIGTERM); await asyncio.sleep(0.1);"
+    write_project(project, HANGING.format(signals=term * times), stop_timeout="300ms" if times == 1 else "1h")
+    tasuki("publish", "tasks", "1")
+    done = tasuki("run")
+    assert done.returncode == code
+    assert "stop_timeout" in done.stderr
+    assert tasuki.json("info", "tasks")["ready"] == 1
+
+
+def test_a_clean_drain(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, "import os, signal\ndef handle(): os.kill(os.getpid(), signal.SIGTERM)\n")
+    tasuki("publish", "tasks", "1")
+    assert tasuki("run").returncode == 0
+    assert tasuki.json("info", "tasks")["message_count"] == 0

@@ -1,0 +1,137 @@
+"""What people see on a terminal: colour, cut lines, progress bars, what is about to run."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from tasuki import App
+from tasuki.cli import loop, output, progress
+from tasuki.cli.exits import show_error
+from tasuki.cli.output import age, count, has_colour, is_terminal, print_json, print_table
+from tasuki.cli.progress import bar
+from tasuki.cli.project import Target
+from tasuki.cli.running import follow_emptying, summary
+from tasuki.errors import TasukiError
+from tests.support.cli_project import write_project
+from tests.unit.cli.conftest import CommandLine
+
+
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every stream look like a terminal of 40 columns."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", "40")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, None), (0, "0s"), (2.34, "2.3s"), (192.4, "3m12s"), (7200, "2h"), (-1, "0s")]
+)
+def test_ages(seconds: float | None, text: str | None) -> None:
+    assert age(seconds) == text
+
+
+def test_counts() -> None:
+    assert (count(1, "message"), count(0, "message")) == ("1 message", "0 messages")
+
+
+def test_a_table_is_aligned_and_safe(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("NAME", "COUNT", "REST"), [("a", 1, None), ("long\x1b[2J", 1000, "x")])
+    assert capsys.readouterr().out.splitlines() == [
+        "NAME         COUNT  REST",
+        "a                1  -",
+        "long\\x1b[2J   1000  x",
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_has_colour_and_an_edge(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("NAME",), [("x" * 100,)])
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading == click.style("NAME", bold=True)
+    assert row == "x" * 39 + "…"
+    print_json({"a": [1]})
+    assert capsys.readouterr().out == '{\n  "a": [\n    1\n  ]\n}\n'
+    show_error(TasukiError("no"))
+    assert "\x1b[31m" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_no_colour_is_respected(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not has_colour(sys.stdout)
+    show_error(TasukiError("no"))
+    assert capsys.readouterr().err == "error: no\n"
+
+
+def test_a_closed_stream_is_no_terminal() -> None:
+    def isatty() -> bool:
+        raise ValueError("closed")
+
+    assert not is_terminal(SimpleNamespace(isatty=isatty))  # type: ignore[arg-type]
+
+
+def test_json_of_what_json_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json([b"\xff", Path("x"), {1, 2} - {2}, object])
+    assert capsys.readouterr().out == f'["/w==", "x", [1], "{object}"]\n'
+
+
+def test_no_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar(10, "working") as advance:
+        advance(5)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("terminal")
+def test_bars(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar(10, "working") as advance:
+        advance(5)
+        advance(10)
+    assert "working" in capsys.readouterr().err
+    with progress.growing_bar(1, "handling") as show:
+        show(1, 4)
+        show(6, 4)
+    assert "100%" in capsys.readouterr().err
+
+
+def test_a_run_on_a_terminal_says_what_runs(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasuki("publish", "tasks", "1")
+    monkeypatch.setattr(output, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(progress, "is_terminal", lambda stream: True)
+    monkeypatch.setattr("tasuki.cli.commands.run.is_terminal", lambda stream: True)
+    done = tasuki("run", "--until-empty")
+    assert done.returncode == 0
+    assert "app:consumer: app:tasks → app:handle" in done.stderr
+    assert "survives: power" in done.stderr
+
+
+def test_the_summary(tasuki: CommandLine, project: Path) -> None:
+    text = summary(Target("shop"), App.load(project).check(), 3)
+    assert "shop, 3 processes" in text
+    path = project / "_index.yaml"
+    path.write_text(path.read_text().replace("auto_start: true, stop", "auto_start: false, stop"))
+    assert "nothing will be handled" in summary(Target("."), App.load(project).check(), 1)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_progress_of_emptying(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> None:
+        app = App.load(write_project(tmp_path, "def handle(): ...\n"))
+        following = asyncio.create_task(follow_emptying(app, pause=0.01))
+        await asyncio.sleep(0.03)
+        async with app.worker():
+            await app.publish("tasks", 1)
+            while app.assembly is None or not app.assembly.consumers["app:consumer"].metrics.acked:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+        following.cancel()
+        await asyncio.wait([following])
+
+    loop.run(run())
+    assert "handling" in capsys.readouterr().err

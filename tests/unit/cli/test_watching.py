@@ -1,0 +1,116 @@
+"""What a change of a source file leads to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasuki.cli import watching
+from tasuki.cli.project import Target
+from tasuki.cli.watching import Watcher, restart
+from tests.support.cli_project import write_project
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(watching, "PAUSE", 0.02)
+    return write_project(tmp_path, "def handle(): ...\n")
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    sent: list[str] = []
+    monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number.name))
+    return sent
+
+
+async def change(path: Path, text: str, done: Any) -> Watcher:
+    """Watch, change a file, and wait until that had its effect."""
+    watcher = Watcher(Target("."))
+    looked = asyncio.Event()
+    look, loop = watcher.look, asyncio.get_running_loop()
+
+    def look_and_tell() -> watching.Seen:
+        try:
+            return look()
+        finally:
+            loop.call_soon_threadsafe(looked.set)
+
+    watcher.look = look_and_tell  # type: ignore[method-assign]
+    task = asyncio.create_task(watcher.run(SimpleNamespace(is_open=True)))  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        await looked.wait()
+        path.write_text(text)
+        while not done():
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    return watcher
+
+
+async def test_a_changed_handler_is_reloaded(project: Path, signals: list[str]) -> None:
+    watcher = await change(project / "handlers.py", "def handle(): return 1\n", lambda: signals)
+    assert signals == ["SIGHUP"]
+    assert not watcher.wants_restart
+
+
+async def test_a_new_file_is_reloaded(project: Path, signals: list[str]) -> None:
+    await change(project / "more.yaml", "version: '1.0'\n", lambda: signals)
+    assert signals == ["SIGHUP"]
+
+
+def imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, path.stem, SimpleNamespace(__file__=str(path)))  # type: ignore[misc]
+
+
+async def test_a_changed_module_is_a_restart(
+    project: Path, signals: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "imported_module.py"
+    path.write_text("WORD = 1\n")
+    imported(path, monkeypatch)
+    watcher = await change(path, "WORD = 'two'\n", lambda: signals)
+    assert signals == ["SIGTERM"]
+    assert watcher.wants_restart
+
+
+async def test_a_broken_module_is_refused(
+    project: Path, signals: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = project / "broken_module.py"
+    path.write_text("WORD = 1\n")
+    imported(path, monkeypatch)
+    with caplog.at_level(logging.ERROR, "tasuki.reload"):
+        watcher = await change(path, "WORD = (\n", lambda: caplog.records)
+    assert signals == []
+    assert not watcher.wants_restart
+    assert "change refused" in caplog.text
+    assert "broken_module" in caplog.text
+
+
+def test_what_is_not_watched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (".hidden/a.py", "node_modules/a.yaml", "env/a.py", "sub/a.txt", "sub/b.lua"):
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("x")
+    (project / "env" / "pyvenv.cfg").write_text("")
+    monkeypatch.setitem(sys.modules, "gone_module", SimpleNamespace(__file__=str(project / "gone.py")))  # type: ignore[misc]
+    monkeypatch.setitem(sys.modules, "_tasuki_x", SimpleNamespace(__file__=str(project / "sub/b.lua")))  # type: ignore[misc]
+    seen = {os.path.relpath(path, project) for path in Watcher(Target(".")).look()}
+    assert seen == {"_index.yaml", "handlers.py", "sub/b.lua"}
+
+
+def test_a_restart_has_the_same_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: calls.append((path, arguments)))
+    restart()
+    assert calls == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]

@@ -187,6 +187,18 @@ async def test_a_removed_consumer_whose_handler_is_late_is_gone_all_the_same(
     assert (await app.live_queue("dead").depth()).ready == 1
 
 
+async def test_what_only_refers_to_something_that_changed_goes_on(app: App, yaml: Yaml) -> None:
+    yaml.driver = "{name: driver, kind: queue.driver.memory, lifecycle: {depends_on: [store]}}"
+    yaml.more = "{name: store, kind: store.memory, max_size: 5}"
+    await reload(app, yaml)
+    before = live(app)
+    yaml.more = "{name: store, kind: store.memory, max_size: 6}"
+    changes = await reload(app, yaml)
+    assert "app:driver" in changes.affected
+    assert live(app).drivers["app:driver"] is before.drivers["app:driver"]
+    assert live(app).resources["app:store"] is not before.resources["app:store"]
+
+
 LIBRARY = "{name: lib, kind: library.lua, source: 'file://lib.lua'}"
 SCRIPT = "{name: script, kind: function.lua, source: 'file://script.lua', imports: {lib: lib}}"
 

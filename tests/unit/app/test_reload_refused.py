@@ -62,7 +62,7 @@ async def test_a_new_driver_that_cannot_be_opened_changes_nothing(
 
     monkeypatch.setattr(MemoryDriver, "open", refuse)
     yaml.queue = "max_length: 1, overflow: reject"  # a change that was possible, beside the one that is not
-    yaml.more = "{name: other, kind: queue.driver.memory}"
+    yaml.more = "{name: other, kind: queue.driver.memory}\n  - {name: new, kind: queue.queue, driver: driver}"
     with pytest.raises(LifecycleError, match="refused for good"):
         await reload(app, yaml)
     await goes_on(app, yaml, before)

@@ -82,5 +82,6 @@ class Guard:
     def _denied(self, action: str, resource: str, problem: str, decision: Decision) -> PolicyDeniedError:
         actor = self.actor.id if self.actor else ""
         facts = {"actor": actor, "action": action, "resource": resource, "policy": decision.policy}
-        _log.warning("denied: %s", decision.why, extra={name: value or None for name, value in facts.items()})
+        reason = "a policy denies it" if decision.is_denied else decision.why
+        _log.warning("denied: %s", reason, extra={name: value or None for name, value in facts.items()})
         return PolicyDeniedError(problem, **facts)

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tasuki.handlers.lua.modules import env, funcs, json, logger, queue, store, time, uuid
+from tasuki.handlers.lua.modules import env, funcs, json, logger, queue, security, store, time, uuid
 from tasuki.handlers.lua.source import LuaLibrary
 
 Operation = Callable[..., Any]
@@ -35,7 +35,7 @@ class Module:
 
 MODULES: Mapping[str, Module] = {
     module.NAME: Module(module.NAME, module.OPERATIONS, getattr(module, "PARTS", ()))
-    for module in (env, funcs, json, logger, queue, store, time, uuid)
+    for module in (env, funcs, json, logger, queue, security, store, time, uuid)
 }
 
 

@@ -10,14 +10,18 @@ operation      arguments  returns
 from __future__ import annotations
 
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, PolicyDeniedError
 
 NAME = "env"
 
 
 def get(context: Context, name: str) -> str:
     """The value; an empty one counts as unset."""
-    value = context.env(name)
+    try:
+        value = context.env(name)
+    except PolicyDeniedError as error:
+        details = dict(error.details)
+        raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
     if not value:
         raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
     return value

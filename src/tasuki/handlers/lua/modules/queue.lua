@@ -22,6 +22,15 @@ local function invalid(message)
   return nil, host.new_error(message, "Invalid", false)
 end
 
+-- What is wrong with a publish; that it is not allowed at all comes first.
+local function refuse(name, message)
+  local ok, denied = ask("queue.may", host.scrub(name))
+  if not ok then
+    return nil, denied
+  end
+  return invalid(message)
+end
+
 local function answer(ok, value)
   if ok then
     return value, nil
@@ -78,21 +87,21 @@ function queue.publish(...)
   local id, data, headers, options = ...
   local count = select("#", ...)
   if count == 0 then
-    return invalid("queue ID required")
+    return refuse("", "queue ID required")
   end
   local name = text(id)
   if name == nil then
     raise("publish", 1, "string expected, got " .. type_of(id), 3)
   elseif name == "" then
-    return invalid("queue ID required")
+    return refuse("", "queue ID required")
   elseif count == 1 then
-    return invalid("message data required")
+    return refuse(name, "message data required")
   elseif is_empty(data) then
-    return invalid("message data cannot be empty")
+    return refuse(name, "message data cannot be empty")
   end
   local plain, problem = plain_options(options)
   if problem then
-    return invalid(problem)
+    return refuse(name, problem)
   end
   return answer(send("queue.publish", "body", name, data, plain_headers(headers), plain))
 end

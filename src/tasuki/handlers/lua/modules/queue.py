@@ -5,6 +5,7 @@ operation             arguments                               returns
 ====================  ======================================  ==========================================================
 ``queue.publish``     queue id, body, headers?, options?      True, when the broker has taken responsibility
 ``queue.message``     -                                       id, headers, attempt and queue; Invalid outside a delivery
+``queue.may``         queue id, or an empty text              True; Invalid where publishing there is denied
 ``queue.info``        queue id                                counters by name
 ``queue.stopping``    -                                       whether the consumer drains
 ``queue.settle``      ack, nack or reject; delay or reason    True; Invalid if the message is settled already
@@ -26,9 +27,15 @@ async def publish(context: Context, queue: str, body: Any, headers: Any = None, 
     try:
         await context.publish(queue, body, headers, **(options or {}))
     except PolicyDeniedError as error:
-        details = {"reason": "permission_denied"}
-        text = f"not allowed to publish to queue: {queue}"
-        raise HandlerError(text, kind="Invalid", retryable=False, details=details) from error
+        raise HandlerError(str(error), kind=error.kind, retryable=False, details=dict(error.details)) from error
+    return True
+
+
+def may(context: Context, queue: str) -> bool:
+    """Return if publishing to the queue is allowed: asked before a script is told what else is wrong."""
+    if context.permissions is not None:
+        space = context.function.partition(":")[0]
+        context.permissions.publish(queue if ":" in queue or not queue else f"{space}:{queue}")
     return True
 
 
@@ -72,6 +79,7 @@ def _settle(context: Context, verb: str, argument: Any) -> None:
 
 OPERATIONS = {
     "queue.publish": publish,
+    "queue.may": may,
     "queue.message": message,
     "queue.info": info,
     "queue.stopping": stopping,

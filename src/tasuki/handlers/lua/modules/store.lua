@@ -10,6 +10,8 @@
 --   s:info()                      table, nil
 --   s:release()                   true
 --   store.backend store.consistency   constants
+--
+-- What the actor may not do raises in store.get, get, set, has and delete, and is PermissionDenied in the others.
 
 local host = ...
 
@@ -30,6 +32,12 @@ local function invalid(message)
   return host.new_error(message, "Invalid", false)
 end
 
+local function raise_denied(err)
+  if err:kind() == "PermissionDenied" then
+    error(err:message(), 3)
+  end
+end
+
 function store.get(id)
   local name = text(id)
   if name == nil then
@@ -39,6 +47,7 @@ function store.get(id)
   end
   local ok, value = host.ask("store.open", host.scrub(name))
   if not ok then
+    raise_denied(value)
     return nil, value
   end
   local object = setmetatable({}, meta)
@@ -71,7 +80,7 @@ local function key_of(key, fn)
 end
 
 -- A method with a key: fails with `nothing, err`.
-local function keyed(verb, nothing)
+local function keyed(verb, nothing, denied)
   return function(self, key)
     local id, err = id_of(self)
     if not id then
@@ -85,14 +94,17 @@ local function keyed(verb, nothing)
     if ok then
       return value, nil
     end
+    denied(value)
     return nothing, value
   end
 end
 
-methods.get, methods.entry = keyed("get", nil), keyed("entry", nil)
-methods.has, methods.delete = keyed("has", false), keyed("delete", false)
+local function stay() end
 
-local function write(verb, self, key, value, extra)
+methods.get, methods.entry = keyed("get", nil, raise_denied), keyed("entry", nil, stay)
+methods.has, methods.delete = keyed("has", false, raise_denied), keyed("delete", false, raise_denied)
+
+local function write(verb, self, key, value, extra, denied)
   local id, err = id_of(self)
   if not id then
     return nil, err
@@ -109,6 +121,7 @@ local function write(verb, self, key, value, extra)
   elseif host.text(result) == "value refers to itself" then
     return nil, invalid("value refers to itself")
   end
+  denied(result)
   return nil, result
 end
 
@@ -117,7 +130,7 @@ function methods.set(self, key, value, ...)
   if select("#", ...) > 0 and ttl == nil then
     raise("set", 3, "number expected, got " .. type_of((...)), 3)
   end
-  return write("set", self, key, value, ttl)
+  return write("set", self, key, value, ttl, raise_denied)
 end
 
 local function options_of(options)
@@ -139,7 +152,7 @@ function methods.put(self, key, value, options)
   if err then
     return nil, err
   end
-  return write("put", self, key, value, plain)
+  return write("put", self, key, value, plain, stay)
 end
 
 function methods.list(self, options)

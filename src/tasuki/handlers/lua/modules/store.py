@@ -16,7 +16,7 @@ operation          arguments                returns
 ``store.info``     store id                 what the store can do
 =================  =======================  ======================================================
 
-A store is any object with these methods; they may be plain or ``async``.
+A store is any object with these methods; they may be plain or ``async``. What the actor may not do is PermissionDenied.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, PolicyDeniedError
 
 NAME = "store"
 _VERBS = ("get", "set", "has", "delete", "entry", "list", "put", "info")
@@ -70,10 +70,24 @@ def list_entries(context: Context, id: str, options: Any = None) -> Any:
     return _store(context, id).list(**known)
 
 
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    "store.open": open_store,
-    "store.set": set_value,
-    "store.put": put,
-    "store.list": list_entries,
-    **{f"store.{name}": _verb(name) for name in ("get", "has", "delete", "entry", "info")},
+def _checked(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation, with the kind of error that scripts know for what they may not do."""
+
+    def checked(context: Context, *args: Any) -> Any:
+        try:
+            return operation(context, *args)
+        except PolicyDeniedError as error:
+            details = dict(error.details)
+            raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
+
+    return checked
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "open": open_store,
+    "set": set_value,
+    "put": put,
+    "list": list_entries,
+    **{name: _verb(name) for name in ("get", "has", "delete", "entry", "info")},
 }
+OPERATIONS = {f"store.{name}": _checked(operation) for name, operation in _OPERATIONS.items()}

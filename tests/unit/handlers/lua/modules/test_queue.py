@@ -84,7 +84,7 @@ async def test_publish_refuses_what_json_cannot_carry() -> None:
         (QueueNotFoundError("q is not declared"), [True, "Internal", "queue not found", False]),
         (QueueFullError("q is full"), [True, "Internal", "queue is full", True, {"outcome": "rejected", "reason": "QueueFullError"}]),
         (BrokerUnavailableError("gone"), [True, "Internal", "gone", True, {"outcome": "rejected", "reason": "BrokerUnavailableError"}]),
-        (PolicyDeniedError("no"), [True, "Invalid", "not allowed to publish to queue: a:b", False, {"reason": "permission_denied"}]),
+        (PolicyDeniedError("not allowed to publish to queue: a:b"), [True, "Invalid", "not allowed to publish to queue: a:b", False, {"reason": "permission_denied"}]),
         (PublishError("bad header"), [True, "Invalid", "bad header", False]),
         (ValueError("odd"), [True, "Internal", "ValueError: odd", False]),
     ],

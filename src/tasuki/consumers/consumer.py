@@ -21,7 +21,7 @@ from tasuki.consumers.verdict import RELEASE, RetryPolicy, Verdict
 from tasuki.consumers.window import Window
 from tasuki.contracts.driver import Received, Settlement
 from tasuki.contracts.handler import Handler
-from tasuki.errors import LifecycleError, StopTimeoutError
+from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import delivery_logger
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
@@ -134,11 +134,23 @@ class Consumer:
         )
         self._keeper.add(self._holding)
         self._pool.start()
-        self._fetching = self.loop.create_task(self._fetcher.run(), name=f"{self.id} fetch")
+        self.queue.consumer_count += 1
+        self._fetching = self.loop.create_task(self._fetch(), name=f"{self.id} fetch")
         self._tasks = [self.loop.create_task(self._settler.run(), name=f"{self.id} settle")]
         if options.handler_timeout is not None:
             self._tasks.append(self.loop.create_task(self._watch(options.handler_timeout), name=f"{self.id} timeouts"))
-        self.queue.consumer_count += 1
+
+    async def _fetch(self) -> None:
+        await self._attach()
+        await self._fetcher.run()
+
+    async def _attach(self) -> None:
+        """Tell the driver how many consumers the queue has here; it is only for people who look, so it may fail."""
+        try:
+            async with asyncio.timeout(_END_GRACE):
+                await self.queue.driver.attach(self.queue.spec.name, self.queue.consumer_count)
+        except (DriverError, TimeoutError) as error:
+            _log.debug("consumers are not counted: %s", error, extra={"consumer": self.id, "queue": self.queue_id})
 
     async def wait(self) -> None:
         """Return when it was stopped; raise what ended it before, so that it is never alive but idle."""
@@ -199,6 +211,7 @@ class Consumer:
         self._tasks = []
         self._keeper.remove(self._holding)
         self.queue.consumer_count -= 1
+        await self._attach()
         workers = [worker.task for worker in self._pool.workers if worker.task is not None]
         for task in (*tasks, *workers):
             task.cancel()
@@ -249,11 +262,9 @@ class Consumer:
 
     def stacks(self) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
         """What runs now, and where each handler stands."""
-        found = []
-        for worker in self._pool.workers if self._tasks else ():
-            if worker.delivery is not None and worker.task is not None:
-                found.append((worker.delivery, _stack_of(worker.task)))
-        return found
+        workers = self._pool.workers if self._tasks else []
+        busy = [(worker.delivery, worker.task) for worker in workers]
+        return [(delivery, _stack_of(task)) for delivery, task in busy if delivery is not None and task is not None]
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = asked_at + self.queue.spec.lease if self._leased else float("inf")

@@ -31,6 +31,8 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 23. ``max_length``: a full queue rejects new messages with QueueFullError, message by message, in order: once one of a
     batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
 24. ``peek`` shows without receiving; ``purge`` removes what is not held, and says how many.
+25. ``depth`` counts the consumers that were attached, over all processes; those of a dead process no more
+    (``counts_consumers``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -72,6 +74,7 @@ class Capabilities:
     exact_depth: bool = False
     peek: bool = False
     purge: bool = False
+    counts_consumers: bool = False
     max_length: bool = False
     max_batch: int = 1000
     """Most messages per ``publish``, ``receive``, ``settle`` and ``extend``."""
@@ -103,7 +106,7 @@ class Outgoing(Message, gc=False):
 
 
 class Received(Message, gc=False):
-    """One delivery: the message, the ``receipt`` that settles it, and its ``attempt`` (which delivery this is, from 1)."""
+    """One delivery: the message, the ``receipt`` that settles it, and its ``attempt`` (which delivery, from 1)."""
 
     receipt: Receipt = None
     attempt: int = 1
@@ -139,6 +142,8 @@ class Depth:
     in_flight: int
     delayed: int
     oldest_age: float | None = None
+    consumers: int | None = None
+    """Consumers that receive from it, in all processes; None if the driver cannot tell."""
 
 
 class Driver(ABC):
@@ -194,6 +199,14 @@ class Driver(ABC):
     @abstractmethod
     async def depth(self, queue: str) -> Depth:
         """Count the messages; exact if ``exact_depth``."""
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Say that so many consumers of this process receive from the queue now; for ``depth``, nothing depends on it.
+
+        Holds until it is said anew, also over a close or a lost connection. A broker that knows its consumers by
+        itself, or has nowhere to count them, needs nothing here.
+        """
+        return
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show ``limit`` waiting messages (ready ones first, then delayed) from number ``after`` on, untouched."""

@@ -116,6 +116,7 @@ class _Queue:
         self.delayed: list[tuple[float, int, _Slot]] = []
         self.held: dict[int, _Slot] = {}
         self.lines: dict[str, _Line] = {}
+        self.consumers = 0
         self.waiters: dict[asyncio.Future[bool], None] = {}
 
     def declare(self, spec: QueueSpec) -> None:
@@ -229,7 +230,7 @@ class _Queue:
         in_flight, delayed = len(self.held), len(self.delayed)
         oldest = min((lane.first().published_at for lane in self.lanes.values() if lane), default=None)
         age = None if oldest is None else now - oldest
-        return Depth(self.total - in_flight - delayed, in_flight, delayed, age)
+        return Depth(self.total - in_flight - delayed, in_flight, delayed, age, self.consumers)
 
     def peek(self) -> Iterator[_Slot]:
         """The receivable messages in order, then those behind their key, then the delayed ones by their time."""
@@ -273,6 +274,7 @@ class MemoryDriver(Driver):
         peek=True,
         purge=True,
         max_length=True,
+        counts_consumers=True,
     )
 
     def __init__(self, name: str, *, clock: Clock | None = None) -> None:
@@ -421,6 +423,11 @@ class MemoryDriver(Driver):
         source, now = self._queue(queue), self._clock.monotonic()
         source.surface(now)
         return source.depth(now)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note the number; a closed driver takes it too."""
+        if queue in self._queues:
+            self._queues[queue].consumers = consumers
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

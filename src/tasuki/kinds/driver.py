@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tasuki.kinds.fields import Config, Count, Duration, DurabilityLevel, Text
+from tasuki.kinds.fields import Config, Count, DurabilityLevel, Duration, Text
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
 

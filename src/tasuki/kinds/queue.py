@@ -12,8 +12,8 @@ from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.kinds.fields import (
     Config,
-    DurabilityLevel,
     Count,
+    DurabilityLevel,
     Id,
     Positive,
     PositiveDuration,

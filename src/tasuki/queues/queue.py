@@ -203,7 +203,7 @@ class Queue:
             "ready": depth.ready,
             "in_flight": depth.in_flight,
             "delayed": depth.delayed,
-            "consumer_count": origin.consumer_count,
+            "consumer_count": origin.consumer_count if depth.consumers is None else depth.consumers,
             "oldest_age": depth.oldest_age,
         }
 

@@ -19,7 +19,7 @@ from tasuki.cli.project import Target, find_queue
 def command(target: Target, queue: str, *, as_json: bool) -> None:
     """Show how many messages QUEUE holds.
 
-    consumer_count is what this process knows; consumers in other processes are not seen by every driver.
+    consumer_count is of all processes where the driver can tell.
     """
     app = target.load()
     id = find_queue(app.check(), queue)

@@ -81,6 +81,7 @@ class SQLiteDriver(Driver):
         peek=True,
         purge=True,
         max_length=True,
+        counts_consumers=True,
         max_message_bytes=256 * 2**20,
     )
 
@@ -101,6 +102,7 @@ class SQLiteDriver(Driver):
         self._busy_timeout = busy_timeout
         self._clock = clock or SystemClock()
         self._specs: dict[str, QueueSpec] = {}
+        self._consumers: dict[str, int] = {}
         self._writer: Writer | None = None
         self._pid = 0
 
@@ -123,6 +125,7 @@ class SQLiteDriver(Driver):
             busy_timeout=self._busy_timeout,
             clock=self._clock,
             specs=self._specs,
+            consumers=self._consumers,
         )
         self._pid = os.getpid()
         _writers.add(writer)
@@ -228,6 +231,11 @@ class SQLiteDriver(Driver):
         self._check(queue)
         depth: Depth = await self._ask(Call(queue, lambda store, number: store.depth(number), is_fresh=True))
         return depth
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note the number in the file; after a reconnect it is noted again."""
+        self._consumers[queue] = consumers
+        await self._ask(Call(queue, lambda store, number: store.attach(number, consumers)))
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -68,6 +68,14 @@ CREATE TABLE held (
 );
 CREATE INDEX held_by_lease ON held (lease_until);
 
+-- How many consumers of a driver receive from a queue: for people who look.
+CREATE TABLE consumers (
+    queue  INTEGER NOT NULL,
+    holder INTEGER NOT NULL,
+    count  INTEGER NOT NULL,
+    PRIMARY KEY (queue, holder)
+) WITHOUT ROWID;
+
 -- The open drivers; each holds a lock on a file of this name for as long as it lives.
 CREATE TABLE holders (
     holder INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -59,13 +59,19 @@ class Store:
     """One connection's view of the file; every method runs inside a transaction that the writer opens and commits."""
 
     def __init__(
-        self, connection: sqlite3.Connection, clock: Clock, holder: int, specs: Mapping[str, QueueSpec]
+        self,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        holder: int,
+        specs: Mapping[str, QueueSpec],
+        consumers: Mapping[str, int],
     ) -> None:
         self._execute = connection.execute
         self._executemany: Callable[[str, Iterable[Sequence[object]]], object] = connection.executemany
         self._clock = clock
         self._holder = holder
         self._specs = specs
+        self._consumers = consumers
         self._numbers: dict[str, int] = {}
         self._tallies: dict[int, Tally] = {}
 
@@ -77,7 +83,13 @@ class Store:
     def declare(self, spec: QueueSpec) -> int:
         """Create or update the queue; returns its number."""
         number = self._numbers[spec.name] = self._declare(spec)
+        if spec.name in self._consumers:
+            self.attach(number, self._consumers[spec.name])
         return number
+
+    def attach(self, queue: int, consumers: int) -> None:
+        """Note how many consumers of this driver receive from the queue."""
+        self._execute("INSERT OR REPLACE INTO consumers VALUES (?, ?, ?)", (queue, self._holder, consumers))
 
     def _declare(self, spec: QueueSpec) -> int:
         by_key = int(spec.ordering == "key")
@@ -181,7 +193,9 @@ class Store:
         tally = self.tally(queue)
         oldest = self._execute(statements.OLDEST, (queue,)).fetchone()[0]
         age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
-        return Depth(tally.ready, tally.held, tally.delayed, age)
+        sql = "SELECT coalesce(sum(count), 0) FROM consumers WHERE queue = ?"
+        consumers = self._execute(sql, (queue,)).fetchone()[0]
+        return Depth(tally.ready, tally.held, tally.delayed, age, consumers)
 
     def peek(self, queue: int, limit: int, after: int) -> list[Message]:
         """Receivable messages in order, those behind their key, delayed ones by their time."""
@@ -257,6 +271,7 @@ class Store:
         """Put back what a driver held that is gone, and forget the driver."""
         sql = "DELETE FROM held WHERE holder = ? RETURNING seq, queue, rank, attempts + 1, key"
         self._put_back(self._execute(sql, (holder,)).fetchall())
+        self._execute("DELETE FROM consumers WHERE holder = ?", (holder,))
         self._execute("DELETE FROM holders WHERE holder = ?", (holder,))
 
     def next_change(self, queue: int) -> tuple[float | None, float | None]:

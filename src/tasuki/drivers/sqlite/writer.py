@@ -44,6 +44,7 @@ class Writer:
         busy_timeout: float,
         clock: Clock,
         specs: Mapping[str, QueueSpec],
+        consumers: Mapping[str, int],
     ) -> None:
         self._name = name
         self._path = path
@@ -51,6 +52,7 @@ class Writer:
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._specs = specs
+        self._consumers = consumers
         self._inbox: SimpleQueue[Request] = SimpleQueue()
         self._entrance = threading.Lock()
         self._is_over = False
@@ -371,7 +373,7 @@ class Writer:
             self._folder.pass_turn()
         self._connection = connection
         self._identity = files.identity(self._path)
-        self._store = Store(connection, self._clock, self._holder, self._specs)
+        self._store = Store(connection, self._clock, self._holder, self._specs, self._consumers)
         self._next_sweep, self._seen_version = -1.0, -1
         self._room.restore()
         return connection

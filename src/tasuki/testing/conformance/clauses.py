@@ -19,7 +19,7 @@ _KINDS: tuple[Kind, ...] = (Nack, Release, Ack)
 
 
 class Clauses(Suite):
-    """Clauses 1 to 24."""
+    """Clauses 1 to 25."""
 
     @case()
     async def test_01_declaring_again_loses_nothing(self, rig: Rig) -> None:
@@ -216,6 +216,22 @@ class Clauses(Suite):
         assert sorted(ids(await rig.take(3))) == published
         assert time.monotonic() - began < lease + 1.0
 
+    @case("multi_process")
+    async def test_18_one_that_opens_after_the_kill_finds_everything(self, rig: Rig) -> None:
+        lease = 3.0
+        await rig.driver.declare(rig.spec(lease=lease))
+        published = await rig.publish(*rig.messages(5))
+        async with Holder(rig.suite, rig.place, rig.spec(lease=lease), 3) as holder:
+            assert len(holder.ids) == 3
+            await rig.driver.close()
+            holder.kill()
+        # Whoever opens next takes over what the dead one held, and declares: neither may upset the other.
+        await rig.driver.open()
+        assert sorted(ids(await rig.take(5))) == published
+        if rig.driver.capabilities.exact_depth:
+            depth = await rig.driver.depth(rig.queue)
+            assert (depth.ready, depth.in_flight, depth.delayed) == (0, 5, 0)
+
     @case("durable")
     async def test_19_confirmed_messages_survive_a_restart(self, rig: Rig) -> None:
         published = await rig.publish(*rig.messages(50))
@@ -289,6 +305,17 @@ class Clauses(Suite):
         await rig.driver.settle(rig.queue, [Nack(held[0].receipt), Ack(held[1].receipt)])
         assert ids(await rig.take()) == [held[0].id]
         assert await rig.driver.purge(rig.queue) == 0
+
+    @case("counts_consumers")
+    async def test_25_depth_counts_consumers(self, rig: Rig) -> None:
+        assert (await rig.driver.depth(rig.queue)).consumers == 0
+        await rig.driver.attach(rig.queue, 3)
+        assert (await rig.driver.depth(rig.queue)).consumers == 3
+        await rig.driver.attach(rig.queue, 1)
+        assert (await rig.driver.depth(rig.queue)).consumers == 1
+        await rig.driver.close()
+        await rig.driver.open()
+        assert (await rig.driver.depth(rig.queue)).consumers == 1
 
 
 Verb = Callable[[], Awaitable[object]]

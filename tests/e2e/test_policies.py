@@ -1,0 +1,397 @@
+"""Actors and policies from end to end: YAML in, what handlers and commands see out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tasuki.contracts.driver import Outgoing
+from tasuki.errors import LifecycleError, PolicyDeniedError, ProjectError, QueueNotFoundError
+from tests.e2e.projects import write
+from tests.support.process import run
+
+pytestmark = pytest.mark.anyio
+
+QUEUES = """\
+version: "1.0"
+namespace: app.queue
+entries:
+  - {name: driver, kind: queue.driver.DRIVER}
+  - {name: tasks, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: results, kind: queue.queue, driver: driver}
+  - {name: secret, kind: queue.queue, driver: driver}
+  - {name: dead, kind: queue.queue, driver: driver}
+"""
+
+WORK = """\
+version: "1.0"
+namespace: app
+entries:
+  - {name: cache, kind: store.memory}
+  - {name: token, kind: env.variable, variable: TOKEN, default: hidden}
+  - name: helper
+    kind: function.lua
+    modules: [queue, security]
+    source: |
+      local queue, security = require("queue"), require("security")
+      return function(to)
+        local ok, err = queue.publish(to, {n = 1})
+        local actor = security.actor()
+        return {who = actor and actor:id(), denied = err and {err:kind(), err:message(), err:details().reason}}
+      end
+  - name: work
+    kind: function.FLAVOUR
+    SOURCE
+  - name: worker
+    kind: queue.consumer
+    queue: app.queue:tasks
+    func: work
+    lifecycle:
+      auto_start: true
+      security:
+        actor: {id: "service:worker", meta: {team: blue}}
+        groups: ["app.security:workers"]
+        policies: ["app.security:no_secrets"]
+"""
+
+LUA = """source: |
+      local queue, funcs, security = require("queue"), require("funcs"), require("security")
+      return function(body)
+        local ok, err = queue.publish(body.to, {n = 1})
+        queue.publish("app.queue:results", {
+          ok = ok, kind = err and err:kind(), message = err and err:message(), details = err and err:details(),
+          called = funcs.call("app:helper", body.to), who = security.actor():id(),
+        })
+      end
+    modules: [queue, funcs, security]"""
+
+PYTHON = """source: file://work.py
+    method: work"""
+
+WORK_PY = """\
+from tasuki import Context
+
+
+async def work(body, context: Context):
+    report = {"ok": None, "who": context.permissions.actor()["id"]}
+    try:
+        await context.publish(body["to"], {"n": 1})
+        report["ok"] = True
+    except Exception as error:
+        report |= {"kind": error.kind, "message": str(error), "details": dict(error.details)}
+    report["called"] = await context.call("app:helper", body["to"])
+    await context.publish("app.queue:results", report)
+"""
+
+SECURITY = """\
+version: "1.0"
+namespace: app.security
+entries:
+  - name: own_queues
+    kind: security.policy
+    policy:
+      actions: [queue.*, "funcs.call"]
+      resources: ["app.queue:*", "app:*"]
+      effect: allow
+      conditions:
+        - {field: actor.meta.team, operator: eq, value: blue}
+    groups: [workers]
+  - name: no_secrets
+    kind: security.policy.expr
+    policy:
+      actions: "*"
+      resources: "*"
+      effect: deny
+      expression: resource endsWith ":secret" && actor.id startsWith "service:"
+"""
+
+
+def project(
+    folder: Path, flavour: str = "lua", driver: str = "memory", security: str = SECURITY, **changes: str
+) -> Path:
+    work = WORK.replace("FLAVOUR", flavour).replace("SOURCE", LUA if flavour == "lua" else PYTHON)
+    for old, new in changes.items():
+        work = work.replace(old, new)
+    files = {"queue.yaml": QUEUES.replace("DRIVER", driver), "work.yaml": work, "work.py": WORK_PY}
+    return write(folder, files | ({"security.yaml": security} if security else {}))
+
+
+async def result_of(folder: Path, body: Any, headers: dict[str, Any] | None = None, dead: int = 0) -> Any:
+    """What the worker reports about one task; fails if it, and so the task, is lost."""
+    async with App.load(folder).worker() as app:
+        await app.publish("app.queue:tasks", body, headers)
+        results, failed = app.live_queue("app.queue:results"), app.live_queue("app.queue:dead")
+        while not (messages := await results.peek()):
+            assert (await failed.depth()).ready <= 2 * dead
+            await asyncio.sleep(0.01)
+        return results.decode(messages[0])
+
+
+@pytest.mark.parametrize("flavour", ["lua", "python"])
+async def test_a_consumer_whose_actor_may_not_publish_is_told_so(
+    tmp_path: Path, flavour: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "a-body-that-nobody-should-read"
+    folder = project(tmp_path, flavour)
+    report = await result_of(folder, {"to": "app.queue:secret", "note": secret})
+    denied = "not allowed to publish to queue: app.queue:secret"
+    assert (report.get("ok"), report["kind"], report["message"]) == (None, "Invalid", denied)
+    assert report["details"] == {"reason": "permission_denied"}
+    assert report["who"] == report["called"]["who"] == "service:worker"
+    assert report["called"]["denied"] == ["Invalid", denied, "permission_denied"]
+    records = [record for record in caplog.records if record.name == "tasuki.security"]
+    assert len(records) == 2  # the worker's own publish, and that of the function it calls
+    for record in records:
+        assert record.levelno == logging.WARNING
+        assert (record.actor, record.action) == ("service:worker", "queue.publish.queue")
+        assert (record.resource, record.policy) == ("app.queue:secret", "app.security:no_secrets")
+    assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("flavour", ["lua", "python"])
+async def test_unknown_and_forbidden_queues_answer_alike(tmp_path: Path, flavour: str) -> None:
+    folder = project(tmp_path, flavour)
+    report = await result_of(folder, {"to": "other:nowhere"})
+    assert report["message"] == "not allowed to publish to queue: other:nowhere"
+    assert report["details"] == {"reason": "permission_denied"}
+
+
+async def test_one_policy_on_the_queues_covers_both_permissions(tmp_path: Path) -> None:
+    report = await result_of(project(tmp_path), {"to": "app.queue:dead", "x": 1}, None, dead=1)
+    assert report["ok"] is True
+
+
+async def test_the_actor_is_never_taken_from_the_message(tmp_path: Path) -> None:
+    headers = {"actor": "admin", "x-actor": "admin", "security.scope": "all", "security.actor": "admin"}
+    report = await result_of(project(tmp_path), {"to": "app.queue:secret"}, headers)
+    assert report["who"] == "service:worker"
+    assert report["details"] == {"reason": "permission_denied"}
+
+
+async def test_without_security_everything_is_allowed(tmp_path: Path) -> None:
+    folder = project(tmp_path, security="")
+    text = (folder / "work.yaml").read_text()
+    (folder / "work.yaml").write_text(
+        text[: text.index("      security:")].replace("who = security.actor():id()", "who = '-'")
+    )
+    report = await result_of(folder, {"to": "app.queue:secret"})
+    assert report["ok"] is True
+    assert not report["called"]
+
+
+def test_an_unknown_policy_or_group_stops_the_start(tmp_path: Path) -> None:
+    folder = project(tmp_path, driver="sqlite", no_secrets="no_secret", workers="worker_s")
+    with pytest.raises(ProjectError) as caught:
+        App.load(folder).check()
+    group, policy = map(str, caught.value.errors)
+    assert "work.yaml:36:18: app:worker: consumer 'app:worker' names the group 'app.security:worker_s', but no" in group
+    assert "did you mean 'app.security:workers'?" in group
+    assert (
+        "refers to policy 'app.security:no_secret', which is not defined; did you mean 'app.security:no_sec" in policy
+    )
+    done = run("run", ".", folder=folder)
+    assert done.returncode == 3
+    assert "app.security:no_secret" in done.stderr
+
+
+async def test_a_consumer_that_may_not_consume_does_not_start(tmp_path: Path) -> None:
+    folder = project(tmp_path, security=SECURITY.replace('endsWith ":secret"', 'endsWith ":tasks"'))
+    with pytest.raises(LifecycleError, match=r"app.queue:tasks \(actor 'service:worker': policy 'app.security:no_secr"):
+        async with App.load(folder).worker():
+            pass
+
+
+STRICT = """
+  - name: config
+    kind: security.config
+    strict: true
+"""
+APPLICATION = """\
+    application:
+      actor: {id: web}
+      policies: [web]
+  - name: web
+    kind: security.policy
+    policy: {actions: ["queue.publish.*", queue.info.queue], resources: "app.queue:t*", effect: allow}
+"""
+
+
+async def test_strict_denies_by_default(tmp_path: Path) -> None:
+    folder = project(tmp_path, security=SECURITY + STRICT)
+    async with App.load(folder) as app:
+        for queue in ("app.queue:tasks", "app.queue:nowhere"):
+            with pytest.raises(PolicyDeniedError, match=f"^not allowed to publish to queue: {queue}$"):
+                await app.publish(queue, 1)
+        with pytest.raises(PolicyDeniedError, match="not allowed: app:helper"):
+            await app.call("app:helper", "x")
+        with pytest.raises(PolicyDeniedError):
+            await app.redrive("app.queue:dead")
+        queue = app.live_queue("app.queue:tasks")
+        for forbidden in (queue.info, queue.depth, queue.peek, queue.purge):
+            with pytest.raises(PolicyDeniedError):
+                await forbidden()
+        with pytest.raises(PolicyDeniedError):
+            await queue.publish_many([1, 2])
+
+
+async def test_the_application_may_have_an_actor_of_its_own(tmp_path: Path) -> None:
+    folder = project(tmp_path, security=SECURITY + STRICT + APPLICATION)
+    async with App.load(folder) as app:
+        await app.publish("app.queue:tasks", 1)
+        queue = app.live_queue("app.queue:tasks")
+        await queue.publish_many([1, 2])
+        assert (await queue.info())["ready"] == 3
+        for forbidden in (queue.peek, queue.purge):
+            with pytest.raises(PolicyDeniedError):
+                await forbidden()
+        with pytest.raises(QueueNotFoundError):
+            await app.publish("app.queue:t_unknown", 1)
+        with pytest.raises(PolicyDeniedError):
+            await app.publish("app.queue:secret", 1)
+
+
+async def test_a_consumer_without_an_actor_in_a_strict_project_does_not_start(tmp_path: Path) -> None:
+    folder = project(tmp_path, security=SECURITY + STRICT)
+    text = (folder / "work.yaml").read_text()
+    (folder / "work.yaml").write_text(text[: text.index("      security:")])
+    with pytest.raises(LifecycleError, match="nobody: there is no actor, and security is strict"):
+        async with App.load(folder).worker():
+            pass
+
+
+async def test_strict_comes_from_the_environment_too(tmp_path: Path) -> None:
+    security = SECURITY + STRICT.replace("true", "${env:STRICT|false}")
+    folder = project(tmp_path, security=security)
+    async with App.load(folder) as app:
+        await app.publish("app.queue:tasks", 1)
+    async with App.load(folder, environ={"STRICT": "true"}) as app:
+        with pytest.raises(PolicyDeniedError):
+            await app.publish("app.queue:tasks", 1)
+
+
+async def test_redriving_needs_both_rights(tmp_path: Path) -> None:
+    may = APPLICATION.replace("queue.info.queue", "queue.admin.redrive").replace(
+        '"app.queue:t*"', '["app.queue:d*", "app.queue:secret"]'
+    )
+    deny = """\
+  - name: not_secret
+    kind: security.policy
+    policy: {actions: queue.publish.*, resources: "app.queue:secret", effect: deny}
+"""
+    folder = project(tmp_path, security=SECURITY + STRICT + may.replace("[web]", "[web, not_secret]") + deny)
+    async with App.load(folder) as app:
+        assembly = app._live()
+        for origin in ("app.queue:secret", "app.queue:dead"):
+            headers = {"x_original_queue": origin}
+            await assembly.queue("app.queue:dead").forward([Outgoing(origin, b"1", headers)])
+        with pytest.raises(PolicyDeniedError, match="not allowed to publish"):
+            await app.redrive("app.queue:dead")
+        assert (await assembly.queue("app.queue:secret").depth()).ready == 0
+        assert (await assembly.queue("app.queue:dead").depth()).ready == 2
+        with pytest.raises(PolicyDeniedError):
+            await app.redrive("app.queue:dead", to="app.queue:secret")
+        with pytest.raises(PolicyDeniedError, match="not allowed to redrive"):
+            await app.redrive("app.queue:tasks")
+
+
+async def test_stores_settings_and_counts_are_guarded_for_python_too(tmp_path: Path) -> None:
+    folder = project(tmp_path, "python")
+    probe = """\
+from tasuki import Context
+from tasuki.errors import PolicyDeniedError
+
+async def work(body, context: Context):
+    answers = {}
+    for name, ask in {
+        "store": lambda: context.resource("cache"),
+        "env": lambda: context.env("TOKEN"),
+        "info": lambda: context.info("app.queue:secret"),
+        "call": lambda: context.call("other:f"),
+    }.items():
+        try:
+            found = ask()
+            if name in ("info", "call"):
+                found = await found
+            answers[name] = str(found)
+        except PolicyDeniedError as error:
+            answers[name] = str(error)
+    await context.publish("app.queue:results", {"answers": answers, "called": None, "who": None})
+"""
+    write(folder, {"work.py": probe})
+    assert (await result_of(folder, {"to": "x"}))["answers"] == {
+        "store": "not allowed to access store: app:cache",
+        "env": "not allowed to access environment variable: TOKEN",
+        "info": "not allowed to see queue: app.queue:secret",
+        "call": "not allowed: other:f",
+    }
+
+
+async def test_a_reload_changes_the_rights_of_what_runs(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    async with App.load(folder).worker() as app:
+        consumer = app._live().consumers["app:worker"]
+        assert not consumer.guard.decide("queue.publish.queue", "app.queue:secret").allowed
+        write(folder, {"security.yaml": SECURITY.replace("effect: deny", "effect: allow")})
+        await app.reload()
+        assert app._live().consumers["app:worker"] is consumer
+        assert consumer.guard.decide("queue.publish.queue", "app.queue:secret").allowed
+        write(
+            folder,
+            {"security.yaml": SECURITY.replace("team, operator: eq, value: blue", "team, operator: eq, value: red")},
+        )
+        with pytest.raises(PolicyDeniedError, match="not allowed to consume"):
+            await app.reload()
+        assert consumer.guard.decide("queue.publish.queue", "app.queue:secret").allowed
+
+
+def explain(folder: Path, *arguments: str) -> Any:
+    done = run("policy", "explain", *arguments, "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_explain_says_which_policy_decides_and_why(tmp_path: Path) -> None:
+    folder = project(tmp_path, driver="sqlite")
+    denied = explain(folder, "--as", "worker", "publish", "secret")
+    assert (denied["allowed"], denied["actor"]) == (False, "service:worker")
+    assert (denied["action"], denied["resource"]) == ("queue.publish.queue", "app.queue:secret")
+    assert (denied["policy"], denied["why"]) == ("app.security:no_secrets", "what it asks for holds")
+    allowed = explain(folder, "--as", "app:worker", "publish", "app.queue:results")
+    assert (allowed["allowed"], allowed["policy"]) == (True, "app.security:own_queues")
+    other = explain(folder, "--actor", "bob", "--meta", "team=red", "consume", "tasks")
+    assert (other["allowed"], other["policy"], other["why"]) == (False, None, "no policy allows it")
+    assert {one["policy"]: one["why"] for one in other["policies"]} == {
+        "app.security:own_queues": "the condition does not hold: actor.meta.team eq 'blue'",
+        "app.security:no_secrets": "its expression does not hold",
+    }
+    assert explain(folder, "publish", "tasks")["why"] == "there is no actor, and security is not strict"
+    assert explain(folder, "--as", "worker", "call", "helper")["resource"] == "app:helper"
+    assert (
+        explain(folder, "--as", "worker", "--actor", "x", "store.key.get", "s", "--about", "key=1")["allowed"] is False
+    )
+    done = run("policy", "explain", "--as", "worker", "publish", "secret", folder=folder)
+    assert done.stdout.startswith(
+        "denied: actor service:worker, queue.publish.queue on app.queue:secret\nbecause policy"
+    )
+    assert run("policy", "explain", "publish", "tasks", folder=folder).stdout.startswith(
+        "allowed: nobody in particular"
+    )
+    assert run("policy", "explain", "--meta", "a=b", "publish", "tasks", folder=folder).returncode == 2
+    assert run("policy", "explain", "--as", "nobody", "publish", "tasks", folder=folder).returncode == 1
+
+
+def test_the_command_line_passes_the_same_gate(tmp_path: Path) -> None:
+    folder = project(tmp_path, driver="sqlite", security=SECURITY + STRICT)
+    for arguments in (("publish", "tasks", "1"), ("purge", "tasks", "-y"), ("peek", "tasks"), ("info", "tasks")):
+        done = run(*arguments, folder=folder)
+        assert done.returncode == 1, arguments
+        assert "error: not allowed to" in done.stderr
+    assert run("call", "helper", "x", folder=folder).returncode == 1
+    assert run("redrive", "dead", folder=folder).returncode == 1
+    assert run("publish", "tasks", "1", "-o", "app.security:config:strict=false", folder=folder).returncode == 0

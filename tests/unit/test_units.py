@@ -111,3 +111,14 @@ def test_a_fraction_of_a_byte() -> None:
 )
 def test_format_size(size: int, text: str) -> None:
     assert format_size(size) == text
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_number_beyond_floats_is_no_duration(value: int) -> None:
+    with pytest.raises(ValueError, match="is not a duration of zero or more seconds"):
+        parse_duration(value)
+
+
+def test_a_size_keeps_every_digit() -> None:
+    assert parse_size("9007199254740993") == 9007199254740993
+    assert parse_size("1.5KiB") == 1536

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,8 +17,9 @@ _WORDS = {True: "yes", False: "no"}
 
 
 @click.command("drivers")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table, as in the README.")
 @json_option
-def command(*, as_json: bool) -> None:
+def command(*, as_json: bool, as_markdown: bool) -> None:
     """Compare the drivers of this installation; what one lacks, the framework does in its place, or refuses."""
     found = _drivers()
     if as_json:
@@ -26,10 +28,19 @@ def command(*, as_json: bool) -> None:
     usable = [driver for driver in found if driver["capabilities"]]
     names = list(usable[0]["capabilities"]) if usable else []
     rows = [(name.replace("_", " "), *(_word(driver["capabilities"][name]) for driver in usable)) for name in names]
+    if as_markdown:
+        click.echo(markdown(("", *(driver["name"] for driver in usable)), rows))
+        return
     print_table(("", *(driver["name"] for driver in usable)), rows)
     for driver in found:
         if driver["error"]:
             click.echo(f"{driver['name']}: {driver['error']}", err=True)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same table in Markdown."""
+    lines = [head, ["---"] + [":---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _drivers() -> list[dict[str, Any]]:

@@ -41,6 +41,8 @@ async def test_a_broken_change_is_refused_whole(
 async def goes_on(app: App, yaml: Yaml, before: Any) -> None:
     assert live(app) is before
     assert before.consumers["app:consumer"].host is before
+    assert before.queues["app:tasks"].consumer_count == 1
+    assert [spec.name for spec in before.services["app:driver"].specs] == ["dead", "tasks"]
     assert {status.state for status in app.supervisor.states().values()} == {State.RUNNING}
     assert set(app.supervisor.states()) == {"app:driver", "app:consumer"}
     DONE.clear()
@@ -49,8 +51,9 @@ async def goes_on(app: App, yaml: Yaml, before: Any) -> None:
     assert DONE == [("v1", "after")]
 
 
+@pytest.mark.parametrize("queue", ["max_length: 1, overflow: reject", None])
 async def test_a_new_driver_that_cannot_be_opened_changes_nothing(
-    app: App, yaml: Yaml, monkeypatch: pytest.MonkeyPatch
+    app: App, yaml: Yaml, monkeypatch: pytest.MonkeyPatch, queue: str | None
 ) -> None:
     before = live(app)
     open_driver = MemoryDriver.open
@@ -61,7 +64,7 @@ async def test_a_new_driver_that_cannot_be_opened_changes_nothing(
         await open_driver(self)
 
     monkeypatch.setattr(MemoryDriver, "open", refuse)
-    yaml.queue = "max_length: 1, overflow: reject"  # a change that was possible, beside the one that is not
+    yaml.queue = queue or yaml.queue  # a change that was possible, beside the one that is not
     yaml.more = "{name: other, kind: queue.driver.memory}\n  - {name: new, kind: queue.queue, driver: driver}"
     with pytest.raises(LifecycleError, match="refused for good"):
         await reload(app, yaml)

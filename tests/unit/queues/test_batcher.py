@@ -235,6 +235,17 @@ async def test_a_cancelled_publisher_leaves_nothing_behind(driver: FakeDriver) -
     assert idle(batcher)
 
 
+async def test_one_cancelled_in_the_midst_of_those_that_wait_is_passed_over(driver: FakeDriver) -> None:
+    batcher, driver.room = Batcher(driver, "tasks"), 0
+    tasks = [start(batcher, id) for id in "abc"]
+    await asyncio.sleep(0.1)
+    tasks[1].cancel()
+    await asyncio.sleep(0.1)
+    driver.room = 9
+    assert await asyncio.gather(tasks[0], tasks[2]) == [[None], [None]]
+    assert driver.stored == ["a", "c"]
+
+
 async def test_a_publisher_cancelled_under_way_hands_over_to_those_that_wait(driver: FakeDriver) -> None:
     batcher, driver.gate = Batcher(driver, "tasks"), asyncio.Event()
     first, second = start(batcher, "a"), start(batcher, "b")

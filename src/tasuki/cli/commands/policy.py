@@ -147,7 +147,10 @@ def _show(report: dict[str, Any]) -> None:
     who = f"actor {report['actor']}" if report["actor"] else "nobody in particular"
     click.echo(f"{'allowed' if report['allowed'] else 'denied'}: {who}, {report['action']} on {report['resource']}")
     click.echo(f"because {by}{report['why']}")
-    spoken = [one for one in report["policies"] if one["action"] == report["action"] or one["says"] == "deny"]
+    asked = [one for one in report["policies"] if one["action"] == report["action"]]
+    have_denied = {one["policy"] for one in asked if one["says"] == "deny"}
+    besides = [one for one in report["policies"] if one not in asked and one["says"] == "deny"]
+    spoken = asked + [one for one in besides if one["policy"] not in have_denied]
     if spoken:
         click.echo()
         rows = [(one["policy"], one["says"], f"{one['action']} on {one['resource']!r}", one["why"]) for one in spoken]

@@ -1,0 +1,74 @@
+"""``tasuki policy explain`` in this process; tests/e2e/test_policies.py has it as a process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import CommandLine
+
+POLICIES = """\
+  - name: own
+    kind: security.policy
+    policy:
+      actions: queue.*
+      resources: "app:t*"
+      effect: allow
+      conditions: [{field: meta.open, operator: ne, value: no}]
+    groups: [g]
+  - name: never
+    kind: security.policy
+    policy: {actions: queue.publish, resources: "app:dead", effect: deny}
+"""
+
+
+@pytest.fixture
+def secure(project: Path) -> Path:
+    """The project with policies; its consumer has an actor."""
+    path = project / "_index.yaml"
+    text = path.read_text().rstrip().removesuffix("}")
+    security = ", security: {actor: {id: me, meta: {role: x}}, groups: [g], policies: [never]}}\n"
+    path.write_text(text + security + POLICIES)
+    return project
+
+
+@pytest.mark.usefixtures("secure")
+def test_explain(tasuki: CommandLine) -> None:
+    found = tasuki.json("policy", "explain", "--as", "consumer", "info", "tasks", "--about", "open=yes")
+    assert (found["allowed"], found["policy"], found["actor"]) == (True, "app:own", "me")
+    found = tasuki.json("policy", "explain", "--as", "consumer", "info", "tasks")
+    assert (found["allowed"], found["policy"], found["why"]) == (False, None, "no policy allows it")
+    found = tasuki.json("policy", "explain", "--actor", "you", "--meta", "n=1", "publish", "dead")
+    assert (found["allowed"], found["policy"], found["resource"]) == (False, "app:never", "app:dead")
+    found = tasuki.json("policy", "explain", "--as", "consumer", "--actor", "you", "env", "HOME")
+    assert (found["actor"], found["action"], found["resource"]) == ("you", "env.get", "HOME")
+    found = tasuki.json("policy", "explain", "call", "handle")
+    assert (found["allowed"], found["actor"], found["resource"]) == (True, None, "app:handle")
+
+
+@pytest.mark.usefixtures("secure")
+def test_explain_for_people(tasuki: CommandLine) -> None:
+    done = tasuki("policy", "explain", "--as", "consumer", "publish", "dead")
+    assert done.stdout.splitlines() == [
+        "denied: actor me, queue.publish.queue on app:dead",
+        "because policy app:never: it asks for nothing more",
+        "",
+        "POLICY     SAYS       ASKED                              WHY",
+        "app:own    undefined  queue.publish.queue on 'app:dead'  it does not speak of the resource",
+        "app:never  undefined  queue.publish.queue on 'app:dead'  it does not speak of the action",
+        "app:never  deny       queue.publish on 'app:dead'        it asks for nothing more",
+    ]
+    done = tasuki("policy", "explain", "publish", "tasks")
+    assert done.stdout == (
+        "allowed: nobody in particular, queue.publish.queue on app:tasks\n"
+        "because there is no actor, and security is not strict\n"
+    )
+
+
+def test_what_cannot_be_explained(tasuki: CommandLine) -> None:
+    assert tasuki("policy", "explain", "publish").returncode == 2
+    assert "--meta says something of the actor" in tasuki("policy", "explain", "--meta", "a=1", "publish", "q").stderr
+    assert "'nobody' is not defined" in tasuki("policy", "explain", "--as", "nobody", "publish", "q").stderr
+    done = tasuki("policy", "explain", "--as", "consumer", "--actor", "x", "publish", "q")
+    assert "has no policies of its own for another actor" in done.stderr

@@ -1,0 +1,156 @@
+"""What a handler's context asks its guard, and in which order; stores behind a guard; permissions in plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.call import CallContext
+from tasuki.consumers.guarded import GuardedStore, guarded
+from tasuki.consumers.permissions import GuardedPermissions
+from tasuki.errors import PolicyDeniedError
+from tasuki.handlers.store import MemoryStore
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
+from tasuki.security.scope import Scope
+from tests.unit.consumers.parts import FakeHost, make_bench
+from tests.unit.security.test_policy import policy
+
+pytestmark = pytest.mark.anyio
+
+
+def guard(*policies: Any) -> Guard:
+    return Guard(Actor("me"), Scope(policies))
+
+
+class Host(FakeHost):
+    """A host with a store."""
+
+    def resource_of(self, id: str) -> Any:
+        self.calls.append(("resource", id))
+        return MemoryStore(id) if id.endswith("store") else object()
+
+
+async def test_each_way_out_asks_first() -> None:
+    host = Host()
+    context = CallContext(host, "app:f", None, guard())
+    asked = [
+        ("not allowed to publish to queue: app:q", lambda: context.publish("q", 1)),
+        ("not allowed: other:g", lambda: context.call("other:g")),
+        ("not allowed to see queue: app:q", lambda: context.info("q")),
+    ]
+    for problem, ask in asked:
+        with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
+            await ask()
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
+        context.resource("store")
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to access environment variable: NAME$"):
+        context.env("NAME")
+    assert host.calls == []
+
+
+async def test_what_is_allowed_goes_on_as_without_a_guard() -> None:
+    host = Host()
+    context = CallContext(host, "app:f", None, guard(policy()))
+    await context.publish("q", 1)
+    await context.info("q")
+    context.env("NAME")
+    assert isinstance(context.resource("store"), GuardedStore)
+    assert not isinstance(context.resource("thing"), GuardedStore)
+    assert not isinstance(CallContext(host, "app:f").resource("store"), GuardedStore)
+
+
+async def test_what_a_function_calls_has_the_rights_of_its_caller_whatever_it_is_given() -> None:
+    mine = guard(policy())
+    inner = CallContext(FakeHost(), "app:g", CallContext(FakeHost(), "app:f", None, mine), Guard())
+    assert inner.guard is mine
+
+
+async def test_a_delivery_has_the_rights_of_its_consumer() -> None:
+    seen = []
+
+    async def look(body: Any, context: Any) -> None:
+        seen.append(context.guard)
+
+    bench = await make_bench(look)
+    bench.consumer.guard = guard(policy())
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await bench.empty()
+    await bench.consumer.stop(1)
+    assert seen == [bench.consumer.guard]
+
+
+async def test_a_consumer_that_may_not_consume_does_not_begin() -> None:
+    bench = await make_bench()
+    bench.consumer.guard = guard()
+    with pytest.raises(PolicyDeniedError, match=r"app:tasks \(actor 'me': no policy allows it\)"):
+        await bench.consumer.start()
+    assert (bench.handler.starts, bench.queue.consumer_count) == (0, 0)
+
+
+async def test_a_queue_behind_a_guard_is_the_same_queue() -> None:
+    bench = await make_bench()
+    may = bench.queue.guarded_by(guard(policy()))
+    await may.publish(1)
+    assert await may.publish_many([2])
+    assert await may.info() == await bench.queue.info()
+    assert (await may.depth()).ready == 2
+    assert bench.queue.metrics.published == 2
+    assert [len(await may.peek()), await may.purge()] == [2, 2]
+    may_not = bench.queue.guarded_by(guard())
+    for call in (may_not.publish(1), may_not.publish_many([1]), may_not.peek(), may_not.purge(), may_not.depth()):
+        with pytest.raises(PolicyDeniedError):
+            await call
+    await bench.queue.publish(1)
+
+
+def test_a_store_behind_a_guard() -> None:
+    rights = guard(policy(actions="store.*", resources="app:s", conditions=[("meta.key", "ne", "k")]))
+    store = guarded(MemoryStore("app:s"), "app:s", rights)
+    store.set("x", 1, ttl=5.0)
+    assert (store.get("x"), store.has("x"), store.put("x", 2)["value"], store.entry("x")["value"]) == (1, True, 2, 2)
+    assert store.delete(key="x")
+    assert store.id == "app:s"
+    for ask in (store.get, store.entry, store.has, store.delete, lambda key: store.set(key, 1)):
+        with pytest.raises(PolicyDeniedError):
+            ask("k")
+    for ask_all in (store.list, store.info):
+        with pytest.raises(PolicyDeniedError):
+            ask_all()
+
+
+def test_lists_are_judged_by_their_prefix() -> None:
+    store = guarded(MemoryStore("s"), "s", guard(policy(conditions=[("meta.prefix", "eq", "a")])))
+    assert store.list("a")["items"] == store.list(prefix="a")["items"] == []
+    with pytest.raises(PolicyDeniedError):
+        store.list()
+    assert guarded(MemoryStore("s"), "s", guard(policy())).info()["id"] == "s"
+
+
+def permissions(rights: Guard | None) -> GuardedPermissions:
+    policies = {"a": policy(id="a"), "d": policy("deny", id="d", conditions=[("actor.meta.bad", "eq", True)])}
+    return GuardedPermissions(rights, policies, {"g": Scope([policies["a"]])})
+
+
+def test_permissions_in_plain_data() -> None:
+    mine = permissions(guard(policy(id="x", actions="may security.*")))
+    assert (mine.actor(), mine.scope()) == ({"id": "me", "meta": {}}, ["x"])
+    assert (mine.can("may", "r"), mine.can("other", "r")) == (True, False)
+    assert (mine.has_policy("a"), mine.has_policy("x"), mine.group("g"), mine.group("x")) == (True, False, ["a"], None)
+    who = {"id": "you", "meta": {"bad": True}}
+    assert mine.evaluate(["a", "d", "gone"], who, "x", "y") == "deny"
+    assert mine.evaluate(["a", "d"], {"id": "you"}, "x", "y") == "allow"
+    mine.require("may", "r", "no")
+    with pytest.raises(PolicyDeniedError, match="no"):
+        mine.require("other", "r", "no")
+    with pytest.raises(PolicyDeniedError):
+        mine.publish("app:q")
+
+
+def test_the_permissions_of_nobody() -> None:
+    nobody = permissions(None)
+    assert (nobody.actor(), nobody.scope(), nobody.can("a", "b")) == (None, None, False)
+    nobody.require("a", "b", "no")
+    nobody.publish("app:q")

@@ -1,0 +1,175 @@
+import pytest
+
+from tasuki.kinds.rights import Rights
+from tasuki.kinds.security import PolicyConfig, SecurityConfig
+from tasuki.security.actor import Actor, Request
+
+WIPPY = """\
+  - name: admin_policy
+    kind: security.policy
+    meta: {comment: "Global admin access"}
+    policy:
+      actions: "*"
+      resources: "*"
+      effect: "allow"
+      conditions:
+        - field: "actor.meta.role"
+          operator: "eq"
+          value: "admin"
+    groups: ["admin"]
+  - name: readonly
+    kind: security.policy
+    policy: {actions: ["*.read", "*.get"], resources: "*", effect: allow}
+    groups: [default, "other:group"]
+  - name: owner
+    kind: security.policy
+    policy:
+      actions: [read, write]
+      resources: "document:*"
+      effect: allow
+      conditions:
+        - {field: meta.owner, operator: eq, value_from: actor.id}
+    groups:
+      - default
+  - name: flexible
+    kind: security.policy.expr
+    policy:
+      actions: [read, write]
+      resources: "file:*"
+      effect: allow
+      expression: |
+        (actor.meta.role == "editor" && action == "write") ||
+        (action == "read" && meta.public == true) ||
+        actor.id == meta.owner
+    groups: [editors]
+"""
+
+
+def test_policies_as_wippy_writes_them(project):
+    rights = Rights(project(WIPPY))
+    assert list(rights.policies) == ["app:admin_policy", "app:readonly", "app:owner", "app:flexible"]
+    assert {group: [one.id for one in scope.policies] for group, scope in rights.groups.items()} == {
+        "app:admin": ["app:admin_policy"],
+        "app:default": ["app:readonly", "app:owner"],
+        "other:group": ["app:readonly"],
+        "app:editors": ["app:flexible"],
+    }
+    me = Actor("me", {"role": "admin"})
+    assert rights.policies["app:admin_policy"].evaluate(Request(me, "x", "y")) == "allow"
+    assert rights.policies["app:owner"].evaluate(Request(me, "read", "document:1", {"owner": "me"})) == "allow"
+    assert rights.policies["app:flexible"].evaluate(Request(me, "read", "file:1", {"public": True})) == "allow"
+    assert (rights.application, rights.strict) == (None, False)
+
+
+CONSUMER = """\
+  - {name: d, kind: queue.driver.memory}
+  - {name: q, kind: queue.queue, driver: d}
+  - {name: f, kind: function.lua, source: "return print"}
+  - {name: c, kind: queue.consumer, queue: q, func: f, lifecycle: {LIFECYCLE}}
+  - {name: p, kind: security.policy, policy: {actions: "*", resources: "*", effect: allow}, groups: [g]}
+"""
+
+
+def test_the_guards_of_consumers(project):
+    rights = Rights(project(CONSUMER.replace("{LIFECYCLE}", "{}")))
+    assert rights.consumer("app:c") is None
+    text = "{security: {actor: {id: me, meta: {n: 010}}, groups: [g], policies: [p]}}"
+    guard = Rights(project(CONSUMER.replace("{LIFECYCLE}", text))).consumer("app:c")
+    assert (guard.actor.id, guard.actor.meta, guard.strict) == ("me", {"n": "010"}, False)
+    assert [policy.id for policy in guard.scope.policies] == ["app:p"]
+    guard = Rights(project(CONSUMER.replace("{LIFECYCLE}", "{security: {actor: {id: me}}}"))).consumer("app:c")
+    assert guard.scope.policies == ()
+    assert not guard.decide("queue.consume.queue", "app:q").allowed
+
+
+def test_strictness(project):
+    text = CONSUMER.replace("{LIFECYCLE}", "{}") + "  - {name: s, kind: security.config, strict: true}\n"
+    rights = Rights(project(text))
+    assert rights.strict
+    for guard in (rights.application, rights.consumer("app:c")):
+        assert (guard.actor, guard.scope, guard.strict) == (None, None, True)
+    text = text.replace("strict: true", "application: {actor: {id: web}, groups: [g]}")
+    guard = Rights(project(text)).application
+    assert (guard.actor, guard.strict) == (Actor("web"), False)
+    checked = project(text, overrides=("app:s:strict=true",))
+    assert checked.of(SecurityConfig)["app:s"].strict
+    assert len(checked.of(PolicyConfig)) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "problem"),
+    [
+        ("{actions: [], resources: '*', effect: allow}", "policy.actions: "),
+        ("{actions: '', resources: '*', effect: allow}", "policy.actions.0: a pattern is empty"),
+        ("{actions: 5, resources: '*', effect: allow}", "policy.actions: a list is wanted, not the number 5"),
+        ("{resources: '*', effect: allow}", "the field 'policy.actions' is missing"),
+        ("{actions: '*', resources: 'a*b', effect: allow}", "policy.resources.0: 'a*b' has a wildcard within it"),
+        ("{actions: '*', resources: '*', effect: maybe}", "policy.effect: 'allow' or 'deny' is wanted"),
+        (
+            "{actions: '*', resources: '*', effect: deny, conditions: [{field: actor.nam, operator: eq, value: 1}]}",
+            "policy.conditions.0: 'actor.nam' is not a field",
+        ),
+        (
+            "{actions: '*', resources: x, effect: deny, conditions: [{field: action, operator: matches, value: '('}]}",
+            "policy.conditions.0: '(' cannot be used as a regular expression: unclosed group",
+        ),
+        (
+            "{actions: '*', resources: '*', effect: deny, conditions: [{field: action}]}",
+            "the field 'policy.conditions.0.operator' is missing",
+        ),
+        (
+            "{actions: '*', resources: '*', effect: deny, expression: 'true'}",
+            "unknown field 'policy.expression'",
+        ),
+    ],
+)
+def test_mistakes_in_policies(problems, policy, problem):
+    [text] = problems(f"  - {{name: p, kind: security.policy, policy: {policy}}}\n")
+    assert text.partition("app:p: ")[2].startswith(problem)
+
+
+def test_a_mistake_in_an_expression_has_its_place(problems):
+    policy = """\
+  - name: p
+    kind: security.policy.expr
+    policy:
+      actions: "*"
+      resources: "*"
+      effect: deny
+      expression: |
+        action == "x" &&
+          roel == "admin"
+"""
+    [text] = problems(policy)
+    assert text == (
+        "9:7: app:p: policy.expression: 'roel' is not known; there are actor, action, resource and meta "
+        "(at line 2, column 3 of the expression)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("security", "problem"),
+    [
+        ("{}", "the field 'lifecycle.security.actor' is missing"),
+        ("{actor: {id: ''}}", "lifecycle.security.actor.id is empty"),
+        ("{actor: {id: x}, groups: [h]}", "consumer 'app:c' names the group 'app:h', but no policy is in it"),
+        ("{actor: {id: x}, policies: [o:p]}", "consumer 'app:c' refers to policy 'o:p', which is not defined"),
+        ("{actor: {id: x}, policies: [q]}", "consumer 'app:c' refers to policy 'app:q', which is a queue.queue"),
+        ("{actor: {id: x}, groups: g}", "lifecycle.security.groups: a list is wanted"),
+        ("{actor: {id: x}, policy: [p]}", "unknown field 'lifecycle.security.policy'; did you mean 'policies'?"),
+    ],
+)
+def test_mistakes_in_the_identity_of_a_consumer(problems, security, problem):
+    [text] = problems(CONSUMER.replace("{LIFECYCLE}", f"{{security: {security}}}"))
+    assert text.partition("app:c: ")[2].startswith(problem)
+
+
+def test_a_project_is_strict_or_not_once(problems):
+    text = "  - {name: a, kind: security.config}\n  - {name: b, kind: security.config, strict: true}\n"
+    [text] = problems(text)
+    assert text == "4:15: app:b: there is a security.config already, 'app:a', and a project has at most one"
+
+
+def test_groups_of_the_application_are_checked_too(problems):
+    [text] = problems("  - {name: a, kind: security.config, application: {actor: {id: x}, groups: [g]}}\n")
+    assert "config 'app:a' names the group 'app:g', but no policy is in it" in text

@@ -1,19 +1,28 @@
--- time: the clock, durations and waiting.
+-- time: the clock, dates, durations, places and waiting.
 --
---   time.sleep(d)              nothing | nil, err (Invalid)   waits; only this handler is suspended
---   time.now()                 Time in the local zone
---   time.unix(sec, nsec)       Time in the local zone; both are required
---   time.parse_duration(d)     Duration | nil, err (Invalid)
---   constants                  NANOSECOND ... HOUR, JANUARY ..., SUNDAY ..., RFC3339 ... TIME_ONLY
+--   time.sleep(d)                         nothing | nil, err (Invalid)   waits; only this handler is suspended
+--   time.now()                            Time in the local zone
+--   time.unix(sec, nsec)                  Time in the local zone; both are required
+--   time.date(y, mo, d, h, mi, s, ns, loc?) Time; all seven are required, and may be out of range: month 13, day 0
+--   time.parse(layout, text, loc?)        Time | nil, err (Invalid)   zone: the text's, else loc, else local
+--   time.parse_duration(d)                Duration | nil, err (Invalid)
+--   time.load_location(name)              Location | nil, err (Invalid: empty; NotFound: unknown)   IANA names, UTC, Local
+--   time.fixed_zone(name, offset)         Location, so many seconds east
+--   time.utc time.localtz                 Locations
+--   constants                             NANOSECOND ... HOUR, JANUARY ..., SUNDAY ..., RFC3339 ... TIME_ONLY
 --
--- A duration is a number of nanoseconds, a Go text ("1h30m") or a Duration. Methods: see timedurations.lua, timeobjects.lua.
+-- A duration is a number of nanoseconds, a Go text ("1h30m") or a Duration. Methods: see timedurations.lua,
+-- timeobjects.lua, timezones.lua.
 
 local host = ...
 
-local type, next = type, next
+local type, next, select = type, next, select
 local ask = host.ask
+local unpack = table.unpack
 local objects = host.time_objects
 local time = {
+  utc = objects.utc,
+  localtz = objects.localtz,
   NANOSECOND = 1.0,
   MICROSECOND = 1e3,
   MILLISECOND = 1e6,
@@ -58,20 +67,64 @@ function time.sleep(d)
   end
 end
 
+local born
+
 function time.now()
   local _, ns = ask("time.now")
-  return objects.new_time(ns // 1000000000, ns % 1000000000, "Local")
+  born = born or ns
+  return objects.new_time(ns // 1000000000, ns % 1000000000, objects.localtz, ns - born)
 end
 
-local function int(value, n)
-  if type(value) ~= "number" then
-    host.raise("unix", n, "number expected, got " .. host.base.type(value), 4)
+local function string(fn, n, value)
+  return host.text(value) or host.raise(fn, n, "string expected, got " .. host.base.type(value), 5)
+end
+
+local function location_of(fn, n, count, value)
+  if count < n then
+    return objects.localtz
   end
-  return (value >= 0 and value // 1 or -(-value // 1)) | 0
+  return objects.zone_of(value) and value or host.raise(fn, n, "location expected", 5)
 end
 
 function time.unix(sec, nsec)
-  return objects.new_time(int(sec, 1), int(nsec, 2), "Local")
+  return objects.new_time(host.int("unix", 1, sec), host.int("unix", 2, nsec), objects.localtz)
+end
+
+function time.date(...)
+  local parts = { ... }
+  for i = 1, 7 do
+    parts[i] = host.int("date", i, parts[i])
+  end
+  local year, month, day, hour, minute, second, ns = unpack(parts, 1, 7)
+  local seconds = objects.days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second + ns // 1000000000
+  return objects.new_date(seconds, ns % 1000000000, location_of("date", 8, select("#", ...), parts[8]))
+end
+
+function time.parse(layout, text, ...)
+  local place = location_of("parse", 3, select("#", ...) + 2, (...))
+  local value, problem = objects.parse(string("parse", 1, layout), string("parse", 2, text), place)
+  if not value then
+    return nil, host.new_error(host.scrub(problem), "Invalid", false)
+  end
+  return value
+end
+
+function time.load_location(name)
+  local text = string("load_location", 1, name)
+  if text == "" then
+    return nil, host.new_error("empty location name", "Invalid", false)
+  elseif text == "UTC" or text == "Local" then
+    return text == "UTC" and objects.utc or objects.localtz
+  end
+  local ok, list = ask("time.zone", host.scrub(text))
+  if not ok then
+    return nil, list
+  end
+  return objects.listed_location(text, list)
+end
+
+function time.fixed_zone(name, offset)
+  return objects.fixed_location(string("fixed_zone", 1, name), host.int("fixed_zone", 2, offset))
 end
 
 function time.parse_duration(value)

@@ -5,14 +5,27 @@
 --   objects.to_ns(value)        whole nanoseconds, or nil and what is wrong
 --   objects.new_duration(ns)    a Duration
 --   objects.class(name, methods) the metatable of a class of objects
+--   host.int(fn, n, value)      a whole number, or raises
 
 local host = ...
 
 local type, setmetatable, error, tonumber, next = type, setmetatable, error, tonumber, next
 local format, match, floor, mathtype, modf = string.format, string.match, math.floor, math.type, math.modf
-local NS = 1000000000
+local NS, mininteger = 1000000000, math.mininteger
 local objects = {}
 host.time_objects = objects
+
+-- A whole number of the script, its fraction cut; texts are refused.
+function host.int(fn, n, value)
+  if type(value) ~= "number" then
+    host.raise(fn, n, "number expected, got " .. host.base.type(value), 4)
+  end
+  local whole = modf(value)
+  if whole ~= whole or whole < -0x1p63 or whole >= 0x1p63 then
+    host.raise(fn, n, "number has no integer representation", 4)
+  end
+  return mathtype(value) == "integer" and value or floor(whole)
+end
 
 local durations = setmetatable({}, { __mode = "k" })
 
@@ -114,6 +127,9 @@ end
 
 function duration_meta.__tostring(self)
   local ns = durations[self]
+  if ns == mininteger then -- it has no positive counterpart
+    return "-2562047h47m16.854775808s"
+  end
   local sign = ns < 0 and "-" or ""
   if ns < 0 then
     ns = -ns

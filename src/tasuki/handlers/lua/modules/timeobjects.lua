@@ -1,15 +1,17 @@
 -- Time objects of the time module.
 --
---   Time: add(d) sub(t) after(t) before(t) equal(t) format(layout) format_rfc3339() unix() unix_nano() date() clock()
---         year() month() day() hour() minute() second() nanosecond() weekday() year_day() is_zero() utc() in_local()
+--   Time: add(d) sub(t) add_date(y, m, d) after(t) before(t) equal(t) format(layout) format_rfc3339() unix() unix_nano()
+--         date() clock() year() month() day() hour() minute() second() nanosecond() weekday() year_day() is_zero()
+--         in_location(loc) utc() in_local() location() round(duration) truncate(duration)
 --
--- add raises on a bad duration, sub/after/before/equal on another type; every method on a wrong self.
+-- add raises on a bad duration, add_date on what is no number, round and truncate on what is no Duration, the others on
+-- another type; every method on a wrong self.
 
 local host = ...
 
-local setmetatable, error, next = setmetatable, error, next
-local match, os_date = string.match, os.date
-local NS = 1000000000
+local setmetatable, error, next, format = setmetatable, error, next, string.format
+local ult, mininteger, maxinteger = math.ult, math.mininteger, math.maxinteger
+local NS, YEAR_ONE = 1000000000, -62135596800
 
 local objects = host.time_objects
 objects.MONTHS = {
@@ -18,14 +20,18 @@ objects.MONTHS = {
 objects.DAYS = { "Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday" }
 
 local times = setmetatable({}, { __mode = "k" })
-
 local time = {}
 local time_meta = objects.class("time.Time", time)
 
-function objects.new_time(sec, ns, zone)
+-- `mono`: nanoseconds since this runtime started, of what time.now() gave; it shows in the text only.
+function objects.new_time(sec, ns, location, mono)
   local object = setmetatable({}, time_meta)
-  times[object] = { sec = sec + ns // NS, ns = ns % NS, zone = zone }
+  times[object] = { sec = sec + ns // NS, ns = ns % NS, zone = objects.zone_of(location), mono = mono }
   return object
+end
+
+function objects.new_date(seconds, ns, location)
+  return objects.new_time(objects.instant(seconds, objects.zone_of(location)), ns, location)
 end
 
 local function data_of(self)
@@ -34,18 +40,13 @@ end
 
 -- Fields of a time in its zone, with the offset in seconds east and the name of the zone.
 local function fields(t)
-  local local_zone = t.zone == "Local"
-  local offset, name = 0, "UTC"
-  if local_zone then
-    local sign, hours, minutes = match(os_date("%z", t.sec), "([%+%-])(%d%d)(%d%d)")
-    offset = (hours * 3600 + minutes * 60) * (sign == "-" and -1 or 1) // 1 | 0
-    name = os_date("%Z", t.sec)
-  end
-  local f = os_date("!*t", t.sec + offset)
-  f.ns, f.offset, f.name = t.ns, offset, name
-  return f
+  local offset, name = t.zone.lookup(t.sec)
+  local year, month, day, second, wday, yday = objects.civil(t.sec + offset)
+  return {
+    year = year, month = month, day = day, wday = wday, yday = yday, ns = t.ns, offset = offset, name = name,
+    hour = second // 3600, min = second // 60 % 60, sec = second % 60,
+  }
 end
-objects.fields = fields
 
 function time.add(self, d)
   local t = data_of(self)
@@ -53,12 +54,24 @@ function time.add(self, d)
   if not ns then
     error(problem, 2)
   end
-  return objects.new_time(t.sec + ns // NS, t.ns + ns % NS, t.zone)
+  return objects.new_time(t.sec + ns // NS, t.ns + ns % NS, t.zone.object, t.mono and t.mono + ns)
 end
 
 function time.sub(self, other)
   local a, b = data_of(self), data_of(other)
-  return objects.new_duration((a.sec - b.sec) * NS + a.ns - b.ns)
+  local seconds = a.sec - b.sec
+  if seconds > maxinteger // NS or seconds < mininteger // NS + 1 then -- farther apart than a Duration can say
+    return objects.new_duration(seconds > 0 and maxinteger or mininteger)
+  end
+  return objects.new_duration(seconds * NS + a.ns - b.ns)
+end
+
+function time.add_date(self, years, months, days)
+  local t = data_of(self)
+  local y, m, d = host.int("add_date", 1, years), host.int("add_date", 2, months), host.int("add_date", 3, days)
+  local f = fields(t)
+  local seconds = objects.days(f.year + y, f.month + m, f.day + d) * 86400 + f.hour * 3600 + f.min * 60 + f.sec
+  return objects.new_date(seconds, t.ns, t.zone.object)
 end
 
 local function compare(a, b)
@@ -108,17 +121,73 @@ end
 
 function time.is_zero(self)
   local t = data_of(self)
-  return t.sec == -62135596800 and t.ns == 0
+  return t.sec == YEAR_ONE and t.ns == 0
+end
+
+function time.location(self)
+  return data_of(self).zone.object
+end
+
+function time.in_location(self, location)
+  local t = data_of(self)
+  if not objects.zone_of(location) then
+    error("location expected", 2)
+  end
+  return objects.new_time(t.sec, t.ns, location)
 end
 
 function time.utc(self)
   local t = data_of(self)
-  return objects.new_time(t.sec, t.ns, "UTC")
+  return objects.new_time(t.sec, t.ns, objects.utc)
 end
 
 function time.in_local(self)
   local t = data_of(self)
-  return objects.new_time(t.sec, t.ns, "Local")
+  return objects.new_time(t.sec, t.ns, objects.localtz)
+end
+
+-- (a + b) % d for a, b below d, where the sum may be beyond 63 bits.
+local function sum(a, b, d)
+  local total = a + b
+  return ult(total, d) and total or total - d
+end
+
+-- What is left of a time since the year one when it is divided by a duration; a product of 96 bits, bit by bit.
+local function rest(t, d)
+  local seconds, negative = t.sec - YEAR_ONE, t.sec < YEAR_ONE
+  local ns = t.ns
+  if negative then
+    seconds, ns = -seconds, ns > 0 and NS - ns or 0
+    seconds = t.ns > 0 and seconds - 1 or seconds
+  end
+  local left, unit = 0, NS % d
+  for bit = 62, 0, -1 do
+    left = sum(left, left, d)
+    if seconds >> bit & 1 == 1 then
+      left = sum(left, unit, d)
+    end
+  end
+  left = sum(left, ns % d, d)
+  return negative and left ~= 0 and d - left or left
+end
+
+local function duration_of(value)
+  return objects.is_duration(value) and objects.to_ns(value) or error("duration expected", 3)
+end
+
+local function moved(t, ns)
+  return objects.new_time(t.sec + ns // NS, t.ns + ns % NS, t.zone.object)
+end
+
+function time.truncate(self, duration)
+  local t, d = data_of(self), duration_of(duration)
+  return moved(t, d > 0 and -rest(t, d) or 0)
+end
+
+function time.round(self, duration)
+  local t, d = data_of(self), duration_of(duration)
+  local left = d > 0 and rest(t, d) or 0
+  return moved(t, left < d - left and -left or d > 0 and d - left or 0)
 end
 
 function time.format(self, layout)
@@ -135,5 +204,11 @@ function time.format_rfc3339(self)
 end
 
 function time_meta.__tostring(self)
-  return objects.format(fields(times[self]), "2006-01-02 15:04:05.999999999 -0700 MST")
+  local t = times[self]
+  local text = objects.format(fields(t), "2006-01-02 15:04:05.999999999 -0700 MST")
+  if t.mono then
+    local m = t.mono < 0 and -t.mono or t.mono
+    text = text .. format(" m=%s%d.%09d", t.mono < 0 and "-" or "+", m // NS, m % NS)
+  end
+  return text
 end

@@ -85,7 +85,7 @@ class CallContext(HostContext):
         self._of_host = host
         self._function = function
         self._parent = parent
-        self._guard = parent.guard if isinstance(parent, HostContext) else guard
+        self._guard = guard
 
     @property
     def _host(self) -> Host:
@@ -93,7 +93,7 @@ class CallContext(HostContext):
 
     @property
     def guard(self) -> Guard | None:
-        return self._guard
+        return self._parent.guard if isinstance(self._parent, HostContext) else self._guard
 
     @property
     def function(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 
 from tasuki.contracts.permissions import Plain
 from tasuki.security.actor import NO_META, Actor, Request
@@ -22,9 +23,9 @@ class GuardedPermissions:
         self._groups = groups
 
     def actor(self) -> Plain | None:
-        """Who acts."""
+        """Who acts: a copy, which changes nothing."""
         actor = self._guard.actor
-        return None if actor is None else {"id": actor.id, "meta": actor.meta}
+        return None if actor is None else {"id": actor.id, "meta": deepcopy(dict(actor.meta))}
 
     def scope(self) -> Sequence[str] | None:
         """The policies in force."""

@@ -17,7 +17,7 @@ class Rights:
     """What a project says about security; a project that says nothing has no guards, and nothing is checked."""
 
     def __init__(self, project: Project) -> None:
-        configs = project.of(AnyPolicyConfig)
+        configs = {id: config for id, config in project.configs.items() if isinstance(config, AnyPolicyConfig)}
         self.policies: Mapping[str, Policy] = {id: config.as_policy(id) for id, config in configs.items()}
         members: dict[str, list[Policy]] = {}
         for id, config in configs.items():

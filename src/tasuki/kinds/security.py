@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -118,9 +119,9 @@ class AnyPolicyConfig(Config):
     groups: list[Id] = Field(default_factory=list)
     """The groups that it belongs to; they exist by being named here."""
 
+    @abstractmethod
     def as_policy(self, id: str) -> Policy:
         """The policy itself."""
-        raise NotImplementedError
 
 
 class PolicyConfig(AnyPolicyConfig):

@@ -7,7 +7,7 @@ back-references and no look-around, bounds the size of what it compiles, and tak
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
@@ -16,7 +16,7 @@ MAX_LENGTH = 1000
 Match = Callable[[str], bool]
 
 
-@cache
+@lru_cache(1000)
 def compile_regex(pattern: str) -> Match:
     """A function that says whether a text has a match in it (``^`` and ``$`` anchor it).
 

@@ -67,6 +67,14 @@ async def test_what_a_function_calls_has_the_rights_of_its_caller_whatever_it_is
     assert inner.guard is mine
 
 
+def test_the_actor_cannot_be_changed_through_what_is_told_of_it() -> None:
+    me = Actor("me", {"tags": ["a"]})
+    told = permissions(Guard(me, Scope())).actor()
+    assert told is not None
+    told["meta"]["tags"].append("admin")
+    assert me.meta == {"tags": ["a"]}
+
+
 async def test_a_delivery_has_the_rights_of_its_consumer() -> None:
     seen = []
 

@@ -119,6 +119,8 @@ def _report(guard: Guard | None, action: str, resource: str, about: dict[str, An
     from tasuki.security.guard import Guard
 
     guard = guard or Guard()
+    if action == "queue.publish.queue":
+        about = {}  # nothing more is known of a queue when a message is published
     decision = guard.decide(action, resource, about)
     found = []
     if guard.actor is not None and guard.scope is not None:

@@ -42,8 +42,7 @@ def _meta(meta: Any) -> Mapping[str, Any] | None:
 
 def actor(context: Context) -> Mapping[str, Any] | None:
     """Who acts."""
-    found = None if context.permissions is None else context.permissions.actor()
-    return None if found is None else {"id": found["id"], "meta": dict(found["meta"])}
+    return None if context.permissions is None else context.permissions.actor()
 
 
 def scope(context: Context) -> list[str] | None:

@@ -44,7 +44,7 @@ def text(value: Any) -> str | None:
 
 
 def equals(left: Any, right: Any) -> bool:
-    """Numerically if both look like numbers, else as text; a missing value equals nothing.
+    """Numerically if both look like numbers, else as text; what is missing, or has no text, equals nothing.
 
     Raises:
         ComparisonError: one is a list or a mapping.
@@ -54,7 +54,10 @@ def equals(left: Any, right: Any) -> bool:
     if is_container(left) or is_container(right):
         raise ComparisonError("a list or a mapping has no equal; use in or contains")
     first, second = number(left), number(right)
-    return first == second if first is not None and second is not None else text(left) == text(right)
+    if first is not None and second is not None:
+        return first == second
+    words = text(left)
+    return words is not None and words == text(right)
 
 
 def is_container(value: Any) -> bool:

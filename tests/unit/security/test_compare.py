@@ -68,6 +68,8 @@ def test_an_integer_of_any_size_has_a_text():
         (True, 1, False),
         (None, None, False),
         ("", None, False),
+        (b"a", b"b", False),
+        (b"a", "a", False),
         ("1" * 65, "1" * 65, True),
     ],
 )

@@ -47,6 +47,19 @@ def test_the_words_of_a_denied_publish():
         Guard(strict=True).publish("app:q")
 
 
+@pytest.mark.parametrize(
+    "trick",
+    ["app:tasks\n", "APP:tasks", "app:tasks/../x", "app:tasks.", "app:t\u0430sks", "app:*", "*", "", "x" * 10_000],
+)
+def test_a_name_that_only_looks_like_an_allowed_one_is_denied(trick):
+    exact = guard(policy(actions="queue.*", resources="app:tasks"))
+    exact.publish("app:tasks")
+    with pytest.raises(PolicyDeniedError):
+        exact.publish(trick)
+    with pytest.raises(PolicyDeniedError):
+        exact.consume(trick)
+
+
 def test_a_denied_consumer_is_told_which_policy(caplog):
     with pytest.raises(PolicyDeniedError, match=r"app:q \(actor 'me': no policy allows it\)"):
         guard().consume("app:q")

@@ -67,8 +67,9 @@ async def run(app: App, queue: str, messages: int, *, together: bool = False) ->
 
 async def bare_loop(messages: int) -> float:
     """CPU microseconds a message of the least that anything can do: encode, pop, decode, await, settle in batches."""
-    import msgspec
     from collections import deque
+
+    import msgspec
 
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
     queue: deque[bytes] = deque()

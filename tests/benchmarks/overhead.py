@@ -52,7 +52,8 @@ def report(messages: int = 100_000, repeats: int = 5) -> None:
     for name, url, lua, goal in cases:
         result = best(lambda root, url=url, lua=lua: _app(url, root, lua=lua), messages, repeats)
         print(
-            f"  {name:48} {result.cpu_us:6.2f} us CPU   (publish {result.publish_cpu_us:.2f}, {result.per_second:,.0f}/s; "
+            f"  {name:48} {result.cpu_us:6.2f} us CPU   "
+            f"(publish {result.publish_cpu_us:.2f}, {result.per_second:,.0f}/s; "
             f"{result.cpu_us / bare:.1f} x bare; goal {goal:g} us: {'met' if result.cpu_us <= goal else 'MISSED'})"
         )
     for together in (False, True):

@@ -204,7 +204,7 @@ class Simulation:
                 assert consumer.held <= most, "prefetch exceeded"
                 driver = consumer.queue.driver
                 assert isinstance(driver, ModelDriver)
-                # What a stop could not hand back because the broker was away stays leased beside the next life's window.
+                # What a stop could not hand back, the broker being away, stays leased beside the next life's window.
                 if not driver.dead and not self.world.trouble["settle"]:
                     assert self.broker.held_by(driver) <= most, "prefetch exceeded at the broker"
                 if consumer._tasks and not consumer.stopping and not driver.dead:

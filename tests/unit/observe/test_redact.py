@@ -1,4 +1,3 @@
-
 import pytest
 
 from tasuki.observe.redact import is_secret_name, redact

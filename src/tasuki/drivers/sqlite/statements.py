@@ -17,8 +17,9 @@ UNHOLD = """
     RETURNING delivery, seq, queue, rank, attempts, key
 """
 SURFACE = """
-    DELETE FROM delayed WHERE queue = ?1 AND (ready_at, seq) IN
-        (SELECT ready_at, seq FROM delayed WHERE queue = ?1 AND ready_at <= ?2 ORDER BY ready_at, seq LIMIT ?3)
+    DELETE FROM delayed WHERE queue = :queue AND (ready_at, seq) IN
+        (SELECT ready_at, seq FROM delayed WHERE queue = :queue AND ready_at <= :now
+         ORDER BY ready_at, seq LIMIT :limit)
     RETURNING queue, rank, seq, attempts, key
 """
 # One seek a priority: the first of each is its oldest.
@@ -53,3 +54,8 @@ DISSOLVE_LINES = (
     "UPDATE held SET key = NULL WHERE queue = ? AND key IS NOT NULL",
     "UPDATE delayed SET key = NULL WHERE queue = ? AND key IS NOT NULL",
 )
+
+SAVE = """
+    UPDATE queues SET total = :total, held = :held, delayed = :delayed
+    WHERE queue = :queue AND (total, held, delayed) != (:total, :held, :delayed)
+"""

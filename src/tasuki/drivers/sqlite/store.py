@@ -67,7 +67,9 @@ class Store:
         consumers: Mapping[str, int],
     ) -> None:
         self._execute = connection.execute
-        self._executemany: Callable[[str, Iterable[Sequence[object]]], object] = connection.executemany
+        self._executemany: Callable[[str, Iterable[Sequence[object] | Mapping[str, object]]], object] = (
+            connection.executemany
+        )
         self._clock = clock
         self._holder = holder
         self._specs = specs
@@ -215,14 +217,14 @@ class Store:
         """Remove up to ``limit`` waiting messages published up to number ``newest``; returns how many."""
         rows = self._execute(
             """
-            SELECT seq, rank, key, 1, ready_at FROM lines WHERE queue = ?1 AND waiting = 1 AND seq <= ?2
+            SELECT seq, rank, key, 1, ready_at FROM lines WHERE queue = :queue AND waiting = 1 AND seq <= :newest
             UNION ALL SELECT seq, rank, key, 0, ready_at FROM delayed
-                WHERE queue = ?1 AND seq <= ?2 AND NOT EXISTS (SELECT 1 FROM lines l
-                    WHERE l.queue = ?1 AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq)
-            UNION ALL SELECT seq, rank, key, 0, 0 FROM ready WHERE queue = ?1 AND seq <= ?2
-            LIMIT ?3
+                WHERE queue = :queue AND seq <= :newest AND NOT EXISTS (SELECT 1 FROM lines l
+                    WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq)
+            UNION ALL SELECT seq, rank, key, 0, 0 FROM ready WHERE queue = :queue AND seq <= :newest
+            LIMIT :limit
             """,
-            (queue, newest, limit),
+            {"queue": queue, "newest": newest, "limit": limit},
         ).fetchall()
         delayed = [(queue, row[4], row[0]) for row in rows if row[4]]
         self._executemany("DELETE FROM delayed WHERE queue = ? AND ready_at = ? AND seq = ?", delayed)
@@ -247,7 +249,9 @@ class Store:
         """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""
         if not self.tally(queue).delayed:
             return 0
-        rows = self._execute(statements.SURFACE, (queue, self._clock.time(), SURFACED)).fetchall()
+        rows = self._execute(
+            statements.SURFACE, {"queue": queue, "now": self._clock.time(), "limit": SURFACED}
+        ).fetchall()
         for _, _, seq, _, key in rows:
             if key is not None:
                 sql = "UPDATE lines SET ready_at = 0 WHERE queue = ? AND key = ? AND seq = ? AND waiting = ?"
@@ -293,10 +297,11 @@ class Store:
 
     def save(self) -> None:
         """Write the counters; the last act before the commit."""
-        sql = "UPDATE queues SET total = ?1, held = ?2, delayed = ?3 WHERE queue = ?4"
-        sql += " AND (total, held, delayed) != (?1, ?2, ?3)"
-        tallies = self._tallies.values()
-        self._executemany(sql, [(tally.total, tally.held, tally.delayed, tally.queue) for tally in tallies])
+        rows = [
+            {"total": tally.total, "held": tally.held, "delayed": tally.delayed, "queue": tally.queue}
+            for tally in self._tallies.values()
+        ]
+        self._executemany(statements.SAVE, rows)
         self._tallies.clear()
 
     def forget(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.guarded import guarded
 from tasuki.consumers.host import Host
@@ -12,7 +12,9 @@ from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
 from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue, Message
-from tasuki.security.guard import Guard
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
 
 
 class HostContext(Context):

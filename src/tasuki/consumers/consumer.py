@@ -7,7 +7,7 @@ import logging
 import threading
 import traceback
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
@@ -25,7 +25,9 @@ from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import delivery_logger
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
-from tasuki.security.guard import Guard
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
 
 _log = logging.getLogger("tasuki.consumer")
 

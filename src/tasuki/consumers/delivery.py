@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.consumers.call import HostContext
 from tasuki.consumers.host import Host
@@ -15,8 +15,10 @@ from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message
-from tasuki.security.guard import Guard
 from tasuki.units import parse_duration
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
 
 
 class Holder(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasuki.security.guard import Guard
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
+
 
 _VERBS = {
     "get": ("store.key.get", "not allowed to read key: {}"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
 from tasuki.message import HeaderValue
-from tasuki.security.guard import Guard
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
 
 
 class Host(Protocol):

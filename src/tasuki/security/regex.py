@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from pydantic_core import SchemaError, SchemaValidator, core_schema
-
 MAX_LENGTH = 1000
 
 Match = Callable[[str], bool]
@@ -23,6 +21,8 @@ def compile_regex(pattern: str) -> Match:
     Raises:
         ValueError: too long, too large once compiled, or not a regular expression that can be run in linear time.
     """
+    from pydantic_core import SchemaError, SchemaValidator, core_schema
+
     if len(pattern) > MAX_LENGTH:
         raise ValueError(f"a regular expression has {len(pattern)} characters; at most {MAX_LENGTH} are allowed")
     try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import traceback
 
 from tasuki.errors import (
     BrokerTimeoutError,
@@ -60,6 +58,9 @@ def exit_code_of(error: BaseException) -> int:
 
 def show_error(error: TasukiError) -> None:
     """Write an error to stderr: a project's with all its lines and their count; a traceback only when debugging."""
+    import logging
+    import traceback
+
     import click
 
     from tasuki.observe.redact import redact

@@ -67,7 +67,11 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
         task.cancel()
     if left:
         loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
-    _stuck.extend(task.get_name() for task in left if not task.done())
+    for task in left:
+        if not task.done():
+            _stuck.append(task.get_name())
+        elif not task.cancelled():
+            task.exception()  # retrieved: nobody is left to hear it
     loop.run_until_complete(loop.shutdown_asyncgens())
     asyncio.set_event_loop(None)
     loop.close()

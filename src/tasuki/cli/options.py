@@ -36,13 +36,17 @@ def log_options(default: Level = "warning") -> Callable[[F], Callable[..., Any]]
         )
         @functools.wraps(function)
         def command(*args: Any, log_level: str, log_format: Any, **named: Any) -> Any:
+            import logging
+
             from tasuki.observe.log import configure
 
             handler = configure(log_level, log_format)
             try:
                 return function(*args, **named)
             finally:
-                handler.flush()
+                # What is logged while the interpreter ends must not wait for a writer that can no longer start.
+                logging.getLogger().removeHandler(handler)
+                handler.close()
 
         return command
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CommandError
 from tasuki.cli.progress import growing_bar
-from tasuki.cli.project import Target, driver_class, durable_hint, is_shared
+from tasuki.cli.project import Target, durable_hint, is_shared
 from tasuki.errors import DriverError
 
 if TYPE_CHECKING:
@@ -31,14 +31,15 @@ def refuse_memory(project: Project) -> None:
 def summary(target: Target, project: Project, processes: int) -> str:
     """What is about to run, in a few lines."""
     from tasuki import __version__
+    from tasuki.clock import SystemClock
+    from tasuki.kinds.build import build_driver
     from tasuki.kinds.consumer import ConsumerConfig
     from tasuki.kinds.queue import QueueConfig
 
     lines = [f"tasuki {__version__}: {target.name}" + (f", {processes} processes" if processes > 1 else "")]
     for id in dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values()):
-        kind = project.kinds[id]
-        survives = driver_class(kind).capabilities.durability  # type: ignore[arg-type]
-        lines.append(f"  driver    {id} ({kind.name}; at best, a confirmed message survives: {survives})")
+        survives = build_driver(project, id, SystemClock()).durability
+        lines.append(f"  driver    {id} ({project.kinds[id].name}; a confirmed message survives: {survives})")
     consumers = [item for item in project.of(ConsumerConfig).items() if item[1].lifecycle.auto_start]
     lines += [
         f"  consumer  {id}: {config.queue} → {config.func}, {config.concurrency} at a time, prefetch {config.prefetch}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -11,10 +12,6 @@ import threading
 import pytest
 
 from tasuki.cli import loop
-
-
-class LeftError(Exception):
-    """Stands for the end of the process."""
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +125,19 @@ def test_leaving_flushes_what_it_can(left: list[int], monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdout", Broken())
     loop.leave(1)
     assert left == [1]
+
+
+def test_what_a_left_task_raises_is_nobodys_business(left: list[int], caplog: pytest.LogCaptureFixture) -> None:
+    async def background() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ValueError("late") from None
+
+    async def work() -> None:
+        asyncio.create_task(background())  # noqa: RUF006 - left behind on purpose
+        await asyncio.sleep(0)
+
+    loop.run(work())
+    gc.collect()
+    assert caplog.text == ""

@@ -1,13 +1,18 @@
--- json: encode and decode.
+-- json: encode, decode, and checks against a JSON Schema.
 --
 --   json.encode(v)   text, nil | nil, err (Internal: recursive, sparse, mixed keys, nested too deep)
 --   json.decode(s)   value, nil | nil, err (Invalid: no text, empty text; Internal: not JSON, nested too deep)
 --
+--   json.validate(schema, v)          true | false, err (Invalid: "evaluation failed", with reason, path and reasons, a
+--                                     message by path, in its details; or what is wrong with the schema or the arguments)
+--   json.validate_string(schema, s)   the same for a text
+--
+-- A schema is a text, or a table (there {} is []). A table without a positive integer key is checked as an object.
 -- A value that is decoded already (a table, a number, a boolean, nil) comes back unchanged.
 
 local host = ...
 
-local type, select = type, select
+local type, select, next, find = type, select, next, string.find
 local ask, send, is_utf8 = host.ask, host.send, utf8.len
 local json = {}
 
@@ -37,6 +42,52 @@ function json.decode(...)
     return nil, host.new_error("string expected", "Invalid", false)
   end
   return s, nil
+end
+
+local function refused(message)
+  return false, host.new_error(message, "Invalid", false)
+end
+
+local function schema_of(schema)
+  if schema == nil then
+    return "schema is required"
+  elseif type(schema) ~= "string" and (type(schema) ~= "table" or host.is_object(schema)) then
+    return "schema must be a string or table"
+  end
+end
+
+local function judged(ok, value)
+  if ok then
+    return true
+  elseif host.error_data[value].kind == "Internal" and find(host.text(value), "^json: ") then -- it cannot be encoded
+    return refused(host.text(value))
+  end
+  return false, value
+end
+
+local function is_empty(v)
+  return type(v) == "table" and not host.is_object(v) and next(host.frozen[v] or v) == nil
+end
+
+function json.validate(schema, v)
+  local problem = schema_of(schema) or v == nil and "data is required"
+  if problem then
+    return refused(problem)
+  end
+  return judged(send("json.validate", "json", schema, is_empty(v) and host.new_object() or v))
+end
+
+function json.validate_string(schema, s)
+  if schema == nil then
+    return refused("schema is required")
+  elseif type(s) ~= "string" then
+    return refused("data must be a JSON string")
+  end
+  local problem = schema_of(schema)
+  if problem then
+    return refused(problem)
+  end
+  return judged(send("json.validate_string", "body", schema, s))
 end
 
 return json

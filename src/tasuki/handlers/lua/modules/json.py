@@ -1,11 +1,14 @@
 """json: encode and decode, byte for byte as Wippy does. See json.lua for the functions of scripts.
 
-===============  ==========================  =====================================================================
-operation        arguments                   returns
-===============  ==========================  =====================================================================
-``json.encode``  value                       text
-``json.decode``  text (bytes: not UTF-8)     the first value in it; Internal if there is none, or one nested too deep
-===============  ==========================  =====================================================================
+========================  ========================  ===================================================================
+operation                 arguments                 returns
+========================  ========================  ===================================================================
+``json.encode``           value                     text
+``json.decode``           text (bytes: not UTF-8)   the first value in it; Internal if there is none, or one too deep
+``json.validate``         schema (text, value),     True; Invalid with reasons in its details, see schema.py
+                          value
+``json.validate_string``  schema, text              the same for a text
+========================  ========================  ===================================================================
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import msgspec
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
+from tasuki.handlers.lua.modules import schema
 from tasuki.handlers.lua.values import MAX_DEPTH, clamp_integers, plain_decimal
 
 NAME = "json"
@@ -112,4 +116,4 @@ def _error(message: str) -> HandlerError:
     return HandlerError(message, kind="Internal", retryable=False)
 
 
-OPERATIONS = {"json.encode": encode, "json.decode": decode}
+OPERATIONS = {"json.encode": encode, "json.decode": decode, **schema.OPERATIONS}

@@ -14,7 +14,20 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tasuki.handlers.lua.modules import env, funcs, json, logger, queue, security, store, time, uuid
+from tasuki.handlers.lua.modules import (
+    base64,
+    env,
+    funcs,
+    json,
+    logger,
+    metrics,
+    queue,
+    security,
+    store,
+    time,
+    uuid,
+)
+from tasuki.handlers.lua.modules import hash as hashing
 from tasuki.handlers.lua.source import LuaLibrary
 
 Operation = Callable[..., Any]
@@ -35,7 +48,7 @@ class Module:
 
 MODULES: Mapping[str, Module] = {
     module.NAME: Module(module.NAME, module.OPERATIONS, getattr(module, "PARTS", ()))
-    for module in (env, funcs, json, logger, queue, security, store, time, uuid)
+    for module in (base64, env, funcs, hashing, json, logger, metrics, queue, security, store, time, uuid)
 }
 
 

@@ -1,0 +1,67 @@
+-- metrics: counters, gauges and histograms of scripts.
+--
+--   metrics.counter_inc(name, labels?)      true, nil
+--   metrics.counter_add(name, n, labels?)   a negative n is not counted
+--   metrics.gauge_set(name, n, labels?)
+--   metrics.gauge_inc(name, labels?)        adds one
+--   metrics.gauge_dec(name, labels?)        takes one away
+--   metrics.histogram(name, n, labels?)     buckets .005 ... 10
+--
+-- All raise on a name that is no text and on an n that is no number. Labels that are no table are ignored, and so is an
+-- entry whose key or value is no text. What does not fit what the name was used for first is dropped: the call says true.
+
+local host = ...
+
+local type, next, tonumber = type, next, tonumber
+local metrics = {}
+
+local function labels_of(labels)
+  local found
+  if type(labels) == "table" and not host.is_object(labels) then
+    for key, value in next, host.frozen[labels] or labels do
+      if type(key) == "string" and type(value) == "string" then
+        found = found or {}
+        found[key] = host.scrub(value)
+      end
+    end
+  end
+  return found
+end
+
+local function name_of(fn, name)
+  local text = host.text(name)
+  if text == nil then
+    host.raise(fn, 1, "string expected, got " .. host.base.type(name), 5)
+  end
+  return host.scrub(text)
+end
+
+local function record(how, name, n, labels)
+  local ok, err = host.send("metrics." .. how, "loose", name, n, labels_of(labels))
+  if ok then
+    return true, nil
+  end
+  return nil, err
+end
+
+for fn, how in next, { counter_add = "count", gauge_set = "set", histogram = "observe" } do
+  metrics[fn] = function(name, n, labels)
+    local text = name_of(fn, name)
+    local value = (type(n) == "number" or type(n) == "string") and tonumber(n)
+    if not value then
+      host.raise(fn, 2, "number expected, got " .. host.base.type(n), 3)
+    end
+    local ok, err = record(how, text, value, labels)
+    return ok, err
+  end
+end
+
+for fn, step in next, { counter_inc = { "count", 1 }, gauge_inc = { "add", 1 }, gauge_dec = { "add", -1 } } do
+  metrics[fn] = function(name, labels)
+    local text = name_of(fn, name)
+    local ok, err = record(step[1], text, step[2], labels)
+    return ok, err
+  end
+end
+
+return metrics

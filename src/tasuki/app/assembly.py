@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from tasuki.app.driver_service import DriverService
+from tasuki.app.retired import Retired, stop_all
 from tasuki.clock import Clock
 from tasuki.consumers.call import CallContext
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
-from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.keeper import Keeper
 from tasuki.consumers.permissions import GuardedPermissions
 from tasuki.consumers.verdict import RetryPolicy
-from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
+from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
-from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError, UnsupportedError
+from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.kind import DriverKind
@@ -34,41 +32,6 @@ from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
-
-_log = logging.getLogger("tasuki.app")
-
-
-class DriverService:
-    """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later."""
-
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
-        self.specs: Sequence[QueueSpec] = ()
-        self.wanted: Mapping[str, Durability] = {}
-        """The durability that entries ask for: the driver's own and those of its queues, by id."""
-
-    async def start(self) -> None:
-        """Declare and open. Raises UnsupportedError when the broker gives less durability than is wanted."""
-        for spec in self.specs:
-            await self.driver.declare(spec)
-        await self.driver.open()
-        given = self.driver.durability
-        for id, level in self.wanted.items():
-            if DURABILITIES.index(level) > DURABILITIES.index(given):
-                await self.driver.close()
-                raise UnsupportedError(
-                    f"{id!r} wants durability {level!r}, and driver {self.driver.name!r} as it is set up gives "
-                    f"{given!r}; take a driver or settings that give more, or ask for less",
-                    driver=self.driver.name,
-                )
-
-    async def wait(self) -> None:
-        """Never ends by itself: a driver reconnects on its own."""
-        await asyncio.get_running_loop().create_future()
-
-    async def stop(self, timeout: float) -> None:
-        """Close; nothing is held any more, the consumers have stopped before."""
-        await self.driver.close()
 
 
 class Assembly:
@@ -95,7 +58,7 @@ class Assembly:
         self.handlers: dict[str, Handler] = {}
         self.resources: dict[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
-        self._retired: list[_Retired] = []
+        self._retired: list[Retired] = []
         for id in _in_order_of_need(project):
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
@@ -281,37 +244,16 @@ class Assembly:
         current = set(self.handlers.values())
         gone = [handler for handler in old.handlers.values() if handler not in current]
         running = [delivery for consumer in old.consumers.values() for delivery in consumer.deliveries()]
-        self._retired = [*old._retired, _Retired(gone, running)]
+        self._retired = [*old._retired, Retired(gone, running)]
         for retired in [retired for retired in self._retired if retired.is_idle]:
             self._retired.remove(retired)
-            await _stop(retired.handlers)
+            await stop_all(retired.handlers)
 
     async def stop_handlers(self, but: Iterable[Handler] = ()) -> None:
         """Free what the handlers hold, except for those given."""
         kept = set(but)
         retired = [handler for group in self._retired for handler in group.handlers]
-        await _stop(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
-
-
-@dataclass(eq=False, slots=True)
-class _Retired:
-    """Handlers that were replaced, and the deliveries that ran at that time."""
-
-    handlers: list[Handler]
-    running: list[Delivery]
-
-    @property
-    def is_idle(self) -> bool:
-        return all(delivery.ended for delivery in self.running)
-
-
-async def _stop(handlers: Iterable[Handler]) -> None:
-    """Stop each, also when another one fails to."""
-    for handler in handlers:
-        try:
-            await handler.stop()
-        except Exception:
-            _log.exception("handler %s failed to stop", handler.id)
+        await stop_all(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
 
 
 def _in_order_of_need(project: Project) -> list[str]:

@@ -78,6 +78,7 @@ class Executor:
             delivery.conclude(self._failed(delivery, _text_of(error), error))
             return
         if self._auto_ack and not await self._ack_first(delivery, worker):
+            delivery.ended = True
             return
         try:
             result = await self._handle(body, delivery)
@@ -158,6 +159,7 @@ class Executor:
             if task is not None and task.cancelling():
                 # The handler cancelled its own task, or the loop ends: this worker cannot go on.
                 delivery.conclude(self._failed(delivery, "the task of the handler was cancelled", error))
+                delivery.ended = True
                 raise error
             return self._failed(delivery, "the handler was cancelled from within", error)
         if isinstance(error, GeneratorExit):

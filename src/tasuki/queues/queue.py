@@ -4,65 +4,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from tasuki.backoff import Backoff
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
-from tasuki.errors import DriverError, MessageTooLargeError, PublishError, TasukiError
-from tasuki.message import (
-    CONTENT_TYPE,
-    EXPIRES_AT,
-    PARTITION_KEY,
-    PRIORITY,
-    TIMESTAMP,
-    HeaderValue,
-    Message,
-    new_id,
-)
+from tasuki.errors import DriverError, TasukiError
+from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
-from tasuki.queues.codec import BYTES, Codecs
-from tasuki.queues.headers import check_headers, check_name, check_priority
+from tasuki.queues.codec import Codecs
+from tasuki.queues.composer import Composer, Envelope, seconds
+from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
-from tasuki.security.guard import Guard
-from tasuki.units import parse_duration
 
-_BYTES_LIKE = (bytes, bytearray, memoryview)
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
+
+__all__ = ["PUBLISH_TIMEOUT", "Envelope", "Queue", "QueuePolicy"]
+
 _PLAIN = frozenset({dict, list, str, int, float, bool, type(None)})
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
-
-
-class Envelope(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``)."""
-
-    body: Any
-    headers: Mapping[str, HeaderValue] | None = None
-    delay: float | str = 0.0
-    ttl: float | str | None = None
-    priority: int | None = None
-    key: str | None = None
-    id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePolicy:
-    """What the framework itself enforces for a queue; sizes in bytes, durations in seconds."""
-
-    max_message_size: int = 1024 * 1024
-    message_ttl: float | None = None
-    overflow: Literal["block", "reject"] = "block"
-    dead_letter: str | None = None
-    """Id of the dead-letter queue."""
-    max_attempts: int = 5
-    drop_expired: bool = False
-    retry: Backoff = field(default_factory=Backoff)
 
 
 class Queue:
@@ -89,6 +53,7 @@ class Queue:
         self.consumer_count = 0
         """Consumers of this queue that run in this process."""
         self._clock = clock
+        self._composer = Composer(id, driver=driver.name, codec=codec, codecs=codecs, policy=policy, clock=clock)
         self.guard: Guard | None = None
         """Whose rights are checked at each call; None: nobody's."""
         self.origin: Queue | None = None
@@ -138,8 +103,8 @@ class Queue:
         """
         if self.guard is not None:
             self.guard.publish(self.id)
-        message = self._outgoing(body, headers, delay, ttl, priority, key, id)
-        error = (await self._batcher.publish((message,), _seconds("timeout", timeout)))[0]
+        message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
+        error = (await self._batcher.publish((message,), seconds("timeout", timeout)))[0]
         if error is not None:
             raise self._failed(message.id, error)
         self.metrics.published += 1
@@ -155,7 +120,7 @@ class Queue:
         """
         if self.guard is not None:
             self.guard.publish(self.id)
-        seconds = _seconds("timeout", timeout)
+        limit = seconds("timeout", timeout)
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
         plain = _PLAIN if self.policy.message_ttl is None else frozenset()
@@ -166,12 +131,12 @@ class Queue:
                 if type(item) in plain and len(body := encode(item)) <= largest:
                     messages.append(Outgoing(new_id(), body, {TIMESTAMP: stamp}))
                 else:
-                    messages.append(self._enveloped(item))
+                    messages.append(self._composer.compose_item(item))
                 results.append(None)
             except TasukiError as error:
                 id = item.id if isinstance(item, Envelope) and item.id else ""
                 results.append(Rejected(id, error, False))
-        errors = await self._batcher.publish(messages, seconds) if messages else []
+        errors = await self._batcher.publish(messages, limit) if messages else []
         durability = self.driver.durability
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)
@@ -219,82 +184,11 @@ class Queue:
 
     def decode(self, message: Message) -> Any:
         """The body as a plain value. Raises CodecError or InvalidBodyError."""
-        return (self._named_codec(message.headers) or self.codec).decoder()(message.body)
+        return (self._composer.named_codec(message.headers) or self.codec).decoder()(message.body)
 
     def _require(self, action: str, verb: str) -> None:
         if self.guard is not None:
             self.guard.require(action, self.id, f"not allowed to {verb} queue: {self.id}")
-
-    def _outgoing(
-        self,
-        body: Any,
-        headers: Mapping[str, HeaderValue] | None,
-        delay: float | str,
-        ttl: float | str | None,
-        priority: int | None,
-        key: str | None,
-        id: str | None,
-    ) -> Outgoing:
-        now = self._clock.time()
-        sent: dict[str, HeaderValue] = {TIMESTAMP: int(now)}
-        codec = self.codec
-        if headers:
-            sent.update(check_headers(headers))
-            codec = self._named_codec(sent) or codec
-        if ttl is not None or self.policy.message_ttl is not None:
-            sent[EXPIRES_AT] = now + self._ttl(ttl)
-        message = Outgoing(
-            new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
-        )
-        if delay:
-            message.delay = _seconds("delay", delay)
-        if headers or priority is not None or key is not None:
-            priority, key = self._option(sent, PRIORITY, priority), self._option(sent, PARTITION_KEY, key)
-            message.priority = 0 if priority is None else check_priority(priority)
-            message.key = None if key is None else check_name("key", key)
-        return message
-
-    @staticmethod
-    def _option(headers: dict[str, HeaderValue], name: str, value: Any) -> Any:
-        """An option is also a header, so that it travels; either way of giving it means the same."""
-        if value is None:
-            return headers.get(name)
-        headers[name] = value
-        return value
-
-    def _named_codec(self, headers: Mapping[str, HeaderValue]) -> Codec | None:
-        """The codec that the publisher's content_type names: the consumer will read the body as that."""
-        name = headers.get(CONTENT_TYPE)
-        return self.codecs.get(name) if isinstance(name, str) else None
-
-    def _encode(self, body: Any, headers: dict[str, HeaderValue], codec: Codec) -> bytes:
-        if isinstance(body, _BYTES_LIKE):
-            encoded = bytes(body)
-            if codec.name != BYTES:
-                headers.setdefault(CONTENT_TYPE, BYTES)
-        else:
-            encoded = codec.encode(body)
-        if len(encoded) > self.policy.max_message_size:
-            raise MessageTooLargeError(
-                f"queue {self.id!r}: a body of {len(encoded)} bytes is larger than max_message_size "
-                f"({self.policy.max_message_size} bytes)",
-                driver=self.driver.name,
-                queue=self.id,
-            )
-        return encoded
-
-    def _ttl(self, ttl: float | str | None) -> float:
-        if self.policy.dead_letter is None and not self.policy.drop_expired:
-            raise PublishError(
-                f"queue {self.id!r}: a ttl needs somewhere for expired messages to go: "
-                "give the queue a dead_letter, or say on_expire: drop"
-            )
-        return _seconds("ttl", self.policy.message_ttl if ttl is None else ttl)
-
-    def _enveloped(self, item: Any) -> Outgoing:
-        if type(item) is not Envelope:
-            return self._outgoing(item, None, 0.0, None, None, None, None)
-        return self._outgoing(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
 
     def _result(self, id: str, error: DriverError | None) -> PublishResult:
         if error is None:
@@ -311,13 +205,6 @@ class Queue:
         else:
             self.metrics.unknown += 1
         return error
-
-
-def _seconds(what: str, value: Any) -> float:
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        raise PublishError(f"{what}: {error}") from error
 
 
 def _own_copy(error: DriverError) -> DriverError:

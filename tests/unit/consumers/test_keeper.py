@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from tasuki.clock import SystemClock
 from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.keeper import Holding, Keeper
-from tasuki.contracts.driver import Receipt, Received
+from tasuki.contracts.driver import Driver, Receipt, Received
 from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.model import ModelBroker, ModelDriver
-from tests.unit.consumers.parts import Bench, make_bench, make_queue
+from tests.unit.consumers.parts import make_bench, make_queue
 
 pytestmark = pytest.mark.anyio
 
@@ -193,20 +195,26 @@ def test_a_broker_that_hangs_costs_no_other_its_leases() -> None:
     wait_for(lambda: keepers() == 0)
 
 
-async def leased_bench(run: Any, lease: float) -> tuple[Bench, ModelBroker]:
-    clock = SystemClock()
-    asyncio.get_running_loop().clock = clock  # type: ignore[attr-defined]
-    broker = ModelBroker(clock)
-    options = ConsumerOptions(concurrency=1, prefetch=3)
-    return await make_bench(run, driver=ModelDriver(broker), lease=lease, keeper=Keeper(clock), options=options), broker
+def model_driver(folder: Path) -> Driver:
+    return ModelDriver(ModelBroker(SystemClock()))
 
 
-async def test_a_handler_that_blocks_the_loop_keeps_its_messages_and_those_that_wait() -> None:
+def sqlite_driver(folder: Path) -> Driver:
+    return SQLiteDriver("app:sqlite", path=folder / "queue.db", clock=SystemClock())
+
+
+@pytest.mark.parametrize("make_driver", [model_driver, sqlite_driver])
+async def test_a_handler_that_blocks_the_loop_keeps_its_messages_and_those_that_wait(
+    make_driver: Callable[[Path], Driver], tmp_path: Path
+) -> None:
     async def block(body: Any, context: Any) -> None:
         if body == 0:
             time.sleep(1.5)
 
-    bench, broker = await leased_bench(block, lease=0.5)
+    clock, options = SystemClock(), ConsumerOptions(concurrency=1, prefetch=3)
+    asyncio.get_running_loop().clock = clock  # type: ignore[attr-defined]
+    driver = make_driver(tmp_path)
+    bench = await make_bench(block, driver=driver, lease=0.5, keeper=Keeper(clock), options=options)
     await bench.queue.publish_many([0, 1, 2])
     async with bench:
         async with asyncio.timeout(20):
@@ -215,5 +223,6 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_messages_and_those_that_
     assert bench.handler.seen == [(0, 1), (1, 1), (2, 1)]
     metrics = bench.consumer.metrics
     assert (metrics.stale, metrics.lease_lost) == (0, 0)
-    assert broker.queues["tasks"].acked == [id for id, _ in broker.deliveries]
+    assert (await bench.queue.info())["message_count"] == 0
+    await driver.close()
     await asyncio.to_thread(wait_for, lambda: keepers() == 0)

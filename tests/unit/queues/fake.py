@@ -1,4 +1,4 @@
-"""A driver of which a test holds the strings: it stores ids, waits at a gate, has so much room, or answers as told."""
+"""Queues in memory, and on a driver that a test has on strings: a gate, so much room, an answer as told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasuki.contracts.driver import Capabilities, Depth, Driver, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import DriverError, QueueFullError
+from tasuki.message import Message
+from tasuki.queues.queue import Queue
+from tasuki.testing.clock import FakeClock
+from tests.unit.consumers.parts import make_queue
 
 
 class FakeDriver(Driver):
@@ -63,3 +68,17 @@ def raising(error: BaseException) -> Callable[[Any], Any]:
         raise error
 
     return answer
+
+
+async def memory_queue(**options: Any) -> Queue:
+    clock = FakeClock()
+    driver = MemoryDriver("app:driver", clock=clock)
+    queue = make_queue(driver, clock=clock, **options)
+    await driver.declare(queue.spec)
+    await driver.open()
+    return queue
+
+
+async def only(queue: Queue) -> Message:
+    (message,) = await queue.peek()
+    return message

@@ -246,6 +246,19 @@ async def test_one_cancelled_in_the_midst_of_those_that_wait_is_passed_over(driv
     assert driver.stored == ["a", "c"]
 
 
+async def test_all_that_wait_are_cancelled_while_there_is_no_room(driver: FakeDriver) -> None:
+    batcher, driver.room = Batcher(driver, "tasks"), 0
+    tasks = [start(batcher, id) for id in "ab"]
+    await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.sleep(1)
+    asked = len(driver.batches)
+    await asyncio.sleep(60)
+    assert len(driver.batches) == asked
+    assert idle(batcher)
+
+
 async def test_a_publisher_cancelled_under_way_hands_over_to_those_that_wait(driver: FakeDriver) -> None:
     batcher, driver.gate = Batcher(driver, "tasks"), asyncio.Event()
     first, second = start(batcher, "a"), start(batcher, "b")

@@ -1,0 +1,42 @@
+"""DriverService: a driver under the supervisor, with the queues that it has to declare."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
+from tasuki.errors import UnsupportedError
+
+
+class DriverService:
+    """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.specs: Sequence[QueueSpec] = ()
+        self.wanted: Mapping[str, Durability] = {}
+        """The durability that entries ask for: the driver's own and those of its queues, by id."""
+
+    async def start(self) -> None:
+        """Declare and open. Raises UnsupportedError when the broker gives less durability than is wanted."""
+        for spec in self.specs:
+            await self.driver.declare(spec)
+        await self.driver.open()
+        given = self.driver.durability
+        for id, level in self.wanted.items():
+            if DURABILITIES.index(level) > DURABILITIES.index(given):
+                await self.driver.close()
+                raise UnsupportedError(
+                    f"{id!r} wants durability {level!r}, and driver {self.driver.name!r} as it is set up gives "
+                    f"{given!r}; take a driver or settings that give more, or ask for less",
+                    driver=self.driver.name,
+                )
+
+    async def wait(self) -> None:
+        """Never ends by itself: a driver reconnects on its own."""
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self, timeout: float) -> None:
+        """Close; nothing is held any more, the consumers have stopped before."""
+        await self.driver.close()

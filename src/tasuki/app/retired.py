@@ -1,0 +1,34 @@
+"""Handlers that a reload has replaced: kept for as long as deliveries may run in them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tasuki.consumers.delivery import Delivery
+from tasuki.contracts.handler import Handler
+
+_log = logging.getLogger("tasuki.app")
+
+
+@dataclass(eq=False, slots=True)
+class Retired:
+    """Handlers that were replaced, and the deliveries that ran at that time."""
+
+    handlers: list[Handler]
+    running: list[Delivery]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all of those have ended."""
+        return all(delivery.ended for delivery in self.running)
+
+
+async def stop_all(handlers: Iterable[Handler]) -> None:
+    """Stop each, also when another one fails to."""
+    for handler in handlers:
+        try:
+            await handler.stop()
+        except Exception:
+            _log.exception("handler %s failed to stop", handler.id)

@@ -1,0 +1,22 @@
+"""QueuePolicy: what the framework itself enforces for a queue, whatever the driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tasuki.backoff import Backoff
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    """What the framework itself enforces for a queue; sizes in bytes, durations in seconds."""
+
+    max_message_size: int = 1024 * 1024
+    message_ttl: float | None = None
+    overflow: Literal["block", "reject"] = "block"
+    dead_letter: str | None = None
+    """Id of the dead-letter queue."""
+    max_attempts: int = 5
+    drop_expired: bool = False
+    retry: Backoff = field(default_factory=Backoff)

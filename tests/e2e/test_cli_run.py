@@ -60,6 +60,7 @@ def test_a_stop_lets_running_handlers_finish_and_hands_the_rest_back(tmp_path: P
     with start("run", folder=project) as worker:
         wait_for_notes(project)
         wait_until(lambda: run_json("info", "tasks", folder=project)["in_flight"] == 3, "the window to fill")
+        assert run_json("info", "tasks", folder=project)["consumer_count"] == 1
         worker.send(number)
         worker.wait_for("stopping")
         # What was prefetched is back before the running handler has ended.

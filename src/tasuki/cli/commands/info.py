@@ -17,10 +17,7 @@ from tasuki.cli.project import Target, find_queue
 @json_option
 @project_options()
 def command(target: Target, queue: str, *, as_json: bool) -> None:
-    """Show how many messages QUEUE holds.
-
-    consumer_count is of all processes where the driver can tell.
-    """
+    """Show how many messages QUEUE holds, and how many consumers work on it."""
     app = target.load()
     id = find_queue(app.check(), queue)
 

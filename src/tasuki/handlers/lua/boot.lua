@@ -23,7 +23,7 @@ local text = pick(string, "byte char find format gmatch gsub len match pack pack
 for _, name in next, { "upper", "lower", "reverse", "unpack" } do
   text[name] = guards["string_" .. name]
 end
-text.rep = guards.rep
+text.rep, text.format = guards.rep, guards.format
 text.find, text.match, text.gmatch, text.gsub = guards.find, guards.match, guards.gmatch, guards.gsub
 text.gfind = text.gmatch
 

@@ -25,6 +25,7 @@ _HOST_FILES = (
     "guards",
     "matcher",
     "patterns",
+    "texts",
     "sandbox",
     "modules/errors",
     "outcome",

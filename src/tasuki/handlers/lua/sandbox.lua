@@ -10,7 +10,7 @@ local host, guards = ...
 
 local type, error, next, select, setmetatable, getmetatable = type, error, next, select, setmetatable, getmetatable
 local rawget, rawset, rawequal, rawlen, tostring, tonumber = rawget, rawset, rawequal, rawlen, tostring, tonumber
-local ipairs, pairs, assert, mathtype, floor, format = ipairs, pairs, assert, math.type, math.floor, string.format
+local find, ipairs, pairs, assert, mathtype, floor, format = string.find, ipairs, pairs, assert, math.type, math.floor, string.format
 local rawmeta, getinfo = debug.getmetatable, debug.getinfo
 local objects, frozen = {}, setmetatable({}, { __mode = "k" })
 host.objects, host.frozen = objects, frozen
@@ -100,8 +100,16 @@ function host.tostring(v)
   return host.text(v) or format("%s: %p", base.type(v), v)
 end
 
+-- Texts with a point are read as floats, others as integers only: "1e3" is none.
 function base.tonumber(...)
-  return tonumber(...)
+  local v, radix = ...
+  if type(v) == "string" then
+    local number = tonumber(...)
+    return (radix or mathtype(number) == "integer" or find(v, ".", 1, true)) and number or nil
+  elseif type(v) == "number" and radix == nil or select("#", ...) == 0 then
+    return tonumber(...)
+  end
+  return nil
 end
 
 function base.getmetatable(t)

@@ -258,7 +258,7 @@ async def test_standard_functions_behave() -> None:
     assert(('x'):rep(3, '-') == 'x-x-x' and ('abc'):upper() == 'ABC' and ('ab'):reverse() == 'ba')
     assert(string.unpack('b', '\\1') == 1 and utf8.len('é') == 1 and utf8.codepoint('a') == 97)
     assert(string.lower(errors.new('AB')) == 'ab')
-    assert(os.platform == 'tasuki' and os.time() > 0 and os.clock() >= 0 and os.difftime(2, 1) == 1)
+    assert(os.platform == 'wippy' and os.time() > 0 and os.clock() >= 0 and os.difftime(2, 1) == 1)
     assert(os.time({year = 2020, month = 1, day = 1}) == os.time({year = 2020, month = 1, day = 1, hour = 0}))
     assert(os.date('!%Y', 0) == '1970' and #os.date() > 5)
     """
@@ -272,7 +272,7 @@ async def test_standard_functions_behave() -> None:
         ("assert(nil)", "script.lua:1: assertion failed!"),
         ("assert(false, 'why')", "script.lua:1: why"),
         ("os.time(5)", "bad argument #1 to time (table expected, got number)"),
-        ("os.difftime(1)", "bad argument to difftime"),
+        ("os.difftime(1)", "bad argument #2 to difftime (number expected, got nil)"),
         ("tostring(setmetatable({}, {__tostring = function() return 1 end}))", "'__tostring' must return a string"),
         ("next(1)", "table expected, got number"),
         ("string.rep()", "bad argument #1"),

@@ -56,7 +56,7 @@ async def _reschedule(_: Any) -> None:
     await asyncio.sleep(0)
 
 
-_ALWAYS: Mapping[str, Operation] = {"log": logger.log, "yield": _reschedule}
+_ALWAYS: Mapping[str, Operation] = {"log": logger.log, "os.clock": time.clock, "yield": _reschedule}
 
 
 def closure(names: Iterable[str], imports: Mapping[str, LuaLibrary]) -> frozenset[str]:

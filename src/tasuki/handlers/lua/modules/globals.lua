@@ -1,13 +1,17 @@
 -- Globals of every script beside the standard library: print and the restricted os.
 --
 --   print(...)                       one info record; items joined by a blank; tables and functions as their text
---   os.time(t?) os.date(fmt?, ts?)   as in Lua; missing hour, min, sec of t are 0, missing year, month, day today's
---   os.clock() os.difftime(a, b)     seconds; `os.platform` is "tasuki"
+--   os.time(t?)                      seconds; missing hour, min, sec of t are 0, missing year, month, day today's
+--   os.date(fmt?, ts?)               text, or a table for *t, whose isdst is true in any zone but UTC; a leading ! is UTC
+--                                    letters: a A b B c d H I j m M p S U w W x X y Y z Z %; others stay as they are
+--   os.clock()                       seconds that this process has run
+--   os.difftime(a, b)                seconds; `os.platform` is "wippy"
 
 local host = ...
 
-local type, select, concat, error = type, select, table.concat, error
-local time, date, clock, difftime = os.time, os.date, os.clock, os.difftime
+local type, select, concat, floor = type, select, table.concat, math.floor
+local sub, gsub, gmatch = string.sub, string.gsub, string.gmatch
+local time, date, difftime = os.time, os.date, os.difftime
 
 function host.print(...)
   local parts = {}
@@ -17,35 +21,80 @@ function host.print(...)
   host.ask("log", "info", host.clean(concat(parts, " ")), host.where())
 end
 
-local os = { clock = clock, platform = "tasuki" }
+local os = { platform = "wippy" }
 host.os = os
+
+function os.clock()
+  local _, seconds = host.ask("os.clock")
+  return seconds
+end
+
+local function field(t, name, default)
+  local value = t[name]
+  return value == nil and default or value
+end
 
 function os.time(...)
   local t = ...
   if select("#", ...) == 0 then
     return time()
-  elseif type(t) ~= "table" then
-    host.raise("time", 1, "table expected, got " .. type(t), 3)
+  elseif type(t) ~= "table" or host.is_object(t) then
+    host.raise("time", 1, "table expected, got " .. host.base.type(t), 3)
   end
   local today = date("*t")
   return time({
-    year = t.year or today.year,
-    month = t.month or today.month,
-    day = t.day or today.day,
-    hour = t.hour or 0,
-    min = t.min or 0,
-    sec = t.sec or 0,
+    year = field(t, "year", today.year),
+    month = field(t, "month", today.month),
+    day = field(t, "day", today.day),
+    hour = field(t, "hour", 0),
+    min = field(t, "min", 0),
+    sec = field(t, "sec", 0),
     isdst = t.isdst,
   })
 end
 
+-- What C writes for a letter; others stay as they are written. The week is ISO's for both U and W.
+local C = { c = "%a %b %e %H:%M:%S %Y", U = "%V", W = "%V", x = "%m/%d/%y", X = "%H:%M:%S", ["%"] = "%%" }
+for letter in gmatch("aAbBdHIjmMpSwyYzZ", ".") do
+  C[letter] = "%" .. letter
+end
+
+local FARTHEST = 6e16
+
+local function instant(at)
+  if at == nil then
+    return time()
+  elseif type(at) ~= "number" then
+    host.raise("date", 2, "number expected, got " .. host.base.type(at), 4)
+  elseif not (at > -FARTHEST and at < FARTHEST) then -- C has no year for it
+    host.raise("date", 2, "time out of range", 4)
+  end
+  return floor(at)
+end
+
 function os.date(format, at)
-  return date(format or "%c", at)
+  local text = format == nil and "%c" or host.text(format)
+  if text == nil then
+    host.raise("date", 1, "string expected, got " .. host.base.type(format), 3)
+  end
+  local seconds, zone = instant(at), ""
+  if sub(text, 1, 1) == "!" then
+    zone, text = "!", sub(text, 2)
+  end
+  if sub(text, 1, 2) == "*t" then
+    local fields = date(zone .. "*t", seconds)
+    fields.isdst = zone == "" and date("%Z", seconds) ~= "UTC"
+    return fields
+  end
+  host.charge(#text // 4)
+  return (gsub(text, "%%(.)", function(letter)
+    return C[letter] and date(zone .. C[letter], seconds)
+  end))
 end
 
 function os.difftime(a, b)
   if type(a) ~= "number" or type(b) ~= "number" then
-    error("bad argument to difftime (number expected)", 2)
+    host.raise("difftime", type(a) ~= "number" and 1 or 2, "number expected, got " .. host.base.type(type(a) ~= "number" and a or b), 3)
   end
   return difftime(a, b)
 end

@@ -4,6 +4,7 @@
 operation        arguments   returns
 ===============  ==========  ==================================
 ``time.sleep``   seconds     nothing, after that time
+``os.clock``     -           seconds since this process began (of every script)
 ``time.now``     -           Unix nanoseconds
 ``time.zone``    name        its offsets, see ``zone``; NotFound
 ===============  ==========  ==================================
@@ -20,6 +21,7 @@ from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 
 NAME = "time"
+_STARTED = stdlib.monotonic()
 _WEEK = 7 * 24 * 3600
 _FIRST, _LAST = -2_750_000_000, 4_110_000_000
 PARTS = ("timedurations", "timezones", "timeobjects", "timelayout", "timereaders", "timeparse")
@@ -33,6 +35,11 @@ async def sleep(_: Context, seconds: float) -> None:
 def now(_: Context) -> int:
     """Unix nanoseconds."""
     return stdlib.time_ns()
+
+
+def clock(_: Context) -> float:
+    """Seconds since this process began to run scripts."""
+    return stdlib.monotonic() - _STARTED
 
 
 def zone(_: Context, name: str) -> list[int | str]:

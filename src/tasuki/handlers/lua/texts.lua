@@ -1,0 +1,96 @@
+-- String functions that differ from the stock ones: case beyond ASCII, and numbers in texts without ".0".
+--
+--   guards.string_lower(s) guards.string_upper(s)   simple mappings of Unicode 14: one code point to one
+--   guards.format(pattern, ...)                     integral floats are written as integers: 10 / 2 is 5
+
+local host, guards = ...
+
+local type, select, tonumber = type, select, tonumber
+local format, lower, upper, find, gsub, gmatch = string.format, string.lower, string.upper, string.find, string.gsub, string.gmatch
+local char, is_utf8, floor, mathtype, unpack = utf8.char, utf8.len, math.floor, math.type, table.unpack
+local charge = host.charge
+
+-- A run: its first code point, + for every one or * for every second, how many, and how far they move.
+local LOWER = [[
+c0+23+32 d8+7+32 100*24+1 132*3+1 139*8+1 14a*23+1 178+1-121 179*3+1 181+1+210 182*2+1 186+1+206 187+1+1 189+2+205
+18b+1+1 18e+1+79 18f+1+202 190+1+203 191+1+1 193+1+205 194+1+207 196+1+211 197+1+209 198+1+1 19c+1+211 19d+1+213
+19f+1+214 1a0*3+1 1a6+1+218 1a7+1+1 1a9+1+218 1ac+1+1 1ae+1+218 1af+1+1 1b1+2+217 1b3*2+1 1b7+1+219 1b8+1+1 1bc+1+1
+1c4+1+2 1c5+1+1 1c7+1+2 1c8+1+1 1ca+1+2 1cb*9+1 1de*9+1 1f1+1+2 1f2*2+1 1f6+1-97 1f7+1-56 1f8*20+1 220+1-130 222*9+1
+23a+1+10795 23b+1+1 23d+1-163 23e+1+10792 241+1+1 243+1-195 244+1+69 245+1+71 246*5+1 370*2+1 376+1+1 37f+1+116 386+1+38
+388+3+37 38c+1+64 38e+2+63 391+17+32 3a3+9+32 3cf+1+8 3d8*12+1 3f4+1-60 3f7+1+1 3f9+1-7 3fa+1+1 3fd+3-130 400+16+80
+410+32+32 460*17+1 48a*27+1 4c0+1+15 4c1*7+1 4d0*48+1 531+38+48 10a0+38+7264 10c7+1+7264 10cd+1+7264 13a0+80+38864
+13f0+6+8 1c90+43-3008 1cbd+3-3008 1e00*75+1 1e9e+1-7615 1ea0*48+1 1f08+8-8 1f18+6-8 1f28+8-8 1f38+8-8 1f48+6-8 1f59*4-8
+1f68+8-8 1f88+8-8 1f98+8-8 1fa8+8-8 1fb8+2-8 1fba+2-74 1fbc+1-9 1fc8+4-86 1fcc+1-9 1fd8+2-8 1fda+2-100 1fe8+2-8
+1fea+2-112 1fec+1-7 1ff8+2-128 1ffa+2-126 1ffc+1-9 2126+1-7517 212a+1-8383 212b+1-8262 2132+1+28 2160+16+16 2183+1+1
+24b6+26+26 2c00+48+48 2c60+1+1 2c62+1-10743 2c63+1-3814 2c64+1-10727 2c67*3+1 2c6d+1-10780 2c6e+1-10749 2c6f+1-10783
+2c70+1-10782 2c72+1+1 2c75+1+1 2c7e+2-10815 2c80*50+1 2ceb*2+1 2cf2+1+1 a640*23+1 a680*14+1 a722*7+1 a732*31+1 a779*2+1
+a77d+1-35332 a77e*5+1 a78b+1+1 a78d+1-42280 a790*2+1 a796*10+1 a7aa+1-42308 a7ab+1-42319 a7ac+1-42315 a7ad+1-42305
+a7ae+1-42308 a7b0+1-42258 a7b1+1-42282 a7b2+1-42261 a7b3+1+928 a7b4*8+1 a7c4+1-48 a7c5+1-42307 a7c6+1-35384 a7c7*2+1
+a7d0+1+1 a7d6*2+1 a7f5+1+1 ff21+26+32 10400+40+40 104b0+36+40 10570*19+39 10571*5+39 1057d*7+39 1058d*3+39 10595+1+39
+10c80+51+64 118a0+32+32 16e40+32+32 1e900+34+34
+]]
+local UPPER = [[
+b5+1+743 e0+23-32 f8+7-32 ff+1+121 101*24-1 131+1-232 133*3-1 13a*8-1 14b*23-1 17a*3-1 17f+1-300 180+1+195 183*2-1
+188+1-1 18c+1-1 192+1-1 195+1+97 199+1-1 19a+1+163 19e+1+130 1a1*3-1 1a8+1-1 1ad+1-1 1b0+1-1 1b4*2-1 1b9+1-1 1bd+1-1
+1bf+1+56 1c5+1-1 1c6+1-2 1c8+1-1 1c9+1-2 1cb+1-1 1cc+1-2 1ce*8-1 1dd+1-79 1df*9-1 1f2+1-1 1f3+1-2 1f5+1-1 1f9*20-1
+223*9-1 23c+1-1 23f+2+10815 242+1-1 247*5-1 250+1+10783 251+1+10780 252+1+10782 253+1-210 254+1-206 256+2-205 259+1-202
+25b+1-203 25c+1+42319 260+1-205 261+1+42315 263+1-207 265+1+42280 266+1+42308 268+1-209 269+1-211 26a+1+42308
+26b+1+10743 26c+1+42305 26f+1-211 271+1+10749 272+1-213 275+1-214 27d+1+10727 280+1-218 282+1+42307 283+1-218
+287+1+42282 288+1-218 289+1-69 28a+2-217 28c+1-71 292+1-219 29d+1+42261 29e+1+42258 345+1+84 371*2-1 377+1-1 37b+3+130
+3ac+1-38 3ad+3-37 3b1+17-32 3c2+1-31 3c3+9-32 3cc+1-64 3cd+2-63 3d0+1-62 3d1+1-57 3d5+1-47 3d6+1-54 3d7+1-8 3d9*12-1
+3f0+1-86 3f1+1-80 3f2+1+7 3f3+1-116 3f5+1-96 3f8+1-1 3fb+1-1 430+32-32 450+16-80 461*17-1 48b*27-1 4c2*7-1 4cf+1-15
+4d1*48-1 561+38-48 10d0+43+3008 10fd+3+3008 13f8+6-8 1c80+1-6254 1c81+1-6253 1c82+1-6244 1c83+2-6242 1c85+1-6243
+1c86+1-6236 1c87+1-6181 1c88+1+35266 1d79+1+35332 1d7d+1+3814 1d8e+1+35384 1e01*75-1 1e9b+1-59 1ea1*48-1 1f00+8+8
+1f10+6+8 1f20+8+8 1f30+8+8 1f40+6+8 1f51*4+8 1f60+8+8 1f70+2+74 1f72+4+86 1f76+2+100 1f78+2+128 1f7a+2+112 1f7c+2+126
+1fb0+2+8 1fbe+1-7205 1fd0+2+8 1fe0+2+8 1fe5+1+7 214e+1-28 2170+16-16 2184+1-1 24d0+26-26 2c30+48-48 2c61+1-1
+2c65+1-10795 2c66+1-10792 2c68*3-1 2c73+1-1 2c76+1-1 2c81*50-1 2cec*2-1 2cf3+1-1 2d00+38-7264 2d27+1-7264 2d2d+1-7264
+a641*23-1 a681*14-1 a723*7-1 a733*31-1 a77a*2-1 a77f*5-1 a78c+1-1 a791*2-1 a794+1+48 a797*10-1 a7b5*8-1 a7c8*2-1
+a7d1+1-1 a7d7*2-1 a7f6+1-1 ab53+1-928 ab70+80-38864 ff41+26-32 10428+40-40 104d8+36-40 10597*19-39 10598*5-39 105a4*7-39
+105b4*3-39 105bc+1-39 10cc0+51-64 118c0+32-32 16e60+32-32 1e922+34-34
+]]
+
+local function read(runs)
+  local map = {}
+  for first, step, count, distance in gmatch(runs, "(%x+)([+*])(%d+)([+-]%d+)") do
+    local width = step == "+" and 1 or 2
+    first, distance = tonumber(first, 16), tonumber(distance)
+    for code = first, first + (tonumber(count) - 1) * width, width do
+      map[char(code)] = char(code + distance)
+    end
+  end
+  return map
+end
+
+local function mapped(ascii, runs)
+  local map -- made when it is needed first
+  return function(s)
+    if type(s) == "string" then
+      charge(#s // 64)
+    elseif host.is_error(s) then
+      s = host.text(s)
+    end
+    if type(s) ~= "string" or not find(s, "[\128-\255]") or not is_utf8(s) then
+      return ascii(s)
+    end
+    map = map or read(runs)
+    charge(#s // 8)
+    return (gsub(ascii(s), "[\194-\244][\128-\191]*", map))
+  end
+end
+
+guards.string_lower, guards.string_upper = mapped(lower, LOWER), mapped(upper, UPPER)
+
+local function is_integral(v)
+  return type(v) == "number" and mathtype(v) == "float" and v == floor(v) and v > -1e15 and v < 1e15
+end
+
+function guards.format(pattern, ...)
+  local args, count = { ... }, select("#", ...)
+  for i = 1, count do
+    local v = args[i]
+    if is_integral(v) then
+      args[i] = floor(v)
+    end
+  end
+  return format(pattern, unpack(args, 1, count))
+end

@@ -259,6 +259,20 @@ async def test_all_that_wait_are_cancelled_while_there_is_no_room(driver: FakeDr
     assert idle(batcher)
 
 
+async def test_the_last_that_waits_is_cancelled_while_the_queue_says_that_it_is_full(driver: FakeDriver) -> None:
+    batcher, driver.room = Batcher(driver, "tasks"), 0
+    task = start(batcher, "a")
+    await turn()
+    driver.gate = asyncio.Event()
+    await asyncio.sleep(1)
+    task.cancel()
+    await turn()
+    open_gate(driver)
+    await asyncio.sleep(1)
+    assert task.cancelled()
+    assert idle(batcher)
+
+
 async def test_a_publisher_cancelled_under_way_hands_over_to_those_that_wait(driver: FakeDriver) -> None:
     batcher, driver.gate = Batcher(driver, "tasks"), asyncio.Event()
     first, second = start(batcher, "a"), start(batcher, "b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from typing import TextIO
@@ -25,6 +26,9 @@ class Sink:
 
     def write(self, line: str) -> None:
         """Take a line, with its line end, or drop it; returns at once."""
+        if sys.is_finalizing():  # no thread starts any more, and waiting for one would never end
+            self.dropped += self._put([line])
+            return
         with self._changed:
             if len(self._lines) >= self._limit:
                 self.dropped += 1

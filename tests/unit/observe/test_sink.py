@@ -1,5 +1,8 @@
 import io
+import sys
 import threading
+
+import pytest
 
 from tasuki.observe.sink import Sink
 
@@ -76,3 +79,10 @@ def test_close_ends_the_thread_and_a_write_begins_anew() -> None:
         sink.close(10)
     assert threading.active_count() == before
     assert stream.getvalue() == "a\na\na\n"
+
+
+def test_at_the_interpreters_end_a_line_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "is_finalizing", lambda: True)
+    Sink(stream).write("last words\n")
+    assert stream.getvalue() == "last words\n"

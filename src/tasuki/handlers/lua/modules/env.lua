@@ -1,6 +1,6 @@
 -- env: declared environment variables.
 --
---   env.get(key)   text, nil | nil, err (Invalid: empty key; NotFound: not declared, or without a value)
+--   env.get(key)   text, nil | nil, err (Invalid: empty key; NotFound: not declared, or without a value; PermissionDenied)
 
 local host = ...
 

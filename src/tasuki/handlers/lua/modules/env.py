@@ -1,10 +1,10 @@
 """env: declared environment variables. See env.lua for the functions of scripts.
 
-=============  =========  ===============================================
+=============  =========  =====================================================================
 operation      arguments  returns
-=============  =========  ===============================================
-``env.get``    name       text; NotFound when not declared or without one
-=============  =========  ===============================================
+=============  =========  =====================================================================
+``env.get``    name       text; NotFound when not declared or without one, PermissionDenied by a policy
+=============  =========  =====================================================================
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ NAME = "env"
 
 def get(context: Context, name: str) -> str:
     """The value; an empty one counts as unset."""
+    problem = f"not allowed to access environment variable: {name}"
+    try:
+        if context.permissions is not None:
+            context.permissions.require("env.get", name, problem)
+    except PolicyDeniedError as error:
+        details = dict(error.details)
+        raise HandlerError(problem, kind="PermissionDenied", retryable=False, details=details) from error
     try:
         value = context.env(name)
     except PolicyDeniedError as error:

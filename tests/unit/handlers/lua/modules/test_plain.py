@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.errors import HandlerError, LuaError
+from tasuki.errors import HandlerError, LuaError, PolicyDeniedError
 from tasuki.handlers.lua.modules import base64 as module
 from tasuki.handlers.lua.modules import metrics
 from tasuki.observe.custom import CustomMetrics
+from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, run
 
 pytestmark = pytest.mark.anyio
@@ -156,3 +157,17 @@ async def test_metrics_raise(call: str, message: str) -> None:
     with pytest.raises(LuaError) as raised:
         await run(call)
     assert str(raised.value) == f"script.lua:1: {message}"
+
+
+async def test_a_policy_may_keep_a_variable() -> None:
+    class Refusing:
+        def require(self, action: str, resource: str, problem: str) -> None:
+            raise PolicyDeniedError(problem, action=action, resource=resource)
+
+    class Kept(RecordingContext):
+        permissions = Refusing()
+
+    context = Kept()
+    context.variables["KEY"] = "secret"
+    found = await run(FAILED.replace("CALL", "env.get('KEY')"), context=context)
+    assert found == [True, "PermissionDenied", "not allowed to access environment variable: KEY", False]

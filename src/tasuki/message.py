@@ -25,6 +25,7 @@ ORIGINAL_QUEUE = "x_original_queue"
 DEAD_LETTER_REASON = "x_dead_letter_reason"
 DEAD_LETTER_TIME = "x_dead_letter_time"
 LAST_ERROR = "x_last_error"
+SIGNATURE = "x_signature"
 RESERVED_PREFIX = "x_"
 
 

@@ -45,6 +45,7 @@ class Executor:
         self._monotonic = clock.monotonic
         self._auto_ack = auto_ack
         self._handler_timeout = handler_timeout
+        self._verify = None if queue.signer is None else queue.signer.verify
         self._decoders: dict[str, Callable[[bytes], Any]] = {}
         self.use(handler)
 
@@ -65,6 +66,9 @@ class Executor:
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
         ) and not self._may_start(delivery, started):
+            return
+        if self._verify is not None and (problem := self._verify(received)) is not None:
+            delivery.conclude(self._policy.rejected("unsigned", problem))
             return
         try:
             body = self._decode(received.body) if CONTENT_TYPE not in headers else self._decode_as(received)

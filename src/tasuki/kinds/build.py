@@ -63,6 +63,7 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         max_attempts=config.dead_letter.max_attempts if config.dead_letter else 5,
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
+        signing=config.signing.signing() if config.signing else None,
     )
 
 

@@ -7,13 +7,14 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.kinds.fields import (
     Config,
     Count,
     DurabilityLevel,
+    Flag,
     Id,
     Positive,
     PositiveDuration,
@@ -23,9 +24,11 @@ from tasuki.kinds.fields import (
 )
 from tasuki.kinds.kind import DRIVER_PREFIX, Kind
 from tasuki.kinds.lifecycle import RetryConfig
+from tasuki.queues.signature import Signing
 from tasuki.registry.references import did_you_mean
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
+_SHORTEST_SECRET = 16
 _BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 
 
@@ -36,6 +39,41 @@ class DeadLetterConfig(Config):
     """The queue that takes them."""
     max_attempts: Positive = 5
     """Deliveries of a message before it goes there."""
+
+
+def _secret(value: object) -> SecretStr:
+    # Here, not by pydantic: its errors would show what was written.
+    if not isinstance(value, str) or len(value.encode()) < _SHORTEST_SECRET:
+        raise ValueError(f"a text of at least {_SHORTEST_SECRET} bytes is wanted; take it from ${{env:NAME}}")
+    return SecretStr(str(value))
+
+
+class KeyConfig(Config):
+    """One key for signatures."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    """Its name, which each signature carries."""
+    secret: Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=str)] = Field(repr=False)
+    """What only publishers and consumers know, at least 16 bytes; ${env:NAME} keeps it out of the file."""
+
+
+class SigningConfig(Config):
+    """Signatures that prove who published a message, and that nobody changed it."""
+
+    keys: Annotated[list[KeyConfig], Field(min_length=1)]
+    """The first key signs, all verify: a new one comes last, then first, then the old one goes."""
+    required: Flag = True
+    """Whether messages without a signature are refused; those with a wrong one always are."""
+
+    @model_validator(mode="after")
+    def _key_ids_are_unique(self) -> SigningConfig:
+        if len({key.id for key in self.keys}) < len(self.keys):
+            raise at_field("keys", "keys: two keys have the same id")
+        return self
+
+    def signing(self) -> Signing:
+        """The same as the queue wants it."""
+        return Signing({key.id: key.secret.get_secret_value().encode() for key in self.keys}, self.required)
 
 
 def _dead_letter(value: object) -> object:
@@ -99,6 +137,8 @@ class QueueConfig(Config):
     """Time after which the messages of a killed worker are back."""
     ordering: Literal["none", "key"] = "none"
     """key: messages of one key are handled one after the other, in order."""
+    signing: SigningConfig | None = None
+    """Keys that sign what is published and verify what is handled; not given: neither."""
 
     @model_validator(mode="after")
     def _expired_messages_go_somewhere(self) -> QueueConfig:

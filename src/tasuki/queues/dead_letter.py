@@ -15,11 +15,12 @@ from tasuki.message import (
     ORIGINAL_QUEUE,
     PARTITION_KEY,
     PRIORITY,
+    SIGNATURE,
     Message,
     is_reserved,
 )
 
-Reason = Literal["max_attempts", "rejected", "expired", "undecodable", "invalid"]
+Reason = Literal["max_attempts", "rejected", "expired", "undecodable", "invalid", "unsigned"]
 
 MAX_ERROR_CHARS = 4096
 
@@ -45,8 +46,11 @@ def dead_letter(
 
 
 def redriven(message: Message) -> Outgoing:
-    """The message as it was first published: what Tasuki wrote into its headers is taken out."""
-    headers = {key: value for key, value in message.headers.items() if not is_reserved(key)}
+    """The message as it was first published: what Tasuki wrote into its headers is taken out.
+
+    All but its signature: signed anew, a forged message would be a good one after all.
+    """
+    headers = {key: value for key, value in message.headers.items() if key == SIGNATURE or not is_reserved(key)}
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)
     return Outgoing(
         message.id,

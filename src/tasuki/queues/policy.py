@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasuki.backoff import Backoff
+from tasuki.queues.signature import Signing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +21,5 @@ class QueuePolicy:
     max_attempts: int = 5
     drop_expired: bool = False
     retry: Backoff = field(default_factory=Backoff)
+    signing: Signing | None = None
+    """None: messages are neither signed nor verified."""

@@ -17,6 +17,7 @@ from tasuki.queues.codec import Codecs
 from tasuki.queues.composer import Composer, Envelope, seconds
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
+from tasuki.queues.signature import Signer
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -54,6 +55,7 @@ class Queue:
         """Consumers of this queue that run in this process."""
         self._clock = clock
         self._composer = Composer(id, driver=driver.name, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.guard: Guard | None = None
         """Whose rights are checked at each call; None: nobody's."""
         self.origin: Queue | None = None
@@ -104,6 +106,8 @@ class Queue:
         if self.guard is not None:
             self.guard.publish(self.id)
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
+        if self.signer is not None:
+            self.signer.sign((message,))
         error = (await self._batcher.publish((message,), seconds("timeout", timeout)))[0]
         if error is not None:
             raise self._failed(message.id, error)
@@ -136,6 +140,8 @@ class Queue:
             except TasukiError as error:
                 id = item.id if isinstance(item, Envelope) and item.id else ""
                 results.append(Rejected(id, error, False))
+        if self.signer is not None:
+            self.signer.sign(messages)
         errors = await self._batcher.publish(messages, limit) if messages else []
         durability = self.driver.durability
         if len(messages) == len(results) and not any(errors):

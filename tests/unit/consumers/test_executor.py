@@ -15,6 +15,7 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
+from tasuki.queues.signature import Signing
 from tests.unit.consumers.parts import Bench, make_bench, now
 
 pytestmark = pytest.mark.anyio
@@ -323,3 +324,12 @@ async def test_every_message_is_measured() -> None:
     assert (metrics.delivered, metrics.redelivered) == (1, 0)
     assert metrics.handler_seconds.count == 1
     assert metrics.handler_seconds.sum == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("required", "seen"), [(True, 0), (False, 1)])
+async def test_an_unsigned_message_is_not_handled(required: bool, seen: int) -> None:
+    bench = await make_bench(returning(None), signing=Signing({"k": b"s" * 16}, required))
+    await bench.queue.forward([Outgoing("1", b'"body"', {})])
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    assert len(bench.handler.seen) == seen

@@ -30,6 +30,7 @@ def test_the_defaults(queue):
     config = queue("")
     assert config.driver == "app:d"
     assert (config.queue_name, config.codec, config.dead_letter) == ("q", "json/plain", None)
+    assert config.signing is None
     assert config.retry.backoff() == Backoff(1.0, 90.0, 2.0, 0.1)
     assert (config.max_length, config.overflow, config.message_ttl, config.on_expire) == (
         None,
@@ -123,3 +124,30 @@ def test_a_driver_is_required(problems):
 
 def test_a_reference_cannot_be_empty(problems):
     assert "3:34: app:q: driver is empty" in problems("  - {name: q, kind: queue.queue, driver: ''}\n")
+
+
+def test_signing_keys_come_from_placeholders_and_are_never_shown(queue):
+    fields = ", signing: {keys: [{id: b, secret: '${env:B}'}, {id: a, secret: '${env:A}'}]}"
+    config = queue(fields, environ={"A": "a" * 16, "B": "b" * 16})
+    signing = config.signing.signing()
+    assert (dict(signing.keys), next(iter(signing.keys)), signing.required) == (
+        {"a": b"a" * 16, "b": b"b" * 16},
+        "b",
+        True,
+    )
+    assert "a" * 16 not in repr(config) + str(config.model_dump()) + config.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("{id: a, secret: tiny-canary}", "at least 16 bytes"),
+        ("{id: a, secret: 1234567890123456789}", "at least 16 bytes"),
+        ("{id: 'a:b', secret: 0123456789abcdef}", "pattern"),
+        ("{id: a, secret: 0123456789abcdef}, {id: a, secret: 0123456789abcdef}", "same id"),
+    ],
+)
+def test_bad_signing_keys_are_refused_without_being_shown(wrong, keys, problem):
+    text = wrong(f", signing: {{keys: [{keys}]}}")
+    assert problem in text
+    assert not any(secret in text for secret in ("canary", "123456789"))

@@ -1,0 +1,45 @@
+"""Attack: one attempt, and what must become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MEMORY = 32 * 2**20
+TIME = 0.3
+
+GOOD = "good"
+"""The body for which every script does honest work, so that a worker can be asked whether it still does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One attempt.
+
+    ``code`` is the inside of a handler with the argument ``body``; it returns ``"escaped"`` if it came out. With
+    ``whole`` it is a script of its own, whose top level is the attack. ``told`` must stand in the error; without it
+    the attempt ends without an error, and without effect. ``limits``: which limits may end it.
+    ``open`` says why the attempt succeeds today: a defect that is known and not yet mended;
+    without ``placed`` the error cannot say the line: no memory is left to find it, or it is too deep in the host.
+    """
+
+    name: str
+    tries: str
+    code: str
+    told: str = ""
+    limits: tuple[str, ...] = ()
+    whole: bool = False
+    body: Callable[[], Any] = dict
+    open: str = ""
+    placed: bool = True
+
+    def script(self) -> str:
+        """The Lua text."""
+        if self.whole:
+            return self.code
+        work = "return (json.encode({('a'):upper(), #table.concat({1, 2}), math.type(3)}))"
+        return f"local kept = {{}}\nreturn function(body)\n  if body == '{GOOD}' then {work} end\n  {self.code}\nend"
+
+
+GOOD_ANSWER = '["A",2,"integer"]'

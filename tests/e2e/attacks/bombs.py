@@ -1,0 +1,173 @@
+"""Attempts to use up the worker: its time, its memory, its stack, its patience with values."""
+
+# A row of the table is a line.
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.e2e.attacks.attack import Attack
+
+_CPU, _RAM, _EITHER = ("time",), ("memory",), ("time", "memory")
+_UNCOUNTED = "what Python does for a script does not count as the script's time"
+_SPIN = "function() while true do end end"
+
+
+def _cpu(name: str, tries: str, code: str, **more: Any) -> Attack:
+    return Attack(name, tries, code, "longer than its 300ms", _CPU, **more)
+
+
+def _ram(name: str, tries: str, code: str, **more: Any) -> Attack:
+    return Attack(name, tries, code, "more than its 32MiB of memory", _RAM, **more)
+
+
+def _any(name: str, tries: str, code: str, **more: Any) -> Attack:
+    return Attack(name, tries, code, "script.lua:", _EITHER, **more)
+
+
+def _nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def _cycle() -> Any:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+BOMBS = [
+    # Time ----------------------------------------------------------------------------------------------------------------
+    _cpu("loop", "an endless loop", "while true do end"),
+    _cpu("goto", "a loop by goto", "::again:: goto again"),
+    _cpu("for", "a loop to 10^18", "for i = 1, 1e18 do end"),
+    _cpu("iterator", "an iterator that never ends", "for _ in function() return 1 end do end"),
+    _cpu("pcall", "an endless loop inside pcall", "while true do pcall(function() while true do end end) end"),
+    _cpu("pcall storm", "millions of empty pcalls", "while true do pcall(function() end) end"),
+    _cpu("pcall recursion", "recover from every overflow", "local function f() pcall(f) return f() end f()"),
+    _cpu("pcall tree", "a tree of pcalls", "local function f() pcall(f) pcall(f) end while true do f() end"),
+    _cpu("error handler", "an endless message handler", f"xpcall(error, {_SPIN})"),
+    Attack("error in error handler", "a handler that fails itself", "xpcall(error, function() error('x') end)", "script.lua:4: x"),
+    _cpu("tail calls", "endless tail calls", "local function f() return f() end return f()"),
+    _cpu("ping pong", "two functions that call each other", "local g local function f() return g() end g = f f()"),
+    _cpu("__close", "a close handler that never ends", f"local x <close> = setmetatable({{}}, {{__close = {_SPIN}}})"),
+    _cpu("__close after an error", "the same while unwinding", f"local x <close> = setmetatable({{}}, {{__close = {_SPIN}}}) error('x')"),
+    _cpu("__index", "a lookup that never ends", f"return setmetatable({{}}, {{__index = {_SPIN}}}).x"),
+    _cpu("__newindex", "an assignment that never ends", f"setmetatable({{}}, {{__newindex = {_SPIN}}}).x = 1"),
+    _cpu("__eq", "a comparison that never ends", f"local m = {{__eq = {_SPIN}}} return setmetatable({{}}, m) == setmetatable({{}}, m)"),
+    _cpu("__lt", "an order that never ends", f"local m = {{__lt = {_SPIN}}} return setmetatable({{}}, m) < setmetatable({{}}, m)"),
+    _cpu("__concat", "a join that never ends", f"return setmetatable({{}}, {{__concat = {_SPIN}}}) .. 'x'"),
+    _cpu("__len", "a length that never ends", f"return #setmetatable({{}}, {{__len = {_SPIN}}})"),
+    _cpu("__call", "a call that never ends", f"return setmetatable({{}}, {{__call = {_SPIN}}})()"),
+    _cpu("__unm", "a minus that never ends", f"return -setmetatable({{}}, {{__unm = {_SPIN}}})"),
+    _cpu("__tostring", "a text that never ends", f"return tostring(setmetatable({{}}, {{__tostring = {_SPIN}}}))"),
+    _cpu("__tostring in print", "the same while logging", f"print(setmetatable({{}}, {{__tostring = {_SPIN}}})) while true do end"),
+    # Coroutines ----------------------------------------------------------------------------------------------------------
+    _cpu("coroutine", "an endless coroutine", f"coroutine.wrap({_SPIN})()"),
+    _cpu("coroutine storm", "coroutines without end", "while true do coroutine.wrap(function() end)() end"),
+    _cpu("coroutine caught", "errors of coroutines ignored", f"while true do coroutine.resume(coroutine.create({_SPIN})) end"),
+    _cpu("coroutine yields", "yields without end", "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end"),
+    _cpu("coroutine in pcall", "pcall around yields", "local co = coroutine.create(function() while true do pcall(coroutine.yield) end end) while true do coroutine.resume(co) end"),
+    _ram("coroutines kept", "coroutines that stay", "while true do kept[#kept + 1] = coroutine.create(print) end"),
+    Attack("coroutines nested", "a coroutine in a coroutine in a …", "local function f() return coroutine.wrap(f)() end f()", "C stack overflow"),
+    # Callbacks of C functions --------------------------------------------------------------------------------------------
+    _cpu("sort callback", "an order that never answers", f"table.sort({{3, 1, 2}}, {_SPIN})"),
+    _cpu("sort storm", "sorting again and again", "local t = {} for i = 1, 1e4 do t[i] = -i end while true do table.sort(t) end"),
+    Attack("sort without order", "an order that contradicts itself", "local t = {} for i = 1, 1e3 do t[i] = i % 7 end table.sort(t, function() return true end)", "invalid order function"),
+    _cpu("gsub callback", "a replacement that never answers", f"('abc'):gsub('.', {_SPIN})"),
+    _cpu("gsub table", "a replacement table with a hostile lookup", f"('abc'):gsub('.', setmetatable({{}}, {{__index = {_SPIN}}}))"),
+    _cpu("gmatch", "a search without end", "while true do for _ in ('a'):rep(1e4):gmatch('.') do end end"),
+    # Patterns ------------------------------------------------------------------------------------------------------------
+    _cpu("pattern, exponential", "a hopeless pattern", "local at = ('a'):rep(30):find(('a?'):rep(30) .. ('a'):rep(30) .. 'b') return at", placed=False),
+    _cpu("pattern, quadratic", "a lazy pattern on a long text", "return (('a'):rep(1e6):find('a-b'))"),
+    _cpu("pattern, balanced", "%b on open brackets", "return (('('):rep(1e6):find('%b()'))"),
+    _cpu("pattern, cubic", "nested repetitions", "return (('a'):rep(3e4):find('.-.-.-b'))"),
+    _cpu("pattern, gsub", "a quadratic replacement", "return (('a'):rep(1e6):gsub('a-b', ''))"),
+    _cpu("pattern, frontier", "frontiers on a long text", "while true do (('a '):rep(1e5)):gsub('%f[%w]%w+', '') end"),
+    Attack("pattern, malformed", "a pattern that does not end", "('x'):find('[a')", "malformed pattern"),
+    Attack("pattern, captures", "more captures than there are", "('x'):find(('()'):rep(40))", "too many captures"),
+    Attack("pattern, back reference", "a capture that is not there", "('x'):find('%9')", "invalid capture index"),
+    # Texts ---------------------------------------------------------------------------------------------------------------
+    _ram("rep", "a text of a gigabyte", "local s = ('a'):rep(1e9) return s"),
+    Attack("rep beyond all", "a text of 2^62 bytes", "return ('ab'):rep(2^62 // 1 | 0)", "resulting string too large"),
+    Attack("rep with separator", "a long separator", "return ('a'):rep(1e5, ('b'):rep(1e5))", "resulting string too large"),
+    _ram("double", "a text that doubles", "local s = 'x' while true do s = s .. s end"),
+    _ram("gsub grows", "a replacement that grows", "return (('a'):rep(1e5):gsub('a', ('b'):rep(1e4)))"),
+    _ram("concat grows", "table.concat of long texts", "local t = {} for i = 1, 1e4 do t[i] = ('x'):rep(1e4) .. i end return table.concat(t)"),
+    _ram("pack", "string.pack of a gigabyte", "return string.pack('c1000000000', 'x')"),
+    Attack("format width", "a width of 99999", "return ('%99999d'):format(1)", "invalid conversion"),
+    _any("rep storm", "long texts again and again", "while true do local s = ('a'):rep(1e7) end"),
+    _cpu("upper storm", "work on a long text", "local s = ('a'):rep(5e6) while true do s:upper() end"),
+    _cpu("byte storm", "many bytes at once", "local s = ('a'):rep(5e6) while true do s:byte(1, 5000) end"),
+    # Tables --------------------------------------------------------------------------------------------------------------
+    _ram("array", "an array without end", "for i = 1, 1e12 do kept[i] = i end"),
+    _any("keys", "keys without end", "for i = 1, 1e12 do kept['k' .. i] = true end"),
+    _ram("tables", "tables in tables", "local t = {} while true do t = {t} end", placed=False),
+    _ram("closures", "closures without end", "while true do local x = {} kept[#kept + 1] = function() return x end end", placed=False),
+    Attack("unpack", "unpack 10^8 values", "return table.unpack({}, 1, 1e8)", "too many results to unpack"),
+    Attack("unpack far", "unpack to 2^63", "return table.unpack({}, 1, math.maxinteger)", "too many results to unpack"),
+    _cpu("insert", "insert at the front of a long table", "local t = {} for i = 1, 1e5 do t[i] = i end while true do table.insert(t, 1, 1) table.remove(t) end"),
+    Attack("concat by __len", "a length of 10^12", "table.concat(setmetatable({}, {__len = function() return 1e12 end}))", "__len metamethod"),
+    Attack("sort by __len", "the same for sort", "table.sort(setmetatable({}, {__len = function() return 1e12 end}))", "__len metamethod"),
+    Attack("table.create", "room for 10^9 entries", "table.create(1e9, 1e9)"),
+    # Recursion -----------------------------------------------------------------------------------------------------------
+    Attack("recursion", "a function without end", "local function f(n) return 1 + f(n + 1) end f(1)", "", ("memory", ""), placed=False),
+    Attack("recursion by __index", "a lookup in itself", "return setmetatable({}, {__index = function(t, k) return t[k] end}).x", "stack overflow"),
+    Attack("index loop", "a chain of __index in a circle", "local t = {} setmetatable(t, {__index = t}) return t.x", "possible loop"),
+    Attack("recursion by __tostring", "a text of itself", "local t = {} setmetatable(t, {__tostring = function(x) return tostring(x) end}) tostring(t)", "", ("memory", ""), placed=False),
+    Attack("pcall depth", "pcalls in pcalls", "local function f() local ok, e = pcall(f) if not ok then error(e, 0) end end f()", "pcall nested too deep"),
+    # Errors --------------------------------------------------------------------------------------------------------------
+    Attack("error of 4 MB", "a huge error message", "error(('x'):rep(4e6))", "(cut)"),
+    Attack("returned error of 4 MB", "the same, returned", "return nil, ('x'):rep(4e6)", "(cut)"),
+    Attack("error with a hostile text", "an error object that never says its text", f"error(setmetatable({{}}, {{__tostring = {_SPIN}}}))", "table value"),
+    Attack("error nil", "an error without anything", "error(nil)", "nil"),
+    Attack("error of a coroutine", "a thread as an error", "error(coroutine.create(print))", "thread"),
+    Attack("error with a cycle", "an error table that holds itself", "local t = {} t.t = t error(t)", "table value"),
+    # Results: Lua to Python ----------------------------------------------------------------------------------------------
+    Attack("result cycle", "a result that holds itself", "local t = {} t.t = t return t", "refers to itself"),
+    Attack("result deep", "a result 1,000 levels deep", "local t = {} for i = 1, 1000 do t = {t} end return t", "nested too deep"),
+    Attack("result wide", "a result of a million values", "local t = {} for i = 1, 5e5 do t[i] = i end return t", "250000 parts"),
+    Attack("result far", "an array whose last index is 10^9", "return {[1000000000] = 1}", "250000 parts"),
+    Attack("result doubled", "2^60 values by sharing", "local t = {1} for i = 1, 60 do t = {t, t} end return t", "250000 parts"),
+    Attack(
+        "result metatable",
+        "metamethods that would run while it is read",
+        f"return setmetatable({{a = 1}}, {{__index = {_SPIN}, __pairs = {_SPIN}, __len = {_SPIN}, __tostring = {_SPIN}}})",
+    ),
+    Attack("result of bytes", "a text that is not Unicode", r"return ('\xff\xfe'):rep(1e5)"),
+    Attack("publish cycle", "a body that holds itself", "local t = {} t.t = t assert(queue.publish('a:b', t))", "recursively nested"),
+    Attack("publish wide", "a body of 2^60 values", "local t = {1} for i = 1, 60 do t = {t, t} end assert(queue.publish('a:b', t))", "parts"),
+    Attack(
+        "publish metatable",
+        "metamethods that would run while it is sent",
+        f"queue.publish('a:b', setmetatable({{a = 1}}, {{__index = {_SPIN}, __pairs = {_SPIN}, __len = {_SPIN}}}))",
+    ),
+    # Bodies: Python to Lua -----------------------------------------------------------------------------------------------
+    Attack("body deep", "a body 50,000 levels deep", "return 1", "nested deeper than 128 levels", body=lambda: _nested(50_000)),
+    Attack("body cycle", "a body that holds itself", "return 1", "nested deeper than 128 levels", body=_cycle),
+    Attack("body number", "a number beyond 64 bits", "return 1", "beyond 64 bits", body=lambda: {"n": 10**1000}),
+    Attack("body text", "a text with half a surrogate", "return 1", "not valid Unicode", body=lambda: {"t": "\ud800"}),
+    Attack("body object", "a Python object as a body", "return 1", "object", body=lambda: {"o": object()}),
+    _ram("body of 34 MB", "a body larger than the memory", "local s = body.t .. 'x' return #s", body=lambda: {"t": "x" * 34_000_000}, placed=False),
+    # JSON ----------------------------------------------------------------------------------------------------------------
+    Attack("json deep", "JSON 100,000 levels deep", "assert(json.decode(('['):rep(100000)))", "maximum nesting depth"),
+    Attack("json encode deep", "a table 10^5 levels deep", "local t = {} for i = 1, 1e5 do t = {t} end assert(json.encode(t))", "maximum nesting"),
+    Attack("json encode wide", "2^60 values as JSON", "local t = {1} for i = 1, 60 do t = {t, t} end assert(json.encode(t))", "250000 parts"),
+    Attack("json number", "a number of 10^6 digits", "assert(json.decode(('9'):rep(1e6)))", "4300 digits"),
+    Attack("json storm", "JSON of kilobytes, again and again", "local s = '[' .. ('1,'):rep(2e4) .. '1]' while true do json.decode(s) end", "script.lua:", _EITHER, open=_UNCOUNTED),
+    # While the script loads --------------------------------------------------------------------------------------------
+    _cpu("load loop", "an endless top level", "while true do end", whole=True),
+    _ram("load memory", "a top level that fills the memory", "local t = {} while true do t[#t + 1] = {} end", whole=True),
+    Attack("load nesting", "source nested 10,000 deep", "return " + "(" * 10_000 + "1" + ")" * 10_000, "C stack overflow", whole=True),
+    Attack("load locals", "more locals than there may be", "local " + ",".join(f"a{n}" for n in range(300)), "too many local", whole=True),
+    Attack("load literal", "a literal of 20 MB", 'return "' + "x" * 20_000_000 + '"', "", ("memory", ""), whole=True),
+    Attack("load unfinished", "a string that does not end", "return 'x", "script.lua:1:", whole=True),
+    _cpu("load pcall", "an endless top level inside pcall", "while true do pcall(function() while true do end end) end", whole=True),
+    # Memory that stays --------------------------------------------------------------------------------------------------
+    _ram("kept", "memory kept from message to message", "while true do kept[#kept + 1] = {} end", placed=False),
+    _ram("kept after pcall", "the same after catching the error", "pcall(function() while true do kept[#kept + 1] = {} end end) while true do kept[#kept + 1] = {} end", placed=False),
+    Attack("log storm", "records without end", "while true do logger.info(('x'):rep(1000)) end", "script.lua:", _EITHER, open=_UNCOUNTED),
+]  # fmt: skip

@@ -1,0 +1,105 @@
+"""Runs attempts, each in a fresh process: ``python -m tests.e2e.attacks.runner`` reads names, writes JSON lines.
+
+The process is forked from one that has imported everything and nothing else, so that an attempt costs a few
+milliseconds. It says what happened to the attempt and whether honest scripts still work in that same process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+from typing import Any
+
+from tasuki.errors import LuaLimitError, TasukiError
+from tests.e2e.attacks.attack import GOOD, MEMORY, TIME, Attack
+from tests.e2e.attacks.bombs import BOMBS
+from tests.e2e.attacks.escapes import ESCAPES
+from tests.unit.handlers.lua.support import delivery, handler
+
+DEADLINE = 8.0
+"""Seconds after which a process hangs: more than twenty times what a limit allows."""
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    return all(map(_is_plain, value)) if isinstance(value, list) else type(value) in _PLAIN
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+async def _attempt(attack: Attack) -> dict[str, Any]:
+    body = attack.body()
+    before, variables, names = _peak(), dict(os.environ), set(vars(builtins))
+    started = time.monotonic()
+    made = handler(attack.script(), memory=MEMORY, time=TIME)
+    context = delivery()
+    told: dict[str, Any] = {"outcome": "done", "error": "", "limit": ""}
+    try:
+        result = await made.call([body], context)
+        told["escaped"] = result == "escaped" or not _is_plain(result)
+    except TasukiError as error:
+        limit = error.limit if isinstance(error, LuaLimitError) else ""
+        told = {"outcome": "error", "error": str(error), "limit": limit, "escaped": "escaped:" in str(error)}
+    told["seconds"] = round(time.monotonic() - started, 3)
+    told["grown"] = _peak() - before
+    told["escaped"] |= not all(_is_plain(sent.body) for sent in context.published)
+    told["escaped"] |= dict(os.environ) != variables or set(vars(builtins)) != names or bool(os.listdir())
+    if not attack.whole:
+        told["same"] = await made.call([GOOD], delivery())
+    told["other"] = await handler(Attack("", "", "").script()).call([GOOD], delivery())
+    return told
+
+
+def _child(attack: Attack, out: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            told = asyncio.run(_attempt(attack))
+        except BaseException as error:
+            told = {"outcome": "raised", "error": repr(error)[:2000]}
+        os.chdir("/")
+    os.write(out, json.dumps(told)[:60_000].encode())
+
+
+def attempt(attack: Attack) -> dict[str, Any]:
+    """What becomes of an attempt in a process of its own; outcome ``died`` or ``hung`` if that does not say."""
+    out, inner = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            _child(attack, inner)
+        finally:
+            os._exit(0)
+    os.close(inner)
+    ready, _, _ = select.select([out], [], [], DEADLINE)
+    answer = os.read(out, 65_536) if ready else b""
+    os.close(out)
+    if not ready:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if answer:
+        return dict(json.loads(answer))
+    return {"outcome": "died" if ready else "hung", "error": f"status {status}"}
+
+
+def main() -> None:
+    """Answer one name a line."""
+    attacks = {attack.name: attack for attack in (*ESCAPES, *BOMBS)}
+    for line in sys.stdin:
+        print(json.dumps(attempt(attacks[line.strip()])), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The table of attempts in docs/security.md, between two markers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.attacks.attack import Attack
+from tests.e2e.attacks.bombs import BOMBS
+from tests.e2e.attacks.escapes import ESCAPES
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "security.md"
+BEGIN = "<!-- attacks: made by `python -m tests.e2e.attacks`, from tests/e2e/attacks -->"
+END = "<!-- /attacks -->"
+
+_INTRODUCTION = """## What was tried against the sandbox
+
+Each attempt runs in a process of its own, in a script that may use 32 MiB and 300 ms. But for what is marked **open**:
+nothing comes out, the process lives, its memory stays bounded, and then the same script treats an honest message, and
+another script works beside it."""
+
+
+def committed() -> str:
+    """The section as it stands in the page; empty if it does not."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    return rest.partition(END)[0]
+
+
+def missing(section: str) -> list[str]:
+    """Names of attempts that have no row."""
+    return [attack.name for attack in (*ESCAPES, *BOMBS) if f"\n| {attack.name} |" not in f"\n{section}"]
+
+
+def write(attempt: Callable[[Attack], dict[str, Any]]) -> None:
+    """Run all attempts and put the section in its place, or at the end of the page."""
+    parts = [
+        BEGIN, _INTRODUCTION,
+        f"### {len(ESCAPES)} ways out", _rows(ESCAPES, attempt),
+        f"### {len(BOMBS)} ways to use up a worker", _rows(BOMBS, attempt),
+        END,
+    ]  # fmt: skip
+    page = PAGE.read_text(encoding="utf-8")
+    before, found, rest = page.partition(BEGIN)
+    after = rest.partition(END)[2] if found else "\n"
+    PAGE.write_text((before if found else page.rstrip() + "\n\n") + "\n\n".join(parts) + after, encoding="utf-8")
+
+
+def _rows(attacks: Sequence[Attack], attempt: Callable[[Attack], dict[str, Any]]) -> str:
+    head = ["| name | what it tries | what happens |", "|---|---|---|"]
+    rows = [f"| {each.name} | {_cell(each.tries)} | {_outcome(each, attempt(each))} |" for each in attacks]
+    return "\n".join([*head, *rows])
+
+
+def _outcome(attack: Attack, told: dict[str, Any]) -> str:
+    if attack.open:
+        return f"**open**: {attack.open}"
+    if told["outcome"] == "done":
+        return "nothing: no effect"
+    if told["outcome"] != "error":
+        return f"**{told['outcome']}**"
+    text = told["error"].splitlines()[0]
+    text = text if len(text) <= 110 else text[:110] + "…"
+    return f"{told['limit']} limit: `{_cell(text)}`" if told["limit"] else f"`{_cell(text)}`"
+
+
+def _cell(text: str) -> str:
+    shown = "".join(character if character.isprintable() else "�" for character in text)
+    return shown.replace("`", "'").replace("|", "\\|")

@@ -9,7 +9,7 @@ WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench compat wheel wheel-check lock clean
+.PHONY: help demo test check format fuzz bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ check: $(VENV)/.dev ## Format, lint, types, layers, unit tests (under a minute)
 format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .
 	@$(RUFF_FORMAT) .
+
+fuzz: $(VENV)/.dev ## Fuzz each target for a minute; SECONDS=600 for longer; by coverage if atheris is in .venv
+	@for target in loader json msgpack pattern stripper lua; do \
+		$(VENV)/bin/python -m tests.fuzz $$target $(or $(SECONDS),60) || exit 1; done
 
 bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks

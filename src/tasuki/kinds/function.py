@@ -23,7 +23,7 @@ from tasuki.kinds.fields import (
 from tasuki.kinds.kind import Kind
 from tasuki.registry.references import did_you_mean
 
-_STANDARD_MODULES = frozenset({"coroutine", "errors", "math", "os", "string", "table", "utf8"})
+_STANDARD_MODULES = frozenset({"channel", "coroutine", "errors", "math", "os", "payload", "string", "table", "utf8"})
 """Always there, listed or not."""
 
 _POOL = refused("pools are not available in this version; the consumer's concurrency says how many run at a time")

@@ -10,7 +10,6 @@ from typing import Any
 from tests.e2e.attacks.attack import Attack
 
 _CPU, _RAM, _EITHER = ("time",), ("memory",), ("time", "memory")
-_UNCOUNTED = "what Python does for a script does not count as the script's time"
 _SPIN = "function() while true do end end"
 
 
@@ -157,7 +156,7 @@ BOMBS = [
     Attack("json encode deep", "a table 10^5 levels deep", "local t = {} for i = 1, 1e5 do t = {t} end assert(json.encode(t))", "maximum nesting"),
     Attack("json encode wide", "2^60 values as JSON", "local t = {1} for i = 1, 60 do t = {t, t} end assert(json.encode(t))", "250000 parts"),
     Attack("json number", "a number of 10^6 digits", "assert(json.decode(('9'):rep(1e6)))", "4300 digits"),
-    Attack("json storm", "JSON of kilobytes, again and again", "local s = '[' .. ('1,'):rep(2e4) .. '1]' while true do json.decode(s) end", "script.lua:", _EITHER, open=_UNCOUNTED),
+    Attack("json storm", "JSON of kilobytes, again and again", "local s = '[' .. ('1,'):rep(2e4) .. '1]' while true do json.decode(s) end", "script.lua:", _EITHER),
     # While the script loads --------------------------------------------------------------------------------------------
     _cpu("load loop", "an endless top level", "while true do end", whole=True),
     _ram("load memory", "a top level that fills the memory", "local t = {} while true do t[#t + 1] = {} end", whole=True),
@@ -169,5 +168,5 @@ BOMBS = [
     # Memory that stays --------------------------------------------------------------------------------------------------
     _ram("kept", "memory kept from message to message", "while true do kept[#kept + 1] = {} end", placed=False),
     _ram("kept after pcall", "the same after catching the error", "pcall(function() while true do kept[#kept + 1] = {} end end) while true do kept[#kept + 1] = {} end", placed=False),
-    Attack("log storm", "records without end", "while true do logger.info(('x'):rep(1000)) end", "script.lua:", _EITHER, open=_UNCOUNTED),
+    Attack("log storm", "records without end", "while true do logger.info(('x'):rep(1000)) end", "script.lua:", _EITHER),
 ]  # fmt: skip

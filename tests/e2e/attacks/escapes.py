@@ -166,6 +166,7 @@ ESCAPES = [
         "close the sandbox's door",
         "end a script while it loads",
         "coroutine.yield(1) return function() end",
+        "coroutine.yield cannot be used while the script loads",
         whole=True,
     ),
     Attack(

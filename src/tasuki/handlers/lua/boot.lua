@@ -126,8 +126,9 @@ library.coroutine = freeze({
   status = guards.status,
   yield = coroutine.yield,
   running = coroutine.running,
+  spawn = host.spawn,
 })
-library.print = host.print
+library.print, library.channel, library.payload = host.print, freeze(host.channel), freeze(host.payload)
 
 -- The metatable of all texts: methods come from the locked copy, and scripts cannot reach it.
 local meta = getmetatable("")
@@ -159,7 +160,7 @@ local loaded = {}
 function host.load(source, chunk, names, imports)
   local env, seal, globals = host.new_environment(library)
   for _, name in next, names do
-    globals[name] = modules[name]
+    globals[name] = modules[name] or globals[name] -- some are there in any case
   end
   for alias, import in next, imports do
     globals[alias] = host.import(import)

@@ -20,15 +20,19 @@ function host.ask(op, ...)
   return yield(ASYNC, op, false, ...)
 end
 
+function host.refused(problem) -- values that could not be flattened
+  host.recheck()
+  if problem == "not enough memory" then
+    error(problem, 0)
+  end
+  return host.new_error(problem, "Internal", false)
+end
+
 local function sent(op, ok, shape, ...)
   if ok then
     return yield(ASYNC, op, shape, ...)
   end
-  host.recheck()
-  if shape == "not enough memory" then
-    error(shape, 0)
-  end
-  return false, host.new_error(shape, "Internal", false)
+  return false, host.refused(shape)
 end
 
 function host.send(op, mode, ...) -- the same for arguments that may be tables or binary texts

@@ -89,6 +89,8 @@ function guards.resume(co, ...)
   check_thread(co, "resume")
   if owned[co] then -- the host's own: idle ones wait for the next message
     return false, "can not resume a running thread"
+  elseif status(co) == "dead" then
+    return false, "can not resume a dead thread"
   end
   return passed(co, resume(co, ...))
 end
@@ -110,7 +112,7 @@ end
 
 function guards.status(co)
   check_thread(co, "status")
-  return owned[co] and co ~= running() and "normal" or status(co)
+  return owned[co] == true and co ~= running() and "normal" or status(co)
 end
 
 -- Tables: sizes come from rawlen, and a __len of the script is refused, because C loops run as far as it says ------------

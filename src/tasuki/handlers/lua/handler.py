@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
+from tasuki.handlers.lua.busy import Busy
 from tasuki.handlers.lua.errors import describe, limited, raised, returned
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.loading import LoadingContext, refuse_at_load
 from tasuki.handlers.lua.runtime import Runtime
+from tasuki.handlers.lua.scheduler import BEGINS, Concurrency
 from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.values import build
 
@@ -51,7 +53,7 @@ class LuaHandler(Handler):
         self._imports = dict(imports or {})
         self._limits = limits or LuaLimits()
         self._runtime: Runtime | None = None
-        self._operations: dict[str, catalogue.Operation] = {}
+        self._operations: Mapping[str, catalogue.Operation] = {}
 
     async def start(self) -> None:
         """Compile the script and run its top level.
@@ -65,19 +67,27 @@ class LuaHandler(Handler):
         if self._runtime is None:
             self._runtime = self._boot()
 
+    def operations(self, used: Iterable[str]) -> Mapping[str, catalogue.Operation]:
+        """What the script may ask for, by name; a script in another thread or process asks somebody else."""
+        return catalogue.operations(used)
+
     def _boot(self) -> Runtime:
         used = catalogue.closure(self._modules, self._imports)
-        self._operations = catalogue.operations(used)
+        self._operations = self.operations(used)
         runtime = Runtime(self._limits)
-        context = LoadingContext(self.id)
+        context, busy = LoadingContext(self.id), Busy()
         try:
             reply = runtime.boot(
                 self._source, self._method, catalogue.texts(used), self._modules, self._imports, catalogue.MODULES
             )
             while type(reply) is tuple and reply[0] == WAITS:
                 reply = self._answer_at_load(runtime, reply, context)
+                if type(reply) is tuple and reply[0] == WAITS:
+                    busy.tell(runtime, reply[1])
         except runtime.lua_error as error:
             raise self._escaped(error) from None
+        if type(reply) is tuple and reply[0] >= BEGINS:
+            refuse_at_load("coroutine.yield")
         if type(reply) is tuple:
             failure = self._failure(reply)
             if reply[0] == RETURNED:
@@ -132,8 +142,8 @@ class LuaHandler(Handler):
 
     async def _finish(self, runtime: Runtime, reply: Any, context: Context) -> Any:
         try:
-            while type(reply) is tuple and reply[0] == WAITS:
-                reply = await self._answer(runtime, reply, context)
+            if type(reply) is tuple and reply[0] >= WAITS:
+                reply = await self._serve(runtime, reply, context)
         except runtime.lua_error as error:
             raise self._escaped(error) from None
         if type(reply) is not tuple:
@@ -144,13 +154,28 @@ class LuaHandler(Handler):
             return build(reply[1], reply[2:])[0]
         raise self._failure(reply)
 
-    async def _answer(self, runtime: Runtime, reply: Sequence[Any], context: Context) -> Any:
+    async def _serve(self, runtime: Runtime, reply: Any, context: Context) -> Any:
+        """Do what the script asks for until it ends."""
+        busy = Busy()
+        while type(reply) is tuple and reply[0] == WAITS:
+            reply = await self._answer(runtime, reply, context, busy)
+            if type(reply) is tuple and reply[0] == WAITS:
+                busy.tell(runtime, reply[1])
+        if type(reply) is tuple and reply[0] >= BEGINS:
+            reply = await Concurrency(runtime, self._operations, context, busy).drive(reply)
+        return reply
+
+    async def _answer(self, runtime: Runtime, reply: Sequence[Any], context: Context, busy: Busy) -> Any:
         """Do what the script asks for, and let it run on; a cancel ends it here: nothing in it can catch that."""
         _, id, name, shape, *values = reply
         try:
             value = self._operations[name](context, *(build(shape, values) if shape else values))
             if type(value) is CoroutineType:
-                value = await value
+                busy.pause()
+                try:
+                    value = await value
+                finally:
+                    busy.go_on()
         except Exception as error:
             return runtime.fail(id, describe(error))
         except BaseException:

@@ -1,6 +1,7 @@
 -- What leaves a handler that failed: scalars for Python, whatever the script raised.
 --
 --   host.position(co)                    "file:line: " where a coroutine of a script stands; "" without one
+--   host.failed(co, raised)              closes the coroutine; what host.run returns
 --   host.describe(raised, place, trace)  message, trace, kind, retryable, shape, details...
 --   host.describe_failure(value)         message, kind, retryable, shape, details...   of a second result
 --
@@ -8,13 +9,17 @@
 
 local host = ...
 
-local type, rawget, tostring, gsub, getinfo = type, rawget, tostring, string.gsub, debug.getinfo
+local type, rawget, tostring, pcall, gsub, match = type, rawget, tostring, pcall, string.gsub, string.match
+local close, getinfo, traceback = coroutine.close, debug.getinfo, debug.traceback
 local data, clean = host.error_data, host.clean
 
 function host.position(co)
   for level = 0, 20 do
-    local info = getinfo(co, level, "Sl")
-    if not info then
+    -- Looking into a coroutine needs room on its stack: after an overflow there may be none, and this raises.
+    local ok, info = pcall(getinfo, co, level, "Sl")
+    if not ok then
+      return match(traceback(co), "\n%s*([^\n:]+:%d+: )in ") or ""
+    elseif not info then
       return ""
     elseif info.what ~= "C" and info.short_src ~= "host" then
       return info.short_src .. ":" .. info.currentline .. ": "
@@ -49,6 +54,18 @@ function host.describe(raised, place, trace)
     return clean(d.message), clean(trace), spread(d.kind, d.retryable, d.details)
   end
   return clean((message_of(raised, place))), clean(trace), nil, nil, false
+end
+
+function host.failed(co, raised)
+  local trace, place = traceback(co), host.position(co)
+  if not host.killed() then
+    close(co) -- runs what is to be closed, under the hook; a hook's own error has switched hooks off in there
+  end
+  local limit = host.killed() or raised == "not enough memory" and "memory"
+  if limit then
+    return 5, limit, place, clean(trace)
+  end
+  return 4, host.describe(raised, place, trace)
 end
 
 function host.describe_failure(value)

@@ -2,30 +2,29 @@
 --
 -- It owns the coroutines that handlers run in and the budget of the running invocation. A host function reaches Python
 -- by a yield of ASYNC (door.lua). A script sees none of these tables; `host` is shared by the other host files only.
---
 --   host.run(arg)              one message       ┐ nil | true | false           done, with that result
 --   host.call(args, n)         any arguments     │ 0, value                     done, with a number or a text
 --   host.resume(id, ok, v, b)  go on after 2     │ 1, shape, values...          done, with a table (call only)
 --                                                │ 2, id, op, shape, values...  waits for Python to do `op`
 --                                                │ 3, message, kind, retryable, shape, values...   returned an error
 --                                                │ 4, message, trace, kind, retryable, shape, ...  raised
---                                                ┘ 5, limit, message, trace     a limit ended it
+--                                                │ 5, limit, message, trace     a limit ended it
+--                                                ┘ 6, ... | 7, ...              has coroutines of its own: scheduler.lua
 --   host.drop(id)              forget a waiting invocation (cancel)
 --   host.charge(n)             a C function is about to do the work of n instructions
 
 local TIME, INSTRUCTIONS = ...
 
-local create, resume, yield, close = coroutine.create, coroutine.resume, coroutine.yield, coroutine.close
-local running, sethook, traceback = coroutine.running, debug.sethook, debug.traceback
+local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
+local running, sethook = coroutine.running, debug.sethook
 local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
 local is_utf8 = utf8.len
 
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
-local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run, nothing is passed
-local FIRST, STEP, FINE = 500, 10000, 100 -- instructions between two looks at the clock
-local MAX_POOL = 64
+local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
+local FIRST, STEP, FINE, MAX_POOL = 500, 10000, 100, 64 -- instructions between two looks at the clock; idle coroutines
 
--- lupa looks these names up in the globals outside any protected call: interned here, the look-up never allocates.
+-- lupa looks these names up outside any protected call: interned here, the look-up never allocates.
 host.interned = { "debug", "traceback", "python" }
 
 -- The running invocation. `started` is false until the first look at the clock: short scripts never ask it.
@@ -33,9 +32,7 @@ local remaining, spent, started, last, killed, serial, body, record = INSTRUCTIO
 
 local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
 local paces = setmetatable({}, { __mode = "k" }) -- period of the hook by coroutine; none: FIRST
-local pool, pooled = {}, 0
-local waiting, last_id, serials = {}, 0, 0
-local hook
+local pool, pooled, waiting, last_id, serials, hook = {}, 0, {}, 0, 0, nil
 
 local function set_pace(co, count)
   paces[co] = count
@@ -48,10 +45,15 @@ local function kill(limit)
   error(limit .. " limit", 0)
 end
 
-local function look(cost)
+local function recheck() -- after a real pcall or resume too: a spent budget cannot be caught
   if killed then
     error(killed .. " limit", 0)
   end
+end
+host.recheck = recheck
+
+local function look(cost)
+  recheck()
   remaining = remaining - cost
   if remaining < 0 then
     kill("instructions")
@@ -60,7 +62,8 @@ local function look(cost)
   local pace = STEP
   if not started then
     started, pace = now, FIRST
-  elseif spent + now - started > TIME then
+  end
+  if spent + now - started > TIME then
     kill("time")
   elseif now - last > 0.02 then -- slow instructions (big texts): look more often
     pace = FINE
@@ -76,7 +79,7 @@ function hook()
 end
 
 local charged = 0
-local function charge(n)
+function host.charge(n)
   charged = charged + n
   if charged >= STEP then
     local cost = charged
@@ -84,7 +87,6 @@ local function charge(n)
     look(cost)
   end
 end
-host.charge = charge
 
 local function worker(fn, arg)
   while true do
@@ -124,29 +126,26 @@ local function forget()
   body = nil
 end
 
-local function suspend(co, op, ...)
+local function leave(...) -- to Python, and come back by host.resume
   if started then
     spent = spent + clock() - started
     started = false
   end
+  record.remaining, record.spent = remaining, spent
+  return ...
+end
+
+local function suspend(co, op, ...)
   if not record then
     last_id = last_id + 1
     record = { id = last_id, co = co, serial = serial, body = body }
     waiting[last_id] = record
   end
-  record.remaining, record.spent, record.plain = remaining, spent, op == RESCHEDULE
-  return 2, record.id, op, ...
-end
-
-local function failed(co, err)
-  local trace, place = traceback(co), host.position(co)
-  if not killed then
-    close(co) -- runs what is to be closed, under the hook; a hook's own error has switched hooks off in there
+  if record.ready or host.switches[op] then
+    return host.switch(record, op, ...)
   end
-  if killed or err == "not enough memory" then
-    return 5, killed or "memory", place, host.clean(trace)
-  end
-  return 4, host.describe(err, place, trace)
+  record.plain = op == RESCHEDULE
+  return leave(2, record.id, op, ...)
 end
 
 local function ended(...)
@@ -156,17 +155,18 @@ end
 
 local function finish(co, ok, tag, a, b, ...)
   if not ok or killed then
-    return ended(failed(co, tag))
+    return ended(host.failed(co, tag))
   end
   if tag == ASYNC then
     return suspend(co, a, b, ...)
   elseif tag ~= DONE then
     return suspend(co, RESCHEDULE, false)
-  end
-  release(co)
-  if record then
+  elseif record and co ~= record.co then -- a spawned one has come to its end
+    return host.next_task(record)
+  elseif record then
     forget()
   end
+  release(co)
   if b ~= nil then
     if a == PACKED then
       return 1, b, ...
@@ -208,7 +208,7 @@ function host.start(fn) -- runs a top level
   return begin(fn, nil, nil)
 end
 
-function host.resume(id, ok, value, boxed)
+function host.resume(id, ok, value, boxed, ticket)
   record = waiting[id]
   remaining, spent, serial, body = record.remaining, record.spent, record.serial, record.body
   started, killed, charged = false, false, 0
@@ -218,10 +218,17 @@ function host.resume(id, ok, value, boxed)
   if not ok then
     value = host.new_error(value.message, value.kind, value.retryable, value.details)
   end
-  if record.plain then -- the script's own coroutine.yield returns nothing
+  if ticket then
+    return host.answer(record, ticket, ok, value)
+  elseif record.plain then -- the script's own coroutine.yield returns nothing
     return finish(record.co, resume(record.co))
   end
   return finish(record.co, resume(record.co, ok, value))
+end
+
+function host.spend(id, seconds) -- between two steps: so long has the invocation kept the loop, Python's part included
+  local waits = waiting[id]
+  waits.spent = seconds > waits.spent and seconds or waits.spent
 end
 
 function host.drop(id)
@@ -231,12 +238,11 @@ end
 
 -- What the other host files use ---------------------------------------------------------------------------------------
 
-host.ASYNC, host.PACKED, host.owned = ASYNC, PACKED, owned
+host.ASYNC, host.DONE, host.PACKED, host.RESCHEDULE = ASYNC, DONE, PACKED, RESCHEDULE
+host.finish, host.ended, host.leave, host.owned = finish, ended, leave, owned
 
-function host.recheck() -- after a real pcall or resume: a spent budget cannot be caught
-  if killed then
-    error(killed .. " limit", 0)
-  end
+function host.killed()
+  return killed
 end
 
 function host.watch(co)

@@ -8,6 +8,7 @@ integers, booleans and tables that exist already, and only scalars come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any, NoReturn
 
@@ -29,7 +30,12 @@ _HOST_FILES = (
     "sandbox",
     "modules/errors",
     "outcome",
+    "scheduler",
     "modules/globals",
+    "modules/coroutine",
+    "modules/channels",
+    "modules/channel",
+    "modules/payload",
 )
 
 _LOAD = "function(name, text, ...) return assert(load(text, '=' .. name, 't'))(...) end"
@@ -74,6 +80,7 @@ class Runtime:
         self._guards = guards
         self.outbound = Outbound(host["new_object"], host["new_list"], self._to_table)
         self._run, self._call, self._resume, self._drop = host["run"], host["call"], host["resume"], host["drop"]
+        self.spend: Callable[[int, float], None] = host["spend"]
 
     def _to_table(self, value: Any) -> Any:
         return self._table_from(value, recursive=True)
@@ -164,23 +171,24 @@ class Runtime:
         """Starts the handler with any arguments; its result is converted."""
         return self._enter(self._call, self._box(*args), len(args))
 
-    def resume(self, id: int, value: Any) -> Any:
-        """Goes on with an invocation that waits, giving it the answer of its request."""
+    def resume(self, id: int, value: Any, ticket: int | None = None) -> Any:
+        """Goes on with an invocation that waits, giving it the answer of its request (with tickets: of that one)."""
         try:
             if type(value) in _UNBOXED:
-                return self._enter(self._resume, id, True, value)
+                return self._enter(self._resume, id, True, value, False, ticket)
             if type(value) in _TABLES:
-                return self._enter(self._resume, id, True, self._table(value))
+                return self._enter(self._resume, id, True, self._table(value), False, ticket)
             box = self._box(value)
         except OverflowError:  # raised while pushing: Lua has not been entered
-            return self.fail(id, {"message": "a number is beyond 64 bits", "kind": "Invalid", "retryable": False})
+            problem = {"message": "a number is beyond 64 bits", "kind": "Invalid", "retryable": False}
+            return self.fail(id, problem, ticket)
         except HandlerError as error:
-            return self.fail(id, {"message": error.message, "kind": error.kind, "retryable": False})
-        return self._enter(self._resume, id, True, box, True)
+            return self.fail(id, {"message": error.message, "kind": error.kind, "retryable": False}, ticket)
+        return self._enter(self._resume, id, True, box, True, ticket)
 
-    def fail(self, id: int, error: Mapping[str, Any]) -> Any:
+    def fail(self, id: int, error: Mapping[str, Any], ticket: int | None = None) -> Any:
         """Goes on with an invocation that waits; its request failed. ``error``: message, kind, retryable, details."""
-        return self._enter(self._resume, id, False, self._table(dict(error)))
+        return self._enter(self._resume, id, False, self._table(dict(error)), False, ticket)
 
     def is_worn(self) -> bool:
         """Whether the script holds on to more than three quarters of its memory for good."""
@@ -192,5 +200,6 @@ class Runtime:
         self._drop(id)
 
 
+@cache
 def _text(name: str) -> str:
     return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")

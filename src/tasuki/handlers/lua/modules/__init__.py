@@ -21,6 +21,7 @@ from tasuki.handlers.lua.modules import (
     json,
     logger,
     metrics,
+    payload,
     queue,
     security,
     store,
@@ -56,7 +57,8 @@ async def _reschedule(_: Any) -> None:
     await asyncio.sleep(0)
 
 
-_ALWAYS: Mapping[str, Operation] = {"log": logger.log, "os.clock": time.clock, "yield": _reschedule}
+_ALWAYS: dict[str, Operation] = {"log": logger.log, "os.clock": time.clock, "yield": _reschedule}
+_ALWAYS.update(payload.OPERATIONS)
 
 
 def closure(names: Iterable[str], imports: Mapping[str, LuaLibrary]) -> frozenset[str]:

@@ -135,4 +135,6 @@ function time.parse_duration(value)
   return objects.new_duration(ns)
 end
 
+host.add_timers(time)
+
 return time

@@ -19,12 +19,13 @@ from functools import lru_cache
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
+from tasuki.handlers.lua.modules import timers
 
 NAME = "time"
 _STARTED = stdlib.monotonic()
 _WEEK = 7 * 24 * 3600
 _FIRST, _LAST = -2_750_000_000, 4_110_000_000
-PARTS = ("timedurations", "timezones", "timeobjects", "timelayout", "timereaders", "timeparse")
+PARTS = ("timedurations", "timezones", "timeobjects", "timelayout", "timereaders", "timeparse", "timers")
 
 
 async def sleep(_: Context, seconds: float) -> None:
@@ -75,4 +76,4 @@ def _changes(name: str) -> tuple[int | str, ...]:
     return tuple(found)
 
 
-OPERATIONS = {"time.sleep": sleep, "time.now": now, "time.zone": zone}
+OPERATIONS = {"time.sleep": sleep, "time.now": now, "time.zone": zone, **timers.OPERATIONS}

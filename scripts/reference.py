@@ -1,0 +1,94 @@
+"""Write docs/reference.md: every entry kind with its fields, from the models that check them.
+
+.venv/bin/python scripts/reference.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from tasuki.kinds.kind import find_kind, kind_names
+from tasuki.units import format_duration, format_size
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
+
+_PLAIN_NUMBERS = frozenset({"backoff_factor", "jitter"})
+
+HEAD = """# Entry kinds
+
+Every entry has `name` and `kind`, and may have `meta` (anything; `meta.type: test` makes a function a test). Ids are
+`namespace:name`; a bare name is of the same namespace. Durations are texts like `500ms`, `30s`, `1h30m` or numbers of
+seconds; sizes are texts like `256KiB` or numbers of bytes. `tasuki schema` prints the same as JSON Schema, for editors.
+
+This page is made by `scripts/reference.py` from the models that check a project.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    nested: dict[str, type[BaseModel]] = {}
+    for name in kind_names():
+        model = find_kind(name).model
+        parts.append(f"## `{name}`\n\n{_summary(model)}\n\n{_table(model, nested)}")
+    done: set[str] = set()
+    while todo := [name for name in nested if name not in done]:
+        for name in todo:
+            done.add(name)
+            parts.append(f"## {name}\n\n{_summary(nested[name])}\n\n{_table(nested[name], nested)}")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip()
+
+
+def _table(model: type[BaseModel], nested: dict[str, type[BaseModel]]) -> str:
+    rows = ["| field | default | meaning |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if field.description is None:  # known to the format, refused by this version
+            continue
+        inner = _inner(field.annotation)
+        text = field.description.replace("\n", " ").replace("|", "\\|")
+        if inner is not None:
+            title = inner.__name__.removesuffix("Config")
+            nested.setdefault(title, inner)
+            text += f" See [{title}](#{title.lower()})."
+        rows.append(f"| `{name}` | {_default(name, field)} | {text} |")
+    return "\n".join(rows)
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The model inside an annotation such as ``DeadLetterConfig | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType):
+        return next((found for found in map(_inner, get_args(annotation)) if found), None)
+    return None
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "required"
+    if value is None or isinstance(value, BaseModel) or value in ("", [], {}):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if name.endswith("_mode"):
+        return f"`{value:04o}`"
+    if isinstance(value, float) and name not in _PLAIN_NUMBERS:
+        return f"`{format_duration(value)}`"
+    if isinstance(value, int) and value >= 65_536:
+        return f"`{format_size(value)}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

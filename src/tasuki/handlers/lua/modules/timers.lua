@@ -1,0 +1,142 @@
+-- time.after, time.timer, time.ticker: channels that time fills. They end with the call that made them.
+--
+--   time.after(d)    Channel | nil, err (Invalid)   one Time, then closed
+--   time.timer(d)    Timer | nil, err (Invalid)     t:response() t:channel(): one Time, then closed
+--                    t:stop()    boolean: was it pending; closes the channel
+--                    t:reset(d)  boolean: was it pending (else it stays as it is); raises on a bad duration
+--   time.ticker(d)   Ticker | nil, err (Invalid)    t:response() t:channel(): Times, dropped while 16 of them wait
+--                    t:stop()    true; closes the channel
+--
+-- A duration is as in time.lua, and must be above zero.
+
+local host = ...
+
+local error, setmetatable = error, setmetatable
+local objects = host.time_objects
+local state = setmetatable({}, { __mode = "k" })
+local timer, ticker = {}, {}
+local timer_meta, ticker_meta = host.class("time.Timer", timer), host.class("time.Ticker", ticker)
+local NS, ROOM = 1000000000, 16
+
+local function seconds(d, fn)
+  local ns, problem = objects.to_ns(d)
+  if ns and ns <= 0 then
+    ns, problem = nil, fn .. ": duration must be > 0"
+  end
+  return ns and ns / 1e9, problem
+end
+
+local function offer(channel, ns)
+  host.offer(channel, objects.new_time(ns // NS, ns % NS, "Local"))
+end
+
+local function start(own, wait)
+  own.ticket = host.begin(function(ok, ns)
+    own.ticket = nil
+    if ok then
+      offer(own.channel, ns)
+    end
+    host.shut(own.channel)
+  end, "loose", "time.after", wait)
+end
+
+local function once(fn, d)
+  local wait, problem = seconds(d, fn)
+  if not wait then
+    return nil, host.new_error(problem, "Invalid", false)
+  end
+  host.need_handler(fn, 4)
+  host.charge(200)
+  local own = { channel = host.new_channel(1), class = timer_meta }
+  start(own, wait)
+  return own
+end
+
+local function data_of(self, meta)
+  local own = state[self]
+  if not own or own.class ~= meta then
+    error((meta == timer_meta and "timer" or "ticker") .. " expected", 3)
+  end
+  return own
+end
+
+local function stop(own) -- was it pending
+  local ticket = own.ticket
+  own.ticket = nil
+  if not ticket then
+    return false
+  end
+  host.cancel(ticket)
+  if host.shut(own.channel) then
+    host.give_way()
+  end
+  return true
+end
+
+function timer.channel(self)
+  return data_of(self, timer_meta).channel
+end
+timer.response = timer.channel
+
+function timer.stop(self)
+  return stop(data_of(self, timer_meta))
+end
+
+function timer.reset(self, d)
+  local own = data_of(self, timer_meta)
+  local wait, problem = seconds(d, "timer:reset")
+  if not wait then
+    error(problem:find("^timer:reset") and problem or "timer:reset: " .. problem, 2)
+  elseif not own.ticket then
+    return false
+  end
+  host.cancel(own.ticket)
+  start(own, wait)
+  return true
+end
+
+function ticker.channel(self)
+  return data_of(self, ticker_meta).channel
+end
+ticker.response = ticker.channel
+
+function ticker.stop(self)
+  stop(data_of(self, ticker_meta))
+  return true
+end
+
+function host.add_timers(time)
+  function time.after(d)
+    local own, err = once("time.after", d)
+    if not own then
+      return nil, err
+    end
+    return own.channel
+  end
+
+  function time.timer(d)
+    local own, err = once("time.timer", d)
+    if not own then
+      return nil, err
+    end
+    local object = setmetatable({}, timer_meta)
+    state[object] = own
+    return object
+  end
+
+  function time.ticker(d)
+    local period, problem = seconds(d, "time.ticker")
+    if not period then
+      return nil, host.new_error(problem, "Invalid", false)
+    end
+    host.need_handler("time.ticker", 3)
+    host.charge(200)
+    local own, object = { channel = host.new_channel(ROOM), class = ticker_meta }, setmetatable({}, ticker_meta)
+    state[object] = own
+    own.ticket = host.begin(function(_, tick)
+      offer(own.channel, tick[1])
+      return "time.tick", period, tick[2]
+    end, "loose", "time.tick", period)
+    return object
+  end
+end

@@ -1,0 +1,118 @@
+"""The Python side of an invocation with several coroutines: what they wait for runs side by side; see scheduler.lua."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from types import CoroutineType
+from typing import Any
+
+from tasuki.contracts.handler import Context
+from tasuki.handlers.lua.busy import Busy
+from tasuki.handlers.lua.errors import describe
+from tasuki.handlers.lua.modules import Operation
+from tasuki.handlers.lua.runtime import Runtime
+from tasuki.handlers.lua.values import build
+
+BEGINS, IDLE = 6, 7
+"""What ``host.run`` and its kin answer beside the codes in preamble.lua."""
+
+_PROCEED = 0
+_CANCELED = {"message": "context canceled", "kind": "", "retryable": False}
+_ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
+
+
+class Concurrency:
+    """Does what the coroutines of one invocation ask for, and wakes each of them when its answer is there."""
+
+    def __init__(self, runtime: Runtime, operations: Mapping[str, Operation], context: Context, busy: Busy) -> None:
+        self._runtime = runtime
+        self._busy = busy
+        self._operations = operations
+        self._context = context
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
+        self._done: deque[int] = deque()
+        self._wake: asyncio.Future[None] | None = None
+
+    async def drive(self, reply: Any) -> Any:
+        """From a BEGINS or IDLE to the reply that ends the invocation; what is under way then is cancelled."""
+        id = reply[1]
+        try:
+            while type(reply) is tuple and reply[0] >= BEGINS:
+                self._busy.tell(self._runtime, id)
+                reply = self._begin(*reply[1:]) if reply[0] == BEGINS else await self._next(id, breathe=reply[2])
+            return reply
+        except BaseException:
+            self._runtime.drop(id)
+            raise
+        finally:
+            for ticket in list(self._tasks):
+                self._cancel(ticket)
+
+    def _begin(self, id: int, ticket: int, name: str, shape: Any, *values: Any) -> Any:
+        try:
+            if name == "cancel":
+                self._cancel(values[0])
+                return self._runtime.resume(id, None, ticket)
+            value = self._operations[name](self._context, *(build(shape, values) if shape else values))
+        except Exception as error:
+            return self._runtime.fail(id, describe(error), ticket)
+        if type(value) is not CoroutineType:
+            return self._runtime.resume(id, value, ticket)
+        task = self._tasks[ticket] = asyncio.get_running_loop().create_task(value)
+        task.add_done_callback(partial(self._finished, ticket))
+        return self._runtime.resume(id, None, _PROCEED)
+
+    def _finished(self, ticket: int, task: asyncio.Task[Any]) -> None:
+        if self._tasks.get(ticket) is task:
+            self._done.append(ticket)
+            if self._wake is not None and not self._wake.done():
+                self._wake.set_result(None)
+
+    async def _next(self, id: int, *, breathe: bool) -> Any:
+        if breathe:
+            await self._wait(asyncio.sleep(0))
+        while not (ticket := self._take()):
+            if breathe:
+                return self._runtime.resume(id, None, _PROCEED)
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wait(self._wake)
+        return self._answer(id, ticket, self._tasks.pop(ticket))
+
+    async def _wait(self, for_: Awaitable[None]) -> None:
+        self._busy.pause()
+        try:
+            await for_
+        finally:
+            self._busy.go_on()
+
+    def _take(self) -> int | None:
+        while self._done:
+            if (ticket := self._done.popleft()) in self._tasks:
+                return ticket
+        return None
+
+    def _answer(self, id: int, ticket: int, task: asyncio.Task[Any]) -> Any:
+        if task.cancelled():
+            return self._runtime.fail(id, _CANCELED, ticket)
+        error = task.exception()
+        if isinstance(error, Exception):
+            return self._runtime.fail(id, describe(error), ticket)
+        if error is not None:
+            raise error
+        return self._runtime.resume(id, task.result(), ticket)
+
+    def _cancel(self, ticket: int) -> None:
+        task = self._tasks.pop(ticket, None)
+        if task is not None:
+            _ending.add(task)
+            task.add_done_callback(_ended)
+            task.cancel()
+
+
+def _ended(task: asyncio.Task[Any]) -> None:
+    _ending.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody is left to be told

@@ -1,0 +1,13 @@
+"""docs/reference.md says what the models say."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_reference_is_that_of_the_models() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
+    assert (ROOT / "docs" / "reference.md").read_text() == script["page"](), "run scripts/reference.py"

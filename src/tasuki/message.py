@@ -45,31 +45,34 @@ class Message(msgspec.Struct):
 _HEX = [f"{number:03x}" for number in range(4096)]
 _ids = itertools.count()
 _stamp = (0, "")
-_random = ""
+_tail = (-1, "")
+_base = int.from_bytes(os.urandom(8), "big")
 
 
-def _forget_random() -> None:
-    global _random
-    _random = ""
+def _draw_anew() -> None:
+    """In a forked child: its ids must not be those of its parent."""
+    global _base, _tail
+    _base, _tail = int.from_bytes(os.urandom(8), "big"), (-1, "")
 
 
-os.register_at_fork(after_in_child=_forget_random)
+os.register_at_fork(after_in_child=_draw_anew)
 
 
 def new_id() -> str:
-    """A UUIDv7 as text: 48 bits of Unix milliseconds, a 12-bit counter, and 62 random bits of this process.
+    """A UUIDv7 as text: 48 bits of Unix milliseconds, a 12-bit counter, and 62 bits that start at random.
 
-    Ids of one process rise within a millisecond, but for the wrap of the counter (RFC 9562 §6.2, method 1). The random
-    bits are drawn anew at each wrap and after a fork, so that two processes never share them. Safe in threads.
+    Ids of one process rise within a millisecond, but for the wrap of the counter (RFC 9562 §6.2, method 1). At each
+    wrap the 62 bits move on, from a start that is drawn for the process and anew after a fork. Safe in threads: an id
+    depends on its own count alone, whichever thread is interrupted where.
     """
-    global _stamp, _random
-    number = next(_ids) & 0xFFF
-    random = _random
-    if not number or not random:
-        bits = int.from_bytes(os.urandom(8), "big") & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
-        _random = random = f"-{bits >> 48:04x}-{bits & 0xFFFFFFFFFFFF:012x}"
+    global _stamp, _tail
+    count = next(_ids)
+    tail = _tail
+    if tail[0] != count >> 12:
+        bits = _base + (count >> 12) * 0x9E3779B97F4A7C15 & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
+        _tail = tail = (count >> 12, f"-{bits >> 48:04x}-{bits & 0xFFFFFFFFFFFF:012x}")
     now = time.time_ns() // 1_000_000
     stamp = _stamp
     if stamp[0] != now:  # the text of a millisecond is made once
         _stamp = stamp = (now, f"{now >> 16:08x}-{now & 0xFFFF:04x}-7")
-    return stamp[1] + _HEX[number] + random
+    return stamp[1] + _HEX[count & 0xFFF] + tail[1]

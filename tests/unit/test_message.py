@@ -84,5 +84,5 @@ def test_ids_are_unique_over_forks() -> None:
 
 def test_the_child_of_a_fork_draws_another_random_part() -> None:
     first = new_id()[19:]
-    message._forget_random()
+    message._draw_anew()
     assert new_id()[19:] != first

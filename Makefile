@@ -9,7 +9,7 @@ WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format fuzz bench compat wheel wheel-check lock clean
+.PHONY: help demo test brokers check format fuzz bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ help: ## Show this list
 demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages, two brokers (offline, under a minute)
 	@$(VENV)/bin/python examples/survey/demo.py
 
-test: $(VENV)/.dev ## Run the whole suite, with branch coverage and its thresholds
+test: $(VENV)/.dev brokers ## Run the whole suite, with branch coverage and its thresholds
 	@sh scripts/test.sh --numprocesses $(WORKERS)
+
+brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
+	@sh scripts/brokers.sh
 
 check: $(VENV)/.dev ## Format, lint, types, layers, unit tests (under a minute)
 	@$(RUFF_FORMAT) --check --quiet . || { echo "run: make format" >&2; exit 1; }

@@ -33,6 +33,9 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 24. ``peek`` shows without receiving; ``purge`` removes what is not held, and says how many.
 25. ``depth`` counts the consumers that were attached, over all processes; those of a dead process no more
     (``counts_consumers``).
+26. In a queue declared with ``dedup_window`` a message whose id was published within that time is confirmed and not
+    stored again, also if the first one is done by then; a message with ``deduplicate=False`` is always stored
+    (``dedup``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -76,6 +79,10 @@ class Capabilities:
     purge: bool = False
     counts_consumers: bool = False
     max_length: bool = False
+    dedup: bool = False
+    """Keeps the ids of a queue's ``dedup_window``."""
+    emulates: frozenset[str] = frozenset()
+    """Which of the above the driver builds out of other means than the broker's own feature; for the matrix."""
     max_batch: int = 1000
     """Most messages per ``publish``, ``receive``, ``settle`` and ``extend``."""
     max_message_bytes: int | None = None
@@ -93,6 +100,10 @@ class QueueSpec:
     max_length: int | None = None
     """Most messages (ready, delayed and held) the queue may hold; None: no limit."""
     ordering: Literal["none", "key"] = "none"
+    dedup_window: float | None = None
+    """Seconds for which an id is remembered; None: not at all."""
+    priorities: bool = False
+    """Whether its publishers use ``priority``: for a driver that must prepare for it."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The driver's own bag, already checked against its schema."""
 
@@ -103,6 +114,8 @@ class Outgoing(Message, gc=False):
     delay: float = 0.0
     priority: int = 0
     key: str | None = None
+    deduplicate: bool = True
+    """False for what must be stored although its id is known: a redrive, a dead letter."""
 
 
 class Received(Message, gc=False):

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
@@ -29,17 +31,25 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     kind = project.kinds[id]
     assert isinstance(kind, DriverKind)
     module, _, name = kind.driver.partition(":")
+    fields = _revealed(project.configs[id].model_dump(exclude={"lifecycle", "durability"}))
+    if isinstance(fields.get("path"), str):
+        fields["path"] = project.registry.root / fields["path"]
     try:
-        driver_class = getattr(importlib.import_module(module), name)
+        driver: Driver = getattr(importlib.import_module(module), name)(id, clock=clock, **fields)
     except (ImportError, AttributeError) as error:
         ours = module.startswith("tasuki.")
         remedy = f"pip install 'tasuki[{kind.short_name}]'" if ours else f"check {kind.driver!r}"
         raise UnsupportedError(f"driver {id!r} cannot be loaded: {error}; {remedy}", driver=id) from error
-    fields = project.configs[id].model_dump(exclude={"lifecycle", "durability"})
-    if isinstance(fields.get("path"), str):
-        fields["path"] = project.registry.root / fields["path"]
-    driver: Driver = driver_class(id, clock=clock, **fields)
     return driver
+
+
+def _revealed(value: Any) -> Any:
+    """The fields with their secrets readable, for the driver alone."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return {name: _revealed(item) for name, item in value.items()}
+    return [_revealed(item) for item in value] if isinstance(value, list) else value
 
 
 def queue_spec(config: QueueConfig) -> QueueSpec:

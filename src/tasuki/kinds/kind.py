@@ -51,9 +51,9 @@ class DriverKind(Kind):
 
 @cache
 def _built_in() -> dict[str, Kind]:
-    from tasuki.kinds import consumer, driver, env, function, queue, security, store
+    from tasuki.kinds import consumer, drivers, env, function, queue, security, store
 
-    families = (driver, queue, consumer, function, store, env, security)
+    families = (drivers, queue, consumer, function, store, env, security)
     return {kind.name: kind for family in families for kind in family.KINDS}
 
 

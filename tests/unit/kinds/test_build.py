@@ -16,7 +16,7 @@ from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.store import MemoryStore
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
-from tasuki.kinds.driver import MemoryDriverConfig
+from tasuki.kinds.drivers.memory import MemoryDriverConfig
 from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.project import Project, check

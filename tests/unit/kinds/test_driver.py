@@ -3,7 +3,8 @@ import importlib
 import pytest
 
 from tasuki.contracts.driver import Driver
-from tasuki.kinds.driver import KINDS, SqliteDriverConfig
+from tasuki.kinds.drivers import KINDS
+from tasuki.kinds.drivers.sqlite import SqliteDriverConfig
 
 
 def test_the_embedded_driver(project):

@@ -4,7 +4,7 @@ import pytest
 
 from tasuki.errors import InvalidEntryError, Position, ProjectError, ReferenceCycleError
 from tasuki.kinds.consumer import ConsumerConfig
-from tasuki.kinds.driver import MemoryDriverConfig
+from tasuki.kinds.drivers.memory import MemoryDriverConfig
 from tasuki.kinds.function import LuaFunctionConfig
 from tasuki.kinds.project import check
 from tasuki.kinds.queue import QueueConfig

@@ -55,14 +55,14 @@ class Content(Suite):
 
     @case()
     async def test_what_the_publisher_changes_later_is_not_seen(self, rig: Rig) -> None:
-        await rig.driver.declare(replace(rig.spec(), name="other"))
+        await rig.driver.declare(replace(rig.spec(), name=rig.other))
         sent = rig.message(headers={"n": 1})
         await rig.publish(sent)
-        await rig.publish(sent, queue="other")
+        await rig.publish(sent, queue=rig.other)
         sent.headers["n"] = 2
         sent.headers["new"] = True
         sent.body = b"changed"
-        for queue in (rig.queue, "other"):
+        for queue in (rig.queue, rig.other):
             got = (await rig.take(queue=queue))[0]
             assert (got.body, got.headers) == (b"body", {"n": 1})
 
@@ -132,11 +132,11 @@ class Content(Suite):
 
     @case()
     async def test_a_receipt_of_another_queue_is_stale(self, rig: Rig) -> None:
-        await rig.driver.declare(replace(rig.spec(), name="other"))
+        await rig.driver.declare(replace(rig.spec(), name=rig.other))
         await rig.publish(rig.message())
         got = await rig.one()
-        assert list(await rig.driver.settle("other", [Ack(got.receipt)])) == [got.receipt]
-        assert list(await rig.driver.extend("other", [got.receipt], rig.long)) == [got.receipt]
+        assert list(await rig.driver.settle(rig.other, [Ack(got.receipt)])) == [got.receipt]
+        assert list(await rig.driver.extend(rig.other, [got.receipt], rig.long)) == [got.receipt]
         await rig.ack(got)
 
     @case()

@@ -49,6 +49,10 @@ class Suite:
 
     takes_clock: ClassVar[bool] = True
     """Whether ``make_driver`` uses the clock it is given. If not, cases really wait, and use short times."""
+    real_seconds: ClassVar[float] = 1.0
+    """Where cases really wait: the lease and the delays that they use."""
+    brief: ClassVar[float] = BRIEF
+    """Seconds for which a case waits to see that nothing comes."""
     patience: ClassVar[float] = 5.0
     """Seconds within which what must come has to come."""
     case_timeout: ClassVar[float] = 60.0
@@ -67,13 +71,15 @@ class Suite:
 
 
 class Rig:
-    """One case's driver and its place; the queue ``queue`` is declared."""
+    """One case's driver and its place; the queue ``queue`` is declared, ``other`` is a name for one more."""
 
     def __init__(self, suite: Suite, place: Path, clock: ShiftedClock) -> None:
         self.suite = suite
         self.place = place
         self.clock = clock
-        self.queue = "tasks"
+        # Places differ, and so do their queues, for brokers that several cases share.
+        self.queue = f"tasks-{place.name}"
+        self.other = f"other-{place.name}"
         self.driver = suite.make_driver(place, clock)
         self._drivers = [self.driver]
         self._numbers = count()
@@ -81,7 +87,7 @@ class Rig:
     @property
     def long(self) -> float:
         """A time that a case can let pass with ``advance``, in seconds."""
-        return 60.0 if self.suite.takes_clock else 1.0
+        return 60.0 if self.suite.takes_clock else self.suite.real_seconds
 
     def spec(self, **options: Any) -> QueueSpec:
         """The queue of the case, with a lease of ``long`` seconds."""
@@ -170,7 +176,7 @@ class Rig:
 
     async def nothing(self, *, driver: Driver | None = None, queue: str | None = None) -> None:
         """Nothing can be received."""
-        taken = await (driver or self.driver).receive(queue or self.queue, 10, BRIEF)
+        taken = await (driver or self.driver).receive(queue or self.queue, 10, self.suite.brief)
         assert taken == [], f"nothing expected, {ids(taken)} came"
 
     async def ack(self, *received: Received, queue: str | None = None) -> None:

@@ -180,10 +180,10 @@ class Running(Suite):
     @case()
     async def test_a_queue_declared_before_open(self, rig: Rig) -> None:
         await rig.driver.close()
-        await rig.driver.declare(replace(rig.spec(), name="early"))
+        await rig.driver.declare(replace(rig.spec(), name=rig.other))
         await rig.driver.open()
-        await rig.publish(rig.message(), queue="early")
-        await rig.take(queue="early")
+        await rig.publish(rig.message(), queue=rig.other)
+        await rig.take(queue=rig.other)
 
     @case("counts_attempts")
     async def test_a_close_counts_as_a_delivery_and_voids_receipts(self, rig: Rig) -> None:

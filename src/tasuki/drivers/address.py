@@ -1,0 +1,16 @@
+"""Addresses of brokers as they may be shown: without what is secret in them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+
+def shown(url: str) -> str:
+    """``scheme://host:port/path`` of a URL: no user, no password, no query; for messages and logs."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "(an address that cannot be read)"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"

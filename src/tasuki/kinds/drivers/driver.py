@@ -1,0 +1,28 @@
+"""What the kinds of drivers have in common."""
+
+from __future__ import annotations
+
+from tasuki.kinds.fields import Config, Count, DurabilityLevel
+from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
+from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
+
+
+class DriverConfig(Config):
+    """What every driver has."""
+
+    durability: DurabilityLevel | None = None
+    """What a confirmed message must survive on all of its queues; refused at the start if the broker cannot."""
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    """When it starts and stops."""
+
+
+class LengthOptions(Config):
+    """Queue options of the drivers that can bound a queue themselves."""
+
+    max_length: Count | None = None
+    """Most messages the queue may hold; 0: no limit."""
+
+
+def driver_kind(name: str, model: type[Config], path: str, queue_options: type[Config] = LengthOptions) -> DriverKind:
+    """The kind ``queue.driver.<name>``; ``path`` is the import path of its class."""
+    return DriverKind(DRIVER_PREFIX + name, model, REFERENCES, driver=path, queue_options=queue_options)

@@ -1,0 +1,22 @@
+"""``queue.driver.sqlite``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.fields import Duration, Text
+
+
+class SqliteDriverConfig(DriverConfig):
+    """Queues in a file: durable, and shared by the processes of one machine."""
+
+    path: Text = ".tasuki/queue.db"
+    """The database file; a relative path starts at the project's folder."""
+    synchronous: Literal["full", "normal"] = "full"
+    """full: a confirmed message survives a power loss; normal: it survives a crash of the process."""
+    busy_timeout: Duration = 5.0
+    """Longest wait for another process that is writing."""
+
+
+KIND = driver_kind("sqlite", SqliteDriverConfig, "tasuki.drivers.sqlite:SQLiteDriver")

@@ -1,0 +1,1 @@
+"""The rig: real brokers as private child processes on free loopback ports, one module a broker."""

@@ -1,0 +1,133 @@
+"""A TCP proxy before a broker, which can refuse, cut, silence and slow its connections. Runs in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+_CHUNK = 65536
+
+
+class Proxy:
+    """Listens on a free loopback port and passes bytes on to a port; ``close`` ends it."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self.delay = 0.0
+        """Seconds that each chunk waits on its way, in both directions."""
+        self._flowing: asyncio.Event
+        self._refusing = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._ready = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def refuse(self) -> None:
+        """Cut what is connected, and turn away whoever comes, until ``serve``."""
+        self._call(self._refuse)
+
+    def serve(self) -> None:
+        """Pass everything on again."""
+        self._call(self._serve)
+
+    def silence(self) -> None:
+        """Keep all connections open and take new ones, but let no byte through, until ``serve``."""
+        self._call(self._silence)
+
+    def cut(self) -> None:
+        """Reset (RST) the connections that there are now; new ones are served."""
+        self._call(self._cut)
+
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._writers) // 2
+
+    def close(self) -> None:
+        """End the proxy and all its connections."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join()
+
+    def _call(self, action: Callable[[], Awaitable[None]]) -> None:
+        asyncio.run_coroutine_threadsafe(_awaited(action), self._loop).result(10)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._listen())
+
+    async def _listen(self) -> None:
+        self._stopped, self._flowing = asyncio.Event(), asyncio.Event()
+        self._flowing.set()
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stopped.wait()
+        server.close()
+        await self._cut()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            _reset(writer)
+            return
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            _reset(writer)
+            return
+        self._writers |= {writer, back}
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass(reader, back))
+                group.create_task(self._pass(there, writer))
+        except* OSError:
+            _reset(writer)
+        except* asyncio.CancelledError:
+            pass  # the proxy ends; the streams of Python 3.11 would report it as an error
+        finally:
+            self._writers -= {writer, back}
+            writer.close()
+            back.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_CHUNK):
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            await self._flowing.wait()
+            writer.write(data)
+            await writer.drain()
+        if writer.can_write_eof() and not writer.is_closing():
+            writer.write_eof()
+
+    async def _refuse(self) -> None:
+        self._refusing = True
+        await self._cut()
+
+    async def _serve(self) -> None:
+        self._refusing = False
+        self._flowing.set()
+
+    async def _silence(self) -> None:
+        self._flowing.clear()
+
+    async def _cut(self) -> None:
+        for writer in list(self._writers):
+            _reset(writer)
+
+
+async def _awaited(action: Callable[[], Awaitable[None]]) -> None:
+    await action()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST: what is on its way is thrown away."""
+    connection: Any = writer.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -18,9 +18,11 @@ from tasuki.testing.conformance.content import Content
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.running import Running
 from tasuki.testing.conformance.settling import Settling
+from tasuki.testing.conformance.stress import Stress
+from tasuki.testing.conformance.whole import Whole
 
 
-class DriverConformance(Clauses, Content, Settling, Running):
+class DriverConformance(Clauses, Content, Settling, Running, Whole, Stress):
     """Every case; see :class:`Suite` for the hooks."""
 
 

@@ -53,6 +53,10 @@ class Suite:
     """Where cases really wait: the lease and the delays that they use."""
     brief: ClassVar[float] = BRIEF
     """Seconds for which a case waits to see that nothing comes."""
+    delay_grain: ClassVar[float] = 0.0
+    """Seconds by which the broker may round a delay up: 1.0 where it counts in whole seconds."""
+    many: ClassVar[int] = 10_000
+    """Messages of the case that needs many."""
     patience: ClassVar[float] = 5.0
     """Seconds within which what must come has to come."""
     case_timeout: ClassVar[float] = 60.0
@@ -105,6 +109,10 @@ class Rig:
         await driver.open()
         await driver.declare(self.spec())
         return driver
+
+    async def elsewhere(self) -> Driver:
+        """Another driver as ``another`` gives, or the rig's own where only one process can have the queue."""
+        return await self.another() if self.driver.capabilities.multi_process else self.driver
 
     async def stop(self) -> None:
         """Close every driver."""

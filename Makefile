@@ -9,7 +9,7 @@ WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test brokers check format fuzz bench compat wheel wheel-check lock clean
+.PHONY: help demo test brokers check format fuzz mutate bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## Put the code into its format
 fuzz: $(VENV)/.dev ## Fuzz each target for a minute; SECONDS=600 for longer; by coverage if atheris is in .venv
 	@for target in loader json msgpack pattern stripper lua; do \
 		$(VENV)/bin/python -m tests.fuzz $$target $(or $(SECONDS),60) || exit 1; done
+
+mutate: $(VENV)/.dev brokers ## Break each driver on purpose; the suite must notice every time; DRIVERS="redis nats" for some
+	@$(VENV)/bin/python -m tests.conformance.mutate $(DRIVERS)
 
 bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks

@@ -11,6 +11,7 @@ from unittest import SkipTest
 
 import msgspec
 import pytest
+from tests.conformance import mutate
 
 from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.memory import MemoryDriver
@@ -389,6 +390,19 @@ def test_the_suite_notices(mutant: type[MemoryDriver]) -> None:
 
 def test_there_are_enough_mutants() -> None:
     assert len(MUTANTS) >= 40
+    assert len(mutate.MUTANTS) >= 30
+
+
+def test_a_driver_with_a_store_passes_unbroken() -> None:
+    found, how = mutate.noticed(mutate.suite_of("sqlite"), mutate.Unbroken, mutate.CASES)
+    assert not found, how
+
+
+@pytest.mark.parametrize("mutant", mutate.MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_the_suite_notices_it_on_a_driver_with_a_store(mutant: type[mutate.Mutant]) -> None:
+    """The same for all drivers is ``make mutate``: it takes minutes."""
+    found, how = mutate.noticed(mutate.suite_of("sqlite"), mutant)
+    assert found, how
 
 
 def test_the_original_passes() -> None:

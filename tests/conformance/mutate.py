@@ -1,0 +1,420 @@
+"""Break each driver on purpose, by its public verbs alone, and see that a case of the suite notices each time.
+
+``python -m tests.conformance.mutate [DRIVER…]`` (``make mutate``) runs it against the real brokers, and prints a line a
+mutant: the driver, what was broken, and the case that noticed. It ends with 1 if one was not noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import msgspec
+
+from tasuki.contracts.driver import (
+    Ack,
+    Depth,
+    Driver,
+    Nack,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+)
+from tasuki.errors import DriverError
+from tasuki.message import Message
+from tasuki.testing.conformance import DriverConformance
+
+SUITES = {
+    "memory": "test_memory:TestMemory",
+    "sqlite": "test_sqlite:TestSQLite",
+    "redis": "test_redis:TestRedis",
+    "valkey": "test_redis:TestValkey",
+    "amqp": "test_amqp:TestAMQP",
+    "sqs": "test_sqs:TestSQS",
+    "postgres": "test_postgres:TestPostgres",
+    "nats": "test_nats:TestNATS",
+}
+Results = Sequence[DriverError | None]
+
+
+class Mutant(Driver):
+    """Passes everything on to a real driver, but for what a subclass breaks; a case in ``noticed_by`` must fail."""
+
+    noticed_by: tuple[str, ...] = ()
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner.name)
+        self.inner = inner
+        self.capabilities = inner.capabilities  # type: ignore[misc]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await self.inner.declare(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await self.inner.publish(queue, batch)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await self.inner.receive(queue, limit, wait)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await self.inner.settle(queue, batch)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        return await self.inner.extend(queue, batch, lease)
+
+    async def depth(self, queue: str) -> Depth:
+        return await self.inner.depth(queue)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        await self.inner.attach(queue, consumers)
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        return await self.inner.peek(queue, limit, after)
+
+    async def purge(self, queue: str) -> int:
+        return await self.inner.purge(queue)
+
+
+class Unbroken(Mutant):
+    """No mutant: with it every case that is to notice one must pass, or its failing would prove nothing."""
+
+
+class AckDoesNothing(Mutant):
+    noticed_by = ("test_05_acked_is_gone",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await super().settle(queue, [item for item in batch if not isinstance(item, Ack)])
+
+
+class NackAcks(Mutant):
+    noticed_by = ("test_06_nacked_without_delay_is_back_at_once",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await super().settle(queue, [Ack(item.receipt) if isinstance(item, Nack) else item for item in batch])
+
+
+class ReleaseAcks(Mutant):
+    noticed_by = ("test_a_nack_and_a_release_wake_a_waiting_receive", "test_all_kinds_in_one_batch")
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await super().settle(queue, [Ack(item.receipt) if isinstance(item, Release) else item for item in batch])
+
+
+class NackTakesItsTime(Mutant):
+    noticed_by = ("test_06_nacked_without_delay_is_back_at_once",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        late = [Nack(item.receipt, item.delay or 30.0) if isinstance(item, Nack) else item for item in batch]
+        return await super().settle(queue, late)
+
+
+class NackDelayIsIgnored(Mutant):
+    noticed_by = ("test_07_delayed_is_hidden_for_at_least_the_delay",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        plain = [Nack(item.receipt) if isinstance(item, Nack) else item for item in batch]
+        return await super().settle(queue, plain)
+
+
+class ReleaseCounts(Mutant):
+    noticed_by = ("test_08_attempts_rise_and_a_release_does_not_count",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        counted = [Nack(item.receipt) if isinstance(item, Release) else item for item in batch]
+        return await super().settle(queue, counted)
+
+
+class NackDoesNotCount(Mutant):
+    noticed_by = ("test_08_attempts_rise_and_a_release_does_not_count",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        free = [Release(item.receipt) if isinstance(item, Nack) and not item.delay else item for item in batch]
+        return await super().settle(queue, free)
+
+
+class AttemptIsAlwaysOne(Mutant):
+    noticed_by = ("test_08_attempts_rise_and_a_release_does_not_count",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, attempt=1) for item in taken]
+
+
+class StaleIsNotReported(Mutant):
+    noticed_by = ("test_09_the_second_settlement_is_stale",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        await super().settle(queue, batch)
+        return ()
+
+
+class StaleIsRaised(Mutant):
+    noticed_by = ("test_09_the_second_settlement_is_stale",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        if await super().settle(queue, batch):
+            raise DriverError("stale")
+        return ()
+
+
+class ExtendIsNeverStale(Mutant):
+    noticed_by = ("test_11_extend_sets_the_lease_and_reports_stale_receipts",)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        await super().extend(queue, batch, lease)
+        return ()
+
+
+class ExtendNeedsItsLoop(Mutant):
+    noticed_by = ("test_extend_from_another_thread_with_its_own_loop",)
+
+    async def open(self) -> None:
+        self._opened_on = asyncio.get_running_loop()
+        await super().open()
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        if asyncio.get_running_loop() is not self._opened_on:
+            raise RuntimeError("attached to a different loop")
+        return await super().extend(queue, batch, lease)
+
+
+class HeadersAreDropped(Mutant):
+    noticed_by = ("test_02_body_id_and_headers_arrive_unchanged",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, headers={}) for item in batch])
+
+
+class HeadersBecomeText(Mutant):
+    noticed_by = ("test_header_types_are_kept",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        changed = [
+            msgspec.structs.replace(item, headers={key: str(value) for key, value in item.headers.items()})
+            for item in batch
+        ]
+        return await super().publish(queue, changed)
+
+
+class BodiesBecomeText(Mutant):
+    noticed_by = ("test_02_body_id_and_headers_arrive_unchanged",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        changed = [msgspec.structs.replace(item, body=item.body.decode(errors="replace").encode()) for item in batch]
+        return await super().publish(queue, changed)
+
+
+class IdsAreMadeAnew(Mutant):
+    noticed_by = ("test_02_body_id_and_headers_arrive_unchanged",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, id=f"x{item.id}") for item in batch])
+
+
+class LastOfABatchIsLost(Mutant):
+    noticed_by = ("test_the_largest_batch", "test_15_concurrent_receivers_do_not_overlap")
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        if len(batch) > 1:
+            await super().publish(queue, batch[:-1])
+            return ()
+        return await super().publish(queue, batch)
+
+
+class BatchIsStoredTwice(Mutant):
+    noticed_by = ("test_publish_before_consume", "test_15_concurrent_receivers_do_not_overlap")
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        await super().publish(queue, batch)
+        return await super().publish(queue, batch)
+
+
+class DelayedComesEarly(Mutant):
+    noticed_by = ("test_07_delayed_is_hidden_for_at_least_the_delay",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, delay=0.0) for item in batch])
+
+
+class LimitIsIgnored(Mutant):
+    noticed_by = ("test_03_at_most_limit_and_an_empty_receive_waits",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await super().receive(queue, limit + 1, wait)
+
+
+class WaitIsIgnored(Mutant):
+    noticed_by = ("test_03_at_most_limit_and_an_empty_receive_waits",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await super().receive(queue, limit, 0.0)
+
+
+class NothingIsHeld(Mutant):
+    noticed_by = ("test_04_a_message_is_with_one_receiver",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        if taken:
+            await super().settle(queue, [Release(item.receipt) for item in taken])
+        return taken
+
+
+class CancelledReceiveLoses(Mutant):
+    noticed_by = ("test_16_a_cancelled_receive_loses_nothing", "test_a_cancelled_waiter_passes_its_message_on")
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return taken
+
+
+class CloseIsForgotten(Mutant):
+    noticed_by = ("test_a_closed_driver_is_unavailable", "test_17_close_is_idempotent_frees_and_wakes")
+
+    async def close(self) -> None:
+        if getattr(self, "_closing_now", False):
+            await super().close()
+        self._closing_now = not getattr(self, "_closing_now", False)
+
+
+class QueuesAppearByThemselves(Mutant):
+    noticed_by = ("test_13_an_undeclared_queue_is_not_found",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        await self.declare(QueueSpec(queue))
+        return await super().publish(queue, batch)
+
+
+class BoundIsIgnored(Mutant):
+    noticed_by = ("test_23_a_full_queue_rejects_in_order_and_takes_back",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, max_length=None))
+
+
+class PriorityIsIgnored(Mutant):
+    noticed_by = ("test_21_higher_priority_comes_first",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, priority=0) for item in batch])
+
+
+class KeyIsIgnored(Mutant):
+    noticed_by = ("test_22_one_at_a_time_and_in_order_per_key",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, key=item.id) for item in batch])
+
+
+class OrderIsTurnedRound(Mutant):
+    noticed_by = ("test_12_one_publishers_order_is_kept",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return list(await super().receive(queue, limit, wait))[::-1]
+
+
+class DepthForgetsHeld(Mutant):
+    noticed_by = ("test_depth_is_exact",)
+
+    async def depth(self, queue: str) -> Depth:
+        return replace(await super().depth(queue), in_flight=0)
+
+
+class PeekTakes(Mutant):
+    noticed_by = ("test_24_peek_shows_without_receiving",)
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        return list(await super().receive(queue, limit, 0.0))
+
+
+class PurgeDoesNothing(Mutant):
+    noticed_by = ("test_24_purge_removes_what_is_not_held",)
+
+    async def purge(self, queue: str) -> int:
+        return 0
+
+
+class ErrorsAreTheClients(Mutant):
+    noticed_by = ("test_14_a_broker_that_is_gone_is_unavailable",)
+
+    async def depth(self, queue: str) -> Depth:
+        try:
+            return await super().depth(queue)
+        except DriverError as error:
+            raise RuntimeError("whatever the client raises") from error
+
+
+MUTANTS: tuple[type[Mutant], ...] = tuple(mutant for mutant in Mutant.__subclasses__() if mutant is not Unbroken)
+CASES = tuple(dict.fromkeys(name for mutant in MUTANTS for name in mutant.noticed_by))
+
+
+def suite_of(name: str) -> type[DriverConformance]:
+    """The suite class of a driver; the name is a key of SUITES."""
+    module, _, suite = SUITES[name].partition(":")
+    found: type[DriverConformance] = getattr(import_module(f"tests.conformance.{module}"), suite)
+    return found
+
+
+def noticed(base: type[DriverConformance], mutant: type[Mutant], cases: Sequence[str] = ()) -> tuple[bool, str]:
+    """Whether a case fails for the driver with this mutation, and which; or why none applies."""
+
+    class Broken(base):  # type: ignore[valid-type, misc]
+        patience = 1.0 if base.takes_clock else base.patience
+        case_timeout = 20.0
+
+        def make_driver(self, place: Path, clock: Any) -> Any:
+            return mutant(super().make_driver(place, clock))
+
+    reason = "no case"
+    for name in cases or mutant.noticed_by:
+        try:
+            getattr(Broken(), name)()
+        except SkipTest as skip:
+            reason = str(skip)
+        except Exception as error:
+            return True, f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:150]
+        else:
+            reason = f"{name} passes"
+    return False, reason
+
+
+def main(names: Sequence[str]) -> Iterator[str]:
+    """A line for each mutant of each driver; those that were not noticed begin with ``MISSED``."""
+    for name in names:
+        base = suite_of(name)
+        failed, how = noticed(base, Unbroken, CASES)
+        if failed:
+            yield f"MISSED  {name:<9} the suite fails without a mutation: {how}"
+            continue
+        for mutant in MUTANTS:
+            found, how = noticed(base, mutant)
+            word = "noticed" if found else "skipped" if how.startswith("not applicable") else "MISSED "
+            yield f"{word} {name:<9} {mutant.__name__:<26} {how}"
+
+
+if __name__ == "__main__":
+    missed = False
+    for line in main(sys.argv[1:] or list(SUITES)):
+        print(line, flush=True)
+        missed |= line.startswith("MISSED")
+    sys.exit(missed)

@@ -379,7 +379,7 @@ def noticed(base: type[DriverConformance], mutant: type[Mutant], cases: Sequence
     """Whether a case fails for the driver with this mutation, and which; or why none applies."""
 
     class Broken(base):  # type: ignore[valid-type, misc]
-        patience = 1.0 if base.takes_clock else base.patience
+        patience = min(base.patience, 3.0)
         case_timeout = 20.0
 
         def make_driver(self, place: Path, clock: Any) -> Any:

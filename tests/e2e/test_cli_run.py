@@ -228,3 +228,16 @@ def test_reload_follows_the_files(tmp_path: Path) -> None:
         assert wait_for_notes(project, 3)[2:] == ["two! 3"]
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0, worker.output
+
+
+def test_the_health_file_is_there_as_soon_as_it_runs(tmp_path: Path) -> None:
+    project = write_project(tmp_path, CONTEXT + ATTEMPTS)
+    with start("run", "--health-file", "alive", folder=project) as worker:
+        worker.wait_for("running")
+        assert (project / "alive").exists()
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0, worker.output
+    bad = run("run", "--health-file", "nowhere/alive", folder=project)
+    assert (bad.returncode, "--health-file" in bad.stderr) == (1, True)
+    several = run("run", "--health-file", "alive", "--processes", "2", folder=project)
+    assert (several.returncode, "one process" in several.stderr) == (2, True)

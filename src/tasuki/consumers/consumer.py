@@ -248,6 +248,11 @@ class Consumer:
         )
 
     @property
+    def is_consuming(self) -> bool:
+        """Whether it receives now: started, and not stopping."""
+        return bool(self._tasks) and not self.stopping
+
+    @property
     def held(self) -> int:
         """Deliveries that are not settled yet."""
         return self._window.held if self._tasks else 0

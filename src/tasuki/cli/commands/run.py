@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tasuki.cli import loop
-from tasuki.cli.exits import OK, exit_code_of, show_error
+from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
@@ -25,9 +26,22 @@ if TYPE_CHECKING:
 @click.option("--processes", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worker processes.")
 @click.option("--reload", "reloads", is_flag=True, help="Follow changes of the source files.")
 @click.option("--until-empty", is_flag=True, help="End when no consumed queue holds a message, delayed ones included.")
+@click.option(
+    "--health-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Touch this file every 5 s while messages move: for an orchestrator's liveness probe.",
+)
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
-def command(target: Target, processes: int, lifeline: int | None, *, reloads: bool, until_empty: bool) -> int:
+def command(
+    target: Target,
+    processes: int,
+    health_file: Path | None,
+    lifeline: int | None,
+    *,
+    reloads: bool,
+    until_empty: bool,
+) -> int:
     """Run the consumers of the project TARGET (a folder, a YAML file or package.module:app; default '.').
 
     TERM and INT (Ctrl-C) drain: running handlers finish, what has not started goes back. A second one cancels what
@@ -42,6 +56,8 @@ def command(target: Target, processes: int, lifeline: int | None, *, reloads: bo
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     if processes > 1:
+        if health_file is not None:
+            raise click.UsageError("--health-file is for one process: let the orchestrator start several")
         from tasuki.cli.fleet import Fleet, child_arguments
 
         refuse_memory(project)
@@ -51,15 +67,24 @@ def command(target: Target, processes: int, lifeline: int | None, *, reloads: bo
             return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty)
 
         return loop.run(Fleet(arguments, processes, ends_when_done=until_empty).run())
+    if health_file is not None:
+        try:
+            health_file.touch()
+        except OSError as error:
+            raise CommandError(f"--health-file: {error}") from error
     watcher = Watcher(target) if reloads else None
-    code = loop.run(_run(app, watcher, until_empty=until_empty), fast=True)
+    code = loop.run(_run(app, watcher, health_file, until_empty=until_empty), fast=True)
     if watcher is not None and watcher.wants_restart and app.cut_short_by is None:
         restart()
     return code
 
 
-async def _run(app: App, watcher: Watcher | None, *, until_empty: bool) -> int:
+async def _run(app: App, watcher: Watcher | None, health_file: Path | None, *, until_empty: bool) -> int:
     beside = [asyncio.create_task(watcher.run(app), name="watch sources")] if watcher else []
+    if health_file is not None:
+        from tasuki.app.health import Pulse
+
+        beside.append(asyncio.create_task(Pulse(health_file, lambda: app.assembly).run(), name="health"))
     if until_empty and is_terminal(sys.stderr):
         beside.append(asyncio.create_task(follow_emptying(app), name="progress"))
     try:

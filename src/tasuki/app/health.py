@@ -1,0 +1,93 @@
+"""Health: whether messages move, told to an orchestrator by the age of a file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasuki.app.assembly import Assembly
+from tasuki.consumers.consumer import Consumer
+from tasuki.errors import DriverError
+
+_log = logging.getLogger("tasuki.app")
+
+PERIOD = 5.0
+"""Seconds between two looks; a healthy process's file is never older than a few of them."""
+
+PATIENCE = 3
+"""Looks in a row without progress after which a consumer is stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a consumer saw."""
+
+    delivered: int
+    """Deliveries since the start."""
+    has_room: bool
+    """Whether it could take more: one whose workers are all busy does not stand still."""
+    ready: int | None
+    """Messages that wait for it; None: the broker did not answer, which no restart of a worker mends."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Judges a row of looks at one consumer."""
+
+    _delivered: int = -1
+    _idle_looks: int = 0
+
+    def is_stuck(self, look: Look) -> bool:
+        """Whether messages were ready, it had room, and none came, for ``PATIENCE`` looks in a row."""
+        stands_still = bool(look.ready) and look.has_room and look.delivered == self._delivered
+        self._idle_looks = self._idle_looks + 1 if stands_still else 0
+        self._delivered = look.delivered
+        return self._idle_looks >= PATIENCE
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Touches a file again and again, as long as no consumer is stuck and the event loop turns."""
+
+    file: Path
+    assembly: Callable[[], Assembly | None]
+    period: float = PERIOD
+    _progress: dict[str, Progress] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Until cancelled. Raises OSError when the file cannot be written at the start."""
+        self.file.touch()
+        while True:
+            await asyncio.sleep(self.period)
+            if stuck := await self.stuck():
+                _log.error("no progress although messages are ready: %s", ", ".join(stuck))
+            else:
+                self._touch()
+
+    async def stuck(self) -> list[str]:
+        """Ids of the consumers that stand still now; one call is one look."""
+        live = self.assembly()
+        consumers: Mapping[str, Consumer] = live.consumers if live is not None else {}
+        self._progress = {id: self._progress.get(id, Progress()) for id in consumers}
+        return [id for id, consumer in consumers.items() if self._progress[id].is_stuck(await self._look(consumer))]
+
+    async def _look(self, consumer: Consumer) -> Look:
+        options = consumer.options
+        has_room = consumer.is_consuming and consumer.held < max(options.prefetch, options.concurrency)
+        ready = None
+        if has_room:
+            try:
+                async with asyncio.timeout(self.period):
+                    ready = (await consumer.queue.driver.depth(consumer.queue.spec.name)).ready
+            except (DriverError, TimeoutError):
+                pass
+        return Look(consumer.metrics.delivered, has_room, ready)
+
+    def _touch(self) -> None:
+        try:
+            self.file.touch()
+        except OSError as error:  # an orchestrator that restarts us then is right
+            _log.error("cannot write the health file: %s", error)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tasuki.app.health import PATIENCE, PERIOD, Look, Progress, Pulse
+from tasuki.contracts.driver import Depth, Received
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.errors import BrokerUnavailableError
+
+pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
+
+MakeApp = Callable[..., App]
+
+
+def test_stuck_is_ready_with_room_and_without_progress_for_some_looks() -> None:
+    progress = Progress()
+    looks = [progress.is_stuck(Look(7, has_room=True, ready=1)) for _ in range(PATIENCE + 2)]
+    assert looks == [False] * PATIENCE + [True, True]
+
+
+@pytest.mark.parametrize(
+    "better",
+    [
+        Look(8, has_room=True, ready=1),
+        Look(7, has_room=False, ready=1),
+        Look(7, has_room=True, ready=0),
+        Look(7, has_room=True, ready=None),
+    ],
+    ids=["progress", "busy", "empty", "broker away"],
+)
+def test_one_better_look_starts_the_count_anew(better: Look) -> None:
+    progress = Progress()
+    for _ in range(PATIENCE):
+        assert not progress.is_stuck(Look(7, has_room=True, ready=1))
+    assert not progress.is_stuck(better)
+    assert not progress.is_stuck(Look(better.delivered, has_room=True, ready=1))
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> App:
+    app = make_app()
+    tasks = app.queue("tasks")
+
+    @tasks.consumer()
+    async def handle(body: Any) -> None:
+        return None
+
+    return app
+
+
+def age(file: Path) -> float:
+    return file.stat().st_mtime
+
+
+async def test_the_file_is_touched_while_messages_move(app: App, tmp_path: Path) -> None:
+    file = tmp_path / "alive"
+    async with app.worker():
+        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        for number in range(10):
+            await app.publish("tasks", number)
+            await asyncio.sleep(PERIOD / 2)
+            os.utime(file, (1, 1))
+            await asyncio.sleep(PERIOD)
+            assert age(file) > 1
+        pulse.cancel()
+
+
+async def test_a_consumer_that_stands_still_stops_it(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def nothing_comes(self: MemoryDriver, queue: str, limit: int, wait: float) -> list[Received]:
+        await asyncio.sleep(wait)
+        return []
+
+    file = tmp_path / "alive"
+    monkeypatch.setattr(MemoryDriver, "receive", nothing_comes)
+    with caplog.at_level(logging.ERROR, "tasuki"):
+        async with app.worker():
+            await app.publish("tasks", 1)
+            pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+            await asyncio.sleep(PERIOD * (PATIENCE + 1.5))
+            os.utime(file, (1, 1))
+            await asyncio.sleep(PERIOD * 3)
+            assert age(file) == 1
+            assert "no progress although messages are ready: app:handle" in caplog.text
+            monkeypatch.undo()
+            await asyncio.sleep(PERIOD * 3)
+            assert age(file) > 1
+            pulse.cancel()
+
+
+async def test_a_broker_that_is_away_is_no_reason_to_restart(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(self: MemoryDriver, queue: str) -> Depth:
+        raise BrokerUnavailableError("away")
+
+    file = tmp_path / "alive"
+    async with app.worker():
+        monkeypatch.setattr(MemoryDriver, "depth", away)
+        pulse = Pulse(file, lambda: app.assembly)
+        assert [await pulse.stuck() for _ in range(6)] == [[]] * 6
+
+
+async def test_no_application_no_problem(tmp_path: Path) -> None:
+    assert await Pulse(tmp_path / "alive", lambda: None).stuck() == []
+
+
+async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    file = folder / "alive"
+    async with app.worker():
+        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        await asyncio.sleep(PERIOD / 2)
+        file.unlink()
+        folder.rmdir()
+        with caplog.at_level(logging.ERROR, "tasuki"):
+            await asyncio.sleep(PERIOD)
+        assert "cannot write the health file" in caplog.text
+        pulse.cancel()
+    with pytest.raises(OSError, match="gone"):
+        await Pulse(file, lambda: app.assembly).run()

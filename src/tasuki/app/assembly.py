@@ -15,6 +15,7 @@ from tasuki.consumers.permissions import GuardedPermissions
 from tasuki.consumers.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
 from tasuki.kinds.consumer import ConsumerConfig
@@ -49,7 +50,7 @@ class Assembly:
         self.project = project
         self._clock = clock
         self._keeper = keeper
-        self._settings = Settings(project)
+        self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
         self.drivers: dict[str, Driver] = {}
@@ -211,6 +212,10 @@ class Assembly:
         await handler.start()
         return await handler.call(args, CallContext(self, function, context, guard))
 
+    def has_function(self, id: str) -> bool:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return id in self.handlers
+
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         """See :class:`tasuki.consumers.host.Host`."""
         return await self.queue(queue).info()
@@ -226,9 +231,21 @@ class Assembly:
         """See :class:`tasuki.consumers.host.Host`."""
         return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
 
+    def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return self.rights.other(guard, actor, scope)
+
     def env_of(self, name: str, namespace: str) -> str | None:
         """See :class:`tasuki.consumers.host.Host`."""
-        return self._settings.get(name, namespace)
+        return self.settings.get(name, namespace)
+
+    def set_env_of(self, name: str, value: str, namespace: str) -> None:
+        """See :class:`tasuki.consumers.host.Host`."""
+        self.settings.set(name, value, namespace)
+
+    def env_names(self, namespace: str) -> Mapping[str, str]:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return self.settings.all(namespace)
 
     def handler_of(self, consumer: str) -> Handler:
         """The handler of a consumer's entry."""

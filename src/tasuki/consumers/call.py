@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.guarded import guarded
 from tasuki.consumers.host import Host
-from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions
-from tasuki.errors import HandlerError
+from tasuki.contracts.handler import NO_VALUES, Context
+from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message
 
 if TYPE_CHECKING:
@@ -50,11 +50,41 @@ class HostContext(Context):
             guard.publish(id)
         return await self._host.publish_from(id, body, headers, options)
 
-    async def call(self, function: str, *args: Any) -> Any:
+    def _callable(self, function: str) -> str:
         id = self._id(function)
         if (guard := self.guard) is not None:
             guard.require("funcs.call", id, f"not allowed: {id}")
-        return await self._host.call_from(self, id, args)
+        return id
+
+    def check_call(self, function: str) -> None:
+        id = self._callable(function)
+        if not self._host.has_function(id):
+            raise HandlerNotFoundError(f"function {id!r} is not defined", kind="NotFound", retryable=False)
+
+    async def call(self, function: str, *args: Any) -> Any:
+        return await self._host.call_from(self, self._callable(function), args)
+
+    async def call_with(
+        self,
+        function: str,
+        *args: Any,
+        values: Mapping[str, Any] | None = None,
+        actor: Plain | None = None,
+        scope: Sequence[str] | None = None,
+    ) -> Any:
+        id = self._callable(function)
+        return await self._host.call_from(self._changed(values, actor, scope), id, args)
+
+    def _changed(self, values: Mapping[str, Any] | None, actor: Plain | None, scope: Sequence[str] | None) -> Context:
+        """This context under other circumstances, if it may have them."""
+        guard, is_other = self.guard, actor is not None or scope is not None
+        if guard is not None and values is not None:
+            guard.require("funcs.context", "context", "not allowed to call functions with custom context")
+        if guard is not None and is_other:
+            guard.require("funcs.security", "security", "not allowed to call functions with custom security context")
+        if is_other:
+            guard = self._host.guard_as(guard, actor, scope)
+        return ChangedContext(self._host, self, guard, {**self.values, **(values or {})})
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         id = self._id(queue)
@@ -73,6 +103,17 @@ class HostContext(Context):
         if (guard := self.guard) is not None:
             guard.require("env.get", name, f"not allowed to access environment variable: {name}")
         return self._host.env_of(name, self.function.partition(":")[0])
+
+    def set_env(self, name: str, value: str) -> None:
+        if (guard := self.guard) is not None:
+            guard.require("env.set", name, f"not allowed to set environment variable: {name}")
+        self._host.set_env_of(name, value, self.function.partition(":")[0])
+
+    def env_all(self) -> Mapping[str, str]:
+        known, guard = self._host.env_names(self.function.partition(":")[0]), self.guard
+        if guard is None:
+            return known
+        return {name: value for name, value in known.items() if guard.decide("env.get", name).allowed}
 
 
 class CallContext(HostContext):
@@ -100,6 +141,10 @@ class CallContext(HostContext):
     @property
     def function(self) -> str:
         return self._function
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self._parent.values if self._parent else NO_VALUES
 
     @property
     def message(self) -> Message | None:
@@ -148,3 +193,21 @@ class CallContext(HostContext):
                 retryable=False,
             )
         return self._parent
+
+
+class ChangedContext(CallContext):
+    """A function's own context under other circumstances, for what it calls."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, host: Host, of: HostContext, guard: Guard | None, values: Mapping[str, Any]) -> None:
+        super().__init__(host, of.function, of, guard)
+        self._values = values
+
+    @property
+    def guard(self) -> Guard | None:
+        return self._guard
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return self._values

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ class Host(Protocol):
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         """Call a function entry within the context of its caller."""
 
+    def has_function(self, id: str) -> bool:
+        """Whether there is a function entry of this id."""
+
     async def info_of(self, queue: str) -> Mapping[str, Any]:
         """Counts of a queue."""
 
@@ -33,5 +36,14 @@ class Host(Protocol):
     def permissions_of(self, guard: Guard | None) -> Permissions:
         """The permissions of whoever has this guard."""
 
+    def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
+        """The guard of somebody else; what is None stays as ``guard`` has it. Raises HandlerError: no such policy."""
+
     def env_of(self, name: str, namespace: str) -> str | None:
         """Value of a declared environment variable."""
+
+    def set_env_of(self, name: str, value: str, namespace: str) -> None:
+        """Give a declared environment variable a value."""
+
+    def env_names(self, namespace: str) -> Mapping[str, str]:
+        """Every environment variable that handlers can know of, with its value."""

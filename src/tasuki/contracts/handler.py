@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from logging import Logger, LoggerAdapter
+from types import MappingProxyType
 from typing import Any
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.permissions import Permissions
+from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue, Message
+
+NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
@@ -81,6 +85,11 @@ class Context(ABC):
         return None
 
     @property
+    def values(self) -> Mapping[str, Any]:
+        """What callers have said about this call with ``call_with``, the nearest one last; not to be changed."""
+        return NO_VALUES
+
+    @property
     @abstractmethod
     def logger(self) -> Logger | LoggerAdapter[Any]:
         """A logger whose records carry queue, message id, attempt and consumer."""
@@ -115,6 +124,29 @@ class Context(ABC):
             HandlerError: it failed; kind, retryable and details are kept.
         """
 
+    def check_call(self, function: str) -> None:
+        """Return if there is such a function and it may be called; raises what ``call`` would raise then."""
+        return
+
+    async def call_with(
+        self,
+        function: str,
+        *args: Any,
+        values: Mapping[str, Any] | None = None,
+        actor: Plain | None = None,
+        scope: Sequence[str] | None = None,
+    ) -> Any:
+        """As ``call``, under other circumstances: they hold for the called function and all that it calls.
+
+        Args:
+            function: its id.
+            args: its arguments.
+            values: what it finds in ``values`` beside what is there already; needs permission ``funcs.context``.
+            actor: ``id`` and ``meta`` of whose name it acts in; needs permission ``funcs.security``.
+            scope: ids of the policies in force for it; needs permission ``funcs.security``.
+        """
+        raise HandlerError("a call cannot be changed here", kind="Invalid", retryable=False)
+
     @abstractmethod
     async def info(self, queue: str) -> Mapping[str, Any]:
         """``message_count``, ``ready``, ``in_flight``, ``delayed``, ``consumer_count`` of a queue by id."""
@@ -130,6 +162,18 @@ class Context(ABC):
     @abstractmethod
     def env(self, name: str) -> str | None:
         """Value of a declared environment variable (public name first, then entry id), or None."""
+
+    def set_env(self, name: str, value: str) -> None:
+        """Give a declared environment variable a value.
+
+        Raises:
+            HandlerError: kind NotFound: it is not declared; PermissionDenied: it is read-only, or its storage is.
+        """
+        raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
+
+    def env_all(self) -> Mapping[str, str]:
+        """The environment variables that may be read: those declared, and what else their storages hold."""
+        return {}
 
 
 class Handler(ABC):

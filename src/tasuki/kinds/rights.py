@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from tasuki.contracts.permissions import Plain
+from tasuki.errors import HandlerError
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.project import Project
 from tasuki.kinds.security import AnyPolicyConfig, IdentityConfig, SecurityConfig
@@ -33,6 +35,22 @@ class Rights:
     def consumer(self, id: str) -> Guard | None:
         """The guard of a consumer, and of all that it calls."""
         return self._guard_of(self._consumers[id].lifecycle.security)
+
+    def other(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
+        """The guard of somebody else; what is None stays as ``guard`` has it.
+
+        Raises:
+            HandlerError: a policy of the scope does not exist (any more): without it more might be allowed.
+        """
+        who, what = (guard.actor, guard.scope) if guard else (None, None)
+        if actor is not None:
+            who = Actor(actor["id"], actor.get("meta") or {})
+        if scope is not None:
+            missing = [id for id in scope if id not in self.policies]
+            if missing:
+                raise HandlerError(f"policy not found: {missing[0]}", kind="Internal", retryable=False)
+            what = Scope(self.policies[id] for id in scope)
+        return Guard(who, what, strict=self.strict)
 
     def _guard_of(self, identity: IdentityConfig | None) -> Guard | None:
         if identity is None:

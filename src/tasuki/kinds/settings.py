@@ -4,46 +4,98 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
+from tasuki.errors import HandlerError
+from tasuki.kinds import settings_file
 from tasuki.kinds.env import EnvFileConfig, EnvMemoryConfig, EnvOsConfig, EnvVariableConfig
 from tasuki.kinds.project import Project
 from tasuki.registry.entry import resolve_id
 
 
 class Settings:
-    """Reads declared variables; a stored empty text counts as unset, then the default holds."""
+    """Reads and sets declared variables; a stored empty text counts as unset, then the default holds.
 
-    def __init__(self, project: Project, environ: Mapping[str, str] | None = None) -> None:
+    Args:
+        project: whose entries.
+        environ: the environment of the process; default the real one.
+        kept: settings before a reload: what was set in memory stays.
+    """
+
+    def __init__(
+        self, project: Project, environ: Mapping[str, str] | None = None, *, kept: Settings | None = None
+    ) -> None:
         self._project = project
         self._environ = os.environ if environ is None else environ
         self._variables = project.of(EnvVariableConfig)
         self._public = {config.variable: id for id, config in self._variables.items() if config.variable}
+        self.memory: dict[str, dict[str, str]] = {
+            id: kept.memory.get(id, {}) if kept else {}
+            for id, config in project.of(EnvMemoryConfig).items()
+            if type(config) is EnvMemoryConfig
+        }
 
     def get(self, name: str, namespace: str) -> str | None:
         """The value of a variable's public name, or of its entry id (a bare one is of ``namespace``); or None."""
+        id = self._id(name, namespace)
+        return None if id is None else self._value(id)
+
+    def set(self, name: str, value: str, namespace: str) -> None:
+        """Store a value.
+
+        Raises:
+            HandlerError: kind NotFound: not declared; PermissionDenied: the variable or its storage is read-only;
+                Invalid: a text that a file cannot hold; Unavailable: the file cannot be written.
+        """
+        id = self._id(name, namespace)
+        if id is None:
+            raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
+        variable = self._variables[id]
+        if variable.read_only:
+            raise HandlerError("environment variable is read-only", kind="PermissionDenied", retryable=False)
+        storage = self._storage(variable.storage)
+        if isinstance(storage, EnvOsConfig):
+            raise HandlerError("storage is read-only", kind="PermissionDenied", retryable=False)
+        key = _key(id, variable)
+        if isinstance(storage, EnvFileConfig):
+            settings_file.write(self._project.registry.root, storage, key, value)
+        else:
+            self.memory[str(variable.storage)][key] = value
+
+    def all(self, namespace: str) -> dict[str, str]:
+        """Every variable that has a value, by public name (or id), and what else is kept in memory and in files.
+
+        Of the environment of the process, which holds much that is no business of handlers, only what is declared.
+        """
+        found = {}
+        for id, config in self._project.of(EnvMemoryConfig).items():
+            if isinstance(config, EnvFileConfig):
+                found.update(settings_file.read(self._project.registry.root / config.file_path))
+            found.update(self.memory.get(id, {}))
+        found = {name: value for name, value in found.items() if name and value}
+        for id, variable in self._variables.items():
+            if value := self._value(id):
+                found[variable.variable or id] = value
+        return found
+
+    def _id(self, name: str, namespace: str) -> str | None:
         id = self._public.get(name) or resolve_id(name, namespace)
-        config = self._variables.get(id)
-        if config is None:
-            return None
-        key = config.variable or id.partition(":")[2]
-        return self._stored(config.storage, key) or config.default or None
+        return id if id in self._variables else None
 
-    def _stored(self, storage: str | None, key: str) -> str | None:
-        config = self._project.configs[storage] if storage else EnvOsConfig()
-        if isinstance(config, EnvFileConfig):
-            return _read(self._project.registry.root / config.file_path).get(key)
-        if isinstance(config, EnvOsConfig):
+    def _value(self, id: str) -> str | None:
+        config = self._variables[id]
+        return self._stored(config.storage, _key(id, config)) or config.default or None
+
+    def _storage(self, id: str | None) -> object:
+        return self._project.configs[id] if id else EnvOsConfig()
+
+    def _stored(self, id: str | None, key: str) -> str | None:
+        storage = self._storage(id)
+        if isinstance(storage, EnvFileConfig):
+            return settings_file.read(self._project.registry.root / storage.file_path).get(key)
+        if isinstance(storage, EnvOsConfig):
             return self._environ.get(key)
-        assert isinstance(config, EnvMemoryConfig)  # nothing can be set in this version: only defaults
-        return None
+        return self.memory[str(id)].get(key)
 
 
-def _read(path: Path) -> dict[str, str]:
-    """The lines ``KEY=VALUE`` of a file; none if it cannot be read."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    pairs = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
+def _key(id: str, config: EnvVariableConfig) -> str:
+    return config.variable or id.partition(":")[2]

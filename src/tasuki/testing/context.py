@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasuki.contracts.handler import Context
+from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
 
@@ -49,7 +50,8 @@ class RecordingContext(Context):
 
     ``published``, ``logged`` and ``settled`` (tuples such as ``("nack", 5)``) hold what happened, in order. What
     ``call``, ``info``, ``resource`` and ``env`` answer is set with ``functions`` (id to a callable, plain or async),
-    ``queues``, ``resources`` and ``variables``. ``publish_error`` is raised by the next publishes when set.
+    ``queues``, ``resources`` and ``variables``; ``set_env`` changes the last. ``called_with`` holds what ``call_with``
+    was given beside function and arguments. ``publish_error`` is raised by the next publishes when set.
     """
 
     def __init__(self, message: Message | None = None, *, attempt: int = 1, function: str = "app:handler") -> None:
@@ -61,6 +63,8 @@ class RecordingContext(Context):
         self.queues: dict[str, Mapping[str, Any]] = {}
         self.resources: dict[str, Any] = {}
         self.variables: dict[str, str] = {}
+        self.known_values: dict[str, Any] = {}
+        self.called_with: list[Mapping[str, Any]] = []
         self.publish_error: Exception | None = None
         self.is_stopping = False
         self.is_lease_lost = False
@@ -104,6 +108,11 @@ class RecordingContext(Context):
         return self.is_lease_lost
 
     @property
+    def values(self) -> Mapping[str, Any]:
+        """``known_values``."""
+        return self.known_values
+
+    @property
     def logger(self) -> logging.Logger:
         """A logger that fills ``logged``."""
         return self._logger
@@ -138,10 +147,26 @@ class RecordingContext(Context):
 
     async def call(self, function: str, *args: Any) -> Any:
         """Call what ``functions`` holds under the id."""
-        if function not in self.functions:
-            raise HandlerNotFoundError(f"function {function!r} is not defined", kind="NotFound")
+        self.check_call(function)
         result = self.functions[function](*args)
         return await result if isinstance(result, Awaitable) else result
+
+    def check_call(self, function: str) -> None:
+        """Whether ``functions`` holds it."""
+        if function not in self.functions:
+            raise HandlerNotFoundError(f"function {function!r} is not defined", kind="NotFound")
+
+    async def call_with(
+        self,
+        function: str,
+        *args: Any,
+        values: Mapping[str, Any] | None = None,
+        actor: Plain | None = None,
+        scope: Sequence[str] | None = None,
+    ) -> Any:
+        """Record the circumstances and call."""
+        self.called_with.append({"values": values, "actor": actor, "scope": scope})
+        return await self.call(function, *args)
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         """What ``queues`` holds under the id."""
@@ -158,3 +183,13 @@ class RecordingContext(Context):
     def env(self, name: str) -> str | None:
         """What ``variables`` holds under the name."""
         return self.variables.get(name)
+
+    def set_env(self, name: str, value: str) -> None:
+        """Change ``variables``, if it holds the name."""
+        if name not in self.variables:
+            raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
+        self.variables[name] = value
+
+    def env_all(self) -> Mapping[str, str]:
+        """``variables``."""
+        return dict(self.variables)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from tasuki.contracts.handler import Context
+from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue, Message
 
@@ -79,6 +80,17 @@ class LoadingContext(Context):
         """Refused."""
         refuse_at_load("funcs.call")
 
+    async def call_with(
+        self,
+        function: str,
+        *args: Any,
+        values: Mapping[str, Any] | None = None,
+        actor: Plain | None = None,
+        scope: Sequence[str] | None = None,
+    ) -> Any:
+        """Refused."""
+        refuse_at_load("funcs.call")
+
     async def info(self, queue: str) -> Mapping[str, Any]:
         """Refused."""
         refuse_at_load("queue.info")
@@ -90,6 +102,14 @@ class LoadingContext(Context):
     def env(self, name: str) -> str | None:
         """Refused."""
         refuse_at_load("env.get")
+
+    def set_env(self, name: str, value: str) -> None:
+        """Refused."""
+        refuse_at_load("env.set")
+
+    def env_all(self) -> Mapping[str, str]:
+        """Refused."""
+        refuse_at_load("env.get_all")
 
 
 def refuse_at_load(what: str) -> NoReturn:

@@ -78,7 +78,7 @@ class Runtime:
             load("host", _text(name), host, guards)
         self._load = load
         self._guards = guards
-        self.outbound = Outbound(host["new_object"], host["new_list"], self._to_table)
+        self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table)
         self._run, self._call, self._resume, self._drop = host["run"], host["call"], host["resume"], host["drop"]
         self.spend: Callable[[int, float], None] = host["spend"]
 

@@ -6,9 +6,12 @@
 --   host.flatten(mode, ...)  shape, scalars...   one letter a value, parents before their children:
 --     v scalar · b binary text (one char a byte) · x float that JSON must write in plain decimal
 --     O object of scalars: n, key, value, ... · o object: n, then key and child n times
+--     e error object: message, then kind, retryable and details as children
 --     A array of scalars: n, value, ... · a array: n, then n children
 --   modes: "json" as json.encode writes it · "body" the same, binary texts kept · "loose" as stores copy it: holes and
 --     mixed keys allowed (a positive integer key makes an array), functions as their text, floats as they are
+--     "call" as arguments and results are: loose, but tables keep all their keys and error objects are kept; functions
+--     and other objects belong to one runtime, and are nil in another
 --   host.EMPTY               metatable that marks an empty table as an object: `{}`, where a fresh {} is `[]`
 
 local host = ...
@@ -59,13 +62,13 @@ function host.clean(text)
   return scrub(text)
 end
 
-local mode, out, n, parts, m, stack -- of the flattening under way; it never yields
+local mode, loose, out, n, parts, m, stack -- of the flattening under way; it never yields
 
 local put
 
 local function put_number(v)
   local letter = "v"
-  if mode ~= "loose" and mathtype(v) == "float" then
+  if not loose and mathtype(v) == "float" then
     if v ~= v or v == huge or v == -huge then
       v = nil
     elseif v == floor(v) and v >= -0x1p63 and v < 0x1p63 then
@@ -138,9 +141,9 @@ local function put_object(t, depth)
       out[n] = key
       count = count + 1
       put(value, depth + 1)
-    elseif mode == "loose" or mathtype(key) ~= "integer" then
+    elseif loose or mathtype(key) ~= "integer" then
       n = n + 1
-      out[n] = key_text(key)
+      out[n] = mode == "call" and mathtype(key) == "integer" and key or key_text(key)
       count = count + 1
       put(value, depth + 1)
     end
@@ -148,9 +151,10 @@ local function put_object(t, depth)
   close(part, at, count)
 end
 
--- How many keys, the highest positive integer key (0: none), and whether there are keys of another kind.
+-- How many positive integer keys, the highest of them (0: none), whether there are keys of another kind, and integers
+-- below one.
 local function survey(t)
-  local count, highest, others = 0, 0, false
+  local count, highest, others, outside = 0, 0, false, false
   for key in next, t do
     if type(key) == "string" then
       others = true
@@ -160,24 +164,30 @@ local function survey(t)
         if key > highest then
           highest = key
         end
+      else
+        outside = true
       end
     else
       others = true
     end
   end
-  return count, highest, others
+  return count, highest, others, outside
 end
 
 local function put_table(t, depth)
   if stack[t] then
-    error(mode == "loose" and "value refers to itself" or JSON .. "cannot encode recursively nested tables to JSON", 0)
+    error(loose and "value refers to itself" or JSON .. "cannot encode recursively nested tables to JSON", 0)
   elseif depth > MAX_DEPTH then
-    error(mode == "loose" and "value is nested too deep" or JSON .. "exceeded maximum nesting depth for JSON encoding", 0)
+    error(loose and "value is nested too deep" or JSON .. "exceeded maximum nesting depth for JSON encoding", 0)
   end
   stack[t] = true
   local source = host.frozen[t] or t
-  local count, highest, others = survey(source)
-  if mode ~= "loose" and highest > 0 then
+  local count, highest, others, outside = survey(source)
+  if mode == "call" and highest > 0 and (others or outside or highest > 2 * count + 8) then
+    put_object(source, depth)
+    stack[t] = nil
+    return
+  elseif not loose and highest > 0 then
     if others then
       error(JSON .. "cannot encode mixed-key table: table has both numeric and non-numeric keys", 0)
     elseif count < highest then
@@ -194,6 +204,15 @@ local function put_table(t, depth)
   stack[t] = nil
 end
 
+local function put_error(data, depth)
+  m, n = m + 1, n + 1
+  parts[m], out[n] = "e", scrub(data.message)
+  put(data.kind, depth)
+  put(data.retryable, depth)
+  put(data.details, depth)
+  return true
+end
+
 function put(v, depth)
   local kind = type(v)
   if kind == "string" then
@@ -206,7 +225,7 @@ function put(v, depth)
     return put_table(v, depth)
   elseif kind ~= "boolean" and kind ~= "nil" then -- error objects, functions, coroutines
     if host.is_error(v) then
-      return put(host.full_text(v), depth)
+      return mode == "call" and put_error(host.error_data[v], depth) or put(host.full_text(v), depth)
     end
     v = mode == "loose" and host.tostring(v) or nil
   end
@@ -218,7 +237,7 @@ function put(v, depth)
 end
 
 function host.flatten(how, ...)
-  mode, out, n, parts, m, stack = how, {}, 0, {}, 0, {}
+  mode, loose, out, n, parts, m, stack = how, how == "loose" or how == "call", {}, 0, {}, 0, {}
   for i = 1, select("#", ...) do
     put((select(i, ...)), 1)
   end
@@ -231,7 +250,7 @@ function host.pack_result(a, b)
   if b ~= nil and (type(b) == "string" or host.is_error(b)) or type(a) ~= "table" and type(a) ~= "string" then
     return a, b
   end
-  return host.PACKED, host.flatten("loose", a)
+  return host.PACKED, host.flatten("call", a)
 end
 
 -- From Python -----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ str                   text in UTF-8
 bytes                 text                        back: text that is not UTF-8 comes back as bytes
 list, tuple           table 1…n                   an empty one comes back as ``[]``
 dict                  table                       an empty one is marked, and comes back as ``{}``
+HandlerError          error object                keeps message, kind, retryable and details
 anything else         as msgspec.to_builtins      dates as ISO text, dataclasses and structs as tables
 ====================  ==========================  =====================================================
 """
@@ -36,14 +37,20 @@ class Outbound:
     Args:
         new_object: makes the marked empty table.
         new_list: makes a table of its arguments; None leaves a hole that ``#`` counts.
+        new_error: makes an error object of message, kind, retryable and details.
         to_table: converts a prepared list or dict.
     """
 
     def __init__(
-        self, new_object: Callable[[], Any], new_list: Callable[..., Any], to_table: Callable[[Any], Any]
+        self,
+        new_object: Callable[[], Any],
+        new_list: Callable[..., Any],
+        new_error: Callable[..., Any],
+        to_table: Callable[[Any], Any],
     ) -> None:
         self._new_object = new_object
         self._new_list = new_list
+        self._new_error = new_error
         self._to_table = to_table
 
     def prepare(self, value: Any, depth: int = 0) -> Any:
@@ -61,6 +68,8 @@ class Outbound:
             return self._object(value, depth)
         if kind is list or kind is tuple:
             return self._list(value, depth)
+        if isinstance(value, HandlerError):
+            return self._error(value, depth)
         return self.prepare(_to_builtins(value), depth)
 
     def _object(self, value: dict[Any, Any], depth: int) -> Any:
@@ -91,6 +100,11 @@ class Outbound:
         if None not in items or len(items) > 5000:
             return items
         return self._new_list(*[self._to_table(item) if type(item) in _CONTAINERS else item for item in items])
+
+    def _error(self, error: HandlerError, depth: int) -> Any:
+        details = self.prepare(dict(error.details), depth + 1) if error.details else None
+        table = self._to_table(details) if type(details) is dict else details
+        return self._new_error(error.message, error.kind, error.retryable, table)
 
 
 def _to_builtins(value: Any) -> Any:
@@ -151,6 +165,10 @@ class _Reader:
             return value.encode("latin-1")
         if letter == "x":
             return msgspec.Raw(plain_decimal(value).encode())
+        if letter == "e":
+            kind, retryable, details = self.next(), self.next(), self.next()
+            details = details if isinstance(details, dict) else None
+            return HandlerError(value, kind=kind, retryable=retryable, details=details)
         return self._container(letter, value)
 
     def _container(self, letter: str, count: int) -> Any:

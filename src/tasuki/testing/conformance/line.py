@@ -56,8 +56,20 @@ class _Nobody:
     def permissions_of(self, guard: object) -> Any:
         raise HandlerError("there are no permissions here", kind="NotFound")
 
+    def has_function(self, id: str) -> bool:
+        return False
+
+    def guard_as(self, guard: object, actor: object, scope: object) -> Any:
+        raise HandlerError("there is nobody else here", kind="NotFound")
+
     def env_of(self, name: str, namespace: str) -> str | None:
         return None
+
+    def set_env_of(self, name: str, value: str, namespace: str) -> None:
+        raise HandlerError("environment variable not found", kind="NotFound")
+
+    def env_names(self, namespace: str) -> Mapping[str, str]:
+        return {}
 
 
 class Line:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tasuki.handlers.lua.modules import (
     base64,
+    ctx,
     env,
     funcs,
     json,
@@ -49,7 +50,7 @@ class Module:
 
 MODULES: Mapping[str, Module] = {
     module.NAME: Module(module.NAME, module.OPERATIONS, getattr(module, "PARTS", ()))
-    for module in (base64, env, funcs, hashing, json, logger, metrics, queue, security, store, time, uuid)
+    for module in (base64, ctx, env, funcs, hashing, json, logger, metrics, queue, security, store, time, uuid)
 }
 
 

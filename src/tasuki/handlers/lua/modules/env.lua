@@ -1,23 +1,52 @@
 -- env: declared environment variables.
 --
---   env.get(key)   text, nil | nil, err (Invalid: empty key; NotFound: not declared, or without a value; PermissionDenied)
+--   env.get(key)         text, nil | nil, err (Invalid: empty key; NotFound: not declared, or without a value;
+--                        PermissionDenied)
+--   env.set(key, value)  true, nil | nil, err (the same; PermissionDenied also for what is read-only)
+--   env.get_all()        table of names and texts, nil   those that may be read: what is declared, and what else is kept
+--                        in memory and in files; of the environment of the process only what is declared
 
 local host = ...
 
 local env = {}
 
-function env.get(key)
-  local name = host.text(key)
-  if name == nil then
-    host.raise("get", 1, "string expected, got " .. host.base.type(key), 3)
-  elseif name == "" then
-    return nil, host.new_error("empty key", "Invalid", false)
+local function text_of(fn, n, value)
+  local text = host.text(value)
+  if text == nil then
+    host.raise(fn, n, "string expected, got " .. host.base.type(value), 4)
   end
-  local ok, value = host.ask("env.get", host.scrub(name))
+  return host.scrub(text)
+end
+
+local function answer(ok, value)
   if ok then
     return value, nil
   end
   return nil, value
+end
+
+local function empty()
+  return nil, host.new_error("empty key", "Invalid", false)
+end
+
+function env.get(key)
+  local name = text_of("get", 1, key)
+  if name == "" then
+    return empty()
+  end
+  return answer(host.ask("env.get", name))
+end
+
+function env.set(key, value)
+  local name, text = text_of("set", 1, key), text_of("set", 2, value)
+  if name == "" then
+    return empty()
+  end
+  return answer(host.ask("env.set", name, text))
+end
+
+function env.get_all()
+  return answer(host.ask("env.get_all"))
 end
 
 return env

@@ -1,13 +1,18 @@
 """env: declared environment variables. See env.lua for the functions of scripts.
 
-=============  =========  =====================================================================
-operation      arguments  returns
-=============  =========  =====================================================================
-``env.get``    name       text; NotFound when not declared or without one, PermissionDenied by a policy
-=============  =========  =====================================================================
+===============  ===========  ===================================================================================
+operation        arguments    returns
+===============  ===========  ===================================================================================
+``env.get``      name         text; NotFound when not declared or without one, PermissionDenied by a policy
+``env.set``      name, text   True; NotFound, PermissionDenied by a policy or because it is read-only
+``env.get_all``  -            names and texts of those that may be read
+===============  ===========  ===================================================================================
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, PolicyDeniedError
@@ -15,23 +20,35 @@ from tasuki.errors import HandlerError, PolicyDeniedError
 NAME = "env"
 
 
-def get(context: Context, name: str) -> str:
-    """The value; an empty one counts as unset."""
-    problem = f"not allowed to access environment variable: {name}"
+@contextmanager
+def _denied() -> Iterator[None]:
+    """A denial as kind PermissionDenied."""
     try:
-        if context.permissions is not None:
-            context.permissions.require("env.get", name, problem)
-    except PolicyDeniedError as error:
-        details = dict(error.details)
-        raise HandlerError(problem, kind="PermissionDenied", retryable=False, details=details) from error
-    try:
-        value = context.env(name)
+        yield
     except PolicyDeniedError as error:
         details = dict(error.details)
         raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
+
+
+def get(context: Context, name: str) -> str:
+    """The value; an empty one counts as unset."""
+    with _denied():
+        value = context.env(name)
     if not value:
         raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
     return value
 
 
-OPERATIONS = {"env.get": get}
+def set_value(context: Context, name: str, value: str) -> bool:
+    """Give it a value."""
+    with _denied():
+        context.set_env(name, value)
+    return True
+
+
+def get_all(context: Context) -> dict[str, str]:
+    """All that may be read."""
+    return dict(context.env_all())
+
+
+OPERATIONS = {"env.get": get, "env.set": set_value, "env.get_all": get_all}

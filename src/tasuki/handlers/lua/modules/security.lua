@@ -13,7 +13,8 @@
 --   scope:with(policy) scope:without(policy | id | {ns=, name=}) scope:contains(…) scope:policies()
 --   scope:evaluate(actor, action, resource, meta?)     "allow", "deny" or "undefined"
 --
--- An actor or scope that a script makes is for asking: what the script itself may do stays as it is.
+-- An actor or scope that a script makes is for asking, and for functions that it calls with them (funcs.lua): what the
+-- script itself may do stays as it is.
 
 local host = ...
 
@@ -238,6 +239,14 @@ function scopes.policies(self)
     list[position] = object(policy_meta, { id = id })
   end
   return list
+end
+
+function host.actor_data(value) -- id and meta, for those that take an Actor; nil for anything else
+  return is_a(value, actor_meta) and { id = state[value].id, meta = state[value].meta } or nil
+end
+
+function host.scope_data(value) -- the ids of its policies
+  return is_a(value, scope_meta) and state[value].ids or nil
 end
 
 return security

@@ -125,7 +125,7 @@ async def test_funcs_call_tells_why_it_failed(call: str, expected: list[Any]) ->
     context = delivery()
     context.functions.update(
         {
-            "a:denied": failing(PolicyDeniedError("no")),
+            "a:denied": failing(PolicyDeniedError("no", action="funcs.call")),
             "a:busy": failing(HandlerError("busy", kind="RateLimited", retryable=True, details={"after": 1})),
             "a:plain": failing(HandlerError("plain")),
             "a:odd": failing(KeyError("x")),

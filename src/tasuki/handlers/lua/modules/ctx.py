@@ -1,0 +1,40 @@
+"""ctx: what the callers of a function have said about the call. See ctx.lua for the functions of scripts.
+
+============  =========  ==================================================
+operation     arguments  returns
+============  =========  ==================================================
+``ctx.get``   key        the value; NotFound: key not found
+``ctx.all``   -          all of them
+============  =========  ==================================================
+
+A value that has no place in Lua is nil.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+
+NAME = "ctx"
+_KNOWN = (str, int, float, bytes, dict, list, tuple)  # bool is an int
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, _KNOWN) else None
+
+
+def get(context: Context, key: str) -> Any:
+    """One value."""
+    if key not in context.values:
+        raise HandlerError(f"key not found: {key}", kind="NotFound", retryable=False)
+    return _plain(context.values[key])
+
+
+def all_values(context: Context) -> dict[str, Any]:
+    """All of them."""
+    return {key: _plain(value) for key, value in context.values.items()}
+
+
+OPERATIONS = {"ctx.get": get, "ctx.all": all_values}

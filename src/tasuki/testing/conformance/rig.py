@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -135,10 +135,11 @@ class Rig:
         delay: float = 0.0,
         priority: int = 0,
         key: str | None = None,
+        deduplicate: bool = True,
     ) -> Outgoing:
         """A message to publish; where no id is given, it is the next of ``0000``, ``0001`` and so on."""
         id = f"{next(self._numbers):04d}" if id is None else id
-        return Outgoing(id, body, dict(headers or {}), delay, priority, key)
+        return Outgoing(id, body, dict(headers or {}), delay, priority, key, deduplicate)
 
     def messages(self, number: int, **options: Any) -> list[Outgoing]:
         """Several messages."""
@@ -231,12 +232,13 @@ def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:
 
 
 async def _run(suite: Suite, function: Case, capabilities: tuple[str, ...]) -> None:
-    async with asyncio.timeout(suite.case_timeout), _rig(suite, capabilities) as rig:
+    async with asyncio.timeout(suite.case_timeout), open_rig(suite, capabilities) as rig:
         await function(suite, rig)
 
 
 @asynccontextmanager
-async def _rig(suite: Suite, capabilities: tuple[str, ...]) -> AsyncIterator[Rig]:
+async def open_rig(suite: Suite, capabilities: Sequence[str] = ()) -> AsyncIterator[Rig]:
+    """A rig with a place of its own for the time of the block. Raises SkipTest for a capability that is not there."""
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
         rig = Rig(suite, Path(place), ShiftedClock())
         for capability in capabilities:

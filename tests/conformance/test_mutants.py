@@ -360,6 +360,116 @@ class PurgeForgetsDelayed(MemoryDriver):
         return removed
 
 
+class DuplicatesAreStored(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, dedup_window=None))
+
+
+class WindowNeverEnds(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, dedup_window=spec.dedup_window and spec.dedup_window * 1000))
+
+
+class WindowEndsEarly(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, dedup_window=spec.dedup_window and spec.dedup_window / 1000))
+
+
+class DuplicateStartsTheWindowAnew(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        results = await super().publish(queue, batch)
+        known = self._queue(queue).known
+        known.update((item.id, self._clock.monotonic()) for item in batch if item.id in known)
+        return results
+
+
+class ForcedDuplicateIsSwallowed(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await super().publish(queue, [msgspec.structs.replace(item, deduplicate=True) for item in batch])
+
+
+class DuplicateIsAnError(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        before = self._queue(queue).total
+        results = await super().publish(queue, batch)
+        if not results or any(results) or self._queue(queue).total == before + len(batch):
+            return results
+        return [DriverError("known") for _ in batch]
+
+
+class AckForgetsTheId(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        target = self._queue(queue)
+        for item in batch:
+            if isinstance(item, Ack) and item.receipt in target.held:
+                target.known.pop(target.held[item.receipt].id, None)
+        return await super().settle(queue, batch)
+
+
+class NackForgetsTheId(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        target = self._queue(queue)
+        for item in batch:
+            if isinstance(item, Nack) and item.receipt in target.held:
+                target.known.pop(target.held[item.receipt].id, None)
+        return await super().settle(queue, batch)
+
+
+class DuplicatesWithinABatchAreStored(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        target = self._queue(queue)
+        known: set[str] = set(target.known)
+        seen: set[str] = set()
+        twice: list[Outgoing] = []
+        for item in batch:
+            if item.id in seen:
+                twice.append(item)
+            elif item.id not in known:
+                seen.add(item.id)
+        results = await super().publish(queue, batch)
+        await super().publish(queue, [msgspec.structs.replace(item, deduplicate=False) for item in twice])
+        return results
+
+
+class RejectedIdIsKnown(MemoryDriver):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        target = self._queue(queue)
+        try:
+            return await super().publish(queue, batch)
+        finally:
+            if target.spec.dedup_window is not None:
+                target.known.update((item.id, self._clock.monotonic()) for item in batch)
+
+
+class IdsOfAllQueuesAreOne(MemoryDriver):
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(spec)
+        self._queues[spec.name].known = self.__dict__.setdefault("shared", {})
+
+
+class DeletedQueueIsOnlyEmptied(MemoryDriver):
+    async def delete(self, queue: str) -> None:
+        self._queue(queue).let_go()
+        await self.purge(queue)
+
+
+class DeletedQueueComesBackWithItsMessages(MemoryDriver):
+    async def delete(self, queue: str) -> None:
+        self.__dict__.setdefault("gone", {})[queue] = self._queue(queue)
+        await super().delete(queue)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        if spec.name in self.__dict__.get("gone", {}):
+            self._queues[spec.name] = self.gone.pop(spec.name)
+        await super().declare(spec)
+
+
+class DeletingLeavesWaitersWaiting(MemoryDriver):
+    async def delete(self, queue: str) -> None:
+        self._queue(queue).waiters = {}
+        await super().delete(queue)
+
+
 MUTANTS = MemoryDriver.__subclasses__()
 
 

@@ -35,7 +35,9 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     (``counts_consumers``).
 26. In a queue declared with ``dedup_window`` a message whose id was published within that time is confirmed and not
     stored again, also if the first one is done by then; a message with ``deduplicate=False`` is always stored
-    (``dedup``).
+    (``dedup``). Ids of different queues have nothing to do with each other. One that was rejected is not remembered.
+27. ``delete`` removes a queue with all its messages, held ones too; it is then as if it had never been declared
+    (``delete``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -81,6 +83,9 @@ class Capabilities:
     max_length: bool = False
     dedup: bool = False
     """Keeps the ids of a queue's ``dedup_window``."""
+    delete: bool = False
+    transactional: bool = False
+    """Can publish inside the caller's own database transaction."""
     emulates: frozenset[str] = frozenset()
     """Which of the above the driver builds out of other means than the broker's own feature; for the matrix."""
     max_batch: int = 1000
@@ -228,6 +233,14 @@ class Driver(ABC):
     async def purge(self, queue: str) -> int:
         """Remove all messages that are not held; returns how many."""
         raise self._unsupported("purge", queue)
+
+    async def delete(self, queue: str) -> None:
+        """Remove a declared queue from the broker with all that it holds, and forget that it was declared.
+
+        For queues that live as long as one process, such as that of its replies. Other processes may still have it
+        declared: what they publish there may be lost, or make it again. Receipts of it are stale or not found.
+        """
+        raise self._unsupported("delete", queue)
 
     def _unsupported(self, verb: str, queue: str) -> DriverError:
         from tasuki.errors import UnsupportedError

@@ -59,6 +59,7 @@ def queue_spec(config: QueueConfig) -> QueueSpec:
         lease=config.lease,
         max_length=config.max_length,
         ordering=config.ordering,
+        dedup_window=config.dedup_window,
         options=config.options,
     )
 

@@ -12,9 +12,6 @@ from tasuki.kinds.kind import DriverKind, find_driver
 from tasuki.kinds.problems import describe, problems_of
 from tasuki.registry.entry import Entry, KeyPath
 
-_LATER = frozenset({"amqp", "redis", "sqs", "postgres", "nats"})
-"""Drivers that a project may already carry options for, though this version cannot check them."""
-
 Use = Literal["queue", "consumer"]
 
 
@@ -47,7 +44,7 @@ def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], 
     bags: dict[str, Mapping[str, Any]] = {}
     errors: list[ConfigError] = []
     for key, value in _mapping(entry.data.get("driver_options")).items():
-        if key not in _LATER and find_driver(key) is None:
+        if find_driver(key) is None:
             flat[key] = value
         elif isinstance(value, Mapping):
             bags[key] = value

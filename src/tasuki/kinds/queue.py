@@ -137,6 +137,8 @@ class QueueConfig(Config):
     """Time after which the messages of a killed worker are back."""
     ordering: Literal["none", "key"] = "none"
     """key: messages of one key are handled one after the other, in order."""
+    dedup_window: PositiveDuration | None = None
+    """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
     signing: SigningConfig | None = None
     """Keys that sign what is published and verify what is handled; not given: neither."""
 

@@ -153,7 +153,12 @@ class Queue:
     async def forward(
         self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT
     ) -> list[DriverError | None]:
-        """Publish messages that exist already (dead letters, redrives) as they are; one result each, in order."""
+        """Publish messages that exist already (dead letters, redrives) as they are; one result each, in order.
+
+        Their ids may well be known to the queue: none is taken for a duplicate.
+        """
+        for message in messages:
+            message.deduplicate = False
         results = await self._batcher.publish(messages, timeout)
         self.metrics.published += results.count(None)
         return results

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from tasuki.drivers.sqlite import driver as driver_module
 from tasuki.drivers.sqlite.requests import Call, Publish, Request
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
 from tasuki.testing.clock import FakeClock
+from tasuki.testing.conformance import ShiftedClock
 
 pytestmark = pytest.mark.anyio
 
@@ -486,4 +488,74 @@ async def test_nack_of_a_message_with_a_key_and_a_delay(make: Any) -> None:
 
 def test_a_bare_request_does_nothing() -> None:
     assert Request().run(None) is None  # type: ignore[arg-type]
-    assert not Publish("q", [], {}).is_abandoned
+    assert not Publish("q", [], {}, set()).is_abandoned
+
+
+def test_a_file_of_version_1_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    schema = resources.files("tasuki.drivers.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            f"{schema}; PRAGMA application_id = {files.APPLICATION_ID}; PRAGMA user_version = 1;"
+            "INSERT INTO queues (queue, name, lease, by_key, total) VALUES (7, 'old', 30, 0, 1);"
+            "INSERT INTO messages VALUES (1, 7, 9, NULL, 'id', x'62', x'80', 0);"
+            "INSERT INTO ready VALUES (7, 9, 1, 0, NULL)"
+        )
+
+    async def run() -> None:
+        driver = SQLiteDriver("db", path=path)
+        await driver.open()
+        try:
+            for name in ("old", "new"):
+                await driver.declare(QueueSpec(name, dedup_window=60.0))
+            assert [got.id for got in await driver.receive("old", 10, 0.0)] == ["id"]
+            for queue in ("old", "new"):
+                await driver.publish(queue, [Outgoing("a", b"", {}), Outgoing("a", b"", {})])
+                assert [got.id for got in await driver.receive(queue, 10, 0.0)] == ["a"]
+        finally:
+            await driver.close()
+
+    asyncio.run(run())
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (files.SCHEMA_VERSION,)
+        assert connection.execute("SELECT queue, name FROM queues ORDER BY queue").fetchall() == [
+            (7, "old"),
+            (8, "new"),
+        ]
+
+
+def test_the_number_of_a_deleted_queue_is_not_used_again(tmp_path: Path) -> None:
+    async def run() -> list[int]:
+        driver = SQLiteDriver("db", path=tmp_path / "queue.db")
+        await driver.open()
+        seen = []
+        try:
+            for _ in range(3):
+                await driver.declare(QueueSpec("q"))
+                with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
+                    seen.append(connection.execute("SELECT queue FROM queues").fetchone()[0])
+                await driver.delete("q")
+        finally:
+            await driver.close()
+        return seen
+
+    assert asyncio.run(run()) == [1, 2, 3]
+
+
+def test_outdated_ids_are_forgotten(tmp_path: Path) -> None:
+    clock = ShiftedClock()
+
+    async def run() -> int:
+        driver = SQLiteDriver("db", path=tmp_path / "queue.db", clock=clock)
+        await driver.open()
+        try:
+            await driver.declare(QueueSpec("q", dedup_window=60.0))
+            for number in range(5):
+                await driver.publish("q", [Outgoing(f"{number}-{index}", b"", {}) for index in range(50)])
+                clock.advance(61.0)
+            with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
+                return int(connection.execute("SELECT count(*) FROM known").fetchone()[0])
+        finally:
+            await driver.close()
+
+    assert asyncio.run(run()) == 50

@@ -10,6 +10,7 @@ attempt         counted when handed out and committed with it; a release gives t
 lease           by CLOCK_BOOTTIME: suspended time counts, a changed wall clock does not; a restart of the machine, a
                 close, or the death of the holder (noticed within a second by its file lock) ends it at once
 delay           by the wall clock, so that it outlives a restart
+duplicates      ids are remembered in the file for ``dedup_window``, by the wall clock
 waking          at once within the process; what other processes publish is seen within 1 ms while messages flow, and
                 within 40 ms after a quiet second
 depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now

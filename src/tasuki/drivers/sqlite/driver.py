@@ -23,7 +23,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle
-from tasuki.drivers.sqlite.store import Row
+from tasuki.drivers.sqlite.store import Row, Store
 from tasuki.drivers.sqlite.writer import Writer
 from tasuki.errors import (
     BrokerUnavailableError,
@@ -82,6 +82,8 @@ class SQLiteDriver(Driver):
         purge=True,
         max_length=True,
         counts_consumers=True,
+        dedup=True,
+        delete=True,
         max_message_bytes=256 * 2**20,
     )
 
@@ -157,6 +159,7 @@ class SQLiteDriver(Driver):
         self._check(queue)
         rows: list[Row] = []
         delays: dict[int, float] = {}
+        always: set[int] = set()
         refused: dict[int, DriverError] = {}
         now, most = self._clock.time(), self.capabilities.max_message_bytes or 0
         for index, message in enumerate(batch):
@@ -172,8 +175,10 @@ class SQLiteDriver(Driver):
                 continue
             if message.delay > 0:
                 delays[len(rows)] = message.delay
+            if not message.deduplicate:
+                always.add(len(rows))
             rows.append((message.id, message.body, headers, 9 - message.priority, message.key, now))
-        stored = await self._ask(Publish(queue, rows, delays)) if rows else 0
+        stored = await self._ask(Publish(queue, rows, delays, always)) if rows else 0
         if stored == len(batch):
             return ()
         return self._results(queue, len(batch), stored, refused)
@@ -252,6 +257,23 @@ class SQLiteDriver(Driver):
         while count := await self._ask(Call(queue, lambda store, number: store.purge(number, newest, PURGED))):
             removed += count
         return removed
+
+    async def delete(self, queue: str) -> None:
+        """Remove it from the file; a process that still has it declared makes it again when it uses it."""
+        self._check(queue)
+        spec, is_gone = self._specs[queue], False
+
+        def delete(store: Store, _: int) -> None:
+            store.delete(queue)
+            self._specs.pop(queue, None)
+
+        try:
+            await self._ask(Call("", delete))
+            is_gone = True
+            self._consumers.pop(queue, None)
+        finally:
+            if not is_gone:
+                self._specs.setdefault(queue, spec)
 
     async def _ask(self, request: Request) -> Any:
         return await self._running(request.queue).submit(request)

@@ -15,7 +15,9 @@ from typing import Literal
 
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_STEPS = ("schema.sql", "schema_2.sql")
+"""What makes each version out of the one before."""
 APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
 MAX_WAL_BYTES = 64 * 2**20
 BALLAST_BYTES = 2**20
@@ -347,10 +349,11 @@ def _migrate(connection: sqlite3.Connection, driver: str, path: str) -> None:
             f"SQLite file {path!r}: schema {version} is newer than this Tasuki knows ({SCHEMA_VERSION}); upgrade it"
         )
         raise DriverError(problem, driver=driver)
-    if execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+    if not ours and execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
         problem = f"SQLite file {path!r} belongs to another program; give the driver a file of its own"
         raise DriverError(problem, driver=driver)
-    script = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    steps = _STEPS[version if ours else 0 :]
+    script = "".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in steps)
     connection.executescript(
         f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"

@@ -77,14 +77,15 @@ class Settle(Request):
 
 
 class Publish(Request):
-    """Store messages; the result is how many found room."""
+    """Store messages; the result is how many from the start are taken care of."""
 
     order = 1
 
-    def __init__(self, queue: str, rows: list[Row], delays: dict[int, float]) -> None:
+    def __init__(self, queue: str, rows: list[Row], delays: dict[int, float], always: set[int]) -> None:
         super().__init__(queue)
         self.rows = rows
         self.delays = delays
+        self.always = always
 
 
 class Receive(Request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+TALLY = "SELECT queue, lease, max_length, by_key, dedup_window, total, held, delayed FROM queues WHERE queue = ?"
 INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
 CLAIM = """
     SELECT r.rank, r.seq, r.attempts, m.id, m.body, m.headers

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Settlement
 from tasuki.drivers.sqlite import statements
+from tasuki.drivers.sqlite.known import Known
+from tasuki.errors import BrokerUnavailableError
 from tasuki.message import HeaderValue, Message
 
 Row = tuple[str, bytes, bytes, int, str | None, float]
@@ -33,6 +36,7 @@ class Tally:
     lease: float
     max_length: int | None
     by_key: bool
+    dedup_window: float | None
     total: int
     held: int
     delayed: int
@@ -70,6 +74,7 @@ class Store:
         self._executemany: Callable[[str, Iterable[Sequence[object] | Mapping[str, object]]], object] = (
             connection.executemany
         )
+        self._known = Known(connection)
         self._clock = clock
         self._holder = holder
         self._specs = specs
@@ -97,27 +102,65 @@ class Store:
         by_key = int(spec.ordering == "key")
         found = self._execute("SELECT queue, by_key FROM queues WHERE name = ?", (spec.name,)).fetchone()
         if found is None:
-            sql = "INSERT INTO queues (name, lease, max_length, by_key) VALUES (?, ?, ?, ?) RETURNING queue"
-            return int(self._execute(sql, (spec.name, spec.lease, spec.max_length, by_key)).fetchone()[0])
+            queue = int(self._execute("INSERT INTO numbers DEFAULT VALUES RETURNING queue").fetchone()[0])
+            self._execute("DELETE FROM numbers")
+            self._create(queue, spec)
+            return queue
         queue = int(found[0])
-        sql = "UPDATE queues SET lease = ?, max_length = ?, by_key = ? WHERE queue = ?"
-        self._execute(sql, (spec.lease, spec.max_length, by_key, queue))
+        sql = "UPDATE queues SET lease = ?, max_length = ?, by_key = ?, dedup_window = ? WHERE queue = ?"
+        self._execute(sql, (spec.lease, spec.max_length, by_key, spec.dedup_window, queue))
         if (tally := self._tallies.get(queue)) is not None:
             # Not read anew: its counters may already hold what this transaction has put back.
             tally.lease, tally.max_length, tally.by_key = spec.lease, spec.max_length, bool(by_key)
+            tally.dedup_window = spec.dedup_window
+        if spec.dedup_window is None:
+            self._known.forget(queue)
         if by_key > found[1]:
             self._form_lines(queue)
         elif by_key < found[1]:
             self._dissolve_lines(queue)
         return queue
 
-    def publish(self, queue: int, rows: list[Row], delays: dict[int, float]) -> int:
-        """Store the messages for which there is room, and say how many; ``delays`` by index, in seconds."""
+    def _create(self, queue: int, spec: QueueSpec) -> None:
+        sql = "INSERT INTO queues (queue, name, lease, max_length, by_key, dedup_window) VALUES (?, ?, ?, ?, ?, ?)"
+        self._execute(
+            sql, (queue, spec.name, spec.lease, spec.max_length, int(spec.ordering == "key"), spec.dedup_window)
+        )
+
+    def delete(self, name: str) -> None:
+        """Remove the queue and all that it holds."""
+        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
+        if found is None:
+            return
+        queue = int(found[0])
+        for table in ("messages", "ready", "delayed", "lines", "held", "consumers", "known", "queues"):
+            self._execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608
+        self._tallies.pop(queue, None)
+        self._numbers.pop(name, None)
+
+    def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: Collection[int] = ()) -> int:
+        """Store the messages for which there is room; says how many from the start are taken care of.
+
+        Those that were stored, and the duplicates among them. By index: ``delays`` in seconds; ``always``: what is
+        stored although its id is known.
+        """
         tally = self.tally(queue)
-        if tally.max_length is not None and tally.total + len(rows) > tally.max_length:
-            rows = rows[: max(tally.max_length - tally.total, 0)]
+        room = len(rows) if tally.max_length is None else max(tally.max_length - tally.total, 0)
+        if tally.dedup_window is None:
+            self._insert(tally, rows[:room], delays)
+            return min(room, len(rows))
+        now = self._clock.time()
+        since = now - tally.dedup_window
+        chosen, taken = self._known.choose(queue, [row[0] for row in rows], always, since, room)
+        later = {place: delays[index] for place, index in enumerate(chosen) if index in delays}
+        self._insert(tally, [rows[index] for index in chosen], later)
+        self._known.remember(queue, [rows[index][0] for index in chosen if index not in always], now, since)
+        return taken
+
+    def _insert(self, tally: Tally, rows: list[Row], delays: dict[int, float]) -> None:
         if not rows:
-            return 0
+            return
+        queue = tally.queue
         self._executemany(statements.INSERT.format(queue), rows)
         last = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
         first = last - len(rows) + 1
@@ -130,7 +173,6 @@ class Store:
             sql = "INSERT INTO ready SELECT queue, rank, seq, 0, NULL FROM messages WHERE seq BETWEEN ? AND ?"
             self._execute(sql, (first, last))
         tally.total += len(rows)
-        return len(rows)
 
     def claim(self, queue: int, limit: int) -> list[Received]:
         """Hand out up to ``limit`` receivable messages under the queue's lease."""
@@ -291,9 +333,19 @@ class Store:
         """The queue's options and counters, read once a transaction."""
         tally = self._tallies.get(queue)
         if tally is None:
-            sql = "SELECT queue, lease, max_length, by_key, total, held, delayed FROM queues WHERE queue = ?"
-            tally = self._tallies[queue] = Tally(*self._execute(sql, (queue,)).fetchone())
+            row = self._execute(statements.TALLY, (queue,)).fetchone() or self._made_again(queue)
+            tally = self._tallies[queue] = Tally(*row)
         return tally
+
+    def _made_again(self, queue: int) -> tuple[Any, ...]:
+        """The row of a queue that another process has deleted, and this one still has declared."""
+        name = next(name for name, number in self._numbers.items() if number == queue)
+        if self._execute("SELECT 1 FROM queues WHERE name = ?", (name,)).fetchone():
+            del self._numbers[name]
+            raise BrokerUnavailableError(f"queue {name!r} was deleted and declared again meanwhile", queue=name)
+        self._create(queue, self._specs[name])
+        row: tuple[Any, ...] = self._execute(statements.TALLY, (queue,)).fetchone()
+        return row
 
     def save(self) -> None:
         """Write the counters; the last act before the commit."""

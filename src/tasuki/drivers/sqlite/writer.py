@@ -219,11 +219,12 @@ class Writer:
         self._parked = [receive for receive in self._parked if id(receive) not in failed]
 
     def _dismiss(self) -> None:
-        """Answer the parked receives whose deadline has passed, and drop those that were cancelled."""
+        """Answer the parked receives whose deadline has passed or whose queue is deleted; drop the cancelled ones."""
         if self._parked:
             now, parked = self._clock.monotonic(), self._parked
-            self._parked = [receive for receive in parked if receive.deadline > now and not receive.is_abandoned]
-            self._answer(receive for receive in parked if receive.deadline <= now)
+            over = [receive for receive in parked if receive.deadline <= now or receive.queue not in self._specs]
+            self._parked = [receive for receive in parked if receive not in over and not receive.is_abandoned]
+            self._answer(over)
 
     def _has_news(self) -> bool:
         """Whether a parked receive could get something now; costs a few reads and no lock."""
@@ -251,7 +252,7 @@ class Writer:
             self._work([request for request in group if request.order == 0])
             self._sweep(connection)
             self._work([request for request in group if request.order > 0])
-            taken = [receive.run(self._store) for receive in receives]
+            taken = [receive.run(self._store) if receive.queue in self._specs else [] for receive in receives]
             self._store.save()
         with self._failing("unknown"):
             connection.execute("COMMIT")
@@ -286,14 +287,16 @@ class Writer:
         """Store the messages of many callers with one statement; room goes to those who came first."""
         rows: list[Row] = []
         delays: dict[int, float] = {}
+        always: set[int] = set()
         for request in requests:
             for index, delay in request.delays.items():
                 delays[len(rows) + index] = delay
+            always.update(len(rows) + index for index in request.always)
             rows += request.rows
-        room = self._store.publish(self._store.number(queue), rows, delays)
+        taken = self._store.publish(self._store.number(queue), rows, delays, always)
         for request in requests:
-            request.result = min(room, len(request.rows))
-            room -= request.result
+            request.result = min(taken, len(request.rows))
+            taken -= request.result
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Put back what was held too long, or by a driver that died or lived before the machine restarted."""

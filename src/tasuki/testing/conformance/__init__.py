@@ -15,6 +15,7 @@ that needs a capability which the driver does not claim is skipped, and says so.
 
 from tasuki.testing.conformance.clauses import Clauses
 from tasuki.testing.conformance.content import Content
+from tasuki.testing.conformance.duplicates import Duplicates
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.running import Running
 from tasuki.testing.conformance.settling import Settling
@@ -22,7 +23,7 @@ from tasuki.testing.conformance.stress import Stress
 from tasuki.testing.conformance.whole import Whole
 
 
-class DriverConformance(Clauses, Content, Settling, Running, Whole, Stress):
+class DriverConformance(Clauses, Content, Duplicates, Settling, Running, Whole, Stress):
     """Every case; see :class:`Suite` for the hooks."""
 
 

@@ -19,7 +19,7 @@ _KINDS: tuple[Kind, ...] = (Nack, Release, Ack)
 
 
 class Clauses(Suite):
-    """Clauses 1 to 25."""
+    """Clauses 1 to 27."""
 
     @case()
     async def test_01_declaring_again_loses_nothing(self, rig: Rig) -> None:
@@ -316,6 +316,36 @@ class Clauses(Suite):
         await rig.driver.close()
         await rig.driver.open()
         assert (await rig.driver.depth(rig.queue)).consumers == 1
+
+    @case("dedup")
+    async def test_26_a_known_id_is_confirmed_and_not_stored_again(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(dedup_window=rig.long))
+        await rig.publish(rig.message(id="a"))
+        await rig.publish(rig.message(id="a"))
+        got = await rig.one()
+        assert got.id == "a"
+        await rig.publish(rig.message(id="a"))
+        await rig.nothing()
+        await rig.ack(got)
+        await rig.publish(rig.message(id="a"))
+        await rig.nothing()
+        await rig.publish(rig.message(id="b"), rig.message(id="a", deduplicate=False))
+        assert sorted(ids(await rig.take(2))) == ["a", "b"]
+
+    @case("delete")
+    async def test_27_a_deleted_queue_is_gone_with_all_that_it_held(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(3))
+        await rig.one()
+        await rig.driver.delete(rig.queue)
+        for verb in _verbs(rig, rig.queue):
+            await _raises(QueueNotFoundError, rig, verb)
+        await rig.driver.declare(rig.spec())
+        await rig.nothing()
+        await rig.publish(rig.message(id="new"))
+        got = await rig.one()
+        assert (got.id, got.attempt) == ("new", 1)
+        await rig.ack(got)
+        await rig.counts(0, 0, 0)
 
 
 Verb = Callable[[], Awaitable[object]]

@@ -1,0 +1,256 @@
+"""The driver: the verbs of the contract, and waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import count, islice
+
+from tasuki.clock import Clock, SystemClock
+from tasuki.contracts.driver import (
+    Ack,
+    Capabilities,
+    Depth,
+    Driver,
+    Nack,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
+from tasuki.drivers.memory.lanes import Slot
+from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
+from tasuki.message import Message
+
+
+class MemoryDriver(Driver):
+    """Keeps queues in this process; see the table of the package."""
+
+    capabilities = Capabilities(
+        durability="memory",
+        ordered=True,
+        ordering_key=True,
+        native_delay=True,
+        native_priority=True,
+        counts_attempts=True,
+        exact_depth=True,
+        peek=True,
+        purge=True,
+        max_length=True,
+        counts_consumers=True,
+        dedup=True,
+        delete=True,
+    )
+
+    def __init__(self, name: str, *, clock: Clock | None = None) -> None:
+        super().__init__(name)
+        self._clock = clock or SystemClock()
+        self._queues: dict[str, MemoryQueue] = {}
+        self._numbers = count(1)
+        self._open = False
+
+    async def open(self) -> None:
+        """Start to serve, with the messages of before."""
+        self._open = True
+
+    async def close(self) -> None:
+        """Put back what is held and send waiting receivers home; the messages stay."""
+        self._open = False
+        for queue in self._queues.values():
+            queue.let_go()
+            waiters, queue.waiters = queue.waiters, {}
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(False)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist; a smaller ``max_length`` keeps what is there and rejects what comes."""
+        if spec.name in self._queues:
+            self._queues[spec.name].declare(spec)
+        else:
+            self._queues[spec.name] = MemoryQueue(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """Store the messages for which there is room; see the contract."""
+        target, now = self._queue(queue), self._clock.monotonic()
+        if target.spec.dedup_window is not None:
+            return self._publish_once(target, batch, now)
+        rejected = self._reject(target, batch)
+        if rejected:
+            batch = batch[: len(batch) - len(rejected)]
+        self._store(target, batch, now)
+        return [*[None] * len(batch), *rejected] if rejected else ()
+
+    def _publish_once(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> Sequence[DriverError | None]:
+        """The same without duplicates: those are confirmed, and take no room."""
+        most = target.spec.max_length
+        room = len(batch) if most is None else max(most - target.total, 0)
+        stored: list[Outgoing] = []
+        taken = len(batch)
+        for index, message in target.unknown(batch, now):
+            if len(stored) == room:
+                taken = index
+                break
+            stored.append(message)
+        self._store(target, stored, now)
+        return [*[None] * taken, *self._full(target, len(batch) - taken, is_whole=not taken)]
+
+    def _store(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> None:
+        numbers, append = self._numbers, target.plain.fresh.append
+        for message in batch:
+            headers = message.headers.copy()
+            if message.delay > 0 or message.priority or message.key is not None:
+                due = now + message.delay if message.delay > 0 else 0.0
+                target.place(
+                    Slot(message.id, message.body, headers, next(numbers), now, message.priority, message.key, due)
+                )
+            else:
+                append(Slot(message.id, message.body, headers, next(numbers), now))
+        target.total += len(batch)
+        if batch and target.waiters:
+            target.wake()
+
+    def _reject(self, target: MemoryQueue, batch: Sequence[Outgoing]) -> list[DriverError]:
+        most = target.spec.max_length
+        if most is None or target.total + len(batch) <= most:
+            return []
+        room = max(most - target.total, 0)
+        return self._full(target, len(batch) - room, is_whole=not room)
+
+    def _full(self, target: MemoryQueue, number: int, *, is_whole: bool) -> list[DriverError]:
+        """An error for each message that found no room; raised where that is the whole batch."""
+        problem = f"queue {target.spec.name!r} holds its max_length of {target.spec.max_length} messages"
+        errors: list[DriverError] = [
+            QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)
+        ]
+        if errors and is_whole:
+            raise errors[0]
+        return errors
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take what is there, without suspending; else wait for it."""
+        source = self._queue(queue)
+        if source.delayed:
+            source.surface(self._clock.monotonic())
+        taken = source.take(limit, self._numbers)
+        if taken or wait <= 0:
+            return taken
+        return await self._wait(source, limit, wait)
+
+    async def _wait(self, source: MemoryQueue, limit: int, wait: float) -> list[Received]:
+        loop = asyncio.get_running_loop()
+        taken: list[Received] = []
+        expired: asyncio.Future[bool] = loop.create_future()
+        end = loop.call_later(wait, _wake, expired)
+        try:
+            while not taken and not expired.done() and await self._woken(source, loop, expired):
+                source.surface(self._clock.monotonic())
+                taken = source.take(limit, self._numbers)
+        finally:
+            end.cancel()
+            # Also when cancelled: the wake-up that was meant for this receiver goes to the next one.
+            if source.waiters and source.can_give():
+                source.wake()
+        return taken
+
+    async def _woken(self, source: MemoryQueue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[bool]) -> bool:
+        """Wait for a message, a due delay, the end of the wait or a close; False: the driver was closed."""
+        waiter: asyncio.Future[bool] = loop.create_future()
+
+        def relay(_: asyncio.Future[bool]) -> None:
+            _wake(waiter)
+
+        source.waiters[waiter] = None
+        expired.add_done_callback(relay)
+        due = None
+        if source.delayed:
+            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter)
+        try:
+            return await waiter and self._open
+        finally:
+            source.waiters.pop(waiter, None)
+            expired.remove_done_callback(relay)
+            if due is not None:
+                due.cancel()
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """End deliveries; nothing can fail for lack of room, because a held message keeps its place."""
+        target = self._queue(queue)
+        pop = target.held.pop
+        stale: list[Receipt] = []
+        acked = 0
+        for settlement in batch:
+            slot = pop(settlement.receipt, None)
+            if slot is None:
+                stale.append(settlement.receipt)
+            elif type(settlement) is Ack:
+                acked += 1
+                if slot.key is not None:
+                    target.leave(slot)
+            else:
+                self._return(target, slot, settlement)
+        target.total -= acked
+        if target.waiters and target.can_give():
+            target.wake()
+        return stale
+
+    def _return(self, target: MemoryQueue, slot: Slot, settlement: Settlement) -> None:
+        if isinstance(settlement, Nack):
+            if settlement.delay > 0:
+                slot.due = self._clock.monotonic() + settlement.delay
+        else:
+            slot.attempt -= 1
+        target.put_back(slot)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        """Say which receipts are not held; there is no lease to set. Safe in any thread."""
+        held = self._queue(queue).held
+        return [receipt for receipt in batch if receipt not in held]
+
+    async def depth(self, queue: str) -> Depth:
+        """Count the messages, exactly."""
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
+        return source.depth(now)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note the number; a closed driver takes it too."""
+        if queue in self._queues:
+            self._queues[queue].consumers = consumers
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
+        source = self._queue(queue)
+        source.surface(self._clock.monotonic())
+        return [
+            Message(slot.id, slot.body, slot.headers.copy()) for slot in islice(source.peek(), after, after + limit)
+        ]
+
+    async def purge(self, queue: str) -> int:
+        """Remove what is not held."""
+        return self._queue(queue).purge()
+
+    async def delete(self, queue: str) -> None:
+        """Remove it; whoever waits there gets nothing."""
+        waiters = self._queue(queue).waiters
+        del self._queues[queue]
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(False)
+
+    def _queue(self, name: str) -> MemoryQueue:
+        if not self._open:
+            problem = f"driver {self.name!r} is not open; open it first"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=name)
+        try:
+            return self._queues[name]
+        except KeyError:
+            problem = f"queue {name!r} was never declared on driver {self.name!r}; declare it first"
+            raise QueueNotFoundError(problem, driver=self.name, queue=name) from None
+
+
+def _wake(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(True)

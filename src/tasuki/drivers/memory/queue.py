@@ -1,0 +1,184 @@
+"""One queue in memory: decides places, never waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import chain, count
+
+from tasuki.contracts.driver import Depth, Outgoing, QueueSpec, Received
+from tasuki.drivers.memory.lanes import Lane, Line, Slot, by_number
+
+
+class MemoryQueue:
+    """What it holds, and who waits for it."""
+
+    def __init__(self, spec: QueueSpec) -> None:
+        self.spec = spec
+        self.total = 0
+        self.plain = Lane()
+        self.lanes: dict[int, Lane] = {0: self.plain}
+        self.delayed: list[tuple[float, int, Slot]] = []
+        self.held: dict[int, Slot] = {}
+        self.lines: dict[str, Line] = {}
+        self.consumers = 0
+        self.known: dict[str, float] = {}
+        """Ids within the ``dedup_window``, oldest first, and when each was published."""
+        self.waiters: dict[asyncio.Future[bool], None] = {}
+
+    def declare(self, spec: QueueSpec) -> None:
+        """Take new options; a change of ordering puts all waiting messages in line again."""
+        changed = spec.ordering != self.spec.ordering
+        waiting = sorted(self.peek(), key=by_number) if changed else []
+        self.spec = spec
+        if spec.dedup_window is None:
+            self.known = {}
+        if not changed:
+            return
+        self._clear()
+        for slot in self.held.values():
+            if (line := self._line(slot)) is not None:
+                line.front += 1
+        for slot in waiting:
+            self.place(slot)
+
+    def place(self, slot: Slot) -> None:
+        """Put a message that is not in front of its key where it belongs."""
+        if slot.due:
+            heappush(self.delayed, (slot.due, slot.number, slot))
+        line = self._line(slot)
+        if line is None:
+            self._show(slot)
+        elif line.front:
+            line.join(slot)
+        else:
+            line.front = 1
+            line.join(slot)
+            self._show(line.rest.popleft())
+
+    def put_back(self, slot: Slot) -> None:
+        """Put a message that was held back at its place; it stays in front of its key."""
+        if (line := self._line(slot)) is not None:
+            line.front -= 1
+        self.place(slot)
+
+    def leave(self, slot: Slot) -> None:
+        """Let the next of the same key come to the front after this one is done."""
+        line = self._line(slot)
+        if line is None:
+            return
+        line.front -= 1
+        if not line.front and line.rest:
+            line.front = 1
+            self._show(line.rest.popleft())
+        elif not line.front and slot.key is not None:
+            del self.lines[slot.key]
+
+    def surface(self, now: float) -> None:
+        """Make the delayed messages whose time has come receivable."""
+        delayed = self.delayed
+        while delayed and delayed[0][0] <= now:
+            slot = heappop(delayed)[2]
+            slot.due = 0.0
+            line = self._line(slot)
+            if line is None or not line.rest or slot.number < line.rest[0].number:
+                self._show(slot)
+
+    def take(self, limit: int, numbers: count[int]) -> list[Received]:
+        """Hand out up to ``limit`` receivable messages, highest priority first."""
+        if len(self.lanes) == 1:
+            return self._take_from(self.plain, limit, numbers)
+        taken: list[Received] = []
+        for priority in sorted(self.lanes, reverse=True):
+            taken += self._take_from(self.lanes[priority], limit - len(taken), numbers)
+            if priority and not self.lanes[priority]:
+                del self.lanes[priority]
+        return taken
+
+    def _take_from(self, lane: Lane, limit: int, numbers: count[int]) -> list[Received]:
+        pop = lane.pop if lane.back else lane.fresh.popleft
+        held = self.held
+        taken = []
+        for _ in range(min(limit, len(lane))):
+            slot = pop()
+            slot.attempt = attempt = slot.attempt + 1
+            receipt = next(numbers)
+            held[receipt] = slot
+            taken.append(Received(slot.id, slot.body, slot.headers.copy(), receipt, attempt))
+        return taken
+
+    def can_give(self) -> bool:
+        """Whether something is receivable now or will be at a known time."""
+        return bool(self.delayed) or any(self.lanes.values())
+
+    def wake(self) -> None:
+        """Wake the receiver that has waited longest; it wakes the next one when it leaves."""
+        while self.waiters:
+            waiter = next(iter(self.waiters))
+            del self.waiters[waiter]
+            if not waiter.done():
+                waiter.set_result(True)
+                return
+
+    def let_go(self) -> None:
+        """End all deliveries."""
+        held, self.held = self.held, {}
+        for slot in held.values():
+            self.put_back(slot)
+
+    def purge(self) -> int:
+        """Remove what is not held; returns how many."""
+        removed = self.total - len(self.held)
+        self.total = len(self.held)
+        self._clear()
+        for slot in self.held.values():
+            if (line := self._line(slot)) is not None:
+                line.front += 1
+        return removed
+
+    def depth(self, now: float) -> Depth:
+        """Count."""
+        in_flight, delayed = len(self.held), len(self.delayed)
+        oldest = min((lane.first().published_at for lane in self.lanes.values() if lane), default=None)
+        age = None if oldest is None else now - oldest
+        return Depth(self.total - in_flight - delayed, in_flight, delayed, age, self.consumers)
+
+    def peek(self) -> Iterator[Slot]:
+        """The receivable messages in order, then those behind their key, then the delayed ones by their time."""
+        lanes = (self.lanes[priority] for priority in sorted(self.lanes, reverse=True))
+        behind = (slot for line in self.lines.values() for slot in line.rest if not slot.due)
+        return chain(chain.from_iterable(lanes), behind, (slot for _, _, slot in sorted(self.delayed)))
+
+    def unknown(self, batch: Sequence[Outgoing], now: float) -> Iterator[tuple[int, Outgoing]]:
+        """The messages that are no duplicates, with their numbers in the batch; each is known from then on."""
+        known, window = self.known, self.spec.dedup_window or 0.0
+        while known and next(iter(known.values())) + window <= now:
+            del known[next(iter(known))]
+        for index, message in enumerate(batch):
+            if not message.deduplicate:
+                yield index, message
+            elif message.id not in known:
+                yield index, message
+                known[message.id] = now  # only when the next one is asked for: not for one that found no room
+
+    def _clear(self) -> None:
+        self.plain = Lane()
+        self.lanes = {0: self.plain}
+        self.delayed = []
+        self.lines = {}
+
+    def _line(self, slot: Slot) -> Line | None:
+        if slot.key is None or self.spec.ordering != "key":
+            return None
+        if (line := self.lines.get(slot.key)) is None:
+            line = self.lines[slot.key] = Line()
+        return line
+
+    def _show(self, slot: Slot) -> None:
+        if slot.due:
+            return
+        lane = self.lanes.get(slot.priority)
+        if lane is None:
+            lane = self.lanes[slot.priority] = Lane()
+        lane.put(slot)

@@ -13,16 +13,18 @@ from tasuki.consumers.consumer import Consumer, ConsumerOptions
 from tasuki.consumers.keeper import Keeper
 from tasuki.consumers.permissions import GuardedPermissions
 from tasuki.consumers.verdict import RetryPolicy
-from tasuki.contracts.driver import Driver
+from tasuki.contracts.driver import Driver, Durability
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
 from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.lifecycle import LifecycleConfig
 from tasuki.kinds.project import Project
 from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.requirements import wanted_durability
 from tasuki.kinds.rights import Rights
 from tasuki.kinds.settings import Settings
 from tasuki.message import HeaderValue
@@ -73,7 +75,7 @@ class Assembly:
         for id, service in self.services.items():
             queues = {name: queue for name, queue in self.queues.items() if queue.driver is self.drivers[id]}
             service.specs = [queue.spec for queue in queues.values()]
-            levels = {name: getattr(self.project.configs[name], "durability", None) for name in (id, *queues)}
+            levels = {name: _wanted_durability(self.project.configs[name]) for name in (id, *queues)}
             service.wanted = {name: level for name, level in levels.items() if level is not None}
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
@@ -271,6 +273,13 @@ class Assembly:
         kept = set(but)
         retired = [handler for group in self._retired for handler in group.handlers]
         await stop_all(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
+
+
+def _wanted_durability(config: Config) -> Durability | None:
+    if isinstance(config, QueueConfig):
+        return wanted_durability(config)
+    level: Durability | None = getattr(config, "durability", None)
+    return level
 
 
 def _in_order_of_need(project: Project) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
 from tasuki.errors import UnsupportedError
+
+_log = logging.getLogger("tasuki.app")
 
 
 class DriverService:
@@ -24,6 +27,7 @@ class DriverService:
             await self.driver.declare(spec)
         await self.driver.open()
         given = self.driver.durability
+        self._compare(given)
         for id, level in self.wanted.items():
             if DURABILITIES.index(level) > DURABILITIES.index(given):
                 await self.driver.close()
@@ -32,6 +36,20 @@ class DriverService:
                     f"{given!r}; take a driver or settings that give more, or ask for less",
                     driver=self.driver.name,
                 )
+
+    def _compare(self, given: Durability) -> None:
+        """Say so when the broker, as it is set up, gives less than the driver could promise, unless its entry says what is enough."""
+        best, name = self.driver.capabilities.durability, self.driver.name
+        if DURABILITIES.index(given) < DURABILITIES.index(best) and name not in self.wanted:
+            _log.warning(
+                "driver %s: what is confirmed has durability %r as the broker is set up, and could have %r; "
+                "change its settings, or write 'durability: %s' at the driver if that is enough",
+                name,
+                given,
+                best,
+                given,
+                extra={"driver": name},
+            )
 
     async def wait(self) -> None:
         """Never ends by itself: a driver reconnects on its own."""

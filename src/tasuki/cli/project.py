@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CONFIG, CommandError
-from tasuki.errors import ConfigError, ProjectError, TasukiError
+from tasuki.errors import ConfigError, ProjectError, TasukiError, UnsupportedError
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.contracts.driver import Driver
     from tasuki.kinds.kind import DriverKind
     from tasuki.kinds.project import Project
 
@@ -111,31 +109,20 @@ def find_queue(project: Project, name: str) -> str:
     return id
 
 
-def driver_class(kind: DriverKind) -> type[Driver]:
-    """The class behind a kind of driver. Raises CommandError when its client is not installed."""
-    module, _, name = kind.driver.partition(":")
-    try:
-        found: type[Driver] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise CommandError(f"driver {kind.short_name!r} cannot be loaded: {error}") from error
-    return found
-
-
 def is_shared(kind: DriverKind) -> bool:
-    """Whether several processes can open the same queues."""
-    return driver_class(kind).capabilities.multi_process
+    """Whether several processes can open the same queues. Raises CommandError when its class cannot be imported."""
+    from tasuki.kinds.capabilities import driver_class
+
+    try:
+        return driver_class(kind).capabilities.multi_process
+    except UnsupportedError as error:
+        raise CommandError(str(error)) from error
 
 
 def durable_hint() -> str:
     """Which drivers to use where one process is not enough."""
-    from tasuki.kinds.kind import driver_names, find_driver
+    from tasuki.kinds.capabilities import all_capabilities
+    from tasuki.kinds.kind import DRIVER_PREFIX
 
-    shared = []
-    for name in driver_names():
-        kind = find_driver(name)
-        try:
-            if kind is not None and is_shared(kind):
-                shared.append(kind.name)
-        except CommandError:
-            continue
-    return f"use a durable driver: {', '.join(shared)}"
+    shared = [name for name, capabilities in all_capabilities().items() if capabilities.multi_process]
+    return f"use a durable driver: {', '.join(DRIVER_PREFIX + name for name in shared)}"

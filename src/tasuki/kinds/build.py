@@ -60,6 +60,7 @@ def queue_spec(config: QueueConfig) -> QueueSpec:
         max_length=config.max_length,
         ordering=config.ordering,
         dedup_window=config.dedup_window,
+        priorities="priority" in config.requires,
         options=config.options,
     )
 

@@ -107,9 +107,11 @@ def driver_names() -> list[str]:
 
 
 def _hint(name: str) -> str:
+    if name.startswith(DRIVER_PREFIX):
+        # By the short names: all drivers look alike by what they have in common.
+        near = did_you_mean(name.removeprefix(DRIVER_PREFIX), driver_names())
+        return near.replace("'", f"'{DRIVER_PREFIX}", 1) or f"available drivers: {', '.join(driver_names())}"
     if near := did_you_mean(name, kind_names(), cutoff=0.8):
         return near
-    if name.startswith(DRIVER_PREFIX):
-        return f"available drivers: {', '.join(driver_names())}"
     family = name.partition(".")[0]
     return _HINTS.get(name) or _HINTS.get(family) or did_you_mean(name, kind_names())

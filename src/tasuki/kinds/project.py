@@ -18,6 +18,7 @@ from tasuki.errors import (
     ReferenceCycleError,
     UnknownKindError,
 )
+from tasuki.kinds.capabilities import all_capabilities, capabilities_of
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.env import EnvVariableConfig
 from tasuki.kinds.fields import Config
@@ -25,6 +26,7 @@ from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_
 from tasuki.kinds.options import merge_options
 from tasuki.kinds.problems import problems_of
 from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.security import AnyPolicyConfig, SecurityConfig
 from tasuki.registry.entry import Entry, resolve_id
 from tasuki.registry.loader import Loaded
@@ -111,6 +113,7 @@ class _Checker:
                 self._check_fields(entry, self.kinds[entry.id])
                 self._check_references(entry, self.kinds[entry.id])
         self._check_options()
+        self._check_durability()
         self._check_cycles()
         self._check_unique(QueueConfig, lambda config: (config.driver, config.queue_name), "queue_name")
         self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
@@ -139,17 +142,49 @@ class _Checker:
 
     def _check_options(self) -> None:
         for entry in self.registry.of_kind("queue.queue"):
-            options, problems = merge_options(entry, self._driver_of(entry), "queue")
+            driver = self._driver_of(entry)
+            options, problems = merge_options(entry, driver, "queue")
             self.errors += problems
             if isinstance(config := self.configs.get(entry.id), QueueConfig):
                 length = config.max_length or options.get("max_length") or None
-                self.configs[entry.id] = config.model_copy(update={"options": options, "max_length": length})
+                config = config.model_copy(update={"options": options, "max_length": length})
+                self.configs[entry.id] = self._fitted(entry, config, driver) if driver else config
         for entry in self.registry.of_kind("queue.consumer"):
             queue = self._target(entry, "queue")
             options, problems = merge_options(entry, self._driver_of(queue) if queue else None, "consumer")
             self.errors += problems
             if isinstance(config := self.configs.get(entry.id), ConsumerConfig):
                 self.configs[entry.id] = config.model_copy(update={"driver_options": options})
+
+    def _fitted(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> QueueConfig:
+        """The queue as its driver carries it; what the driver cannot do is reported."""
+        capabilities = capabilities_of(driver)
+        if capabilities is None:
+            return config  # it cannot be built either, and building says why
+        for need in needs_of(config):
+            if not need.requirement.is_met(capabilities):
+                self._refuse(entry, need, driver, config.driver)
+        most = capabilities.max_message_bytes
+        if most is None or config.max_message_size <= most:
+            return config
+        return config.model_copy(update={"max_message_size": most})
+
+    def _check_durability(self) -> None:
+        """A driver entry may itself ask for more than its driver can ever give."""
+        for id, config in self.configs.items():
+            kind, level = self.kinds[id], str(getattr(config, "durability", None))
+            if isinstance(kind, DriverKind) and level in REQUIREMENTS and (capabilities := capabilities_of(kind)):
+                need = Need(("durability",), f"durability: {level}", REQUIREMENTS[level])
+                if not need.requirement.is_met(capabilities):
+                    self._refuse(self.registry.entries[id], need, kind, id)
+
+    def _refuse(self, entry: Entry, need: Need, driver: DriverKind, id: str) -> None:
+        able = [name for name, capabilities in all_capabilities().items() if need.requirement.is_met(capabilities)]
+        problem = f"{need.label} needs a driver that can {need.requirement.words}; {id!r} ({driver.short_name}) cannot"
+        hint = f"these can: {', '.join(able)}" if able else "no driver can"
+        ways = ((), ("options",), ("driver_options", driver.short_name), ("driver_options",))
+        path = next((path for way in ways if (path := (*way, *need.path)) in entry.positions), need.path)
+        self.errors.append(InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint))
 
     def _driver_of(self, queue: Entry) -> DriverKind | None:
         driver = self._target(queue, "driver")

@@ -24,6 +24,7 @@ from tasuki.kinds.fields import (
 )
 from tasuki.kinds.kind import DRIVER_PREFIX, Kind
 from tasuki.kinds.lifecycle import RetryConfig
+from tasuki.kinds.requirements import RequirementName
 from tasuki.queues.signature import Signing
 from tasuki.registry.references import did_you_mean
 
@@ -103,7 +104,7 @@ def _broker_name(value: str, info: ValidationInfo) -> str:
 
 
 class QueueConfig(Config):
-    """A queue. After the project's check, ``options`` and ``max_length`` are those in force with its driver."""
+    """A queue. After the project's check, its options and limits are those in force with its driver."""
 
     driver: Id
     """The driver that carries it."""
@@ -139,6 +140,8 @@ class QueueConfig(Config):
     """key: messages of one key are handled one after the other, in order."""
     dedup_window: PositiveDuration | None = None
     """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
+    requires: list[RequirementName] = Field(default_factory=list)
+    """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
     signing: SigningConfig | None = None
     """Keys that sign what is published and verify what is handled; not given: neither."""
 

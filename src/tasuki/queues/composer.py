@@ -9,13 +9,13 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Outgoing
-from tasuki.errors import MessageTooLargeError, PublishError
+from tasuki.contracts.driver import Driver, Outgoing
+from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
 from tasuki.queues.codec import BYTES, Codecs
 from tasuki.queues.headers import check_headers, check_name, check_priority
 from tasuki.queues.policy import QueuePolicy
-from tasuki.units import parse_duration
+from tasuki.units import format_duration, parse_duration
 
 _BYTES_LIKE = (bytes, bytearray, memoryview)
 
@@ -33,13 +33,14 @@ class Envelope(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Composer:
-    """For one queue; ``queue`` and ``driver`` are the ids that its errors name."""
+    """For one queue, whose id its errors name."""
 
     def __init__(
-        self, queue: str, *, driver: str, codec: Codec, codecs: Codecs, policy: QueuePolicy, clock: Clock
+        self, queue: str, *, driver: Driver, codec: Codec, codecs: Codecs, policy: QueuePolicy, clock: Clock
     ) -> None:
         self._queue = queue
-        self._driver = driver
+        self._driver = driver.name
+        self._capabilities = driver.capabilities
         self._codec = codec
         self._codecs = codecs
         self._policy = policy
@@ -68,10 +69,10 @@ class Composer:
             new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
         )
         if delay:
-            message.delay = seconds("delay", delay)
+            message.delay = self._delay(delay)
         if headers or priority is not None or key is not None:
             priority, key = self._option(sent, PRIORITY, priority), self._option(sent, PARTITION_KEY, key)
-            message.priority = 0 if priority is None else check_priority(priority)
+            message.priority = 0 if priority is None else self._priority(priority)
             message.key = None if key is None else check_name("key", key)
         return message
 
@@ -103,6 +104,23 @@ class Composer:
                 queue=self._queue,
             )
         return encoded
+
+    def _delay(self, delay: float | str) -> float:
+        wait, most = seconds("delay", delay), self._capabilities.max_delay
+        if wait and not self._capabilities.native_delay:
+            raise self._unsupported("delay messages")
+        if most is not None and wait > most:
+            raise self._unsupported(f"delay messages for longer than {format_duration(most)}")
+        return wait
+
+    def _priority(self, priority: Any) -> int:
+        if check_priority(priority) and not self._capabilities.native_priority:
+            raise self._unsupported("hand out messages by priority")
+        return int(priority)
+
+    def _unsupported(self, what: str) -> UnsupportedError:
+        problem = f"queue {self._queue!r}: driver {self._driver!r} cannot {what}; 'tasuki drivers' shows which can"
+        return UnsupportedError(problem, driver=self._driver, queue=self._queue)
 
     def _ttl(self, ttl: float | str | None) -> float:
         if self._policy.dead_letter is None and not self._policy.drop_expired:

@@ -54,7 +54,7 @@ class Queue:
         self.consumer_count = 0
         """Consumers of this queue that run in this process."""
         self._clock = clock
-        self._composer = Composer(id, driver=driver.name, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._composer = Composer(id, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.guard: Guard | None = None
         """Whose rights are checked at each call; None: nobody's."""

@@ -65,7 +65,7 @@ def test_the_kinds_of_this_version():
         "env.storage.os",
         "env.storage.file",
     } <= set(kind_names())
-    assert {"memory", "sqlite"} <= set(driver_names())
+    assert {"memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats"} <= set(driver_names())
     assert find_kind("queue.queue").references["driver"] == ("queue.driver",)
 
 
@@ -73,8 +73,8 @@ def test_the_kinds_of_this_version():
     ("name", "hint"),
     [
         ("queue.quue", "did you mean 'queue.queue'?"),
-        ("queue.driver.redis", "available drivers: memory, sqlite"),
-        ("queue.driver.amqp", "available drivers: memory, sqlite"),
+        ("queue.driver.rediss", "did you mean 'queue.driver.redis'?"),
+        ("queue.driver.pulsar", "available drivers: amqp, memory, nats, postgres, redis, sqlite, sqs"),
         ("config.aws", "it belongs to the SQS driver, which this version does not have"),
         ("security.polcy", "did you mean 'security.policy'?"),
         ("security.token_store", "there are no tokens in this version"),
@@ -94,7 +94,7 @@ def test_kinds_and_drivers_of_other_packages(tmp_path):
     assert find_kind("meeting.room") is ROOM
     assert find_kind("queue.driver.kafka") is KAFKA
     assert find_driver("kafka") is KAFKA
-    assert driver_names() == ["ghost", "kafka", "memory", "odd", "sqlite"]
+    assert driver_names() == ["amqp", "ghost", "kafka", "memory", "nats", "odd", "postgres", "redis", "sqlite", "sqs"]
     text = "namespace: app\nentries:\n  - {name: k, kind: queue.driver.kafka, seats: 4}\n"
     text += "  - {name: q, kind: queue.queue, driver: k, driver_options: {kafka: {partitions: 3}}}\n"
     (tmp_path / "p.yaml").write_text(text)

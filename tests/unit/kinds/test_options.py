@@ -30,7 +30,7 @@ def wrong(problems):
         ("options: {max_length: 1}", 1),
         ("options: {max_length: 1}, driver_options: {max_length: 2}", 2),
         ("options: {max_length: 1}, driver_options: {max_length: 2, memory: {max_length: 3}}", 3),
-        ("driver_options: {memory: {max_length: 3}, sqlite: {max_length: 4}, amqp: {durable: true}, redis: {x: 1}}", 3),
+        ("driver_options: {memory: {max_length: 3}, sqlite: {max_length: 4}}", 3),
         ("driver_options: {sqlite: {max_length: 4}}", None),
         ("max_length: 9, options: {max_length: 1}", 9),
         ("max_length: 0, options: {max_length: 1}", 1),
@@ -45,11 +45,6 @@ def test_options_are_merged_for_the_driver_in_use(queue, fields, length):
 def test_the_options_in_force_replace_those_that_were_written(queue):
     config = queue("driver_options: {sqlite: {max_length: 4}, max_length: 2}", driver="sqlite")
     assert config.options == {"max_length": 4}
-
-
-@pytest.mark.parametrize("name", ["amqp", "redis", "sqs", "postgres", "nats"])
-def test_options_for_drivers_of_later_versions_stay_dormant(queue, name):
-    assert queue(f"driver_options: {{{name}: {{anything: [1]}}}}").options == {}
 
 
 def test_dormant_options_are_checked_too(wrong):
@@ -105,9 +100,9 @@ CONSUMER = (
 
 
 def test_a_consumer_has_the_options_of_its_queues_driver(project, problems):
-    text = (
-        CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {amqp: {exclusive: true}}}\n"
-    )
+    text = CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {sqlite: {}}}\n"
     assert project(text).get("app:c", ConsumerConfig).driver_options == {}
     text = CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {exclusive: true}}\n"
     assert problems(text) == ["7:73: app:c: unknown memory option 'exclusive'; there are none"]
+    text = CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {sqlite: {x: 1}}}\n"
+    assert problems(text) == ["7:82: app:c: unknown sqlite option 'x'; there are none"]

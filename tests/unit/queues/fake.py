@@ -16,7 +16,7 @@ from tests.unit.consumers.parts import make_queue
 
 
 class FakeDriver(Driver):
-    capabilities = Capabilities(max_batch=4)
+    capabilities = Capabilities(max_batch=4, native_delay=True, native_priority=True)
 
     def __init__(self) -> None:
         super().__init__("app:fake")

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Capabilities, Outgoing
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import (
     CodecError,
     MessageTooLargeError,
     PublishError,
     QueueNotFoundError,
+    UnsupportedError,
 )
 from tasuki.message import Message
+from tasuki.queues.composer import Envelope
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.testing.clock import EPOCH, FakeClock
 from tests.unit.consumers.parts import make_queue
@@ -33,6 +35,43 @@ async def test_priority_and_key_as_headers_mean_the_same() -> None:
     await queue.publish(1)
     assert [(message.priority, message.key) for message in seen] == [(3, "k"), (5, None), (0, None)]
     assert seen[1].headers["priority"] == 5
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "options", "problem"),
+    [
+        ({}, {"delay": 1}, "cannot delay messages;"),
+        ({}, {"delay": "1s"}, "cannot delay messages;"),
+        ({"native_delay": True, "max_delay": 900.0}, {"delay": 901}, "cannot delay messages for longer than 15m;"),
+        ({}, {"priority": 1}, "cannot hand out messages by priority;"),
+        ({}, {"headers": {"priority": 9}}, "cannot hand out messages by priority;"),
+    ],
+)
+async def test_what_the_driver_cannot_do_is_refused_and_never_ignored(
+    capabilities: dict[str, Any], options: dict[str, Any], problem: str
+) -> None:
+    class Plain(FakeDriver):
+        pass
+
+    Plain.capabilities = Capabilities(**capabilities)
+    queue = make_queue(driver := Plain())
+    with pytest.raises(UnsupportedError, match=problem) as caught:
+        await queue.publish(1, **options)
+    assert caught.value.outcome == "rejected"
+    assert not caught.value.retryable
+    (result,) = await queue.publish_many([Envelope(body=1, **options)])
+    assert isinstance(result, Rejected)
+    assert not result.retryable
+    assert driver.batches == []
+
+
+async def test_what_asks_for_nothing_is_no_use_of_it() -> None:
+    class Plain(FakeDriver):
+        capabilities = Capabilities()
+
+    queue = make_queue(driver := Plain())
+    await queue.publish(1, delay=0, priority=0, key="k")
+    assert len(driver.stored) == 1
 
 
 async def test_a_timestamp_of_ones_own_is_kept() -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option
 from tasuki.cli.output import print_json, print_table
-from tasuki.cli.project import driver_class
+from tasuki.errors import UnsupportedError
 
 _WORDS = {True: "yes", False: "no"}
 
@@ -45,6 +44,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _drivers() -> list[dict[str, Any]]:
     """Name, kind, capabilities; for one that cannot be loaded, why."""
+    from tasuki.kinds.capabilities import driver_class
     from tasuki.kinds.kind import driver_names, find_driver
 
     found = []
@@ -54,7 +54,7 @@ def _drivers() -> list[dict[str, Any]]:
             continue
         try:
             capabilities, error = asdict(driver_class(kind).capabilities), None
-        except CommandError as problem:
+        except UnsupportedError as problem:
             capabilities, error = None, str(problem)
         found.append({"name": name, "kind": kind.name, "capabilities": capabilities, "error": error})
     return found

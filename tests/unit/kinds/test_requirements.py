@@ -1,0 +1,135 @@
+"""What a queue requires of its driver, in so many words or by what it uses."""
+
+from dataclasses import fields, replace
+from typing import get_args
+
+import pytest
+
+from tasuki.contracts.driver import Capabilities
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.kinds.build import queue_spec
+from tasuki.kinds.capabilities import all_capabilities, capabilities_of
+from tasuki.kinds.kind import DriverKind
+from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.requirements import REQUIREMENTS, RequirementName
+
+DRIVER = "  - {name: d, kind: queue.driver.memory}\n"
+
+
+def queue_with(fields):
+    """The driver, and a queue on it with these fields."""
+    return f"{DRIVER}  - {{name: q, kind: queue.queue, driver: d, {fields}}}\n"
+
+
+WHERE = 1 + len("  - {name: q, kind: queue.queue, driver: d, ")
+"""Column of the first field."""
+NOTHING = {field.name: False for field in fields(Capabilities) if field.type == "bool"}
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """A memory driver that can do nothing."""
+    monkeypatch.setattr(
+        MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, **NOTHING, max_message_bytes=5)
+    )
+
+
+def test_every_name_has_its_meaning():
+    assert list(REQUIREMENTS) == list(get_args(RequirementName))
+
+
+def test_each_capability_can_be_required():
+    everything = Capabilities(durability="node", **dict.fromkeys(NOTHING, True))
+    names = [name for name, requirement in REQUIREMENTS.items() if not requirement.is_met(Capabilities())]
+    assert names == list(REQUIREMENTS)
+    assert all(requirement.is_met(everything) for requirement in REQUIREMENTS.values())
+    for name in NOTHING:
+        without = replace(everything, **{name: False})
+        assert len([1 for requirement in REQUIREMENTS.values() if not requirement.is_met(without)]) == 1
+
+
+@pytest.mark.parametrize("level", ["process", "broker", "power", "node"])
+def test_a_durability_is_enough_if_it_is_more(level):
+    levels = ("process", "broker", "power", "node")
+    met = [given for given in levels if REQUIREMENTS[level].is_met(Capabilities(durability=given))]
+    assert met == list(levels[levels.index(level) :])
+
+
+def test_what_the_driver_can_do_is_accepted(project):
+    text = queue_with(
+        "requires: [delay, priority, ordering.key, dedup], ordering: key, dedup_window: 1h, max_length: 5"
+    )
+    config = project(text).get("app:q", QueueConfig)
+    spec = queue_spec(config)
+    assert (spec.priorities, spec.dedup_window, spec.max_length) == (True, 3600.0, 5)
+    assert not queue_spec(
+        project(DRIVER.replace("name: d", "name: e") + queue_with("")).get("app:q", QueueConfig)
+    ).priorities
+
+
+def test_what_it_cannot_do_is_refused_where_it_stands(problems):
+    texts = problems(queue_with("requires: [delay, power]"))
+    assert len(texts) == 1
+    assert texts[0].startswith(
+        f"4:{WHERE + 18}: app:q: requires: power needs a driver that can keep messages when the power fails; "
+        "'app:d' (memory) cannot; these can: "
+    )
+    assert "sqlite" in texts[0].rpartition(": ")[2]
+
+
+@pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("ordering: key", "keep the order of messages with the same key"),
+        ("max_length: 5", "bound the number of messages"),
+        ("options: {max_length: 5}", "bound the number of messages"),
+        ("driver_options: {max_length: 5}", "bound the number of messages"),
+        ("driver_options: {memory: {max_length: 5}}", "bound the number of messages"),
+        ("dedup_window: 1m", "tell duplicates by their id"),
+        ("max_message_size: 6B", "carry messages of 6B"),
+        ("durability: process", "keep messages when a process ends"),
+    ],
+)
+def test_what_its_options_use_is_inferred(problems, field, words):
+    (text,) = problems(queue_with(field))
+    label = "max_length" if "max_length" in field else field.partition(":")[0]
+    column = WHERE + (field.index("max_length") if label == "max_length" else 0)
+    assert text.startswith(f"4:{column}: app:q: {label}")
+    assert f"needs a driver that can {words}; 'app:d' (memory) cannot; these can: " in text
+    assert "memory" not in text.rpartition("these can: ")[2]
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_size_that_was_not_asked_for_is_that_of_the_driver(project):
+    assert project(queue_with("lease: 1s")).get("app:q", QueueConfig).max_message_size == 5
+
+
+def test_a_requirement_that_does_not_exist(problems):
+    (text,) = problems(queue_with("requires: [delays]"))
+    assert "did you mean 'delay'?" in text
+
+
+def test_a_driver_entry_asks_too(problems, project):
+    (text,) = problems("  - {name: d, kind: queue.driver.memory, durability: power}\n")
+    assert text.startswith(
+        "3:42: app:d: durability: power needs a driver that can keep messages when the power fails; "
+    )
+    project("  - {name: d, kind: queue.driver.sqlite, durability: power}\n")
+    project("  - {name: d, kind: queue.driver.memory, durability: memory}\n")
+
+
+def test_a_swap_is_checked_against_the_new_driver(project, problems):
+    text = (
+        "  - {name: d, kind: queue.driver.sqlite}\n  - {name: q, kind: queue.queue, driver: d, requires: [durable]}\n"
+    )
+    project(text)
+    (problem,) = problems(text, overrides=("app:d:kind=queue.driver.memory",))
+    assert problem.startswith("4:56: app:q: requires: durable needs a driver that can")
+
+
+def test_a_driver_whose_class_cannot_be_imported_is_not_judged():
+    assert capabilities_of(DriverKind("queue.driver.x", QueueConfig, driver="no.such.module:X")) is None
+    assert capabilities_of(DriverKind("queue.driver.x", QueueConfig, driver="tasuki:Nothing")) is None
+    assert all_capabilities()["sqlite"] is SQLiteDriver.capabilities

@@ -1,0 +1,18 @@
+"""What the driver can do; apart from the rest, so that it can be read where the client is not installed."""
+
+from tasuki.contracts.driver import Capabilities
+from tasuki.drivers.amqp.limits import LONGEST_DELAY, MAX_MESSAGE_BYTES
+
+CAPABILITIES = Capabilities(
+    durability="power",
+    multi_process=True,
+    ordered=True,
+    native_delay=True,
+    native_priority=True,
+    counts_attempts=True,
+    counts_consumers=True,
+    emulates=frozenset({"native_delay", "native_priority", "counts_consumers"}),
+    max_batch=1000,
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    max_delay=LONGEST_DELAY,
+)

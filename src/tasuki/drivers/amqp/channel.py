@@ -1,0 +1,138 @@
+"""Channel: calls and their answers, confirms and returns, and deliveries, on one channel of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pamqp import commands
+from pamqp.base import Frame as Method
+
+from tasuki.drivers.amqp import frames
+from tasuki.drivers.amqp.confirms import Confirms
+from tasuki.drivers.amqp.faults import ClosedError, LateError
+from tasuki.drivers.amqp.frames import Deliver
+
+if TYPE_CHECKING:
+    from tasuki.drivers.amqp.connection import Connection
+
+Content = Callable[[Deliver, bytes, bytes], None]
+"""A delivery, its properties and its body."""
+
+
+class Channel:
+    """One channel; ended by the broker's ``channel.close``, by the connection's end, or by ``close``."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.closed: ClosedError | None = None
+        """Why it has ended."""
+        self.confirms = Confirms()
+        self.on_delivery: Content | None = None
+        self.on_cancel: Callable[[str], None] | None = None
+        """Told the tag of a consumer that the broker has cancelled."""
+        self.on_end: Callable[[ClosedError], None] | None = None
+        self._answers: deque[asyncio.Future[Any]] = deque()
+        self._method = b""
+        self._properties = b""
+        self._body: list[bytes] = []
+        self._missing = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be used."""
+        return self.closed is None
+
+    async def ask(self, *methods: Method) -> list[Any]:
+        """Send methods, all at once, and wait for their answers. Raises ClosedError, or LateError after the request timeout."""
+        if self.closed is not None:
+            raise self.closed
+        loop = asyncio.get_running_loop()
+        waiting = [loop.create_future() for _ in methods]
+        self._answers.extend(waiting)
+        for method in methods:
+            self.connection.send(self.number, method)
+        try:
+            async with asyncio.timeout(self.connection.settings.request_timeout):
+                return [await answer for answer in waiting]
+        except TimeoutError as error:
+            raise LateError from error
+        finally:
+            for answer in waiting:
+                if not answer.done():
+                    answer.cancel()
+                elif not answer.cancelled():
+                    answer.exception()  # seen, also where an earlier one was raised
+
+    async def close(self) -> None:
+        """End it; what is not settled on it goes back to its queue."""
+        if self.closed is None:
+            try:
+                await self.ask(commands.Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0))
+            except (ClosedError, LateError):
+                pass
+        self.end(ClosedError(0, "closed"))
+
+    def end(self, reason: ClosedError) -> None:
+        """It has ended: whoever waits for an answer gets the reason."""
+        if self.closed is not None:
+            return
+        self.closed = reason
+        self.connection.forget(self)
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(reason)
+        self._answers.clear()
+        self.confirms.end(reason)
+        if self.on_end is not None:
+            self.on_end(reason)
+
+    def received(self, kind: int, payload: bytes) -> None:
+        """A frame has come."""
+        if kind == frames.METHOD:
+            self._method_came(payload)
+        elif kind == frames.HEADER:
+            self._missing, self._properties = frames.content_of(payload)
+            self._body = []
+            if not self._missing:
+                self._content_came()
+        elif kind == frames.BODY:
+            self._body.append(payload)
+            self._missing -= len(payload)
+            if self._missing <= 0:
+                self._content_came()
+
+    def _method_came(self, payload: bytes) -> None:
+        kind = frames.method_of(payload)
+        if kind in {frames.DELIVER, frames.RETURN}:
+            self._method = payload
+        elif kind in {frames.ACK, frames.NACK}:
+            self.confirms.answered(*frames.confirmed(payload), is_stored=kind == frames.ACK)
+        else:
+            self._answered(payload)
+
+    def _answered(self, payload: bytes) -> None:
+        from tasuki.drivers.amqp.connection import decode
+
+        method = decode(payload)
+        if isinstance(method, commands.Channel.Close):
+            self.connection.send(self.number, commands.Channel.CloseOk())
+            self.end(ClosedError(method.reply_code or 0, method.reply_text or ""))
+        elif isinstance(method, commands.Basic.Cancel):
+            if self.on_cancel is not None:
+                self.on_cancel(str(method.consumer_tag))
+        elif self._answers:
+            answer = self._answers.popleft()
+            if not answer.done():
+                answer.set_result(method)
+
+    def _content_came(self) -> None:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        if frames.method_of(self._method) == frames.RETURN:
+            self.confirms.returned(frames.returned_key(self._method), self._properties)
+        elif self.on_delivery is not None:
+            self.on_delivery(frames.deliver(self._method), self._properties, body)

@@ -1,0 +1,293 @@
+"""Connection: one AMQP connection on one event loop: handshake, heartbeats, channels, and when the broker blocks it.
+
+Of its own rather than a client library's, for what the driver promises: a confirm and a return are told apart by their
+delivery tag, not by the id of the message; a blocked connection is known; frame size, number of channels and AMQPLAIN
+can be set; and a message costs no task and no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any
+
+from pamqp import commands, heartbeat
+from pamqp import frame as pamqp_frame
+from pamqp.base import Frame as Method
+
+from tasuki.drivers.amqp import frames
+from tasuki.drivers.amqp.channel import Channel
+from tasuki.drivers.amqp.faults import ClosedError, refused
+from tasuki.drivers.amqp.settings import Settings
+
+_WRITE_HIGH = 4 * 2**20
+_CLOSE_TIMEOUT = 2.0
+_CAPABILITIES = {
+    "publisher_confirms": True,
+    "basic.nack": True,
+    "connection.blocked": True,
+    "consumer_cancel_notify": True,
+    "authentication_failure_close": True,
+}
+
+
+class Connection(asyncio.Protocol):
+    """Made by ``connect``; ``lost`` is done when it has ended, with the reason as its result."""
+
+    def __init__(self, settings: Settings) -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.frame_max = 131072
+        self.channel_max = 2047
+        self.blocked: str | None = None
+        """The broker's reason why it takes no messages for now."""
+        self.unblocked = asyncio.Event()
+        self.unblocked.set()
+        self.lost: asyncio.Future[ClosedError] = loop.create_future()
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._channels: dict[int, Channel] = {}
+        self._methods: asyncio.Queue[Method] = asyncio.Queue()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._gone = asyncio.Event()
+        self._reason: ClosedError | None = None
+        self._heard_at = self._sent_at = loop.time()
+        self._beat: asyncio.TimerHandle | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be used."""
+        return not self.lost.done()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See Protocol."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=_WRITE_HIGH)
+
+    def data_received(self, data: bytes) -> None:
+        """See Protocol."""
+        self._heard_at = self._loop.time()
+        self._buffer += data
+        try:
+            for kind, number, payload in frames.split(self._buffer):
+                if kind == frames.HEARTBEAT:
+                    continue
+                if number == 0:
+                    self._control(payload)
+                elif (channel := self._channels.get(number)) is not None:
+                    channel.received(kind, payload)
+        except (ValueError, IndexError, KeyError, struct.error) as error:  # no AMQP: nothing after it can be read
+            self.end(ClosedError(502, f"the broker sent what cannot be read: {error!r}"))
+
+    def pause_writing(self) -> None:
+        """See Protocol."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """See Protocol."""
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See Protocol."""
+        self._gone.set()
+        self.end(ClosedError(0, f"connection lost: {exc}" if exc else "the broker closed the connection"))
+
+    # Opening and ending.
+
+    async def handshake(self) -> None:
+        """Log in and open the vhost. Raises ClosedError."""
+        settings = self.settings
+        self.write(b"AMQP\x00\x00\x09\x01")
+        start = await self._expect(commands.Connection.Start)
+        offered = str(start.mechanisms).split()
+        if settings.mechanism not in offered:
+            raise ClosedError(403, f"the broker offers no {settings.mechanism}, only {', '.join(offered)}")
+        self.write(frames.frame(frames.METHOD, 0, _start_ok(settings)))
+        tune = await self._expect(commands.Connection.Tune)
+        self.frame_max = _least(tune.frame_max, settings.frame_size) or 131072
+        self.channel_max = _least(tune.channel_max, settings.channel_max) or 65535
+        self.send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, settings.heartbeat))
+        self.send(0, commands.Connection.Open(virtual_host=settings.vhost))
+        await self._expect(commands.Connection.OpenOk)
+        if settings.heartbeat:
+            self._beat = self._loop.call_later(settings.heartbeat / 2, self._keep_alive)
+
+    async def close(self) -> None:
+        """Say goodbye, and end; waits for the broker's answer for a moment."""
+        if self.is_alive:
+            self.send(0, commands.Connection.Close(reply_code=200, reply_text="closed", class_id=0, method_id=0))
+            try:
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await asyncio.shield(self.lost)
+            except TimeoutError:
+                pass
+        self.end(ClosedError(0, "closed"))
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._gone.wait()
+        except TimeoutError:
+            pass
+
+    def end(self, reason: ClosedError) -> None:
+        """End it now: every call on its channels fails with the reason."""
+        if self.lost.done():
+            return
+        self.lost.set_result(self._reason or reason)
+        if self._beat is not None:
+            self._beat.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        self._writable.set()
+        self.unblocked.set()
+        for channel in list(self._channels.values()):
+            channel.end(self.lost.result())
+        self._channels.clear()
+
+    async def open_channel(self) -> Channel:
+        """A new channel. Raises ClosedError."""
+        if not self.is_alive:
+            raise self.lost.result()
+        number = next((n for n in range(1, self.channel_max + 1) if n not in self._channels), 0)
+        if not number:
+            raise ClosedError(
+                504, f"all {self.channel_max} channels are in use; raise channel_max, here and at the broker"
+            )
+        channel = self._channels[number] = Channel(self, number)
+        await channel.ask(commands.Channel.Open())
+        return channel
+
+    def forget(self, channel: Channel) -> None:
+        """Its number is free."""
+        self._channels.pop(channel.number, None)
+
+    # Writing.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of whole frames."""
+        if self._transport is not None and not self.lost.done():
+            self._sent_at = self._loop.time()
+            self._transport.write(data)
+
+    def send(self, channel: int, method: Method) -> None:
+        """Send a method."""
+        self.write(pamqp_frame.marshal(method, channel))
+
+    async def drain(self) -> None:
+        """Wait while the broker reads slower than we write. Raises ClosedError."""
+        await self._writable.wait()
+        if not self.is_alive:
+            raise self.lost.result()
+
+    # Channel 0.
+
+    def _control(self, payload: bytes) -> None:
+        method: Any = decode(payload)
+        if isinstance(method, commands.Connection.Close):
+            self.send(0, commands.Connection.CloseOk())
+            self._reason = ClosedError(method.reply_code or 0, method.reply_text or "")
+            self._loop.call_soon(self.end, self._reason)
+        elif isinstance(method, commands.Connection.CloseOk):
+            self.end(ClosedError(0, "closed"))
+        elif isinstance(method, commands.Connection.Blocked):
+            self.blocked = method.reason or "no reason given"
+            self.unblocked.clear()
+        elif isinstance(method, commands.Connection.Unblocked):
+            self.blocked = None
+            self.unblocked.set()
+        else:
+            self._methods.put_nowait(method)
+
+    async def _expect(self, kind: type[Method]) -> Any:
+        asked = asyncio.ensure_future(self._methods.get())
+        try:
+            await asyncio.wait((asked, self.lost), return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done():
+                raise self.lost.result()
+            method = asked.result()
+        finally:
+            asked.cancel()
+        if not isinstance(method, kind):
+            raise ClosedError(503, f"{kind.__name__} expected, {type(method).__name__} came")
+        return method
+
+    def _keep_alive(self) -> None:
+        """Send a heartbeat if nothing else was sent, and end what has been silent for two of them."""
+        every, now = self.settings.heartbeat, self._loop.time()
+        if now - self._heard_at > 2 * every + 1:
+            self.end(ClosedError(0, f"the broker was silent for {now - self._heard_at:.0f} s"))
+            return
+        if now - self._sent_at > every / 3:
+            self.write(frames.HEARTBEAT_FRAME)
+        self._beat = self._loop.call_later(every / 2, self._keep_alive)
+
+
+async def connect(settings: Settings) -> Connection:
+    """A connection that is ready for use, within the connection timeout. Raises ClosedError; OSError for a bad TLS file."""
+    loop = asyncio.get_running_loop()
+    connection: Connection | None = None
+    is_open = False
+    try:
+        async with asyncio.timeout(settings.connection_timeout):
+            context = settings.context()
+            _, connection = await loop.create_connection(
+                lambda: Connection(settings),
+                settings.host,
+                settings.port,
+                ssl=context,
+                server_hostname=settings.server_name if context else None,
+            )
+            await connection.handshake()
+        is_open = True
+        return connection
+    except TimeoutError as error:
+        raise ClosedError(0, f"no answer within {settings.connection_timeout:g} s") from error
+    except OSError as error:
+        raise refused(error) from error
+    finally:
+        if not is_open and connection is not None:
+            connection.end(ClosedError(0, "the handshake failed"))
+
+
+def decode(payload: bytes) -> Method:
+    """A method out of its payload."""
+    method = pamqp_frame.unmarshal(frames.frame(frames.METHOD, 0, payload))[2]
+    assert not isinstance(method, heartbeat.Heartbeat)
+    return method  # type: ignore[return-value]
+
+
+def _start_ok(settings: Settings) -> bytes:
+    """``connection.start-ok``; by hand, because a response is bytes."""
+    client = commands.Connection.StartOk(
+        client_properties={
+            "product": "tasuki",
+            "connection_name": settings.name,
+            "capabilities": dict(_CAPABILITIES),
+        },
+        mechanism=settings.mechanism,
+        response="",
+        locale="en_US",
+    ).marshal()
+    head = client[: -(4 + 1 + 5)]  # up to the response: its length, and the locale with its length, come after it
+    response = _response(settings)
+    return b"\x00\x0a\x00\x0b" + head + len(response).to_bytes(4, "big") + response + frames.short("en_US")
+
+
+def _response(settings: Settings) -> bytes:
+    if settings.mechanism == "EXTERNAL":
+        return b""
+    user, password = settings.user.encode(), settings.password.encode()
+    if settings.mechanism == "PLAIN":
+        return b"\0" + user + b"\0" + password
+    from tasuki.drivers.amqp.tables import encode_field
+
+    return encode_field(b"LOGIN", settings.user) + encode_field(b"PASSWORD", settings.password)
+
+
+def _least(theirs: int, ours: int) -> int:
+    """The smaller of two limits, of which 0 means none."""
+    return min(limit for limit in (theirs, ours) if limit) if theirs or ours else 0

@@ -1,0 +1,10 @@
+"""How much and how long: bounds of the driver that need no client to be told."""
+
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""RabbitMQ 4's own default; a larger message would cost the whole channel."""
+STEP = 0.1
+"""Seconds of the lowest rung of the delay ladder; a delay is rounded up to a whole number of them."""
+RUNGS = 26
+"""The broker takes a time to live of at most 2³² ms, so the highest rung is 2²⁵ steps: 38 days."""
+LONGEST_DELAY = (2**RUNGS - 8) * STEP
+"""Seconds: 77 days."""

@@ -1,0 +1,42 @@
+"""Presence: consumers that never get anything, on a queue that stays empty; the broker counts them for all processes.
+
+They go with their connection, so a dead process is not counted.
+"""
+
+from __future__ import annotations
+
+from pamqp import commands
+
+from tasuki.drivers.amqp.channel import Channel
+from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp.topology import presence
+
+
+class Presence:
+    """What this process has told the broker, on the connection that it has now."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, Channel] = {}
+        self._numbers: dict[str, int] = {}
+
+    async def set(self, connection: Connection, queue: str, number: int) -> None:
+        """Be that many consumers of a queue. Raises ClosedError or LateError."""
+        channel = self._channels.get(queue)
+        if channel is None or not channel.is_alive or channel.connection is not connection:
+            if not number:
+                return
+            channel = self._channels[queue] = await connection.open_channel()
+            self._numbers[queue] = 0
+        name = f"{queue}.consumers"
+        now = self._numbers[queue]
+        self._numbers[queue] = number
+        if number > now:
+            fresh = [commands.Basic.Consume(queue=name, consumer_tag=f"c{index}") for index in range(now, number)]
+            await channel.ask(presence(queue), *fresh)
+        elif number < now:
+            await channel.ask(*(commands.Basic.Cancel(consumer_tag=f"c{index}") for index in range(number, now)))
+
+    async def count(self, channel: Channel, queue: str) -> int:
+        """How many there are in all processes. Raises ClosedError or LateError."""
+        answer = (await channel.ask(presence(queue)))[0]
+        return int(answer.consumer_count)

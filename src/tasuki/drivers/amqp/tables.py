@@ -1,0 +1,146 @@
+"""Field tables and the basic properties, as bytes and back (AMQP 0-9-1 §4.2.5, with RabbitMQ's field types)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from tasuki.message import HeaderValue
+
+_SIZED = {
+    b"b": struct.Struct(">b"), b"B": struct.Struct(">B"), b"s": struct.Struct(">h"), b"u": struct.Struct(">H"),
+    b"I": struct.Struct(">i"), b"i": struct.Struct(">I"), b"l": struct.Struct(">q"), b"L": struct.Struct(">q"),
+    b"T": struct.Struct(">Q"), b"f": struct.Struct(">f"), b"d": struct.Struct(">d"),
+}  # fmt: skip
+_LENGTH = struct.Struct(">I")
+_INT = struct.Struct(">cq")
+_FLOAT = struct.Struct(">cd")
+_TRUE, _FALSE = b"t\x01", b"t\x00"
+
+SHORT_FIELDS = (
+    (0x8000, "content_type"), (0x4000, "content_encoding"), (0x0400, "correlation_id"), (0x0200, "reply_to"),
+    (0x0100, "expiration"), (0x0080, "message_id"), (0x0020, "type"), (0x0010, "user_id"), (0x0008, "app_id"),
+    (0x0004, "cluster_id"),
+)  # fmt: skip
+"""Flag and name of the properties that are short strings."""
+_FLAGS = {name: flag for flag, name in SHORT_FIELDS}
+_TABLE, _MODE, _PRIORITY, _TIMESTAMP = 0x2000, 0x1000, 0x0800, 0x0040
+_ORDER = (
+    0x8000, 0x4000, _TABLE, _MODE, _PRIORITY, 0x0400, 0x0200, 0x0100, 0x0080, _TIMESTAMP, 0x0020, 0x0010, 0x0008,
+    0x0004,
+)  # fmt: skip
+_NAMES = dict(SHORT_FIELDS)
+
+
+@dataclass(slots=True)
+class Properties:
+    """The basic properties; ``table`` is the content of the headers, without its length."""
+
+    texts: dict[str, bytes]
+    table: bytes = b""
+    persistent: bool = True
+    priority: int | None = None
+    timestamp: int | None = None
+
+    def encode(self) -> bytes:
+        """Flags and values, as a header frame has them."""
+        flags, parts = _TABLE | _MODE, []
+        for flag in _ORDER:
+            if flag == _TABLE:
+                parts.append(_LENGTH.pack(len(self.table)) + self.table)
+            elif flag == _MODE:
+                parts.append(b"\x02" if self.persistent else b"\x01")
+            elif flag == _PRIORITY:
+                if self.priority is not None:
+                    flags |= flag
+                    parts.append(bytes((self.priority,)))
+            elif flag == _TIMESTAMP:
+                if self.timestamp is not None:
+                    flags |= flag
+                    parts.append(self.timestamp.to_bytes(8, "big"))
+            elif (text := self.texts.get(_NAMES[flag])) is not None:
+                flags |= flag
+                parts.append(bytes((len(text),)) + text)
+        return flags.to_bytes(2, "big") + b"".join(parts)
+
+
+def decode_properties(data: bytes) -> Properties:
+    """The reverse of ``Properties.encode``; a text that is not there is not in ``texts``."""
+    flags, at = int.from_bytes(data[:2], "big"), 2
+    found = Properties({}, persistent=False)
+    for flag in _ORDER:
+        if not flags & flag:
+            continue
+        if flag == _TABLE:
+            size = _LENGTH.unpack_from(data, at)[0]
+            found.table = data[at + 4 : at + 4 + size]
+            at += 4 + size
+        elif flag == _MODE:
+            found.persistent = data[at] == 2
+            at += 1
+        elif flag == _PRIORITY:
+            found.priority = data[at]
+            at += 1
+        elif flag == _TIMESTAMP:
+            found.timestamp = int.from_bytes(data[at : at + 8], "big")
+            at += 8
+        else:
+            end = at + 1 + data[at]
+            found.texts[_NAMES[flag]] = data[at + 1 : end]
+            at = end
+    return found
+
+
+def encode_field(key: bytes, value: HeaderValue) -> bytes:
+    """One field of a table; the key has at most 255 bytes."""
+    name = bytes((len(key),)) + key
+    if type(value) is str:
+        data = value.encode()
+        return b"".join((name, b"S", _LENGTH.pack(len(data)), data))
+    if type(value) is bool:
+        return name + (_TRUE if value else _FALSE)
+    if type(value) is int:
+        return name + _INT.pack(b"l", value)
+    return name + _FLOAT.pack(b"d", value)
+
+
+def encode_bytes(key: bytes, value: bytes) -> bytes:
+    """One field with bytes."""
+    return b"".join((bytes((len(key),)), key, b"x", _LENGTH.pack(len(value)), value))
+
+
+def fields(table: bytes) -> Iterator[tuple[bytes, object, int, int]]:
+    """Key, value, start and end of each field; values that no header can have (tables, arrays) come as None."""
+    at, size = 0, len(table)
+    while at < size:
+        start = at
+        name_end = at + 1 + table[at]
+        key, kind = table[at + 1 : name_end], table[name_end : name_end + 1]
+        value, at = _value(table, kind, name_end + 1)
+        yield key, value, start, at
+
+
+def _value(table: bytes, kind: bytes, at: int) -> tuple[object, int]:
+    sized = _SIZED.get(kind)
+    if sized is not None:
+        return sized.unpack_from(table, at)[0], at + sized.size
+    if kind in {b"S", b"x", b"F", b"A"}:
+        end = at + 4 + _LENGTH.unpack_from(table, at)[0]
+        data = table[at + 4 : end]
+        return (data.decode("utf-8", "replace") if kind == b"S" else data if kind == b"x" else None), end
+    if kind == b"t":
+        return table[at] != 0, at + 1
+    if kind == b"D":
+        return int.from_bytes(table[at + 1 : at + 5], "big", signed=True) / 10.0 ** table[at], at + 5
+    if kind == b"V":
+        return None, at
+    raise ValueError(f"a field of the unknown type {kind!r}")
+
+
+def without(table: bytes, is_dropped: Collection[bytes], prefix: bytes) -> bytes:
+    """The table without the fields of these names, and without those whose names start with the prefix."""
+    kept = [
+        table[start:end] for key, _, start, end in fields(table) if key not in is_dropped and not key.startswith(prefix)
+    ]
+    return b"".join(kept)

@@ -1,0 +1,145 @@
+"""The queues at the broker that a queue of ours is made of, and their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pamqp import commands
+
+from tasuki.contracts.driver import QueueSpec
+
+HIGHEST = 9
+DELIVERY_LIMIT = 100_000
+"""Returns after which a quorum queue gives a message up: far above any ``max_attempts``; never the broker's own limit
+of 20. It cannot be switched off either: without one a returned message goes to the tail."""
+GIVEN_UP = "tasuki.undeliverable"
+"""Queue for what the broker itself gives up, so that it is not deleted."""
+PRESENCE_EXPIRY_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """The driver's defaults for its queues, in seconds."""
+
+    message_ttl: float | None = None
+    queue_ttl: float | None = None
+    queue_expiry: float | None = None
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One queue at the broker; several together are a queue of ours."""
+
+    name: str
+    is_returned: bool
+    """Whether it holds what was handed back unused: that comes before the rest of its priority."""
+    arguments: Mapping[str, Any]
+    durable: bool = True
+    exclusive: bool = False
+    auto_delete: bool = False
+
+    def declare(self) -> commands.Queue.Declare:
+        """What makes it."""
+        return commands.Queue.Declare(
+            queue=self.name,
+            durable=self.durable,
+            exclusive=self.exclusive,
+            auto_delete=self.auto_delete,
+            arguments=dict(self.arguments),
+        )
+
+    def look(self) -> commands.Queue.Declare:
+        """What asks for its counts."""
+        return commands.Queue.Declare(queue=self.name, passive=True)
+
+    def shown(self) -> str:
+        """Its properties and arguments for people."""
+        flags = [name for name in ("durable", "exclusive", "auto_delete") if getattr(self, name)]
+        return ", ".join([*flags, *(f"{key}={value!r}" for key, value in sorted(self.arguments.items()))])
+
+
+def is_quorum(spec: QueueSpec) -> bool:
+    """Whether a queue is replicated and synced, and its returns are counted by the broker."""
+    return bool(spec.options.get("queue_type", "quorum") == "quorum")
+
+
+def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
+    """The queues of a queue: its own first, one for what comes back unused, and one for each priority above 0."""
+    options = spec.options
+    found = [_lane(spec, defaults, spec.name, is_returned=False)]
+    if is_quorum(spec):
+        found.append(Lane(f"{spec.name}.returned", True, _quorum(options, {})))
+    if spec.priorities and is_quorum(spec):
+        found += [_lane(spec, defaults, priority_lane(spec.name, p), is_returned=False) for p in range(1, HIGHEST + 1)]
+    return found
+
+
+def priority_lane(queue: str, priority: int) -> str:
+    """The lane of messages with a priority."""
+    return f"{queue}.p{min(priority, HIGHEST)}" if priority > 0 else queue
+
+
+def presence(queue: str) -> commands.Queue.Declare:
+    """An empty queue whose consumers stand for ours, over all processes; it goes with the last of them."""
+    arguments: dict[str, Any] = {"x-expires": PRESENCE_EXPIRY_MS}
+    return commands.Queue.Declare(queue=f"{queue}.consumers", durable=True, auto_delete=True, arguments=arguments)
+
+
+def given_up() -> commands.Queue.Declare:
+    """The queue for what the broker gives up."""
+    return commands.Queue.Declare(queue=GIVEN_UP, durable=True, arguments={"x-queue-type": "quorum"})
+
+
+def _lane(spec: QueueSpec, defaults: Defaults, name: str, *, is_returned: bool) -> Lane:
+    options = spec.options
+    own: dict[str, Any] = {}
+    _milliseconds(own, "x-message-ttl", options.get("message_ttl") or defaults.queue_ttl)
+    _milliseconds(own, "x-expires", options.get("expires") or defaults.queue_expiry)
+    if options.get("max_length"):
+        own["x-max-length"] = options["max_length"]
+    if options.get("max_length_bytes"):
+        own["x-max-length-bytes"] = options["max_length_bytes"]
+    if options.get("single_active_consumer"):
+        own["x-single-active-consumer"] = True
+    if is_quorum(spec):
+        return Lane(name, is_returned, _quorum(options, own))
+    if spec.priorities:
+        own["x-max-priority"] = HIGHEST
+    own |= {"x-queue-type": "classic", "x-overflow": "reject-publish"}
+    if options.get("dead_letter_exchange") is not None:
+        own |= _dead_letters(options)
+    return Lane(
+        name,
+        is_returned,
+        own,
+        durable=options.get("durable", True),
+        exclusive=options.get("exclusive", False),
+        auto_delete=options.get("auto_delete", False),
+    )
+
+
+def _quorum(options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": options.get("delivery_limit", DELIVERY_LIMIT),
+        "x-overflow": "reject-publish",
+        "x-dead-letter-strategy": "at-least-once",
+        **_dead_letters(options),
+        **own,
+    }
+
+
+def _dead_letters(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the broker puts what it gives up: the user's exchange, or our queue for it."""
+    exchange = options.get("dead_letter_exchange")
+    if exchange is None:
+        return {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": GIVEN_UP}
+    key = options.get("dead_letter_routing_key")
+    return {"x-dead-letter-exchange": exchange, **({"x-dead-letter-routing-key": key} if key else {})}
+
+
+def _milliseconds(arguments: dict[str, Any], name: str, seconds: float | None) -> None:
+    if seconds:
+        arguments[name] = max(round(seconds * 1000), 1)

@@ -1,0 +1,29 @@
+"""The AMQP driver keeps the contract, at a real RabbitMQ."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.rabbitmq import RabbitMQ
+
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+
+class TestAMQP(DriverConformance):
+    takes_clock = False
+    patience = 10.0
+    case_timeout = 90.0
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> AMQPDriver:
+        port = address(RabbitMQ, place)["port"]
+        return AMQPDriver("amqp", clock=clock, url=f"amqp://127.0.0.1:{port}/", reconnect_delay=0.1)
+
+    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
+        return unreachable(place)
+
+    async def restart(self, place: Path) -> None:
+        await asyncio.to_thread(RabbitMQ.shared().restart)

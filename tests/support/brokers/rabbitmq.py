@@ -1,0 +1,119 @@
+"""RabbitMQ: a node of its own with an epmd of its own, so that it meets no other node on the machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+
+from tests.support.brokers.broker import Broker, _die_with_parent, free_port
+
+_SETTINGS = """\
+loopback_users = none
+vm_memory_high_watermark.absolute = 4GB
+disk_free_limit.absolute = {disk_free_limit}
+log.console.level = warning
+"""
+_SMALL = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -start_epmd false"
+"""Few schedulers that do not spin; and no epmd that would outlive the tests."""
+
+
+class RabbitMQ(Broker):
+    """A single node; ``guest`` with the password ``guest`` may do everything."""
+
+    name = "rabbitmq"
+    package = "rabbitmq-server"
+    settings = ""
+    """More lines for its configuration."""
+    disk_free_limit = "1MB"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.port_of_epmd = free_port()
+        self.port_between_nodes = free_port()
+        self.epmd: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> Sequence[str]:
+        """The script that becomes the virtual machine: not the one in sbin, which changes the user."""
+        return [self.binary("/usr/lib/rabbitmq/bin/rabbitmq-server")]
+
+    def environment(self) -> Mapping[str, str]:
+        """Everything below the folder, and the process itself in the place of the script (as under systemd)."""
+        folder = self.folder
+        return {
+            "HOME": str(folder),
+            "ERL_EPMD_PORT": str(self.port_of_epmd),
+            "RUNNING_UNDER_SYSTEMD": "1",
+            "RABBITMQ_NODENAME": f"t{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.port_between_nodes),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+            "RABBITMQ_SCHEMA_DIR": str(folder / "schema"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "generated"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _SMALL,
+            "LANG": "C.UTF-8",
+        }
+
+    def prepare(self) -> None:
+        """Write its settings, and start its epmd."""
+        (self.folder / "plugins").write_text("[].\n")
+        settings = _SETTINGS.format(disk_free_limit=self.disk_free_limit) + self.settings
+        (self.folder / "rabbitmq.conf").write_text(settings)
+        if self.epmd is None or self.epmd.poll() is not None:
+            self.epmd = subprocess.Popen(
+                [self.binary("epmd"), "-address", "127.0.0.1", "-port", str(self.port_of_epmd)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - two system calls, no lock
+                process_group=0,
+            )
+            _wait_for_port(self.port_of_epmd)
+
+    def is_ready(self) -> bool:
+        """The handshake is answered, and not only the port open."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=2.0) as connection:
+            connection.settimeout(2.0)
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(8)[:1] == b"\x01"
+
+    def end(self) -> None:
+        """Its epmd ends with it."""
+        super().end()
+        if self.epmd is not None:
+            self.epmd.kill()
+            self.epmd.wait()
+
+    def control(self, *arguments: str) -> str:
+        """What ``rabbitmqctl`` prints for a command."""
+        done = subprocess.run(
+            [self.binary("/usr/lib/rabbitmq/bin/rabbitmqctl"), "-q", *arguments],
+            env={**os.environ, **self.environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+def _wait_for_port(port: int) -> None:
+    end = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            assert time.monotonic() < end, "epmd did not start"
+            time.sleep(0.02)
+        else:
+            return

@@ -11,6 +11,7 @@ local host, guards = ...
 local type, error, next, select, setmetatable, getmetatable = type, error, next, select, setmetatable, getmetatable
 local rawget, rawset, rawequal, rawlen, tostring, tonumber = rawget, rawset, rawequal, rawlen, tostring, tonumber
 local find, ipairs, pairs, assert, mathtype, floor, format = string.find, ipairs, pairs, assert, math.type, math.floor, string.format
+local huge = math.huge
 local rawmeta, getinfo = debug.getmetatable, debug.getinfo
 local objects, frozen = {}, setmetatable({}, { __mode = "k" })
 host.objects, host.frozen = objects, frozen
@@ -69,12 +70,27 @@ function base.type(...)
   return kind
 end
 
+-- Whole floats as integers, others in the fewest digits that read back the same.
+local function float_text(v)
+  if v ~= v then
+    return "NaN"
+  elseif v == huge or v == -huge then
+    return v > 0 and "+Inf" or "-Inf"
+  elseif v == floor(v) and v >= -0x1p63 and v < 0x1p63 then
+    return format("%d", v)
+  end
+  for digits = 15, 16 do
+    local text = format("%." .. digits .. "g", v)
+    if tonumber(text) == v then
+      return text
+    end
+  end
+  return format("%.17g", v)
+end
+
 function base.tostring(v)
   if type(v) == "number" then
-    if mathtype(v) == "float" and v == floor(v) and v > -1e15 and v < 1e15 then
-      return format("%d", v)
-    end
-    return tostring(v)
+    return mathtype(v) == "float" and float_text(v) or tostring(v)
   elseif type(v) == "table" then
     local meta = rawmeta(v)
     local own = meta and rawget(meta, "__tostring")

@@ -50,6 +50,10 @@ local function run(record, task)
   record.task = task
   local a, b = task.a, task.b
   task.a, task.b = nil, nil
+  if task.yielded then -- the script's own coroutine.yield returns nothing
+    task.yielded = false
+    return finish(task.co, resume(task.co))
+  end
   return finish(task.co, resume(task.co, a, b))
 end
 
@@ -136,6 +140,7 @@ function switches.cancel(record, shape, ticket)
 end
 
 switches[RESCHEDULE] = function(record)
+  record.task.yielded = true
   record.later[#record.later + 1] = record.task
   return next_task(record)
 end

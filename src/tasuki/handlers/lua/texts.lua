@@ -81,7 +81,7 @@ end
 guards.string_lower, guards.string_upper = mapped(lower, LOWER), mapped(upper, UPPER)
 
 local function is_integral(v)
-  return type(v) == "number" and mathtype(v) == "float" and v == floor(v) and v > -1e15 and v < 1e15
+  return type(v) == "number" and mathtype(v) == "float" and v == floor(v) and v >= -0x1p63 and v < 0x1p63
 end
 
 function guards.format(pattern, ...)

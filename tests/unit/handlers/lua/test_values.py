@@ -191,6 +191,7 @@ async def test_error_objects_are_kept() -> None:
     assert isinstance(error, HandlerError)
     fields = (error.message, error.kind, error.retryable, error.details)
     assert fields == ("m", "Conflict", True, {"a": {"b": 2}})
-    code = "local e = body.list[1] return {e:message(), e:kind(), e:retryable(), e:details().a.b, body.list[2]:details() == nil}"
+    code = """local e, p = body.list[1], body.list[2]
+        return {e:message(), e:kind(), e:retryable(), e:details().a.b, p:details() == nil}"""
     plain = HandlerError("p")
     assert await run(code, {"list": [error, plain]}) == ["m", "Conflict", True, 2, True]

@@ -18,6 +18,9 @@ local function class(name, methods)
   function meta.__newindex()
     error("attempt to modify a " .. name, 2)
   end
+  function meta.__len()
+    error("attempt to get length of a userdata value", 2)
+  end
   return meta
 end
 host.class = class

@@ -100,12 +100,7 @@ function methods.named(...)
   return new({ name = own.name and own.name .. "." .. name or name, fields = own.fields })
 end
 
-local meta = { __index = methods, __metatable = false, __name = "logger" }
-host.objects[meta] = true
-
-function meta.__newindex()
-  error("attempt to modify a logger", 2)
-end
+local meta = host.class("logger", methods)
 
 function new(own)
   local logger = setmetatable({}, meta)

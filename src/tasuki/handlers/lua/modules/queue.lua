@@ -126,8 +126,7 @@ end
 
 local state = setmetatable({}, { __mode = "k" })
 local methods = {}
-local meta = { __index = methods, __metatable = false, __name = "queue.Message" }
-host.objects[meta] = true
+local meta = host.class("queue.Message", methods)
 
 function queue.message()
   local ok, value = ask("queue.message")
@@ -157,10 +156,6 @@ function meta.__tostring(self)
     return "queue.Message{released}"
   end
   return "queue.Message{id=" .. data.id .. "}"
-end
-
-function meta.__newindex()
-  error("attempt to modify a queue.Message", 2)
 end
 
 for _, field in next, { "id", "attempt", "queue", "body" } do

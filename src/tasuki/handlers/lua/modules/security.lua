@@ -26,12 +26,7 @@ local state = setmetatable({}, { __mode = "k" })
 
 local function class(name)
   local methods = {}
-  local meta = { __index = methods, __metatable = false, __name = name }
-  host.objects[meta] = true
-  function meta.__newindex()
-    error("attempt to modify a " .. name, 2)
-  end
-  return methods, meta
+  return methods, host.class(name, methods)
 end
 
 local actors, actor_meta = class("security.Actor")

@@ -20,8 +20,7 @@ local text, raise, send, freeze = host.text, host.raise, host.send, host.freeze
 local type_of = host.base.type
 local state = setmetatable({}, { __mode = "k" })
 local methods = {}
-local meta = { __index = methods, __metatable = false, __name = "store.Store" }
-host.objects[meta] = true
+local meta = host.class("store.Store", methods)
 
 local store = {
   backend = freeze({ KV_RAFT = "kv.raft", KV_CRDT = "kv.crdt", MEMORY = "memory", SQL = "sql", UNKNOWN = "unknown" }),
@@ -57,10 +56,6 @@ end
 
 function meta.__tostring(self)
   return state[self].released and "store.Store{released}" or "store.Store{}"
-end
-
-function meta.__newindex()
-  error("attempt to modify a store.Store", 2)
 end
 
 local function id_of(self)

@@ -29,14 +29,7 @@ end
 
 local durations = setmetatable({}, { __mode = "k" })
 
-function objects.class(name, methods)
-  local meta = { __index = methods, __metatable = false, __name = name }
-  function meta.__newindex()
-    error("attempt to modify a " .. name, 2)
-  end
-  host.objects[meta] = true
-  return meta
-end
+objects.class = host.class
 
 local UNITS = { ns = 1, us = 1000, ["µs"] = 1000, ["μs"] = 1000, ms = 1000000, s = NS, m = 60 * NS, h = 3600 * NS }
 

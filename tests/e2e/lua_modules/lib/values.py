@@ -1,0 +1,15 @@
+"""Handlers in Python that see what callers say of a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasuki import Context
+
+
+def values(context: Context) -> dict[str, Any]:
+    return dict(context.values)
+
+
+async def around(context: Context) -> Any:
+    return await context.call_with("app:around", values={"python": True})

@@ -1,1 +1,21 @@
-"""Redis."""
+"""The Redis driver: queues at Redis or Valkey, alone, behind Sentinels or in a cluster.
+
+==============  =====================================================================================================
+durability      what the server's configuration gives: ``power`` with ``appendfsync always``, ``broker`` with another
+                append-only log, else ``process``. A failover may lose what the replica had not got yet
+processes       any number on any machines
+place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
+order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
+attempt         counted when handed out, by the server; a release gives the count back
+lease           by the server's clock; a close ends it at once, a dead process keeps it to its end
+delay           by the server's clock
+waking          at once, also by other processes; whoever waits looks by itself every ``claim_interval``
+depth           exact; ``oldest_age`` looks at what can be received now
+at the server   each queue has at most eleven keys in one hash slot; an empty one keeps its options only
+full memory     publishes are rejected, all that ends or keeps deliveries goes on
+==============  =====================================================================================================
+"""
+
+from tasuki.drivers.redis.driver import RedisDriver
+
+__all__ = ["RedisDriver"]

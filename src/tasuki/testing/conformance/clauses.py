@@ -76,14 +76,14 @@ class Clauses(Suite):
     async def test_07_delayed_is_hidden_for_at_least_the_delay(self, rig: Rig) -> None:
         await rig.publish(rig.message(delay=rig.long))
         await rig.nothing()
-        await rig.advance(rig.long * 0.9)
+        await rig.advance(rig.long * 0.85)
         await rig.nothing()
-        await rig.advance(rig.long * 0.2)
+        await rig.advance(rig.long * 0.25)
         got = await rig.one()
         await rig.driver.settle(rig.queue, [Nack(got.receipt, rig.long)])
-        await rig.advance(rig.long * 0.9)
+        await rig.advance(rig.long * 0.85)
         await rig.nothing()
-        await rig.advance(rig.long * 0.2)
+        await rig.advance(rig.long * 0.25)
         assert (await rig.one()).id == got.id
 
     @case("counts_attempts")
@@ -319,7 +319,7 @@ class Clauses(Suite):
 
     @case("dedup")
     async def test_26_a_known_id_is_confirmed_and_not_stored_again(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.long))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
         await rig.publish(rig.message(id="a"))
         await rig.publish(rig.message(id="a"))
         got = await rig.one()

@@ -1,0 +1,133 @@
+"""Batches as the scripts take them, and their answers as the contract wants them: no input or output here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.drivers.redis.codec import decoded, encoded, key_text
+from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
+
+MAX_BYTES = 16 * 2**20
+"""Most bytes of messages in one command, in either direction, unless a single one is larger."""
+
+_NEVER_A_RECEIPT = b"-"
+
+
+def microseconds(seconds: float) -> int:
+    """Never less than what was asked."""
+    return math.ceil(seconds * 1_000_000)
+
+
+@dataclass(slots=True)
+class Part:
+    """Messages of one command: their indexes in the batch, and the words of the command."""
+
+    indexes: list[int]
+    words: list[bytes | int]
+    size: int = 0
+
+
+@dataclass(slots=True)
+class Publishing:
+    """A batch on its way: parts to send, in order, and one result a message."""
+
+    parts: list[Part]
+    results: list[DriverError | None]
+    is_clean: bool = field(default=True)
+    """Whether nothing was refused so far."""
+
+    def reject(self, indexes: Sequence[int], error: DriverError) -> None:
+        """Give messages a result that is not success."""
+        self.is_clean = False
+        for index in indexes:
+            self.results[index] = error
+
+    def answer(self) -> Sequence[DriverError | None]:
+        """As the contract wants it; raises where all share their fate."""
+        if self.is_clean:
+            return ()
+        first = self.results[0]
+        if first is not None and all(type(result) is type(first) for result in self.results):
+            raise first
+        return self.results
+
+
+def publishing(spec: QueueSpec, batch: Sequence[Outgoing], *, driver: str, most: int) -> Publishing:
+    """Encode a batch, and refuse what cannot be kept; ``most``: bytes of the largest message."""
+    has_options = spec.dedup_window is not None or any(
+        message.priority or message.delay > 0 or message.key is not None for message in batch
+    )
+    work = Publishing([], [None] * len(batch))
+    part: Part | None = None
+    for index, message in enumerate(batch):
+        try:
+            content = encoded(message)
+        except (TypeError, ValueError, OverflowError) as problem:
+            work.reject(
+                [index], _refusal(UnsupportedError, f"its headers cannot be kept: {problem}", spec, message, driver)
+            )
+            continue
+        if len(message.body) > most:
+            work.reject(
+                [index], _refusal(MessageTooLargeError, f"it is larger than {most} bytes", spec, message, driver)
+            )
+            continue
+        if part is None or part.size + len(content) > MAX_BYTES:
+            part = Part([], [int(has_options)])
+            work.parts.append(part)
+        part.size += len(content)
+        part.indexes.append(index)
+        part.words.append(content)
+        if has_options:
+            part.words += _options(spec, message)
+    return work
+
+
+def _options(spec: QueueSpec, message: Outgoing) -> tuple[int, int, bytes, bytes]:
+    remembered = b""
+    if spec.dedup_window is not None:
+        remembered = (b"=" if message.deduplicate else b"+") + message.id.encode()
+    return message.priority, microseconds(max(message.delay, 0.0)), key_text(message.key), remembered
+
+
+def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoing, driver: str) -> DriverError:
+    return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=spec.name)
+
+
+def received(answer: Sequence[Sequence[bytes]], token: str) -> list[Received]:
+    """The deliveries of a receive."""
+    places, contents, attempts = answer
+    tail = f":{token}".encode()
+    taken = []
+    for index, place in enumerate(places):
+        id, body, headers = decoded(contents[index], place)
+        attempt = int(attempts[index] or 0) + 1 if attempts else 1
+        taken.append(Received(id, body, headers, place + tail, attempt))
+    return taken
+
+
+class Settling:
+    """A batch of settlements, in the order that the script wants: acks, nacks, releases."""
+
+    def __init__(self, batch: Sequence[Settlement]) -> None:
+        # Of two settlements of one delivery the first counts.
+        first: dict[Receipt, Settlement] = {}
+        self._repeated = [item.receipt for item in batch if first.setdefault(item.receipt, item) is not item]
+        acks = [item.receipt for item in first.values() if type(item) is Ack]
+        nacks = [item for item in first.values() if type(item) is Nack]
+        back = [item.receipt for item in first.values() if type(item) is not Ack and type(item) is not Nack]
+        self.receipts: list[Receipt] = [*acks, *(nack.receipt for nack in nacks), *back]
+        delays = [microseconds(max(nack.delay, 0.0)) for nack in nacks]
+        self.words: list[bytes | int] = [len(acks), len(nacks), *readable(self.receipts), *delays]
+
+    def stale(self, numbers: Sequence[int]) -> list[Receipt]:
+        """The stale receipts, by the script's answer."""
+        return [*(self.receipts[number - 1] for number in numbers), *self._repeated]
+
+
+def readable(receipts: Sequence[Receipt]) -> list[bytes]:
+    """Receipts as the scripts take them; what is none is stale."""
+    return [receipt if type(receipt) is bytes else _NEVER_A_RECEIPT for receipt in receipts]

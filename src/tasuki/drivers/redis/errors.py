@@ -1,0 +1,81 @@
+"""What the server's answers and the loss of a connection mean to a caller."""
+
+from __future__ import annotations
+
+from tasuki.errors import (
+    AccessDeniedError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    DriverError,
+    MessageTooLargeError,
+    QueueFullError,
+    UnsupportedError,
+)
+
+
+class ReplyError(Exception):
+    """The server refused a command; nothing of it was done. ``code`` is the first word of its answer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.code = text.partition(" ")[0]
+
+
+class LinkLostError(Exception):
+    """The connection ended before the answer came; ``is_sent``: the server may have done what was asked."""
+
+    def __init__(self, reason: str, *, is_sent: bool = True, is_timeout: bool = False) -> None:
+        super().__init__(reason)
+        self.is_sent = is_sent
+        self.is_timeout = is_timeout
+
+
+_MEANINGS: dict[str, tuple[type[DriverError], str]] = {
+    "OOM": (QueueFullError, "its memory is full; raise maxmemory, acks still go through"),
+    "MISCONF": (BrokerUnavailableError, "it cannot write to its disk and refuses changes; look at its log"),
+    "READONLY": (BrokerUnavailableError, "it is a replica now"),
+    "NOREPLICAS": (BrokerUnavailableError, "it has fewer replicas than min-replicas-to-write"),
+    "LOADING": (BrokerUnavailableError, "it is loading its data"),
+    "MASTERDOWN": (BrokerUnavailableError, "it has lost its master"),
+    "CLUSTERDOWN": (BrokerUnavailableError, "the cluster is down"),
+    "TRYAGAIN": (BrokerUnavailableError, "the cluster is moving this queue"),
+    "BUSY": (BrokerUnavailableError, "it is busy with a script of another program"),
+    "NOAUTH": (AccessDeniedError, "it wants a password"),
+    "WRONGPASS": (AccessDeniedError, "it refuses the user or the password"),
+    "NOPERM": (AccessDeniedError, "this user may not do that; see the guide for what it must be allowed"),
+    "MOVED": (UnsupportedError, "it is a cluster; set is_cluster_mode: true"),
+    "CROSSSLOT": (UnsupportedError, "it is a cluster; set is_cluster_mode: true"),
+}
+NOT_THE_MASTER = frozenset({"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"})
+"""After these another server may be the right one."""
+
+
+def translated(problem: Exception, *, driver: str, queue: str, place: str) -> DriverError:
+    """The DriverError for a problem, with ``place``, the servers as they may be shown, in its text."""
+    kind, why = _meaning(problem)
+    outcome = "unknown" if isinstance(problem, LinkLostError) and problem.is_sent else "rejected"
+    error = kind(f"Redis at {place}: {why} ({problem})", driver=driver, queue=queue)
+    error.outcome = "unknown" if outcome == "unknown" else "rejected"
+    error.__cause__ = problem
+    return error
+
+
+def _meaning(problem: Exception) -> tuple[type[DriverError], str]:
+    if isinstance(problem, LinkLostError):
+        if problem.is_timeout and problem.is_sent:
+            return BrokerTimeoutError, "it did not answer in time"
+        return BrokerUnavailableError, "it cannot be reached"
+    text = str(problem)
+    if isinstance(problem, ReplyError):
+        if problem.code in _MEANINGS:
+            return _MEANINGS[problem.code]
+        if "invalid bulk length" in text or "too big" in text:
+            return MessageTooLargeError, "it refuses a value of this size"
+        if "max number of clients" in text or "max clients" in text:
+            return BrokerUnavailableError, "it has no room for another connection; raise maxclients"
+        if "invalid password" in text or "without any password" in text or "AUTH" in text:
+            return AccessDeniedError, "it refuses the user or the password"
+        return DriverError, "it refuses a command"
+    if isinstance(problem, OSError):
+        return BrokerUnavailableError, "it cannot be reached"
+    return DriverError, "an unexpected answer"

@@ -1,0 +1,192 @@
+"""Link: one connection that many callers share.
+
+Commands go out in the order of the calls, and answers come back in that order; so a caller that is cancelled only
+loses interest in its answer, and nobody gets the answer of another. When the oldest answer is overdue, the connection
+is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError
+from tasuki.drivers.redis.settings import Login, Server
+
+Word = str | bytes | int
+_MISSING = object()
+
+
+class Link(asyncio.Protocol):
+    """Made by ``connect``. ``on_push`` gets what the server sends without being asked, ``on_lost`` the end."""
+
+    def __init__(self, server: Server, timeout: float) -> None:
+        self.server = server
+        self.on_push: Callable[[Any], None] = _ignore
+        self.on_lost: Callable[[], None] = _nothing
+        self.is_lost = False
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader(replyError=ReplyError, protocolError=LinkLostError, notEnoughData=_MISSING)
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._reason = LinkLostError("the connection was closed")
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._guard: asyncio.Task[None] | None = None
+
+    def call(self, *words: Word) -> asyncio.Future[Any]:
+        """Send a command; the future gets its answer, a ReplyError or a LinkLostError."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        if self.is_lost or self._transport is None:
+            answer.set_exception(LinkLostError(str(self._reason), is_sent=False))
+            return answer
+        now = self._loop.time()
+        self._waiting.append((now, answer))
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + self._timeout, self._look)
+        self._transport.write(hiredis.pack_command(words))
+        return answer
+
+    def send(self, *words: Word) -> None:
+        """Send a command whose answer comes as a push."""
+        if self._transport is not None and not self.is_lost:
+            self._transport.write(hiredis.pack_command(words))
+
+    def close(self, reason: LinkLostError | None = None) -> None:
+        """End it at once; whoever waits for an answer gets a LinkLostError."""
+        if self._transport is not None and not self.is_lost:
+            self._reason = reason or self._reason
+            self._transport.abort()
+            self._lose()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._guard = self._loop.create_task(self._close_with_loop(), name="redis connection")
+
+    def data_received(self, data: bytes) -> None:
+        """Hand out the answers."""
+        try:
+            self._reader.feed(data)
+            while (answer := self._reader.gets()) is not _MISSING:
+                self._hand_out(answer)
+        except (LinkLostError, hiredis.HiredisError) as problem:
+            self.close(LinkLostError(f"the server does not speak its protocol: {problem}"))
+
+    def connection_lost(self, problem: Exception | None) -> None:
+        """Tell everybody who waits."""
+        if problem is not None:
+            self._reason = LinkLostError(f"the connection was lost: {problem}")
+        self._lose()
+
+    def _hand_out(self, answer: Any) -> None:
+        if not self._waiting:
+            self.on_push(answer)
+            return
+        _, future = self._waiting.popleft()
+        if future.done():
+            return
+        if isinstance(answer, ReplyError):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+
+    def _look(self) -> None:
+        """Give up when the oldest answer is overdue."""
+        self._timer = None
+        if not self._waiting or self.is_lost:
+            return
+        due = self._waiting[0][0] + self._timeout
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._look)
+        else:
+            self.close(LinkLostError(f"no answer within {self._timeout:g} s", is_timeout=True))
+
+    def _lose(self) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        waiting, self._waiting = self._waiting, deque()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(LinkLostError(str(self._reason), is_timeout=self._reason.is_timeout))
+        self.on_lost()
+
+    async def _close_with_loop(self) -> None:
+        """Live as long as the connection: a loop that ends cancels this, and so ends the connection too."""
+        try:
+            await self._ended
+        finally:
+            self.close()
+
+
+async def connect(server: Server, login: Login, *, connect_timeout: float, timeout: float) -> Link:
+    """Connect and log in. Raises LinkLostError or ReplyError."""
+    link = Link(server, timeout)
+    is_ready = False
+    try:
+        async with asyncio.timeout(connect_timeout):
+            await _connect(link, server, login)
+            await _greet(link, login)
+        is_ready = True
+    except TimeoutError as problem:
+        raise LinkLostError(f"no connection to {server} within {connect_timeout:g} s", is_sent=False) from problem
+    except OSError as problem:
+        raise LinkLostError(f"no connection to {server}: {problem}", is_sent=False) from problem
+    except LinkLostError as problem:
+        raise LinkLostError(f"no connection to {server}: {problem}", is_sent=False) from problem
+    finally:
+        if not is_ready:
+            link.close()
+    return link
+
+
+async def _connect(link: Link, server: Server, login: Login) -> None:
+    loop = asyncio.get_running_loop()
+    if not server.port:
+        await loop.create_unix_connection(lambda: link, server.host)
+    elif login.tls is None:
+        await loop.create_connection(lambda: link, server.host, server.port)
+    else:
+        name = login.server_name or server.host
+        await loop.create_connection(lambda: link, server.host, server.port, ssl=login.tls, server_hostname=name)
+
+
+async def _greet(link: Link, login: Login) -> None:
+    """Everything in one round trip; the first refusal counts."""
+    commands: list[tuple[Word, ...]] = []
+    if login.password:
+        commands.append(("AUTH", login.username, login.password) if login.username else ("AUTH", login.password))
+    if login.client_name:
+        commands.append(("CLIENT", "SETNAME", login.client_name))
+    commands.append(("SELECT", login.db) if login.db else ("PING",))
+    answers = [link.call(*command) for command in commands]
+    for answer in await asyncio.gather(*answers, return_exceptions=True):
+        if isinstance(answer, BaseException):
+            raise answer
+
+
+def _ignore(answer: Any) -> None:
+    """Nobody listens."""
+
+
+def _nothing() -> None:
+    """Nobody cares."""

@@ -1,0 +1,39 @@
+-- Make the queue exist with these options; a change of the ordering puts all waiting messages in line again.
+-- ARGV: lease in microseconds, max_length or '', ordering, dedup_window in microseconds or ''
+
+local lease, most, ordering, window = unpack(ARGV)
+local before = watch()
+local was = redis.call('HGET', STATE, 'ordering')
+redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window)
+if window == '' then
+  redis.call('DEL', IDS)
+end
+if not was or was == ordering then
+  return 0
+end
+
+local held = {}
+for _, receipt in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+  held[place_of(receipt)] = true
+end
+local keyed = redis.call('HGETALL', KEYED)
+redis.call('DEL', LINES, FRONTS)
+local keys = {}
+for index = 1, #keyed, 2 do
+  local place, key = keyed[index], keyed[index + 1]
+  if ordering == 'key' then
+    redis.call('ZADD', LINES, 0, in_line(key, place))
+    redis.call('ZREM', READY, place)
+    if held[place] then
+      redis.call('HINCRBY', FRONTS, key, 1)
+    end
+    keys[key] = true
+  elseif not held[place] and not redis.call('ZSCORE', DELAYED, place) then
+    show(place)
+  end
+end
+for key in pairs(keys) do
+  advance(key)
+end
+tell(before)
+return 1

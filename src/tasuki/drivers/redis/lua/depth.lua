@@ -1,0 +1,29 @@
+-- Returns ready, held and delayed messages, microseconds since the oldest receivable one was published (-1: there is
+-- none), and consumers.
+
+local ordering = redis.call('HGET', STATE, 'ordering')
+if not ordering then
+  return UNDECLARED
+end
+local time = now()
+sweep(time, ordering)
+-- Counted by the time, not by what is still in the sets: a sweep has its limit.
+local held = redis.call('ZCOUNT', LEASES, '(' .. text(time), '+inf')
+local delayed = redis.call('ZCOUNT', DELAYED, '(' .. text(time), '+inf')
+local ready = redis.call('HLEN', MESSAGES) - held - delayed
+
+local oldest = math.huge
+for priority = 0, 9 do
+  local place = redis.call(
+    'ZRANGEBYSCORE', READY, '(' .. text(-priority * STEP), '(' .. text((1 - priority) * STEP), 'LIMIT', 0, 1)[1]
+  local content = place and redis.call('HGET', MESSAGES, place)
+  if content then
+    oldest = math.min(oldest, struct.unpack('>d', string.sub(content, 3, 10)) * 1000000)
+  end
+end
+
+local consumers = 0
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', CONSUMERS, '(' .. text(time), '+inf')) do
+  consumers = consumers + string.match(member, '[^:]+$')
+end
+return {ready, held, delayed, oldest == math.huge and -1 or math.max(time - oldest, 0), consumers}

@@ -1,0 +1,18 @@
+-- Set leases anew. Returns the numbers, from 1, of the receipts that were stale.
+-- ARGV: lease in microseconds, receipts
+
+local scores = redis.call('ZMSCORE', LEASES, unpack(ARGV, 2))
+local ends = text(now() + ARGV[1])
+local stale, leases = {}, {}
+for index, score in ipairs(scores) do
+  if score then
+    leases[#leases + 1] = ends
+    leases[#leases + 1] = ARGV[index + 1]
+  else
+    stale[#stale + 1] = index
+  end
+end
+-- After a write that needs no memory the script may go on although the memory is full.
+redis.call('ZREM', LEASES, '')
+each('ZADD', LEASES, leases)
+return stale

@@ -1,0 +1,77 @@
+-- Store messages, in order, for which there is room. Returns how many are confirmed; all after those are rejected.
+-- ARGV: whether the messages have options (1 or 0), then of each message its content, and with options also
+--   priority, delay in microseconds, key ('' for none), and an id to remember ('' for none): =id is stored once, +id always
+
+local state = redis.call('HMGET', STATE, 'most', 'ordering', 'window')
+if not state[2] then
+  return UNDECLARED
+end
+local has_options = ARGV[1] == '1'
+local size = has_options and 5 or 1
+local count = (#ARGV - 1) / size
+local room = count
+if state[1] ~= '' then
+  room = math.max(tonumber(state[1]) - redis.call('HLEN', MESSAGES), 0)
+end
+local time = now()
+-- A content is MessagePack; with this before it, it is the array [time of publishing, content].
+local head = struct.pack('>BBd', 0x92, 0xcb, time / 1000000)
+
+if not has_options then
+  local stored = math.min(count, room)
+  if stored == 0 then
+    return 0
+  end
+  local before = watch()
+  local number = redis.call('HINCRBY', STATE, 'seq', stored) - stored
+  local messages, places = {}, {}
+  for index = 1, stored do
+    local place = text(number + index)
+    messages[2 * index - 1], messages[2 * index] = place, head .. ARGV[index + 1]
+    places[2 * index - 1], places[2 * index] = place, place
+  end
+  each('HSET', MESSAGES, messages)
+  each('ZADD', READY, places)
+  tell(before)
+  return stored
+end
+
+local by_key = state[2] == 'key'
+local window = tonumber(state[3])
+local before = watch()
+local stored = 0
+for index = 0, count - 1 do
+  local content, priority, delay, key, id = unpack(ARGV, 2 + index * 5, 6 + index * 5)
+  local name = window and string.sub(id, 2) or ''
+  local known = name ~= '' and string.sub(id, 1, 1) == '=' and redis.call('ZSCORE', IDS, name)
+  if not (known and tonumber(known) > time) then
+    if stored == room then
+      count = index
+      break
+    end
+    stored = stored + 1
+    local place = text(redis.call('HINCRBY', STATE, 'seq', 1) - priority * STEP)
+    redis.call('HSET', MESSAGES, place, head .. content)
+    if key ~= '' then
+      redis.call('HSET', KEYED, place, key)
+    end
+    if delay ~= '0' then
+      redis.call('ZADD', DELAYED, time + delay, place)
+    end
+    if key ~= '' and by_key then
+      redis.call('ZADD', LINES, 0, in_line(key, place))
+      advance(key)
+    elseif delay == '0' then
+      show(place)
+    end
+    if name ~= '' then
+      redis.call('ZADD', IDS, time + window, name)
+    end
+  end
+end
+if window then
+  redis.call('ZREMRANGEBYSCORE', IDS, '-inf', time)
+  redis.call('PEXPIRE', IDS, text(math.ceil(window / 1000)))
+end
+tell(before)
+return count

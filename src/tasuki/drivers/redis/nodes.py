@@ -1,0 +1,242 @@
+"""Nodes: the servers that hold the queues, and one event loop's links to them.
+
+A lost link is made anew by the next call that needs it: one attempt at a time, which all callers share, and a pause
+that grows between attempts. A Sentinel is asked for the master at each attempt; the map of a cluster is kept until a
+server says that it is wrong, or cannot be reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from tasuki.backoff import Backoff
+from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError
+from tasuki.drivers.redis.link import Link, Word, connect
+from tasuki.drivers.redis.settings import Login, Server, Settings
+
+_PAUSE = Backoff(initial_delay=0.05, max_delay=1.0, jitter=0.0)
+_ANY = Server("", 0)
+"""Stands for the server where there is just one, and for the one of a slot that is not known yet."""
+
+Range = tuple[int, int, Server]
+
+
+class Nodes:
+    """For one event loop. ``connect_timeout`` and ``timeout`` in seconds."""
+
+    def __init__(self, settings: Settings, *, connect_timeout: float, timeout: float) -> None:
+        self._settings = settings
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._links: dict[Server, Link] = {}
+        self._attempts: dict[Server, asyncio.Task[Link]] = {}
+        self._failures: dict[Server, int] = {}
+        self._not_before: dict[Server, float] = {}
+        self._ranges: Sequence[Range] = ()
+        self._moved: dict[int, Server] = {}
+        self._first = 0
+        self._is_closed = False
+
+    async def call(self, slot: int, *words: Word) -> Any:
+        """The answer of the server that has the slot. Raises LinkLostError or ReplyError.
+
+        A redirected command was not carried out, so it is sent again to where it belongs, once.
+        """
+        link = await self.link(slot)
+        try:
+            return await link.call(*words)
+        except ReplyError as refusal:
+            if refusal.code in NOT_THE_MASTER:
+                self._forget(link)
+            if not self._settings.is_cluster or refusal.code not in {"MOVED", "ASK"}:
+                raise
+            return await self._redirected(slot, refusal, link, words)
+
+    async def link(self, slot: int) -> Link:
+        """A link to the server that has the slot."""
+        server = self._server(slot)
+        link = self._links.get(server)
+        return link if link is not None and not link.is_lost else await self._made(server, slot)
+
+    async def masters(self) -> AsyncIterator[Link]:
+        """A link to each server that holds queues."""
+        yield await self.link(0)
+        for first, _, server in tuple(self._ranges):
+            if first:
+                yield self._links.get(server) or await self._made(server, first)
+
+    async def listener(self, slot: int) -> Link:
+        """A connection of its own beside that of the slot, for the caller to close."""
+        server = (await self.link(slot)).server
+        return await self._connect(server, self._settings.login)
+
+    async def drain(self) -> None:
+        """Wait until everything that was asked is answered, or the links are lost."""
+        links = [link for link in self._links.values() if not link.is_lost]
+        await asyncio.gather(*(link.call("PING") for link in links), return_exceptions=True)
+
+    def close(self) -> None:
+        """Close all links; what they were asked is of unknown outcome."""
+        self._is_closed = True
+        for attempt in self._attempts.values():
+            attempt.cancel()
+        for link in list(self._links.values()):
+            link.close()
+
+    def _server(self, slot: int) -> Server:
+        if not self._settings.is_cluster:
+            return _ANY
+        if slot in self._moved:
+            return self._moved[slot]
+        return next((server for first, last, server in self._ranges if first <= slot <= last), _ANY)
+
+    async def _made(self, server: Server, slot: int) -> Link:
+        attempt = self._attempts.get(server)
+        if self._is_closed:
+            raise LinkLostError("the driver was closed", is_sent=False)
+        if attempt is None:
+            attempt = asyncio.get_running_loop().create_task(self._attempt(server, slot), name="connect to redis")
+            self._attempts[server] = attempt
+            attempt.add_done_callback(lambda _: self._attempts.pop(server, None))
+        try:
+            # Not cancelled with one caller: others may wait for it too.
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            if not attempt.cancelled():
+                raise
+            # Not the caller: the driver was closed.
+            raise LinkLostError("the connection was closed", is_sent=False) from None
+
+    async def _attempt(self, server: Server, slot: int) -> Link:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(self._not_before.get(server, 0.0) - loop.time(), 0.0))
+        try:
+            link = await self._found(server, slot)
+        except Exception:
+            failures = self._failures[server] = self._failures.get(server, 0) + 1
+            self._not_before[server] = loop.time() + _PAUSE.delay(failures)
+            self._ranges, self._moved = (), {}
+            raise
+        self._failures.pop(server, None)
+        return link
+
+    async def _found(self, server: Server, slot: int) -> Link:
+        """Find out where to connect, and connect."""
+        if self._settings.is_cluster:
+            if server == _ANY:
+                self._ranges, self._moved = await self._map(), {}
+                server = self._server(slot)
+            if server == _ANY:
+                raise ReplyError(f"CLUSTERDOWN no server has slot {slot}")
+            return self._links.get(server) or self._kept(server, await self._connect(server, self._settings.login))
+        if self._settings.master:
+            return self._kept(_ANY, await self._master(await self._ask_sentinels()))
+        return self._kept(_ANY, await self._first_master())
+
+    def _kept(self, server: Server, link: Link) -> Link:
+        self._links[server] = link
+        link.on_lost = lambda: self._drop(server, link)
+        return link
+
+    def _drop(self, server: Server, link: Link) -> None:
+        if self._links.get(server) is link:
+            del self._links[server]
+
+    def _forget(self, link: Link) -> None:
+        """Look again where the master is, before the next call."""
+        link.close(LinkLostError("the server is not the master"))
+        self._ranges, self._moved = (), {}
+
+    async def _connect(self, server: Server, login: Login) -> Link:
+        return await connect(server, login, connect_timeout=self._connect_timeout, timeout=self._timeout)
+
+    async def _first_master(self) -> Link:
+        """Of plain servers the first that can be reached; of several, one that is a master."""
+        servers = self._settings.servers
+        if len(servers) == 1:
+            return await self._connect(servers[0], self._settings.login)
+        problems: list[Exception] = []
+        for number in range(len(servers)):
+            turn = (self._first + number) % len(servers)
+            try:
+                link = await self._master(servers[turn])
+            except (LinkLostError, ReplyError) as problem:
+                problems.append(problem)
+            else:
+                self._first = turn
+                return link
+        raise problems[0]
+
+    async def _master(self, server: Server) -> Link:
+        """Connect to a server that must be a master; after a failover the old one may not know yet that it is none."""
+        link = await self._connect(server, self._settings.login)
+        is_master = False
+        try:
+            is_master = (await link.call("ROLE"))[0] == b"master"
+        except ReplyError as refusal:
+            if refusal.code != "NOPERM":
+                raise
+            is_master = True
+        finally:
+            if not is_master:
+                link.close()
+        if not is_master:
+            raise LinkLostError(f"{server} is not a master", is_sent=False)
+        return link
+
+    async def _ask_sentinels(self) -> Server:
+        problem: Exception = LinkLostError("no Sentinel is configured", is_sent=False)
+        for server in self._settings.servers:
+            try:
+                link = await self._connect(server, self._settings.sentinel)
+            except (LinkLostError, ReplyError) as failed:
+                problem = failed
+                continue
+            try:
+                found = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._settings.master)
+            except (LinkLostError, ReplyError) as failed:
+                problem = failed
+                continue
+            finally:
+                link.close()
+            if found:
+                return Server(found[0].decode(), int(found[1]))
+            problem = LinkLostError(f"Sentinel {server} knows no master {self._settings.master!r}", is_sent=False)
+        raise problem
+
+    async def _map(self) -> Sequence[Range]:
+        """Which server has which slots, from the first that answers."""
+        problem: Exception = LinkLostError("no server is configured", is_sent=False)
+        for server in dict.fromkeys((*self._links, *self._settings.servers)):
+            link = self._links.get(server)
+            try:
+                link = link or self._kept(server, await self._connect(server, self._settings.login))
+                slots = await link.call("CLUSTER", "SLOTS")
+            except (LinkLostError, ReplyError) as failed:
+                problem = failed
+                continue
+            if slots:
+                return [
+                    (first, last, Server(node[0].decode() if node[0] else server.host, node[1]))
+                    for first, last, node, *_ in slots
+                ]
+        raise problem
+
+    async def _redirected(self, slot: int, refusal: ReplyError, link: Link, words: Sequence[Word]) -> Any:
+        code, _, address = str(refusal).split(" ")[:3]
+        host, _, port = address.rpartition(":")
+        server = Server(host or link.server.host, int(port))
+        if code == "MOVED":
+            self._moved[slot] = server
+            link = await self.link(slot)
+        else:
+            link = self._links.get(server) or await self._made(server, slot)
+            link.call("ASKING")
+        try:
+            return await link.call(*words)
+        except ReplyError as again:
+            if again.code in {"MOVED", "ASK"}:
+                raise ReplyError(f"TRYAGAIN {again}") from again
+            raise

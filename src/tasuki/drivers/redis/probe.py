@@ -1,0 +1,102 @@
+"""What the running server promises: its version, what it does when its memory is full, and what its disk keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasuki.contracts.driver import DURABILITIES, Durability
+from tasuki.drivers.redis.errors import ReplyError
+from tasuki.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.link import Link
+    from tasuki.drivers.redis.nodes import Nodes
+
+OLDEST = (6, 2)
+"""ZMSCORE, and scripts that may read the time before they write."""
+_SETTINGS = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a server says of itself; an empty text where it does not say it."""
+
+    version: str = ""
+    maxmemory: str = ""
+    policy: str = ""
+    appendonly: str = ""
+    appendfsync: str = ""
+
+
+async def probe(nodes: Nodes, driver: str) -> Durability:
+    """What a confirmed message survives on the weakest of the servers.
+
+    Raises:
+        UnsupportedError: a server is too old, or would throw messages away.
+    """
+    levels: list[Durability] = []
+    async for link in nodes.masters():
+        facts = await _facts(link)
+        problem = objection(facts)
+        if problem:
+            raise UnsupportedError(f"Redis at {link.server}: {problem}", driver=driver)
+        levels.append(level(facts))
+    return min(levels, key=DURABILITIES.index)
+
+
+def objection(facts: Facts) -> str:
+    """Why the server cannot keep queues; empty if it can."""
+    version = tuple(int(part) for part in facts.version.split(".")[:2] if part.isdecimal())
+    if version and version < OLDEST:
+        return f"it is version {facts.version}; Redis 6.2 or newer, or Valkey, is needed"
+    if facts.maxmemory not in {"", "0"} and facts.policy not in {"", "noeviction"}:
+        return (
+            f"with maxmemory-policy {facts.policy} it throws messages away when its memory is full; "
+            "run CONFIG SET maxmemory-policy noeviction, and write it into its configuration"
+        )
+    return ""
+
+
+def level(facts: Facts) -> Durability:
+    """What a confirmed message survives; only ``process`` where the server does not say that it keeps a log."""
+    if facts.appendonly not in {"yes", "1"}:
+        return "process"
+    return "power" if facts.appendfsync == "always" else "broker"
+
+
+async def _facts(link: Link) -> Facts:
+    """From INFO, and from CONFIG where it is allowed: hosted servers often refuse it."""
+    info = await _info(link)
+    settings = {name: await _setting(link, name) for name in _SETTINGS}
+    return Facts(
+        version=info.get("redis_version", ""),
+        maxmemory=settings["maxmemory"] or info.get("maxmemory", ""),
+        policy=settings["maxmemory-policy"] or info.get("maxmemory_policy", ""),
+        appendonly=settings["appendonly"] or info.get("aof_enabled", ""),
+        appendfsync=settings["appendfsync"],
+    )
+
+
+async def _info(link: Link) -> Mapping[str, str]:
+    try:
+        text = (await link.call("INFO")).decode(errors="replace")
+    except ReplyError as refusal:
+        return _without(refusal)
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+async def _setting(link: Link, name: str) -> str:
+    try:
+        answer = await link.call("CONFIG", "GET", name)
+    except ReplyError as refusal:
+        return _without(refusal).get(name, "")
+    return answer[1].decode() if len(answer) > 1 else ""
+
+
+def _without(refusal: ReplyError) -> Mapping[str, str]:
+    """Nothing, where the server does not want to be asked; else the refusal is raised."""
+    if refusal.code in {"NOPERM", "ERR"}:
+        return {}
+    raise refusal

@@ -1,0 +1,34 @@
+"""The Redis driver keeps the contract, at Redis and at Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import ClassVar
+
+from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.redis import Redis, Valkey
+
+from tasuki.drivers.redis import RedisDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+
+class TestRedis(DriverConformance):
+    takes_clock = False
+    real_seconds = 1.5
+    broker: ClassVar[type[Redis]] = Redis
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
+        found = address(self.broker, place)
+        return RedisDriver("redis", url=f"redis://127.0.0.1:{found['port']}", prefix=found["name"], clock=clock)
+
+    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
+        return unreachable(place)
+
+    async def restart(self, place: Path) -> None:
+        await asyncio.to_thread(self.broker.shared().restart)
+
+
+class TestValkey(TestRedis):
+    broker = Valkey

@@ -12,6 +12,16 @@ command -v nats-server >/dev/null || need="$need nats-server"
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || need="$need rabbitmq-server"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
 
+# SQS is Amazon's own; the tests use fauxqs, an emulator, which needs node 20 and starts on the loopback only.
+# Its dependencies are those of that version; nothing is recorded beside it.
+if [ ! -e build/sqs/node_modules/fauxqs ]; then
+    if command -v npm >/dev/null; then
+        npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix build/sqs fauxqs@1.9.2
+    else
+        need="$need nodejs npm"
+    fi
+fi
+
 if [ -z "$need" ]; then
     exit 0
 fi

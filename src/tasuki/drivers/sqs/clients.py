@@ -1,0 +1,109 @@
+"""One client an event loop, made when the loop first calls: the keeper of leases has a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+
+from tasuki.drivers.sqs.settings import Settings
+from tasuki.drivers.sqs.translate import translated
+from tasuki.errors import BrokerUnavailableError
+
+_MOST_CONNECTIONS = 1000
+"""Each receive that waits has one to itself; they must not keep publishers and settlers out."""
+_CLOSE_TIMEOUT = 2.0
+
+
+class _Entry:
+    """The client of one loop, kept by a generator that closes it: the end of a loop finishes its generators."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.keeper: AsyncGenerator[Any, None] | None = None
+        self.client: Any = None
+
+
+class Clients:
+    """Calls SQS on whatever loop is running; what leaves ``call`` is a DriverError or a cancellation."""
+
+    def __init__(self, driver: str, settings: Settings) -> None:
+        self._driver = driver
+        self._settings = settings
+        self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
+        self._is_closed = False
+
+    async def connect(self) -> None:
+        """Make the client of this loop."""
+        try:
+            await self._client()
+        except Exception as error:
+            raise translated(error, self._driver) from error
+
+    async def call(self, operation: str, queue: str = "", *, wait: float = 0.0, **parameters: Any) -> dict[str, Any]:
+        """One request, within the deadline; ``wait``: seconds that SQS is asked to wait."""
+        try:
+            async with asyncio.timeout(self._settings.request_timeout + wait):
+                client = await self._client()
+                answer: dict[str, Any] = await getattr(client, operation)(**parameters)
+                return answer
+        except Exception as error:
+            raise translated(error, self._driver, queue) from error
+
+    async def close(self) -> None:
+        """Close the clients of all loops."""
+        self._is_closed = True
+        here = asyncio.get_running_loop()
+        entries, self._entries = self._entries, {}
+        for loop, entry in entries.items():
+            if entry.keeper is None or loop.is_closed():
+                continue
+            if loop is here:
+                await entry.keeper.aclose()
+            elif loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(entry.keeper.aclose(), loop)
+                with contextlib.suppress(TimeoutError, RuntimeError, asyncio.CancelledError):
+                    async with asyncio.timeout(_CLOSE_TIMEOUT):
+                        await asyncio.shield(asyncio.wrap_future(closing))
+
+    async def _client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        entry = self._entries.get(loop)
+        if entry is None or entry.client is None:
+            if self._is_closed:
+                raise BrokerUnavailableError(f"driver {self._driver!r} is not open; open it first", driver=self._driver)
+            for old in [old for old in self._entries if old.is_closed()]:
+                self._entries.pop(old, None)
+            entry = self._entries.setdefault(loop, _Entry())
+            async with entry.lock:
+                if entry.client is None:
+                    entry.keeper = self._kept()
+                    entry.client = await anext(entry.keeper)
+        return entry.client
+
+    async def _kept(self) -> AsyncGenerator[Any, None]:
+        settings = self._settings
+        config = AioConfig(
+            connect_timeout=settings.connect_timeout,
+            read_timeout=None,  # the deadline of the call
+            max_pool_connections=_MOST_CONNECTIONS,
+            retries={"total_max_attempts": 1},
+            parameter_validation=False,
+            use_fips_endpoint=settings.use_fips,
+            use_dualstack_endpoint=settings.use_dual_stack,
+        )
+        context = AioSession(profile=settings.profile).create_client(
+            "sqs",
+            region_name=settings.region,
+            endpoint_url=settings.endpoint,
+            aws_access_key_id=settings.access_key_id,
+            aws_secret_access_key=settings.secret_access_key,
+            aws_session_token=settings.session_token,
+            config=config,
+        )
+        async with context as client:
+            yield client

@@ -1,0 +1,128 @@
+"""Making a queue exist at SQS, standard or FIFO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.envelope import LARGEST
+from tasuki.drivers.sqs.names import FIFO, broker_name
+from tasuki.drivers.sqs.timing import LONGEST_HIDDEN, whole
+from tasuki.drivers.sqs.translate import code_of, is_not_allowed
+from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError, UnsupportedError
+
+_NOBODY = "tasuki-is-anybody-there"
+
+DEDUP_WINDOW = 300.0
+"""Seconds for which SQS remembers an id: always, no more and no less."""
+_COUNTS = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A queue that exists."""
+
+    url: str
+    is_fifo: bool
+    largest: int
+    """Bytes of a message."""
+
+
+class Declaring:
+    """Creates queues with the driver's defaults; the attributes of one that exists are left as they are."""
+
+    def __init__(self, driver: str, clients: Clients, *, retention: float, default_delay: float) -> None:
+        self._driver = driver
+        self._clients = clients
+        self._retention = retention
+        self._default_delay = default_delay
+
+    def check(self, spec: QueueSpec) -> None:
+        """Raise UnsupportedError for what SQS cannot do."""
+        if spec.max_length is not None:
+            raise self._unsupported(spec, "max_length: SQS cannot bound a queue")
+        if spec.lease > LONGEST_HIDDEN:
+            raise self._unsupported(spec, "lease: SQS hides a message for 12 hours at most")
+        if spec.dedup_window is not None and spec.dedup_window != DEDUP_WINDOW:
+            problem = f"dedup_window {spec.dedup_window:g} s: SQS remembers an id for 5 minutes, no more and no less"
+            raise self._unsupported(spec, f"{problem}; use 5m")
+
+    def _unsupported(self, spec: QueueSpec, problem: str) -> UnsupportedError:
+        return UnsupportedError(f"queue {spec.name!r}: {problem}", driver=self._driver, queue=spec.name)
+
+    async def declare(self, spec: QueueSpec) -> Found:
+        """Find the queue, or create it.
+
+        Raises:
+            QueueConflictError: its messages are in a queue of the other sort.
+        """
+        self.check(spec)
+        is_fifo = is_first_in_first_out(spec)
+        await self._check_other(spec, is_fifo=is_fifo)
+        url = await self._url(spec, is_fifo=is_fifo) or await self._create(spec, is_fifo=is_fifo)
+        answer = await self._clients.call(
+            "get_queue_attributes", spec.name, QueueUrl=url, AttributeNames=["MaximumMessageSize"]
+        )
+        largest = int(answer.get("Attributes", {}).get("MaximumMessageSize", LARGEST))
+        return Found(url, is_fifo, largest)
+
+    async def counts(self, queue: str, url: str) -> tuple[int, int, int]:
+        """How many messages are ready, held and delayed, approximately."""
+        answer = await self._clients.call("get_queue_attributes", queue, QueueUrl=url, AttributeNames=_COUNTS)
+        attributes = answer.get("Attributes") or {}
+        ready, in_flight, delayed = (int(attributes.get(name, 0)) for name in _COUNTS)
+        return ready, in_flight, delayed
+
+    async def reach(self) -> None:
+        """Raise if SQS cannot be reached, or does not know the keys; that they may do something is not needed yet."""
+        try:
+            await self._clients.call("get_queue_url", QueueName=_NOBODY)
+        except QueueNotFoundError:
+            return
+        except AccessDeniedError as error:
+            if not is_not_allowed(code_of(error.__cause__)):
+                raise
+
+    async def _url(self, spec: QueueSpec, *, is_fifo: bool) -> str | None:
+        name = broker_name(spec.name, is_fifo=is_fifo)
+        try:
+            return str((await self._clients.call("get_queue_url", spec.name, QueueName=name))["QueueUrl"])
+        except QueueNotFoundError:
+            return None
+
+    async def _create(self, spec: QueueSpec, *, is_fifo: bool) -> str:
+        attributes = {
+            "VisibilityTimeout": str(whole(spec.lease)),
+            "MessageRetentionPeriod": str(whole(self._retention)),
+            "DelaySeconds": str(whole(self._default_delay)),
+        }
+        if is_fifo:
+            attributes["FifoQueue"] = "true"
+            if spec.dedup_window is None:  # its ids are random: let each group have a throughput of its own
+                attributes |= {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+        name = broker_name(spec.name, is_fifo=is_fifo)
+        answer = await self._clients.call("create_queue", spec.name, QueueName=name, Attributes=attributes)
+        return str(answer["QueueUrl"])
+
+    async def _check_other(self, spec: QueueSpec, *, is_fifo: bool) -> None:
+        """SQS cannot turn a standard queue into a FIFO queue; what is in the other one must not be forgotten."""
+        if spec.name.endswith(FIFO):
+            return
+        try:
+            url = await self._url(spec, is_fifo=not is_fifo)
+            held = sum(await self.counts(spec.name, url)) if url else 0
+        except (AccessDeniedError, QueueNotFoundError):
+            return  # who may not see the other queue cannot have used it
+        if held:
+            name = broker_name(spec.name, is_fifo=not is_fifo)
+            problem = (
+                f"queue {spec.name!r} is wanted {'with' if is_fifo else 'without'} ordering or dedup_window, but SQS "
+                f"cannot change that, and its queue {name!r} still holds {held} messages; consume or delete them first"
+            )
+            raise QueueConflictError(problem, driver=self._driver, queue=spec.name)
+
+
+def is_first_in_first_out(spec: QueueSpec) -> bool:
+    """Whether a queue has to be a FIFO queue: for order per key, for ids that are remembered, or by its name."""
+    return spec.ordering == "key" or spec.dedup_window is not None or spec.name.endswith(FIFO)

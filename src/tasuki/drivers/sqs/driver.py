@@ -1,0 +1,192 @@
+"""The driver: checks what is asked, and leaves it to the session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasuki.clock import Clock, SystemClock
+from tasuki.contracts.driver import (
+    Capabilities,
+    Depth,
+    Driver,
+    Durability,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
+from tasuki.drivers.address import shown
+from tasuki.drivers.sqs.envelope import LARGEST_BINARY
+from tasuki.drivers.sqs.settings import settings
+from tasuki.drivers.sqs.source import Source
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+
+if TYPE_CHECKING:
+    from tasuki.drivers.sqs.session import Session
+
+_log = logging.getLogger("tasuki.driver")
+
+
+class SQSDriver(Driver):
+    """Keeps queues at SQS; see the table of the package.
+
+    Args:
+        name: the entry's id.
+        config: ``region``, ``access_key_id``, ``secret_access_key``, ``session_token`` and ``profile`` of AWS; what is
+            missing is looked up as AWS's own tools do.
+        endpoint: address of the server; that of the region if not given.
+        message_retention_period: seconds for which SQS keeps a message in a queue that the driver creates.
+        default_delay_seconds: delay in seconds of a queue that the driver creates, for messages without one.
+        use_fips, use_dual_stack: which of AWS's addresses to use.
+        disable_message_checksum_validation: do not compare the MD5 of bodies.
+        connect_timeout, request_timeout: seconds.
+        clock: the time.
+    """
+
+    capabilities = Capabilities(
+        durability="node",
+        multi_process=True,
+        ordering_key=True,
+        native_delay=True,
+        counts_attempts=True,
+        leases=True,
+        dedup=True,
+        delete=True,
+        emulates=frozenset({"counts_attempts"}),
+        max_batch=100,
+        max_message_bytes=LARGEST_BINARY,
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        endpoint: str | None = None,
+        message_retention_period: float = 345_600.0,
+        default_delay_seconds: float = 0.0,
+        use_fips: bool = False,
+        use_dual_stack: bool = False,
+        disable_message_checksum_validation: bool = False,
+        connect_timeout: float = 5.0,
+        request_timeout: float = 10.0,
+        clock: Clock | None = None,
+    ) -> None:
+        # Here and not above: the class can be looked at without the client, and a missing client shows at once.
+        from tasuki.drivers.sqs.session import Session
+
+        super().__init__(name)
+        self._new_session = Session
+        self._settings = settings(
+            config,
+            endpoint=endpoint,
+            use_fips=use_fips,
+            use_dual_stack=use_dual_stack,
+            connect_timeout=connect_timeout,
+            request_timeout=request_timeout,
+        )
+        self._retention = message_retention_period
+        self._default_delay = default_delay_seconds
+        self._checks_digests = not disable_message_checksum_validation
+        self._clock = clock or SystemClock()
+        self._specs: dict[str, QueueSpec] = {}
+        self._session: Session | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def durability(self) -> Durability:
+        """``node`` at Amazon; what another server at ``endpoint`` keeps is not known: ``process``."""
+        return "node" if self._settings.is_aws else "process"
+
+    async def open(self) -> None:
+        """Connect, and declare what was declared before."""
+        async with self._lock:
+            if self._session is not None:
+                return
+            session = self._new_session(
+                self.name,
+                self._settings,
+                self._clock,
+                retention=self._retention,
+                default_delay=self._default_delay,
+                checks_digests=self._checks_digests,
+            )
+            try:
+                await session.open(list(self._specs.values()))
+                self._session = session
+            finally:
+                if self._session is None:
+                    await session.close()
+        if not self._settings.is_aws:
+            address = shown(self._settings.endpoint or "")
+            _log.warning("driver %r: %s is not Amazon's: how safe messages are there is unknown", self.name, address)
+
+    async def close(self) -> None:
+        """Wait shortly for what is under way, hand back what is held, and let go of the connections."""
+        async with self._lock:
+            session, self._session = self._session, None
+            if session is not None:
+                await session.close()
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist; one that exists keeps its attributes, but the lease of this driver is the spec's."""
+        session = self._session
+        if session is not None:
+            await session.declare(spec)
+        self._specs[spec.name] = spec
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """Send the messages in batches of ten, several at a time."""
+        session, source = self._source(queue)
+        results = await session.publishing.publish(source, batch)
+        if not any(results):
+            return ()
+        first = results[0]
+        if first is not None and all(_is_same(result, first) for result in results):
+            raise first
+        return results
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take messages; a cancelled call takes none, whatever SQS answers to it."""
+        session, source = self._source(queue)
+        return await session.polling(source).receive(limit, wait)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """End deliveries; goes on when the caller is cancelled."""
+        session, source = self._source(queue)
+        return await session.shielded(session.settling.settle(source, batch))
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        """Set the leases, with a client of the calling loop."""
+        session, source = self._source(queue)
+        return await session.settling.extend(source, batch, lease)
+
+    async def depth(self, queue: str) -> Depth:
+        """What SQS thinks it has."""
+        session, source = self._source(queue)
+        return await session.depth(source)
+
+    async def delete(self, queue: str) -> None:
+        """Remove the queue; SQS refuses to make one of the same name for the next minute."""
+        session, source = self._source(queue)
+        await session.delete(source)
+        self._specs.pop(queue, None)
+
+    def _source(self, queue: str) -> tuple[Session, Source]:
+        session = self._session
+        if session is None:
+            problem = f"driver {self.name!r} is not open; open it first"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        source = session.sources.get(queue)
+        if source is None:
+            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
+            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
+        return session, source
+
+
+def _is_same(result: DriverError | None, first: DriverError) -> bool:
+    return result is not None and type(result) is type(first) and result.outcome == first.outcome

@@ -1,0 +1,130 @@
+"""What an open driver works with; each ``open`` makes a new one, so that no receipt outlives a ``close``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Depth, QueueSpec
+from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.declaring import Declaring, Found
+from tasuki.drivers.sqs.polling import LONGEST_POLL, Polling
+from tasuki.drivers.sqs.publishing import Publishing
+from tasuki.drivers.sqs.settings import Settings
+from tasuki.drivers.sqs.settling import Settling
+from tasuki.drivers.sqs.source import Source
+from tasuki.errors import DriverError
+
+_CLOSE_TIMEOUT = LONGEST_POLL + 1.0
+"""Seconds for what is under way when the driver closes, and again for handing back what it holds."""
+
+T = TypeVar("T")
+
+
+class Session:
+    """The parts of the driver, and what it knows of its queues."""
+
+    def __init__(
+        self,
+        driver: str,
+        settings: Settings,
+        clock: Clock,
+        *,
+        retention: float,
+        default_delay: float,
+        checks_digests: bool,
+    ) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._checks_digests = checks_digests
+        self._clients = Clients(driver, settings)
+        self._declaring = Declaring(driver, self._clients, retention=retention, default_delay=default_delay)
+        self.publishing = Publishing(driver, self._clients, checks_digests=checks_digests)
+        self.settling = Settling(driver, self._clients, self.publishing, clock)
+        self.sources: dict[str, Source] = {}
+        self._pollings: dict[Source, Polling] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def open(self, specs: Sequence[QueueSpec]) -> None:
+        """Connect and declare; raises if SQS cannot be reached."""
+        await self._clients.connect()
+        if not specs:
+            await self._declaring.reach()
+        for spec in specs:
+            await self.declare(spec)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist, and note what is known of it; open deliveries stay open."""
+        found = await self._declaring.declare(spec)
+        old = self.sources.get(spec.name)
+        if old is not None and old.url == found.url:
+            old.spec, old.largest = spec, found.largest
+            return
+        self.sources[spec.name] = _source(spec, found)
+
+    def polling(self, source: Source) -> Polling:
+        """Who receives from a queue."""
+        polling = self._pollings.get(source)
+        if polling is None:
+            polling = self._pollings[source] = Polling(
+                self._driver,
+                source,
+                self._clients,
+                self._clock,
+                checks_digests=self._checks_digests,
+                hand_back=partial(self.settling.hand_back, source),
+                postpone=partial(self.settling.postpone, source),
+            )
+        return polling
+
+    async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do it to its end, also when the caller is cancelled."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; if nobody did, the leases end by themselves
+
+    async def depth(self, source: Source) -> Depth:
+        """What SQS counts, approximately."""
+        ready, in_flight, delayed = await self._declaring.counts(source.spec.name, source.url)
+        return Depth(ready, in_flight, delayed)
+
+    async def delete(self, source: Source) -> None:
+        """Remove the queue."""
+        await self._clients.call("delete_queue", source.spec.name, QueueUrl=source.url)
+        self.sources.pop(source.spec.name, None)
+        polling = self._pollings.pop(source, None)
+        if polling is not None:
+            await polling.close(_CLOSE_TIMEOUT)
+
+    async def close(self) -> None:
+        """End receives, wait for what is under way, show again what is held."""
+        try:
+            await asyncio.gather(*(polling.close(_CLOSE_TIMEOUT) for polling in self._pollings.values()))
+            if self._background:
+                _, late = await asyncio.wait(self._background, timeout=_CLOSE_TIMEOUT)
+                for task in late:
+                    task.cancel()
+            with contextlib.suppress(TimeoutError, DriverError):
+                async with asyncio.timeout(_CLOSE_TIMEOUT):
+                    await asyncio.gather(*(self._let_go(source) for source in self._pollings))
+        finally:
+            await self._clients.close()
+
+    async def _let_go(self, source: Source) -> None:
+        held = source.take_all()
+        if held:
+            await self.settling.let_go(source, held)
+
+
+def _source(spec: QueueSpec, found: Found) -> Source:
+    return Source(spec, found.url, is_fifo=found.is_fifo, largest=found.largest)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from unittest import SkipTest
 
 from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import BrokerUnavailableError, QueueFullError, QueueNotFoundError
@@ -18,6 +19,8 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_an_id_may_come_again_after_the_window(self, rig: Rig) -> None:
+        if rig.suite.dedup_window:
+            raise SkipTest("not applicable: the window of this broker is fixed, and too long to be waited for")
         await rig.driver.declare(rig.spec(dedup_window=rig.long))
         await rig.publish(rig.message(id="a"))
         await rig.ack(await rig.one())
@@ -30,7 +33,7 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_a_forced_duplicate_is_stored_each_time(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.long * 5))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
         await rig.publish(rig.message(id="a"))
         await rig.publish(*(rig.message(id="a", deduplicate=False) for _ in range(2)))
         await rig.publish(rig.message(id="a", deduplicate=False))
@@ -38,14 +41,14 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_duplicates_within_one_batch(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.long * 5))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
         await rig.publish(*(rig.message(id=id) for id in ("a", "b", "a", "c", "b", "a")))
         assert sorted(ids(await rig.take(3))) == ["a", "b", "c"]
         await rig.nothing()
 
     @case("dedup")
     async def test_a_duplicate_of_a_delivery_that_failed(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.long * 5))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
         await rig.publish(rig.message(id="a"))
         for settlement in (Nack, Release):
             got = await rig.one()
@@ -56,8 +59,8 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_ids_of_other_queues_are_not_known(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.long * 5))
-        await rig.driver.declare(replace(rig.spec(dedup_window=rig.long * 5), name=rig.other))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.driver.declare(replace(rig.spec(dedup_window=rig.window), name=rig.other))
         await rig.publish(rig.message(id="a"))
         await rig.publish(rig.message(id="a"), queue=rig.other)
         assert len(await rig.take()) == len(await rig.take(queue=rig.other)) == 1
@@ -65,7 +68,7 @@ class Duplicates(Suite):
     @case("dedup")
     async def test_a_window_can_be_given_and_taken_away(self, rig: Rig) -> None:
         await rig.publish(rig.message(id="a"), rig.message(id="a"))
-        await rig.driver.declare(rig.spec(dedup_window=rig.long * 5))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
         await rig.publish(rig.message(id="b"), rig.message(id="b"))
         await rig.driver.declare(rig.spec())
         await rig.publish(rig.message(id="b"))
@@ -73,7 +76,7 @@ class Duplicates(Suite):
 
     @case("dedup", "max_length")
     async def test_a_rejected_message_is_not_known_and_a_duplicate_needs_no_room(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.long * 5, max_length=2))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window, max_length=2))
         await rig.publish(rig.message(id="a"))
         results = await rig.results(*(rig.message(id=id) for id in ("a", "b", "c", "c")))
         assert [type(result) for result in results] == [type(None)] * 2 + [QueueFullError] * 2
@@ -84,7 +87,7 @@ class Duplicates(Suite):
 
     @case("dedup", "durable")
     async def test_ids_are_known_after_a_restart(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=600.0))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window if rig.suite.dedup_window else 600.0))
         await rig.publish(*(rig.message(id=id) for id in "ab"))
         await rig.ack(await rig.one())
         await rig.driver.close()
@@ -96,7 +99,7 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_the_same_ids_from_many_publishers_at_once(self, rig: Rig) -> None:
-        spec = rig.spec(dedup_window=rig.long * 5)
+        spec = rig.spec(dedup_window=rig.window)
         drivers = [rig.driver]
         if rig.driver.capabilities.multi_process:
             drivers += [await rig.another(), await rig.another()]
@@ -114,7 +117,7 @@ class Duplicates(Suite):
 
     @case("dedup", "native_delay")
     async def test_a_duplicate_of_a_delayed_message(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.long * 5))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
         await rig.publish(rig.message(id="a", delay=rig.long), rig.message(id="a"))
         await rig.nothing()
         await rig.advance(rig.long * 1.1)

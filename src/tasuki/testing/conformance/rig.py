@@ -55,6 +55,8 @@ class Suite:
     """Seconds for which a case waits to see that nothing comes."""
     delay_grain: ClassVar[float] = 0.0
     """Seconds by which the broker may round a delay up: 1.0 where it counts in whole seconds."""
+    dedup_window: ClassVar[float | None] = None
+    """The only ``dedup_window`` that the broker can have, in seconds; None: any."""
     many: ClassVar[int] = 10_000
     """Messages of the case that needs many."""
     patience: ClassVar[float] = 5.0
@@ -93,6 +95,11 @@ class Rig:
         """A time that a case can let pass with ``advance``, in seconds."""
         return 60.0 if self.suite.takes_clock else self.suite.real_seconds
 
+    @property
+    def window(self) -> float:
+        """A ``dedup_window`` that does not end during a case."""
+        return self.suite.dedup_window or self.long * 5
+
     def spec(self, **options: Any) -> QueueSpec:
         """The queue of the case, with a lease of ``long`` seconds."""
         return QueueSpec(**{"name": self.queue, "lease": self.long, **options})
@@ -102,17 +109,17 @@ class Rig:
         await self.driver.open()
         await self.driver.declare(self.spec())
 
-    async def another(self) -> Driver:
+    async def another(self, **options: Any) -> Driver:
         """One more open driver on the same broker, as another process would have, with the queue declared."""
         driver = self.suite.make_driver(self.place, self.clock)
         self._drivers.append(driver)
         await driver.open()
-        await driver.declare(self.spec())
+        await driver.declare(self.spec(**options))
         return driver
 
-    async def elsewhere(self) -> Driver:
+    async def elsewhere(self, **options: Any) -> Driver:
         """Another driver as ``another`` gives, or the rig's own where only one process can have the queue."""
-        return await self.another() if self.driver.capabilities.multi_process else self.driver
+        return await self.another(**options) if self.driver.capabilities.multi_process else self.driver
 
     async def stop(self) -> None:
         """Close every driver."""

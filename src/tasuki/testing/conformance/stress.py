@@ -145,7 +145,7 @@ class Stress(Suite):
             await self._publish_again(line)
             for number in range(10, 20):
                 await line.queue.publish(number)
-            await line.until(lambda: {*range(20)} <= seen.keys(), patience=4)
+            await line.until(lambda: {*range(20), "back"} <= seen.keys(), patience=4)
         assert set(seen) == {*range(20), "back"}
 
     @case("ordering_key")
@@ -155,7 +155,8 @@ class Stress(Suite):
 
     async def _keyed(self, rig: Rig, many: int, *, keys: int, failing: float) -> None:
         retry = Backoff(max(0.01, rig.suite.delay_grain), 60.0, 1.0, 0.0)
-        line = await Line(rig, spec={"ordering": "key", "lease": 30.0}, max_attempts=1000, retry=retry).open()
+        spec = {"ordering": "key", "lease": 30.0}
+        line = await Line(rig, spec=spec, max_attempts=1000, retry=retry).open()
         dice, lock = random.Random(7), threading.Lock()  # noqa: S311
         done: dict[int, list[int]] = defaultdict(list)
         running: Counter[int] = Counter()
@@ -182,7 +183,7 @@ class Stress(Suite):
                 for number in range(start, min(start + 500, many))
             ]
             assert await line.queue.forward(batch, timeout=30.0) == [None] * len(batch)
-        queues = [line.queue, *[await line.queue_on(await rig.elsewhere()) for _ in range(2)]]
+        queues = [line.queue, *[await line.queue_on(await rig.elsewhere(**spec)) for _ in range(2)]]
         async with AsyncExitStack() as stack:
             for queue in queues:
                 await stack.enter_async_context(line.consumer(handle, queue=queue, concurrency=16, prefetch=64))

@@ -255,6 +255,7 @@ class Clauses(Suite):
 
     @case("native_priority")
     async def test_21_higher_priority_comes_first(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(priorities=True))
         batch = [rig.message(priority=priority) for priority in (0, 5, 9, 0, 5, 1)]
         await rig.publish(*batch)
         expected = [message.id for message in sorted(batch, key=lambda message: -message.priority)]

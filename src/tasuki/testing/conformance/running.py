@@ -290,7 +290,7 @@ class Running(Suite):
         mine, theirs = await rig.take(5), await rig.take(5, driver=other)
         assert sorted(ids([*mine, *theirs])) == published
         await rig.ack(*mine)
-        assert list(await rig.driver.settle(rig.queue, [Ack(item.receipt) for item in theirs])) == []
+        assert list(await other.settle(rig.queue, [Ack(item.receipt) for item in theirs])) == []
         await rig.nothing(driver=other)
 
     @case("multi_process")

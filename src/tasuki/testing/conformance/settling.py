@@ -131,6 +131,7 @@ class Settling(Suite):
 
     @case("native_priority", "ordered")
     async def test_same_priority_keeps_order_and_releases_keep_their_place(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(priorities=True))
         high = await rig.publish(*rig.messages(3, priority=5))
         low = await rig.publish(*rig.messages(3))
         got = await rig.take(4)
@@ -141,6 +142,7 @@ class Settling(Suite):
 
     @case("native_priority", "native_delay")
     async def test_a_delayed_message_keeps_its_priority(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(priorities=True))
         urgent = rig.message(priority=9, delay=rig.long)
         plain = rig.message()
         await rig.publish(urgent, plain)

@@ -11,6 +11,7 @@ command -v valkey-server >/dev/null || need="$need valkey-server"
 command -v nats-server >/dev/null || need="$need nats-server"
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || need="$need rabbitmq-server"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
+command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || need="$need pgbouncer"
 
 # SQS is Amazon's own; the tests use fauxqs, an emulator, which needs node 20 and starts on the loopback only.
 # Its dependencies are those of that version; nothing is recorded beside it.

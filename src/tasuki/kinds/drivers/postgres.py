@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.fields import Positive, PositiveDuration
+
+_SCHEME = re.compile(r"postgres(ql)?://")
+
+
+def _address(value: object) -> SecretStr:
+    # Here, not by pydantic: its errors would show what was written.
+    if not isinstance(value, str) or not (_SCHEME.match(value) or value.startswith("${env:")):
+        raise ValueError("an address is wanted: postgresql://user:password@host:5432/database")
+    return SecretStr(str(value))
+
+
+Address = Annotated[SecretStr, BeforeValidator(_address, json_schema_input_type=str), Field(repr=False)]
 
 
 class PostgresDriverConfig(DriverConfig):
-    """Queues at Postgres."""
+    """Queues in a PostgreSQL database: durable, shared by any number of processes, next to the data of an application.
+
+    Messages can be published within a transaction of the application's own.
+    """
+
+    url: Address
+    """postgresql://user:password@host:5432/database, of a server or a pooler; ${env:NAME} keeps it out of the file."""
+    listen_url: Address | None = None
+    """Address that leads around a pooler, to the server: for the one connection that hears of new messages."""
+    schema_: Annotated[str, Field(alias="schema", pattern=r"^[a-z_][a-z0-9_]{0,39}$")] = "tasuki"
+    """Schema of the tables; made if it is missing."""
+    pool_size: Positive = 5
+    """Most connections for the work; one more listens, and one keeps leases."""
+    poll_interval: PositiveDuration = 1.0
+    """Longest time between two looks at an empty queue, whatever is heard."""
+    timeout: PositiveDuration = 10.0
+    """Time within which the server must answer."""
+    connect_timeout: PositiveDuration = 5.0
+    """Time within which a connection must be made."""
+    tls: TlsConfig | None = None
+    """How connections are encrypted; not given: as the address says (sslmode)."""
 
 
 KIND = driver_kind("postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver")
+"""The kind."""

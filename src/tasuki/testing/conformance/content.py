@@ -111,7 +111,7 @@ class Content(Suite):
         large = rig.message(bytes(most + 1))
         results = await rig.results(rig.message(), large, rig.message())
         assert [type(result) for result in results] == [type(None), MessageTooLargeError, type(None)]
-        assert len(await rig.take(2)) == 2
+        await rig.ack(*await rig.take(2))  # else their leases may end while the large one is on its way
         if most <= _LARGEST_TO_TRY:
             await rig.publish(rig.message(bytes(most)))
             assert len((await rig.one()).body) == most
@@ -162,6 +162,7 @@ class Content(Suite):
         if has(driver, "native_delay"):
             await rig.publish(*rig.messages(2, delay=rig.long * 2))
         if has(driver, "native_priority"):
+            await driver.declare(rig.spec(priorities=True))
             await rig.publish(*rig.messages(2, priority=9))
         await rig.publish(*rig.messages(2))
         expected = 2 + 2 * has(driver, "native_delay") + 2 * has(driver, "native_priority")

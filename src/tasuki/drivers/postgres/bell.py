@@ -1,0 +1,50 @@
+"""Bell: wakes the receives of this process that wait on a queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+
+class Bell:
+    """For one event loop. ``count`` before looking, ``wait`` after: a ring in between is not missed."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
+
+    def count(self, queue: str) -> int:
+        """How often it rang for the queue."""
+        return self._counts[queue]
+
+    def ring(self, queue: str) -> None:
+        """Something may have come into the queue."""
+        self._counts[queue] += 1
+        for future in self._waiting.pop(queue, ()):
+            if not future.done():
+                future.set_result(None)
+
+    def ring_all(self) -> None:
+        """Something may have come into any queue."""
+        for queue in set(self._waiting) | set(self._counts):
+            self.ring(queue)
+
+    async def wait(self, queue: str, count: int, timeout: float) -> None:
+        """Return at the next ring, at once if it rang since ``count``, or after ``timeout`` seconds."""
+        if self._counts[queue] != count:
+            return
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(max(timeout, 0.0), _finish, future)
+        waiting = self._waiting[queue]
+        waiting.add(future)
+        try:
+            await future
+        finally:
+            timer.cancel()
+            waiting.discard(future)
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

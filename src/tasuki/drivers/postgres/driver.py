@@ -1,0 +1,361 @@
+"""The driver: each verb is one statement, which calls one function of the schema."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasuki.clock import Clock, SystemClock
+from tasuki.contracts.driver import (
+    Capabilities,
+    Depth,
+    Driver,
+    Durability,
+    Nack,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+)
+from tasuki.drivers.address import shown
+from tasuki.drivers.postgres import rows
+from tasuki.drivers.postgres.schema import checked_name
+from tasuki.drivers.postgres.tls import tls_of
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
+from tasuki.message import Message
+
+if TYPE_CHECKING:
+    from tasuki.drivers.postgres.session import Session
+
+MAX_CLAIM_BYTES = 64 * 2**20
+"""A receive stops after this many bytes of bodies, so that memory stays bounded."""
+PURGED = 10_000
+"""Messages removed in one transaction of a purge, so that the others are not locked out."""
+_RECHECK = 0.02
+"""Seconds after which a queue is looked at again by who has just begun to wait: a publisher may have missed that."""
+_SHORTEST = 0.005
+_DEAF = 0.25
+"""Longest time between two looks at a queue of which nothing is heard."""
+
+PUBLISH = "SELECT {}.publish($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+CLAIM = "SELECT seq, token, attempt, id, headers, body, due_in, registered FROM {}.claim($1, $2, $3, $4, $5)"
+
+SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
+EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
+NOTHING: Mapping[int, DriverError] = {}
+
+
+class PostgresDriver(Driver):
+    """Keeps queues in a schema of a PostgreSQL database; see the table of the package.
+
+    Args:
+        name: the entry's id.
+        url: ``postgresql://user:password@host:port/database``, of a server or of a pooler.
+        schema: where the tables are; made if it is missing.
+        pool_size: most connections for the verbs; one more listens, and one keeps leases.
+        listen_url: address that leads around a pooler, to the server, for the connection that listens.
+        poll_interval: seconds between two looks at an empty queue, whatever is heard.
+        timeout: seconds within which a statement must be answered.
+        connect_timeout: seconds within which a connection must be made.
+        tls: see ``drivers/tls.py``.
+        clock: the time; only for how long a receive waits. Leases and delays go by the server's clock.
+
+    Raises:
+        ImportError: asyncpg is not installed.
+    """
+
+    capabilities = Capabilities(
+        durability="node",
+        multi_process=True,
+        ordered=True,
+        ordering_key=True,
+        native_delay=True,
+        native_priority=True,
+        counts_attempts=True,
+        leases=True,
+        exact_depth=True,
+        peek=True,
+        purge=True,
+        counts_consumers=True,
+        max_length=True,
+        dedup=True,
+        delete=True,
+        transactional=True,
+        max_batch=1000,
+        max_message_bytes=rows.MAX_BODY,
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: str,
+        schema: str = "tasuki",
+        pool_size: int = 5,
+        listen_url: str | None = None,
+        poll_interval: float = 1.0,
+        timeout: float = 10.0,
+        connect_timeout: float = 5.0,
+        tls: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        import asyncpg  # noqa: F401 - a missing client is to be told here
+
+        super().__init__(name)
+        self._url = url
+        self._listen_url = listen_url or url
+        self._schema = checked_name(schema, name)
+        self._pool_size = pool_size
+        self._poll_interval = poll_interval
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._tls = tls
+        self._clock = clock or SystemClock()
+        self._specs: dict[str, QueueSpec] = {}
+        self._consumers: dict[str, int] = {}
+        self._session: Session | None = None
+        self._durability: Durability = self.capabilities.durability
+
+    @property
+    def durability(self) -> Durability:
+        """What the commits of the server survive, by its settings when it was opened."""
+        return self._durability
+
+    async def open(self) -> None:
+        """Connect, make what is missing, and declare what was declared before."""
+        from tasuki.drivers.postgres.connections import Connector
+        from tasuki.drivers.postgres.session import Session
+
+        if self._session is not None and self._session.pid == os.getpid() and not self._session.is_closing:
+            return
+        tls = tls_of(self.name, self._tls)
+
+        def connector(url: str) -> Connector:
+            limits = {"connect_timeout": self._connect_timeout, "timeout": self._timeout}
+            return Connector(url, tls=tls, name=f"tasuki {self.name}", **limits)
+
+        connecting = connector(self._url)
+        session = Session(
+            self.name,
+            where=shown(self._url),
+            schema=self._schema,
+            pool_size=self._pool_size,
+            timeout=self._timeout,
+            connector=connecting,
+            listening=connector(self._listen_url),
+            consumers=self._consumers,
+        )
+        is_open = False
+        try:
+            await session.open(list(self._specs.values()))
+            is_open = True
+        finally:
+            if not is_open:
+                await session.close()
+        if connecting.facts is not None:
+            self._durability = connecting.facts.durability
+        self._session = session
+
+    async def close(self) -> None:
+        """Give back what is held, and end all connections."""
+        session = self._session
+        if session is None:
+            return
+        if session.pid == os.getpid():
+            await session.close()
+        if self._session is session:
+            self._session = None
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist in the database; its options hold for all processes, the last declaration wins."""
+        self._specs[spec.name] = spec
+        if self._session is not None:
+            await self._session.declare(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """Store the messages for which there is room, in one transaction, or a few for a batch of many megabytes."""
+        session = self._open_session(queue)
+        try:
+            columns, sound, refused = rows.arrays(batch), batch, NOTHING
+        except (TypeError, ValueError, OverflowError):
+            sound, refused = self._sorted_out(queue, batch)
+            if not sound:
+                return self._results(queue, len(batch), 0, refused)
+            columns = rows.arrays(sound)
+        kept = 0
+        failed: DriverError | None = None
+        for part in rows.parts(columns):
+            try:
+                stored = (await session.ask(queue, PUBLISH, queue, *part, False))[0][0]
+            except DriverError as error:
+                if not kept:
+                    raise
+                failed = error
+                break
+            kept += stored
+            if stored < len(part[0]):
+                break
+        session.bell.ring(queue)
+        return () if kept == len(batch) else self._results(queue, len(batch), kept, refused, failed)
+
+    def _sorted_out(
+        self, queue: str, batch: Sequence[Outgoing]
+    ) -> tuple[Sequence[Outgoing], Mapping[int, DriverError]]:
+        """What can be stored, and why the rest cannot."""
+        refusals = [rows.refusal(self.name, queue, message) for message in batch]
+        sound = [message for message, error in zip(batch, refusals, strict=True) if error is None]
+        return sound, {place: error for place, error in enumerate(refusals) if error is not None}
+
+    def _results(
+        self,
+        queue: str,
+        count: int,
+        kept: int,
+        refused: Mapping[int, DriverError],
+        failed: DriverError | None = None,
+    ) -> Sequence[DriverError | None]:
+        """One result a message; raises where all have the same fate."""
+        if failed is None:
+            most = self._specs[queue].max_length
+            problem = f"queue {queue!r} holds its max_length of {most} messages"
+            failed = QueueFullError(problem, driver=self.name, queue=queue)
+        results: list[DriverError | None] = []
+        for place in range(count):
+            if place in refused:
+                results.append(refused[place])
+            else:
+                results.append(None if kept > 0 else failed)
+                kept -= 1
+        if len({type(result) for result in results}) == 1 and results[0] is not None:
+            raise results[0]
+        return results
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take messages; what was taken for a cancelled caller is released."""
+        session = self._open_session(queue)
+        ends_at = self._clock.monotonic() + wait
+        if wait > 0:
+            session.listen(queue)
+        pause = _RECHECK
+        while True:
+            count = session.bell.count(queue)
+            left = max(ends_at - self._clock.monotonic(), 0.0)
+            taken, due_in, registered = await self._claim(session, queue, limit, left)
+            left = ends_at - self._clock.monotonic()
+            if session.is_closing:
+                return []  # what was taken has been given back
+            if taken or left <= 0:
+                return taken
+            if session.hears(queue):
+                idle = _RECHECK if registered else self._poll_interval
+            else:
+                idle, pause = pause, min(pause * 1.5, _DEAF, self._poll_interval)
+            await session.bell.wait(queue, count, min(left, max(min(idle, due_in), _SHORTEST)))
+            if self._clock.monotonic() >= ends_at and session.bell.count(queue) == count:
+                return []
+
+    async def _claim(self, session: Session, queue: str, limit: int, wait: float) -> tuple[list[Received], float, bool]:
+        """Messages; or how long until something is due, and whether it was noted only now that somebody waits."""
+        task = session.spawn(self._claim_whole(session, queue, limit, wait))
+        is_taken = False
+        try:
+            answer = await asyncio.shield(task)
+            is_taken = True
+        finally:
+            if not is_taken:
+                task.add_done_callback(lambda _: self._release(session, queue, task))
+        return answer
+
+    async def _claim_whole(
+        self, session: Session, queue: str, limit: int, wait: float
+    ) -> tuple[list[Received], float, bool]:
+        found = await session.fetch(queue, CLAIM, queue, limit, MAX_CLAIM_BYTES, session.holder, wait)
+        if found and found[0][0] is None:
+            due_in, registered = found[0][6], found[0][7]
+            return [], float("inf") if due_in is None else due_in, registered
+        taken = rows.received(found)
+        session.hold(queue, [delivery.receipt for delivery in taken])
+        return taken, 0.0, False
+
+    def _release(self, session: Session, queue: str, task: asyncio.Task[tuple[list[Received], float, bool]]) -> None:
+        """Hand back what came for a receive that was cancelled."""
+        if task.cancelled() or task.exception() is not None or session.is_closing:
+            return
+        if taken := task.result()[0]:
+            session.spawn(self._settle(session, queue, [Release(delivery.receipt) for delivery in taken]))
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """End deliveries; committed when this returns."""
+        session = self._open_session(queue)
+        return await asyncio.shield(session.spawn(self._settle(session, queue, batch)))
+
+    async def _settle(self, session: Session, queue: str, batch: Sequence[Settlement]) -> list[Receipt]:
+        columns, wanted = rows.settling(batch)
+        places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
+        session.forget(queue, wanted)
+        if columns[2] is not None or self._specs[queue].ordering == "key":
+            session.bell.ring(queue)
+        return rows.stale(batch, wanted, places)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        """Set the leases; from another loop by a connection in a thread of its own."""
+        session = self._open_session(queue)
+        columns, wanted = rows.settling([Nack(receipt) for receipt in batch])
+        is_ours = asyncio.get_running_loop() is session.loop
+        ask = session.ask if is_ours else session.fetch_aside
+        places = (await ask(queue, EXTEND, queue, columns[0], columns[1], lease))[0][0]
+        missing = set(rows.stale([*wanted.values()], wanted, places))
+        return [receipt for receipt in batch if receipt not in wanted or receipt in missing]
+
+    async def depth(self, queue: str) -> Depth:
+        """Count the rows."""
+        found = await self._open_session(queue).ask(queue, "SELECT * FROM {}.depth($1)", queue)
+        return Depth(*found[0])
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note the number in the database, where it lasts for as long as this process gives signs of life."""
+        self._consumers[queue] = consumers
+        await self._open_session(queue).attach(queue, consumers)
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
+        found = await self._open_session(queue).ask(queue, "SELECT * FROM {}.peek($1, $2, $3)", queue, limit, after)
+        return [rows.message(row) for row in found]
+
+    async def purge(self, queue: str) -> int:
+        """Remove what is not held and was there when the call began, in several transactions."""
+        session = self._open_session(queue)
+        newest = (await session.ask(queue, "SELECT {}.newest()"))[0][0]
+        removed = 0
+        while True:
+            count = (await session.ask(queue, "SELECT {}.purge($1, $2, $3)", queue, newest, PURGED))[0][0]
+            if not count:
+                return removed
+            removed += count
+
+    async def delete(self, queue: str) -> None:
+        """Remove the queue and all its rows."""
+        session = self._open_session(queue)
+        await self.purge(queue)  # in several transactions; what is held is few
+        number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
+        del self._specs[queue]
+        self._consumers.pop(queue, None)
+        session.forget_all(queue)
+        await session.ask(queue, "SELECT {}.delete_rest($1)", number)
+
+    def _open_session(self, queue: str) -> Session:
+        session = self._session
+        if session is None or session.is_closing:
+            problem = f"driver {self.name!r} is not open; open it first"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        if session.pid != os.getpid():
+            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        if queue not in self._specs:
+            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
+            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
+        return session

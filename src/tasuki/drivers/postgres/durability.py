@@ -1,0 +1,19 @@
+"""What a commit of the running server survives, out of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tasuki.contracts.driver import Durability
+
+SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
+
+
+def durability_of(settings: Mapping[str, str]) -> Durability:
+    """The level, from the values that ``current_setting`` gives for ``SETTINGS``."""
+    if settings["synchronous_commit"] == "off":
+        return "process"  # the server answers before it has written: its own end loses the last of it
+    if settings["fsync"] == "off" or settings["full_page_writes"] == "off":
+        return "broker"
+    waits_for_standby = settings["synchronous_commit"] in {"on", "remote_apply"}
+    return "node" if settings["synchronous_standby_names"].strip() and waits_for_standby else "power"

@@ -1,0 +1,138 @@
+"""Messages → the arrays that one statement takes, and rows → messages. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
+from tasuki.message import HeaderValue, Message
+
+MAX_BODY = 32 * 2**20
+MAX_STATEMENT = 16 * 2**20
+"""Bytes of bodies after which the rest of a batch goes into another statement."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, HeaderValue]).decode
+
+Arrays = tuple[
+    list[str],
+    list[bytes],
+    list[bytes | None],
+    list[int] | None,
+    list[str | None] | None,
+    list[float] | None,
+    list[bool] | None,
+]
+"""ids, bodies, headers, ranks, keys, delays, always: what ``publish`` takes."""
+
+
+def arrays(batch: Sequence[Outgoing]) -> Arrays:
+    """The columns of a batch; None for those that say nothing. Raises ValueError or TypeError if one cannot be kept."""
+    ids, bodies = [message.id for message in batch], [message.body for message in batch]
+    keys = [message.key for message in batch] if any(message.key is not None for message in batch) else None
+    _check_text("".join(ids) + "".join(key for key in keys or () if key))
+    if max(map(len, bodies)) > MAX_BODY:
+        raise ValueError("too large")
+    return (
+        ids,
+        bodies,
+        [_encode(message.headers) if message.headers else None for message in batch],
+        [9 - message.priority for message in batch] if any(message.priority for message in batch) else None,
+        keys,
+        [message.delay for message in batch] if any(message.delay > 0 for message in batch) else None,
+        None if all(message.deduplicate for message in batch) else [not message.deduplicate for message in batch],
+    )
+
+
+def _check_text(text: str) -> None:
+    text.encode()
+    if "\0" in text:
+        raise ValueError("an id or a key cannot hold a NUL character")
+
+
+def refusal(driver: str, queue: str, message: Outgoing) -> DriverError | None:
+    """Why a message cannot be stored, or None."""
+    kind: type[DriverError] = UnsupportedError
+    try:
+        arrays([message])
+    except (TypeError, ValueError, OverflowError) as problem:
+        why = f"it cannot be kept: {problem}"
+        if len(message.body) > MAX_BODY:
+            kind, why = MessageTooLargeError, f"it is larger than {MAX_BODY} bytes"
+        return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=queue)
+    return None
+
+
+def parts(columns: Arrays) -> list[Arrays]:
+    """The columns in pieces of at most ``MAX_STATEMENT`` bytes of bodies, or one message."""
+    ends, size = [], 0
+    for place, body in enumerate(columns[1]):
+        size += len(body)
+        if size > MAX_STATEMENT and place:
+            ends.append(place)
+            size = len(body)
+    if not ends:
+        return [columns]
+    pieces = zip([0, *ends], [*ends, len(columns[0])], strict=True)
+    return [cast("Arrays", tuple(column and column[start:end] for column in columns)) for start, end in pieces]
+
+
+def received(rows: Iterable[Any]) -> list[Received]:
+    """The deliveries out of the rows of ``claim``."""
+    return [
+        Received(id, body, _headers(headers), (seq, token), attempt)
+        for seq, token, attempt, id, headers, body, _, _ in rows
+    ]
+
+
+def message(row: Any) -> Message:
+    """A message out of a row of ``peek``."""
+    id, headers, body = row
+    return Message(id, body, _headers(headers))
+
+
+def _headers(encoded: bytes | None) -> dict[str, HeaderValue]:
+    """Empty where another program wrote something else: its message must not stop the others."""
+    if not encoded:
+        return {}
+    try:
+        return _decode(encoded)
+    except msgspec.DecodeError:
+        return {}
+
+
+Settling = tuple[list[int], list[int], list[int] | None, list[float] | None]
+
+
+def settling(batch: Sequence[Settlement]) -> tuple[Settling, Mapping[Receipt, Settlement]]:
+    """The arrays for ``settle``, by rising seq, and which settlement of each receipt counts: the first."""
+    wanted = {item.receipt: item for item in reversed(batch) if is_receipt(item.receipt)}
+    items = [wanted[receipt] for receipt in sorted(wanted)]
+    seqs, tokens = [item.receipt[0] for item in items], [item.receipt[1] for item in items]
+    if all(type(item) is Ack for item in items):
+        return (seqs, tokens, None, None), wanted
+    acts = [0 if isinstance(item, Ack) else 1 if isinstance(item, Nack) else 2 for item in items]
+    delays = [item.delay if isinstance(item, Nack) else 0.0 for item in items]
+    return (seqs, tokens, acts, delays), wanted
+
+
+def is_receipt(receipt: Receipt) -> bool:
+    """Whether it has the form of ours; others are stale."""
+    return type(receipt) is tuple and len(receipt) == 2
+
+
+def stale(batch: Sequence[Settlement], wanted: Mapping[Receipt, Settlement], places: Sequence[int]) -> list[Receipt]:
+    """The receipts of a batch that settled nothing; ``places``: which of the rising ones the server did not find."""
+    if not places and len(wanted) == len(batch):
+        return []
+    rising = sorted(wanted)
+    missing = {rising[place - 1] for place in places}
+    return [
+        item.receipt
+        for item in batch
+        if not is_receipt(item.receipt) or item.receipt in missing or item is not wanted[item.receipt]
+    ]

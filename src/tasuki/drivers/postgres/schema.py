@@ -1,0 +1,81 @@
+"""Schema: makes the tables, and brings them up to date, once for all processes that start together."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+from tasuki.errors import DriverError, UnsupportedError
+
+_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('tasuki migrations ' || '{0}', 0))"
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
+    "SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+OLDEST_SERVER = 120000
+"""plan_cache_mode."""
+
+
+def checked_name(schema: str, driver: str) -> str:
+    """The schema's name, if it needs no quotes; channels of NOTIFY carry it too."""
+    if not _NAME.fullmatch(schema):
+        problem = f"schema {schema!r} of driver {driver!r}: use up to 40 of a-z, 0-9 and _, a digit not first"
+        raise DriverError(problem, driver=driver)
+    return schema
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Number and text of each, in order."""
+    folder = files("tasuki.drivers.postgres") / "migrations"
+    found = sorted((file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql"))
+    return [(int(name[:4]), text) for name, text in found]
+
+
+async def migrate(connection: Any, schema: str) -> None:
+    """Bring the schema up to date. Raises what the client raises, and DriverError for a schema that is newer."""
+    known = migrations()
+    version = await _version(connection, schema)
+    if version == known[-1][0]:
+        return
+    if version > known[-1][0]:
+        raise DriverError(f"schema {schema!r} has version {version}, which is newer than this Tasuki: update it")
+    number = int(await _one(connection, "SELECT current_setting('server_version_num')"))
+    if number < OLDEST_SERVER:
+        raise UnsupportedError(f"PostgreSQL 12 or newer is needed; this is {number // 10000}")
+    await connection.execute(_BEGIN)
+    await connection.execute(_LOCK.format(schema))
+    version = await _version(connection, schema)  # another process may have done it meanwhile
+    if version == 0:
+        if await _one(connection, f"SELECT to_regnamespace('{schema}') IS NULL") == "t":
+            await connection.execute(f"CREATE SCHEMA {schema}")
+        await connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {schema}.migrations "
+            "(version integer PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT clock_timestamp())"
+        )
+    await connection.execute(f"SET LOCAL search_path = {schema}, pg_temp")
+    for number, text in known:
+        if number > version:
+            await connection.execute(text)
+            await connection.execute(f"INSERT INTO migrations (version) VALUES ({number})")  # noqa: S608 - a number
+    await connection.execute("COMMIT")
+
+
+async def _version(connection: Any, schema: str) -> int:
+    """The version of the schema; 0: there is none."""
+    table = await _one(connection, f"SELECT to_regclass('{schema}.migrations') IS NOT NULL")
+    if table == "f":
+        return 0
+    return int(await _one(connection, f"SELECT coalesce(max(version), 0) FROM {schema}.migrations"))  # noqa: S608
+
+
+async def _one(connection: Any, sql: str) -> str:
+    """One value as text, by COPY: it leaves nothing prepared behind, so it goes through any pooler."""
+    answer = bytearray()
+
+    async def collect(data: bytes) -> None:
+        answer.extend(data)
+
+    await connection.copy_from_query(sql, output=collect)
+    return answer.decode().rstrip("\n")

@@ -1,0 +1,197 @@
+"""Session: what there is between an open and a close: connections, who waits, what is held."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
+
+from tasuki.contracts.driver import Nack, QueueSpec, Receipt
+from tasuki.drivers.postgres import rows
+from tasuki.drivers.postgres.bell import Bell
+from tasuki.drivers.postgres.connections import Connector, Link
+from tasuki.drivers.postgres.listener import Listener
+from tasuki.drivers.postgres.pool import NotConnectedError, Pool
+from tasuki.drivers.postgres.problems import translated
+from tasuki.drivers.postgres.schema import migrate
+from tasuki.drivers.postgres.sideline import Sideline
+from tasuki.errors import BrokerUnavailableError, DriverError
+
+MIGRATION_TIMEOUT = 120.0
+"""Seconds that making the tables may take, the wait for other processes included."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds for giving back what is held; then it comes back by its lease."""
+
+SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
+
+T = TypeVar("T")
+
+
+class Session:
+    """For the event loop that opens it. Every verb runs in a task of its own, which a cancelled caller leaves alone."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        where: str,
+        schema: str,
+        pool_size: int,
+        timeout: float,
+        connector: Connector,
+        listening: Connector,
+        consumers: Mapping[str, int],
+    ) -> None:
+        self._name = name
+        self._where = where
+        self._schema = schema
+        self._timeout = timeout
+        self._connector = connector
+        self._listening = listening
+        self._consumers = consumers
+        self.holder = secrets.randbits(63)
+        self.pid = os.getpid()
+        self.loop = asyncio.get_running_loop()
+        self.bell = Bell()
+        self._pool = Pool(connector.open, pool_size, timeout)
+        self._sideline = Sideline(lambda: Pool(connector.open, 1, timeout))
+        self._listener: Listener | None = None
+        self._channels: dict[str, str] = {}
+        self._held: defaultdict[str, set[Receipt]] = defaultdict(set)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether its end has begun."""
+        return self._closing is not None
+
+    async def open(self, specs: Iterable[QueueSpec]) -> None:
+        """Connect, bring the tables up to date, declare. Raises DriverError."""
+        try:
+            await self._pool.use(self._migrate)
+        except Exception as problem:
+            raise self._translated(problem, "") from problem
+        for spec in specs:
+            await self.declare(spec)
+        self._listener = Listener(self._listening.open, self.bell, self._beat)
+        for queue, consumers in self._consumers.items():
+            await self.attach(queue, consumers)
+
+    async def _migrate(self, link: Link) -> None:
+        async with asyncio.timeout(MIGRATION_TIMEOUT):
+            await migrate(link.connection, self._schema)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist with these options."""
+        sql = "SELECT {}.declare_queue($1, $2, $3, $4, $5)"
+        by_key = spec.ordering == "key"
+        found = await self.ask(spec.name, sql, spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window)
+        self._channels[spec.name] = found[0][0]
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note how many consumers of this driver receive from the queue."""
+        await self.ask(queue, "SELECT {}.attach($1, $2, $3)", queue, self.holder, consumers)
+
+    async def ask(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
+        """The rows of one statement, ``{}`` being the schema. Raises DriverError.
+
+        A caller that is cancelled leaves the statement to its end: no connection is torn from the middle of it.
+        """
+        return await asyncio.shield(self.spawn(self.fetch(queue, sql, *arguments)))
+
+    async def fetch(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
+        """The same for a caller that is never cancelled."""
+        try:
+            return await self._pool.fetch(sql.format(self._schema), *arguments)
+        except Exception as problem:
+            raise self._translated(problem, queue) from problem
+
+    async def fetch_aside(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
+        """The same from another event loop than that of the session."""
+        try:
+            return await self._sideline.fetch(sql.format(self._schema), *arguments)
+        except Exception as problem:
+            raise self._translated(problem, queue) from problem
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something to its end, whoever is cancelled; ``close`` waits for it."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def hold(self, queue: str, receipts: Iterable[Receipt]) -> None:
+        """Note deliveries, to be given back at the close."""
+        self._held[queue].update(receipts)
+
+    def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
+        """They are held no more."""
+        self._held[queue].difference_update(receipts)
+
+    def forget_all(self, queue: str) -> None:
+        """The queue was removed."""
+        self._held.pop(queue, None)
+        self._channels.pop(queue, None)
+        self.bell.ring(queue)
+
+    def hears(self, queue: str) -> bool:
+        """Whether new messages of the queue are heard of."""
+        return self._listener is not None and self._listener.hears(queue)
+
+    def listen(self, queue: str) -> None:
+        """Hear of new messages of the queue from now on, if that is possible."""
+        if self._listener is not None:
+            self._listener.want(queue, self._channels[queue])
+
+    async def close(self) -> None:
+        """Give back what is held, and let go of everything. Idempotent."""
+        if self._closing is None:
+            self._closing = self.loop.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        self.bell.ring_all()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=CLOSE_TIMEOUT)
+        if self._listener is not None:
+            await self._listener.close()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                for queue, receipts in self._held.items():
+                    if receipts:
+                        columns, _ = rows.settling([Nack(receipt) for receipt in receipts])
+                        await self.fetch(queue, SETTLE, queue, *columns)
+                await self.fetch("", "SELECT {}.leave($1)", self.holder)
+        except (DriverError, TimeoutError):
+            pass  # the leases give it back
+        await self._sideline.close()
+        await self._pool.close()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def _beat(self, link: Link | None) -> None:
+        sql = f"SELECT {self._schema}.beat($1, $2)"
+        if link is None:
+            found = await self._pool.fetch(sql, self.holder, None)
+        else:
+            found = await link.fetch(sql, self.holder, link.connection.get_server_pid())
+        if not found[0][0]:
+            for queue, consumers in self._consumers.items():
+                await self.attach(queue, consumers)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever wanted to know has been told
+
+    def _translated(self, problem: Exception, queue: str) -> DriverError:
+        if isinstance(problem, NotConnectedError):
+            return translated(problem.problem, self._where, self._name, queue, sent=False)
+        if self.is_closing and not isinstance(problem, DriverError):
+            text = f"driver {self._name!r} was closed meanwhile"
+            return BrokerUnavailableError(text, driver=self._name, queue=queue, outcome="unknown")
+        return translated(problem, self._where, self._name, queue, sent=True)

@@ -1,0 +1,35 @@
+"""The PostgreSQL driver keeps the contract, straight to the server and through a transaction pooler."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import ClassVar
+
+from tests.support.brokers.broker import Broker
+from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.postgres import Pgbouncer, Postgres
+
+from tasuki.drivers.postgres import PostgresDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+
+class TestPostgres(DriverConformance):
+    takes_clock = False
+    broker: ClassVar[type[Broker]] = Postgres
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> PostgresDriver:
+        there = address(self.broker, place)
+        url = f"postgresql://postgres@127.0.0.1:{there['port']}/postgres"
+        return PostgresDriver("postgres", url=url, schema=there["name"].lower()[:40], clock=clock)
+
+    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
+        return unreachable(place)
+
+    async def restart(self, place: Path) -> None:
+        await asyncio.to_thread(self.broker.shared().restart)
+
+
+class TestPgbouncer(TestPostgres):
+    broker: ClassVar[type[Broker]] = Pgbouncer

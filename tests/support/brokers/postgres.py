@@ -1,0 +1,110 @@
+"""A PostgreSQL server, and a transaction pooler before it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import struct
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support.brokers.broker import Broker
+
+_AUTHENTICATED = b"R\0\0\0\x08\0\0\0\0"
+
+
+class Postgres(Broker):
+    """Trusts everybody; its user and database are ``postgres``."""
+
+    name = "postgres"
+    package = "postgresql"
+    user = "postgres"
+    settings: Sequence[str] = ("fsync=off", "max_connections=300")
+
+    @property
+    def data(self) -> Path:
+        """Its data folder."""
+        return self.folder / "data"
+
+    def prepare(self) -> None:
+        """Make the data folder once, for the user that the server runs as: it refuses root."""
+        if self.data.exists():
+            return
+        initdb = self.binary("initdb", "/usr/lib/postgresql/*/bin/initdb")
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.user)
+        options = ("-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8")
+        command = [*as_user(self.user), initdb, "-D", str(self.data), *options]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder)
+
+    def command(self) -> Sequence[str]:
+        """See Broker."""
+        server = self.binary("postgres", "/usr/lib/postgresql/*/bin/postgres")
+        settings = [
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self.data}",
+            "shared_preload_libraries=",
+            *self.settings,
+        ]
+        options = [part for setting in settings for part in ("-c", setting)]
+        return [*as_user(self.user), server, "-D", str(self.data), "-p", str(self.port), *options]
+
+    def is_ready(self) -> bool:
+        """Whether it lets us in: a start-up message is answered with ``R``."""
+        return answers(self.port)
+
+
+class Pgbouncer(Broker):
+    """Pools transactions of the shared PostgreSQL server; keeps no prepared statements."""
+
+    name = "pgbouncer"
+    package = "pgbouncer"
+    pool_mode = "transaction"
+
+    def prepare(self) -> None:
+        """Write its settings."""
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, Postgres.user)
+        (self.folder / "users.txt").write_text('"postgres" ""\n')
+        (self.folder / "pgbouncer.ini").write_text(
+            f"""[databases]
+postgres = host=127.0.0.1 port={Postgres.shared().port} dbname=postgres user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = any
+auth_file = {self.folder}/users.txt
+pool_mode = {self.pool_mode}
+default_pool_size = 4
+max_prepared_statements = 0
+"""
+        )
+
+    def command(self) -> Sequence[str]:
+        """See Broker."""
+        pooler = self.binary("pgbouncer", "/usr/sbin/pgbouncer")
+        return [*as_user(Postgres.user), pooler, str(self.folder / "pgbouncer.ini")]
+
+    def is_ready(self) -> bool:
+        """See Postgres."""
+        return answers(self.port)
+
+
+def as_user(user: str) -> list[str]:
+    """What to put before a command that root may not run itself."""
+    if os.geteuid() != 0:
+        return []
+    account = pwd.getpwnam(user)
+    return ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+
+
+def answers(port: int) -> bool:
+    """Whether a server of PostgreSQL's protocol on a loopback port takes clients."""
+    parameters = b"user\0postgres\0database\0postgres\0\0"
+    with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+        client.sendall(struct.pack("!ii", len(parameters) + 8, 196608) + parameters)
+        return client.recv(9) == _AUTHENTICATED

@@ -1,1 +1,22 @@
-"""NATS."""
+"""The NATS driver: queues as JetStream work-queue streams.
+
+==============  =====================================================================================================
+durability      ``broker`` by default (the server syncs every two minutes); ``power`` where it syncs each write
+                (``sync_interval: always``, looked up or stated by the operator), ``node`` with three replicas as well
+a queue         one stream ``<prefix>+<queue>`` that discards new messages when full; one durable pull consumer a lane
+place in line   the stream's order; what goes back is handed out before all new messages, in order within a settle
+priority        a lane for each level, asked from the highest down; only where the queue was declared for it
+order per key   a fixed number of partitions, each a lane with at most one delivery at a time; strict, also past nacks
+delay           a nack with delay is the server's own; a first delay is delivered once and put off until its time
+attempt         the server's count of deliveries, less those that the book says did not count; a close counts as one
+lease           the consumer's ``ack_wait``, renewed by ``+WPI`` over a second connection in a thread of its own
+stale           decided here: the server takes an ack of any delivery, also of one that is long over
+depth           total, delayed and consumers exact; what other processes gave back counts as in flight until it is
+                handed out again
+threads         one event loop at a time; only ``extend`` may be called from another thread
+==============  =====================================================================================================
+"""
+
+from tasuki.drivers.nats.driver import NATSDriver
+
+__all__ = ["NATSDriver"]

@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
-from tasuki.errors import QueueFullError
+from tasuki.errors import QueueConflictError, QueueFullError
 from tasuki.testing.conformance.rig import Kind, Rig, Suite, case, ids
 
 
@@ -246,7 +246,12 @@ class Settling(Suite):
     async def test_switching_the_ordering_keeps_messages(self, rig: Rig) -> None:
         published = await rig.publish(*rig.messages(4, key="k"))
         held = await rig.take(2)
-        await rig.driver.declare(rig.spec(ordering="key"))
+        try:
+            await rig.driver.declare(rig.spec(ordering="key"))
+        except QueueConflictError:  # a driver may refuse what it could not keep, and then nothing has changed
+            await rig.ack(*held)
+            assert sorted(ids(await rig.take(2))) == published[2:]
+            return
         await rig.nothing()
         await rig.driver.settle(rig.queue, [Nack(delivery.receipt) for delivery in reversed(held)])
         for expected in published[:2]:

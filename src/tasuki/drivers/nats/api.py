@@ -1,0 +1,48 @@
+"""API: JetStream's requests, many at a time, and their answers as plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tasuki.drivers.nats.connection import Connection
+from tasuki.drivers.nats.failures import NO_RESPONDERS, lost, refusal
+
+Answer = Mapping[str, Any]
+Request = tuple[str, Mapping[str, Any]]
+
+NO_JETSTREAM = "JetStream does not answer: is it enabled (nats-server -js), and is there a leader?"
+SECOND = 1_000_000_000
+
+
+async def ask(connection: Connection, queue: str, requests: Sequence[Request]) -> list[Answer]:
+    """The answers, errors among them (``{"error": …}``), in order.
+
+    Raises:
+        BrokerUnavailableError, BrokerTimeoutError: not all were answered.
+    """
+    driver = connection.address.driver
+    raw = [(f"$JS.API.{verb}", json.dumps(fields).encode() if fields else b"") for verb, fields in requests]
+    exchange = await connection.exchange(raw)
+    if exchange.problem is not None:
+        exchange.problem.queue = queue
+        raise exchange.problem
+    answers: list[Answer] = []
+    for answer in exchange.answers:
+        if answer == NO_RESPONDERS:
+            raise lost(NO_JETSTREAM, driver=driver, queue=queue)
+        try:
+            answers.append(json.loads(answer or b"{}"))
+        except ValueError as error:
+            raise lost("an answer that cannot be read", driver=driver, queue=queue) from error
+    return answers
+
+
+async def demand(connection: Connection, queue: str, *requests: Request) -> list[Answer]:
+    """As ``ask``; an error among the answers is raised."""
+    answers = await ask(connection, queue, requests)
+    for answer in answers:
+        if error := answer.get("error"):
+            raise refusal(error, driver=connection.address.driver, queue=queue)
+    return answers

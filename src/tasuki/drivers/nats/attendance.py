@@ -1,0 +1,108 @@
+"""Attendance: how many consumers each process has attached, kept in the book and renewed while it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from tasuki.drivers.nats.api import Answer, Request, ask, demand
+from tasuki.drivers.nats.connection import Connection
+from tasuki.drivers.nats.names import Names
+from tasuki.drivers.nats.renewals import Renewals
+from tasuki.errors import DriverError
+
+EVERY = 2.0
+"""Seconds between two renewals."""
+LASTS = 7.0
+"""Seconds after which a process that said nothing more is taken for dead."""
+
+
+def seconds_of(text: str) -> float:
+    """A time of the server (RFC 3339, nanoseconds) in Unix seconds."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+class Attendance:
+    """What this process says of itself; ``who`` tells it from all others."""
+
+    def __init__(self, names: Names, renewals: Renewals) -> None:
+        self._names = names
+        self._renewals = renewals
+        self._who = secrets.token_hex(8)
+        self._consumers: dict[str, int] = {}
+        self._task: Any = None
+
+    async def say(self, queue: str, consumers: int) -> None:
+        """So many consumers of this process receive from the queue now."""
+        if consumers:
+            self._consumers[queue] = consumers
+        else:
+            self._consumers.pop(queue, None)
+        await self._renewals.run(lambda connection: self._tell(connection, {queue: consumers}))
+        self._keep_on()
+
+    def begin(self) -> None:
+        """Say it all again, as soon as there is a connection."""
+        self._keep_on()
+
+    async def end(self) -> None:
+        """Say that nobody is here any more, until ``begin``; what cannot be said times out by itself."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        if self._consumers:
+            nobody = dict.fromkeys(self._consumers, 0)
+            try:
+                await self._renewals.run(lambda connection: self._tell(connection, nobody))
+            except DriverError:
+                return
+
+    def _keep_on(self) -> None:
+        if self._consumers and (self._task is None or self._task.done()):
+            self._task = self._renewals.start(self._renew())
+
+    async def _renew(self) -> None:
+        """Runs in the thread of renewals, so that a blocked loop does not look like a dead process."""
+        while self._consumers:
+            try:
+                await self._tell(await self._renewals.get(), self._consumers.copy())
+            except DriverError:
+                pass  # the connection comes back, or nobody sees us meanwhile
+            await asyncio.sleep(EVERY)
+
+    async def _tell(self, connection: Connection, consumers: Mapping[str, int]) -> None:
+        requests = [
+            (self._names.attached(queue, self._who), json.dumps({"consumers": number}).encode())
+            for queue, number in consumers.items()
+        ]
+        exchange = await connection.exchange(requests)
+        if exchange.problem is not None:
+            raise exchange.problem
+
+    async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
+        """Attached consumers of all living processes, and those of the others alone."""
+        book = self._names.book
+        fields = {"subjects_filter": self._names.attached(queue, "*")}
+        (info,) = await demand(connection, queue, (f"STREAM.INFO.{book}", fields))
+        now = seconds_of(info["ts"])
+        subjects = list(info["state"].get("subjects") or {})
+        requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]
+        answers = await ask(connection, queue, requests) if requests else []
+        found = {subject: _living(answer, now) for subject, answer in zip(subjects, answers, strict=True)}
+        own = found.pop(self._names.attached(queue, self._who), 0)
+        return own + sum(found.values()), sum(found.values())
+
+
+def _living(answer: Answer, now: float) -> int:
+    message = answer.get("message")
+    if not message or now - seconds_of(message["time"]) > LASTS:
+        return 0
+    try:
+        return int(json.loads(base64.b64decode(message.get("data", "")))["consumers"])
+    except (ValueError, KeyError, TypeError):
+        return 0

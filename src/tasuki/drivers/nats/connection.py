@@ -1,0 +1,311 @@
+"""Connection: one connection on one event loop, on which batches of requests go out at once and are answered.
+
+It stands on the client's own connection (addresses, TLS, credentials, pings), but has no reconnect: what was sent when
+a connection breaks has an unknown fate, and must not be sent again behind the publisher's back. It reads and writes past
+the client's subscriptions and its buffer: one object and one task switch less for each message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client as NATSClient
+from nats.nuid import NUID
+
+from tasuki.drivers.nats.failures import denied, lost
+from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError
+
+_log = logging.getLogger("tasuki.driver.nats")
+
+_DENIALS = ("authorization violation", "authentication", "user authentication expired", "nkey", "account")
+
+_CHUNK = 2**20
+"""Bytes after which writing waits for the server to take them."""
+
+OnDelivery = Callable[[str, bytes], None]
+OnStatus = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How to connect: ``servers`` are tried in random order; ``options`` are arguments of the client's ``connect``."""
+
+    driver: str
+    servers: Sequence[str] = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
+    connect_timeout: float
+    timeout: float
+    """Seconds within which a request must be answered."""
+
+
+class Exchange:
+    """Requests that went out together; ``answers`` in their order, None where none came, and then why: ``problem``."""
+
+    __slots__ = ("answers", "done", "left", "problem", "subjects")
+
+    def __init__(self, subjects: Sequence[str]) -> None:
+        self.subjects = subjects
+        self.answers: list[bytes | str | None] = [None] * len(subjects)
+        """What was answered; a text is a status such as ``503`` without content."""
+        self.left = len(subjects)
+        self.problem: DriverError | None = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def answer(self, index: int, data: bytes | str) -> None:
+        """Take one answer."""
+        if self.answers[index] is None:
+            self.answers[index] = data
+            self.left -= 1
+            if not self.left and not self.done.done():
+                self.done.set_result(None)
+
+    def fail(self, problem: DriverError) -> None:
+        """No more answers will come."""
+        self.problem = problem
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+class _Client(NATSClient):
+    """The client without its queues: everything that arrives goes to ``route``."""
+
+    route: Callable[[bytes, bytes, bytes, bytes | None], None]
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self.route(subject, reply, data, headers)
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the socket at once; the client's buffer would outlive a lost connection."""
+        if not self.is_connected or self._transport is None:
+            raise nats.errors.ConnectionClosedError
+        self._transport.write(data)
+
+    async def written(self) -> None:
+        """Wait until the socket has room again."""
+        if self._transport is not None:
+            await self._transport.drain()  # type: ignore[no-untyped-call]
+
+
+def _frames(requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes], inbox: bytes) -> Iterator[bytes]:
+    """The requests on the wire; each is answered to its own number below the inbox."""
+    for index, (subject, data) in enumerate(requests):
+        if headers and headers[index]:
+            head = headers[index]
+            sizes = b"%d %d" % (len(head), len(head) + len(data))
+            yield b"HPUB %b %b%d %b\r\n%b%b\r\n" % (subject.encode(), inbox, index, sizes, head, data)
+        else:
+            yield b"PUB %b %b%d %d\r\n%b\r\n" % (subject.encode(), inbox, index, len(data), data)
+
+
+def _ignored(*_: object) -> None:
+    """What a connection without pull requests does with them."""
+
+
+class Connection:
+    """Usable after ``connect`` until it is lost, and never again then."""
+
+    def __init__(
+        self,
+        address: Address,
+        on_delivery: OnDelivery | None = None,
+        on_status: OnStatus | None = None,
+        on_loss: Callable[[], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.max_payload = 0
+        self._on_delivery = on_delivery or _ignored
+        self._on_status = on_status or _ignored
+        self._on_loss = on_loss or _ignored
+        self._client: _Client | None = None
+        self._exchanges: dict[bytes, Exchange] = {}
+        self._numbers = count()
+        self._inbox = b"_INBOX." + bytes(NUID().next())
+        self._problem: DriverError | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._client is not None and self._problem is None
+
+    async def connect(self) -> None:
+        """Connect to one of the servers. Raises BrokerUnavailableError or AccessDeniedError."""
+        problem: DriverError | None = None
+        for server in random.sample(list(self.address.servers), len(self.address.servers)):
+            try:
+                await self._connect(server)
+            except DriverError as error:
+                problem = error if problem is None or isinstance(error, AccessDeniedError) else problem
+            else:
+                return
+        raise problem or lost("no servers are given", driver=self.address.driver)
+
+    async def _connect(self, server: str) -> None:
+        client = _Client()
+        client.route = self._route
+        is_connected = False
+        try:
+            async with asyncio.timeout(self.address.connect_timeout):
+                await client.connect(
+                    servers=[server],
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=max(1, round(self.address.connect_timeout)),
+                    ping_interval=max(1, round(self.address.timeout)),
+                    max_outstanding_pings=2,
+                    error_cb=self._on_error,
+                    closed_cb=self._on_closed,
+                    **self.address.options,
+                )
+            self._client = client
+            client.write(b"SUB %b.> 1\r\n" % self._inbox)
+            self.max_payload = client.max_payload
+            is_connected = True
+        except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
+            raise self._refused(error) from error
+        finally:
+            if not is_connected:
+                self._client = None
+                await client.close()
+
+    def _refused(self, error: Exception) -> DriverError:
+        text = str(error).lower()
+        if isinstance(error, nats.errors.AuthorizationError) or any(word in text for word in _DENIALS):
+            return denied(error, driver=self.address.driver)
+        if isinstance(error, TimeoutError):
+            return lost("no answer to the connection", driver=self.address.driver)
+        return lost(error, driver=self.address.driver)
+
+    async def close(self) -> None:
+        """Disconnect; what is unanswered fails."""
+        client, self._client = self._client, None
+        if self._problem is None:
+            self._problem = lost("the connection was closed", driver=self.address.driver)
+        self._fail()
+        if client is not None:
+            await client.close()
+
+    def drop(self, why: str) -> None:
+        """Give it up: it does not answer. Its end comes by itself."""
+        if self._problem is None:
+            self._lose(lost(why, driver=self.address.driver))
+            client = self._client
+            if client is not None:
+                self._closing = asyncio.get_running_loop().create_task(client.close(), name="close nats")
+
+    def send(self, frames: bytes) -> None:
+        """Write frames; raises BrokerUnavailableError if it is certain that they do not leave."""
+        if self._client is None or self._problem is not None:
+            raise self._gone()
+        try:
+            self._client.write(frames)
+        except (OSError, nats.errors.Error, RuntimeError) as error:
+            raise lost(error, driver=self.address.driver) from error
+
+    def status_inbox(self, token: str) -> str:
+        """The reply subject of a pull request: statuses come with its token, deliveries by their own subjects."""
+        return f"{self._inbox.decode()}.s.{token}"
+
+    async def exchange(
+        self, requests: Sequence[tuple[str, bytes]], *, headers: Sequence[bytes] = (), before: bytes = b""
+    ) -> Exchange:
+        """Send requests and wait for all answers, or for what makes that impossible.
+
+        Args:
+            requests: subjects and contents.
+            headers: a block of NATS headers for each, empty for none; or none for all.
+            before: frames to send first, which nobody answers.
+
+        Raises:
+            BrokerUnavailableError: nothing was sent.
+        """
+        number = b"%d" % next(self._numbers)
+        exchange = self._exchanges[number] = Exchange([subject for subject, _ in requests])
+        timer = asyncio.get_running_loop().call_later(self.address.timeout, self._overdue, exchange)
+        try:
+            await self._send_all(before, _frames(requests, headers, b"%b.%b." % (self._inbox, number)), exchange)
+            await exchange.done
+        finally:
+            timer.cancel()
+            del self._exchanges[number]
+        return exchange
+
+    async def _send_all(self, before: bytes, frames: Iterable[bytes], exchange: Exchange) -> None:
+        """Write frames in chunks, as fast as the server takes them; raises only if nothing of them has left."""
+        chunk, size, has_sent = [before], len(before), False
+        for frame in frames:
+            chunk.append(frame)
+            size += len(frame)
+            if size <= _CHUNK:
+                continue
+            if has_sent and not self.is_usable:
+                return  # and the exchange knows it
+            self.send(b"".join(chunk))
+            chunk, size, has_sent = [], 0, True
+            await self._drained(exchange)
+        if not has_sent or self.is_usable:
+            self.send(b"".join(chunk))
+
+    async def _drained(self, exchange: Exchange) -> None:
+        """Wait until the socket has room, or nobody waits for the answers any more."""
+        if self._client is None:
+            return
+        written = asyncio.ensure_future(self._client.written())
+        try:
+            await asyncio.wait([written, exchange.done], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not written.done():
+                written.cancel()
+            elif not written.cancelled():
+                written.exception()  # a loss reaches the exchange by itself
+
+    def _overdue(self, exchange: Exchange) -> None:
+        text = f"driver {self.address.driver!r}: NATS did not answer within {self.address.timeout:g} s"
+        exchange.fail(BrokerTimeoutError(text, driver=self.address.driver))
+        self.drop("it did not answer in time")
+
+    def _route(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        try:
+            if reply.startswith(b"$JS.ACK."):
+                self._on_delivery(reply.decode(), data)
+                return
+            number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
+            status = headers[8:12].decode().strip() if headers else ""
+            if number == b"s":
+                self._on_status(tail.decode(), headers[9:].decode(errors="replace") if headers else status)
+            elif (exchange := self._exchanges.get(number)) is not None:
+                exchange.answer(int(tail), data if data or not status else status)
+        except Exception as error:  # the client would stop to read without a word
+            _log.debug("a message from NATS could not be handled", exc_info=True)
+            self.drop(f"a message that cannot be handled: {error}")
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error).lower()
+        if "permissions violation" in text:
+            for exchange in list(self._exchanges.values()):
+                if any(subject.lower() in text for subject in exchange.subjects):
+                    exchange.fail(denied(error, driver=self.address.driver))
+
+    async def _on_closed(self) -> None:
+        self._lose(lost("the connection was lost", driver=self.address.driver))
+
+    def _lose(self, problem: DriverError) -> None:
+        if self._problem is None:
+            self._problem = problem
+            self._fail()
+            self._on_loss()
+
+    def _fail(self) -> None:
+        for exchange in list(self._exchanges.values()):
+            exchange.fail(lost("the connection was lost", driver=self.address.driver, outcome="unknown"))
+
+    def _gone(self) -> DriverError:
+        why = str(self._problem) if self._problem else f"driver {self.address.driver!r} is not connected"
+        return BrokerUnavailableError(why, driver=self.address.driver)

@@ -1,0 +1,168 @@
+"""The driver: the contract's verbs; the client, and all that needs it, is imported when one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from tasuki.clock import Clock, SystemClock
+from tasuki.contracts.driver import (
+    Capabilities,
+    Depth,
+    Driver,
+    Durability,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
+from tasuki.errors import DriverError
+from tasuki.message import Message
+
+
+class NATSDriver(Driver):
+    """Keeps queues in JetStream; see the table of the package.
+
+    Args:
+        name: the entry's id.
+        servers: addresses (``nats://``, ``tls://``, ``ws://``), tried in random order.
+        stream_prefix: what the names of all streams and subjects begin with.
+        user: user name.
+        password: its password.
+        token: in place of user and password.
+        credentials_file: file with a JWT and its seed.
+        nkey_seed_file: file with an NKey's seed.
+        replicas: servers that keep each message.
+        storage: ``file``, or ``memory``: gone with the server.
+        server_sync: ``always``: the operator says that the server syncs each write (``sync_interval: always``).
+        monitoring: address of the server's monitoring (``http://host:8222``), to look up what it syncs.
+        tls: see ``tasuki.drivers.tls``.
+        connection_name: what the server shows for the connection.
+        connect_timeout: seconds for a connection to one server.
+        timeout: seconds within which the server must answer.
+        clock: the time.
+    """
+
+    capabilities = Capabilities(
+        durability="node",
+        multi_process=True,
+        ordered=True,
+        ordering_key=True,
+        native_delay=True,
+        native_priority=True,
+        counts_attempts=True,
+        leases=True,
+        exact_depth=False,
+        peek=True,
+        purge=True,
+        counts_consumers=True,
+        max_length=True,
+        dedup=True,
+        delete=True,
+        emulates=frozenset({"native_delay", "native_priority", "ordering_key", "counts_consumers", "purge"}),
+        max_batch=1000,
+        max_message_bytes=8 * 2**20,
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        servers: str | Sequence[str] = "nats://localhost:4222",
+        stream_prefix: str = "tasuki",
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        credentials_file: str | None = None,
+        nkey_seed_file: str | None = None,
+        replicas: int = 1,
+        storage: Literal["file", "memory"] = "file",
+        server_sync: Literal["always"] | None = None,
+        monitoring: str | None = None,
+        tls: Mapping[str, Any] | None = None,
+        connection_name: str = "tasuki",
+        connect_timeout: float = 5.0,
+        timeout: float = 10.0,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(name)
+        from tasuki.drivers.nats.credentials import client_options
+        from tasuki.drivers.nats.session import Session, Settings
+
+        options = client_options(
+            name,
+            user=user,
+            password=password,
+            token=token,
+            credentials_file=credentials_file,
+            nkey_seed_file=nkey_seed_file,
+            tls=tls,
+        )
+        settings = Settings(
+            driver=name,
+            servers=[servers] if isinstance(servers, str) else list(servers),
+            prefix=stream_prefix,
+            options={"name": connection_name, **options},
+            replicas=replicas,
+            storage=storage,
+            server_sync=server_sync,
+            monitoring=monitoring,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            most=self.capabilities.max_message_bytes or 0,
+        )
+        self._session = Session(settings, clock or SystemClock())
+
+    @property
+    def durability(self) -> Durability:
+        """By the storage, the replicas and what is known of the server's syncing."""
+        return self._session.durability
+
+    async def open(self) -> None:
+        """Connect, make what the driver keeps for itself, and declare what was declared before."""
+        await self._session.open()
+
+    async def close(self) -> None:
+        """Give back what is held, and disconnect."""
+        await self._session.close()
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue's stream and consumers; the last declaration wins for all processes."""
+        await self._session.declare(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """Send all at once; done when the server has stored all."""
+        return await self._session.publish(queue, batch)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take messages; what was taken for a cancelled caller is released."""
+        return await self._session.receive(queue, limit, wait)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """End deliveries; done when the server says so."""
+        return await self._session.settle(queue, batch)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        """Set the leases, over a connection of its own; safe in any thread with a loop."""
+        return await self._session.extend(queue, batch, lease)
+
+    async def depth(self, queue: str) -> Depth:
+        """Count; see the table of the package."""
+        return await self._session.depth(queue)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note the number at the server; it is renewed every two seconds."""
+        await self._session.attach(queue, consumers)
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        """Show waiting messages: ready ones in their order, then hidden ones by their time."""
+        return await self._session.peek(queue, limit, after)
+
+    async def purge(self, queue: str) -> int:
+        """Remove what is not held."""
+        return await self._session.purge(queue)
+
+    async def delete(self, queue: str) -> None:
+        """Remove the stream; a process that still has it declared makes it again when it uses it."""
+        await self._session.delete(queue)

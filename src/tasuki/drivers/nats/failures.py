@@ -1,0 +1,94 @@
+"""Failures: what the client and the server report → the errors of the driver contract."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tasuki.errors import (
+    AccessDeniedError,
+    BrokerUnavailableError,
+    DriverError,
+    MessageTooLargeError,
+    Outcome,
+    QueueConflictError,
+    QueueFullError,
+    QueueNotFoundError,
+    ThrottledError,
+)
+
+NO_RESPONDERS = "503"
+_STREAM_NOT_FOUND = 10059
+_CONSUMER_NOT_FOUND = 10014
+_NAME_IN_USE = 10058
+_SUBJECTS_OVERLAP = 10065
+_STORE_FAILED = 10077
+_MESSAGE_TOO_LARGE = 10054
+_REPLICAS = 10074
+_FULL = ("maximum messages exceeded", "maximum bytes exceeded")
+_NO_ROOM = frozenset({10023, 10028, 10047, 10002})
+"""Out of resources: the server's or the account's limits of storage."""
+_BUSY = frozenset({10167, 10122})
+
+_TYPES: dict[int, type[DriverError]] = {
+    _STREAM_NOT_FOUND: QueueNotFoundError,
+    _CONSUMER_NOT_FOUND: BrokerUnavailableError,
+    _NAME_IN_USE: QueueConflictError,
+    _SUBJECTS_OVERLAP: QueueConflictError,
+    _MESSAGE_TOO_LARGE: MessageTooLargeError,
+    _REPLICAS: QueueConflictError,
+}
+
+
+def refusal(error: Any, *, driver: str, queue: str) -> DriverError:
+    """The error of a JetStream answer ``{"code", "err_code", "description"}``; whatever it is, nothing was stored."""
+    fields = error if isinstance(error, dict) else {}
+    code, status = int(fields.get("err_code", 0)), int(fields.get("code", 0))
+    text = str(fields.get("description", "unknown reason"))
+    type_ = _TYPES.get(code)
+    if type_ is None and (text in _FULL or code in _NO_ROOM):
+        type_ = QueueFullError
+    if type_ is None and code in _BUSY:
+        type_ = ThrottledError
+    if type_ is None and code == _STORE_FAILED:
+        type_ = BrokerUnavailableError
+    if type_ is None:
+        type_ = BrokerUnavailableError if status >= 500 else QueueConflictError
+    return type_(f"queue {queue!r}: NATS refuses: {text} ({code})", driver=driver, queue=queue, outcome="rejected")
+
+
+def is_stream_missing(error: Any) -> bool:
+    """Whether a JetStream answer says that the stream is not there."""
+    return isinstance(error, dict) and error.get("err_code") == _STREAM_NOT_FOUND
+
+
+def is_consumer_missing(error: Any) -> bool:
+    """Whether a JetStream answer says that the consumer is not there."""
+    return isinstance(error, dict) and error.get("err_code") == _CONSUMER_NOT_FOUND
+
+
+def error_in(answer: bytes) -> Any:
+    """The ``error`` of a JetStream answer, or None; what is no answer is an error too."""
+    try:
+        fields = json.loads(answer)
+    except ValueError:
+        return {"code": 500, "description": "an answer that cannot be read"}
+    return fields.get("error") if isinstance(fields, dict) else {"code": 500, "description": "not an answer"}
+
+
+def lost(why: BaseException | str, *, driver: str, queue: str = "", outcome: Outcome = "rejected") -> DriverError:
+    """The connection is not there; ``outcome`` is unknown where something had been sent."""
+    text = f"driver {driver!r}: NATS is not reachable: {described(why)}"
+    return BrokerUnavailableError(text, driver=driver, queue=queue, outcome=outcome)
+
+
+def denied(why: BaseException | str, *, driver: str, queue: str = "") -> DriverError:
+    """The server does not let us in, or not do that."""
+    text = f"driver {driver!r}: NATS refuses the credentials or the operation: {described(why)}"
+    return AccessDeniedError(text, driver=driver, queue=queue)
+
+
+def described(why: BaseException | str) -> str:
+    """The reason in a line; exceptions of the client carry no secrets, but may have no text."""
+    text = str(why).strip().removeprefix("nats: ").strip("'\"")
+    return text[:300] or type(why).__name__

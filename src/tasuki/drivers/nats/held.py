@@ -1,0 +1,82 @@
+"""Held: the deliveries that are ours, and until when.
+
+The server takes the acknowledgement of any delivery of a message, also of one that is long over, and would remove what
+another process holds. So nothing is sent for a delivery whose lease has run out by our own clock, or whose message was
+delivered to us again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+MARGIN = 0.05
+"""Share of a lease in whose last part nothing is given back any more: it would come too late."""
+_SWEEP = 1000
+
+
+class Held(msgspec.Struct, gc=False):
+    """One open delivery."""
+
+    receipt: str
+    lane: str
+    sequence: int
+    delivered: int
+    since: float
+    """When its lease began (monotonic)."""
+    refunds: int = 0
+    """How many of its deliveries did not count."""
+    is_noted: bool = False
+    """Whether the book has something about its message."""
+    is_ending: bool = False
+    """Whether a settlement is under way."""
+
+
+class Table:
+    """The open deliveries of one queue; ``lease`` is what its consumers have now."""
+
+    def __init__(self, lease: float) -> None:
+        self.lease = lease
+        self._by_receipt: dict[str, Held] = {}
+        self._by_sequence: dict[int, Held] = {}
+        self._next_sweep = _SWEEP
+
+    def __len__(self) -> int:
+        return len(self._by_receipt)
+
+    def add(self, held: Held) -> None:
+        """A delivery that begins; an earlier one of the same message ends."""
+        older = self._by_sequence.get(held.sequence)
+        if older is not None:
+            self._by_receipt.pop(older.receipt, None)
+        self._by_sequence[held.sequence] = held
+        self._by_receipt[held.receipt] = held
+        if len(self._by_receipt) > self._next_sweep:
+            self._sweep(held.since)
+
+    def find(self, receipt: object, now: float, *, margin: float = 0.0) -> Held | None:
+        """The delivery if it is still ours, and its lease holds for more than ``margin`` of itself; else None."""
+        held = self._by_receipt.get(receipt) if isinstance(receipt, str) else None
+        if held is None or held.since + self.lease * (1.0 - margin) <= now:
+            return None
+        return held
+
+    def remove(self, held: Held) -> None:
+        """A delivery that has ended."""
+        if self._by_receipt.pop(held.receipt, None) is not None:
+            self._by_sequence.pop(held.sequence, None)
+
+    def living(self, now: float) -> list[Held]:
+        """All whose lease holds."""
+        return [held for held in list(self._by_receipt.values()) if held.since + self.lease > now]
+
+    def clear(self) -> None:
+        """All have ended."""
+        self._by_receipt.clear()
+        self._by_sequence.clear()
+
+    def _sweep(self, now: float) -> None:
+        """Forget what nobody settled in time."""
+        for held in list(self._by_receipt.values()):
+            if held.since + self.lease * 2 < now:
+                self.remove(held)
+        self._next_sweep = len(self._by_receipt) * 2 + _SWEEP

@@ -1,0 +1,89 @@
+"""Lanes: the subjects and consumers of one queue, and which of them a message takes.
+
+A plain queue has one lane. With priorities there is one more for each level, asked from the highest down. With order
+per key there is a fixed number of partitions, each with at most one delivery at a time: strict order within a
+partition, and so within each key. A queue's lanes are written into its stream, because those that once were must be emptied too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from zlib import crc32
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+
+PLAIN = "m"
+PARTITIONS = 16
+"""Partitions of a queue with order per key, if its options do not say otherwise."""
+
+_PRIORITIES = "tasuki.priorities"
+_PARTITIONS = "tasuki.partitions"
+_ORDERING = "tasuki.ordering"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One subject with its consumer; lanes of a lower ``rank`` are asked first."""
+
+    name: str
+    rank: int
+    one_at_a_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The lanes of a queue."""
+
+    priorities: bool = False
+    partitions: int = 0
+    """0: never had order per key."""
+    ordered: bool = False
+    """Whether order per key holds now."""
+
+    def lanes(self) -> list[Lane]:
+        """All lanes, the plain one first."""
+        found = [Lane(PLAIN, 9)]
+        if self.priorities:
+            found += [Lane(f"p{level}", 9 - level) for level in range(1, 10)]
+        return found + [Lane(f"k{number}", 9, self.ordered) for number in range(self.partitions)]
+
+    def lane_of(self, message: Outgoing) -> str:
+        """The lane that a message takes; one with a key keeps its order, and has no priority."""
+        if self.ordered and message.key is not None:
+            return f"k{crc32(message.key.encode()) % self.partitions}"
+        return f"p{min(message.priority, 9)}" if message.priority > 0 else PLAIN
+
+    def metadata(self) -> dict[str, str]:
+        """The plan as a stream can keep it."""
+        return {
+            _PRIORITIES: str(self.priorities).lower(),
+            _PARTITIONS: str(self.partitions),
+            _ORDERING: "key" if self.ordered else "none",
+        }
+
+
+def plan_of(spec: QueueSpec) -> Plan:
+    """The lanes that a new queue needs."""
+    ordered = spec.ordering == "key"
+    partitions = int(spec.options.get("partitions", PARTITIONS)) if ordered else 0
+    return Plan(spec.priorities, partitions, ordered)
+
+
+def plan_in(metadata: Mapping[str, str] | None) -> Plan:
+    """The lanes that a stream has."""
+    kept = metadata or {}
+    partitions = kept.get(_PARTITIONS, "0")
+    return Plan(
+        kept.get(_PRIORITIES) == "true",
+        int(partitions) if partitions.isdecimal() else 0,
+        kept.get(_ORDERING) == "key",
+    )
+
+
+def merged(old: Plan, new: Plan) -> Plan:
+    """The lanes of a queue that is declared anew: none goes away, and keys keep their partitions.
+
+    A different number of partitions counts only for a queue that never had any: a key would be in two at once.
+    """
+    return Plan(old.priorities or new.priorities, old.partitions or new.partitions, new.ordered)

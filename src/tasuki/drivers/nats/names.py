@@ -1,0 +1,70 @@
+"""Names at the server: queues ⇄ tokens, streams, subjects; all that a server forbids in them is written otherwise.
+
+A stream is ``<prefix>+<queue>``, its subjects are ``<prefix>.q.<queue>.<lane>``. ``.`` becomes ``~``, and whatever is
+not a letter, a digit, ``_`` or ``-`` becomes ``=`` and two hexadecimal digits a byte.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tasuki.errors import UnsupportedError
+
+LONGEST = 255
+"""Characters in a stream's name."""
+
+_OTHER = re.compile(rb"[^A-Za-z0-9_.-]")
+_WRITTEN = re.compile(rb"=([0-9A-F]{2})")
+
+
+def token_of(queue: str) -> str:
+    """The queue's name as one part of a subject."""
+    plain = _OTHER.sub(lambda found: b"=%02X" % found[0][0], queue.encode())
+    return plain.decode().replace(".", "~")
+
+
+def queue_of(token: str) -> str:
+    """The queue's name out of its token."""
+    plain = token.replace("~", ".").encode("latin-1")
+    return _WRITTEN.sub(lambda found: bytes([int(found[1], 16)]), plain).decode()
+
+
+class Names:
+    """The names of one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.book = f"{prefix}+=book"
+        """The stream of what the driver itself keeps; no token begins like that."""
+        self.book_subjects = f"{prefix}.b.>"
+
+    def stream(self, queue: str) -> str:
+        """The stream of a queue. Raises UnsupportedError if the name is too long for the server."""
+        name = f"{self.prefix}+{token_of(queue)}"
+        if len(name) > LONGEST:
+            raise UnsupportedError(
+                f"queue {queue[:80]!r} has too long a name for NATS: with its prefix {len(name)} characters, at most "
+                f"{LONGEST}; give it a shorter queue_name",
+                queue=queue,
+            )
+        return name
+
+    def subject(self, queue: str, lane: str) -> str:
+        """Where messages of a lane are published; ``>`` for all lanes."""
+        return f"{self.prefix}.q.{token_of(queue)}.{lane}"
+
+    def returned(self, queue: str, epoch: str, sequence: int | str, *rest: int | str) -> str:
+        """Where the book notes what became of a message; ``>`` and ``*`` stand for any."""
+        return ".".join(map(str, (self.prefix, "b", "r", token_of(queue), epoch, sequence, *rest)))
+
+    def attached(self, queue: str, who: str) -> str:
+        """Where the book notes the consumers of a process."""
+        return f"{self.prefix}.b.c.{token_of(queue)}.{who}"
+
+    def ids_stream(self, queue: str) -> str:
+        """The stream of a queue's ids."""
+        return f"{self.prefix}+=ids+{token_of(queue)}"[:LONGEST]
+
+    def id_subject(self, queue: str, digest: str) -> str:
+        """Where an id is noted; ``*`` for all."""
+        return f"{self.prefix}.i.{token_of(queue)}.{digest}"

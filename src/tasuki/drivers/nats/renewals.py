@@ -1,0 +1,79 @@
+"""Renewals: a thread with a loop and a connection of its own, for what must go on while the main loop is blocked."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from tasuki.drivers.nats.connection import Connection
+from tasuki.drivers.nats.link import Link
+
+T = TypeVar("T")
+
+
+class Renewals:
+    """Runs work with a connection; the thread starts with the first, and ends with ``close``."""
+
+    def __init__(self, make_link: Callable[[], Link]) -> None:
+        self._make_link = make_link
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._link: Link | None = None
+        self._is_closed = False
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """The result of ``work``, called in the thread; from any loop. Raises what it raises."""
+        return await asyncio.wrap_future(self.start(self._with_connection(work)))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Begin something in the thread."""
+        with self._lock:
+            if self._loop is None or self._is_closed:
+                self._begin()
+            assert self._loop is not None
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        assert self._link is not None
+        return await work(await self._link.get())
+
+    async def get(self) -> Connection:
+        """The thread's connection; for what runs in the thread."""
+        assert self._link is not None
+        return await self._link.get()
+
+    def close(self) -> None:
+        """End the thread and its connection, and wait for it; what runs there is cancelled."""
+        with self._lock:
+            thread, loop = self._thread, self._loop
+            self._thread = self._loop = None
+        if thread is not None and loop is not None:
+            loop.call_soon_threadsafe(self._ended.set)
+            thread.join()
+
+    def _begin(self) -> None:
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="tasuki nats renewals", daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    def _run(self, ready: threading.Event) -> None:
+        asyncio.run(self._serve(ready))
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._ended = asyncio.Event()
+        self._link = self._make_link()
+        self._loop = asyncio.get_running_loop()
+        ready.set()
+        try:
+            await self._ended.wait()
+        finally:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                if task.get_name() == "attendance":
+                    task.cancel()
+            await self._link.close()

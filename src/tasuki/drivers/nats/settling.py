@@ -1,0 +1,41 @@
+"""Settling: acknowledgements as frames, sent all at once; the last one of each lane is answered for all before it.
+
+The server works through the acknowledgements of a consumer in the order in which one connection sent them, so its
+answer to the last one says that all are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasuki.drivers.nats.api import SECOND
+from tasuki.drivers.nats.connection import Connection
+from tasuki.drivers.nats.failures import NO_RESPONDERS
+
+ACK = b"+ACK"
+NAK = b"-NAK"
+IN_PROGRESS = b"+WPI"
+
+
+def nak(delay: float) -> bytes:
+    """Not now: again after ``delay`` seconds, counted by the server from when it hears of it."""
+    return b'-NAK {"delay":%d}' % int(delay * SECOND + 1) if delay > 0 else NAK
+
+
+async def confirmed(connection: Connection, signs: Sequence[tuple[str, str, bytes]]) -> set[str]:
+    """Send signs ``(lane, receipt, content)`` in their order; returns the lanes that nobody answers for.
+
+    Raises:
+        BrokerUnavailableError, BrokerTimeoutError: it is unknown which of them have arrived.
+    """
+    last = {lane: index for index, (lane, _, _) in enumerate(signs)}
+    before = b"".join(
+        b"PUB %b %d\r\n%b\r\n" % (receipt.encode(), len(content), content)
+        for index, (lane, receipt, content) in enumerate(signs)
+        if last[lane] != index
+    )
+    requests = [(signs[index][1], signs[index][2]) for index in last.values()]
+    exchange = await connection.exchange(requests, before=before)
+    if exchange.problem is not None:
+        raise exchange.problem
+    return {lane for lane, answer in zip(last, exchange.answers, strict=True) if answer == NO_RESPONDERS}

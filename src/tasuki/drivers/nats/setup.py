@@ -1,0 +1,152 @@
+"""Setup: the streams and consumers of a queue, made and changed so that nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.nats.api import SECOND, Answer, Request, ask, demand
+from tasuki.drivers.nats.connection import Connection
+from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.names import Names
+from tasuki.errors import DriverError, QueueConflictError
+
+MOST_PULLS = 8192
+"""Pull requests that may wait at one consumer: one for each process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where streams live."""
+
+    kind: str
+    """``file`` or ``memory``."""
+    replicas: int
+
+
+async def make_book(connection: Connection, names: Names, storage: Storage) -> None:
+    """The stream of what the driver notes itself: the last word on each subject."""
+    config = {
+        "name": names.book,
+        "subjects": [names.book_subjects],
+        "retention": "limits",
+        "max_msgs_per_subject": 1,
+        "discard": "old",
+        "storage": storage.kind,
+        "num_replicas": storage.replicas,
+        "description": "Tasuki: returned deliveries, and attached consumers",
+    }
+    (answer,) = await ask(connection, "", [(f"STREAM.INFO.{names.book}", {})])
+    if is_stream_missing(answer.get("error")):
+        await demand(connection, "", (f"STREAM.CREATE.{names.book}", config))
+    elif error := answer.get("error"):
+        raise refusal(error, driver=connection.address.driver, queue="")
+
+
+async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> tuple[Plan, str]:
+    """Make a queue's stream and consumers what the spec says; returns its lanes, and what is unlike in each stream.
+
+    Raises:
+        QueueConflictError: the stream holds messages that the new options cannot be kept for.
+    """
+    stream = names.stream(spec.name)
+    (info,) = await ask(connection, spec.name, [(f"STREAM.INFO.{stream}", {})])
+    error = info.get("error")
+    if error and not is_stream_missing(error):
+        raise refusal(error, driver=connection.address.driver, queue=spec.name)
+    plan = plan_of(spec)
+    if error:
+        config = stream_config(names, spec, plan, storage)
+        (info,) = await demand(connection, spec.name, (f"STREAM.CREATE.{stream}", config))
+    else:
+        plan = await _changed_plan(connection, names, spec, plan_in(info["config"].get("metadata")), plan)
+        config = {**info["config"], **_changing(spec, plan)}
+        config["metadata"] = {**(info["config"].get("metadata") or {}), **config["metadata"]}
+        if config != info["config"]:
+            (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
+    await demand(connection, spec.name, *(_consumer(names, spec, lane) for lane in plan.lanes()))
+    return plan, epoch_of(info)
+
+
+def epoch_of(info: Answer) -> str:
+    """A text that differs for a stream that was removed and made again."""
+    return "".join(sign for sign in str(info.get("created", "")) if sign.isdigit()) or "0"
+
+
+def stream_config(names: Names, spec: QueueSpec, plan: Plan, storage: Storage) -> dict[str, Any]:
+    """The configuration of a new stream."""
+    return {
+        "name": names.stream(spec.name),
+        "subjects": [names.subject(spec.name, ">")],
+        "retention": "workqueue",
+        "discard": "new",
+        "max_consumers": -1,
+        "max_bytes": -1,
+        "storage": storage.kind,
+        "num_replicas": storage.replicas,
+        **_changing(spec, plan),
+    }
+
+
+def _changing(spec: QueueSpec, plan: Plan) -> dict[str, Any]:
+    """What a declaration may change."""
+    changing: dict[str, Any] = {"max_msgs": spec.max_length or -1, "metadata": plan.metadata()}
+    if spec.dedup_window is not None:
+        changing["duplicate_window"] = max(int(spec.dedup_window * SECOND), SECOND // 10)
+    return changing
+
+
+def _consumer(names: Names, spec: QueueSpec, lane: Lane) -> Request:
+    subject = names.subject(spec.name, lane.name)
+    stream = names.stream(spec.name)
+    config: Mapping[str, Any] = {
+        "durable_name": lane.name,
+        "name": lane.name,
+        "filter_subject": subject,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": int(spec.lease * SECOND),
+        "max_deliver": -1,
+        "max_ack_pending": 1 if lane.one_at_a_time else -1,
+        "max_waiting": MOST_PULLS,
+    }
+    return f"CONSUMER.CREATE.{stream}.{lane.name}.{subject}", {"stream_name": stream, "config": config, "action": ""}
+
+
+async def _changed_plan(connection: Connection, names: Names, spec: QueueSpec, old: Plan, new: Plan) -> Plan:
+    """The lanes of an existing queue under a new declaration."""
+    driver = connection.address.driver
+    if new.ordered and old.partitions and new.partitions != old.partitions:
+        problem = (
+            f"queue {spec.name!r} has {old.partitions} partitions, not {new.partitions}; delete the queue to change it"
+        )
+        raise QueueConflictError(problem, driver=driver, queue=spec.name)
+    if new.ordered and not old.ordered:
+        stream = names.stream(spec.name)
+        (info,) = await ask(connection, spec.name, [(f"CONSUMER.INFO.{stream}.{PLAIN}", {})])
+        if info.get("num_pending", 0) + info.get("num_ack_pending", 0):
+            raise _unordered(driver, spec.name)
+    return merged(old, new)
+
+
+def _unordered(driver: str, queue: str) -> DriverError:
+    problem = (
+        f"queue {queue!r} holds messages that were published without order per key: let them be consumed, or purge "
+        "them, before it is declared with ordering: key"
+    )
+    return QueueConflictError(problem, driver=driver, queue=queue)
+
+
+def pull(batch: int, *, expires: float, is_waiting: bool) -> bytes:
+    """The content of a pull request.
+
+    ``no_wait`` with ``expires`` waits for the first message, and ends with the last one that is there.
+    """
+    fields: dict[str, Any] = {"batch": batch, "no_wait": True}
+    if is_waiting:
+        fields["expires"] = int(expires * SECOND)
+    return json.dumps(fields).encode()

@@ -1,0 +1,35 @@
+"""The NATS driver keeps the contract."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from tests.support.brokers.nats import NATSBroker
+from tests.support.brokers.place import address, unreachable
+
+from tasuki.drivers.nats import NATSDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+
+
+class TestNATS(DriverConformance):
+    takes_clock = False
+    real_seconds = 1.5
+    patience = 8.0
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> NATSDriver:
+        found = address(NATSBroker, place)
+        return NATSDriver(
+            "nats",
+            servers=f"nats://127.0.0.1:{found['port']}",
+            stream_prefix=found["name"],
+            connect_timeout=2.0,
+            timeout=5.0,
+            clock=clock,
+        )
+
+    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
+        return unreachable(place)
+
+    async def restart(self, place: Path) -> None:
+        NATSBroker.shared().restart()

@@ -21,7 +21,7 @@ def _address(value: object) -> SecretStr:
     return SecretStr(str(value))
 
 
-Address = Annotated[SecretStr, BeforeValidator(_address, json_schema_input_type=str), Field(repr=False)]
+Address = Annotated[SecretStr, BeforeValidator(_address, json_schema_input_type=str)]
 
 
 class PostgresDriverConfig(DriverConfig):

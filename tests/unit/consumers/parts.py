@@ -11,14 +11,18 @@ from tasuki.backoff import Backoff
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
 from tasuki.consumers.keeper import Holding, Keeper
+from tasuki.consumers.permissions import GuardedPermissions
 from tasuki.consumers.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.permissions import Plain
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue
 from tasuki.queues.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
 Run = Callable[[Any, Context], Awaitable[Any]]
@@ -90,8 +94,24 @@ class FakeHost:
     def resource_of(self, id: str) -> Any:
         raise HandlerError(id, kind="NotFound")
 
+    def has_function(self, id: str) -> bool:
+        return not id.endswith("missing")
+
+    def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
+        self.calls.append(("guard", guard, actor, scope))
+        return Guard(Actor(actor["id"]) if actor else None)
+
+    def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
+        return GuardedPermissions(guard, {}, {})
+
     def env_of(self, name: str, namespace: str) -> str | None:
         return f"{namespace}/{name}"
+
+    def set_env_of(self, name: str, value: str, namespace: str) -> None:
+        self.calls.append(("set_env", name, value, namespace))
+
+    def env_names(self, namespace: str) -> Mapping[str, str]:
+        return {"OPEN": "1", "CLOSED": "2"}
 
 
 class LoopKeeper(Keeper):

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tasuki.consumers.call import CallContext, HostContext
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
 from tests.unit.consumers.parts import FakeHost
@@ -65,3 +65,41 @@ async def test_bare_names_are_of_the_functions_own_namespace(host: FakeHost) -> 
 def test_a_context_must_say_what_its_host_is() -> None:
     with pytest.raises(NotImplementedError):
         _ = HostContext._host.fget(None)  # type: ignore[attr-defined]
+
+
+async def test_values_hold_for_what_is_called_and_below(host: FakeHost) -> None:
+    context = CallContext(host, "app:f")
+    assert context.values == {}
+    await context.call_with("g", 1, values={"a": 1, "b": 1})
+    _, outer, function, args = host.calls.pop()
+    assert (function, args, dict(outer.values)) == ("app:g", (1,), {"a": 1, "b": 1})
+    inner = CallContext(host, "app:g", outer)
+    assert inner.values == outer.values
+    await inner.call_with("h", values={"b": 2})
+    assert dict(host.calls.pop()[1].values) == {"a": 1, "b": 2}
+    assert (dict(inner.values), context.values) == ({"a": 1, "b": 1}, {})
+
+
+async def test_a_call_in_another_name(host: FakeHost) -> None:
+    context = CallContext(host, "app:f")
+    await context.call_with("g", actor={"id": "you"})
+    assert host.calls.pop(0) == ("guard", None, {"id": "you"}, None)
+    changed = host.calls.pop()[1]
+    assert changed.guard.actor.id == "you"
+    assert CallContext(host, "app:g", changed).guard is changed.guard
+    await context.call_with("g")
+    assert host.calls.pop()[1].guard is None
+
+
+def test_a_function_that_is_not_there_is_known_before_the_call(host: FakeHost) -> None:
+    context = CallContext(host, "app:f")
+    context.check_call("g")
+    with pytest.raises(HandlerNotFoundError, match="'app:missing' is not defined"):
+        context.check_call("missing")
+
+
+def test_settings_are_those_of_the_host(host: FakeHost) -> None:
+    context = CallContext(host, "shop:f")
+    context.set_env("NAME", "value")
+    assert host.calls == [("set_env", "NAME", "value", "shop")]
+    assert context.env_all() == {"OPEN": "1", "CLOSED": "2"}

@@ -50,6 +50,25 @@ async def test_each_way_out_asks_first() -> None:
     assert host.calls == []
 
 
+async def test_other_circumstances_need_permission() -> None:
+    host = Host()
+    only_calls = CallContext(host, "app:f", None, guard(policy(actions="funcs.call env.*", resources="app:g OPEN")))
+    for options, problem in (
+        ({"values": {}}, "not allowed to call functions with custom context"),
+        ({"actor": {"id": "root"}}, "not allowed to call functions with custom security context"),
+        ({"scope": []}, "not allowed to call functions with custom security context"),
+    ):
+        with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
+            await only_calls.call_with("g", **options)
+    for ask in (lambda: only_calls.check_call("h"), lambda: only_calls.set_env("CLOSED", "x")):
+        with pytest.raises(PolicyDeniedError, match=r"^not allowed"):
+            ask()
+    assert host.calls == []
+    assert only_calls.env_all() == {"OPEN": "1"}
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed: app:h$"):
+        await only_calls.call_with("h", values={})
+
+
 async def test_what_is_allowed_goes_on_as_without_a_guard() -> None:
     host = Host()
     context = CallContext(host, "app:f", None, guard(policy()))

@@ -1,5 +1,6 @@
 import pytest
 
+from tasuki.errors import HandlerError
 from tasuki.kinds.rights import Rights
 from tasuki.kinds.security import PolicyConfig, SecurityConfig
 from tasuki.security.actor import Actor, Request
@@ -173,3 +174,24 @@ def test_a_project_is_strict_or_not_once(problems):
 def test_groups_of_the_application_are_checked_too(problems):
     [text] = problems("  - {name: a, kind: security.config, application: {actor: {id: x}, groups: [g]}}\n")
     assert "config 'app:a' names the group 'app:g', but no policy is in it" in text
+
+
+ONE = """\
+  - name: one
+    kind: security.policy
+    policy: {actions: "*", resources: "*", effect: allow}
+"""
+
+
+def test_somebody_else_has_what_is_given_and_else_what_the_caller_has(project):
+    text = CONSUMER.replace("{LIFECYCLE}", "{security: {actor: {id: me, meta: {a: 1}}, policies: [one]}}")
+    rights = Rights(project(text + ONE))
+    mine = rights.consumer("app:c")
+    other = rights.other(mine, {"id": "you"}, None)
+    assert (other.actor.id, other.actor.meta, other.scope) == ("you", {}, mine.scope)
+    narrow = rights.other(mine, None, [])
+    assert (narrow.actor, narrow.scope.policies) == (mine.actor, ())
+    fresh = rights.other(None, {"id": "you", "meta": {"b": 2}}, ["app:one"])
+    assert (fresh.actor.meta, [policy.id for policy in fresh.scope.policies]) == ({"b": 2}, ["app:one"])
+    with pytest.raises(HandlerError, match="policy not found: app:gone"):
+        rights.other(mine, None, ["app:one", "app:gone"])

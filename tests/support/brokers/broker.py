@@ -13,6 +13,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 from unittest import SkipTest
@@ -22,6 +23,8 @@ START_TIMEOUT = 60.0
 
 _PR_SET_PDEATHSIG = 1
 _started: dict[type[Broker], Broker] = {}
+# A broker dies with the thread that started it, so that must be one that lives as long as the tests.
+_starter = ThreadPoolExecutor(1, "brokers")
 
 
 class Broker(ABC):
@@ -74,7 +77,15 @@ class Broker(ABC):
     def start(self) -> None:
         """Start it on its port and its data, and wait until it answers."""
         self.prepare()
-        self.process = subprocess.Popen(
+        self.process = _starter.submit(self._spawn).result()
+        end = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"{self.name} did not start:\n{self.log()[-4000:]}")
+            time.sleep(0.02)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             self.command(),
             cwd=self.folder,
             env={**os.environ, **self.environment()},
@@ -84,11 +95,6 @@ class Broker(ABC):
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - two system calls, no lock
             process_group=0,
         )
-        end = time.monotonic() + START_TIMEOUT
-        while not self._answers():
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"{self.name} did not start:\n{self.log()[-4000:]}")
-            time.sleep(0.02)
 
     def stop(self) -> None:
         """SIGTERM, and wait for its end."""

@@ -227,6 +227,8 @@ class Clauses(Suite):
             holder.kill()
         # Whoever opens next takes over what the dead one held, and declares: neither may upset the other.
         await rig.driver.open()
+        # A longer lease from here on: what is taken first must not come back while the rest is waited for.
+        await rig.driver.declare(rig.spec(lease=lease * 20))
         assert sorted(ids(await rig.take(5))) == published
         if rig.driver.capabilities.exact_depth:
             depth = await rig.driver.depth(rig.queue)

@@ -167,6 +167,8 @@ class Consumption:
         self._allowed = 0
         if tags:
             await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag.decode()) for tag in tags))
+            # What was pushed before is here only with the answer to a second question.
+            await channel.ask(commands.Basic.Qos(prefetch_count=1))
         return self.inbox.take(len(self.inbox))
 
     async def close(self) -> None:

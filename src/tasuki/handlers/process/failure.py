@@ -1,0 +1,98 @@
+"""Errors of handlers as plain data, from a child process to its worker."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import msgspec
+
+from tasuki.contracts.handler import Reject, Retry
+from tasuki.errors import (
+    HandlerError,
+    HandlerNotFoundError,
+    InvalidBodyError,
+    LuaError,
+    LuaLimitError,
+    LuaSyntaxError,
+)
+
+_MOST = 16_000
+"""Most characters of a text in an error."""
+_KINDS: dict[str, type[HandlerError]] = {
+    kind.__name__: kind for kind in (HandlerError, HandlerNotFoundError, InvalidBodyError, LuaError, LuaSyntaxError)
+}
+
+
+class Failure(msgspec.Struct, array_like=True):
+    """How a call ended that did not end well.
+
+    ``type`` is the name of the error, or Retry, Reject or Cancelled; ``extra`` the limit of a LuaLimitError, the delay
+    of a Retry.
+    """
+
+    type: str
+    message: str
+    kind: str = ""
+    retryable: bool | None = None
+    details: dict[str, Any] | None = None
+    traceback: str = ""
+    extra: Any = None
+
+    def error(self) -> Exception:
+        """The exception that it was."""
+        if self.type == "Retry":
+            return Retry(self.message, after=self.extra if isinstance(self.extra, int | float | str) else None)
+        if self.type == "Reject":
+            return Reject(self.message)
+        if self.type == "LuaLimitError":
+            return LuaLimitError(self.message, limit=str(self.extra), traceback=self.traceback)
+        kind = _KINDS.get(self.type, HandlerError)
+        return kind(
+            self.message, kind=self.kind, retryable=self.retryable, details=self.details, traceback=self.traceback
+        )
+
+
+def failure_of(error: BaseException) -> Failure:
+    """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
+    if isinstance(error, Retry):
+        return Failure("Retry", _text(error.reason), extra=error.after)
+    if isinstance(error, Reject):
+        return Failure("Reject", _text(error.reason))
+    if not isinstance(error, HandlerError):
+        text = _text(error)
+        name = type(error).__name__
+        return Failure("HandlerError", f"{name}: {text}" if text else name, traceback=_traceback(error))
+    known = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _KINDS), "HandlerError")
+    return Failure(
+        "LuaLimitError" if isinstance(error, LuaLimitError) else known,
+        error.message[:_MOST],
+        error.kind,
+        error.retryable,
+        plain_details(error.details),
+        error.traceback[:_MOST],
+        error.limit if isinstance(error, LuaLimitError) else None,
+    )
+
+
+def plain_details(details: Any) -> dict[str, Any] | None:
+    """Details as plain data; None where they are none."""
+    try:
+        plain = msgspec.to_builtins(details, builtin_types=(bytes,))
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        return None
+    return {str(name): value for name, value in plain.items()} if isinstance(plain, dict) else None
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)[:_MOST]
+    except Exception:
+        return "(its text cannot be shown)"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))[-_MOST:]
+    except Exception:
+        return ""

@@ -1,0 +1,112 @@
+"""Pool: the child processes of one function; grows as messages come, and replaces what has died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from tasuki.contracts.handler import Context
+from tasuki.handlers.process.worker import Recipe, Worker
+
+_log = logging.getLogger("tasuki.handlers.process")
+
+
+class Pool:
+    """At most ``size`` children of one recipe.
+
+    A message goes to a child that has nothing to do; if there is none, to a new one; if there are enough, to the one
+    with the fewest. A child that has died is replaced at once.
+    """
+
+    def __init__(self, id: str, recipe: Recipe, size: int) -> None:
+        self._id = id
+        self._recipe = recipe
+        self._size = max(size, 1)
+        self._workers: list[Worker] = []
+        self._burials: set[asyncio.Task[None]] = set()
+        self._starts: dict[asyncio.Task[None], Worker] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_stopped = False
+
+    async def start(self) -> None:
+        """Make sure that there is a child. Raises what it fails to boot with."""
+        self._settle_in()
+        if not any(worker.is_ready for worker in self._workers):
+            await self._start_one()
+
+    async def run(self, kind: int, payload: bytes, context: Context) -> Any:
+        """Treat one message or call in a child; see Worker."""
+        self._settle_in()
+        worker = self._free()
+        while worker is None:
+            await self._start_one()
+            worker = self._free()
+        return await worker.run(kind, payload, context)
+
+    def pids(self) -> list[int]:
+        """The ids of the processes, for people and tests."""
+        return [worker.pid for worker in self._workers]
+
+    def _settle_in(self) -> None:
+        """Children belong to an event loop; in another one there are new ones."""
+        loop = asyncio.get_running_loop()
+        self._is_stopped = False
+        if self._loop is not loop:
+            for worker in self._workers:
+                worker.abandon()
+            self._workers, self._starts, self._burials, self._loop = [], {}, set(), loop
+
+    def _free(self) -> Worker | None:
+        """The child for the next message; None: one has to be started, or is starting."""
+        ready = [worker for worker in self._workers if worker.is_ready]
+        best = min(ready, key=lambda worker: worker.load, default=None)
+        is_full = len(ready) >= self._size
+        return best if best is not None and (is_full or best.load == 0) else None
+
+    async def _start_one(self) -> None:
+        """Wait until one more child is ready; another message may take it first."""
+        if len(self._workers) < self._size:
+            self._begin()
+        starts = list(self._starts)
+        if starts:
+            done, _ = await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
+            if not any(worker.is_ready for worker in self._workers):
+                done.pop().result()
+
+    def _begin(self) -> asyncio.Task[None]:
+        worker = Worker(self._recipe, self._gone)
+        self._workers.append(worker)
+        task = asyncio.get_running_loop().create_task(worker.booted())
+        self._starts[task] = worker
+        task.add_done_callback(self._began)
+        return task
+
+    def _began(self, task: asyncio.Task[None]) -> None:
+        worker = self._starts.pop(task, None)
+        if not task.cancelled() and task.exception() is not None and worker in self._workers:
+            self._workers.remove(worker)
+
+    def _gone(self, worker: Worker) -> None:
+        if worker not in self._workers:
+            return
+        self._workers.remove(worker)
+        task = asyncio.get_running_loop().create_task(worker.ended())
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
+        has_run = worker not in self._starts.values()
+        if has_run and not self._is_stopped:
+            _log.warning("a process of %s is gone and is replaced", self._id)
+            self._begin()
+
+    async def stop(self) -> None:
+        """End all children, and what is under way in them. Idempotent; ``start`` and ``run`` begin anew."""
+        self._is_stopped = True
+        workers, self._workers = self._workers, []
+        is_here = self._loop is asyncio.get_running_loop()
+        for worker in workers:
+            if is_here:
+                worker.close()
+            else:
+                worker.abandon()
+        await asyncio.gather(*(worker.ended() for worker in workers), *self._burials)

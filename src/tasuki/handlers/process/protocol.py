@@ -1,0 +1,179 @@
+"""Frames between a worker and its child processes: a head, and plain data as MessagePack.
+
+::
+
+    length of the payload (4 bytes) · kind (1) · number (4) · payload
+
+=============  ===========  ========================  ==============================================================
+kind           from         number                    payload
+=============  ===========  ========================  ==============================================================
+``BOOT``       worker       -                         what the child is made of; its first frame
+``HANDLE``     worker       call                      circumstances, body
+``CALL``       worker       call                      circumstances, arguments
+``ANSWER``     worker       ticket of an ``ASK``      true and a value, or false and the fields of an error
+``CANCEL``     worker       call                      -
+``READY``      child        -                         what it logged and counted while it loaded
+``RESULT``     child        call                      the result
+``FAILED``     child        call; 0: the boot         the fields of an error, see failure.py
+``ASK``        child        ticket, from 1            call, operation, arguments
+``FORGET``     child        ticket                    -
+``PROOF``      child        -                         -; it has come to the end of a step
+=============  ===========  ========================  ==============================================================
+
+What a child sends is not believed: a frame has a greatest length, a value a greatest number of parts, and the reader
+of a frame says what shape it must have. Whoever breaks a rule is killed (ProtocolError).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from tasuki.errors import HandlerError
+
+BOOT, HANDLE, CALL, ANSWER, CANCEL = range(1, 6)
+READY, RESULT, FAILED, ASK, FORGET, PROOF = range(16, 22)
+
+MAX_FRAME = 32 * 2**20
+"""Bytes of the largest payload that is taken from a child."""
+MAX_PARTS = 300_000
+"""Most values in a large payload: more than a script can send (values.lua), and what they need in memory is bounded."""
+
+_SMALL = 2**20
+_HEAD = struct.Struct("<IBI")
+_ERROR = 1
+"""Code of the extension type for an error that is a value."""
+
+Frame = tuple[int, int, bytes]
+
+
+class ProtocolError(Exception):
+    """The other side does not keep to the protocol; the text says how."""
+
+
+def frame(kind: int, number: int, payload: bytes = b"") -> bytes:
+    """The bytes of one frame."""
+    return _HEAD.pack(len(payload), kind, number) + payload
+
+
+class Reader:
+    """Cuts a stream of bytes into frames; ``limit``: the longest payload."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that are complete with these bytes. Raises ProtocolError for one that is too long."""
+        buffer = self._buffer
+        buffer += data
+        at = 0
+        try:
+            while len(buffer) - at >= _HEAD.size:
+                length, kind, number = _HEAD.unpack_from(buffer, at)
+                if length > self._limit:
+                    raise ProtocolError(f"a frame of {length} bytes")
+                end = at + _HEAD.size + length
+                if len(buffer) < end:
+                    return
+                payload = bytes(buffer[at + _HEAD.size : end])
+                at = end
+                yield kind, number, payload
+        finally:
+            del buffer[:at]
+
+
+def _extend(value: Any) -> Any:
+    if isinstance(value, HandlerError):
+        parts = (value.message, value.kind, value.retryable, value.details)
+        return msgspec.msgpack.Ext(_ERROR, _encode(parts))
+    raise TypeError(type(value).__name__)
+
+
+def _restore(code: int, data: memoryview) -> Any:
+    if code != _ERROR:
+        raise ValueError(f"an extension of type {code}")
+    message, kind, retryable, details = _decode_error(data)
+    return HandlerError(message, kind=kind, retryable=retryable, details=details)
+
+
+_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder(enc_hook=_extend).encode
+_decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(ext_hook=_restore).decode
+_decode_error = msgspec.msgpack.Decoder(tuple[str, str, bool | None, dict[str, Any] | None]).decode
+_REFUSED = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError, MemoryError)
+
+
+def encode(value: Any) -> bytes:
+    """Plain data as bytes.
+
+    Raises:
+        HandlerError: kind Invalid: no plain data, in the words of the shared isolation.
+    """
+    try:
+        return _encode(value)
+    except RecursionError:
+        problem = "value is nested deeper than 128 levels"
+    except UnicodeEncodeError:
+        problem = "a text is not valid Unicode"
+    except OverflowError:
+        problem = "a number is beyond 64 bits"
+    except (TypeError, ValueError) as error:
+        problem = f"a value of type {error} cannot be passed to another process"
+    raise HandlerError(problem, kind="Invalid", retryable=False)
+
+
+def decode(payload: bytes) -> Any:
+    """The value of bytes that come from a worker, which is believed."""
+    return _decode(payload)
+
+
+class Shape:
+    """Reads payloads of a child: the type must fit, and the parts must be few."""
+
+    def __init__(self, type_: Any) -> None:
+        self._decode: Callable[[bytes], Any] = msgspec.msgpack.Decoder(type_, ext_hook=_restore).decode
+
+    def read(self, payload: bytes) -> Any:
+        """The value. Raises ProtocolError."""
+        if len(payload) > _SMALL and not has_few_parts(payload):
+            raise ProtocolError(f"a value of more than {MAX_PARTS} parts")
+        try:
+            return self._decode(payload)
+        except _REFUSED as error:
+            raise ProtocolError(f"a frame that cannot be read ({type(error).__name__})") from error
+
+
+def _widths() -> list[tuple[int, int, bool]]:
+    """By first byte: bytes of its length field, bytes that follow in any case, and whether the length counts bytes."""
+    table = [(0, 0, False)] * 256
+    for code in range(0xA0, 0xC0):
+        table[code] = (0, code & 31, False)
+    for first, fixed in ((0xC4, 0), (0xC7, 1), (0xD9, 0)):  # binary, extension (and its code), text
+        for power in range(3):
+            table[first + power] = (2**power, fixed, True)
+    for first, size in ((0xCA, 4), (0xCB, 8), *((0xCC + n, 2 ** (n % 4)) for n in range(8))):
+        table[first] = (0, size, False)
+    for power in range(5):
+        table[0xD4 + power] = (0, 1 + 2**power, False)
+    for power in (1, 2):
+        table[0xDB + power] = table[0xDD + power] = (2**power, 0, False)
+    return table
+
+
+_WIDTHS = _widths()
+
+
+def has_few_parts(payload: bytes, most: int = MAX_PARTS) -> bool:
+    """Whether MessagePack holds at most so many values, told from the heads alone, before anything is made of them."""
+    at, parts, end = 0, 0, len(payload)
+    while at < end:
+        parts += 1
+        if parts > most:
+            return False
+        field, fixed, counts_bytes = _WIDTHS[payload[at]]
+        length = int.from_bytes(payload[at + 1 : at + 1 + field], "big") if counts_bytes else 0
+        at += 1 + field + fixed + length
+    return True

@@ -1,0 +1,191 @@
+"""The child's side: runs inside the process that holds a handler, and treats what the worker sends.
+
+``python -I -S -c "<BOOTSTRAP>" <descriptor> <parent's id> <site> <paths>`` (see process.py) ends up in ``main``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import signal
+import socket
+import sys
+from time import monotonic
+from typing import Any, Protocol
+
+from tasuki.errors import HandlerError
+from tasuki.handlers.process.channel import Channel
+from tasuki.handlers.process.confine import ProcessorTime, leave_with_parent
+from tasuki.handlers.process.failure import Failure, failure_of
+from tasuki.handlers.process.protocol import (
+    ANSWER,
+    ASK,
+    BOOT,
+    CALL,
+    CANCEL,
+    FAILED,
+    FORGET,
+    HANDLE,
+    PROOF,
+    READY,
+    RESULT,
+    decode,
+    encode,
+)
+
+_PROOF_EVERY = 0.02
+"""Seconds between two proofs: far less than any limit."""
+_UNLIMITED = 2**32 - 1
+
+
+class Site(Protocol):
+    """A kind of handler, as it lives in a child process."""
+
+    async def boot(self, server: Server, recipe: Any) -> Any:
+        """Confine the process and load the handler; returns what the worker is told when it is ready."""
+
+    async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
+        """Treat one message (``value`` is its body), or one call (``value`` is the list of arguments)."""
+
+    def failure(self, error: BaseException) -> Failure:
+        """The fields of an error that ``boot`` or ``treat`` raised."""
+
+
+class Asker:
+    """How one call reaches the worker: ``ask`` an operation, ``prove`` that a step has ended."""
+
+    __slots__ = ("_server", "call")
+
+    def __init__(self, server: Server, call: int) -> None:
+        self._server = server
+        self.call = call
+
+    async def ask(self, operation: str, *args: Any) -> Any:
+        """What the worker answers. Raises what the operation failed with."""
+        return await self._server.ask(self.call, operation, args)
+
+    def prove(self) -> None:
+        """Tell the worker that this process is not stuck in a step that began long ago."""
+        self._server.prove()
+
+
+class Server:
+    """Calls under way, each a task, and what they have asked for."""
+
+    def __init__(self, end: socket.socket, site: Site) -> None:
+        self._site = site
+        self._channel = Channel(end, self._on_frame, _leave, _UNLIMITED)
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._last = 0
+        self._proven = 0.0
+        self.processor_time: ProcessorTime | None = None
+
+    def _on_frame(self, kind: int, number: int, payload: bytes) -> None:
+        if kind in (HANDLE, CALL):
+            self._tasks[number] = self._loop.create_task(self._treat(kind, number, payload))
+        elif kind == ANSWER:
+            self._answer(number, payload)
+        elif kind == CANCEL and number in self._tasks:
+            self._tasks[number].cancel()
+        elif kind == BOOT:
+            self._tasks[0] = self._loop.create_task(self._boot(payload))
+
+    async def _boot(self, payload: bytes) -> None:
+        try:
+            told = await self._site.boot(self, decode(payload))
+        except BaseException as error:
+            self._channel.send(FAILED, 0, encode(self._site.failure(error)))
+        else:
+            self._channel.send(READY, 0, encode(told))
+
+    async def _treat(self, kind: int, number: int, payload: bytes) -> None:
+        try:
+            circumstances, value = decode(payload)
+            is_call = kind == CALL
+            result = await self._site.treat(Asker(self, number), circumstances, value, is_call=is_call)
+            answer, data = RESULT, encode(result)
+        except asyncio.CancelledError:
+            answer, data = FAILED, encode(Failure("Cancelled", ""))
+        except BaseException as error:
+            answer, data = FAILED, self._failure(error)
+        del self._tasks[number]
+        self._channel.send(answer, number, data)
+        if self.processor_time is not None:
+            self.processor_time.move()
+
+    def _failure(self, error: BaseException) -> bytes:
+        try:
+            return encode(self._site.failure(error))
+        except HandlerError as unfit:  # details that are no plain data
+            return encode(failure_of(unfit))
+
+    async def ask(self, call: int, operation: str, args: tuple[Any, ...]) -> Any:
+        """See :class:`Asker`."""
+        data = encode((call, operation, args))
+        self._last = ticket = self._last % _UNLIMITED + 1
+        future = self._asked[ticket] = self._loop.create_future()
+        self._channel.send(ASK, ticket, data)
+        self._proven = monotonic()
+        try:
+            is_done, value = await future
+        finally:
+            if self._asked.pop(ticket, None) is not None:
+                self._channel.send(FORGET, ticket)
+        if is_done:
+            return value
+        raise self._site_error(value)
+
+    @staticmethod
+    def _site_error(fields: Any) -> Exception:
+        if isinstance(fields, dict):
+            return HandlerError(
+                fields["message"],
+                kind=fields.get("kind", ""),
+                retryable=fields.get("retryable"),
+                details=fields.get("details"),
+            )
+        return Failure(*fields).error()
+
+    def _answer(self, ticket: int, payload: bytes) -> None:
+        future = self._asked.pop(ticket, None)
+        if future is not None and not future.done():
+            try:
+                future.set_result(decode(payload))
+            except Exception as error:
+                future.set_exception(error)
+
+    def prove(self) -> None:
+        """See :class:`Asker`."""
+        now = monotonic()
+        if now - self._proven > _PROOF_EVERY:
+            self._proven = now
+            self._channel.send(PROOF, 0)
+
+
+def _leave(_: str = "") -> None:
+    """The worker has gone, or wants us no more."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
+
+
+async def _serve(end: socket.socket, site: Site) -> None:
+    server = Server(end, site)  # noqa: F841 - it lives as long as this waits
+    await asyncio.get_running_loop().create_future()  # until _leave, or the end of the process
+
+
+def main(descriptor: int, parent: int, site: str) -> None:
+    """Serve the worker at the other end of a descriptor; ``site`` is ``module:class``."""
+    leave_with_parent(parent)
+    os.set_inheritable(descriptor, False)
+    # Ctrl-C and an orderly stop reach the whole group; the worker drains first, and then ends us.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    module, _, name = site.partition(":")
+    made: Site = getattr(importlib.import_module(module), name)()
+    asyncio.run(_serve(socket.socket(fileno=descriptor), made))

@@ -1,0 +1,112 @@
+"""What a child process may be turned into by somebody who has found a way out of the script's box."""
+
+from __future__ import annotations
+
+import os
+import resource
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tasuki.handlers.process.confine import confine
+from tasuki.handlers.process.failure import Failure, failure_of
+from tasuki.handlers.process.protocol import ASK, PROOF, READY, RESULT, encode, frame
+from tasuki.handlers.process.server import Asker, Server
+
+_LIMITS = ("RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_FSIZE", "RLIMIT_CORE")
+_BOMB = b"\xdd" + struct.pack(">I", 2**25) + b"\x80" * 2**25
+
+
+def _ask(call: int, operation: str, *args: Any) -> bytes:
+    return frame(ASK, 1, encode((call, operation, args)))
+
+
+ACTS: dict[str, Callable[[int], bytes]] = {
+    "garbage": lambda call: os.urandom(4096) + b"\xff" * 4096,
+    "a frame of an unknown kind": lambda call: frame(99, call),
+    "a frame of the worker's": lambda call: frame(1, 0, encode("boot")),
+    "a frame without end": lambda call: struct.pack("<IBI", 2**32 - 1, RESULT, call) + b"x" * 2**20,
+    "a flood": lambda call: frame(RESULT, 12345, b"x" * 1000) * 20_000,
+    "a result of another call": lambda call: frame(RESULT, call + 1, encode(1)),
+    "a result that is cut": lambda call: frame(RESULT, call, b"\xdd\xff\xff\xff\xff"),
+    "a result of many small parts": lambda call: frame(RESULT, call, _BOMB[: 20 * 2**20]),
+    "a result nested without end": lambda call: frame(RESULT, call, b"\x91" * 100_000 + b"\x01"),
+    "an unknown extension": lambda call: frame(RESULT, call, b"\xd4\x63\x00"),
+    "a failure of another shape": lambda call: frame(RESULT + 1, call, encode({"message": "x"})),
+    "ready once more": lambda call: frame(READY, 0, encode([])),
+    "an operation that there is not": lambda call: _ask(call, "os.execute", "true"),
+    "an operation of the script's own side": lambda call: _ask(call, "json.decode", "[]"),
+    "a queue that is no text": lambda call: _ask(call, "queue.publish", {"a": 1}, 1),
+    "a question without values": lambda call: _ask(call, "queue.publish"),
+    "a question of another call": lambda call: _ask(call + 1, "queue.stopping"),
+    "one ticket for two questions": lambda call: _ask(call, "funcs.call", "app:never") * 2,
+    "spin": lambda call: b"",
+    "lie": lambda call: b"",
+}
+
+
+class HostileSite:
+    """Does what its recipe says when it is called, unless it is asked for something good."""
+
+    def __init__(self) -> None:
+        self._act = ""
+        self._server: Any = None
+
+    async def boot(self, server: Server, recipe: Any) -> Any:
+        confine(32 * 2**20, strangers=True)
+        self._act, self._server = recipe, server
+        return []
+
+    async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
+        if value == ["good"]:
+            return "good"
+        if value == ["look around"]:
+            return _look_around()
+        end = self._server._channel._end
+        end.setblocking(True)
+        end.sendall(ACTS[self._act](asker.call))
+        while self._act in ("spin", "lie"):
+            if self._act == "lie":  # says that it comes to the end of one step after another
+                end.sendall(frame(PROOF, 0))
+                _compute(0.01)
+        end.setblocking(False)
+        return await asker.ask("time.sleep", 1000)
+
+    def failure(self, error: BaseException) -> Failure:
+        return failure_of(error)
+
+
+def _compute(seconds: float) -> None:
+    ends_at = time.process_time() + seconds
+    while time.process_time() < ends_at:
+        pass
+
+
+def _attempt(what: Callable[[], Any]) -> str:
+    try:
+        what()
+    except Exception as error:
+        return type(error).__name__
+    return "done"
+
+
+def _write() -> None:
+    with open("/tmp/tasuki-child", "wb") as file:
+        file.write(b"x")
+
+
+def _look_around() -> dict[str, Any]:
+    told = {
+        "environment": sorted(os.environ),
+        "folder": os.getcwd(),
+        "descriptors": len(os.listdir("/proc/self/fd")) - 1 if sys.platform == "linux" else 0,
+        "limits": {name: resource.getrlimit(getattr(resource, name))[0] for name in _LIMITS},
+        "write": _attempt(_write),
+        "memory": _attempt(lambda: bytearray(300 * 2**20)),
+    }
+    if sys.platform == "linux":
+        with open("/proc/self/status") as file:
+            told["no_new_privs"] = next(line.split()[1] for line in file if line.startswith("NoNewPrivs"))
+    return told

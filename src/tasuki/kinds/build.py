@@ -13,6 +13,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.errors import UnsupportedError
+from tasuki.kinds.aws import AwsConfig
 from tasuki.kinds.fields import Config
 from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig
 from tasuki.kinds.kind import DriverKind
@@ -34,6 +35,8 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     fields = _revealed(project.configs[id].model_dump(exclude={"lifecycle", "durability"}))
     if isinstance(fields.get("path"), str):
         fields["path"] = project.registry.root / fields["path"]
+    if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
+        fields["config"] = _revealed(aws.model_dump())
     try:
         driver: Driver = getattr(importlib.import_module(module), name)(id, clock=clock, **fields)
     except (ImportError, AttributeError) as error:

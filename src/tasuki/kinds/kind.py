@@ -14,7 +14,6 @@ from tasuki.registry.references import did_you_mean
 DRIVER_PREFIX = "queue.driver."
 
 _HINTS = {
-    "config.aws": "it belongs to the SQS driver, which this version does not have",
     "security.token_store": "there are no tokens in this version",
     "security.scope": "name the policies at the consumer, or give them a group",
 }
@@ -51,9 +50,9 @@ class DriverKind(Kind):
 
 @cache
 def _built_in() -> dict[str, Kind]:
-    from tasuki.kinds import consumer, drivers, env, function, queue, security, store
+    from tasuki.kinds import aws, consumer, drivers, env, function, queue, security, store
 
-    families = (drivers, queue, consumer, function, store, env, security)
+    families = (drivers, queue, consumer, function, store, env, aws, security)
     return {kind.name: kind for family in families for kind in family.KINDS}
 
 

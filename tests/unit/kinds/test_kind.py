@@ -75,7 +75,7 @@ def test_the_kinds_of_this_version():
         ("queue.quue", "did you mean 'queue.queue'?"),
         ("queue.driver.rediss", "did you mean 'queue.driver.redis'?"),
         ("queue.driver.pulsar", "available drivers: amqp, memory, nats, postgres, redis, sqlite, sqs"),
-        ("config.aws", "it belongs to the SQS driver, which this version does not have"),
+        ("config.awss", "did you mean 'config.aws'?"),
         ("security.polcy", "did you mean 'security.policy'?"),
         ("security.token_store", "there are no tokens in this version"),
         ("security.scope", "name the policies at the consumer, or give them a group"),

@@ -2,11 +2,55 @@
 
 from __future__ import annotations
 
-from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions
+from tasuki.kinds.fields import Duration, Flag, Id, PositiveDuration, Text
+from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
+from tasuki.kinds.lifecycle import REFERENCES
+
+
+def _address(value: str) -> str:
+    if not value.startswith(("http://", "https://", "${env:")):
+        raise ValueError(f"an address is wanted, such as http://localhost:4566, not {value[:80]!r}")
+    return value
+
+
+def _retention(value: float) -> float:
+    if not 60 <= value <= 14 * 86_400:
+        raise ValueError("SQS keeps messages for 1m to 14d")
+    return value
 
 
 class SQSDriverConfig(DriverConfig):
-    """Queues at SQS."""
+    """Queues at Amazon SQS, or at a server that speaks its protocol: durable, nothing to run, paid by request."""
+
+    config: Id | None = None
+    """The config.aws entry with region and keys; what is not given is looked up as AWS's own tools do."""
+    endpoint: Annotated[Text, AfterValidator(_address)] | None = None
+    """Address of the server; that of the region if not given."""
+    message_retention_period: Annotated[Duration, AfterValidator(_retention)] = 345_600.0
+    """How long SQS keeps a message in a queue that is made here; between a minute and 14 days."""
+    default_delay_seconds: Annotated[Duration, Field(le=900)] = 0.0
+    """Delay of messages without one, in a queue that is made here; at most 15 minutes."""
+    use_fips: Flag = False
+    """Use AWS's addresses with FIPS-validated cryptography."""
+    use_dual_stack: Flag = False
+    """Use AWS's addresses for IPv4 and IPv6."""
+    disable_message_checksum_validation: Flag = False
+    """Do not compare the MD5 of bodies that are sent and received."""
+    connect_timeout: PositiveDuration = 5.0
+    """Time within which a connection must be made."""
+    request_timeout: PositiveDuration = 10.0
+    """Time within which SQS must answer; the wait of a long poll comes on top."""
 
 
-KIND = driver_kind("sqs", SQSDriverConfig, "tasuki.drivers.sqs:SQSDriver")
+KIND = DriverKind(
+    DRIVER_PREFIX + "sqs",
+    SQSDriverConfig,
+    {**REFERENCES, "config": ("config.aws",)},
+    driver="tasuki.drivers.sqs:SQSDriver",
+    queue_options=LengthOptions,
+)

@@ -1,0 +1,50 @@
+"""``config.aws``: as whom, and in which region, to use Amazon's services."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, SecretStr, model_validator
+
+from tasuki.kinds.fields import Config, Text, at_field
+from tasuki.kinds.kind import Kind
+
+
+def _secret(value: object) -> SecretStr:
+    # Here, not by pydantic: its errors would show what was written.
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is wanted; take it from ${env:NAME}")
+    return SecretStr(str(value))
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=str)]
+
+
+class AwsConfig(Config):
+    """Region and keys of an account; what is not given is looked up as AWS's own tools do.
+
+    That is: the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), the files in ~/.aws, the role of the machine.
+    """
+
+    region: Text | None = None
+    """Region, such as eu-central-1."""
+    access_key_id: Secret | None = None
+    """Id of the key."""
+    secret_access_key: Secret | None = None
+    """The key; ${env:NAME} keeps it out of the file."""
+    session_token: Secret | None = None
+    """Goes with a temporary key."""
+    profile: Text | None = None
+    """Which profile of ~/.aws to use."""
+
+    @model_validator(mode="after")
+    def _a_key_has_an_id(self) -> AwsConfig:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            problem = "access_key_id and secret_access_key belong together: give both, or neither"
+            raise at_field("access_key_id" if self.access_key_id else "secret_access_key", problem)
+        if self.session_token is not None and self.access_key_id is None:
+            raise at_field("session_token", "session_token needs access_key_id and secret_access_key")
+        return self
+
+
+KINDS = (Kind("config.aws", AwsConfig),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from tasuki.drivers.nats.connection import Connection
@@ -46,3 +47,8 @@ async def demand(connection: Connection, queue: str, *requests: Request) -> list
         if error := answer.get("error"):
             raise refusal(error, driver=connection.address.driver, queue=queue)
     return answers
+
+
+def seconds_of(text: str) -> float:
+    """A time of the server (RFC 3339, nanoseconds) in Unix seconds."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

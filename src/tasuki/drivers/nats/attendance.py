@@ -7,10 +7,9 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from tasuki.drivers.nats.api import Answer, Request, ask, demand
+from tasuki.drivers.nats.api import Answer, Request, ask, demand, seconds_of
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.renewals import Renewals
@@ -20,11 +19,6 @@ EVERY = 2.0
 """Seconds between two renewals."""
 LASTS = 7.0
 """Seconds after which a process that said nothing more is taken for dead."""
-
-
-def seconds_of(text: str) -> float:
-    """A time of the server (RFC 3339, nanoseconds) in Unix seconds."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 class Attendance:
@@ -94,8 +88,9 @@ class Attendance:
         requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]
         answers = await ask(connection, queue, requests) if requests else []
         found = {subject: _living(answer, now) for subject, answer in zip(subjects, answers, strict=True)}
-        own = found.pop(self._names.attached(queue, self._who), 0)
-        return own + sum(found.values()), sum(found.values())
+        found.pop(self._names.attached(queue, self._who), None)  # what is said here is newer
+        elsewhere = sum(found.values())
+        return self._consumers.get(queue, 0) + elsewhere, elsewhere
 
 
 def _living(answer: Answer, now: float) -> int:

@@ -1,8 +1,8 @@
 """Connection: one connection on one event loop, on which batches of requests go out at once and are answered.
 
 It stands on the client's own connection (addresses, TLS, credentials, pings), but has no reconnect: what was sent when
-a connection breaks has an unknown fate, and must not be sent again behind the publisher's back. It reads and writes past
-the client's subscriptions and its buffer: one object and one task switch less for each message.
+a connection breaks has an unknown fate, and must not be sent again behind the publisher's back. It reads and writes
+past the client's subscriptions and its buffer: one object and one task switch less for each message.
 """
 
 from __future__ import annotations

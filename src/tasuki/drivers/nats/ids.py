@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from tasuki.drivers.nats.api import SECOND, Request, ask, demand
+from tasuki.drivers.nats.api import SECOND, Request, ask, demand, seconds_of
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.failures import is_stream_missing, refusal
 from tasuki.drivers.nats.names import Names
@@ -61,8 +61,18 @@ class Ids:
             (f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._names.id_subject(self._queue, digest(id))})
             for id in ids
         ]
-        answers = await ask(connection, self._queue, requests) if requests else []
-        return {id for id, answer in zip(ids, answers, strict=True) if "message" in answer}
+        if not requests:
+            return set()
+        # The server removes what is too old only now and then; its own time says what is.
+        *answers, info = await ask(connection, self._queue, [*requests, (f"STREAM.INFO.{self._stream}", {})])
+        if "config" not in info:
+            return set()
+        oldest = seconds_of(info["ts"]) - int(info["config"]["max_age"]) / SECOND
+        return {
+            id
+            for id, answer in zip(ids, answers, strict=True)
+            if "message" in answer and seconds_of(answer["message"]["time"]) > oldest
+        }
 
     async def remember(self, connection: Connection, ids: Iterable[str]) -> None:
         """Write down ids of stored messages. Raises DriverError if that is not sure."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth
-from tasuki.drivers.nats.api import Answer, Request, ask, demand
-from tasuki.drivers.nats.attendance import Attendance, seconds_of
+from tasuki.drivers.nats.api import Answer, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.attendance import Attendance
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.envelope import unpack
 from tasuki.drivers.nats.lanes import Lane

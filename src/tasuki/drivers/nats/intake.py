@@ -1,8 +1,8 @@
-"""Intake: asks the server for messages of one queue, one pull request a lane at a time, and keeps what is not yet taken.
+"""Intake: asks the server for messages of one queue, one pull request a lane at a time, and keeps what is untaken.
 
 A pull request cannot be called back. So a receive that was cancelled leaves its request standing: the next receive
-takes it over, and what arrives meanwhile waits here for a moment and is then handed back, not counted as an attempt. Requests
-are short, so that a close can wait for the last ones.
+takes it over, and what arrives meanwhile waits here for a moment and is then handed back, not counted as an attempt.
+Requests are short, so that a close can wait for the last ones.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A plain queue has one lane. With priorities there is one more for each level, asked from the highest down. With order
 per key there is a fixed number of partitions, each with at most one delivery at a time: strict order within a
-partition, and so within each key. A queue's lanes are written into its stream, because those that once were must be emptied too.
+partition, and so within each key. A queue's lanes are written into its stream,
+because those that once were must be emptied too.
 """
 
 from __future__ import annotations

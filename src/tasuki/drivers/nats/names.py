@@ -7,6 +7,7 @@ not a letter, a digit, ``_`` or ``-`` becomes ``=`` and two hexadecimal digits a
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 
 from tasuki.errors import UnsupportedError
 
@@ -63,7 +64,8 @@ class Names:
 
     def ids_stream(self, queue: str) -> str:
         """The stream of a queue's ids."""
-        return f"{self.prefix}+=ids+{token_of(queue)}"[:LONGEST]
+        name = f"{self.prefix}+=ids+{token_of(queue)}"
+        return name if len(name) <= LONGEST else f"{self.prefix}+=ids+=hash+{blake2b(queue.encode()).hexdigest()[:64]}"
 
     def id_subject(self, queue: str, digest: str) -> str:
         """Where an id is noted; ``*`` for all."""

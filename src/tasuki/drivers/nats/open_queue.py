@@ -12,6 +12,7 @@ from tasuki.drivers.nats.book import Book, Note
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.envelope import unpack
 from tasuki.drivers.nats.held import MARGIN, Held, Table
+from tasuki.drivers.nats.ids import Ids
 from tasuki.drivers.nats.intake import Arrival, Intake
 from tasuki.drivers.nats.lanes import Plan
 from tasuki.drivers.nats.names import Names
@@ -76,6 +77,8 @@ class OpenQueue:
         self.spec = spec
         self.plan = plan
         self.epoch = epoch
+        self.ids: Ids | None = None
+        """The ids of its ``dedup_window``, if it has one."""
         self.is_missing = False
         """Whether its stream is known to be gone."""
         self.stream = names.stream(spec.name)
@@ -83,9 +86,9 @@ class OpenQueue:
         self.table = Table(spec.lease)
         self.intake = Intake(driver, spec.name, self.stream, plan.lanes(), self._give_back)
 
-    def declared(self, spec: QueueSpec, plan: Plan) -> None:
+    def declared(self, spec: QueueSpec, plan: Plan, ids: Ids | None) -> None:
         """It has other options now."""
-        self.spec, self.plan = spec, plan
+        self.spec, self.plan, self.ids = spec, plan, ids
         self.table.lease = spec.lease
         self.intake.use(plan.lanes())
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.nats.api import ask
 from tasuki.drivers.nats.book import Note
-from tasuki.drivers.nats.connection import Connection
+from tasuki.drivers.nats.connection import Connection, Exchange
 from tasuki.drivers.nats.envelope import pack
 from tasuki.drivers.nats.failures import NO_RESPONDERS, is_stream_missing, lost, refusal
-from tasuki.drivers.nats.names import Names, token_of
+from tasuki.drivers.nats.ids import digest
+from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.open_queue import OpenQueue
 from tasuki.errors import (
     BrokerUnavailableError,
@@ -24,6 +25,24 @@ from tasuki.errors import (
 _HEADER = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n"
 
 Results = list[DriverError | None]
+
+
+class _Sent:
+    """What went out: the places of the messages in their batch, and the answers."""
+
+    def __init__(self, indexes: list[int], exchange: Exchange) -> None:
+        self.indexes = indexes
+        self.exchange = exchange
+
+    def stored(self) -> dict[int, int]:
+        """Places of the messages that are in the stream now and were not before, and their numbers there."""
+        found: dict[int, int] = {}
+        for index, answer in zip(self.indexes, self.exchange.answers, strict=True):
+            if isinstance(answer, bytes) and b'"error"' not in answer:
+                fields = json.loads(answer)
+                if not fields.get("duplicate"):
+                    found[index] = int(fields["seq"])
+        return found
 
 
 class Publishing:
@@ -49,37 +68,65 @@ class Publishing:
     ) -> Sequence[DriverError | None]:
         """Send what can be sent; one result a message, or none if all are confirmed."""
         results: Results = [None] * len(batch)
+        known = await self._known(connection, batch)
+        sent: list[int] = []
         requests: list[tuple[str, bytes]] = []
         headers: list[bytes] = []
-        sent: list[int] = []
-        window = self._queue.spec.dedup_window
         for index, message in enumerate(batch):
+            if known and self._is_deduplicated(message) and message.id in known:
+                continue
             data = self._packed(message, now, connection.max_payload)
             if isinstance(data, DriverError):
                 results[index] = data
                 continue
-            requests.append((self._subject(message), data))
-            has_id = window is not None and message.deduplicate
-            headers.append(_HEADER % token_of(message.id).encode() if has_id else b"")
             sent.append(index)
-        if not sent:
-            return results
-        exchange = await connection.exchange(requests, headers=headers if window is not None else ())
-        delayed: list[tuple[int, float]] = []
-        stored: dict[int, int] = {}
-        for index, answer in zip(sent, exchange.answers, strict=True):
-            if isinstance(answer, bytes) and b'"error"' not in answer:
-                if batch[index].delay > 0 or self._queue.spec.max_length:
-                    self._note_stored(index, answer, batch[index], now, stored, delayed)
-            else:
+            requests.append((self._subject(message), data))
+            headers.append(_HEADER % digest(message.id).encode() if self._is_deduplicated(message) else b"")
+        if sent:
+            has_headers = self._queue.ids is not None
+            exchange = await connection.exchange(requests, headers=headers if has_headers else ())
+            await self._after(connection, batch, now, _Sent(sent, exchange), results)
+        return results if any(results) else ()
+
+    def _is_deduplicated(self, message: Outgoing) -> bool:
+        return self._queue.ids is not None and message.deduplicate
+
+    async def _known(self, connection: Connection, batch: Sequence[Outgoing]) -> set[str]:
+        ids = self._queue.ids
+        if ids is None:
+            return set()
+        return await ids.known(connection, [message.id for message in batch if message.deduplicate])
+
+    async def _after(
+        self, connection: Connection, batch: Sequence[Outgoing], now: float, sent: _Sent, results: Results
+    ) -> None:
+        """Read the answers, and do what follows from them."""
+        exchange = sent.exchange
+        for index, answer in zip(sent.indexes, exchange.answers, strict=True):
+            if not isinstance(answer, bytes) or b'"error"' in answer:
                 results[index] = self._result(answer, exchange.problem)
+        stored = sent.stored() if self._needs_numbers(batch) else {}
+        delayed = [(number, now + batch[index].delay) for index, number in stored.items() if batch[index].delay > 0]
         if delayed:
             await self._note_delays(connection, delayed)
         if self._queue.spec.max_length:
             await self._keep_order(connection, results, stored)
+        if self._queue.ids is not None:
+            await self._remember(connection, [batch[index].id for index in stored if batch[index].deduplicate])
         if NO_RESPONDERS in exchange.answers:
             await self._explain(connection, results)
-        return results if any(results) else ()
+
+    def _needs_numbers(self, batch: Sequence[Outgoing]) -> bool:
+        spec = self._queue.spec
+        return bool(spec.max_length or spec.dedup_window) or any(message.delay > 0 for message in batch)
+
+    async def _remember(self, connection: Connection, ids: list[str]) -> None:
+        """The messages are stored already, whatever becomes of this."""
+        if ids and self._queue.ids is not None:
+            try:
+                await self._queue.ids.remember(connection, ids)
+            except DriverError:
+                pass
 
     def _packed(self, message: Outgoing, now: float, max_payload: int) -> bytes | DriverError:
         """The message on the wire, or why it cannot go."""
@@ -123,21 +170,6 @@ class Publishing:
         if answer is not None or problem is None:
             return lost("no stream takes the message", driver=self._driver, queue=self._name)
         return type(problem)(str(problem), driver=self._driver, queue=self._name, outcome="unknown")
-
-    def _note_stored(
-        self,
-        index: int,
-        answer: bytes,
-        message: Outgoing,
-        now: float,
-        stored: dict[int, int],
-        delayed: list[tuple[int, float]],
-    ) -> None:
-        fields = json.loads(answer)
-        if not fields.get("duplicate"):
-            stored[index] = int(fields["seq"])
-            if message.delay > 0:
-                delayed.append((stored[index], now + message.delay))
 
     async def _note_delays(self, connection: Connection, delayed: list[tuple[int, float]]) -> None:
         """Only for those who look; the time itself is in the message."""

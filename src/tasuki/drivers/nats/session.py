@@ -16,6 +16,7 @@ from tasuki.drivers.nats.attendance import Attendance
 from tasuki.drivers.nats.connection import Address, Connection
 from tasuki.drivers.nats.durability import level, says_always
 from tasuki.drivers.nats.failures import is_stream_missing
+from tasuki.drivers.nats.ids import Ids
 from tasuki.drivers.nats.inspecting import Inspector
 from tasuki.drivers.nats.link import Link
 from tasuki.drivers.nats.names import Names
@@ -197,6 +198,7 @@ class Session:
         if not is_stream_missing(answer.get("error")) and "error" in answer:
             await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
         await found.book.erase_all(connection)
+        await self._ids(queue).delete(connection)
         self._specs.pop(queue, None)
 
     async def _inspector(self, queue: str) -> Inspector:
@@ -218,18 +220,25 @@ class Session:
         lock = self._makings.setdefault(spec.name, asyncio.Lock())
         async with lock:
             plan, epoch = await make_queue(connection, self._names, spec, self._storage)
+            ids = self._ids(spec.name) if spec.dedup_window else None
+            if ids is not None:
+                await ids.make(connection, spec.dedup_window or 0.0)
             link = self._running(spec.name)
             found = self._queues.get(spec.name)
             if found is not None and found.epoch == epoch:
-                found.declared(spec, plan)
+                found.declared(spec, plan, ids)
                 return found
             made = OpenQueue(
                 self._driver, spec, plan=plan, names=self._names, epoch=epoch, clock=self._clock, connect=link.get
             )
+            made.ids = ids
             self._queues[spec.name] = self._by_stream[made.stream] = made
         if found is not None:  # a stream of that name was removed and made again: what was held is gone with it
             await found.close(None)
         return made
+
+    def _ids(self, queue: str) -> Ids:
+        return Ids(self._names, queue, self._storage.kind, self._storage.replicas)
 
     async def _check_stream(self, queue: OpenQueue, connection: Connection) -> None:
         """Raise QueueNotFoundError if a queue has lost not only its consumer but its stream."""

@@ -28,6 +28,7 @@ from tasuki.kinds.problems import problems_of
 from tasuki.kinds.queue import QueueConfig
 from tasuki.kinds.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.security import AnyPolicyConfig, SecurityConfig
+from tasuki.kinds.signed import unreadable_dead_letters
 from tasuki.registry.entry import Entry, resolve_id
 from tasuki.registry.loader import Loaded
 from tasuki.registry.overrides import is_overridden
@@ -119,6 +120,7 @@ class _Checker:
         self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
         self._check_groups()
         self._check_only_one()
+        self._check_signed()
 
     def _check_kind(self, entry: Entry) -> None:
         try:
@@ -222,6 +224,11 @@ class _Checker:
             problem = f"there is a security.config already, {first!r}, and a project has at most one"
             place = self.registry.entries[id].position(("kind",))
             self.errors.append(InvalidEntryError(problem, position=place, entry=id))
+
+    def _check_signed(self) -> None:
+        for id, problem, hint in unreadable_dead_letters(self.configs):
+            place = self.registry.entries[id].position(("signing",))
+            self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
 
     def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
         """No two entries of a model may have the same key; None is no key."""

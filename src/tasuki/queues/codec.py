@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from math import isfinite
@@ -20,6 +21,9 @@ ALIASES = {"json": JSON, "application/json": JSON, "msgpack": MSGPACK, "bytes": 
 """Other names of the same codecs."""
 
 _SCALARS = frozenset({str, int, bool, type(None)})
+_NON_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]|\xca[\x7f\xff][\x80-\xff]")
+"""Where a MessagePack body may hold NaN or infinity; the same bytes may be part of something else."""
+_NO_NUMBER = ("Number out of range", "Integer value out of range")
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -49,7 +53,7 @@ class JsonCodec:
 
 
 class MsgpackCodec:
-    """MessagePack without extension types."""
+    """MessagePack without extension types, and without numbers that the other codecs cannot carry."""
 
     name = MSGPACK
 
@@ -59,13 +63,25 @@ class MsgpackCodec:
     def encode(self, value: Any) -> bytes:
         """MessagePack bytes. Raises CodecError."""
         try:
-            return self._encode(value)
+            body = self._encode(value)
+            non_finite = _NON_FINITE.search(body) and _holds_non_finite(value)
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as MessagePack: {error}") from error
+        if non_finite:
+            raise CodecError("body cannot be written as MessagePack: it holds a number that is not finite")
+        return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`."""
-        return _checked(msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension).decode, "MessagePack")
+        decode = msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension).decode
+
+        def finite(body: bytes) -> Any:
+            value = decode(body)
+            if _NON_FINITE.search(body) and _holds_non_finite(value):
+                raise ValueError("a number is not finite")
+            return value
+
+        return _checked(finite, "MessagePack")
 
 
 class BytesCodec:
@@ -124,6 +140,8 @@ def _checked(decode: Callable[[bytes], Any], format_: str) -> Callable[[bytes], 
         try:
             return decode(body)
         except msgspec.ValidationError as error:
+            if str(error).startswith(_NO_NUMBER):  # whatever the type, nobody can read that
+                raise CodecError(f"body is not {format_}: {error}") from error
             raise InvalidBodyError(f"the body does not fit: {error}", kind="Invalid", retryable=False) from error
         except _REFUSED as error:
             raise CodecError(f"body is not {format_}: {error}") from error

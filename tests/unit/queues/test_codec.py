@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -57,9 +58,30 @@ def test_a_value_comes_back_as_it_was(codec: JsonCodec | MsgpackCodec, value: An
         {"a": frozenset({float("nan")})},
     ],
 )
-def test_json_refuses_a_number_that_it_would_turn_into_null(value: Any) -> None:
+@pytest.mark.parametrize("codec", [json, msgpack])
+def test_a_number_that_is_not_finite_is_refused(codec: JsonCodec | MsgpackCodec, value: Any) -> None:
     with pytest.raises(CodecError, match="not finite"):
-        json.encode(value)
+        codec.encode(value)
+
+
+@pytest.mark.parametrize("type_", [Any, dict, list[float], float])
+@pytest.mark.parametrize("text", [b"1e999", b"[-1e400]", b"1" * 5000])
+def test_a_number_that_nobody_can_read_is_no_json_whatever_is_wanted(type_: Any, text: bytes) -> None:
+    if text[:1] == b"[" and type_ in (dict, float):
+        text = text[1:-1]
+    with pytest.raises(CodecError, match=r"body is not JSON: .*out of range"):
+        json.decoder(type_)(text)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_messagepack_from_elsewhere_with_such_a_number_is_refused(number: float) -> None:
+    for value in (number, [1, {"a": number}]):
+        with pytest.raises(CodecError, match="is not MessagePack: a number is not finite"):
+            msgpack.decoder()(msgspec.msgpack.encode(value))
+    with pytest.raises(CodecError, match="not finite"):
+        msgpack.decoder()(b"\xca" + struct.pack(">f", number))
+    data = struct.pack(">d", number)
+    assert msgpack.decoder()(msgpack.encode(b"\xcb" + data)) == b"\xcb" + data  # only bytes that look like one
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,13 @@ from tasuki.contracts.handler import Handler
 from tasuki.errors import UnsupportedError
 from tasuki.kinds.aws import AwsConfig
 from tasuki.kinds.fields import Config
-from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig
+from tasuki.kinds.function import (
+    MOST_PROCESSES,
+    LuaFunctionConfig,
+    LuaLibraryConfig,
+    PythonFunctionConfig,
+    PythonLimits,
+)
 from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.project import Project
 from tasuki.kinds.queue import QueueConfig
@@ -32,7 +38,7 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     kind = project.kinds[id]
     assert isinstance(kind, DriverKind)
     module, _, name = kind.driver.partition(":")
-    fields = _revealed(project.configs[id].model_dump(exclude={"lifecycle", "durability"}))
+    fields = _revealed(project.configs[id].model_dump(by_alias=True, exclude={"lifecycle", "durability"}))
     if isinstance(fields.get("path"), str):
         fields["path"] = project.registry.root / fields["path"]
     if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
@@ -86,10 +92,12 @@ def build_handler(project: Project, id: str, threads: int) -> Handler:
     """The handler of a function entry, not yet started; ``threads``: how many sync calls may run at a time."""
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
-        return _lua_handler(project, id, config)
+        return _lua_handler(project, id, config, threads)
+    assert isinstance(config, PythonFunctionConfig)
+    if config.isolation == "process":
+        return _isolated_python(id, config, threads)
     from tasuki.handlers.python import PythonHandler
 
-    assert isinstance(config, PythonFunctionConfig)
     return PythonHandler(
         id,
         target=project.registry.entries[id].target,
@@ -100,17 +108,55 @@ def build_handler(project: Project, id: str, threads: int) -> Handler:
     )
 
 
-def _lua_handler(project: Project, id: str, config: LuaFunctionConfig) -> Handler:
-    from tasuki.handlers.lua.handler import LuaHandler
-    from tasuki.handlers.lua.limits import LuaLimits
+def _processes(config: LuaFunctionConfig | PythonFunctionConfig, threads: int) -> int:
+    return config.pool.workers if config.pool else min(threads, MOST_PROCESSES)
 
-    return LuaHandler(
+
+def _isolated_python(id: str, config: PythonFunctionConfig, threads: int) -> Handler:
+    from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
+
+    limits = config.limits or PythonLimits()
+    target = PythonTarget(
+        id,
+        import_path=config.target,
+        source=str(config.source.file) if config.source else None,
+        method=config.method,
+        threads=threads,
+        memory=limits.memory,
+    )
+    return IsolatedPythonHandler(target, time=limits.time, processes=_processes(config, threads))
+
+
+def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: int) -> Handler:
+    from tasuki.handlers.lua.limits import LuaLimits
+    from tasuki.handlers.lua.script import LuaScript
+
+    limits = config.limits
+    script = LuaScript(
         id,
         source=_lua_source(project, id, config),
         method=config.method,
         modules=config.modules,
         imports=_lua_imports(project, config),
-        limits=LuaLimits(memory=config.limits.memory, time=config.limits.time, instructions=config.limits.instructions),
+        limits=LuaLimits(memory=limits.memory, time=limits.time, instructions=limits.instructions),
+    )
+    if config.isolation == "process":
+        from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+
+        return IsolatedLuaHandler(script, processes=_processes(config, threads))
+    if config.pool is not None:
+        from tasuki.handlers.lua.threaded import ThreadedLuaHandler
+
+        return ThreadedLuaHandler(script, threads=config.pool.workers)
+    from tasuki.handlers.lua.handler import LuaHandler
+
+    return LuaHandler(
+        id,
+        source=script.source,
+        method=script.method,
+        modules=script.modules,
+        imports=script.imports,
+        limits=script.limits,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.kinds.fields import (
@@ -14,11 +14,9 @@ from tasuki.kinds.fields import (
     Positive,
     PositiveDuration,
     PositiveSize,
-    Refused,
     SourceText,
     Text,
     at_field,
-    refused,
 )
 from tasuki.kinds.kind import Kind
 from tasuki.registry.references import did_you_mean
@@ -26,18 +24,9 @@ from tasuki.registry.references import did_you_mean
 _STANDARD_MODULES = frozenset({"channel", "coroutine", "errors", "math", "os", "payload", "string", "table", "utf8"})
 """Always there, listed or not."""
 
-_POOL = refused("pools are not available in this version; the consumer's concurrency says how many run at a time")
-_LIMITS = refused("for Python code they need isolation: process, which is not available in this version")
-
-
-def _isolation(value: object) -> object:
-    if value == "process":
-        raise ValueError("'process' is not available in this version; leave it out")
-    return value
-
-
-Isolation = Annotated[Literal["shared"], BeforeValidator(_isolation)]
-Pool = Annotated[Refused, BeforeValidator(_POOL)]
+Isolation = Literal["shared", "process"]
+MOST_PROCESSES = 8
+"""Processes of a function that does not say how many."""
 
 
 @cache
@@ -61,6 +50,13 @@ def _import_path(value: str) -> str:
     return value
 
 
+class Pool(Config):
+    """How many of a function there are."""
+
+    workers: Annotated[Positive, Field(le=256)]
+    """Threads (isolation: shared) or processes (isolation: process) that run it side by side."""
+
+
 class LuaLimits(Config):
     """What one run of a Lua function may use."""
 
@@ -70,6 +66,15 @@ class LuaLimits(Config):
     """Longest time that it may compute; waiting does not count."""
     instructions: Positive | None = None
     """Most instructions; not given: no limit."""
+
+
+class PythonLimits(Config):
+    """What a Python function in a process of its own may use."""
+
+    memory: PositiveSize | None = None
+    """Largest memory of its process, beside what Python itself takes; not given: no limit."""
+    time: PositiveDuration | None = None
+    """Longest time of one run, waiting included; then its process is killed. Not given: handler_timeout alone."""
 
 
 class LuaLibraryConfig(Config):
@@ -91,8 +96,9 @@ class LuaFunctionConfig(LuaLibraryConfig):
     limits: LuaLimits = LuaLimits()
     """What one run may use."""
     isolation: Isolation = "shared"
-    """shared: in the worker's process."""
-    pool: Pool = None
+    """shared: in the worker's process; process: in processes of their own, for scripts of strangers."""
+    pool: Pool | None = None
+    """How many threads or processes run it; not given: the worker's own thread, or up to 8 processes, as needed."""
 
 
 class PythonFunctionConfig(Config):
@@ -105,9 +111,11 @@ class PythonFunctionConfig(Config):
     target: Annotated[str, AfterValidator(_import_path)] | None = None
     """What to import: package.module:function."""
     isolation: Isolation = "shared"
-    """shared: in the worker's process."""
-    limits: Annotated[Refused, BeforeValidator(_LIMITS)] = None
-    pool: Pool = None
+    """shared: in the worker's process; process: in processes of their own, whose faults stay theirs."""
+    limits: PythonLimits | None = None
+    """What one run may use; with isolation: process."""
+    pool: Pool | None = None
+    """How many processes run it; not given: up to 8, as needed. With isolation: process."""
 
     @model_validator(mode="after")
     def _names_one_function(self, info: ValidationInfo) -> PythonFunctionConfig:
@@ -121,6 +129,18 @@ class PythonFunctionConfig(Config):
             raise at_field("source", "the source needs a method: the name of the function in it")
         if self.source is None and self.method is not None:
             raise at_field("method", "a method needs a source; a target names its function itself")
+        return self
+
+    @model_validator(mode="after")
+    def _is_isolated_where_it_must(self, info: ValidationInfo) -> PythonFunctionConfig:
+        if self.isolation == "shared":
+            if self.limits is not None:
+                raise at_field("limits", "limits of Python code need isolation: process")
+            if self.pool is not None:
+                raise at_field("pool", "a pool of Python code needs isolation: process")
+        elif (info.context or {}).get("target") is not None:
+            problem = "process needs a function that another process can import: give its target or its source"
+            raise at_field("isolation", problem)
         return self
 
 

@@ -12,7 +12,10 @@ from tasuki.clock import SystemClock
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite import SQLiteDriver
 from tasuki.errors import UnsupportedError
+from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.handler import LuaHandler
+from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.threaded import ThreadedLuaHandler
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.store import MemoryStore
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
@@ -33,6 +36,9 @@ entries:
   - {name: lib, kind: library.lua, source: "return {}"}
   - {name: lua, kind: function.lua, source: file://handlers/h.lua, imports: {lib: lib}}
   - {name: python, kind: function.python, target: "os.path:basename"}
+  - {name: own, kind: function.lua, source: "return print", isolation: process}
+  - {name: threads, kind: function.lua, source: "return print", pool: {workers: 2}}
+  - {name: faulty, kind: function.python, target: "os.path:basename", isolation: process, pool: {workers: 2}}
   - {name: dead, kind: queue.queue, driver: memory}
   - name: tasks
     kind: queue.queue
@@ -87,6 +93,9 @@ def test_queues(project: Project) -> None:
 def test_functions(project: Project) -> None:
     assert isinstance(build_handler(project, "app:lua", 1), LuaHandler)
     assert isinstance(build_handler(project, "app:python", 1), PythonHandler)
+    assert isinstance(build_handler(project, "app:own", 1), IsolatedLuaHandler)
+    assert isinstance(build_handler(project, "app:threads", 1), ThreadedLuaHandler)
+    assert isinstance(build_handler(project, "app:faulty", 1), IsolatedPythonHandler)
     assert is_function(project.configs["app:lua"])
     assert not is_function(project.configs["app:lib"])
 

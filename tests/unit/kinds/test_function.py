@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig
+from tasuki.errors import ProjectError
+from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig, PythonLimits
 from tasuki.kinds.project import check
 from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded
@@ -52,12 +53,10 @@ def test_modules_of_later_versions_are_refused_and_the_known_ones_named(problems
         ("source: x, imports: {a: [x]}", "imports.a: text is wanted, not a list"),
         ("source: x, limits: {memory: 0}", "limits.memory must be more than 0, not the number 0"),
         ("source: x, limits: {tme: 1s}", "unknown field 'limits.tme'; did you mean 'time'?"),
-        ("source: x, isolation: process", "isolation: 'process' is not available in this version; leave it out"),
-        ("source: x, isolation: none", "isolation: 'shared' is wanted, not the text 'none'"),
-        (
-            "source: x, pool: {size: 1}",
-            "pool: pools are not available in this version; the consumer's concurrency says how many run at a time",
-        ),
+        ("source: x, isolation: none", "isolation: 'shared' or 'process' is wanted, not the text 'none'"),
+        ("source: x, pool: {workers: 0}", "pool.workers must be at least 1, not the number 0"),
+        ("source: x, pool: {workers: 257}", "pool.workers must be at most 256, not the number 257"),
+        ("source: x, pool: {}", "the field 'pool.workers' is missing"),
     ],
 )
 def test_bad_lua_functions(problems, fields, problem):
@@ -91,16 +90,31 @@ ONE = "a Python function has either a source with a method, or a target: package
         ("target: a:b, method: x", "a method needs a source; a target names its function itself"),
         ("target: a.b", "target: 'a.b' is not something to import; write it like package.module:function"),
         ("target: 'a:b c'", "target: 'a:b c' is not something to import; write it like package.module:function"),
-        ("target: a:b, isolation: process", "isolation: 'process' is not available in this version; leave it out"),
-        (
-            "target: a:b, limits: {memory: 1MiB}",
-            "limits: for Python code they need isolation: process, which is not available in this version",
-        ),
+        ("target: a:b, isolation: none", "isolation: 'shared' or 'process' is wanted, not the text 'none'"),
+        ("target: a:b, limits: {memory: 1MiB}", "limits of Python code need isolation: process"),
+        ("target: a:b, pool: {workers: 2}", "a pool of Python code needs isolation: process"),
+        ("target: a:b, isolation: process, limits: {time: 0}", "limits.time must be more than 0, not the number 0"),
     ],
 )
 def test_bad_python_functions(problems, fields, problem):
     [text] = problems(f"  - {{name: f, kind: function.python, {fields}}}\n")
     assert text.partition("app:f: ")[2] == problem
+
+
+def test_isolated_functions(project):
+    text = """\
+  - {name: lua, kind: function.lua, source: x, isolation: process, pool: {workers: 3}}
+  - {name: python, kind: function.python, target: a:b, isolation: process, limits: {memory: 1MiB, time: 2s}}
+"""
+    configs = project(text).configs
+    assert configs["app:lua"].pool.workers == 3
+    assert configs["app:python"].limits == PythonLimits(memory=2**20, time=2.0)
+
+
+def test_a_function_declared_in_code_cannot_be_isolated(tmp_path):
+    entry = Entry("app:f", "function.python", {"isolation": "process"}, target=len)
+    with pytest.raises(ProjectError, match="process needs a function that another process can import"):
+        check(Loaded(Registry({entry.id: entry}, tmp_path)))
 
 
 def test_a_function_declared_in_code_needs_neither_source_nor_target(tmp_path):

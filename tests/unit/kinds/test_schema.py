@@ -59,10 +59,8 @@ def test_sizes_are_text_or_numbers():
 
 
 def test_what_this_version_refuses_is_not_offered():
-    assert "pool" not in branches()["function.lua"]["properties"]
     assert "security" not in project_schema()["$defs"]["LifecycleConfig"]["properties"]
     assert "security" in project_schema()["$defs"]["ConsumerLifecycleConfig"]["properties"]
-    assert branches()["function.lua"]["properties"]["isolation"]["const"] == "shared"
 
 
 def test_a_dead_letter_queue_may_be_its_id_alone():

@@ -59,6 +59,10 @@ class LuaHost:
         """What the script's error object is made of."""
         return describe(error)
 
+    def note(self, context: Context | None, args: list[Any]) -> None:
+        """Scripts ask for their log records, as for all else."""
+        raise ProtocolError("a log record that nobody waits for")
+
     def ready(self, told: Any) -> None:
         """Do what the top level has logged and counted."""
         try:

@@ -1,21 +1,21 @@
-"""ThreadedLuaHandler: a script in several threads, each with a runtime of its own (``pool`` with ``isolation: shared``).
+"""ThreadedLuaHandler: a script in several threads (``pool`` with ``isolation: shared``).
 
-Lua gives up Python's lock while it runs, so scripts that compute use as many cores as there are threads. Each thread has
-an event loop of its own, in which a script's own waiting takes place; all that it asks for is done in the loop of the
-worker. Values are converted to Lua and back in the thread that owns the runtime: nobody else may touch it.
+Lua gives up Python's lock while it runs, so scripts that compute use as many cores as there are threads. Each thread
+has a runtime and an event loop of its own, in which a script's own waiting takes place; all that it asks for is done in
+the loop of the worker. Values are converted to Lua and back in the thread that owns the runtime: nobody else may touch
+it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import Coroutine, Sequence
 from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context, Handler
-from tasuki.errors import HandlerError
+from tasuki.handlers.loops import run_in, tell
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
@@ -95,22 +95,8 @@ class _Thread:
         return self._handler.at_load
 
     async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine in this thread; a cancel is passed on, and its end waited for: a step cannot be stopped."""
-        job = _Job(work, self._loop)
-        waiter = asyncio.wrap_future(job.outcome)
-        cancelled: asyncio.CancelledError | None = None
-        while not waiter.done():
-            try:
-                await asyncio.wait((waiter,))
-            except asyncio.CancelledError as error:
-                cancelled = error
-                job.cancel()
-        if cancelled is not None:
-            raise cancelled
-        value, problem = waiter.result()
-        if problem is not None:
-            raise problem
-        return value
+        """Run a coroutine in this thread."""
+        return await run_in(self._loop, work)
 
     async def treat(self, value: Any, context: Context, *, is_call: bool) -> Any:
         """One message or call."""
@@ -123,44 +109,7 @@ class _Thread:
 
     def stop(self) -> None:
         """Let it end."""
-        _tell(self._loop, self._loop.stop)
-
-
-class _Job:
-    """A coroutine in the loop of another thread; ``outcome``: its result and its error."""
-
-    def __init__(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.outcome: Future[tuple[Any, BaseException | None]] = Future()
-        self._work = work
-        self._loop = loop
-        self._task: asyncio.Task[Any] | None = None
-        if not _tell(loop, self._begin):
-            work.close()
-            self.outcome.set_result((None, HandlerError("the handler is stopped", kind="Internal", retryable=True)))
-
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._work)
-        self._task.add_done_callback(self._end)
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        if task.cancelled():
-            self.outcome.set_result((None, asyncio.CancelledError()))
-        else:
-            error = task.exception()
-            self.outcome.set_result((None if error else task.result(), error))
-
-    def cancel(self) -> None:
-        """Cancel it where it waits."""
-        _tell(self._loop, lambda: self._task and self._task.cancel())
-
-
-def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], Any]) -> bool:
-    """Whether the loop was there to be told."""
-    try:
-        loop.call_soon_threadsafe(what)
-    except RuntimeError:
-        return False
-    return True
+        tell(self._loop, self._loop.stop)
 
 
 class _Asking:
@@ -174,7 +123,7 @@ class _Asking:
 
     async def ask(self, operation: str, *args: Any) -> Any:
         """Called in the thread."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._do(operation, args), self._home))
+        return await run_in(self._home, self._do(operation, args))
 
     async def _do(self, operation: str, args: tuple[Any, ...]) -> Any:
         value = _OPERATIONS[operation](self._context, *args)

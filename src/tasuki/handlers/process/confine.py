@@ -13,6 +13,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _ROOM = 48 * 2**20
 """Bytes beside twice the memory limit: frames, the interpreter's own growth, a second runtime."""
+_STACK = 9 * 2**20
+"""Bytes of a thread's stack, and a little."""
 _CPU_ROOM = 2
 """Seconds of processor time beside the limit of one call; the worker's own watch is more exact."""
 
@@ -46,6 +48,15 @@ def confine(memory: int | None, *, strangers: bool) -> None:
         _limit("RLIMIT_FSIZE", 0)
         if sys.platform == "linux":
             _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def confine_memory(memory: int, threads: int) -> None:
+    """Limit what trusted code may use beside what it uses now; each of its threads may have a stack more."""
+    _limit("RLIMIT_CORE", 0)
+    if sys.platform == "linux":  # the address space would count what threads reserve and never use
+        _limit("RLIMIT_DATA", _data_used() + memory + threads * _STACK + _ROOM // 3)
+    else:
+        _limit("RLIMIT_AS", _used() + memory + threads * _STACK + _ROOM)
 
 
 def address_space(memory: int) -> int:
@@ -92,6 +103,15 @@ def _used() -> int:
             return int(file.read().split()[0]) * resource.getpagesize()
     except OSError:
         return 512 * 2**20
+
+
+def _data_used() -> int:
+    """Bytes of private writable memory that this process has now."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    return _used()
 
 
 def _prctl(option: int, value: int) -> None:

@@ -7,20 +7,41 @@ from typing import Any
 
 import msgspec
 
+from tasuki import errors
 from tasuki.contracts.handler import Reject, Retry
 from tasuki.errors import (
+    DriverError,
     HandlerError,
     HandlerNotFoundError,
     InvalidBodyError,
     LuaError,
     LuaLimitError,
     LuaSyntaxError,
+    PolicyDeniedError,
 )
 
 _MOST = 16_000
 """Most characters of a text in an error."""
 _KINDS: dict[str, type[HandlerError]] = {
     kind.__name__: kind for kind in (HandlerError, HandlerNotFoundError, InvalidBodyError, LuaError, LuaSyntaxError)
+}
+
+
+_BUILTIN: tuple[type[Exception], ...] = (
+    *(AttributeError, IndexError, KeyError, LookupError, NotImplementedError, OSError, RuntimeError),
+    *(TimeoutError, TypeError, ValueError),
+)
+_OURS: tuple[type[Exception], ...] = (
+    *(each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, DriverError)),
+    *(errors.CodecError, errors.PublishError, PolicyDeniedError, errors.TasukiError),
+)
+_EXACT = {kind.__name__: kind for kind in (*_BUILTIN, *_OURS)}
+_FIELDS = (
+    (DriverError, ("driver", "queue", "outcome")),
+    (PolicyDeniedError, ("actor", "action", "resource", "policy")),
+)
+_FIELDS_OF = {
+    kind: next((fields for base, fields in _FIELDS if issubclass(kind, base)), ()) for kind in _EXACT.values()
 }
 
 
@@ -47,6 +68,10 @@ class Failure(msgspec.Struct, array_like=True):
             return Reject(self.message)
         if self.type == "LuaLimitError":
             return LuaLimitError(self.message, limit=str(self.extra), traceback=self.traceback)
+        if self.type in _EXACT:
+            known = self.extra if isinstance(self.extra, dict) else {}
+            fields = {name: str(known[name]) for name in _FIELDS_OF[_EXACT[self.type]] if known.get(name)}
+            return _EXACT[self.type](self.message, **fields)
         kind = _KINDS.get(self.type, HandlerError)
         return kind(
             self.message, kind=self.kind, retryable=self.retryable, details=self.details, traceback=self.traceback
@@ -73,6 +98,15 @@ def failure_of(error: BaseException) -> Failure:
         error.traceback[:_MOST],
         error.limit if isinstance(error, LuaLimitError) else None,
     )
+
+
+def exact_failure_of(error: Exception) -> Failure:
+    """The fields of an error that the code on the other side may want to catch by its type."""
+    kind = next((base for base in type(error).__mro__ if base.__name__ in _EXACT), None)
+    if isinstance(error, HandlerError | Retry | Reject) or kind is None:
+        return failure_of(error)
+    fields = {name: getattr(error, name, "") for name in _FIELDS_OF[_EXACT[kind.__name__]]}
+    return Failure(kind.__name__, _text(error), extra=fields)
 
 
 def plain_details(details: Any) -> dict[str, Any] | None:

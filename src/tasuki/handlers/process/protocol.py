@@ -18,6 +18,7 @@ kind           from         number                    payload
 ``ASK``        child        ticket, from 1            call, operation, arguments
 ``FORGET``     child        ticket                    -
 ``PROOF``      child        -                         -; it has come to the end of a step
+``NOTE``       child        call; 0: none             a log record
 =============  ===========  ========================  ==============================================================
 
 What a child sends is not believed: a frame has a greatest length, a value a greatest number of parts, and the reader
@@ -35,7 +36,7 @@ import msgspec
 from tasuki.errors import HandlerError
 
 BOOT, HANDLE, CALL, ANSWER, CANCEL = range(1, 6)
-READY, RESULT, FAILED, ASK, FORGET, PROOF = range(16, 22)
+READY, RESULT, FAILED, ASK, FORGET, PROOF, NOTE = range(16, 23)
 
 MAX_FRAME = 32 * 2**20
 """Bytes of the largest payload that is taken from a child."""

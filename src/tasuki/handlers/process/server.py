@@ -11,8 +11,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.channel import Channel
@@ -27,6 +28,7 @@ from tasuki.handlers.process.protocol import (
     FAILED,
     FORGET,
     HANDLE,
+    NOTE,
     PROOF,
     READY,
     RESULT,
@@ -50,6 +52,14 @@ class Site(Protocol):
 
     def failure(self, error: BaseException) -> Failure:
         """The fields of an error that ``boot`` or ``treat`` raised."""
+
+
+@runtime_checkable
+class MainThreadSite(Site, Protocol):
+    """A site whose code has the main thread; the server runs in another one."""
+
+    def run(self) -> None:
+        """Run for ever."""
 
 
 class Asker:
@@ -157,6 +167,11 @@ class Server:
             except Exception as error:
                 future.set_exception(error)
 
+    def note(self, call: int, record: tuple[Any, ...]) -> None:
+        """Send a log record; from any thread."""
+        data = encode(record)
+        self._loop.call_soon_threadsafe(self._channel.send, NOTE, call, data)
+
     def prove(self) -> None:
         """See :class:`Asker`."""
         now = monotonic()
@@ -188,4 +203,11 @@ def main(descriptor: int, parent: int, site: str) -> None:
         signal.signal(number, lambda *_: None)
     module, _, name = site.partition(":")
     made: Site = getattr(importlib.import_module(module), name)()
-    asyncio.run(_serve(socket.socket(fileno=descriptor), made))
+    end = socket.socket(fileno=descriptor)
+    # What the code forks must not keep the way to the worker open: its end is how the worker learns of ours.
+    os.register_at_fork(after_in_child=end.close)
+    if isinstance(made, MainThreadSite):
+        threading.Thread(target=lambda: asyncio.run(_serve(end, made)), name="tasuki-server", daemon=True).start()
+        made.run()
+    else:
+        asyncio.run(_serve(end, made))

@@ -20,6 +20,7 @@ from tasuki.handlers.process.protocol import (
     CANCEL,
     FAILED,
     FORGET,
+    NOTE,
     PROOF,
     READY,
     RESULT,
@@ -37,7 +38,8 @@ _MOST_NUMBER = 2**32 - 1
 
 Late = Literal["", "time", "cancel"]
 
-_VALUE, _FAILURE, _ASKED = Shape(Any), Shape(Failure), Shape(tuple[int, str, list[Any]])
+_VALUE, _FAILURE = Shape(Any), Shape(Failure)
+_ASKED, _NOTED = Shape(tuple[int, str, list[Any]]), Shape(list[Any])
 _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
 
 
@@ -70,6 +72,9 @@ class Host(Protocol):
 
     def fields(self, error: Exception) -> Any:
         """The plain data for an error of an operation."""
+
+    def note(self, context: Context | None, args: list[Any]) -> None:
+        """Write a log record of a call, or of none. Raises ProtocolError."""
 
     def ready(self, told: Any) -> None:
         """A child is ready; what its ``boot`` returned. Raises ProtocolError."""
@@ -175,10 +180,19 @@ class Worker:
             self._finish(number, kind, payload)
         elif kind == FORGET:
             self._forget(number)
+        elif kind == NOTE:
+            self._note(number, payload)
         elif kind in (READY, FAILED) and number == 0 and not self._booted.done():
             self._boot_ended(kind, payload)
         elif kind != PROOF:
             raise ProtocolError(f"a frame of kind {kind} that nobody waits for")
+
+    def _note(self, number: int, payload: bytes) -> None:
+        call = self._calls.get(number)
+        try:
+            self._host.note(call.context if call else None, _NOTED.read(payload))
+        except (TypeError, ValueError, KeyError) as error:
+            raise ProtocolError("a log record that cannot be read") from error
 
     def _boot_ended(self, kind: int, payload: bytes) -> None:
         if kind == READY:

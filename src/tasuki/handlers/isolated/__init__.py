@@ -1,0 +1,6 @@
+"""Python functions in processes of their own (``isolation: process``), so that their faults stay theirs."""
+
+from tasuki.handlers.isolated.handler import IsolatedPythonHandler
+from tasuki.handlers.isolated.target import PythonTarget
+
+__all__ = ["IsolatedPythonHandler", "PythonTarget"]

@@ -1,0 +1,112 @@
+"""What the worker does for Python functions in another process: the methods of their context."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from types import CoroutineType
+from typing import Any
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+from tasuki.handlers.process.failure import Failure, exact_failure_of
+from tasuki.handlers.process.protocol import ProtocolError
+from tasuki.handlers.process.worker import Death
+
+_PERMISSIONS = frozenset({"actor", "scope", "can", "require", "publish", "has_policy", "group", "evaluate"})
+_OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+
+
+def _publish(context: Context, queue: str, body: Any, headers: Any, options: dict[str, Any]) -> Any:
+    return context.publish(queue, body, headers, **options)
+
+
+def _call_with(context: Context, function: str, args: list[Any], values: Any, actor: Any, scope: Any) -> Any:
+    return context.call_with(function, *args, values=values, actor=actor, scope=scope)
+
+
+async def _info(context: Context, queue: str) -> dict[str, Any]:
+    return dict(await context.info(queue))
+
+
+def _find(context: Context, id: str) -> None:
+    context.resource(id)
+
+
+def _use(context: Context, id: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
+    """Whether the method of a resource has to be awaited, and its result."""
+    if method.startswith("_"):
+        raise AttributeError(f"{method} cannot be used from another process")
+    value = getattr(context.resource(id), method)(*args, **options)
+    return _awaited(value) if type(value) is CoroutineType else (False, value)
+
+
+async def _awaited(value: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+    return True, await value
+
+
+def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
+    if verb not in _PERMISSIONS or context.permissions is None:
+        raise HandlerError("there is no security here", kind="Internal", retryable=False)
+    found = getattr(context.permissions, verb)(*args, **options)
+    return dict(found) if isinstance(found, Mapping) else found
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "publish": _publish,
+    "call": lambda context, function, args: context.call(function, *args),
+    "call_with": _call_with,
+    "check_call": lambda context, function: context.check_call(function),
+    "info": _info,
+    "stopping": lambda context: context.stopping,
+    "lease_lost": lambda context: context.lease_lost,
+    "ack": lambda context: context.ack(),
+    "nack": lambda context, delay: context.nack(delay),
+    "reject": lambda context, reason: context.reject(reason),
+    "env": lambda context, name: context.env(name),
+    "set_env": lambda context, name, value: context.set_env(name, value),
+    "env_all": lambda context: dict(context.env_all()),
+    "resource": _find,
+    "resource.use": _use,
+    "permissions": _permit,
+}
+
+
+class PythonHost:
+    """See :class:`tasuki.handlers.process.worker.Host`."""
+
+    def __init__(self, id: str) -> None:
+        self._id = id
+        self.takes_body: bool | None = None
+        """Whether the function has a parameter for the body; None: no child has told yet."""
+
+    def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
+        """The value of a method of the context, or a coroutine of it."""
+        found = _OPERATIONS.get(operation)
+        if found is None:
+            raise ProtocolError(f"a question for {operation[:50]!r}")
+        return found(context, *args)
+
+    def fields(self, error: Exception) -> Failure:
+        """What the child makes the same error of."""
+        return exact_failure_of(error)
+
+    def note(self, context: Context | None, args: list[Any]) -> None:
+        """Write a log record of the child: into the log of its message, or of a logger of its own."""
+        name, level, text, fields = args
+        logger = logging.getLogger(name) if context is None else context.logger
+        logger.log(level, "%s", text, extra={f"{key}_" if key in _OWN else key: fields[key] for key in fields})
+
+    def ready(self, told: Any) -> None:
+        """Whether there is a body parameter."""
+        self.takes_body = bool(told)
+
+    def died(self, death: Death) -> HandlerError:
+        """The error names the function, and why it has no process any more."""
+        if death.late:
+            cause = "was killed, because another message in it did not end when it was cancelled"
+        elif death.problem:
+            cause = f"was killed: it sent {death.problem}"
+        else:
+            cause = death.how + (" (from outside, or for lack of memory)" if death.how.endswith("SIGKILL") else "")
+        return HandlerError(f"{self._id}: its process {cause}", kind="Internal", retryable=True)

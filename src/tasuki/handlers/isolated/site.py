@@ -1,0 +1,124 @@
+"""A Python function in its child process: the part that runs there.
+
+The main thread has the event loop of the function; the way to the worker has a thread of its own, so that a function
+may block its loop and still ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tasuki.handlers.body import make_converter
+from tasuki.handlers.isolated.context import ChildContext
+from tasuki.handlers.isolated.target import Circumstances, PythonTarget
+from tasuki.handlers.loops import run_in
+from tasuki.handlers.process.confine import confine_memory
+from tasuki.handlers.process.failure import Failure, failure_of, plain_details
+from tasuki.handlers.process.server import Asker, Server
+from tasuki.handlers.python import PythonHandler
+
+_OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+
+
+class PythonSite:
+    """See :class:`tasuki.handlers.process.server.Site`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._handler = PythonHandler("")
+        self._decode: Callable[[Any], Any] = lambda value: value
+        self._server: Server | None = None
+
+    def run(self) -> None:
+        """Be the main thread, for ever."""
+        if sys.stdout is not None:
+            sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def boot(self, server: Server, recipe: Any) -> Any:
+        """The recipe is a PythonTarget; the worker is told whether the function has a body parameter."""
+        self._server = server
+        target = msgspec.convert(recipe, PythonTarget)
+        root = logging.getLogger()
+        root.addHandler(_Forward(server, 0))
+        root.setLevel(target.level)
+        self._handler = handler = PythonHandler(
+            target.id,
+            import_path=target.import_path,
+            source=None if target.source is None else Path(target.source),
+            method=target.method,
+            threads=target.threads,
+        )
+        await run_in(self._loop, handler.start())
+        codec = _Plain()
+        self._decode = handler.decoder(codec)
+        if target.memory is not None:
+            confine_memory(target.memory, target.threads)
+        return codec.was_asked
+
+    async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
+        """Run the function in the main thread's loop; of a message, only whether the result is False is told."""
+        assert self._server is not None
+        known = msgspec.convert(circumstances, Circumstances)
+        logger = logging.Logger(f"tasuki.function.{known.function}", known.level)
+        logger.addHandler(_Forward(self._server, asker.call))
+        context = ChildContext(known, asker, asyncio.get_running_loop(), logger)
+        return await run_in(self._loop, self._run(value, context, is_call=is_call))
+
+    async def _run(self, value: Any, context: ChildContext, *, is_call: bool) -> Any:
+        if is_call:
+            return await self._handler.call(value, context)
+        result = await self._handler.handle(self._decode(value), context)
+        return False if result is False else None
+
+    def failure(self, error: BaseException) -> Failure:
+        """The fields of an error."""
+        return failure_of(error)
+
+
+class _Plain:
+    """A codec for values that are decoded already."""
+
+    name = "plain"
+
+    def __init__(self) -> None:
+        self.was_asked = False
+
+    def encode(self, value: Any) -> bytes:
+        """Never called."""
+        raise NotImplementedError
+
+    def decoder(self, type_: Any = Any) -> Callable[[Any], Any]:
+        """A function from a plain value to the type."""
+        self.was_asked = True
+        return make_converter(type_)
+
+
+class _Forward(logging.Handler):
+    """Gives records to the worker, as part of a call or (0) of none."""
+
+    def __init__(self, server: Server, call: int) -> None:
+        super().__init__()
+        self._server = server
+        self._call = call
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send it; one that cannot be sent is dropped."""
+        try:
+            text = record.getMessage()
+            if record.exc_info:
+                text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+            fields = {name: value for name, value in vars(record).items() if name not in _OWN}
+            plain = plain_details(fields) or {name: str(value) for name, value in fields.items()}
+            self._server.note(self._call, (record.name, record.levelno, text, plain))
+        except Exception:
+            self.handleError(record)

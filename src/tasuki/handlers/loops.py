@@ -1,0 +1,72 @@
+"""Work for an event loop in another thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+from tasuki.errors import HandlerError
+
+
+async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in the loop of another thread.
+
+    A cancel is passed on, and then its end is waited for: a step that computes cannot be stopped.
+
+    Raises:
+        HandlerError: that loop is closed.
+    """
+    job = _Job(work, loop)
+    waiter = asyncio.wrap_future(job.outcome)
+    cancelled: asyncio.CancelledError | None = None
+    while not waiter.done():
+        try:
+            await asyncio.wait((waiter,))  # unlike a plain await, this does not cancel what it waits for
+        except asyncio.CancelledError as error:
+            cancelled = error
+            job.cancel()
+    if cancelled is not None:
+        raise cancelled
+    value, problem = waiter.result()
+    if problem is not None:
+        raise problem
+    return value
+
+
+def tell(loop: asyncio.AbstractEventLoop, what: Callable[[], Any]) -> bool:
+    """Call a function in the loop of another thread; False: that loop is closed."""
+    try:
+        loop.call_soon_threadsafe(what)
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Job:
+    """A coroutine in another loop; ``outcome``: its result and its error, both as values."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.outcome: Future[tuple[Any, BaseException | None]] = Future()
+        self._work = work
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+        if not tell(loop, self._begin):
+            work.close()
+            self.outcome.set_result((None, HandlerError("the handler is stopped", kind="Internal", retryable=True)))
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        if task.cancelled():
+            self.outcome.set_result((None, asyncio.CancelledError()))
+        else:
+            error = task.exception()
+            self.outcome.set_result((None if error else task.result(), error))
+
+    def cancel(self) -> None:
+        """Cancel it where it waits."""
+        tell(self._loop, lambda: self._task and self._task.cancel())

@@ -41,6 +41,9 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     fields = _revealed(project.configs[id].model_dump(by_alias=True, exclude={"lifecycle", "durability"}))
     if isinstance(fields.get("path"), str):
         fields["path"] = project.registry.root / fields["path"]
+    if isinstance(tls := fields.get("tls"), dict):
+        files = {name: str(project.registry.root / tls[name]) for name in ("ca", "cert", "key") if tls.get(name)}
+        fields["tls"] = {**tls, **files}
     if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
         fields["config"] = _revealed(aws.model_dump())
     try:

@@ -8,6 +8,7 @@ from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
     MessageTooLargeError,
+    Outcome,
     QueueFullError,
     UnsupportedError,
 )
@@ -46,6 +47,13 @@ _MEANINGS: dict[str, tuple[type[DriverError], str]] = {
     "MOVED": (UnsupportedError, "it is a cluster; set is_cluster_mode: true"),
     "CROSSSLOT": (UnsupportedError, "it is a cluster; set is_cluster_mode: true"),
 }
+_TEXTS: dict[str, tuple[type[DriverError], str]] = {
+    "invalid bulk length": (MessageTooLargeError, "it refuses a value of this size"),
+    "max number of clients": (BrokerUnavailableError, "it has no room for another connection; raise maxclients"),
+    "auth": (AccessDeniedError, "it refuses the user or the password"),
+    "invalid password": (AccessDeniedError, "it refuses the user or the password"),
+}
+"""Parts of answers that begin with ERR only."""
 NOT_THE_MASTER = frozenset({"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"})
 """After these another server may be the right one."""
 
@@ -53,11 +61,8 @@ NOT_THE_MASTER = frozenset({"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"})
 def translated(problem: Exception, *, driver: str, queue: str, place: str) -> DriverError:
     """The DriverError for a problem, with ``place``, the servers as they may be shown, in its text."""
     kind, why = _meaning(problem)
-    outcome = "unknown" if isinstance(problem, LinkLostError) and problem.is_sent else "rejected"
-    error = kind(f"Redis at {place}: {why} ({problem})", driver=driver, queue=queue)
-    error.outcome = "unknown" if outcome == "unknown" else "rejected"
-    error.__cause__ = problem
-    return error
+    outcome: Outcome = "unknown" if isinstance(problem, LinkLostError) and problem.is_sent else "rejected"
+    return kind(f"Redis at {place}: {why} ({problem})", driver=driver, queue=queue, outcome=outcome)
 
 
 def _meaning(problem: Exception) -> tuple[type[DriverError], str]:
@@ -65,17 +70,7 @@ def _meaning(problem: Exception) -> tuple[type[DriverError], str]:
         if problem.is_timeout and problem.is_sent:
             return BrokerTimeoutError, "it did not answer in time"
         return BrokerUnavailableError, "it cannot be reached"
-    text = str(problem)
-    if isinstance(problem, ReplyError):
-        if problem.code in _MEANINGS:
-            return _MEANINGS[problem.code]
-        if "invalid bulk length" in text or "too big" in text:
-            return MessageTooLargeError, "it refuses a value of this size"
-        if "max number of clients" in text or "max clients" in text:
-            return BrokerUnavailableError, "it has no room for another connection; raise maxclients"
-        if "invalid password" in text or "without any password" in text or "AUTH" in text:
-            return AccessDeniedError, "it refuses the user or the password"
-        return DriverError, "it refuses a command"
-    if isinstance(problem, OSError):
-        return BrokerUnavailableError, "it cannot be reached"
-    return DriverError, "an unexpected answer"
+    if isinstance(problem, ReplyError) and problem.code in _MEANINGS:
+        return _MEANINGS[problem.code]
+    text = str(problem).lower()
+    return next((meaning for part, meaning in _TEXTS.items() if part in text), (DriverError, "it refuses a command"))

@@ -20,6 +20,7 @@ from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.settings import Login, Server
 
 Word = str | bytes | int
+_pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 _MISSING = object()
 
 
@@ -51,13 +52,13 @@ class Link(asyncio.Protocol):
         self._waiting.append((now, answer))
         if self._timer is None:
             self._timer = self._loop.call_at(now + self._timeout, self._look)
-        self._transport.write(hiredis.pack_command(words))
+        self._transport.write(_pack(words))
         return answer
 
     def send(self, *words: Word) -> None:
         """Send a command whose answer comes as a push."""
         if self._transport is not None and not self.is_lost:
-            self._transport.write(hiredis.pack_command(words))
+            self._transport.write(_pack(words))
 
     def close(self, reason: LinkLostError | None = None) -> None:
         """End it at once; whoever waits for an answer gets a LinkLostError."""
@@ -180,6 +181,9 @@ async def _greet(link: Link, login: Login) -> None:
     commands.append(("SELECT", login.db) if login.db else ("PING",))
     answers = [link.call(*command) for command in commands]
     for answer in await asyncio.gather(*answers, return_exceptions=True):
+        if isinstance(answer, ReplyError) and login.password and login.password in str(answer):
+            # A server that does not know AUTH shows what came with it.
+            raise ReplyError(str(answer).replace(login.password, "***")) from None
         if isinstance(answer, BaseException):
             raise answer
 

@@ -2,11 +2,79 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field
+
+
+def _secret(value: object) -> object:
+    # Here, not by pydantic: its errors would show what was written.
+    if value is None or isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is wanted; take it from ${env:NAME}")
+    return SecretStr(str(value))
+
+
+def _url(value: SecretStr | None) -> SecretStr | None:
+    schemes = ("redis://", "rediss://", "valkey://", "valkeys://", "unix://")
+    if value is not None and not value.get_secret_value().startswith(schemes):
+        raise ValueError("write redis://host:6379/0, rediss:// for TLS, or unix:///path")
+    return value
+
+
+Secret = Annotated[SecretStr | None, BeforeValidator(_secret, json_schema_input_type=str | None), Field(repr=False)]
 
 
 class RedisDriverConfig(DriverConfig):
-    """Queues at Redis."""
+    """Queues at Redis 6.2 or newer, or at Valkey: one server, one watched by Sentinels, or a cluster."""
+
+    url: Annotated[Secret, AfterValidator(_url)] = None
+    """redis://user:password@host:port/db, rediss:// with TLS, or unix:///path; or else addrs and the fields below."""
+    addrs: Text | Annotated[list[Text], Field(min_length=1)] | None = None
+    """host:port, several with commas or as a list: the server, the Sentinels or the cluster; localhost:6379."""
+    username: Text | None = None
+    """The user; that of the url if not given."""
+    password: Secret = None
+    """The password; ${env:NAME} keeps it out of the file."""
+    db: Count | None = None
+    """The number of the database; 0 if not given."""
+    client_name: Text | None = None
+    """What CLIENT LIST calls the connections."""
+    master_name: Text | None = None
+    """What the Sentinels at addrs call the master."""
+    sentinel_username: Text | None = None
+    """The user at the Sentinels."""
+    sentinel_password: Secret = None
+    """The password at the Sentinels."""
+    is_cluster_mode: Flag = False
+    """Whether the servers are a cluster."""
+    tls: TlsConfig | None = None
+    """How the connections are encrypted; rediss:// alone means: by the certificates of the system."""
+    prefix: Text = "tasuki"
+    """What the names of all keys begin with: applications with different ones share a server."""
+    claim_interval: PositiveDuration = 1.0
+    """Time after which a receive that waits looks by itself, also for the messages of a dead worker."""
+    connect_timeout: PositiveDuration = 5.0
+    """Longest time for connecting and logging in."""
+    read_timeout: PositiveDuration = 10.0
+    """Longest wait for an answer; then the connection is made anew."""
+
+    @model_validator(mode="after")
+    def _one_way_to_the_server(self) -> RedisDriverConfig:
+        if self.url is not None and self.addrs is not None:
+            raise at_field("addrs", "url and addrs both say where the server is: give one of them")
+        if self.is_cluster_mode and self.master_name:
+            raise at_field("master_name", "a cluster has no Sentinels: give master_name or is_cluster_mode, not both")
+        if self.is_cluster_mode and self.db:
+            raise at_field("db", "a cluster has database 0 only")
+        if self.master_name and self.url is not None:
+            raise at_field("master_name", "give the addresses of the Sentinels in addrs, not a url")
+        return self
 
 
 KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver")

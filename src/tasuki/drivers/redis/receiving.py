@@ -1,0 +1,127 @@
+"""Receiving: waits for messages, and answers for what it took until it is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Nack, Receipt, Received, Release, Settlement
+from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.batches import MAX_BYTES, Settling, received
+from tasuki.drivers.redis.scripts import Place
+from tasuki.drivers.redis.session import Session
+from tasuki.drivers.redis.waiting import woken
+from tasuki.errors import DriverError
+
+_Result = TypeVar("_Result")
+Taken = tuple[list[Received], float]
+"""Deliveries, and the seconds until the passing of time brings more."""
+
+
+class Receiver:
+    """All receives of one driver. ``claim_interval``: seconds after which one that waits looks by itself."""
+
+    def __init__(self, clock: Clock, claim_interval: float, max_batch: int) -> None:
+        self.session: Session
+        self._clock = clock
+        self._claim_interval = claim_interval
+        self._max_batch = max_batch
+        self._held: dict[str, set[Receipt]] = {}
+        self._numbers = itertools.count()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take messages; what was taken for a cancelled caller is released."""
+        session, where = self.session, self.session.place(queue)
+        waiters, channel = session.waiters, where.channel
+        ends_at = self._clock.monotonic() + wait
+        waiter = waiters.join(channel)
+        is_owing = False
+        try:
+            while True:
+                is_listening = wait <= 0 or session.hears(where)
+                taken, next_change = await self._take(where, limit)
+                is_owing = bool(taken)
+                left = ends_at - self._clock.monotonic()
+                if not session.is_open:
+                    return []  # the close puts back what was taken
+                if taken or left <= 0:
+                    return taken
+                session.place(queue)  # else it was deleted
+                if is_listening:
+                    is_owing = True
+                    await woken(waiter, min(left, next_change, self._claim_interval))
+                    waiters.leave(channel, waiter)
+                    waiter = waiters.join(channel)
+                else:
+                    # And look again: what came before the subscription made no sound.
+                    await session.listen(where)
+        finally:
+            waiters.leave(channel, waiter)
+            if is_owing or waiter.done():
+                # There may be more, or the news that woke this receiver was not acted on.
+                waiters.wake(channel)
+
+    def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
+        """They are held no longer."""
+        self._held.get(queue, set()).difference_update(receipts)
+
+    def forget_queue(self, queue: str) -> None:
+        """It was deleted."""
+        self._held.pop(queue, None)
+
+    async def put_back(self) -> None:
+        """Let what is under way come to its end, and give back what is held; each counts as a delivery."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        held, self._held = self._held, {}
+        for queue, receipts in held.items():
+            await self._settle(self.session.known(queue), [Nack(receipt) for receipt in receipts])
+
+    async def _settle(self, where: Place, backs: list[Settlement]) -> None:
+        for start in range(0, len(backs), self._max_batch):
+            work = Settling(backs[start : start + self._max_batch])
+            await self.session.finish(where, scripts.SETTLE, *work.words)
+
+    async def _take(self, where: Place, limit: int) -> Taken:
+        """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""
+        task = self._started(self._fetch(where, limit))
+        is_taken = False
+        try:
+            answer = await asyncio.shield(task)
+            is_taken = True
+        finally:
+            if not is_taken:
+                task.add_done_callback(lambda task: self._give_back(where, task))
+        return answer
+
+    async def _fetch(self, where: Place, limit: int) -> Taken:
+        token = f"{self.session.owner}{next(self._numbers):x}"
+        answer = await self.session.finish(where, scripts.RECEIVE, limit, token, MAX_BYTES)
+        if isinstance(answer, int):
+            return [], float("inf") if answer < 0 else answer / 1_000_000
+        taken = received(answer, token)
+        self._held.setdefault(where.name, set()).update([item.receipt for item in taken])
+        return taken, 0.0
+
+    def _give_back(self, where: Place, task: asyncio.Task[Taken]) -> None:
+        if task.cancelled() or task.exception() is not None or not self.session.is_open:
+            return  # a close gives back what is held
+        backs: list[Settlement] = [Release(item.receipt) for item in task.result()[0]]
+        if backs:
+            self._started(self._release(where, backs))
+
+    async def _release(self, where: Place, backs: list[Settlement]) -> None:
+        with suppress(DriverError):  # then their leases end
+            await self._settle(where, backs)
+        self.forget(where.name, [back.receipt for back in backs])
+
+    def _started(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,254 @@
+"""Session: the open driver's way to the server: connections, declared queues, and who is known to consume."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tasuki.contracts.driver import Durability, QueueSpec
+from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.batches import microseconds
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
+from tasuki.drivers.redis.probe import probe
+from tasuki.drivers.redis.scripts import Place, Script, place
+from tasuki.drivers.redis.settings import Settings
+from tasuki.drivers.redis.waiting import Listener, Waiters
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.link import Word
+    from tasuki.drivers.redis.nodes import Nodes
+
+BEAT = 5.0
+"""Seconds between two signs of life of a driver that has consumers."""
+BELIEVED = 3 * BEAT
+"""Seconds for which its consumers are counted without one."""
+GOODBYE = 3.0
+"""Longest time that a close waits for the server."""
+
+
+class Session:
+    """One at a time is open; ``say_goodbye`` runs before the connections are closed, and may be cut short."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        *,
+        prefix: str,
+        connect_timeout: float,
+        read_timeout: float,
+        say_goodbye: Callable[[], Awaitable[None]],
+    ) -> None:
+        from tasuki.drivers.redis.nodes import Nodes  # needs the client, which may not be installed
+
+        self.name = name
+        self.owner = ""
+        """Of this session alone: begins its receipts, and stands for its consumers."""
+        self.durability: Durability = "process"
+        self.waiters = Waiters()
+        self.is_open = False
+        self._settings = settings
+        self._prefix = prefix
+        self._read_timeout = read_timeout
+        self._say_goodbye = say_goodbye
+        self._new_nodes: Callable[[], Nodes] = partial(
+            Nodes, settings, connect_timeout=connect_timeout, timeout=read_timeout
+        )
+        self._places: dict[str, Place] = {}
+        self._consumers: dict[str, int] = {}
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
+        self._by_loop: dict[asyncio.AbstractEventLoop, Nodes] = {}
+        self._listener: Listener | None = None
+        self._beating: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect, look at the servers' configuration, and declare what was declared before."""
+        loop = asyncio.get_running_loop()
+        if self._home is not loop:
+            self._home, self._lock, self.is_open = loop, asyncio.Lock(), False
+        async with self._lock:
+            if not self.is_open:
+                await self._open(loop)
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        nodes = self._new_nodes()
+        self.owner = secrets.token_urlsafe(9)
+        try:
+            await self._prepare(nodes)
+            self.is_open = True
+        finally:
+            if not self.is_open:
+                nodes.close()
+        self._by_loop[loop] = nodes
+        self._listener = Listener(nodes, self._read_timeout, self.waiters.wake, self.waiters.wake_all)
+        self._beating = loop.create_task(self._beat(), name=f"consumers of {self.name}")
+
+    async def _prepare(self, nodes: Nodes) -> None:
+        try:
+            self.durability = await probe(nodes, self.name)
+        except (LinkLostError, ReplyError) as problem:
+            raise self._translated(problem, "") from problem
+        for where in self._places.values():
+            await self._declare(nodes, where)
+        for queue, consumers in self._consumers.items():
+            if queue in self._places:
+                await self._attach(nodes, queue, consumers)
+
+    async def close(self) -> None:
+        """Say goodbye, and let go of the connections."""
+        async with self._lock:
+            if not self.is_open:
+                return
+            self.is_open = False
+            if self._beating is not None:
+                self._beating.cancel()
+            self.waiters.wake_all()
+            try:
+                with suppress(TimeoutError, DriverError):
+                    async with asyncio.timeout(GOODBYE):
+                        await self._take_leave()
+            finally:
+                self._cut_off()
+
+    async def _take_leave(self) -> None:
+        await self._say_goodbye()
+        nodes = self._nodes("")
+        for queue, consumers in self._consumers.items():
+            if consumers:
+                await self._attach(nodes, queue, 0)
+        await nodes.drain()
+
+    def _cut_off(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        by_loop, self._by_loop = self._by_loop, {}
+        for loop, nodes in by_loop.items():
+            if loop is self._home:
+                nodes.close()
+            elif not loop.is_closed():
+                with suppress(RuntimeError):  # it was closed just now, and its connections with it
+                    loop.call_soon_threadsafe(nodes.close)
+
+    # Queues and consumers.
+
+    def place(self, queue: str) -> Place:
+        """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""
+        if not self.is_open:
+            raise self._closed(queue)
+        try:
+            return self._places[queue]
+        except KeyError:
+            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
+            raise QueueNotFoundError(problem, driver=self.name, queue=queue) from None
+
+    def known(self, queue: str) -> Place:
+        """The same, also while it closes."""
+        return self._places[queue]
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Note the queue, and make it exist if open."""
+        where = self._places[spec.name] = place(self._prefix, spec)
+        if self.is_open:
+            await self._declare(self._nodes(spec.name), where)
+
+    async def _declare(self, nodes: Nodes, where: Place) -> None:
+        spec = where.spec
+        most = "" if spec.max_length is None else spec.max_length
+        window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
+        await self._run(nodes, where, scripts.DECLARE, microseconds(spec.lease), most, spec.ordering, window)
+
+    async def delete(self, queue: str) -> None:
+        """Remove the queue's keys, and forget it."""
+        where = self.place(queue)
+        del self._places[queue]  # first, so that nobody here makes it again
+        is_deleted = False
+        try:
+            await self._run(self._nodes(queue), where, scripts.DELETE)
+            is_deleted = True
+        finally:
+            if not is_deleted:
+                self._places.setdefault(queue, where)
+        self._consumers.pop(queue, None)
+        self.waiters.wake_all()
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note how many consumers there are here."""
+        self._consumers[queue] = consumers
+        self.place(queue)
+        await self._attach(self._nodes(queue), queue, consumers)
+
+    async def _attach(self, nodes: Nodes, queue: str, consumers: int) -> None:
+        await self._run(nodes, self._places[queue], scripts.ATTACH, self.owner, consumers, microseconds(BELIEVED))
+
+    async def _beat(self) -> None:
+        """Say now and again that the consumers of this process are alive, and see that news still comes."""
+        while True:
+            await asyncio.sleep(BEAT)
+            if self._listener is not None:
+                self._listener.check()
+            for queue, consumers in list(self._consumers.items()):
+                with suppress(DriverError):
+                    await self._attach(self._nodes(queue), queue, consumers)
+
+    # The way to the server.
+
+    def hears(self, where: Place) -> bool:
+        """Whether no news of the queue can be missed from now on."""
+        return self._listener is not None and self._listener.hears(where)
+
+    async def listen(self, where: Place) -> None:
+        """Have the news of a queue wake those who wait for it."""
+        assert self._listener is not None
+        try:
+            await self._listener.listen(where)
+        except (LinkLostError, ReplyError) as problem:
+            raise self._translated(problem, where.name) from problem
+
+    async def ask(self, queue: str, script: Script, *arguments: Word) -> Any:
+        """A script's answer. Raises DriverError."""
+        where = self.place(queue)
+        return await self._run(self._nodes(queue), where, script, *arguments)
+
+    async def finish(self, where: Place, script: Script, *arguments: Word) -> Any:
+        """The same, also while a close lets come to its end what is under way."""
+        return await self._run(self._nodes(where.name), where, script, *arguments)
+
+    async def _run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any:
+        """A script's answer. A queue that is gone at the server (flushed, or lost with its disk) is declared again."""
+        try:
+            try:
+                return await scripts.run(nodes, where, script, arguments)
+            except ReplyError as refusal:
+                if refusal.code != "UNDECLARED":
+                    raise
+            if self.is_open:
+                self.place(where.name)  # else it was deleted
+            await self._declare(nodes, where)
+            return await scripts.run(nodes, where, script, arguments)
+        except (LinkLostError, ReplyError) as problem:
+            raise self._translated(problem, where.name) from problem
+
+    def _nodes(self, queue: str) -> Nodes:
+        """The connections of the running loop."""
+        loop = asyncio.get_running_loop()
+        nodes = self._by_loop.get(loop)
+        if nodes is None:
+            if not self.is_open:
+                raise self._closed(queue)
+            for other in [other for other in self._by_loop if other.is_closed()]:
+                self._by_loop.pop(other, None)
+            nodes = self._by_loop[loop] = self._new_nodes()
+        return nodes
+
+    def _closed(self, queue: str) -> DriverError:
+        problem = f"driver {self.name!r} is not open; open it first"
+        return BrokerUnavailableError(problem, driver=self.name, queue=queue)
+
+    def _translated(self, problem: Exception, queue: str) -> DriverError:
+        return translated(problem, driver=self.name, queue=queue, place=str(self._settings))

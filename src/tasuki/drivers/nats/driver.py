@@ -20,13 +20,15 @@ from tasuki.contracts.driver import (
 from tasuki.errors import DriverError
 from tasuki.message import Message
 
+DEFAULT_SERVER = "nats://localhost:4222"
+
 
 class NATSDriver(Driver):
     """Keeps queues in JetStream; see the table of the package.
 
     Args:
         name: the entry's id.
-        servers: addresses (``nats://``, ``tls://``, ``ws://``), tried in random order.
+        servers: addresses (``nats://``, ``tls://``, ``ws://``), tried in random order; that of this machine if not given.
         stream_prefix: what the names of all streams and subjects begin with.
         user: user name.
         password: its password.
@@ -69,7 +71,7 @@ class NATSDriver(Driver):
         self,
         name: str,
         *,
-        servers: str | Sequence[str] = "nats://localhost:4222",
+        servers: str | Sequence[str] | None = None,
         stream_prefix: str = "tasuki",
         user: str | None = None,
         password: str | None = None,
@@ -101,7 +103,7 @@ class NATSDriver(Driver):
         )
         settings = Settings(
             driver=name,
-            servers=[servers] if isinstance(servers, str) else list(servers),
+            servers=[servers] if isinstance(servers, str) else list(servers or [DEFAULT_SERVER]),
             prefix=stream_prefix,
             options={"name": connection_name, **options},
             replicas=replicas,

@@ -2,11 +2,99 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.fields import Config, Count, Positive, PositiveDuration, Text, at_field
+
+_SCHEMES = ("nats://", "tls://", "ws://", "wss://")
+
+
+def _secret(value: object) -> object:
+    # Here, not by pydantic: its errors would show what was written.
+    if value is None or isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is wanted; take it from ${env:NAME}")
+    return SecretStr(str(value))
+
+
+def _server(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(_SCHEMES):
+        raise ValueError("write nats://host:4222, or tls:// for TLS")
+    return value
+
+
+def _servers(value: object) -> object:
+    """One address, several with commas, or a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Secret = Annotated[SecretStr | None, BeforeValidator(_secret, json_schema_input_type=str | None), Field(repr=False)]
+Server = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=str), AfterValidator(_server)]
+Servers = Annotated[
+    list[Server],
+    Field(min_length=1),
+    BeforeValidator(_servers, json_schema_input_type=str | list[str]),
+]
 
 
 class NATSDriverConfig(DriverConfig):
-    """Queues at NATS."""
+    """Queues in the JetStream of NATS 2.10 or newer: one server or a cluster."""
+
+    servers: Servers | None = None
+    """nats://host:port, or tls://; several with commas or as a list, those of one cluster; nats://localhost:4222."""
+    stream_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "tasuki"
+    """What the names of all streams and subjects begin with: applications with different ones share a server."""
+    user: Text | None = None
+    """The user."""
+    password: Secret = None
+    """The password; ${env:NAME} keeps it out of the file."""
+    token: Secret = None
+    """A token in place of user and password."""
+    credentials_file: Text | None = None
+    """File with the user's JWT and seed (.creds)."""
+    nkey_seed_file: Text | None = None
+    """File with the seed of the user's NKey."""
+    tls: TlsConfig | None = None
+    """How the connections are encrypted; tls:// alone means: by the certificates of the system."""
+    replicas: Annotated[Positive, Field(le=5)] = 1
+    """How many servers of the cluster keep each message; for streams that are made anew."""
+    storage: Literal["file", "memory"] = "file"
+    """Where the server keeps messages; memory: they are gone when it stops."""
+    server_sync: Literal["always"] | None = None
+    """always: the server's configuration says sync_interval: always, so that confirmed survives a power loss."""
+    monitoring: Text | None = None
+    """http://host:8222 of the server, to look that up."""
+    connection_name: Text = "tasuki"
+    """What the server shows for the connections."""
+    connect_timeout: PositiveDuration = 5.0
+    """Longest time for connecting to one server."""
+    timeout: PositiveDuration = 10.0
+    """Longest wait for an answer; then the connection is made anew."""
+
+    @model_validator(mode="after")
+    def _one_way_to_log_in(self) -> NATSDriverConfig:
+        given = [
+            name for name in ("user", "token", "credentials_file", "nkey_seed_file") if getattr(self, name) is not None
+        ]
+        if len(given) > 1:
+            raise at_field(given[1], f"{' and '.join(given)} are several ways to log in: give one of them")
+        if (self.user is None) != (self.password is None):
+            raise at_field("user", "user and password belong together: give both, or neither")
+        return self
 
 
-KIND = driver_kind("nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver")
+class NATSQueueOptions(Config):
+    """Options of a queue at NATS."""
+
+    max_length: Count | None = None
+    """Most messages the queue may hold; 0: no limit."""
+    partitions: Annotated[Positive, Field(le=64)] | None = None
+    """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
+
+
+KIND = driver_kind("nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions)

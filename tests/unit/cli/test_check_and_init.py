@@ -20,11 +20,53 @@ entries:
     concurrency: 2000
 """
 
+ISOLATED = """
+version: "1.0"
+namespace: app
+entries:
+  - name: strange
+    kind: function.lua
+    source: return print
+    isolation: process
+    limits: {memory: 32MiB, time: 300ms}
+  - name: wide
+    kind: function.lua
+    source: return print
+    pool: {workers: 2}
+  - name: faulty
+    kind: function.python
+    target: os.path:basename
+    isolation: process
+    limits: {memory: 1MiB, time: 5s}
+    pool: {workers: 2}
+"""
+
 
 def test_a_good_project(tasuki: CommandLine) -> None:
-    assert tasuki("check").stdout == "ok: 5 entries, 2 queues, 1 consumer\n"
+    summary = "ok: 5 entries, 2 queues, 1 consumer\n"
+    assert tasuki("check").stdout == summary + "  app:handle: isolation shared\n"
     assert tasuki.json("check") == []
     assert tasuki("check", "_index.yaml").returncode == 0
+
+
+def test_how_functions_are_isolated(tasuki: CommandLine, project: Path) -> None:
+    (project / "isolated.yaml").write_text(ISOLATED)
+    assert tasuki("check").stdout.splitlines()[1:] == [
+        "  app:faulty: isolation process, 2 processes, 1MiB, 5s",
+        "  app:handle: isolation shared",
+        "  app:strange: isolation process, up to 8 processes, 32MiB, 300ms",
+        "  app:wide: isolation shared, 2 threads, 64MiB, 30s",
+    ]
+    found = {each["id"]: each for each in tasuki.json("check", "--functions")}
+    assert found["app:strange"] == {
+        "id": "app:strange",
+        "kind": "function.lua",
+        "isolation": "process",
+        "workers": None,
+        "memory": 32 * 2**20,
+        "time": 0.3,
+    }
+    assert found["app:handle"]["isolation"] == "shared"
 
 
 def test_all_problems_at_once(tasuki: CommandLine, project: Path) -> None:

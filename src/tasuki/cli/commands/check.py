@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,16 +13,69 @@ from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, place_of
 from tasuki.errors import ConfigError, ProjectError, TasukiError
+from tasuki.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from tasuki.kinds.project import Project
 
 
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How a function is kept from the worker; ``workers``: threads or processes, None: as the kind says."""
+
+    id: str
+    kind: str
+    isolation: str
+    workers: int | None
+    memory: int | None
+    time: float | None
+
+    def __str__(self) -> str:
+        """One line for people."""
+        of = {"shared": "thread", "process": "process"}[self.isolation]
+        parts = [f"isolation {self.isolation}"]
+        if self.workers is not None:
+            parts.append(count(self.workers, of).replace("processs", "processes"))
+        elif self.isolation == "process":
+            parts.append("up to 8 processes")
+        if self.memory is not None:
+            parts.append(format_size(self.memory))
+        if self.time is not None:
+            parts.append(format_duration(self.time))
+        return f"{self.id}: {', '.join(parts)}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+
+def isolations(project: Project) -> list[Isolation]:
+    """Of every function of a project, by id."""
+    from tasuki.kinds.function import LuaFunctionConfig, PythonFunctionConfig
+
+    found = []
+    for id, config in sorted(project.configs.items()):
+        if isinstance(config, LuaFunctionConfig | PythonFunctionConfig):
+            limits = config.limits
+            found.append(
+                Isolation(
+                    id,
+                    project.kinds[id].name,
+                    config.isolation,
+                    config.pool.workers if config.pool else None,
+                    limits.memory if limits else None,
+                    limits.time if limits else None,
+                )
+            )
+    return found
+
+
 @click.command("check")
 @click.option("--import", "modules", multiple=True, hidden=True)
+@click.option("--functions", is_flag=True, help="With --json: the functions and their isolation, if all is well.")
 @json_option
 @project_options(is_argument=True)
-def command(target: Target, modules: tuple[str, ...], *, as_json: bool) -> int:
+def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_json: bool) -> int:
     """Check the project TARGET (a folder, a YAML file or package.module:app; default '.'); nothing is started."""
     try:
         project = target.load().check()
@@ -33,9 +87,11 @@ def command(target: Target, modules: tuple[str, ...], *, as_json: bool) -> int:
             show_error(error)
         return CONFIG
     if as_json:
-        print_json([])
+        print_json([each.as_dict() for each in isolations(project)] if functions else [])
     else:
         click.echo(_summary(project))
+        for each in isolations(project):
+            click.echo(f"  {each}")
     return OK
 
 

@@ -256,4 +256,5 @@ def _own_fields(entry: Entry, kind: Kind) -> Mapping[str, Any]:
         return entry.data
     others = filter(None, map(find_driver, driver_names()))
     foreign = {field for other in others for field in other.model.model_fields} - kind.model.model_fields.keys()
+    foreign -= {field for field in foreign if is_overridden(entry, (field,))}  # who said it there means this driver
     return {field: value for field, value in entry.data.items() if field not in foreign}

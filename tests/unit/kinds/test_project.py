@@ -117,6 +117,12 @@ def test_an_override_swaps_the_driver_and_leaves_the_old_ones_fields_behind(proj
     assert swapped.lifecycle.auto_start
 
 
+def test_a_field_that_comes_with_the_swap_is_for_the_new_driver(problems):
+    text = "  - {name: d, kind: queue.driver.sqlite, path: a.db}\n"
+    (problem,) = problems(text, overrides=("app:d:kind=queue.driver.memory", "app:d:url=redis://localhost"))
+    assert "unknown field 'url'" in problem
+
+
 def test_a_swap_does_not_hide_a_misspelt_field(problems):
     text = "  - {name: d, kind: queue.driver.sqlite, path: x.db, pth: y}\n"
     assert problems(text, overrides=("app:d:kind=queue.driver.memory",)) == [

@@ -166,9 +166,7 @@ class Consumption:
         tags, self._consumers = list(self._consumers), {}
         self._allowed = 0
         if tags:
-            await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag.decode()) for tag in tags))
-            # What was pushed before is here only with the answer to a second question.
-            await channel.ask(commands.Basic.Qos(prefetch_count=1))
+            await self._end_consumers(channel, tags)
         return self.inbox.take(len(self.inbox))
 
     async def close(self) -> None:
@@ -203,17 +201,41 @@ class Consumption:
         """
         channel = self.channel
         assert channel is not None
-        old = list(self._consumers)
+        old, self._consumers = list(self._consumers), {}
+        if old:
+            await self._end_consumers(channel, old)
         self._allowed = max(min(sum(waiter.limit for waiter in self._waiters), self._most), 1)
-        fresh = {f"{_RETURNED if lane.is_returned else 't'}{next(self._tags)}": lane for lane in self.lanes}
+        fresh = self._new_tags()
         self._consumers = {tag.encode(): 0 for tag in fresh}
         await channel.ask(
-            *(commands.Basic.Cancel(consumer_tag=tag.decode()) for tag in old),
             commands.Basic.Qos(prefetch_count=self._allowed),
             *(commands.Basic.Consume(queue=lane.name, consumer_tag=tag) for tag, lane in fresh.items()),
             *(lane.look() for lane in self.lanes),
         )
         await channel.ask(commands.Basic.Qos(prefetch_count=self._allowed))
+
+    async def _end_consumers(self, channel: Channel, old: Sequence[bytes]) -> None:
+        """Cancel consumers when nothing is on its way to them.
+
+        What the broker has pushed, and the channel not seen when it cancels, the broker takes back and counts as handed
+        out. So a consumer of the lowest rank is added first: when that is answered for, all that was pushed before is
+        at the channel, and with the answer to one more question it is here. So it is after the cancel.
+        """
+        probes = self._new_tags()
+        await channel.ask(
+            commands.Basic.Qos(prefetch_count=1),
+            *(
+                commands.Basic.Consume(queue=lane.name, consumer_tag=tag, arguments={"x-priority": -1})
+                for tag, lane in probes.items()
+            ),
+        )
+        await channel.ask(commands.Basic.Qos(prefetch_count=1))
+        tags = [*(tag.decode() for tag in old), *probes]
+        await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
+        await channel.ask(commands.Basic.Qos(prefetch_count=1))
+
+    def _new_tags(self) -> dict[str, Lane]:
+        return {f"{_RETURNED if lane.is_returned else 't'}{next(self._tags)}": lane for lane in self.lanes}
 
     def _adjusted(self, task: asyncio.Task[None]) -> None:
         self._adjusting, self._filling = None, False

@@ -1,4 +1,4 @@
-"""The Redis driver keeps the contract, at Redis and at Valkey."""
+"""The Redis driver keeps the contract: at Redis, at Valkey, behind a Sentinel and in a cluster."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ClassVar
 
-from tests.support.brokers.place import address, unreachable
-from tests.support.brokers.redis import Redis, Valkey
-
 from tasuki.drivers.redis import RedisDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
+from tasuki.testing.conformance.clauses import Clauses
+from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 
 
 class TestRedis(DriverConformance):
@@ -32,3 +32,26 @@ class TestRedis(DriverConformance):
 
 class TestValkey(TestRedis):
     broker = Valkey
+
+
+class TestBehindSentinel(Clauses):
+    takes_clock = False
+    real_seconds = 1.5
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
+        found = address(Sentinel, place)
+        addrs = [f"127.0.0.1:{found['port']}"]
+        return RedisDriver("redis", addrs=addrs, master_name=MASTER, prefix=found["name"], clock=clock)
+
+
+class TestInCluster(Clauses):
+    takes_clock = False
+    real_seconds = 1.5
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
+        found = address(Cluster, place)
+        addrs = f"127.0.0.1:{found['port']}"
+        return RedisDriver("redis", addrs=addrs, is_cluster_mode=True, prefix=found["name"], clock=clock)
+
+    async def restart(self, place: Path) -> None:
+        await asyncio.to_thread(Cluster.shared().restart)

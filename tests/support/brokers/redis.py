@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from tests.support.brokers.broker import Broker
+from tests.support.brokers.broker import START_TIMEOUT, Broker
+
+MASTER = "queues"
+"""What the Sentinel calls its master."""
+
+_LAST_SLOT = 16383
 
 
 class Redis(Broker):
@@ -14,28 +21,34 @@ class Redis(Broker):
     name = "redis"
     package = "redis-server"
     program = "redis-server"
-    options: Sequence[str] = ("--appendonly", "yes", "--appendfsync", "everysec")
-    """Beside those that every server has."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__()
+        self.options: Sequence[str] = options or ("--appendonly", "yes", "--appendfsync", "everysec")
+        """Beside those that every server has."""
 
     def command(self) -> Sequence[str]:
         """Without snapshots, on loopback only."""
         return (
             self.binary(self.program),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""),
-            *("--enable-debug-command", "yes"),
             *self.options,
         )
 
     def is_ready(self) -> bool:
         """Whether it answers a PING and has loaded its data."""
-        return self.ask("PING") == "+PONG"
+        return self.ask("PING")[:1] in ("+", "-") and not self.ask("PING").startswith("-LOADING")
 
     def ask(self, *words: str) -> str:
-        """The first line of the answer to a command."""
+        """The answer to a command, as it comes over the line, without the last line's end."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             command = f"*{len(words)}\r\n" + "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in words)
             connection.sendall(command.encode())
-            return connection.makefile("rb").readline().decode().rstrip()
+            with connection.makefile("rb") as lines:
+                line = lines.readline().decode()
+                if line.startswith("$") and line[1] != "-":
+                    line += lines.read(int(line[1:]) + 2).decode()
+                return line.rstrip("\r\n")
 
 
 class Valkey(Redis):
@@ -44,3 +57,75 @@ class Valkey(Redis):
     name = "valkey"
     package = "valkey-server"
     program = "valkey-server"
+
+
+class Sentinel(Redis):
+    """A Sentinel that watches a primary and its replica, and promotes the replica soon after the primary is gone."""
+
+    name = "sentinel"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.primary = Redis()
+        self.replica = Redis("--appendonly", "yes", "--replicaof", "127.0.0.1", str(self.primary.port))
+
+    def prepare(self) -> None:
+        """Start the two servers first."""
+        self.primary.start()
+        self.replica.start()
+        _until(lambda: "master_link_status:up" in self.replica.ask("INFO", "replication"), "the replica")
+        (self.folder / "sentinel.conf").write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
+            f"sentinel monitor {MASTER} 127.0.0.1 {self.primary.port} 1\n"
+            f"sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 2000\n"
+        )
+
+    def command(self) -> Sequence[str]:
+        """It rewrites its configuration file by itself."""
+        return (self.binary(self.program), str(self.folder / "sentinel.conf"), "--sentinel")
+
+    def is_ready(self) -> bool:
+        """Whether it knows the replica."""
+        return "slave0:" in self.ask("INFO", "sentinel") or "slaves=1" in self.ask("INFO", "sentinel")
+
+
+class Cluster(Redis):
+    """Three nodes that share the slots; this one is the first."""
+
+    name = "redis-cluster"
+
+    def __init__(self) -> None:
+        super().__init__(*_CLUSTER_OPTIONS)
+        self.nodes: Sequence[Redis] = (self, Redis(*_CLUSTER_OPTIONS), Redis(*_CLUSTER_OPTIONS))
+
+    def start(self) -> None:
+        """Start the nodes, make them meet, and deal the slots out; a restart finds all that on its disk."""
+        is_new = self.process is None
+        super().start()
+        for number, node in enumerate(self.nodes):
+            if node is not self and (node.process is None or node.process.poll() is not None):
+                node.start()
+            if is_new:
+                first, last = number * _LAST_SLOT // 3 + (number > 0), (number + 1) * _LAST_SLOT // 3
+                assert node.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)) == "+OK"
+                assert node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1)) == "+OK"
+        for node in self.nodes[1:] if is_new else ():
+            assert node.ask("CLUSTER", "MEET", "127.0.0.1", str(self.port)) == "+OK"
+        for node in self.nodes:
+            _until(partial(_is_whole, node), "the cluster")
+
+
+_CLUSTER_OPTIONS = ("--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+
+
+def _is_whole(node: Redis) -> bool:
+    state = node.ask("CLUSTER", "INFO")
+    return "cluster_state:ok" in state and "cluster_known_nodes:3" in state
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + START_TIMEOUT
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(0.05)

@@ -12,6 +12,7 @@
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻
     │   └── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
+    ├── RequestTimeoutError                             for whoever waits for a reply
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
@@ -179,6 +180,10 @@ class PublishError(TasukiError):
 
 class CodecError(TasukiError):
     """A body that cannot be encoded or decoded."""
+
+
+class RequestTimeoutError(TasukiError, TimeoutError):
+    """No reply came in time; the message was published, and may still be handled."""
 
 
 class PolicyDeniedError(TasukiError):

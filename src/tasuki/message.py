@@ -15,6 +15,7 @@ TIMESTAMP = "timestamp"
 CORRELATION_ID = "correlation_id"
 REPLY_TO = "reply_to"
 CONTENT_TYPE = "content_type"
+MESSAGE_TYPE = "message_type"
 PRIORITY = "priority"
 PARTITION_KEY = "partition_key"
 
@@ -26,6 +27,7 @@ DEAD_LETTER_REASON = "x_dead_letter_reason"
 DEAD_LETTER_TIME = "x_dead_letter_time"
 LAST_ERROR = "x_last_error"
 SIGNATURE = "x_signature"
+REPLY_BY = "x_reply_by"
 RESERVED_PREFIX = "x_"
 
 

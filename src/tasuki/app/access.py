@@ -19,3 +19,16 @@ def queue_of_application(assembly: Assembly, id: str) -> Queue:
     if id not in assembly.queues:
         guard.publish(id)
     return assembly.queue(id).guarded_by(guard)
+
+
+def queue_of_replies(assembly: Assembly, id: str) -> Queue:
+    """The declared queue that the application receives replies from.
+
+    Raises:
+        PolicyDeniedError: the application may not consume from it.
+        QueueNotFoundError: there is no such queue.
+    """
+    guard = assembly.rights.application
+    if guard is not None:
+        guard.consume(id)
+    return assembly.queue(id)

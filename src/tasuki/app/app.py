@@ -315,6 +315,38 @@ class App:
         """Publish to a queue by id; see :meth:`tasuki.queues.queue.Queue.publish`."""
         return await self.live_queue(queue).publish(body, headers, **options)
 
+    async def request(
+        self,
+        queue: str,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        timeout: float | str = 30.0,
+        reply_to: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Publish to a queue by id, and wait for what its handler returns.
+
+        Args:
+            queue: its id.
+            body: as for ``publish``.
+            headers: as for ``publish``, but for ``reply_to`` and ``correlation_id``: those are set here.
+            timeout: for everything, from the publish to the reply.
+            reply_to: a declared queue for the reply, if it must be one; default one that this process makes for itself
+                and removes when it closes. Whoever waits on the same declared queue takes turns.
+            options: ``delay``, ``ttl``, ``priority``, ``key`` and ``id``, as for ``publish``.
+
+        Raises:
+            HandlerError: the handler has failed for good, or its result cannot be sent.
+            RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
+            TasukiError: as ``publish``.
+        """
+        from tasuki.app.access import queue_of_replies
+
+        live, target = self._live(), self.live_queue(queue)
+        replies = None if reply_to is None else queue_of_replies(live, self._declared.id_of(reply_to))
+        return await live.requests.ask(target, body, headers, reply_to=replies, timeout=timeout, options=options)
+
     async def call(self, function: str, *args: Any) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self._declared.id_of(function), args)

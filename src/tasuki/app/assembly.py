@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tasuki.app.driver_service import DriverService
+from tasuki.app.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.app.requests import Requests
 from tasuki.app.retired import Retired, stop_all
 from tasuki.clock import Clock
 from tasuki.consumers.call import CallContext
@@ -31,6 +33,7 @@ from tasuki.message import HeaderValue
 from tasuki.queues.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
+from tasuki.registry.entry import resolve_id
 from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard
 from tasuki.supervisor.restart import RestartPolicy
@@ -61,6 +64,8 @@ class Assembly:
         self.handlers: dict[str, Handler] = {}
         self.resources: dict[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
+        self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
+        self.requests: Requests = old.requests if old else Requests(clock)
         self._retired: list[Retired] = []
         for id in _in_order_of_need(project):
             if old is not None and changes is not None and self._still_fits(id, old, changes):
@@ -106,6 +111,7 @@ class Assembly:
         if isinstance(self.project.kinds[id], DriverKind):
             self.drivers[id] = build_driver(self.project, id, self._clock)
             self.services[id] = DriverService(self.drivers[id])
+            self.services[id].closing = [self.requests.close]
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)
         elif isinstance(config, ConsumerConfig):
@@ -201,6 +207,15 @@ class Assembly:
     ) -> str:
         """See :class:`tasuki.consumers.host.Host`."""
         return (await self.queue(queue).publish(body, headers, **options)).id
+
+    async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> Queue:
+        """See :class:`tasuki.consumers.host.Host`."""
+        id = resolve_id(name, request.id.partition(":")[0])
+        if guard is not None:
+            guard.publish(id)
+        if id not in self.queues and is_reply_id(id):
+            return await self.reply_queues.get(id, request)
+        return self.queue(id)
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         """See :class:`tasuki.consumers.host.Host`; without a caller's context it is the application that calls."""

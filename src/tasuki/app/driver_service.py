@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
 from tasuki.errors import UnsupportedError
@@ -20,6 +20,8 @@ class DriverService:
         self.specs: Sequence[QueueSpec] = ()
         self.wanted: Mapping[str, Durability] = {}
         """The durability that entries ask for: the driver's own and those of its queues, by id."""
+        self.closing: Sequence[Callable[[Driver], Awaitable[None]]] = ()
+        """What uses the driver beside the consumers, and must end before it is closed."""
 
     async def start(self) -> None:
         """Declare and open. Raises UnsupportedError when the broker gives less durability than is wanted."""
@@ -38,7 +40,7 @@ class DriverService:
                 )
 
     def _compare(self, given: Durability) -> None:
-        """Say so when the broker, as it is set up, gives less than the driver could promise, unless its entry says what is enough."""
+        """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough."""
         best, name = self.driver.capabilities.durability, self.driver.name
         if DURABILITIES.index(given) < DURABILITIES.index(best) and name not in self.wanted:
             _log.warning(
@@ -57,4 +59,8 @@ class DriverService:
 
     async def stop(self, timeout: float) -> None:
         """Close; nothing is held any more, the consumers have stopped before."""
-        await self.driver.close()
+        try:
+            for close in self.closing:
+                await close(self.driver)
+        finally:
+            await self.driver.close()

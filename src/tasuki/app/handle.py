@@ -54,18 +54,31 @@ class QueueHandle:
         key: str | None = None,
         id: str | None = None,
         timeout: float | str = PUBLISH_TIMEOUT,
+        connection: Any = None,
     ) -> Confirmed:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
         queue = self._app.live_queue(self.id)
         return await queue.publish(
-            body, headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id, timeout=timeout
+            body,
+            headers,
+            delay=delay,
+            ttl=ttl,
+            priority=priority,
+            key=key,
+            id=id,
+            timeout=timeout,
+            connection=connection,
         )
 
     async def publish_many(
-        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT
+        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT, connection: Any = None
     ) -> list[PublishResult]:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
-        return await self._app.live_queue(self.id).publish_many(items, timeout=timeout)
+        return await self._app.live_queue(self.id).publish_many(items, timeout=timeout, connection=connection)
+
+    async def request(self, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> Any:
+        """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
+        return await self._app.request(self.id, body, headers, **options)
 
     async def depth(self) -> Depth:
         """How many messages it holds."""

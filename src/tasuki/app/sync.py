@@ -30,16 +30,30 @@ class SyncApp:
     def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
     ) -> Confirmed:
-        """See :meth:`tasuki.queues.queue.Queue.publish`."""
-        return self.run(self._app.publish(queue, body, headers, **options))
+        """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
+        return self._publish(self._app.publish(queue, body, headers, **options), options)
+
+    def request(self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> Any:
+        """See :meth:`tasuki.App.request`."""
+        return self.run(self._app.request(queue, body, headers, **options))
 
     def publish_many(self, queue: str, items: Sequence[Any], **options: Any) -> list[PublishResult]:
-        """See :meth:`tasuki.queues.queue.Queue.publish_many`."""
+        """See :meth:`tasuki.queues.queue.Queue.publish_many`; ``connection`` as for ``publish``."""
 
         async def publish() -> list[PublishResult]:
             return await self._app.live_queue(queue).publish_many(items, **options)
 
-        return self.run(publish())
+        return self._publish(publish(), options)
+
+    def _publish(self, work: Coroutine[Any, Any, T], options: Mapping[str, Any]) -> T:
+        if options.get("connection") is None:
+            return self.run(work)
+        try:
+            self._open_loop()
+        except BaseException:
+            work.close()
+            raise
+        return _at_once(work)
 
     def info(self, queue: str) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
@@ -105,3 +119,14 @@ class SyncApp:
             raise
         self._loop, self._thread = loop, thread
         atexit.register(self.close)
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that has nothing to wait for, in this thread: whose connection it uses may be bound to it."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise LifecycleError("app.sync takes a synchronous connection: with this one await the queue's own publish")

@@ -16,6 +16,7 @@ from tasuki.consumers.fetcher import Fetcher
 from tasuki.consumers.host import Host
 from tasuki.consumers.keeper import Holding, Keeper
 from tasuki.consumers.pool import Pool
+from tasuki.consumers.replies import Answer
 from tasuki.consumers.settler import Settler
 from tasuki.consumers.verdict import RELEASE, RetryPolicy, Verdict
 from tasuki.consumers.window import Window
@@ -229,6 +230,10 @@ class Consumer:
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`."""
         self._settler.settle(delivery, verdict)
+
+    def answer(self, delivery: Delivery, answer: Answer) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        self._settler.answer(delivery, answer)
 
     async def ack(self, delivery: Delivery) -> bool:
         """See :class:`tasuki.consumers.delivery.Holder`."""

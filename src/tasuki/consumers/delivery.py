@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.consumers.call import HostContext
 from tasuki.consumers.host import Host
+from tasuki.consumers.replies import Answer
 from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
@@ -37,6 +38,9 @@ class Holder(Protocol):
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out the verdict; called once per delivery, in the loop's thread."""
 
+    def answer(self, delivery: Delivery, answer: Answer) -> None:
+        """Reply to a request that is settled already."""
+
     async def ack(self, delivery: Delivery) -> bool:
         """Ack and wait until the broker has taken it; False: it did not, and the message comes again."""
 
@@ -47,7 +51,7 @@ class Holder(Protocol):
 class Delivery(HostContext):
     """States: open → settled (once), or open → lost when the lease went to somebody else."""
 
-    __slots__ = ("ended", "holder", "lease_until", "lost", "received", "settled")
+    __slots__ = ("ended", "holder", "lease_until", "lost", "received", "settled", "was_acked")
 
     def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
         self.received = received
@@ -55,6 +59,8 @@ class Delivery(HostContext):
         self.lease_until = lease_until
         """Monotonic time until which it is surely ours; the keeper moves it."""
         self.settled = False
+        self.was_acked = False
+        """Settled by an ack, so that its handler may still owe a reply."""
         self.lost = False
         self.ended = False
 
@@ -63,12 +69,13 @@ class Delivery(HostContext):
         if self.settled:
             return False
         self.settled = True
+        self.was_acked = verdict.action == "ack"
         self.holder.settle(self, verdict)
         return True
 
     async def acked_first(self) -> bool:
         """Ack, and wait for it, before the handler runs; False: the message is not ours to handle."""
-        self.settled = True
+        self.settled = self.was_acked = True
         return await self.holder.ack(self)
 
     @property

@@ -10,11 +10,12 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.pool import Worker
+from tasuki.consumers.replies import Answer, failure, is_request
 from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Handler, Reject, Retry
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
-from tasuki.message import CONTENT_TYPE, EXPIRES_AT
+from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration, parse_duration
@@ -84,6 +85,7 @@ class Executor:
         if self._auto_ack and not await self._ack_first(delivery, worker):
             delivery.ended = True
             return
+        result: Any = None
         try:
             result = await self._handle(body, delivery)
             verdict = ACK if result is not False else self._returned_false(delivery, worker)
@@ -93,8 +95,19 @@ class Executor:
             metrics.handler_seconds.observe(self._monotonic() - started)
         if worker.cause is not None:
             await _absorb_cancellation(worker)
-        delivery.conclude(verdict)
+        if REPLY_TO in headers and is_request(received):
+            self._conclude_request(delivery, verdict, result)
+        else:
+            delivery.conclude(verdict)
         delivery.ended = True
+
+    @staticmethod
+    def _conclude_request(delivery: Delivery, verdict: Verdict, result: Any) -> None:
+        """The same for a message that wants an answer; where it is settled already, only the answer is left."""
+        if verdict is ACK:
+            verdict = Verdict("ack", answer=Answer(result))
+        if not delivery.conclude(verdict) and delivery.was_acked and verdict.action != "release":
+            delivery.holder.answer(delivery, verdict.answer or failure(verdict))
 
     def _may_start(self, delivery: Delivery, now: float) -> bool:
         """Whether the handler may see it: the lease is ours, the attempts are not used up, it has not expired."""
@@ -185,6 +198,8 @@ class Executor:
     def _failed(self, delivery: Delivery, text: str, error: BaseException | None = None) -> Verdict:
         self._metrics.failed += 1
         verdict = self._policy.failed(delivery.received.attempt, text)
+        if isinstance(error, HandlerError):
+            verdict = verdict._replace(kind=error.kind, retryable=error.retryable)
         if delivery.settled:
             what = "after its message was settled"
         elif verdict.action == "dead_letter":

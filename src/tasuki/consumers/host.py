@@ -10,6 +10,7 @@ from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue
 
 if TYPE_CHECKING:
+    from tasuki.queues.queue import Queue
     from tasuki.security.guard import Guard
 
 
@@ -20,6 +21,15 @@ class Host(Protocol):
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
         """Publish; returns the message id."""
+
+    async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> Queue:
+        """Where the reply to a message of queue ``request`` goes, by the name in its header.
+
+        Raises:
+            QueueNotFoundError: no such queue is declared.
+            PolicyDeniedError: whoever has this guard may not publish there.
+            DriverError: the reply queue of another process cannot be reached now.
+        """
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         """Call a function entry within the context of its caller."""

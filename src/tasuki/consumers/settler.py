@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.replies import Answer, Replies, failure, is_request
 from tasuki.consumers.verdict import ACK, Verdict
 from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError
@@ -45,6 +47,7 @@ class Settler:
         self._metrics = metrics
         self._clock = clock
         self._on_settled = on_settled
+        self._replies = Replies(consumer=consumer, queue=queue, metrics=metrics, clock=clock)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
         self._awaited: dict[Receipt, asyncio.Future[bool]] = {}
@@ -57,7 +60,7 @@ class Settler:
         """Carry out a verdict soon; never raises, never waits."""
         receipt = delivery.received.receipt
         action = verdict.action
-        if action == "ack":
+        if action == "ack" and verdict.answer is None:
             self._metrics.acked += 1
             self._add(Ack(receipt))
         elif action == "nack":
@@ -68,10 +71,19 @@ class Settler:
         elif action == "release":
             self._metrics.released += 1
             self._add(Release(receipt))
+        elif verdict.answer is not None:
+            self._begin(self._reply(delivery, verdict.answer), "reply")
         else:
-            move = asyncio.get_running_loop().create_task(self._move(delivery, verdict), name="dead-letter")
-            self._moves.add(move)
-            move.add_done_callback(self._moves.discard)
+            self._begin(self._move(delivery, verdict), "dead-letter")
+
+    def answer(self, delivery: Delivery, answer: Answer) -> None:
+        """Reply to a request that is settled already; what fails is only logged."""
+        self._begin(self._try_to_reply(delivery, answer), "late reply")
+
+    def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(move, name=name)
+        self._moves.add(task)
+        task.add_done_callback(self._moves.discard)
 
     async def ack(self, delivery: Delivery) -> bool:
         """Ack, and wait until the broker has answered; False: it was stale or could not be settled."""
@@ -134,6 +146,26 @@ class Settler:
             if waiting is not None and not waiting.done():
                 waiting.set_result(settlement.receipt not in untaken)
 
+    async def _reply(self, delivery: Delivery, answer: Answer) -> None:
+        """Reply, and only when that is confirmed ack the request; else keep it, so that it is handled again."""
+        receipt = delivery.received.receipt
+        try:
+            await self._replies.send(delivery, answer)
+        except (Exception, asyncio.CancelledError) as error:  # cancelled by ``finish``: the consumer must stop now
+            _log.error("cannot be replied to yet, kept: %r", error, extra=self._extra(delivery))
+            self._metrics.nacked += 1
+            self._add(Nack(receipt, self._queue.policy.retry.delay(delivery.received.attempt)))
+        else:
+            self._metrics.acked += 1
+            self._add(Ack(receipt))
+
+    async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> None:
+        try:
+            await self._replies.send(delivery, answer)
+        except (Exception, asyncio.CancelledError) as error:
+            self._metrics.result_errors += 1
+            _log.error("cannot be replied to: %r", error, extra=self._extra(delivery))
+
     async def _move(self, delivery: Delivery, verdict: Verdict) -> None:
         """Publish to the dead-letter queue, and only when that is confirmed ack the original; else keep it."""
         received, dead_letters = delivery.received, self._dead_letters
@@ -153,6 +185,8 @@ class Settler:
                 verdict.error,
                 extra=self._extra(delivery),
             )
+            if is_request(received) and verdict.reason != "unsigned":  # what was forged gets no answer
+                await self._try_to_reply(delivery, failure(verdict))
             self._add(Ack(received.receipt))
         else:
             _log.error("cannot be dead-lettered yet, kept: %r", error, extra=self._extra(delivery))
@@ -174,7 +208,7 @@ class Settler:
     async def finish(self, timeout: float) -> bool:
         """Wait until everything given so far is settled; False if that took longer than ``timeout`` seconds.
 
-        A dead letter that its queue has not taken after half of that is kept where it came from.
+        A dead letter or reply that its queue has not taken after half of that is kept where it came from.
         """
         try:
             async with asyncio.timeout(timeout):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from tasuki.backoff import Backoff
+from tasuki.consumers.replies import Answer
 from tasuki.queues.dead_letter import Reason
 
 
@@ -18,6 +19,11 @@ class Verdict(NamedTuple):
     error: str = ""
     kept: bool = False
     """Nacked only because there is no dead-letter queue to take it: worth an error in the log."""
+    kind: str = ""
+    retryable: bool | None = None
+    """What the handler's own error said; with ``error`` they are the reply to a request that is given up."""
+    answer: Answer | None = None
+    """What is to be replied before the ack."""
 
 
 ACK = Verdict("ack")

@@ -198,6 +198,17 @@ class Driver(ABC):
         order: None where confirmed, the error where not. Raises DriverError when the whole batch shares its fate.
         """
 
+    async def publish_within(
+        self, connection: Any, queue: str, batch: Sequence[Outgoing]
+    ) -> Sequence[DriverError | None]:
+        """The same inside the transaction that the caller has open on a connection of its own (``transactional``).
+
+        The messages are there if and when the caller commits, and wake who waits then; nothing is left of them after a
+        rollback. Never waits for room. With a synchronous connection it returns without suspending, so that callers
+        without an event loop can run it.
+        """
+        raise self._unsupported("publish in a transaction of the caller's", queue)
+
     @abstractmethod
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``."""

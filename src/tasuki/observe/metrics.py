@@ -60,6 +60,8 @@ class ConsumerMetrics:
         "queue",
         "redelivered",
         "released",
+        "replied",
+        "result_errors",
         "stale",
         "timed_out",
     )
@@ -74,6 +76,8 @@ class ConsumerMetrics:
         self.acked = 0
         self.nacked = 0
         self.released = 0
+        self.replied = 0
+        self.result_errors = 0
         self.dead_lettered = 0
         self.dropped = 0
         self.failed = 0

@@ -10,7 +10,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
 from tasuki.errors import DriverError, TasukiError
-from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
+from tasuki.message import REPLY_BY, TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
 from tasuki.queues.codec import Codecs
@@ -84,6 +84,7 @@ class Queue:
         key: str | None = None,
         id: str | None = None,
         timeout: float | str = PUBLISH_TIMEOUT,
+        connection: Any = None,
     ) -> Confirmed:
         """Publish one message; returns when the broker has taken responsibility for it.
 
@@ -96,6 +97,9 @@ class Queue:
             key: messages of one key keep their order in a queue with ``ordering: key``.
             id: the message's id; default a new UUIDv7.
             timeout: decided within that much time; a full queue is waited for as long.
+            connection: a database connection or session of the caller's, on a driver that is ``transactional``: the
+                message is published inside its transaction, so it is confirmed if and when the caller commits. A full
+                queue is not waited for, and ``timeout`` says nothing: the transaction is the caller's.
 
         Raises:
             PolicyDeniedError: the actor may not publish to it.
@@ -106,18 +110,59 @@ class Queue:
         if self.guard is not None:
             self.guard.publish(self.id)
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
+        return await self._send(message, seconds("timeout", timeout), connection)
+
+    async def publish_request(
+        self,
+        body: Any,
+        headers: Mapping[str, HeaderValue],
+        *,
+        until: float,
+        timeout: float,
+        delay: float | str = 0.0,
+        ttl: float | str | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        id: str | None = None,
+    ) -> Confirmed:
+        """Publish a message whose sender waits for a reply ``until`` a wall-clock time; the rest as ``publish``."""
+        if self.guard is not None:
+            self.guard.publish(self.id)
+        message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
+        message.headers[REPLY_BY] = until
+        return await self._send(message, timeout)
+
+    async def _send(self, message: Outgoing, timeout: float, connection: Any = None) -> Confirmed:
         if self.signer is not None:
             self.signer.sign((message,))
-        error = (await self._batcher.publish((message,), seconds("timeout", timeout)))[0]
+        if connection is None:
+            error = (await self._batcher.publish((message,), timeout))[0]
+        else:
+            error = (await self._publish_within(connection, (message,)))[0]
         if error is not None:
             raise self._failed(message.id, error)
         self.metrics.published += 1
         return Confirmed(message.id, self.driver.durability)
 
+    async def _publish_within(self, connection: Any, messages: Sequence[Outgoing]) -> list[DriverError | None]:
+        """Publish in the caller's transaction; one result each, in order."""
+        results: list[DriverError | None] = []
+        size = self.driver.capabilities.max_batch
+        for start in range(0, len(messages), size):
+            batch = messages[start : start + size]
+            try:
+                told = await self.driver.publish_within(connection, self.spec.name, batch)
+            except DriverError as error:
+                told = [error] * len(batch)
+            results += told or [None] * len(batch)
+        return results
+
     async def publish_many(
-        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT
+        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT, connection: Any = None
     ) -> list[PublishResult]:
         """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one.
+
+        ``connection``: see ``publish``; look at the results before you commit.
 
         Raises:
             PolicyDeniedError: the actor may not publish to it.
@@ -142,7 +187,10 @@ class Queue:
                 results.append(Rejected(id, error, False))
         if self.signer is not None:
             self.signer.sign(messages)
-        errors = await self._batcher.publish(messages, limit) if messages else []
+        if connection is None:
+            errors = await self._batcher.publish(messages, limit) if messages else []
+        else:
+            errors = await self._publish_within(connection, messages)
         durability = self.driver.durability
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)

@@ -17,7 +17,7 @@ from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.drivers.memory import MemoryDriver
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, QueueNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
@@ -82,6 +82,14 @@ class FakeHost:
         if queue in self.queues:
             return (await self.queues[queue].publish(body, headers, **options)).id
         return "id"
+
+    async def reply_queue(self, name: str, request: Queue, guard: Any) -> Queue:
+        self.calls.append(("reply", name, request.id))
+        if guard is not None:
+            guard.publish(name)
+        if name not in self.queues:
+            raise QueueNotFoundError(f"queue {name!r} is not defined", queue=name)
+        return self.queues[name]
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         self.calls.append(("call", context, function, args))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any
 
@@ -17,6 +17,7 @@ from tasuki.handlers.lua.runtime import Runtime
 from tasuki.handlers.lua.scheduler import BEGINS, Concurrency
 from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.values import build
+from tasuki.message import REPLY_TO
 
 DONE, DONE_TABLE, WAITS, RETURNED, RAISED, LIMITED = range(6)
 
@@ -55,6 +56,9 @@ class LuaHandler(Handler):
         self._runtime: Runtime | None = None
         self._operations: Mapping[str, catalogue.Operation] = {}
 
+    own_clock: Callable[[], float] | None = None
+    """See Runtime."""
+
     async def start(self) -> None:
         """Compile the script and run its top level.
 
@@ -74,7 +78,7 @@ class LuaHandler(Handler):
     def _boot(self) -> Runtime:
         used = catalogue.closure(self._modules, self._imports)
         self._operations = self.operations(used)
-        runtime = Runtime(self._limits)
+        runtime = Runtime(self._limits, self.own_clock)
         context, busy = LoadingContext(self.id), Busy()
         try:
             reply = runtime.boot(
@@ -111,7 +115,7 @@ class LuaHandler(Handler):
         self._runtime = None
 
     async def handle(self, body: Any, context: Context) -> Any:
-        """Treat one message. A table as result is not converted (nobody reads it): ``call`` does that.
+        """Treat one message. A table as result is converted only where somebody waits for it.
 
         Raises:
             HandlerError: the script returned an error as its second value.
@@ -121,6 +125,8 @@ class LuaHandler(Handler):
         runtime = self._runtime
         if runtime is None:
             runtime = self._runtime = self._boot()
+        if (message := context.message) is not None and REPLY_TO in message.headers:
+            return await self.call((body,), context)
         try:
             reply = runtime.run(body)
         except runtime.lua_error as error:

@@ -13,6 +13,7 @@ stop your broker. The cases are plain synchronous tests, each with a loop of its
 that needs a capability which the driver does not claim is skipped, and says so.
 """
 
+from tasuki.testing.conformance.asking import Asking
 from tasuki.testing.conformance.clauses import Clauses
 from tasuki.testing.conformance.content import Content
 from tasuki.testing.conformance.duplicates import Duplicates
@@ -23,7 +24,7 @@ from tasuki.testing.conformance.stress import Stress
 from tasuki.testing.conformance.whole import Whole
 
 
-class DriverConformance(Clauses, Content, Duplicates, Settling, Running, Whole, Stress):
+class DriverConformance(Clauses, Content, Duplicates, Settling, Running, Whole, Stress, Asking):
     """Every case; see :class:`Suite` for the hooks."""
 
 

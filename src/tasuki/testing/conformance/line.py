@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tasuki.app.reply_queues import ForeignReplyQueues
 from tasuki.backoff import Backoff
-from tasuki.clock import SystemClock
+from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
 from tasuki.consumers.keeper import Keeper
 from tasuki.consumers.verdict import RetryPolicy
@@ -37,7 +38,13 @@ class _Function(Handler):
 
 
 class _Nobody:
-    """The rest of a project that has nothing else."""
+    """The rest of a project that has nothing else, but for the reply queues of whoever asks."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._reply_queues = ForeignReplyQueues(clock)
+
+    async def reply_queue(self, name: str, request: Queue, guard: object) -> Queue:
+        return await self._reply_queues.get(name, request)
 
     async def publish_from(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
@@ -115,7 +122,7 @@ class Line:
             "app:consumer",
             queue=queue,
             handler=_Function(handle),
-            host=_Nobody(),
+            host=_Nobody(self.clock),
             keeper=self.keeper,
             policy=RetryPolicy(policy.retry, policy.max_attempts, policy.dead_letter is not None, policy.drop_expired),
             options=ConsumerOptions(**options),

@@ -1,0 +1,122 @@
+"""Inbox: one reply queue, who waits for which reply of it, and the task that receives them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from tasuki.backoff import Backoff
+from tasuki.contracts.driver import Ack, Nack, Received, Settlement
+from tasuki.errors import DriverError, LifecycleError, QueueNotFoundError, TasukiError, UnsupportedError
+from tasuki.message import CORRELATION_ID, Message
+from tasuki.queues.queue import Queue
+
+_log = logging.getLogger("tasuki.app")
+
+_BATCH = 100
+_WAIT = 20.0
+"""Seconds of one receive."""
+_PATIENCE = Backoff(initial_delay=0.05, max_delay=2.0)
+_END_GRACE = 1.0
+_NOT_OURS = 0.2
+"""Seconds for which a reply of somebody else is hidden from us in a declared queue, so that they can take it."""
+
+
+class Inbox:
+    """``is_own``: made for this process alone, and removed with it; else others may wait on the same queue."""
+
+    def __init__(self, queue: Queue, *, is_own: bool) -> None:
+        self.queue = queue
+        self.is_own = is_own
+        self._waiting: dict[str, asyncio.Future[Message]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._is_declared = not is_own
+        self._is_closed = False
+
+    async def open(self) -> None:
+        """Make the queue, once. Raises DriverError when the broker cannot now."""
+        if not self._is_declared:
+            await self.queue.driver.declare(self.queue.spec)
+            self._is_declared = True
+
+    def expect(self, correlation_id: str) -> asyncio.Future[Message]:
+        """The reply that is to come; ``forget`` it when nobody waits any more."""
+        if self._is_closed:
+            raise LifecycleError("the app was closed")
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[correlation_id] = future
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"replies {self.queue.id}")
+        return future
+
+    def forget(self, correlation_id: str) -> None:
+        """Nobody waits for this one; a declared queue is received from only while somebody waits."""
+        self._waiting.pop(correlation_id, None)
+        if not self._waiting and not self.is_own and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def close(self) -> None:
+        """Let whoever waits know, and remove the queue as far as the driver can. Idempotent."""
+        self._is_closed = True
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            if not future.done():
+                future.set_exception(LifecycleError("the app was closed while it waited for a reply"))
+        if (task := self._task) is not None:
+            self._task = None
+            task.cancel()
+            await asyncio.wait([task], timeout=_END_GRACE)
+        if self.is_own and self._is_declared:
+            self._is_declared = False
+            await self._remove()
+
+    async def _remove(self) -> None:
+        driver, name = self.queue.driver, self.queue.spec.name
+        try:
+            async with asyncio.timeout(_END_GRACE):
+                try:
+                    await driver.delete(name)
+                except UnsupportedError:
+                    await driver.purge(name)
+        except (TasukiError, TimeoutError) as error:
+            _log.debug("reply queue %s stays: %s", self.queue.id, error)
+
+    async def _run(self) -> None:
+        """Receive until cancelled; a broker that is away is waited for."""
+        driver, name = self.queue.driver, self.queue.spec.name
+        failures = 0
+        while True:
+            try:
+                batch = await driver.receive(name, min(_BATCH, driver.capabilities.max_batch), _WAIT)
+                if batch:
+                    await driver.settle(name, [self._deliver(received) for received in batch])
+                failures = 0
+            except QueueNotFoundError:  # a broker that came back without it
+                failures += 1
+                await asyncio.sleep(_PATIENCE.delay(failures))
+                await self._declare_again()
+            except DriverError as error:
+                failures += 1
+                _log.debug("reply queue %s: %s", self.queue.id, error)
+                await asyncio.sleep(_PATIENCE.delay(failures))
+
+    async def _declare_again(self) -> None:
+        try:
+            await self.queue.driver.declare(self.queue.spec)
+        except DriverError as error:
+            _log.debug("reply queue %s: %s", self.queue.id, error)
+
+    def _deliver(self, received: Received) -> Settlement:
+        """Hand a reply to whoever waits for it."""
+        future = self._waiting.pop(str(received.headers.get(CORRELATION_ID, "")), None)
+        if future is None or future.done():
+            # Too late, or for another process.
+            return Ack(received.receipt) if self.is_own else Nack(received.receipt, _NOT_OURS)
+        signer = self.queue.signer
+        if signer is not None and (problem := signer.verify(received)) is not None:
+            _log.warning("a reply in %s was refused: %s", self.queue.id, problem)
+            self._waiting[str(received.headers[CORRELATION_ID])] = future
+            return Ack(received.receipt)
+        future.set_result(Message(received.id, received.body, received.headers))
+        return Ack(received.receipt)

@@ -1,0 +1,132 @@
+"""Replies: what becomes of a handler's result, or of its final failure, when the message asks for an answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tasuki.errors import CodecError, DriverError, PolicyDeniedError, PublishError, QueueNotFoundError
+from tasuki.message import (
+    CONTENT_TYPE,
+    CORRELATION_ID,
+    DEAD_LETTER_REASON,
+    MESSAGE_TYPE,
+    REPLY_BY,
+    REPLY_TO,
+    HeaderValue,
+    Message,
+)
+from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.clock import Clock
+    from tasuki.consumers.delivery import Delivery
+    from tasuki.consumers.verdict import Verdict
+    from tasuki.observe.metrics import ConsumerMetrics
+
+_log = logging.getLogger("tasuki.consumer")
+
+ERROR = "error"
+"""The ``message_type`` of a reply that says why there is no result; its body has kind, message and retryable."""
+
+_KINDS = {"max_attempts": "Internal", "expired": "Timeout"}
+_BYTES_LIKE = (bytes, bytearray, memoryview)
+
+
+class Answer(NamedTuple):
+    """What a reply says: the handler's result, or an error."""
+
+    body: Any
+    is_error: bool = False
+
+
+def failure(verdict: Verdict) -> Answer:
+    """The answer for a message that was given up."""
+    kind = verdict.kind or _KINDS.get(verdict.reason, "Invalid")
+    retryable = verdict.retryable if verdict.kind or verdict.reason == "max_attempts" else False
+    return Answer({"kind": kind, "message": verdict.error, "retryable": retryable}, is_error=True)
+
+
+def is_request(message: Message) -> bool:
+    """Whether somebody wants an answer. Not for a dead letter: its answer was that it became one."""
+    return REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
+
+
+class Replies:
+    """Publishes the answers of one consumer."""
+
+    def __init__(self, *, consumer: str, queue: Queue, metrics: ConsumerMetrics, clock: Clock) -> None:
+        self._consumer = consumer
+        self._queue = queue
+        self._metrics = metrics
+        self._clock = clock
+
+    async def send(self, delivery: Delivery, answer: Answer) -> None:
+        """Publish an answer, and return when it is confirmed or can never be given; that is counted and logged.
+
+        Raises:
+            DriverError: the reply queue cannot take it now; trying again may help.
+        """
+        message = delivery.received
+        until = message.headers.get(REPLY_BY)
+        if isinstance(until, int | float) and until <= self._clock.time():
+            return  # nobody waits any more
+        target = await self._target(delivery)
+        if target is None:
+            self._metrics.result_errors += 1
+            return
+        try:
+            await self._publish(target, message, answer)
+        except (CodecError, PublishError, DriverError) as error:
+            if isinstance(error, DriverError) and error.retryable:
+                raise
+            await self._apologise(target, delivery, answer, error)
+
+    async def _target(self, delivery: Delivery) -> Queue | None:
+        """The queue that the message names, if there is one and the consumer's actor may publish to it."""
+        name = delivery.received.headers[REPLY_TO]
+        holder = delivery.holder
+        if not isinstance(name, str):
+            self._complain(delivery, f"{name!r} is not the id of a queue")
+            return None
+        try:
+            return await holder.host.reply_queue(name, self._queue, holder.guard)
+        except (QueueNotFoundError, PolicyDeniedError) as error:
+            self._complain(delivery, str(error))
+            return None
+
+    async def _apologise(self, target: Queue, delivery: Delivery, answer: Answer, error: Exception) -> None:
+        """The result cannot travel: say so instead. The effect has happened, so the message is done all the same."""
+        self._metrics.result_errors += 1
+        self._complain(delivery, str(error))
+        if answer.is_error:
+            return
+        body = {"kind": "Internal", "message": f"the result cannot be sent: {error}", "retryable": False}
+        try:
+            await self._publish(target, delivery.received, Answer(body, is_error=True))
+        except (CodecError, PublishError, DriverError) as again:
+            if isinstance(again, DriverError) and again.retryable:
+                raise
+            self._complain(delivery, str(again))
+
+    async def _publish(self, target: Queue, request: Message, answer: Answer) -> None:
+        headers: dict[str, HeaderValue] = {CORRELATION_ID: request.headers.get(CORRELATION_ID, request.id)}
+        if answer.is_error:
+            headers[MESSAGE_TYPE] = ERROR
+        if not isinstance(answer.body, _BYTES_LIKE):
+            headers[CONTENT_TYPE] = target.codec.name
+        await target.publish(answer.body, headers)
+        self._metrics.replied += 1
+
+    def _complain(self, delivery: Delivery, why: str) -> None:
+        _log.error(
+            "no reply to %r: %s",
+            delivery.received.headers[REPLY_TO],
+            why,
+            extra={
+                "consumer": self._consumer,
+                "queue": self._queue.id,
+                "message_id": delivery.received.id,
+                "attempt": delivery.received.attempt,
+            },
+        )

@@ -1,0 +1,303 @@
+"""What becomes of a handler's result, or failure, when the message asks for an answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.handler import Context, Reject
+from tasuki.errors import BrokerUnavailableError, HandlerError, MessageTooLargeError
+from tasuki.message import REPLY_BY
+from tasuki.queues.queue import Queue
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
+from tasuki.security.scope import Scope
+from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench, make_queue
+
+pytestmark = pytest.mark.anyio
+
+ASKS = {"reply_to": "app:replies", "correlation_id": "c-1"}
+
+
+async def bench_with_replies(run: Any, **options: Any) -> tuple[Bench, Queue]:
+    bench = await make_bench(run, **options)
+    replies = make_queue(bench.queue.driver, "replies", max_message_size=1000)
+    await replies.driver.declare(replies.spec)
+    bench.host.queues["app:replies"] = replies
+    return bench, replies
+
+
+async def answers(replies: Queue) -> list[tuple[Any, Any]]:
+    return [(replies.decode(message), message.headers.get("message_type")) for message in await replies.peek(100)]
+
+
+@pytest.mark.parametrize("result", [None, True, 0, "text", {"a": [1, {}]}, []])
+async def test_the_result_is_replied_and_the_request_acked(result: Any) -> None:
+    async def run(body: Any, context: Context) -> Any:
+        return result
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    (reply,) = await replies.peek()
+    assert replies.decode(reply) == result
+    assert reply.headers["correlation_id"] == "c-1"
+    assert "reply_to" not in reply.headers
+    assert "message_type" not in reply.headers
+    assert (bench.consumer.metrics.replied, bench.consumer.metrics.acked) == (1, 1)
+
+
+async def test_bytes_travel_as_they_are() -> None:
+    async def run(body: Any, context: Context) -> Any:
+        return b"\0\xff"
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    assert await answers(replies) == [(b"\0\xff", None)]
+
+
+async def test_without_a_correlation_id_the_message_id_is_it() -> None:
+    bench, replies = await bench_with_replies(None)
+    await bench.queue.publish(1, {"reply_to": "app:replies"}, id="mine")
+    async with bench:
+        await bench.empty()
+    assert (await replies.peek())[0].headers["correlation_id"] == "mine"
+
+
+async def test_a_message_without_reply_to_is_not_answered() -> None:
+    bench, replies = await bench_with_replies(None)
+    await bench.queue.publish(1, {"correlation_id": "c-1"})
+    async with bench:
+        await bench.empty()
+    assert await replies.peek() == []
+
+
+async def test_the_reply_is_confirmed_before_the_ack() -> None:
+    order: list[str] = []
+    bench, replies = await bench_with_replies(None)
+    driver = replies.driver
+    publish, settle = driver.publish, driver.settle
+
+    async def slow(queue: str, batch: Any) -> Any:
+        await asyncio.sleep(5)
+        order.append("reply")
+        return await publish(queue, batch)
+
+    async def noted(queue: str, batch: Any) -> Any:
+        order.append("ack")
+        return await settle(queue, batch)
+
+    await bench.queue.publish(1, ASKS)
+    driver.publish, driver.settle = slow, noted  # type: ignore[method-assign]
+    async with bench:
+        await bench.empty()
+    assert order == ["reply", "ack"]
+
+
+async def test_a_reply_that_cannot_be_published_now_keeps_the_request() -> None:
+    bench, replies = await bench_with_replies(None)
+    publish = replies.driver.publish
+    failures = [BrokerUnavailableError("away"), BrokerUnavailableError("away")]
+
+    async def sometimes(queue: str, batch: Any) -> Any:
+        if queue == "replies" and failures:
+            raise failures.pop()
+        return await publish(queue, batch)
+
+    await bench.queue.publish(1, ASKS)
+    replies.driver.publish = sometimes  # type: ignore[method-assign]
+    async with bench:
+        await bench.empty()
+    assert [attempt for _, attempt in bench.handler.seen] == [1, 2, 3]
+    assert len(await replies.peek()) == 1
+
+
+@pytest.mark.parametrize("name", ["app:nowhere", 5, "", "reply:x"])
+async def test_an_unknown_reply_queue_is_logged_and_the_message_acked(
+    name: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench, replies = await bench_with_replies(None)
+    await bench.queue.publish(1, {"reply_to": name})
+    async with bench:
+        await bench.empty()
+    assert bench.consumer.metrics.acked == 1
+    assert bench.consumer.metrics.result_errors == 1
+    assert [record.levelname for record in caplog.records if "no reply to" in record.getMessage()] == ["ERROR"]
+    assert await replies.peek() == []
+
+
+async def test_a_forbidden_reply_queue_is_the_same() -> None:
+    bench, replies = await bench_with_replies(None)
+    bench.consumer.guard = Guard(Actor("nobody", {}), Scope(()))
+    bench.consumer.guard.consume = lambda queue: None  # type: ignore[method-assign]
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    assert await replies.peek() == []
+    assert bench.consumer.metrics.result_errors == 1
+    assert bench.consumer.metrics.acked == 1
+
+
+@pytest.mark.parametrize(("result", "why"), [(object(), "cannot be written as JSON"), ("x" * 2000, "is larger than")])
+async def test_a_result_that_cannot_travel_is_an_error_and_the_message_acked(result: Any, why: str) -> None:
+    async def run(body: Any, context: Context) -> Any:
+        return result
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    ((body, kind),) = await answers(replies)
+    assert kind == "error"
+    assert (body["kind"], body["retryable"]) == ("Internal", False)
+    assert body["message"].startswith("the result cannot be sent: ")
+    assert why in body["message"]
+    assert len(bench.handler.seen) == 1
+    assert bench.consumer.metrics.result_errors == 1
+
+
+async def test_what_is_tried_again_is_answered_once_it_is_given_up() -> None:
+    async def run(body: Any, context: Context) -> Any:
+        raise HandlerError(f"no {context.attempt}", kind="NotFound", retryable=True)
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    assert await answers(replies) == [({"kind": "NotFound", "message": "no 3", "retryable": True}, "error")]
+    assert len(await bench.dead_letters()) == 1
+    assert (await replies.peek())[0].headers["correlation_id"] == "c-1"
+
+
+@pytest.mark.parametrize(
+    ("error", "body"),
+    [
+        (ValueError("bad"), {"kind": "Internal", "message": "ValueError: bad", "retryable": None}),
+        (Reject("never"), {"kind": "Invalid", "message": "never", "retryable": False}),
+    ],
+)
+async def test_the_error_of_other_failures(error: Exception, body: Any) -> None:
+    async def run(_: Any, context: Context) -> Any:
+        raise error
+
+    bench, replies = await bench_with_replies(run, max_attempts=1)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    assert await answers(replies) == [(body, "error")]
+
+
+async def test_a_dead_letter_that_somebody_handles_is_not_answered_again() -> None:
+    async def run(_: Any, context: Context) -> Any:
+        raise Reject("never")
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    (letter,) = await bench.dead_letters()
+    assert letter.headers["reply_to"] == "app:replies"
+    await bench.queue.forward([Outgoing(letter.id, letter.body, letter.headers)])
+    bench.handler.run = None
+    async with bench:
+        await bench.empty()
+    assert len(await replies.peek()) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_handler_that_acks_itself_is_answered_all_the_same(fails: bool) -> None:
+    async def run(_: Any, context: Context) -> Any:
+        context.ack()
+        if fails:
+            raise HandlerError("late", kind="Conflict")
+        return "result"
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    expected = ({"kind": "Conflict", "message": "late", "retryable": None}, "error") if fails else ("result", None)
+    assert await answers(replies) == [expected]
+
+
+async def test_a_handler_that_nacks_itself_is_not() -> None:
+    async def run(_: Any, context: Context) -> Any:
+        if context.attempt == 1:
+            context.nack(1)
+            return "first"
+        return "second"
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    assert await answers(replies) == [("second", None)]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_auto_ack_is_answered_after_the_handler(fails: bool) -> None:
+    async def run(_: Any, context: Context) -> Any:
+        if fails:
+            raise ValueError("lost")
+        return 5
+
+    bench, replies = await bench_with_replies(run, options=ConsumerOptions(auto_ack=True))
+    await bench.queue.publish(1, ASKS)
+    async with bench:
+        await bench.empty()
+    lost = {"kind": "Internal", "message": "ValueError: lost", "retryable": None}
+    assert await answers(replies) == [(lost, "error") if fails else (5, None)]
+    assert len(bench.handler.seen) == 1
+
+
+async def test_nobody_waits_any_more() -> None:
+    bench, replies = await bench_with_replies(None)
+    now = clock_of_loop().time()
+    await bench.queue.publish_request(1, ASKS, until=now - 1, timeout=5)
+    await bench.queue.publish_request(2, ASKS, until=now + 100, timeout=5)
+    async with bench:
+        await bench.empty()
+    assert len(await replies.peek()) == 1
+    assert len(bench.handler.seen) == 2
+    assert REPLY_BY not in (await replies.peek())[0].headers
+
+
+async def test_a_reply_queue_that_refuses_for_good_does_not_keep_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    bench, replies = await bench_with_replies(None)
+    publish = replies.driver.publish
+
+    async def never(queue: str, batch: Any) -> Any:
+        if queue == "replies":
+            raise MessageTooLargeError("too large")
+        return await publish(queue, batch)
+
+    await bench.queue.publish(1, ASKS)
+    replies.driver.publish = never  # type: ignore[method-assign]
+    async with bench:
+        await bench.empty()
+    assert len(bench.handler.seen) == 1
+    assert sum("no reply to" in record.getMessage() for record in caplog.records) == 2
+
+
+async def test_a_stop_keeps_a_request_whose_reply_hangs() -> None:
+    bench, replies = await bench_with_replies(None)
+    publish = replies.driver.publish
+
+    async def hangs(queue: str, batch: Any) -> Any:
+        if queue == "replies":
+            await asyncio.get_running_loop().create_future()
+        return await publish(queue, batch)
+
+    await bench.queue.publish(1, ASKS)
+    replies.driver.publish = hangs  # type: ignore[method-assign]
+    async with bench:
+        while not bench.handler.seen:
+            await asyncio.sleep(0.01)
+    assert (await bench.queue.info())["message_count"] == 1

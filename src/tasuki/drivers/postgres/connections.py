@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.postgres.durability import SETTINGS, durability_of
 from tasuki.errors import BrokerUnavailableError
@@ -72,6 +70,8 @@ class Connector:
         return Link(connection, "" if not facts.pooled else self._begin, self._timeout)
 
     async def _connect(self, cached: int) -> Any:
+        import asyncpg
+
         options: dict[str, Any] = {"ssl": self._tls} if self._tls is not None else {}
         return await asyncpg.connect(
             self._url,
@@ -169,6 +169,8 @@ class Link:
 
 def _leaves_usable(problem: Exception) -> bool:
     """Whether a connection can be used after this: the server said no, and goes on, and takes writes."""
+    import asyncpg
+
     return (
         isinstance(problem, asyncpg.PostgresError)
         and getattr(problem, "severity", "") not in {"FATAL", "PANIC"}

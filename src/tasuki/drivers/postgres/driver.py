@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -18,35 +18,26 @@ from tasuki.contracts.driver import (
     QueueSpec,
     Receipt,
     Received,
-    Release,
     Settlement,
 )
 from tasuki.drivers.address import shown
 from tasuki.drivers.postgres import rows
+from tasuki.drivers.postgres.connections import Connector
+from tasuki.drivers.postgres.outbox import publish_on
+from tasuki.drivers.postgres.problems import translated
+from tasuki.drivers.postgres.publishing import publish_in_parts
+from tasuki.drivers.postgres.receiving import Receiving, settle
 from tasuki.drivers.postgres.schema import checked_name
+from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.tls import tls_of
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.message import Message
 
-if TYPE_CHECKING:
-    from tasuki.drivers.postgres.session import Session
-
-MAX_CLAIM_BYTES = 64 * 2**20
-"""A receive stops after this many bytes of bodies, so that memory stays bounded."""
 PURGED = 10_000
 """Messages removed in one transaction of a purge, so that the others are not locked out."""
-_RECHECK = 0.02
-"""Seconds after which a queue is looked at again by who has just begun to wait: a publisher may have missed that."""
-_SHORTEST = 0.005
-_DEAF = 0.25
-"""Longest time between two looks at a queue of which nothing is heard."""
 
-PUBLISH = "SELECT {}.publish($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-CLAIM = "SELECT seq, token, attempt, id, headers, body, due_in, registered FROM {}.claim($1, $2, $3, $4, $5)"
-
-SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
+PUBLISH = "SELECT {}.publish($1, $2, $3, $4, $5, $6, $7, $8, false)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
-NOTHING: Mapping[int, DriverError] = {}
 
 
 class PostgresDriver(Driver):
@@ -127,9 +118,6 @@ class PostgresDriver(Driver):
 
     async def open(self) -> None:
         """Connect, make what is missing, and declare what was declared before."""
-        from tasuki.drivers.postgres.connections import Connector
-        from tasuki.drivers.postgres.session import Session
-
         if self._session is not None and self._session.pid == os.getpid() and not self._session.is_closing:
             return
         tls = tls_of(self.name, self._tls)
@@ -179,127 +167,40 @@ class PostgresDriver(Driver):
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room, in one transaction, or a few for a batch of many megabytes."""
         session = self._open_session(queue)
-        try:
-            columns, sound, refused = rows.arrays(batch), batch, NOTHING
-        except (TypeError, ValueError, OverflowError):
-            sound, refused = self._sorted_out(queue, batch)
-            if not sound:
-                return self._results(queue, len(batch), 0, refused)
-            columns = rows.arrays(sound)
-        kept = 0
-        failed: DriverError | None = None
-        for part in rows.parts(columns):
-            try:
-                stored = (await session.ask(queue, PUBLISH, queue, *part, False))[0][0]
-            except DriverError as error:
-                if not kept:
-                    raise
-                failed = error
-                break
-            kept += stored
-            if stored < len(part[0]):
-                break
+
+        async def store(columns: rows.Arrays) -> int:
+            stored: int = (await session.ask(queue, PUBLISH, queue, *columns))[0][0]
+            return stored
+
+        results = await publish_in_parts(self.name, self._specs[queue], batch, store)
         session.bell.ring(queue)
-        return () if kept == len(batch) else self._results(queue, len(batch), kept, refused, failed)
-
-    def _sorted_out(
-        self, queue: str, batch: Sequence[Outgoing]
-    ) -> tuple[Sequence[Outgoing], Mapping[int, DriverError]]:
-        """What can be stored, and why the rest cannot."""
-        refusals = [rows.refusal(self.name, queue, message) for message in batch]
-        sound = [message for message, error in zip(batch, refusals, strict=True) if error is None]
-        return sound, {place: error for place, error in enumerate(refusals) if error is not None}
-
-    def _results(
-        self,
-        queue: str,
-        count: int,
-        kept: int,
-        refused: Mapping[int, DriverError],
-        failed: DriverError | None = None,
-    ) -> Sequence[DriverError | None]:
-        """One result a message; raises where all have the same fate."""
-        if failed is None:
-            most = self._specs[queue].max_length
-            problem = f"queue {queue!r} holds its max_length of {most} messages"
-            failed = QueueFullError(problem, driver=self.name, queue=queue)
-        results: list[DriverError | None] = []
-        for place in range(count):
-            if place in refused:
-                results.append(refused[place])
-            else:
-                results.append(None if kept > 0 else failed)
-                kept -= 1
-        if len({type(result) for result in results}) == 1 and results[0] is not None:
-            raise results[0]
         return results
+
+    async def publish_within(
+        self, connection: Any, queue: str, batch: Sequence[Outgoing]
+    ) -> Sequence[DriverError | None]:
+        """Store them in the transaction of a connection of asyncpg, psycopg or SQLAlchemy."""
+        self._open_session(queue)
+
+        async def store(columns: rows.Arrays) -> int:
+            try:
+                return await publish_on(connection, self._schema, queue, columns)
+            except Exception as problem:
+                # Nothing was committed, and never will be: that is the caller's to do.
+                raise translated(problem, "of the caller", self.name, queue, sent=False) from problem
+
+        return await publish_in_parts(self.name, self._specs[queue], batch, store)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""
         session = self._open_session(queue)
-        ends_at = self._clock.monotonic() + wait
-        if wait > 0:
-            session.listen(queue)
-        pause = _RECHECK
-        while True:
-            count = session.bell.count(queue)
-            left = max(ends_at - self._clock.monotonic(), 0.0)
-            taken, due_in, registered = await self._claim(session, queue, limit, left)
-            left = ends_at - self._clock.monotonic()
-            if session.is_closing:
-                return []  # what was taken has been given back
-            if taken or left <= 0:
-                return taken
-            if session.hears(queue):
-                idle = _RECHECK if registered else self._poll_interval
-            else:
-                idle, pause = pause, min(pause * 1.5, _DEAF, self._poll_interval)
-            await session.bell.wait(queue, count, min(left, max(min(idle, due_in), _SHORTEST)))
-            if self._clock.monotonic() >= ends_at and session.bell.count(queue) == count:
-                return []
-
-    async def _claim(self, session: Session, queue: str, limit: int, wait: float) -> tuple[list[Received], float, bool]:
-        """Messages; or how long until something is due, and whether it was noted only now that somebody waits."""
-        task = session.spawn(self._claim_whole(session, queue, limit, wait))
-        is_taken = False
-        try:
-            answer = await asyncio.shield(task)
-            is_taken = True
-        finally:
-            if not is_taken:
-                task.add_done_callback(lambda _: self._release(session, queue, task))
-        return answer
-
-    async def _claim_whole(
-        self, session: Session, queue: str, limit: int, wait: float
-    ) -> tuple[list[Received], float, bool]:
-        found = await session.fetch(queue, CLAIM, queue, limit, MAX_CLAIM_BYTES, session.holder, wait)
-        if found and found[0][0] is None:
-            due_in, registered = found[0][6], found[0][7]
-            return [], float("inf") if due_in is None else due_in, registered
-        taken = rows.received(found)
-        session.hold(queue, [delivery.receipt for delivery in taken])
-        return taken, 0.0, False
-
-    def _release(self, session: Session, queue: str, task: asyncio.Task[tuple[list[Received], float, bool]]) -> None:
-        """Hand back what came for a receive that was cancelled."""
-        if task.cancelled() or task.exception() is not None or session.is_closing:
-            return
-        if taken := task.result()[0]:
-            session.spawn(self._settle(session, queue, [Release(delivery.receipt) for delivery in taken]))
+        return await Receiving(session, queue, limit).receive(wait, self._clock, self._poll_interval)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
         session = self._open_session(queue)
-        return await asyncio.shield(session.spawn(self._settle(session, queue, batch)))
-
-    async def _settle(self, session: Session, queue: str, batch: Sequence[Settlement]) -> list[Receipt]:
-        columns, wanted = rows.settling(batch)
-        places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
-        session.forget(queue, wanted)
-        if columns[2] is not None or self._specs[queue].ordering == "key":
-            session.bell.ring(queue)
-        return rows.stale(batch, wanted, places)
+        settling = settle(session, queue, batch, is_by_key=self._specs[queue].ordering == "key")
+        return await asyncio.shield(session.spawn(settling))
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in a thread of its own."""

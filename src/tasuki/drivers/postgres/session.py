@@ -25,6 +25,7 @@ MIGRATION_TIMEOUT = 120.0
 CLOSE_TIMEOUT = 3.0
 """Seconds for giving back what is held; then it comes back by its lease."""
 
+CLAIM = "SELECT seq, token, attempt, id, headers, body, due_in, registered FROM {}.claim($1, $2, $3, $4, $5)"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
 
 T = TypeVar("T")

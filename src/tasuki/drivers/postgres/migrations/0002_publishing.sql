@@ -1,4 +1,5 @@
--- Declaring and publishing. plpgsql: each verb is one round trip, and one transaction, also through a pooler.
+-- Declaring and publishing. plpgsql: each verb is one round trip, and one transaction, also through a pooler. To call
+-- another function costs as much as a statement, so what every call needs stands in publish, claim and settle themselves.
 
 create function queue_named(queue_name text) returns queues language plpgsql stable as $$
 declare
@@ -128,10 +129,6 @@ begin
     return kept;
 end $$;
 
-create function wake(q queues, at timestamptz) returns void language sql as $$
-    select pg_notify(q.channel, '') where exists (select 1 from waiters where queue = q.id and until > at)
-$$;
-
 -- Arrays of one length; those of ranks, keys, delays and always may be null. within: in a transaction of the caller's,
 -- which may commit any time later, so whoever waits by then is woken.
 create function publish(
@@ -140,10 +137,14 @@ create function publish(
 ) returns integer language plpgsql as $$
 #variable_conflict use_column
 declare
-    q queues := queue_named(queue_name);
+    q queues;
     at timestamptz := clock_timestamp();
     kept integer := cardinality(ids);
 begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
     if q.max_length is null and q.dedup_window is null then
         insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
         select q.id, case when m.delay > 0 then 1 else 0 end, coalesce(m.rank, 9),
@@ -152,10 +153,8 @@ begin
     else
         kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at);
     end if;
-    if within then
+    if within or exists (select 1 from waiters where queue = q.id and until > at) then
         perform pg_notify(q.channel, '');
-    else
-        perform wake(q, at);
     end if;
     return kept;
 end $$;

@@ -13,24 +13,6 @@ create type claimed as (
     registered boolean         -- likewise: whether this call noted that somebody waits
 );
 
-create function claim_in_order(q queues, most integer, most_bytes bigint, until timestamptz)
-returns setof claimed language plpgsql as $$
-begin
-    return query
-    with line as (
-        select m.seq, m.rank, octet_length(m.body) as size from messages m
-        where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit most for update skip locked
-    ), taken as (
-        update messages m set state = 2, token = m.token + 1, attempts = m.attempts + 1, due = until
-        where m.seq = any (array(select s.seq from (
-            select l.seq, sum(l.size) over (order by l.rank, l.seq) - l.size as before from line l) s
-            where s.before < most_bytes))
-        returning m.*
-    )
-    select t.seq, t.token, t.attempts, t.id, t.headers, t.body, null::double precision, null::boolean
-    from taken t order by t.rank, t.seq;
-end $$;
-
 -- Of each key the first one alone, and nothing while another is held. What stands behind an earlier one of its key
 -- leaves the line of the ready ones (state 3) until that one is gone, so that it is looked at once.
 create function claim_by_key(q queues, most integer, most_bytes bigint, until timestamptz)
@@ -76,12 +58,17 @@ end $$;
 create function claim(queue_name text, most integer, most_bytes bigint, who bigint, waits double precision)
 returns setof claimed language plpgsql as $$
 declare
-    q queues := queue_named(queue_name);
+    q queues;
     at timestamptz := clock_timestamp();
-    lease_end timestamptz := at + q.lease * interval '1 second';
+    lease_end timestamptz;
     next_due timestamptz;
     is_new boolean := false;
 begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
+    lease_end := at + q.lease * interval '1 second';
     if exists (select 1 from messages m where m.queue = q.id and m.due <= at) then
         perform surface(q.id, at, greatest(most, 1000));
     end if;
@@ -92,7 +79,19 @@ begin
     if q.by_key then
         return query select * from claim_by_key(q, most, most_bytes, lease_end);
     else
-        return query select * from claim_in_order(q, most, most_bytes, lease_end);
+        return query
+        with line as (
+            select m.seq, m.rank, octet_length(m.body) as size from messages m
+            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit most for update skip locked
+        ), taken as (
+            update messages m set state = 2, token = m.token + 1, attempts = m.attempts + 1, due = lease_end
+            where m.seq = any (array(select s.seq from (
+                select l.seq, sum(l.size) over (order by l.rank, l.seq) - l.size as before from line l) s
+                where s.before < most_bytes))
+            returning m.*
+        )
+        select t.seq, t.token, t.attempts, t.id, t.headers, t.body, null::double precision, null::boolean
+        from taken t order by t.rank, t.seq;
     end if;
     if found then
         return;
@@ -127,7 +126,7 @@ create function settle(
     queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
 ) returns integer[] language plpgsql as $$
 declare
-    q queues := queue_named(queue_name);
+    q queues;
     at timestamptz := clock_timestamp();
     places integer[];
     acked bigint[];
@@ -136,6 +135,10 @@ declare
     back integer := 0;
     item record;
 begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
     if q.by_key then
         perform lock_queue(q);
     end if;
@@ -165,8 +168,8 @@ begin
             back := back + 1;
         end loop;
     end if;
-    if back > 0 then
-        perform wake(q, at);
+    if back > 0 and exists (select 1 from waiters where queue = q.id and until > at) then
+        perform pg_notify(q.channel, '');
     end if;
     if coalesce(cardinality(places), 0) = cardinality(seqs) then
         return '{}';

@@ -96,7 +96,7 @@ begin
     end if;
     if q.by_key and keys is not null then
         if bring_forward(q, keys) > 0 then
-            perform wake(q, at);
+            perform pg_notify(q.channel, '');
         end if;
     end if;
     return gone;

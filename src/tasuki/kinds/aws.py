@@ -23,7 +23,7 @@ Secret = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=st
 class AwsConfig(Config):
     """Region and keys of an account; what is not given is looked up as AWS's own tools do.
 
-    That is: the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), the files in ~/.aws, the role of the machine.
+    That is: the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), the files in ~/.aws, the machine's role.
     """
 
     region: Text | None = None

@@ -9,7 +9,9 @@
 | ``names.py`` | names of queues, groups and ids as SQS allows them |
 | ``envelope.py`` | a message as body and attributes, and back; foreign messages too |
 | ``batches.py`` | batches of ten, within the size of a request; results entry by entry |
+| ``limits.py`` | what is refused, and which queues are FIFO queues |
 | ``source.py`` | what is known of one declared queue, and its open deliveries |
+| ``session.py`` | what an open driver works with |
 | ``declaring.py`` | making a queue exist |
 | ``publishing.py`` | sending batches |
 | ``polling.py`` | receiving, long polls that outlive their caller, early messages |

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.envelope import LARGEST
+from tasuki.drivers.sqs.limits import is_first_in_first_out
 from tasuki.drivers.sqs.names import FIFO, broker_name
-from tasuki.drivers.sqs.timing import LONGEST_HIDDEN, whole
+from tasuki.drivers.sqs.timing import whole
 from tasuki.drivers.sqs.translate import code_of, is_not_allowed
-from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError, UnsupportedError
+from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError
 
 _NOBODY = "tasuki-is-anybody-there"
 
-DEDUP_WINDOW = 300.0
-"""Seconds for which SQS remembers an id: always, no more and no less."""
 _COUNTS = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
 
 
@@ -38,34 +37,25 @@ class Declaring:
         self._retention = retention
         self._default_delay = default_delay
 
-    def check(self, spec: QueueSpec) -> None:
-        """Raise UnsupportedError for what SQS cannot do."""
-        if spec.max_length is not None:
-            raise self._unsupported(spec, "max_length: SQS cannot bound a queue")
-        if spec.lease > LONGEST_HIDDEN:
-            raise self._unsupported(spec, "lease: SQS hides a message for 12 hours at most")
-        if spec.dedup_window is not None and spec.dedup_window != DEDUP_WINDOW:
-            problem = f"dedup_window {spec.dedup_window:g} s: SQS remembers an id for 5 minutes, no more and no less"
-            raise self._unsupported(spec, f"{problem}; use 5m")
-
-    def _unsupported(self, spec: QueueSpec, problem: str) -> UnsupportedError:
-        return UnsupportedError(f"queue {spec.name!r}: {problem}", driver=self._driver, queue=spec.name)
-
     async def declare(self, spec: QueueSpec) -> Found:
         """Find the queue, or create it.
 
         Raises:
             QueueConflictError: its messages are in a queue of the other sort.
         """
-        self.check(spec)
         is_fifo = is_first_in_first_out(spec)
         await self._check_other(spec, is_fifo=is_fifo)
         url = await self._url(spec, is_fifo=is_fifo) or await self._create(spec, is_fifo=is_fifo)
-        answer = await self._clients.call(
-            "get_queue_attributes", spec.name, QueueUrl=url, AttributeNames=["MaximumMessageSize"]
-        )
-        largest = int(answer.get("Attributes", {}).get("MaximumMessageSize", LARGEST))
-        return Found(url, is_fifo, largest)
+        return Found(url, is_fifo, await self._largest(spec, url))
+
+    async def _largest(self, spec: QueueSpec, url: str) -> int:
+        """Bytes of a message; SQS's own limit where we may not ask."""
+        names = ["MaximumMessageSize"]
+        try:
+            answer = await self._clients.call("get_queue_attributes", spec.name, QueueUrl=url, AttributeNames=names)
+        except AccessDeniedError:
+            return LARGEST
+        return int((answer.get("Attributes") or {}).get("MaximumMessageSize", LARGEST))
 
     async def counts(self, queue: str, url: str) -> tuple[int, int, int]:
         """How many messages are ready, held and delayed, approximately."""
@@ -102,7 +92,13 @@ class Declaring:
             if spec.dedup_window is None:  # its ids are random: let each group have a throughput of its own
                 attributes |= {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
         name = broker_name(spec.name, is_fifo=is_fifo)
-        answer = await self._clients.call("create_queue", spec.name, QueueName=name, Attributes=attributes)
+        try:
+            answer = await self._clients.call("create_queue", spec.name, QueueName=name, Attributes=attributes)
+        except QueueConflictError:
+            url = await self._url(spec, is_fifo=is_fifo)  # somebody made it meanwhile, with attributes of their own
+            if url is None:
+                raise
+            return url
         return str(answer["QueueUrl"])
 
     async def _check_other(self, spec: QueueSpec, *, is_fifo: bool) -> None:
@@ -121,8 +117,3 @@ class Declaring:
                 f"cannot change that, and its queue {name!r} still holds {held} messages; consume or delete them first"
             )
             raise QueueConflictError(problem, driver=self._driver, queue=spec.name)
-
-
-def is_first_in_first_out(spec: QueueSpec) -> bool:
-    """Whether a queue has to be a FIFO queue: for order per key, for ids that are remembered, or by its name."""
-    return spec.ordering == "key" or spec.dedup_window is not None or spec.name.endswith(FIFO)

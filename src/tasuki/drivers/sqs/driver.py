@@ -21,6 +21,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.address import shown
 from tasuki.drivers.sqs.envelope import LARGEST_BINARY
+from tasuki.drivers.sqs.limits import check
 from tasuki.drivers.sqs.settings import settings
 from tasuki.drivers.sqs.source import Source
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
@@ -134,6 +135,7 @@ class SQSDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist; one that exists keeps its attributes, but the lease of this driver is the spec's."""
+        check(spec, self.name)
         session = self._session
         if session is not None:
             await session.declare(spec)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -63,7 +64,10 @@ class Written(msgspec.Struct, frozen=True):
 
 
 def write(message: Outgoing, *, key: str | None, delay: float) -> Written:
-    """Encode a message. Raises UnicodeEncodeError or msgspec.EncodeError for headers that cannot be written."""
+    """Encode a message. Raises ValueError, TypeError, OverflowError or MsgspecError for bad headers."""
+    for name, value in message.headers.items():
+        if isinstance(value, int | float) and not -_LARGEST_INT <= value < _LARGEST_INT and not _is_finite(value):
+            raise ValueError(f"header {name!r} is not a finite number of at most 64 bits")
     body, how = _body_text(message.body)
     envelope = Envelope(message.id, message.headers, how, key, delay)
     return _written(body, attributes_of(envelope))
@@ -93,12 +97,16 @@ def read(message_id: str, body: str, attributes: Attributes) -> tuple[Envelope, 
             return envelope, _body_bytes(body, envelope.body)
         except (msgspec.MsgspecError, UnicodeEncodeError, binascii.Error):
             pass  # something else of the same name: foreign
-    return Envelope(message_id, foreign_headers(attributes)), body.encode()
+    return Envelope(message_id, foreign_headers(attributes)), body.encode(errors="surrogatepass")
 
 
 def foreign_headers(attributes: Attributes) -> dict[str, HeaderValue]:
     """Attributes as headers: text as text, numbers as numbers, bytes as base64."""
     return {name: _foreign_value(attribute) for name, attribute in attributes.items()}
+
+
+def _is_finite(value: float) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _foreign_value(attribute: Mapping[str, Any]) -> HeaderValue:
@@ -151,4 +159,4 @@ def _written(body: str, attributes: Attributes) -> Written:
 
 def digest(text: str) -> str:
     """What SQS gives as MD5 of a body."""
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    return hashlib.md5(text.encode(errors="surrogatepass"), usedforsecurity=False).hexdigest()

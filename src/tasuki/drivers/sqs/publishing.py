@@ -109,7 +109,7 @@ class Publishing:
         name = source.spec.name
         try:
             written = write(message, key=key, delay=message.delay if delay > native else 0.0)
-        except (UnicodeEncodeError, msgspec.MsgspecError, TypeError, ValueError, OverflowError) as problem:
+        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as problem:
             text = f"message {message.id!r} was not stored: it cannot be written: {problem}"
             raise UnsupportedError(text, driver=self._driver, queue=name) from problem
         is_too_large = written.size > source.largest or (

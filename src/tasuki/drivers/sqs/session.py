@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth, QueueSpec
+from tasuki.drivers.sqs.batches import at_once
 from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.declaring import Declaring, Found
 from tasuki.drivers.sqs.polling import LONGEST_POLL, Polling
@@ -54,8 +55,18 @@ class Session:
         await self._clients.connect()
         if not specs:
             await self._declaring.reach()
-        for spec in specs:
-            await self.declare(spec)
+            return
+        errors: list[DriverError] = []
+
+        async def declare(spec: QueueSpec) -> None:
+            try:
+                await self.declare(spec)
+            except DriverError as error:
+                errors.append(error)
+
+        await at_once(specs, declare)
+        if errors:
+            raise errors[0]
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist, and note what is known of it; open deliveries stay open."""

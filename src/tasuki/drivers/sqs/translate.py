@@ -42,7 +42,7 @@ _KINDS: dict[str, type[DriverError]] = {
 }
 _STALE = {"InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"}
 _NO_CREDENTIALS = {"CredentialRetrievalError", "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}
-_NOT_SENT = {"ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError", "SSLError"}
+_NOT_CONNECTED = {"ClientConnectorError", "ConnectTimeoutError", "gaierror"}
 _LONGEST_TEXT = 300
 
 
@@ -83,15 +83,23 @@ def translated(error: Exception, driver: str, queue: str = "") -> DriverError:
         return UnsupportedError(f"driver {driver!r} has no region; give one in its config.aws entry", driver=driver)
     if isinstance(error, TimeoutError) or name == "ReadTimeoutError":
         return BrokerTimeoutError(f"SQS did not answer driver {driver!r} in time", driver=driver, queue=queue)
-    outcome: Outcome = "rejected" if name in _NOT_SENT else "unknown"
+    outcome: Outcome = "rejected" if _never_connected(error) else "unknown"
     problem = f"driver {driver!r} cannot reach SQS ({name})"
     return BrokerUnavailableError(problem, driver=driver, queue=queue, outcome=outcome)
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Whether nothing can have been sent; the client calls a connection that was reset later by the same name."""
+    inner = getattr(error, "kwargs", {}).get("error")
+    names = {kind.__name__ for reason in (error, inner) for kind in type(reason).__mro__}
+    return bool(names & _NOT_CONNECTED)
 
 
 def answered(code: str, text: str, driver: str, queue: str, *, is_server_fault: bool = False) -> DriverError:
     """The driver error for an error that SQS answered, for a request or for one entry of a batch."""
     if code in _NOT_KNOWN:  # without its text: it may repeat what was signed
-        return AccessDeniedError(f"SQS refuses the keys of driver {driver!r} ({code})", driver=driver, queue=queue)
+        problem = f"SQS does not accept what driver {driver!r} signs ({code}); check its keys and this machine's clock"
+        return AccessDeniedError(problem, driver=driver, queue=queue)
     problem = f"SQS answers driver {driver!r} with {code}: {text[:_LONGEST_TEXT]}"
     if code == "InvalidParameterValue" and "shorter than" in text:
         return MessageTooLargeError(problem, driver=driver, queue=queue)

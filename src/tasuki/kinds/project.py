@@ -148,7 +148,7 @@ class _Checker:
             options, problems = merge_options(entry, driver, "queue")
             self.errors += problems
             if isinstance(config := self.configs.get(entry.id), QueueConfig):
-                length = config.max_length or options.get("max_length") or None
+                length = config.max_length or (options.get("max_length") if _is_ours(driver) else 0) or None
                 config = config.model_copy(update={"options": options, "max_length": length})
                 self.configs[entry.id] = self._fitted(entry, config, driver) if driver else config
         for entry in self.registry.of_kind("queue.consumer"):
@@ -248,6 +248,11 @@ def _circle_problem(circle: list[str], *, are_queues: bool) -> str:
         return f"queue {circle[0]!r} is its own dead-letter queue" if are_queues else f"{circle[0]!r} refers to itself"
     what = "dead letters would go round in a circle" if are_queues else "entries refer to each other in a circle"
     return f"{what}: {' → '.join(map(repr, [*circle, circle[0]]))}"
+
+
+def _is_ours(driver: DriverKind | None) -> bool:
+    """Whether ``max_length`` among a driver's options is that of the queue, not a bound in the broker's own way."""
+    return driver is None or not getattr(driver.queue_options, "has_own_max_length", False)
 
 
 def _own_fields(entry: Entry, kind: Kind) -> Mapping[str, Any]:

@@ -2,11 +2,150 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.fields import (
+    Config,
+    Count,
+    Duration,
+    Flag,
+    Positive,
+    PositiveDuration,
+    PositiveSize,
+    Size,
+    Text,
+    at_field,
+)
+
+_MOST_SECONDS = 65_535
+_SMALLEST_FRAME = 4096
+
+
+def _secret(value: object) -> object:
+    # Here, not by pydantic: its errors would show what was written.
+    if isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("write amqp://user:password@host:5672/vhost; take the password from ${env:NAME}")
+    return SecretStr(str(value))
+
+
+def _url(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        is_good = parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ValueError("write amqp://user:password@host:5672/vhost, or amqps:// for TLS")
+    return value
+
+
+def _heartbeat(value: float) -> float:
+    if value and not 1 <= value <= _MOST_SECONDS:
+        raise ValueError(f"from 1s to {_MOST_SECONDS}s, or 0 for none")
+    return value
+
+
+def _frame_size(value: int) -> int:
+    if value and value < _SMALLEST_FRAME:
+        raise ValueError(f"at least {_SMALLEST_FRAME} bytes, or 0 for the broker's")
+    return value
+
+
+Url = Annotated[
+    SecretStr, BeforeValidator(_secret, json_schema_input_type=str), AfterValidator(_url), Field(repr=False)
+]
 
 
 class AMQPDriverConfig(DriverConfig):
-    """Queues at AMQP."""
+    """Queues at RabbitMQ 3.13 or newer."""
+
+    url: Url = SecretStr("amqp://guest:guest@localhost:5672/")
+    """amqp://user:password@host:port/vhost, or amqps:// with TLS; ${env:NAME} keeps the password out of the file."""
+    vhost: Text | None = None
+    """The virtual host; that of the url if not given."""
+    connection_name: Text | None = None
+    """What the broker calls our connections; the entry's id if not given."""
+    auth_mechanism: Literal["PLAIN", "EXTERNAL", "AMQPLAIN"] = "PLAIN"
+    """How to log in; EXTERNAL takes the user from the client's certificate."""
+    heartbeat: Annotated[Duration, AfterValidator(_heartbeat)] = 10.0
+    """A broker that is silent for two of them is taken for dead, and takes us for dead likewise; 0: never."""
+    connection_timeout: PositiveDuration = 10.0
+    """Longest time for connecting and logging in."""
+    request_timeout: PositiveDuration = 10.0
+    """Longest wait for any other answer."""
+    reconnect_delay: PositiveDuration = 1.0
+    """Pause after the first attempt to connect that failed; it doubles."""
+    reconnect_max_delay: PositiveDuration = 30.0
+    """The longest pause."""
+    default_message_ttl: PositiveDuration | None = None
+    """Age at which the broker removes any message of this driver; see message_ttl of a queue for one that is kept."""
+    default_queue_ttl: PositiveDuration | None = None
+    """The same as an argument of every queue."""
+    default_queue_expiry: PositiveDuration | None = None
+    """Time after which the broker deletes a queue that nobody uses, with all that is in it."""
+    prefetch_count: Annotated[Count, Field(le=65_535)] = 0
+    """Most messages of one queue that the broker hands this process unsettled; 0: what the consumers ask for."""
+    frame_size: Annotated[Size, AfterValidator(_frame_size)] = 0
+    """Largest frame; 0: the broker's."""
+    channel_max: Annotated[Count, Field(le=65_535)] = 0
+    """Most channels of a connection; each queue in use takes one or two; 0: the broker's."""
+    tls: TlsConfig | None = None
+    """How the connections are encrypted; amqps:// alone means: by the certificates of the system."""
+
+    @model_validator(mode="after")
+    def _external_needs_a_certificate(self) -> AMQPDriverConfig:
+        if self.auth_mechanism == "EXTERNAL" and (self.tls is None or self.tls.cert is None):
+            raise at_field("auth_mechanism", "EXTERNAL takes the user from a certificate: give tls: {cert, key}")
+        return self
 
 
-KIND = driver_kind("amqp", AMQPDriverConfig, "tasuki.drivers.amqp:AMQPDriver")
+class AMQPQueueOptions(Config):
+    """Options of a queue at RabbitMQ. They are its arguments there: they cannot be changed while it exists."""
+
+    has_own_max_length: ClassVar[bool] = True
+    """Its max_length is the broker's, and not that which the driver contract asks for."""
+
+    queue_type: Literal["quorum", "classic"] = "quorum"
+    """quorum: a confirmed message survives a power loss; classic: only a crash of the broker."""
+    durable: Flag = True
+    """Whether the queue survives a restart of the broker; false only with queue_type: classic."""
+    auto_delete: Flag = False
+    """Whether it goes with its last consumer; only with queue_type: classic."""
+    exclusive: Flag = False
+    """Whether it belongs to one connection and goes with it; only with queue_type: classic."""
+    max_length: Count | None = None
+    """The broker's own bound: most ready messages, held ones not counted, and kept roughly; 0: no limit."""
+    max_length_bytes: PositiveSize | None = None
+    """Most bytes of ready messages."""
+    message_ttl: PositiveDuration | None = None
+    """Age at which the broker takes a ready message out: to dead_letter_exchange, or to tasuki.undeliverable."""
+    expires: PositiveDuration | None = None
+    """Time after which the broker deletes the queue if nobody uses it."""
+    delivery_limit: Positive | None = None
+    """Returns after which the broker gives a message up; 100000."""
+    dead_letter_exchange: str | None = None
+    """Where the broker puts what it gives up; the queue tasuki.undeliverable if not given."""
+    dead_letter_routing_key: Text | None = None
+    """With which routing key."""
+    single_active_consumer: Flag = False
+    """Whether one process at a time gets all messages."""
+
+    @model_validator(mode="after")
+    def _quorum_queues_are_durable(self) -> AMQPQueueOptions:
+        if self.queue_type == "quorum":
+            given = {"durable": not self.durable, "auto_delete": self.auto_delete, "exclusive": self.exclusive}
+            for name in [name for name, is_wrong in given.items() if is_wrong]:
+                raise at_field(name, f"a quorum queue is durable and shared: {name} needs queue_type: classic")
+        if self.dead_letter_routing_key is not None and self.dead_letter_exchange is None:
+            raise at_field("dead_letter_routing_key", "dead_letter_routing_key needs dead_letter_exchange")
+        return self
+
+
+KIND = driver_kind("amqp", AMQPDriverConfig, "tasuki.drivers.amqp:AMQPDriver", AMQPQueueOptions)

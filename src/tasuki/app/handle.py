@@ -76,6 +76,10 @@ class QueueHandle:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
         return await self._app.live_queue(self.id).publish_many(items, timeout=timeout, connection=connection)
 
+    async def request(self, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> Any:
+        """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
+        return await self._app.request(self.id, body, headers, **options)
+
     async def depth(self) -> Depth:
         """How many messages it holds."""
         return await self._app.live_queue(self.id).depth()

@@ -33,6 +33,10 @@ class SyncApp:
         """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
         return self._publish(self._app.publish(queue, body, headers, **options), options)
 
+    def request(self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> Any:
+        """See :meth:`tasuki.App.request`."""
+        return self.run(self._app.request(queue, body, headers, **options))
+
     def publish_many(self, queue: str, items: Sequence[Any], **options: Any) -> list[PublishResult]:
         """See :meth:`tasuki.queues.queue.Queue.publish_many`; ``connection`` as for ``publish``."""
 

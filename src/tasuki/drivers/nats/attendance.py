@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.drivers.nats.api import Answer, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.api import Answer, Request, ask, seconds_of
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.renewals import Renewals
@@ -49,7 +49,7 @@ class Attendance:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        if self._consumers:
+        if self._consumers and task is not None:
             nobody = dict.fromkeys(self._consumers, 0)
             try:
                 await self._renewals.run(lambda connection: self._tell(connection, nobody))
@@ -82,7 +82,9 @@ class Attendance:
         """Attached consumers of all living processes, and those of the others alone."""
         book = self._names.book
         fields = {"subjects_filter": self._names.attached(queue, "*")}
-        (info,) = await demand(connection, queue, (f"STREAM.INFO.{book}", fields))
+        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{book}", fields)])
+        if "state" not in info:
+            return self._consumers.get(queue, 0), 0
         now = seconds_of(info["ts"])
         subjects = list(info["state"].get("subjects") or {})
         requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tasuki.drivers.nats.api import Request, ask, demand
 from tasuki.drivers.nats.connection import Connection
-from tasuki.drivers.nats.failures import error_in, refusal
+from tasuki.drivers.nats.failures import NO_RESPONDERS, error_in, is_stream_missing, refusal
 from tasuki.drivers.nats.names import Names
 
 PAGE = 1000
@@ -44,6 +44,8 @@ class Book:
         self._names = names
         self._queue = queue
         self._epoch = epoch
+        self.is_missing = False
+        """Whether its stream is known to be gone."""
 
     async def write(self, connection: Connection, notes: Sequence[tuple[Note, str]]) -> None:
         """Keep notes with their receipts; returns when the server has them. Raises DriverError if one is not kept."""
@@ -55,6 +57,7 @@ class Book:
         if exchange.problem is not None:
             exchange.problem.queue = self._queue
             raise exchange.problem
+        self.is_missing = NO_RESPONDERS in exchange.answers
         for answer in exchange.answers:
             error = error_in(answer) if isinstance(answer, bytes) else {"code": 503, "description": "no book"}
             if error:
@@ -88,7 +91,12 @@ class Book:
         offset, total = 0, 1
         while offset < total:
             fields = {"subjects_filter": self._subject(">"), "offset": offset}
-            (info,) = await demand(connection, self._queue, (f"STREAM.INFO.{self._names.book}", fields))
+            (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._names.book}", fields)])
+            if is_stream_missing(info.get("error")):
+                self.is_missing = True
+                return []
+            if error := info.get("error"):
+                raise refusal(error, driver=connection.address.driver, queue=self._queue)
             found = info["state"].get("subjects") or {}
             for note in filter(None, map(note_in, found)):
                 if note.sequence not in latest or latest[note.sequence].due < note.due:

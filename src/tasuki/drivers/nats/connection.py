@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -20,6 +20,7 @@ from nats.aio.client import Client as NATSClient
 from nats.nuid import NUID
 
 from tasuki.drivers.nats.failures import denied, lost
+from tasuki.drivers.nats.wire import Reader, Route, frames
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError
 
 _log = logging.getLogger("tasuki.driver.nats")
@@ -28,6 +29,9 @@ _DENIALS = ("authorization violation", "authentication", "user authentication ex
 
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
+
+_FAREWELL = 1.0
+"""Seconds for the last bytes when a connection is closed."""
 
 OnDelivery = Callable[[str, bytes], None]
 OnStatus = Callable[[str, str], None]
@@ -76,7 +80,10 @@ class Exchange:
 class _Client(NATSClient):
     """The client without its queues: everything that arrives goes to ``route``."""
 
-    route: Callable[[bytes, bytes, bytes, bytes | None], None]
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self.route = route
+        self._ps = Reader(self, route)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self.route(subject, reply, data, headers)
@@ -87,21 +94,16 @@ class _Client(NATSClient):
             raise nats.errors.ConnectionClosedError
         self._transport.write(data)
 
+    def abort(self) -> None:
+        """Cut the connection: what is still to be written is thrown away."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
     async def written(self) -> None:
         """Wait until the socket has room again."""
         if self._transport is not None:
             await self._transport.drain()  # type: ignore[no-untyped-call]
-
-
-def _frames(requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes], inbox: bytes) -> Iterator[bytes]:
-    """The requests on the wire; each is answered to its own number below the inbox."""
-    for index, (subject, data) in enumerate(requests):
-        if headers and headers[index]:
-            head = headers[index]
-            sizes = b"%d %d" % (len(head), len(head) + len(data))
-            yield b"HPUB %b %b%d %b\r\n%b%b\r\n" % (subject.encode(), inbox, index, sizes, head, data)
-        else:
-            yield b"PUB %b %b%d %d\r\n%b\r\n" % (subject.encode(), inbox, index, len(data), data)
 
 
 def _ignored(*_: object) -> None:
@@ -147,8 +149,7 @@ class Connection:
         raise problem or lost("no servers are given", driver=self.address.driver)
 
     async def _connect(self, server: str) -> None:
-        client = _Client()
-        client.route = self._route
+        client = _Client(self._route)
         is_connected = False
         try:
             async with asyncio.timeout(self.address.connect_timeout):
@@ -190,15 +191,18 @@ class Connection:
             self._problem = lost("the connection was closed", driver=self.address.driver)
         self._fail()
         if client is not None:
-            await client.close()
+            try:
+                async with asyncio.timeout(_FAREWELL):
+                    await client.close()
+            except TimeoutError:  # it takes nothing any more
+                client.abort()
 
     def drop(self, why: str) -> None:
         """Give it up: it does not answer. Its end comes by itself."""
         if self._problem is None:
             self._lose(lost(why, driver=self.address.driver))
-            client = self._client
-            if client is not None:
-                self._closing = asyncio.get_running_loop().create_task(client.close(), name="close nats")
+            if self._client is not None:
+                self._client.abort()
 
     def send(self, frames: bytes) -> None:
         """Write frames; raises BrokerUnavailableError if it is certain that they do not leave."""
@@ -230,7 +234,7 @@ class Connection:
         exchange = self._exchanges[number] = Exchange([subject for subject, _ in requests])
         timer = asyncio.get_running_loop().call_later(self.address.timeout, self._overdue, exchange)
         try:
-            await self._send_all(before, _frames(requests, headers, b"%b.%b." % (self._inbox, number)), exchange)
+            await self._send_all(before, frames(requests, headers, b"%b.%b." % (self._inbox, number)), exchange)
             await exchange.done
         finally:
             timer.cancel()

@@ -28,7 +28,7 @@ class NATSDriver(Driver):
 
     Args:
         name: the entry's id.
-        servers: addresses (``nats://``, ``tls://``, ``ws://``), tried in random order; that of this machine if not given.
+        servers: addresses (``nats://``, ``tls://``, ``ws://``), tried in random order; that of this machine if none.
         stream_prefix: what the names of all streams and subjects begin with.
         user: user name.
         password: its password.

@@ -16,6 +16,7 @@ from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.lanes import PLAIN, Lane
 from tasuki.drivers.nats.receipts import Receipt
 from tasuki.drivers.nats.setup import pull
+from tasuki.drivers.nats.wire import frame
 from tasuki.errors import BrokerTimeoutError
 
 SLICE = 0.5
@@ -222,12 +223,7 @@ class Intake:
         self._pulls[lane] = _Pull(str(self._count), batch, overdue_at)
         content = pull(batch, expires=expires, is_waiting=expires > 0)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
-        return b"PUB %b %b %d\r\n%b\r\n" % (
-            subject.encode(),
-            connection.status_inbox(token).encode(),
-            len(content),
-            content,
-        )
+        return frame(subject, content, connection.status_inbox(token))
 
     async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:
         """Until something changes; an overdue request means that the connection is dead."""

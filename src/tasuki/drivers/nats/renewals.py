@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.link import Link
+from tasuki.errors import BrokerUnavailableError
 
 T = TypeVar("T")
 
@@ -23,23 +24,41 @@ class Renewals:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._link: Link | None = None
-        self._is_closed = False
+        self._ended: asyncio.Event
+        self._is_open = False
+
+    def open(self) -> None:
+        """Work may come; nothing is left of before, as in a child process."""
+        self._lock = threading.Lock()
+        self._thread = self._loop = self._link = None
+        self._is_open = True
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """The result of ``work``, called in the thread; from any loop. Raises what it raises."""
-        return await asyncio.wrap_future(self.start(self._with_connection(work)))
+        """The result of ``work``, called in the thread; from any loop.
+
+        Raises:
+            DriverError: what ``work`` raises; it was closed; it cannot connect.
+        """
+        future = asyncio.wrap_future(self.start(self._with_connection(work)))
+        try:
+            await asyncio.wait([future])
+        finally:
+            if not future.done():
+                future.cancel()
+        if future.cancelled():
+            raise BrokerUnavailableError("the driver was closed meanwhile")
+        return future.result()
 
     def start(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Begin something in the thread."""
+        """Begin something in the thread. Raises BrokerUnavailableError after ``close``."""
         with self._lock:
-            if self._loop is None or self._is_closed:
+            if not self._is_open:
+                work.close()
+                raise BrokerUnavailableError("the driver is not open; open it first")
+            if self._loop is None:
                 self._begin()
             assert self._loop is not None
             return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        assert self._link is not None
-        return await work(await self._link.get())
 
     async def get(self) -> Connection:
         """The thread's connection; for what runs in the thread."""
@@ -51,9 +70,13 @@ class Renewals:
         with self._lock:
             thread, loop = self._thread, self._loop
             self._thread = self._loop = None
+            self._is_open = False
         if thread is not None and loop is not None:
             loop.call_soon_threadsafe(self._ended.set)
             thread.join()
+
+    async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        return await work(await self.get())
 
     def _begin(self) -> None:
         ready = threading.Event()
@@ -66,14 +89,10 @@ class Renewals:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._ended = asyncio.Event()
-        self._link = self._make_link()
+        link = self._link = self._make_link()
         self._loop = asyncio.get_running_loop()
         ready.set()
         try:
             await self._ended.wait()
         finally:
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                if task.get_name() == "attendance":
-                    task.cancel()
-            await self._link.close()
+            await link.close()

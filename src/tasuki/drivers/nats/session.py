@@ -28,6 +28,9 @@ from tasuki.drivers.nats.setup import Storage, make_book, make_queue
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, QueueNotFoundError
 from tasuki.message import Message
 
+_FAREWELL = 5.0
+"""Seconds that a close may take to hand everything back."""
+
 _log = logging.getLogger("tasuki.driver.nats")
 
 
@@ -85,6 +88,8 @@ class Session:
             return
         link = self._link = Link(self._address, self._connection)
         self._pid = os.getpid()
+        self._queues, self._by_stream, self._makings = {}, {}, {}
+        self._renewals.open()
         is_open = False
         try:
             connection = await link.get()
@@ -112,15 +117,24 @@ class Session:
     async def _close(self, link: Link) -> None:
         try:
             queues, self._queues, self._link = list(self._queues.values()), {}, None
-            connection = link.current
-            await asyncio.gather(*(queue.close(connection) for queue in queues))
-            await self._attendance.end()
+            farewell = asyncio.ensure_future(self._hand_back(queues, link.current))
+            await asyncio.wait([farewell], timeout=_FAREWELL)
+            if farewell.done():
+                farewell.result()
+            else:
+                farewell.cancel()
             await asyncio.to_thread(self._renewals.close)
         finally:
             self._by_stream.clear()
             self._makings.clear()
             await link.close()
             self._closing = None
+
+    async def _hand_back(self, queues: list[OpenQueue], connection: Connection | None) -> None:
+        """What a server that does not answer leaves undone, the ends of the leases do."""
+        await asyncio.gather(*(queue.close(connection) for queue in queues))
+        if connection is not None:
+            await self._attendance.end()
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the stream and its consumers; before ``open`` it is recorded only."""
@@ -213,6 +227,9 @@ class Session:
         found = self._queues.get(queue)
         if found is None or found.is_missing or found.intake.is_consumer_missing:
             found = await self._make(spec, connection)
+        if found.book.is_missing:
+            await make_book(connection, self._names, self._storage)
+            found.book.is_missing = False
         return found, connection
 
     async def _make(self, spec: QueueSpec, connection: Connection) -> OpenQueue:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tasuki.drivers.nats.api import SECOND
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.failures import NO_RESPONDERS
+from tasuki.drivers.nats.wire import frame
 
 ACK = b"+ACK"
 NAK = b"-NAK"
@@ -30,9 +31,7 @@ async def confirmed(connection: Connection, signs: Sequence[tuple[str, str, byte
     """
     last = {lane: index for index, (lane, _, _) in enumerate(signs)}
     before = b"".join(
-        b"PUB %b %d\r\n%b\r\n" % (receipt.encode(), len(content), content)
-        for index, (lane, receipt, content) in enumerate(signs)
-        if last[lane] != index
+        frame(receipt, content) for index, (lane, receipt, content) in enumerate(signs) if last[lane] != index
     )
     requests = [(signs[index][1], signs[index][2]) for index in last.values()]
     exchange = await connection.exchange(requests, before=before)

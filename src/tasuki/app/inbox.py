@@ -16,6 +16,8 @@ _log = logging.getLogger("tasuki.app")
 _BATCH = 100
 _WAIT = 20.0
 """Seconds of one receive."""
+_SHARED_WAIT = 0.5
+"""The same for a declared queue: soon enough over when nobody here waits any more."""
 _PATIENCE = Backoff(initial_delay=0.05, max_delay=2.0)
 _END_GRACE = 1.0
 _NOT_OURS = 0.2
@@ -50,11 +52,8 @@ class Inbox:
         return future
 
     def forget(self, correlation_id: str) -> None:
-        """Nobody waits for this one; a declared queue is received from only while somebody waits."""
+        """Nobody waits for this one any more."""
         self._waiting.pop(correlation_id, None)
-        if not self._waiting and not self.is_own and self._task is not None:
-            self._task.cancel()
-            self._task = None
 
     async def close(self) -> None:
         """Let whoever waits know, and remove the queue as far as the driver can. Idempotent."""
@@ -83,12 +82,13 @@ class Inbox:
             _log.debug("reply queue %s stays: %s", self.queue.id, error)
 
     async def _run(self) -> None:
-        """Receive until cancelled; a broker that is away is waited for."""
+        """Receive until cancelled, from a declared queue only while somebody waits; a broker may be away meanwhile."""
         driver, name = self.queue.driver, self.queue.spec.name
+        wait = _WAIT if self.is_own else _SHARED_WAIT
         failures = 0
-        while True:
+        while self.is_own or self._waiting:
             try:
-                batch = await driver.receive(name, min(_BATCH, driver.capabilities.max_batch), _WAIT)
+                batch = await driver.receive(name, min(_BATCH, driver.capabilities.max_batch), wait)
                 if batch:
                     await driver.settle(name, [self._deliver(received) for received in batch])
                 failures = 0

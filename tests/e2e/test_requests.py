@@ -1,0 +1,69 @@
+"""Request and reply between processes: a worker with handlers in two languages, and somebody who asks."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tasuki import App
+from tasuki.errors import HandlerError
+from tests.e2e import projects
+from tests.support.process import start
+
+pytestmark = pytest.mark.anyio
+
+FILES = {
+    "_index.yaml": """
+namespace: app
+entries:
+  - {name: queues, kind: queue.driver.sqlite, path: queues.db}
+  - {name: dead, kind: queue.queue, driver: queues}
+  - {name: python, kind: queue.queue, driver: queues, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: lua, kind: queue.queue, driver: queues, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: answers, kind: queue.queue, driver: queues}
+  - {name: add, kind: function.python, source: file://handlers.py, method: add}
+  - {name: greet, kind: function.lua, source: file://greet.lua, method: greet}
+  - {name: python.consumer, kind: queue.consumer, queue: python, func: add, lifecycle: {auto_start: true}}
+  - {name: lua.consumer, kind: queue.consumer, queue: lua, func: greet, lifecycle: {auto_start: true}}
+""",
+    "handlers.py": """
+def add(body):
+    if body.get("fail"):
+        raise ValueError("no numbers")
+    return {"sum": sum(body["numbers"])}
+""",
+    "greet.lua": """
+local function greet(body)
+    if body.fail then
+        error(errors.new({message = "nobody to greet", kind = errors.NOT_FOUND, retryable = false}))
+    end
+    return {text = "hello " .. body.name, tags = {"a", "b"}, nested = {n = 1.5, ok = true}}
+end
+return {greet = greet}
+""",
+}
+
+
+async def test_requests_between_processes(tmp_path: Path) -> None:
+    projects.write(tmp_path, FILES)
+    with start("run", ".", folder=tmp_path) as worker:
+        await asyncio.to_thread(worker.wait_for, "running")
+        async with App.load(tmp_path) as first, App.load(tmp_path) as second:
+            assert await first.request("app:python", {"numbers": [1, 2, 3]}) == {"sum": 6}
+            greeting = {"text": "hello you", "tags": ["a", "b"], "nested": {"n": 1.5, "ok": True}}
+            assert await second.request("app:lua", {"name": "you"}) == greeting
+            asked = [app.request("app:python", {"numbers": [n, n]}) for n in range(25) for app in (first, second)]
+            assert [result["sum"] for result in await asyncio.gather(*asked)] == [2 * (n // 2) for n in range(50)]
+            with pytest.raises(HandlerError, match="ValueError: no numbers"):
+                await first.request("app:python", {"fail": True})
+            with pytest.raises(HandlerError, match="nobody to greet") as caught:
+                await first.request("app:lua", {"fail": True})
+            assert (caught.value.kind, caught.value.retryable) == ("NotFound", False)
+            both = [
+                app.request("app:python", {"numbers": [n]}, reply_to="app:answers")
+                for n, app in enumerate((first, second))
+            ]
+            assert [result["sum"] for result in await asyncio.gather(*both)] == [0, 1]
+        assert worker.process.poll() is None

@@ -1,0 +1,314 @@
+"""``app.request``: publish, and wait for what the handler returns."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki import App, Reject
+from tasuki.app.reply_queues import is_reply_id, new_reply_id
+from tasuki.contracts.driver import Outgoing
+from tasuki.errors import (
+    BrokerUnavailableError,
+    CodecError,
+    HandlerError,
+    LifecycleError,
+    PolicyDeniedError,
+    PublishError,
+    QueueNotFoundError,
+    RequestTimeoutError,
+    StopTimeoutError,
+    TasukiError,
+    UnsupportedError,
+)
+
+pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
+
+Make = Callable[..., App]
+
+
+def double(app: App, name: str = "tasks", **fields: Any) -> list[Any]:
+    """A queue with a consumer that doubles, and what it has seen."""
+    seen: list[Any] = []
+    tasks = app.queue(name, **fields)
+
+    async def handle(body: Any) -> Any:
+        seen.append(body)
+        if isinstance(body, dict) and "sleep" in body:
+            await asyncio.sleep(body["sleep"])
+            return body["sleep"]
+        if body == "bad":
+            raise ValueError("bad")
+        if body == "never":
+            raise Reject("never")
+        return body * 2
+
+    handle.__name__ = f"handle_{name}"
+    tasks.consumer(concurrency=4)(handle)
+    return seen
+
+
+async def test_the_result_comes_back(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        assert await app.request("tasks", 21) == 42
+        assert await app.queue("tasks").request("ab", {"h": 1}, priority=3, key="k", delay=2) == "abab"
+
+
+async def test_each_gets_its_own(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        waits = [{"sleep": wait} for wait in (3, 1, 2, 5)]
+        results = await asyncio.gather(*(app.request("tasks", body) for body in waits))
+        assert results == [3, 1, 2, 5]
+        inboxes = app.assembly.requests._own  # type: ignore[union-attr]
+        assert len(inboxes) == 1
+
+
+async def test_the_error_of_the_handler_arrives(make_app: Make) -> None:
+    app = make_app()
+    double(app, dead_letter={"queue": "dead", "max_attempts": 2}, retry={"initial_delay": "1s"})
+    async with app.worker():
+        with pytest.raises(HandlerError, match="ValueError: bad") as caught:
+            await app.request("tasks", "bad")
+        assert (caught.value.kind, caught.value.retryable) == ("Internal", None)
+        with pytest.raises(HandlerError, match="never") as caught:
+            await app.request("tasks", "never")
+        assert (caught.value.kind, caught.value.retryable) == ("Invalid", False)
+
+
+async def test_no_reply_in_time(make_app: Make) -> None:
+    app = make_app()
+    seen = double(app)
+    async with app.worker():
+        with pytest.raises(RequestTimeoutError, match=r"'app:tasks': no reply within 2s") as caught:
+            await app.request("tasks", {"sleep": 5}, timeout="2s")
+        assert isinstance(caught.value, TasukiError)
+        assert isinstance(caught.value, TimeoutError)
+        await asyncio.sleep(10)
+        assert seen == [{"sleep": 5}]
+        assert await app.request("tasks", 1) == 2
+
+
+async def test_the_reply_queue_goes_with_the_app(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    await app.start()
+    driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+    await app.request("tasks", 1)
+    assert [name for name in driver._queues if name.startswith("reply.")]  # type: ignore[attr-defined]
+    waiting = asyncio.create_task(app.request("tasks", {"sleep": 50}))
+    await asyncio.sleep(1)
+    with pytest.raises(StopTimeoutError):
+        await app.close(0)
+    with pytest.raises(LifecycleError, match="closed while it waited"):
+        await waiting
+    assert [name for name in driver._queues if name.startswith("reply.")] == []  # type: ignore[attr-defined]
+    with pytest.raises(LifecycleError):
+        await app.request("tasks", 1)
+
+
+async def test_a_driver_that_cannot_delete_is_purged(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    double(app)
+    await app.start()
+    driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+    purged: list[str] = []
+
+    async def delete(queue: str) -> None:
+        raise UnsupportedError("no")
+
+    async def purge(queue: str) -> int:
+        purged.append(queue)
+        return 0
+
+    monkeypatch.setattr(driver, "delete", delete)
+    monkeypatch.setattr(driver, "purge", purge)
+    await app.request("tasks", 1)
+    await app.close(0)
+    assert len(purged) == 1
+    assert purged[0].startswith("reply.")
+
+
+async def test_an_app_opens_again_with_a_reply_queue_of_its_own(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    for _ in range(2):
+        async with app.worker():
+            assert await app.request("tasks", 1) == 2
+
+
+async def test_a_declared_reply_queue(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    app.queue("answers", max_length=5)
+    async with app.worker():
+        assert await app.request("tasks", 4, reply_to="answers") == 8
+        assert await asyncio.gather(*(app.request("tasks", n, reply_to="answers") for n in range(5))) == [0, 2, 4, 6, 8]
+        with pytest.raises(QueueNotFoundError):
+            await app.request("tasks", 4, reply_to="nowhere")
+
+
+async def test_what_is_for_others_in_a_declared_reply_queue_stays_for_them(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    answers = app.queue("answers")
+    async with app.worker():
+        await answers.publish("for somebody else", {"correlation_id": "theirs"})
+        assert await app.request("tasks", 4, reply_to="answers") == 8
+        await asyncio.sleep(1)
+        (left,) = await answers.peek()
+        assert left.headers["correlation_id"] == "theirs"
+
+
+@pytest.mark.parametrize("headers", [{"reply_to": "app:tasks"}, {"correlation_id": "x"}])
+async def test_the_headers_of_a_request_are_its_own(make_app: Make, headers: Any) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        with pytest.raises(PublishError, match="is set by the request itself"):
+            await app.request("tasks", 1, headers)
+
+
+async def test_what_cannot_be_published_is_told_at_once(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        with pytest.raises(CodecError):
+            await app.request("tasks", object())
+        with pytest.raises(QueueNotFoundError):
+            await app.request("nowhere", 1)
+
+
+async def test_signed_requests_have_signed_replies(make_app: Make, caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    seen = double(app, signing={"keys": [{"id": "k", "secret": "0123456789abcdef"}]})
+    double(app, "plain")
+    async with app.worker():
+        assert await app.request("tasks", 1) == 2
+        assert await app.request("plain", 2) == 4
+        signed, plain = app.assembly.requests._own.values()  # type: ignore[union-attr]
+        assert plain.queue.signer is None
+        waiting = asyncio.create_task(app.request("tasks", {"sleep": 9}))
+        await asyncio.sleep(1)
+        (correlation_id,) = signed._waiting
+        forged = Outgoing("forged", b'"forged"', {"correlation_id": correlation_id})
+        await signed.queue.driver.publish(signed.queue.spec.name, [forged])
+        assert await waiting == 9
+    assert len(seen) == 2
+    assert any("was refused" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_broker_that_is_away_for_a_while(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        await app.request("tasks", 1)
+        driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+        receive = driver.receive
+        errors: list[Exception] = [
+            BrokerUnavailableError("away"),
+            QueueNotFoundError("gone"),
+            QueueNotFoundError("gone"),
+        ]
+
+        async def sometimes(queue: str, limit: int, wait: float) -> Any:
+            if queue.startswith("reply.") and errors:
+                raise errors.pop()
+            return await receive(queue, limit, wait)
+
+        monkeypatch.setattr(driver, "receive", sometimes)
+        for number in range(3):
+            assert await app.request("tasks", number) == number * 2
+        assert errors == []
+
+
+async def test_policies_decide_about_replies(tmp_path: Path, yaml: Any) -> None:
+    (tmp_path / "_index.yaml").write_text("""
+namespace: app
+entries:
+  - {name: memory, kind: queue.driver.memory}
+  - {name: tasks, kind: queue.queue, driver: memory}
+  - {name: answers, kind: queue.queue, driver: memory}
+  - {name: echo, kind: function.lua, source: "return function(body) return {got = body} end"}
+  - name: consumer
+    kind: queue.consumer
+    queue: tasks
+    func: echo
+    lifecycle:
+      auto_start: true
+      security: {actor: {id: worker}, policies: [may_consume, may_reply]}
+  - name: may_consume
+    kind: security.policy
+    policy: {actions: [queue.consume.queue, queue.publish], resources: "*", effect: allow}
+  - name: may_reply
+    kind: security.policy
+    policy: {actions: queue.publish.queue, resources: ["reply:*"], effect: allow}
+""")
+    clock = asyncio.get_running_loop().clock  # type: ignore[attr-defined]
+    app = App.load(tmp_path, clock=clock)
+    async with app.worker():
+        assert await app.request("app:tasks", [1]) == {"got": [1]}
+        with pytest.raises(RequestTimeoutError):
+            await app.request("app:tasks", [1], reply_to="app:answers", timeout=5)
+    forbidden = App.load(tmp_path, clock=clock, overrides=["app:may_reply:policy.effect=deny"])
+    async with forbidden.worker():
+        with pytest.raises(RequestTimeoutError):
+            await forbidden.request("app:tasks", [1], timeout=5)
+
+
+async def test_the_application_needs_its_rights(tmp_path: Path) -> None:
+    (tmp_path / "_index.yaml").write_text("""
+namespace: app
+entries:
+  - {name: memory, kind: queue.driver.memory}
+  - {name: tasks, kind: queue.queue, driver: memory}
+  - {name: answers, kind: queue.queue, driver: memory}
+  - {name: security, kind: security.config, application: {actor: {id: web}, policies: [may_publish]}}
+  - name: may_publish
+    kind: security.policy
+    policy: {actions: [queue.publish, queue.publish.queue], resources: "*", effect: allow}
+""")
+    app = App.load(tmp_path, clock=asyncio.get_running_loop().clock)  # type: ignore[attr-defined]
+    async with app:
+        with pytest.raises(PolicyDeniedError, match="consume"):
+            await app.request("app:tasks", 1, reply_to="app:answers")
+        with pytest.raises(RequestTimeoutError):
+            await app.request("app:tasks", 1, timeout=1)
+
+
+def test_from_code_without_a_loop(tmp_path: Path) -> None:
+    app = App("memory://", root=tmp_path)
+    double(app)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(app.start(), loop).result(10)
+        assert app.sync.request("tasks", 21, timeout=10) == 42
+        asyncio.run_coroutine_threadsafe(app.close(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_ids_of_reply_queues() -> None:
+    assert is_reply_id(new_reply_id())
+    assert new_reply_id() != new_reply_id()
+    for name in (
+        "reply:x",
+        "reply:" + "g" * 32,
+        "app:" + "0" * 32,
+        "reply:" + "0" * 32 + "\n",
+        "reply:" + "\u0660" * 32,
+    ):
+        assert not is_reply_id(name)

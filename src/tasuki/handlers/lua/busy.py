@@ -1,4 +1,4 @@
-"""Busy: how long an invocation has kept the event loop, in Lua and in what Python does for it without waiting.
+"""Busy: how long an invocation has kept its thread's processor, in Lua and in what Python does for it without waiting.
 
 The hook in Lua sees only instructions. A script that asks Python again and again for work that does not wait would
 never spend its time there; so what Python measures is told to the runtime now and then, and the hook ends the script.
@@ -6,7 +6,7 @@ never spend its time there; so what Python measures is told to the runtime now a
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import thread_time
 
 from tasuki.handlers.lua.runtime import Runtime
 
@@ -22,19 +22,19 @@ class Busy:
     def __init__(self) -> None:
         self.seconds = 0.0
         self._told = 0.0
-        self._since = perf_counter()
+        self._since = thread_time()
 
     def pause(self) -> None:
         """The invocation waits from now on."""
-        self.seconds += perf_counter() - self._since
+        self.seconds += thread_time() - self._since
 
     def go_on(self) -> None:
         """The wait is over."""
-        self._since = perf_counter()
+        self._since = thread_time()
 
     def tell(self, runtime: Runtime, id: int) -> None:
         """Report to an invocation that is between two steps, if there is something new."""
-        now = perf_counter()
+        now = thread_time()
         self.seconds += now - self._since
         self._since = now
         if self.seconds - self._told > _TELL:

@@ -13,7 +13,7 @@
 --   host.drop(id)              forget a waiting invocation (cancel)
 --   host.charge(n)             a C function is about to do the work of n instructions
 
-local TIME, INSTRUCTIONS = ...
+local TIME, INSTRUCTIONS, own_clock = ... -- own_clock: processor time of this thread alone, where others run beside it
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, sethook = coroutine.running, debug.sethook
@@ -22,6 +22,7 @@ local is_utf8 = utf8.len
 
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
+local SHORT = 0.05 -- seconds of a step for which the time of all threads is taken for that of this one
 local FIRST, STEP, FINE, MAX_POOL = 500, 10000, 100, 64 -- instructions between two looks at the clock; idle coroutines
 
 -- lupa looks these names up outside any protected call: interned here, the look-up never allocates.
@@ -32,6 +33,7 @@ local remaining, spent, started, last, killed, serial, body, record = INSTRUCTIO
 
 local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
 local paces = setmetatable({}, { __mode = "k" }) -- period of the hook by coroutine; none: FIRST
+local own_since, own_before = nil, 0 -- of a step that is not short: own_clock at a moment, and the time spent until then
 local pool, pooled, waiting, last_id, serials, hook = {}, 0, {}, 0, 0, nil
 
 local function set_pace(co, count)
@@ -52,6 +54,20 @@ local function recheck() -- after a real pcall or resume too: a spent budget can
 end
 host.recheck = recheck
 
+-- The process's clock is cheap and never behind; so this thread's own is asked only when it matters.
+local function used_until(now, is_exact)
+  local used = now - started
+  if own_clock and used > SHORT then
+    if not own_since then
+      own_since, own_before = own_clock(), used
+    elseif is_exact or spent + used > TIME then
+      used = own_before + own_clock() - own_since
+      started = now - used
+    end
+  end
+  return used
+end
+
 local function look(cost)
   recheck()
   remaining = remaining - cost
@@ -63,7 +79,7 @@ local function look(cost)
   if not started then
     started, pace = now, FIRST
   end
-  if spent + now - started > TIME then
+  if spent + used_until(now) > TIME then
     kill("time")
   elseif now - last > 0.02 then -- slow instructions (big texts): look more often
     pace = FINE
@@ -128,8 +144,8 @@ end
 
 local function leave(...) -- to Python, and come back by host.resume
   if started then
-    spent = spent + clock() - started
-    started = false
+    spent = spent + used_until(clock(), true)
+    started, own_since = false, nil
   end
   record.remaining, record.spent = remaining, spent
   return ...
@@ -186,7 +202,7 @@ end
 local function begin(fn, arg, payload)
   serials = serials + 1
   remaining, spent, started, killed, serial = INSTRUCTIONS, 0, false, false, serials
-  record, charged, body = nil, 0, payload
+  record, charged, body, own_since = nil, 0, payload, nil
   local co = acquire()
   return finish(co, resume(co, fn, arg))
 end
@@ -211,7 +227,7 @@ end
 function host.resume(id, ok, value, boxed, ticket)
   record = waiting[id]
   remaining, spent, serial, body = record.remaining, record.spent, record.serial, record.body
-  started, killed, charged = false, false, 0
+  started, killed, charged, own_since = false, false, 0, nil
   if boxed then
     value = value[1]
   end

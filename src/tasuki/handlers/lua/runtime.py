@@ -50,11 +50,13 @@ def _refuse(*_: object) -> NoReturn:
 class Runtime:
     """A Lua state with one loaded script. Every method must be called from one thread."""
 
-    def __init__(self, limits: LuaLimits) -> None:
+    def __init__(self, limits: LuaLimits, own_clock: Callable[[], float] | None = None) -> None:
+        """``own_clock``: processor time of the runtime's thread, where several of them compute at a time."""
         import lupa.lua54 as lupa
 
         self.lua_error: type[Exception] = lupa.LuaError
         self.limits = limits
+        self._own_clock = own_clock
         self._lua = lupa.LuaRuntime(
             encoding="utf-8",
             max_memory=limits.memory,
@@ -71,7 +73,7 @@ class Runtime:
         load = self._lua.eval(_LOAD)
         budget = self.limits.instructions
         self._host = host = load(
-            "host", _text("preamble"), self.limits.time, float("inf") if budget is None else budget
+            "host", _text("preamble"), self.limits.time, float("inf") if budget is None else budget, self._own_clock
         )
         guards = self._lua.table()
         for name in _HOST_FILES:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Sequence
 from types import CoroutineType
 from typing import Any
@@ -31,9 +32,21 @@ class ThreadedLuaHandler(Handler):
         self._script = script
         self._size = max(threads, 1)
         self._threads: list[_Thread] = []
+        self._starting: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Start the threads and load the script in each. Raises what ``LuaHandler.start`` raises."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start())
+            self._starting.add_done_callback(self._started)
+        await asyncio.shield(self._starting)
+
+    def _started(self, task: asyncio.Future[None]) -> None:
+        self._starting = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it
+
+    async def _start(self) -> None:
         if self._threads:
             return
         threads = [_Thread(self._script, number) for number in range(self._size)]
@@ -72,6 +85,7 @@ class _Thread:
     def __init__(self, script: LuaScript, number: int) -> None:
         self.load = 0
         self._handler = RemoteLuaHandler(script)
+        self._handler.own_clock = time.thread_time
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name=f"tasuki-{script.id}_{number}", daemon=True)
         self._thread.start()

@@ -47,7 +47,7 @@ class Channel:
         return self.closed is None
 
     async def ask(self, *methods: Method) -> list[Any]:
-        """Send methods, all at once, and wait for their answers. Raises ClosedError, or LateError after the request timeout."""
+        """Send methods, all at once, and wait for their answers. Raises ClosedError, LateError."""
         if self.closed is not None:
             raise self.closed
         loop = asyncio.get_running_loop()

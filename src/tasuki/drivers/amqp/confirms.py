@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tasuki.drivers.amqp.envelope import id_of
-from tasuki.drivers.amqp.faults import ClosedError
-
-Fate = Literal["stored", "refused", "unroutable", "doubtful"]
+from tasuki.drivers.amqp.faults import ClosedError, Fate
 
 
 class Sent(NamedTuple):
@@ -22,7 +20,7 @@ class Sent(NamedTuple):
 
 
 class Batch:
-    """Messages that were sent together; ``done`` when the broker has answered for all, with ClosedError if it cannot."""
+    """Messages that were sent together; ``done`` when the broker has answered for all, ClosedError if it cannot."""
 
     def __init__(self, size: int) -> None:
         self.fates: list[Fate] = ["stored"] * size

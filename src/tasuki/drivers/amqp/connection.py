@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(settings: Settings) -> Connection:
-    """A connection that is ready for use, within the connection timeout. Raises ClosedError; OSError for a bad TLS file."""
+    """A connection that is ready for use, within the connection timeout. Raises ClosedError."""
     loop = asyncio.get_running_loop()
     connection: Connection | None = None
     is_open = False

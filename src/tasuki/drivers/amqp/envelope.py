@@ -109,32 +109,35 @@ def decode(content: bytes, method: bytes, *, counts: bool, redelivered: bool) ->
     Where the broker does not count (classic queues) a redelivery is taken for one earlier attempt.
     """
     properties = decode_properties(content)
-    headers: dict[str, HeaderValue] = {}
-    marker, returns, more = -1, 0, b""
-    for key, value, _, _ in fields(properties.table):
-        if key.startswith(b"x-"):
-            if key == MARKER and type(value) is int:
-                marker = value
-            elif key == DELIVERY_COUNT and type(value) is int:
-                returns = value
-            elif key == MORE and type(value) is bytes:
-                more = value
-        elif type(value) is bytes:
-            headers[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
-        elif value is not None:
-            headers[key.decode("utf-8", "replace")] = value  # type: ignore[assignment]
-    if not counts:
-        returns = int(redelivered)
+    headers, ours = _sorted(properties.table)
+    marker, more = ours.get(MARKER), ours.get(MORE)
+    returns = ours.get(DELIVERY_COUNT, 0) if counts else int(redelivered)
+    before = returns if isinstance(returns, int) else 0
     id = properties.texts.get("message_id", b"").decode("utf-8", "replace")
-    if marker < 0:
+    priority = properties.priority or 0
+    if not isinstance(marker, int):
         exchange, routing_key = address_of(method)
         headers = {"amqp.exchange": exchange, "amqp.routing_key": routing_key, **_foreign(properties), **headers}
-    elif more:
+        return Parsed(id or new_id(), headers, before, priority)
+    if isinstance(more, bytes):
         long_id, rest = _unpack(more)
         id = id if long_id is None else long_id
         headers.update(rest)
-    foreign_id = not id and marker < 0
-    return Parsed(new_id() if foreign_id else id, headers, max(marker, 0) + returns, properties.priority or 0)
+    return Parsed(id, headers, marker + before, priority)
+
+
+def _sorted(table: bytes) -> tuple[dict[str, HeaderValue], dict[bytes, object]]:
+    """The headers, and apart from them what starts with ``x-``: what the broker and we have written."""
+    headers: dict[str, HeaderValue] = {}
+    ours: dict[bytes, object] = {}
+    for key, value, _, _ in fields(table):
+        if key.startswith(b"x-"):
+            ours[key] = value
+        elif isinstance(value, bytes):
+            headers[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+        elif isinstance(value, bool | int | float | str):
+            headers[key.decode("utf-8", "replace")] = value
+    return headers, ours
 
 
 def _foreign(properties: Properties) -> dict[str, HeaderValue]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 from tasuki.errors import (
     AccessDeniedError,
@@ -12,8 +16,12 @@ from tasuki.errors import (
     MessageTooLargeError,
     Outcome,
     QueueConflictError,
+    QueueFullError,
     QueueNotFoundError,
 )
+
+Fate = Literal["stored", "refused", "unroutable", "doubtful"]
+"""What became of a published message; ``doubtful``: it may have been another one of the same id."""
 
 ACCESS_REFUSED, NOT_FOUND, LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 405, 406, 530
 
@@ -40,19 +48,46 @@ def refused(error: OSError) -> ClosedError:
     return ClosedError(0, error.strerror or str(error) or "refused")
 
 
-def translated(
-    error: ClosedError | LateError, *, driver: str, broker: str, queue: str = "", outcome: Outcome | None = None
-) -> DriverError:
-    """The driver's error for the broker's."""
-    where = f"queue {queue!r} of driver {driver!r}" if queue else f"driver {driver!r}"
-    if isinstance(error, LateError):
-        return BrokerTimeoutError(f"{where}: no answer from {broker} within the deadline", driver=driver, queue=queue)
-    kind: type[DriverError] = BrokerUnavailableError
-    if error.code in {ACCESS_REFUSED, LOCKED, NOT_ALLOWED}:
-        kind = AccessDeniedError
-    elif error.code == NOT_FOUND and queue:
-        kind = QueueNotFoundError
-    elif error.code == PRECONDITION_FAILED:
-        is_size = "larger than" in error.text
-        kind = MessageTooLargeError if is_size else QueueConflictError
-    return kind(f"{where} at {broker}: {error}", driver=driver, queue=queue, outcome=outcome)
+@dataclass(frozen=True)
+class Errors:
+    """Makes the driver's errors; they name the driver, the broker's address and the queue, and no secret."""
+
+    driver: str
+    broker: str
+
+    def of(self, error: ClosedError | LateError, queue: str = "", outcome: Outcome | None = None) -> DriverError:
+        """The error for what ended a call."""
+        if isinstance(error, LateError):
+            return self.make(BrokerTimeoutError, queue, "no answer within the deadline", "unknown")
+        kind: type[DriverError] = BrokerUnavailableError
+        if error.code in {ACCESS_REFUSED, LOCKED, NOT_ALLOWED}:
+            kind = AccessDeniedError
+        elif error.code == NOT_FOUND and queue:
+            kind = QueueNotFoundError
+        elif error.code == PRECONDITION_FAILED:
+            kind = MessageTooLargeError if "larger than" in error.text else QueueConflictError
+        return self.make(kind, queue, str(error), outcome)
+
+    def of_fate(self, fate: Fate, queue: str) -> DriverError | None:
+        """The error for a message that the broker answered for."""
+        if fate == "stored":
+            return None
+        if fate == "unroutable":
+            return self.make(QueueNotFoundError, queue, "it is gone from the broker; the message went nowhere")
+        if fate == "refused":
+            return self.make(QueueFullError, queue, "it is full, or the broker cannot store now")
+        problem = "one of several messages with this id went nowhere"
+        return self.make(BrokerUnavailableError, queue, problem, "unknown")
+
+    def make(self, kind: type[DriverError], queue: str, problem: str, outcome: Outcome | None = None) -> DriverError:
+        """An error of a kind."""
+        where = f"queue {queue!r} of driver {self.driver!r}" if queue else f"driver {self.driver!r}"
+        return kind(f"{where} at {self.broker}: {problem}", driver=self.driver, queue=queue, outcome=outcome)
+
+    @contextmanager
+    def translating(self, queue: str = "") -> Iterator[None]:
+        """What the broker says in this block, as errors of the driver."""
+        try:
+            yield
+        except (ClosedError, LateError) as error:
+            raise self.of(error, queue) from error

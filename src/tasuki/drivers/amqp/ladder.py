@@ -15,6 +15,7 @@ from pamqp import commands
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.limits import RUNGS, STEP
+from tasuki.drivers.amqp.topology import GIVEN_UP, given_up
 
 _COARSE_FROM, _COARSE = 60.0, 8
 """From a minute on, a delay is rounded up to 0.8 s: three hops fewer."""
@@ -51,8 +52,18 @@ def foot_binding(queue: str) -> Method:
 
 
 def foot() -> list[Method]:
-    """What makes the foot."""
-    return [commands.Exchange.Declare(exchange=NAME, exchange_type="topic", durable=True)]
+    """What makes the foot. What leads nowhere from it, because its queue was deleted, is kept where it can be found.
+
+    On a rung it would be tried again and again, and thirty-two of them would let nothing else come down.
+    """
+    return [
+        given_up(),
+        commands.Exchange.Declare(exchange=GIVEN_UP, exchange_type="fanout", durable=True),
+        commands.Queue.Bind(queue=GIVEN_UP, exchange=GIVEN_UP),
+        commands.Exchange.Declare(
+            exchange=NAME, exchange_type="topic", durable=True, arguments={"alternate-exchange": GIVEN_UP}
+        ),
+    ]
 
 
 def rung(number: int) -> list[Method]:

@@ -14,9 +14,9 @@ from pamqp import commands
 
 from tasuki.drivers.amqp import frames, ladder
 from tasuki.drivers.amqp.channel import Channel
-from tasuki.drivers.amqp.confirms import Batch, Fate
+from tasuki.drivers.amqp.confirms import Batch
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.faults import ClosedError, LateError
+from tasuki.drivers.amqp.faults import ClosedError, Fate, LateError
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.settings import Settings
 

@@ -70,7 +70,7 @@ def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
     options = spec.options
     found = [_lane(spec, defaults, spec.name, is_returned=False)]
     if is_quorum(spec):
-        found.append(Lane(f"{spec.name}.returned", True, _quorum(options, {})))
+        found.append(Lane(return_lane(spec), True, _quorum(options, {})))
     if spec.priorities and is_quorum(spec):
         found += [_lane(spec, defaults, priority_lane(spec.name, p), is_returned=False) for p in range(1, HIGHEST + 1)]
     return found
@@ -79,6 +79,11 @@ def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
 def priority_lane(queue: str, priority: int) -> str:
     """The lane of messages with a priority."""
     return f"{queue}.p{min(priority, HIGHEST)}" if priority > 0 else queue
+
+
+def return_lane(spec: QueueSpec) -> str:
+    """Where messages come back to: the lane for it, which is never full, or the queue itself."""
+    return f"{spec.name}.returned" if is_quorum(spec) else spec.name
 
 
 def presence(queue: str) -> commands.Queue.Declare:
@@ -123,7 +128,7 @@ def _lane(spec: QueueSpec, defaults: Defaults, name: str, *, is_returned: bool) 
 def _quorum(options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "x-queue-type": "quorum",
-        "x-delivery-limit": options.get("delivery_limit", DELIVERY_LIMIT),
+        "x-delivery-limit": options.get("delivery_limit") or DELIVERY_LIMIT,
         "x-overflow": "reject-publish",
         "x-dead-letter-strategy": "at-least-once",
         **_dead_letters(options),

@@ -1,0 +1,93 @@
+"""Publishing: which message may be sent and as what, and the result of each."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Sequence
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.amqp import envelope
+from tasuki.drivers.amqp.faults import ClosedError, Errors, Fate, LateError
+from tasuki.drivers.amqp.limits import LONGEST_DELAY, MAX_MESSAGE_BYTES
+from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher, UnsentError
+from tasuki.drivers.amqp.topology import is_quorum, priority_lane, return_lane
+from tasuki.errors import DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
+
+_ON_THE_WAY = 1.0
+"""Seconds that a message may need from the ladder to its queue."""
+
+
+class Publishing:
+    """The publishing side of one driver; remembers what it has put on the ladder, to be counted."""
+
+    def __init__(self, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
+        self._publisher = publisher
+        self._errors = errors
+        self._expiration = expiration
+        self._delayed: dict[str, list[float]] = {}
+
+    async def publish(self, spec: QueueSpec, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """One result a message, or none if all are confirmed."""
+        refused = {index: error for index, message in enumerate(batch) if (error := self._refusal(spec, message))}
+        parcels = [self._parcel(spec, message) for index, message in enumerate(batch) if index not in refused]
+        fates = iter(await self.send(spec, parcels) if parcels else ())
+        errors: list[DriverError | None] = [
+            refused[index] if index in refused else self._errors.of_fate(next(fates), spec.name)
+            for index in range(len(batch))
+        ]
+        return errors if any(errors) else ()
+
+    async def send(self, spec: QueueSpec, parcels: Sequence[Parcel]) -> list[Fate]:
+        """What became of each. Raises DriverError."""
+        queue = spec.name
+        try:
+            fates = await self.send_plainly(parcels)
+        except BlockedError as error:
+            problem = f"the broker takes no messages now ({error}); it has to free memory or disk"
+            raise self._errors.make(ThrottledError, queue, problem) from error
+        except UnsentError as error:
+            raise self._errors.of(error) from error
+        except (ClosedError, LateError) as error:
+            raise self._errors.of(error, queue, "unknown") from error
+        self._remember(queue, parcels, fates)
+        return fates
+
+    async def send_plainly(self, parcels: Sequence[Parcel]) -> list[Fate]:
+        """The same. Raises BlockedError, UnsentError, ClosedError, LateError."""
+        return await self._publisher.publish(parcels)
+
+    def delayed(self, queue: str) -> int:
+        """How many messages of a queue this process has put on the ladder that cannot have come down yet."""
+        due, now = self._delayed.get(queue, []), time.monotonic()
+        while due and due[0] < now:
+            heapq.heappop(due)
+        return len(due)
+
+    def _remember(self, queue: str, parcels: Sequence[Parcel], fates: Sequence[Fate]) -> None:
+        now = time.monotonic()
+        for parcel, fate in zip(parcels, fates, strict=True):
+            if parcel.delay > 0 and fate == "stored":
+                self.delayed(queue)
+                heapq.heappush(self._delayed.setdefault(queue, []), now + parcel.delay + _ON_THE_WAY)
+
+    def _parcel(self, spec: QueueSpec, message: Outgoing) -> Parcel:
+        properties = envelope.encode(message, 0, self._expiration)
+        if message.delay > 0:
+            lane = return_lane(spec)
+        else:
+            lane = priority_lane(spec.name, message.priority) if is_quorum(spec) else spec.name
+        return Parcel(lane, envelope.short_id(message.id), properties, message.body, message.delay)
+
+    def _refusal(self, spec: QueueSpec, message: Outgoing) -> DriverError | None:
+        """Why a message is not even sent."""
+        kind: type[DriverError] = UnsupportedError
+        if len(message.body) > MAX_MESSAGE_BYTES:
+            kind, why = MessageTooLargeError, f"has {len(message.body)} bytes, and {MAX_MESSAGE_BYTES} are the most"
+        elif message.priority > 0 and not spec.priorities:
+            why = "has a priority, and there are no lanes for it; give the queue requires: [priority]"
+        elif message.delay > LONGEST_DELAY:
+            why = f"has a delay of {message.delay:.0f} s, and {LONGEST_DELAY:.0f} s are the most"
+        else:
+            return None
+        return self._errors.make(kind, spec.name, f"message {message.id!r} {why}")

@@ -1,0 +1,96 @@
+"""Session: what is alive between one ``open`` and the next ``close``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp.consumption import Consumption
+from tasuki.drivers.amqp.faults import ClosedError, Errors, LateError
+from tasuki.drivers.amqp.link import Link
+from tasuki.drivers.amqp.presence import Presence
+from tasuki.drivers.amqp.publisher import BlockedError, Publisher
+from tasuki.drivers.amqp.publishing import Publishing
+from tasuki.drivers.amqp.settling import Settling
+from tasuki.drivers.amqp.topology import Lane, is_quorum
+
+IDLE = 0.5
+"""Seconds after which a queue that nobody asks for is no longer consumed."""
+_PARTING = 5.0
+"""Seconds that the end may take to hand back what lies unused."""
+
+
+class Session:
+    """The two connections, and what runs on them."""
+
+    def __init__(self, link: Link, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
+        self.link = link
+        """To consume and to declare."""
+        self.presence = Presence()
+        self.publishing = Publishing(publisher, errors, expiration)
+        self.settling = Settling(self.publishing, errors)
+        self.consumptions: dict[str, Consumption] = {}
+        self._publisher = publisher
+        self._specs: dict[str, QueueSpec] = {}
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption:
+        """The live one of a queue, made if there is none. Raises ClosedError or LateError."""
+        queue = spec.name
+        async with self._starting.setdefault(queue, asyncio.Lock()):
+            found = self.consumptions.get(queue)
+            if found is not None and found.ended is None:
+                return found
+            connection = await self.link.get(wait)
+            fresh = Consumption(
+                lanes,
+                counts=is_quorum(spec),
+                most=most,
+                idle=IDLE,
+                on_idle=lambda: self._background(self._hand_back(queue)),
+            )
+            await fresh.start(connection)
+            self.consumptions[queue], self._specs[queue] = fresh, spec
+            return fresh
+
+    async def retire(self, queue: str) -> None:
+        """Let the next receive of a queue start anew; what is held of it goes back."""
+        await self._hand_back(queue)
+        consumption = self.consumptions.pop(queue, None)
+        if consumption is not None:
+            await consumption.close()
+
+    async def end(self) -> None:
+        """Hand back what lies unused, and end both connections."""
+        if self.link.connection is not None:
+            try:
+                async with asyncio.timeout(_PARTING):
+                    for queue in list(self.consumptions):
+                        await self._hand_back(queue)
+            except TimeoutError:
+                pass  # the broker takes it back by itself then, and counts it as handed out
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for consumption in self.consumptions.values():
+            await consumption.close()
+        await self.link.close()
+        await self._publisher.close()
+
+    async def _hand_back(self, queue: str) -> None:
+        """Consume a queue no longer, and let others have what lies here."""
+        consumption = self.consumptions.get(queue)
+        if consumption is None or consumption.ended is not None:
+            return
+        try:
+            await self.settling.hand_back(self._specs[queue], consumption)
+        except (ClosedError, LateError, BlockedError):
+            await consumption.close()  # the broker takes back what is unsettled
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="hand back")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

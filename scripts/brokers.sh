@@ -13,20 +13,21 @@ command -v nats-server >/dev/null || need="$need nats-server"
 command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || need="$need pgbouncer"
 
-# SQS is Amazon's own; the tests use fauxqs, an emulator, which needs node 20 and starts on the loopback only.
-# Its dependencies are those of that version; nothing is recorded beside it.
-if [ ! -e build/sqs/node_modules/fauxqs ]; then
-    if command -v npm >/dev/null; then
+command -v npm >/dev/null || need="$need nodejs npm"
+
+# SQS is Amazon's own: the tests use fauxqs, an emulator for node 20, which they keep on the loopback.
+install_emulator() {
+    if [ ! -e build/sqs/node_modules/fauxqs ] && command -v npm >/dev/null; then
         npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix build/sqs fauxqs@1.9.2
-    else
-        need="$need nodejs npm"
     fi
-fi
+}
 
 if [ -z "$need" ]; then
+    install_emulator
     exit 0
 fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    install_emulator
     echo "brokers are missing, and their tests skip. On Debian: apt-get install$need" >&2
     exit 0
 fi
@@ -41,3 +42,4 @@ fi
 apt-get -qq update
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $need >/dev/null
+install_emulator

@@ -9,7 +9,6 @@ neither booleans nor empty texts.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import math
 import re
@@ -44,7 +43,7 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     body: Literal["text", "base64", "empty"] = "text"
     key: str | None = None
     """Its ordering key, in a FIFO queue with ``ordering: key``."""
-    delay: float = 0.0
+    delay: float | None = None
     """Seconds after it was sent until which it must not be handed out; SQS's own delay covers the rest."""
     attempts: int = 0
     """Deliveries of the copies before this one, which SQS does not count."""
@@ -69,7 +68,7 @@ def write(message: Outgoing, *, key: str | None, delay: float) -> Written:
         if isinstance(value, int | float) and not -_LARGEST_INT <= value < _LARGEST_INT and not _is_finite(value):
             raise ValueError(f"header {name!r} is not a finite number of at most 64 bits")
     body, how = _body_text(message.body)
-    envelope = Envelope(message.id, message.headers, how, key, delay)
+    envelope = Envelope(message.id, message.headers, how, key, delay or None)
     return _written(body, attributes_of(envelope))
 
 
@@ -95,7 +94,7 @@ def read(message_id: str, body: str, attributes: Attributes) -> tuple[Envelope, 
         try:
             envelope = _decode(ours)
             return envelope, _body_bytes(body, envelope.body)
-        except (msgspec.MsgspecError, UnicodeEncodeError, binascii.Error):
+        except (msgspec.MsgspecError, ValueError):
             pass  # something else of the same name: foreign
     return Envelope(message_id, foreign_headers(attributes)), body.encode(errors="surrogatepass")
 

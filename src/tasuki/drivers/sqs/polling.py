@@ -204,7 +204,7 @@ class Polling:
             envelope.attempts,
             sent_at=sent_at,
             first_at=float(system.get("ApproximateFirstReceiveTimestamp", "inf")) / 1000,
-            delay=envelope.delay,
+            delay=envelope.delay or 0.0,
         )
         now = self._clock.boottime()
         held = Held(

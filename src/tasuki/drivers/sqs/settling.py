@@ -211,7 +211,7 @@ class Settling:
         old = held.envelope
         seconds = whole(delay)
         native = 0 if source.is_fifo else min(seconds, LONGEST_DELAY)
-        later = delay if seconds > native else 0.0
+        later = delay if seconds > native else None
         envelope = Envelope(old.id, old.headers, old.body, old.key, later, attempts)
         written = copy(held.body, held.attributes, envelope)
         if source.is_fifo:

@@ -1,0 +1,49 @@
+"""Whole seconds, never early; limits of hiding; and which delivery it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.drivers.sqs.timing import delivery_number, hideable, whole
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 0), (0.1, 1), (1.0, 1), (1.01, 2), (-3.0, 0)])
+def test_seconds_are_rounded_up(seconds: float, expected: int) -> None:
+    assert whole(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "held_for", "expected"),
+    [
+        (30.0, 5.0, 30),
+        (0.0, 5.0, 0),
+        (43_200.0, 0.2, 43_200),
+        (50_000.0, 0.2, 43_200),
+        (43_200.0, 100.0, 43_095),
+        (30.0, 43_180.0, 15),
+        (30.0, 43_200.0, 0),
+        (30.0, 50_000.0, 0),
+    ],
+)
+def test_a_message_can_be_hidden_for_12_hours_from_its_receive(seconds: float, held_for: float, expected: int) -> None:
+    assert hideable(seconds, held_for) == expected
+
+
+@pytest.mark.parametrize(
+    ("receives", "before", "delay", "first_at", "expected"),
+    [
+        (1, 0, 0.0, 1000.0, 1),
+        (3, 0, 0.0, 1000.0, 3),
+        (1, 2, 0.0, 1000.0, 3),
+        (2, 0, 60.0, 1010.0, 1),  # received once before it was due
+        (3, 0, 60.0, 1010.0, 2),
+        (1, 0, 60.0, 1061.0, 1),  # nobody was there before it was due
+        (1, 0, 60.0, 1010.0, 1),
+        (4, 0, 100_000.0, 1000.0, 1),  # hidden for 12 hours three times
+        (2, 3, 60.0, float("inf"), 5),  # the server does not say when
+    ],
+)
+def test_receives_before_a_message_was_due_do_not_count(
+    receives: int, before: int, delay: float, first_at: float, expected: int
+) -> None:
+    assert delivery_number(receives, before, sent_at=1000.0, first_at=first_at, delay=delay) == expected

@@ -2,7 +2,8 @@
 
 The server counts every delivery. A delivery that was handed back untouched, or that only served to wait for a message's
 time, must not count; so before such a message goes back the book says how many of its deliveries were of that sort:
-``<prefix>.b.r.<queue>.<epoch>.<sequence>.<due>.<refunds>``, with the receipt as content. ``due`` is the time in Unix
+``<prefix>.b.r.<queue>.<epoch>.<sequence>.<due>.<refunds>``, with the
+number of deliveries and the receipt as content. ``due`` is the time in Unix
 milliseconds until which the message is hidden, 0 if it is not. Entries go when their message is acked.
 """
 
@@ -26,15 +27,18 @@ class Note(NamedTuple):
     sequence: int
     due: float
     refunds: int
+    """How many of its deliveries did not count; -1: it was never delivered, and is hidden from the start."""
+    delivered: int = 0
+    """How many deliveries there were; a server that dies may forget the last ones. Known to ``read`` only."""
 
 
-def note_in(subject: str) -> Note | None:
-    """What a subject of the book says; None if it is not one of these."""
+def note_in(subject: str, content: bytes = b"") -> Note | None:
+    """What a subject of the book says, and its content; None if it is not one of these."""
     try:
         sequence, due, refunds = map(int, subject.rsplit(".", 3)[1:])
+        return Note(sequence, due / 1000, refunds, int(content.partition(b" ")[0] or 0))
     except ValueError:
         return None
-    return Note(sequence, due / 1000, refunds)
 
 
 class Book:
@@ -50,7 +54,10 @@ class Book:
     async def write(self, connection: Connection, notes: Sequence[tuple[Note, str]]) -> None:
         """Keep notes with their receipts; returns when the server has them. Raises DriverError if one is not kept."""
         requests = [
-            (self._subject(note.sequence, int(note.due * 1000 + 0.999), note.refunds), receipt.encode())
+            (
+                self._subject(note.sequence, int(note.due * 1000 + 0.999), note.refunds),
+                f"{note.delivered} {receipt}".encode(),
+            )
             for note, receipt in notes
         ]
         exchange = await connection.exchange(requests)
@@ -70,7 +77,12 @@ class Book:
             for sequence in sequences
         ]
         answers = await ask(connection, self._queue, requests)
-        return [note_in(answer["message"]["subject"]) if "message" in answer else None for answer in answers]
+        return [
+            note_in(answer["message"]["subject"], base64.b64decode(answer["message"].get("data", "")))
+            if "message" in answer
+            else None
+            for answer in answers
+        ]
 
     async def erase(self, connection: Connection, sequences: Iterable[int]) -> None:
         """Forget messages that are done; what cannot be erased now does no harm."""
@@ -87,6 +99,11 @@ class Book:
 
     async def hidden(self, connection: Connection, now: float) -> list[Note]:
         """The messages that are hidden at the time ``now``, the next one to come first."""
+        notes = await self.notes(connection)
+        return sorted((note for note in notes.values() if note.due > now), key=lambda note: note.due)
+
+    async def notes(self, connection: Connection) -> dict[int, Note]:
+        """All messages that have a note, each with the last ``due`` that it had."""
         latest: dict[int, Note] = {}
         offset, total = 0, 1
         while offset < total:
@@ -94,7 +111,7 @@ class Book:
             (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._names.book}", fields)])
             if is_stream_missing(info.get("error")):
                 self.is_missing = True
-                return []
+                return {}
             if error := info.get("error"):
                 raise refusal(error, driver=connection.address.driver, queue=self._queue)
             found = info["state"].get("subjects") or {}
@@ -103,7 +120,7 @@ class Book:
                     latest[note.sequence] = note
             offset += max(len(found), 1)
             total = int(info.get("total", 0))
-        return sorted((note for note in latest.values() if note.due > now), key=lambda note: note.due)
+        return latest
 
     async def receipts(self, connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
         """The receipts of noted messages."""
@@ -116,7 +133,8 @@ class Book:
             ]
             for sequence, answer in zip(part, await ask(connection, self._queue, requests), strict=True):
                 if "message" in answer:
-                    found[sequence] = base64.b64decode(answer["message"].get("data", "")).decode()
+                    content = base64.b64decode(answer["message"].get("data", "")).decode()
+                    found[sequence] = content.partition(" ")[2]
         return found
 
     def _subject(self, sequence: int | str, *rest: int | str) -> str:

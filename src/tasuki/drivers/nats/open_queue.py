@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Received, Settlement
+from tasuki.drivers.nats.api import ask
 from tasuki.drivers.nats.book import Book, Note
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.envelope import unpack
@@ -21,6 +22,8 @@ from tasuki.errors import DriverError, QueueNotFoundError
 
 _FRESH = 0.5
 """Share of the lease that a message must have left when it is handed over."""
+_CLEANED = 1000
+"""Notes on messages that are long gone, erased at a time."""
 
 
 class _Item:
@@ -38,9 +41,21 @@ class _Item:
     def refunds(self) -> int:
         return max(self.note.refunds, 0) if self.note is not None else 0
 
+    @property
+    def delivered(self) -> int:
+        """How often it was delivered; the server may have forgotten some of them when it died."""
+        known = self.arrival.parts.delivered
+        return known if self.note is None or self.note.refunds < 0 else max(known, self.note.delivered + 1)
+
+    @property
+    def due(self) -> float:
+        """When its time comes: as it was published, or as it was last put off."""
+        return max(self.head.due, self.note.due if self.note is not None else 0.0)
+
     def returned(self, due: float = 0.0) -> tuple[Note, str]:
         """The note for a delivery that does not count."""
-        return Note(self.arrival.parts.sequence, due, self.refunds + 1), self.arrival.receipt
+        note = Note(self.arrival.parts.sequence, due, self.refunds + 1, self.delivered)
+        return note, self.arrival.receipt
 
     def sign(self, content: bytes) -> tuple[str, str, bytes]:
         return self.arrival.parts.consumer, self.arrival.receipt, content
@@ -77,6 +92,8 @@ class OpenQueue:
         self.spec = spec
         self.plan = plan
         self.epoch = epoch
+        self._noted: Collection[int] = ()
+        self._recalled_on: Connection | None = None
         self.ids: Ids | None = None
         """The ids of its ``dedup_window``, if it has one."""
         self.is_missing = False
@@ -91,11 +108,14 @@ class OpenQueue:
         self.spec, self.plan, self.ids = spec, plan, ids
         self.table.lease = spec.lease
         self.intake.use(plan.lanes())
+        self._recalled_on = None
 
     async def receive(self, connection: Connection, limit: int, wait: float) -> list[Received]:
         """Take up to ``limit`` messages whose time has come."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
+        if self._recalled_on is not connection:
+            await self._recall(connection)
         while True:
             arrivals = await self.intake.take(connection, limit, max(until - loop.time(), 0.0))
             received = await self._admit(connection, arrivals) if arrivals else []
@@ -163,12 +183,21 @@ class OpenQueue:
             except DriverError:
                 pass  # their leases end by themselves
 
+    async def _recall(self, connection: Connection) -> None:
+        """Which messages have a note: a server that died, and a consumer made again, may have forgotten deliveries."""
+        notes = await self.book.notes(connection)
+        (info,) = await ask(connection, self.spec.name, [(f"STREAM.INFO.{self.stream}", {})])
+        first = int(info.get("state", {}).get("first_seq", 0))
+        self._noted = notes.keys()
+        self._recalled_on = connection
+        await self._forget(connection, [number for number in notes if number < first][:_CLEANED])
+
     async def _admit(self, connection: Connection, arrivals: list[Arrival]) -> list[Received]:
         """Begin the deliveries of messages whose time has come; the others are put off."""
         oldest = asyncio.get_running_loop().time() - self.spec.lease * _FRESH
         items = [_Item(arrival) for arrival in arrivals if arrival.at > oldest]
         now = self._clock.time()
-        if any(item.arrival.parts.delivered > 1 or item.head.due > now for item in items):
+        if any(item.head.due > now or self._may_be_noted(item) for item in items):
             task = self._start(self._looked_up(connection, items))
             is_taken = False
             try:
@@ -188,18 +217,18 @@ class OpenQueue:
                 arrival.receipt,
                 parts.consumer,
                 parts.sequence,
-                parts.delivered,
+                item.delivered,
                 since,
                 item.refunds,
                 item.note is not None or item.head.due > 0,
             )
         )
-        attempt = max(parts.delivered - item.refunds, 1)
+        attempt = max(item.delivered - item.refunds, 1)
         return Received(item.head.id, item.body, item.head.headers, arrival.receipt, attempt)
 
     async def _looked_up(self, connection: Connection, items: list[_Item]) -> list[_Item]:
         """Ask the book about messages that were delivered before, and put off those whose time has not come."""
-        again = [item for item in items if item.arrival.parts.delivered > 1]
+        again = [item for item in items if self._may_be_noted(item)]
         if again:
             try:
                 notes = await self.book.read(connection, [item.arrival.parts.sequence for item in again])
@@ -209,16 +238,20 @@ class OpenQueue:
             for item, note in zip(again, notes, strict=True):
                 item.note = note
         now = self._clock.time()
-        early = [item for item in items if item.head.due > now]
+        early = [item for item in items if item.due > now]
         if early:
             await self._put_off(connection, early)
-        return [item for item in items if item.head.due <= now]
+        return [item for item in items if item.due <= now]
+
+    def _may_be_noted(self, item: _Item) -> bool:
+        parts = item.arrival.parts
+        return parts.delivered > 1 or parts.sequence in self._noted
 
     async def _put_off(self, connection: Connection, items: list[_Item]) -> None:
         """Hide messages until their time; these deliveries do not count."""
-        await self.book.write(connection, [item.returned(item.head.due) for item in items])
+        await self.book.write(connection, [item.returned(item.due) for item in items])
         now = self._clock.time()
-        await confirmed(connection, [item.sign(nak(item.head.due - now)) for item in items])
+        await confirmed(connection, [item.sign(nak(item.due - now)) for item in items])
 
     def _untaken(self, task: asyncio.Task[list[_Item]]) -> None:
         """A receive was cancelled while its messages were looked up."""
@@ -261,8 +294,9 @@ class OpenQueue:
         if type(settlement) is Ack or (isinstance(settlement, Nack) and settlement.delay <= 0):
             return None
         if isinstance(settlement, Nack):
-            return Note(held.sequence, self._clock.time() + settlement.delay, held.refunds), held.receipt
-        return Note(held.sequence, 0.0, held.refunds + 1), held.receipt
+            due = self._clock.time() + settlement.delay
+            return Note(held.sequence, due, held.refunds, held.delivered), held.receipt
+        return Note(held.sequence, 0.0, held.refunds + 1, held.delivered), held.receipt
 
     async def _forget(self, connection: Connection, sequences: list[int]) -> None:
         try:

@@ -1,0 +1,401 @@
+"""NATS at its worst: killed under load, frozen, cut off, its streams and consumers removed underneath."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from tests.faults.nats_site import PATIENCE, QUEUE, Site, a_site, declared, drained, messages, take, until
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.drivers.nats import NATSDriver
+from tasuki.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    DriverError,
+    QueueFullError,
+    QueueNotFoundError,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+STREAM = f"tasuki+{QUEUE}"
+BOOK = "tasuki+=book"
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with a_site() as made:
+        yield made
+
+
+class Load:
+    """Publishes and consumes until told to stop, and keeps account."""
+
+    def __init__(self, driver: NATSDriver) -> None:
+        self.driver = driver
+        self.confirmed: set[str] = set()
+        self.doubtful: set[str] = set()
+        self.acked: set[str] = set()
+        self.is_over = False
+
+    async def publish(self) -> None:
+        number = 0
+        while not self.is_over:
+            number += 1
+            batch = messages(*(f"{number}-{index}" for index in range(5)))
+            try:
+                results = await self.driver.publish(QUEUE, batch)
+            except DriverError as error:
+                results = [error] * 5
+                await asyncio.sleep(0.02)
+            for message, result in zip(batch, results or [None] * 5, strict=True):
+                if result is None:
+                    self.confirmed.add(message.id)
+                elif result.outcome == "unknown":
+                    self.doubtful.add(message.id)
+            await asyncio.sleep(0)
+
+    async def consume(self) -> None:
+        while not self.is_over:
+            try:
+                got = await self.driver.receive(QUEUE, 20, 0.2)
+            except DriverError:
+                await asyncio.sleep(0.02)
+                continue
+            await self.ack(got)
+            await asyncio.sleep(0)
+
+    async def ack(self, got: list[Received]) -> None:
+        """Until the server has said what became of it, as the framework does."""
+        is_doubtful = False
+        while True:
+            try:
+                stale = await self.driver.settle(QUEUE, [Ack(each.receipt) for each in got]) if got else ()
+            except DriverError:
+                is_doubtful = True  # it may have been done, and only the answer is lost
+                await asyncio.sleep(0.02)
+                continue
+            self.acked.update(each.id for each in got if is_doubtful or each.receipt not in stale)
+            return
+
+
+async def received_for_ever(driver: NATSDriver) -> None:
+    """Until an error ends it."""
+    while True:
+        await driver.receive(QUEUE, 1, 0.3)
+
+
+async def more_acked(load: Load, number: int) -> None:
+    before = len(load.acked)
+    await until(lambda: len(load.acked) >= before + number)
+
+
+async def through(load: Load, act: Callable[[], Awaitable[None]]) -> None:
+    """Run the load around something, and see that nothing confirmed is lost."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.publish())
+        group.create_task(load.consume())
+        await act()
+        await more_acked(load, 50)
+        load.is_over = True
+    end = time.monotonic() + PATIENCE
+    left: set[str] = set()
+    while not load.confirmed <= load.acked | left:
+        assert time.monotonic() < end, f"lost: {sorted(load.confirmed - load.acked | left)[:5]}"
+        left |= set(await drained(load.driver))
+    assert load.acked | left <= load.confirmed | load.doubtful
+    assert load.confirmed
+
+
+async def test_kills_of_the_server_under_load_lose_nothing(site: Site) -> None:
+    driver = await site.driver(is_direct=True)
+    await declared(driver, lease=2.0)
+    load = Load(driver)
+
+    async def kill() -> None:
+        for _ in range(3):
+            await more_acked(load, 100)
+            await asyncio.to_thread(site.broker.restart)
+
+    await through(load, kill)
+
+
+async def test_cut_connections_lose_nothing(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver, lease=2.0)
+    load = Load(driver)
+
+    async def cut() -> None:
+        for _ in range(20):
+            site.proxy.cut()
+            await more_acked(load, 1)
+
+    await through(load, cut)
+
+
+async def test_a_frozen_server_is_noticed_within_the_deadline(site: Site) -> None:
+    driver = await site.driver(is_direct=True)
+    await declared(driver, lease=30.0)
+    await driver.publish(QUEUE, messages("held"))
+    (held,) = await take(driver, 1)
+    site.broker.freeze()
+    try:
+        for verb in (
+            lambda: driver.publish(QUEUE, messages("doubtful")),
+            lambda: driver.settle(QUEUE, [Ack(held.receipt)]),
+            lambda: driver.extend(QUEUE, [held.receipt], 30.0),
+            lambda: driver.depth(QUEUE),
+        ):
+            began = time.monotonic()
+            with pytest.raises((BrokerUnavailableError, BrokerTimeoutError)) as caught:
+                await verb()
+            assert time.monotonic() - began < 8.0
+            assert caught.value.retryable
+    finally:
+        site.broker.thaw()
+    # What was held is still ours: a lease does not depend on a connection.
+    assert list(await driver.settle(QUEUE, [Ack(held.receipt)])) == []
+    await driver.publish(QUEUE, messages("after"))
+    assert {"after"} <= set(await drained(driver)) <= {"after", "doubtful"}
+
+
+async def test_a_receive_does_not_hang_on_a_frozen_server(site: Site) -> None:
+    driver = await site.driver(is_direct=True)
+    await declared(driver)
+    await driver.receive(QUEUE, 1, 0.0)
+    site.broker.freeze()
+    try:
+        began = time.monotonic()
+        with pytest.raises(DriverError) as caught:
+            await received_for_ever(driver)
+        assert caught.value.retryable
+        assert time.monotonic() - began < 10.0
+        began = time.monotonic()
+        await driver.close()
+        assert time.monotonic() - began < 10.0
+    finally:
+        site.broker.thaw()
+    await driver.open()
+    await driver.publish(QUEUE, messages("a"))
+    assert await drained(driver) == ["a"]
+
+
+async def test_what_is_published_while_the_server_is_away_is_not_stored_later(site: Site) -> None:
+    driver = await site.driver(is_direct=True)
+    await declared(driver)
+    await asyncio.to_thread(site.broker.kill)
+    began = time.monotonic()
+    for id in ("a", "b"):
+        with pytest.raises(BrokerUnavailableError):
+            await driver.publish(QUEUE, messages(id))
+    with pytest.raises(BrokerUnavailableError) as caught:
+        await driver.publish(QUEUE, messages("c"))
+    assert caught.value.outcome == "rejected"
+    assert time.monotonic() - began < 6.0
+    await asyncio.to_thread(site.broker.start)
+    await driver.publish(QUEUE, messages("back"))
+    assert await drained(driver) == ["back"]
+
+
+async def test_a_lost_answer_leaves_the_outcome_unknown_and_the_id_finds_the_message_again(site: Site) -> None:
+    direct = await site.driver(is_direct=True)
+    driver = await site.driver(timeout=10.0)
+    for each in (direct, driver):
+        await declared(each, dedup_window=60.0)
+    await driver.publish(QUEUE, messages("first"))
+    site.proxy.delay = 0.5  # the server has the message for so long before its answer arrives
+    publishing = asyncio.create_task(driver.publish(QUEUE, messages("doubtful")))
+    while (await direct.depth(QUEUE)).ready < 2:
+        await asyncio.sleep(0.01)
+    site.proxy.cut()
+    with pytest.raises(DriverError) as caught:
+        await publishing
+    assert (caught.value.outcome, caught.value.retryable) == ("unknown", True)
+    site.proxy.delay = 0.0
+    await driver.publish(QUEUE, messages("doubtful"))
+    assert await drained(direct) == ["first", "doubtful"]
+
+
+async def test_a_stream_removed_underneath_is_said_once_and_made_again(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    await driver.publish(QUEUE, messages("lost"))
+    await site.ask(f"STREAM.DELETE.{STREAM}")
+    with pytest.raises(QueueNotFoundError) as caught:
+        await driver.publish(QUEUE, messages("rejected"))
+    assert caught.value.outcome == "rejected"
+    await driver.publish(QUEUE, messages("new"))
+    assert await drained(driver) == ["new"]
+    await site.ask(f"STREAM.DELETE.{STREAM}")
+    with pytest.raises(QueueNotFoundError):
+        await received_for_ever(driver)
+    await driver.publish(QUEUE, messages("newer"))
+    assert await drained(driver) == ["newer"]
+
+
+async def test_a_receipt_of_a_removed_stream_does_not_settle_a_message_of_the_new_one(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    await driver.publish(QUEUE, messages("old"))
+    (old,) = await take(driver, 1)
+    await site.ask(f"STREAM.DELETE.{STREAM}")
+    with pytest.raises(QueueNotFoundError):
+        await driver.publish(QUEUE, messages("rejected"))
+    await driver.publish(QUEUE, messages("new"))
+    assert list(await driver.settle(QUEUE, [Ack(old.receipt)])) == [old.receipt]
+    assert await drained(driver) == ["new"]
+
+
+async def test_a_consumer_removed_underneath_is_made_again_and_nothing_is_lost(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    await driver.publish(QUEUE, messages("a", "b", "c"))
+    (held,) = await take(driver, 1)
+    await site.ask(f"CONSUMER.DELETE.{STREAM}.m")
+    assert list(await driver.settle(QUEUE, [Ack(held.receipt)])) == [held.receipt]
+    assert sorted(each.id for each in await take(driver, 3)) == ["a", "b", "c"]
+
+
+async def test_a_waiting_receive_survives_the_removal_of_its_consumer(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    waiting = asyncio.create_task(take(driver, 1))
+    await site.ask(f"CONSUMER.DELETE.{STREAM}.m")
+    await driver.publish(QUEUE, messages("a"))
+    assert [each.id for each in await waiting] == ["a"]
+
+
+async def test_the_book_removed_underneath_is_made_again(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    await driver.publish(QUEUE, messages("a"))
+    (got,) = await take(driver, 1)
+    await site.ask(f"STREAM.DELETE.{BOOK}")
+    with pytest.raises(BrokerUnavailableError):
+        await driver.settle(QUEUE, [Release(got.receipt)])
+    assert list(await driver.settle(QUEUE, [Release(got.receipt)])) == []
+    (again,) = await take(driver, 1)
+    assert (again.id, again.attempt) == ("a", 1)
+
+
+async def test_a_consumer_that_may_hold_no_more_goes_on_as_soon_as_it_may(site: Site) -> None:
+    """An administrator's limit, or an account's: what is behind it waits, and is not stuck."""
+    driver = await site.driver()
+    await declared(driver)
+    info = await site.ask(f"CONSUMER.INFO.{STREAM}.m")
+    config = {**info["config"], "max_ack_pending": 3}
+    subject = config["filter_subject"]
+    await site.ask(f"CONSUMER.CREATE.{STREAM}.m.{subject}", stream_name=STREAM, config=config)
+    await driver.publish(QUEUE, messages(*map(str, range(10))))
+    got = await take(driver, 3)
+    assert await driver.receive(QUEUE, 10, 0.3) == []
+    await driver.settle(QUEUE, [Ack(got[0].receipt), Nack(got[1].receipt), Release(got[2].receipt)])
+    assert sorted(await drained(driver), key=int) == [got[1].id, got[2].id, *map(str, range(3, 10))]
+
+
+async def test_the_last_delivery_is_ours_and_nothing_stays_at_the_server(site: Site) -> None:
+    """The server gives up on no message by itself, and what is dead-lettered above leaves no trace."""
+    driver = await site.driver()
+    await declared(driver, lease=1.0)
+    await driver.publish(QUEUE, messages("a"))
+    for attempt in range(1, 12):
+        (got,) = await take(driver, 1)
+        assert got.attempt == attempt
+        await driver.settle(QUEUE, [Nack(got.receipt, 0.01)])
+    (got,) = await take(driver, 1)
+    await driver.settle(QUEUE, [Ack(got.receipt)])
+    stream, consumer = await site.ask(f"STREAM.INFO.{STREAM}"), await site.ask(f"CONSUMER.INFO.{STREAM}.m")
+    assert stream["state"]["messages"] == 0
+    assert (consumer["num_pending"], consumer["num_ack_pending"], consumer["num_redelivered"]) == (0, 0, 0)
+    assert (await site.ask(f"STREAM.INFO.{BOOK}"))["state"]["messages"] == 0
+
+
+async def test_delays_hold_over_kills_and_are_never_early(site: Site) -> None:
+    driver = await site.driver(is_direct=True)
+    await declared(driver, lease=4.0)
+    began = time.monotonic()
+    await driver.publish(QUEUE, messages("unseen", delay=2.0))
+    await driver.publish(QUEUE, messages("nacked"))
+    await driver.publish(QUEUE, messages("seen", delay=2.0))
+    (got,) = await take(driver, 1)  # and with it "seen" is put off
+    assert got.id == "nacked"
+    await driver.settle(QUEUE, [Nack(got.receipt, 2.0)])
+    await asyncio.to_thread(site.broker.restart)
+    taken = await take(driver, 3)
+    assert time.monotonic() - began >= 2.0
+    assert {(each.id, each.attempt) for each in taken} == {("unseen", 1), ("seen", 1), ("nacked", 2)}
+
+
+async def test_memory_storage_is_gone_with_the_server_and_the_driver_says_so(site: Site) -> None:
+    driver = await site.driver(is_direct=True, storage="memory", stream_prefix="volatile")
+    assert driver.durability == "process"
+    await declared(driver)
+    await driver.publish(QUEUE, messages("a"))
+    await asyncio.to_thread(site.broker.restart)
+    with pytest.raises(DriverError):
+        await received_for_ever(driver)
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            await driver.publish(QUEUE, messages("b"))
+            break
+        except DriverError:
+            await asyncio.sleep(0.05)
+    assert await drained(driver) == ["b"]
+
+
+async def test_messages_of_another_program_arrive_as_they_are(site: Site) -> None:
+    import nats
+
+    driver = await site.driver()
+    await declared(driver)
+    client = await nats.connect(f"nats://127.0.0.1:{site.broker.port}")
+    try:
+        for data in (b"plain", b"", b"\xc1TSK1\x00\x00\x00\x04oops", b"\xc1TSK1"):
+            await client.jetstream().publish("tasuki.q.tasks.m", data, headers={"X-Theirs": "1"})
+    finally:
+        await client.close()
+    got = await take(driver, 4)
+    assert [each.body for each in got] == [b"plain", b"", b"\xc1TSK1\x00\x00\x00\x04oops", b"\xc1TSK1"]
+    assert len({each.id for each in got}) == 4
+    assert all(each.id for each in got)
+
+
+async def test_ten_processes_that_declare_at_once_agree(site: Site) -> None:
+    drivers = [site.made(site.proxy.port) for _ in range(10)]
+    try:
+        for driver in drivers:
+            await driver.declare(QueueSpec("keyed", ordering="key"))
+        await asyncio.gather(*(driver.open() for driver in drivers))
+        batch = [Outgoing(str(number), b"", {}, key=f"k{number}") for number in range(20)]
+        await asyncio.gather(
+            *(driver.publish("keyed", batch[index * 2 : index * 2 + 2]) for index, driver in enumerate(drivers))
+        )
+        assert sorted(await drained(drivers[0], "keyed"), key=int) == [message.id for message in batch]
+    finally:
+        await asyncio.gather(*(driver.close() for driver in drivers))
+
+
+async def test_a_full_queue_takes_no_later_message_of_a_batch(site: Site) -> None:
+    """Room that is made in the middle of a batch is not for the later ones: the order would be lost."""
+    driver = await site.driver()
+    other = await site.driver(is_direct=True)
+    for each in (driver, other):
+        await declared(each, max_length=50)
+
+    async def make_room() -> None:
+        while not publishing.done():
+            got = await other.receive(QUEUE, 7, 0.05)
+            if got:
+                await other.settle(QUEUE, [Ack(each.receipt) for each in got])
+
+    for turn in range(10):
+        batch = messages(*(f"{turn}-{number}" for number in range(300)))
+        publishing = asyncio.create_task(driver.publish(QUEUE, batch))
+        await make_room()
+        results = list(await publishing)
+        first = next(index for index, result in enumerate(results) if result is not None)
+        assert all(isinstance(result, QueueFullError) for result in results[first:])

@@ -28,6 +28,9 @@ from tasuki.kinds.queue import QueueConfig
 from tasuki.kinds.store import MemoryStoreConfig
 from tasuki.queues.queue import QueuePolicy
 
+_FILES = {"path", "credentials_file", "nkey_seed_file"}
+"""Fields of drivers that name a file; a relative one starts at the project's folder."""
+
 
 def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     """The driver of an entry; its client is imported here, and only here.
@@ -37,17 +40,18 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     """
     kind = project.kinds[id]
     assert isinstance(kind, DriverKind)
-    module, _, name = kind.driver.partition(":")
+    module, _, class_name = kind.driver.partition(":")
     fields = _revealed(project.configs[id].model_dump(by_alias=True, exclude={"lifecycle", "durability"}))
-    if isinstance(fields.get("path"), str):
-        fields["path"] = project.registry.root / fields["path"]
+    for name in _FILES & fields.keys():
+        if isinstance(fields[name], str):
+            fields[name] = project.registry.root / fields[name]
     if isinstance(tls := fields.get("tls"), dict):
         files = {name: str(project.registry.root / tls[name]) for name in ("ca", "cert", "key") if tls.get(name)}
         fields["tls"] = {**tls, **files}
     if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
         fields["config"] = _revealed(aws.model_dump())
     try:
-        driver: Driver = getattr(importlib.import_module(module), name)(id, clock=clock, **fields)
+        driver: Driver = getattr(importlib.import_module(module), class_name)(id, clock=clock, **fields)
     except (ImportError, AttributeError) as error:
         ours = module.startswith("tasuki.")
         remedy = f"pip install 'tasuki[{kind.short_name}]'" if ours else f"check {kind.driver!r}"

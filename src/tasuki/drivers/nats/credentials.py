@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +17,8 @@ def client_options(
     user: str | None,
     password: str | None,
     token: str | None,
-    credentials_file: str | None,
-    nkey_seed_file: str | None,
+    credentials_file: str | os.PathLike[str] | None,
+    nkey_seed_file: str | os.PathLike[str] | None,
     tls: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Arguments of the client's ``connect``.
@@ -33,8 +34,8 @@ def client_options(
         "user": user,
         "password": password,
         "token": token,
-        "user_credentials": credentials_file,
-        "nkeys_seed": nkey_seed_file,
+        "user_credentials": credentials_file and os.fspath(credentials_file),
+        "nkeys_seed": nkey_seed_file and os.fspath(nkey_seed_file),
     }
     options.update({name: value for name, value in given.items() if value is not None})
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -76,8 +77,8 @@ class NATSDriver(Driver):
         user: str | None = None,
         password: str | None = None,
         token: str | None = None,
-        credentials_file: str | None = None,
-        nkey_seed_file: str | None = None,
+        credentials_file: str | os.PathLike[str] | None = None,
+        nkey_seed_file: str | os.PathLike[str] | None = None,
         replicas: int = 1,
         storage: Literal["file", "memory"] = "file",
         server_sync: Literal["always"] | None = None,

@@ -29,3 +29,13 @@ def test_mutated_seeds(name: str) -> None:
         TARGETS[name](seed[:at] + new + seed[at + cut :])
 
     fuzz()
+
+
+@pytest.mark.parametrize("name", ["policy", "rights", "typed", "values"])
+def test_what_is_made_of_choices(name: str) -> None:
+    @given(st.binary(min_size=20, max_size=200))
+    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    def fuzz(data: bytes) -> None:
+        TARGETS[name](data)
+
+    fuzz()

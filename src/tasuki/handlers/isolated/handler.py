@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Sequence
@@ -79,15 +78,10 @@ class IsolatedPythonHandler(Handler):
 
     async def _run(self, kind: int, value: Any, context: Context) -> Any:
         payload = encode((_circumstances(context), value))
-        if self._time is None:
-            return await self._pool.run(kind, payload, context)
         try:
-            async with asyncio.timeout(self._time) as limit:
-                return await self._pool.run(kind, payload, context)
+            return await self._pool.run(kind, payload, context, self._time)
         except TimeoutError:
-            if not limit.expired():
-                raise
-            text = f"the handler ran longer than its limits.time ({format_duration(self._time)})"
+            text = f"the handler ran longer than its limits.time ({format_duration(self._time or 0)})"
             raise HandlerTimeoutError(text, kind="Timeout", retryable=True) from None
 
     def processes(self) -> list[int]:

@@ -35,14 +35,21 @@ class Pool:
         if not any(worker.is_ready for worker in self._workers):
             await self._start_one()
 
-    async def run(self, kind: int, payload: bytes, context: Context) -> Any:
-        """Treat one message or call in a child; see Worker."""
+    async def run(self, kind: int, payload: bytes, context: Context, time: float | None = None) -> Any:
+        """Treat one message or call in a child; see Worker.
+
+        Raises:
+            TimeoutError: it ran longer than ``time`` seconds; waiting for a child does not count.
+        """
         self._settle_in()
         worker = self._free()
         while worker is None:
             await self._start_one()
             worker = self._free()
-        return await worker.run(kind, payload, context)
+        if time is None:
+            return await worker.run(kind, payload, context)
+        async with asyncio.timeout(time):
+            return await worker.run(kind, payload, context)
 
     def pids(self) -> list[int]:
         """The ids of the processes, for people and tests."""

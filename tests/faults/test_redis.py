@@ -1,0 +1,298 @@
+"""Redis in trouble: killed, frozen, cut off, flushed, full, demoted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.redis import RedisDriver
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueFullError
+from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
+from tests.support.brokers.redis import Redis, Valkey
+from tests.support.proxy import Proxy
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+
+@pytest.fixture(params=[Redis, Valkey], ids=["redis", "valkey"])
+def broker(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """One of its own for each test."""
+    broker: Redis = request.param("--appendonly", "yes", "--appendfsync", "always")
+    broker.start()
+    yield broker
+    broker.end()
+
+
+@pytest.fixture
+def proxy(broker: Redis) -> Iterator[Proxy]:
+    proxy = Proxy(broker.port)
+    yield proxy
+    proxy.close()
+
+
+async def test_killed_under_load_it_loses_nothing_that_was_confirmed(broker: Redis) -> None:
+    spec = QueueSpec("q", lease=2.0)
+    async with driver_at(broker.port, spec=spec) as publisher, driver_at(broker.port, spec=spec) as consumer:
+        async with Work(publisher, consumer) as work:
+            for _ in range(3):
+                await work.goes_on()
+                await asyncio.to_thread(broker.restart)
+            await work.goes_on()
+            end = time.monotonic() + SECONDS
+            while work.lost() and time.monotonic() < end:
+                await asyncio.sleep(0.1)  # what was held when it died is back after the lease
+        assert not work.lost()
+        assert work.errors
+
+
+async def test_connections_cut_under_load_lose_nothing(broker: Redis, proxy: Proxy) -> None:
+    spec = QueueSpec("q", lease=2.0)
+    async with driver_at(proxy.port, spec=spec) as publisher, driver_at(proxy.port, spec=spec) as consumer:
+        async with Work(publisher, consumer) as work:
+            for _ in range(10):
+                await work.goes_on(50)
+                proxy.cut()
+            await work.goes_on()
+            end = time.monotonic() + SECONDS
+            while work.lost() and time.monotonic() < end:
+                await asyncio.sleep(0.1)
+        assert not work.lost()
+        # Two drivers: each with one connection for its calls, and one that listens for the consumer.
+        assert proxy.connections() <= 4
+
+
+async def test_frozen_it_answers_nothing_and_nobody_hangs(broker: Redis) -> None:
+    async with driver_at(broker.port, read_timeout=0.5, connect_timeout=0.5) as driver:
+        await driver.publish("q", messages("first"))
+        broker.freeze()
+        try:
+            with pytest.raises(BrokerTimeoutError) as unknown:
+                await driver.publish("q", messages("doubtful"))
+            assert unknown.value.outcome == "unknown"
+            for verb in (driver.depth("q"), driver.receive("q", 1, 0.1), driver.settle("q", [Ack(b"1:x")])):
+                async with asyncio.timeout(SECONDS):
+                    with pytest.raises(BrokerUnavailableError) as unavailable:
+                        await verb
+                assert unavailable.value.retryable
+        finally:
+            broker.thaw()
+        async with asyncio.timeout(SECONDS):
+            assert {item.id for item in await take(driver, 2)} == {"first", "doubtful"}
+
+
+async def test_a_close_does_not_wait_for_a_frozen_server(broker: Redis) -> None:
+    async with driver_at(broker.port) as driver:
+        await driver.publish("q", messages("a"))
+        await take(driver)
+        broker.freeze()
+        try:
+            async with asyncio.timeout(SECONDS):
+                await driver.close()
+        finally:
+            broker.thaw()
+
+
+async def test_a_lost_reply_is_unknown_and_the_same_id_mends_it(broker: Redis) -> None:
+    spec = QueueSpec("q", dedup_window=60.0)
+    async with driver_at(broker.port, spec=spec, read_timeout=0.3, connect_timeout=0.3) as driver:
+        await driver.publish("q", messages("first"))
+        await driver.settle("q", [Ack(item.receipt) for item in await take(driver)])
+        broker.freeze()
+        try:
+            with pytest.raises(BrokerTimeoutError) as unknown:
+                await driver.publish("q", messages("a"))
+        finally:
+            broker.thaw()  # and what had reached it is stored now
+        assert unknown.value.outcome == "unknown"
+        async with asyncio.timeout(SECONDS):
+            while not (await driver.depth("q")).ready:
+                await asyncio.sleep(0.02)
+        assert not await driver.publish("q", messages("a"))
+        assert [item.id for item in await take(driver)] == ["a"]
+        assert (await driver.depth("q")).ready == 0
+
+
+async def test_a_waiting_receive_lives_through_a_cut(broker: Redis, proxy: Proxy) -> None:
+    async with driver_at(proxy.port) as consumer, driver_at(broker.port) as publisher:
+        waiting = asyncio.create_task(consumer.receive("q", 1, SECONDS))
+        async with asyncio.timeout(SECONDS):
+            while proxy.connections() < 2:  # it listens
+                await asyncio.sleep(0.01)
+            proxy.cut()
+            await publisher.publish("q", messages("a"))
+            assert [item.id for item in await waiting] == ["a"]
+
+
+async def test_an_old_receipt_never_touches_the_next_delivery(broker: Redis) -> None:
+    spec = QueueSpec("q", lease=0.3)
+    async with driver_at(broker.port, spec=spec) as zombie, driver_at(broker.port, spec=spec) as worker:
+        await zombie.publish("q", messages("a"))
+        (old,) = await take(zombie)
+        await worker.declare(QueueSpec("q", lease=60.0))
+        (new,) = await take(worker)
+        for late in (Ack, Nack, Release):
+            assert list(await zombie.settle("q", [late(old.receipt)])) == [old.receipt]
+        assert list(await zombie.extend("q", [old.receipt], 60.0)) == [old.receipt]
+        assert (await worker.depth("q")).in_flight == 1
+        assert not await worker.settle("q", [Ack(new.receipt)])
+
+
+async def test_receipts_of_before_a_flush_fit_nothing_after_it(broker: Redis) -> None:
+    async with driver_at(broker.port) as driver:
+        await driver.publish("q", messages("a"))
+        (old,) = await take(driver)
+        broker.ask("FLUSHALL")
+        await driver.publish("q", messages("b"))
+        (new,) = await take(driver)
+        assert list(await driver.settle("q", [Ack(old.receipt)])) == [old.receipt]
+        assert not await driver.settle("q", [Ack(new.receipt)])
+
+
+async def test_a_queue_deleted_underneath_is_declared_again(broker: Redis) -> None:
+    async with driver_at(broker.port, spec=QueueSpec("q", max_length=1)) as driver:
+        waiting = asyncio.create_task(driver.receive("q", 1, SECONDS))
+        broker.ask("FLUSHALL")
+        assert not await driver.publish("q", messages("a"))
+        assert [item.id for item in await waiting] == ["a"]
+        broker.ask("FLUSHALL")
+        for verb in (driver.depth("q"), driver.peek("q", 1), driver.purge("q"), driver.receive("q", 1, 0.0)):
+            await verb
+        await driver.publish("q", messages("b"))
+        with pytest.raises(QueueFullError):  # its options are back too
+            await driver.publish("q", messages("c"))
+
+
+async def test_scripts_that_were_flushed_are_loaded_again(broker: Redis) -> None:
+    async with driver_at(broker.port) as publisher, driver_at(broker.port) as consumer:
+        async with Work(publisher, consumer) as work:
+            for _ in range(20):
+                await work.goes_on(20)
+                assert broker.ask("SCRIPT", "FLUSH") == "+OK"
+        assert not work.lost()
+        assert not work.errors
+        assert set(work.acked.values()) == {1}
+
+
+async def test_full_memory_rejects_publishes_and_lets_the_rest_go_on(broker: Redis) -> None:
+    async with driver_at(broker.port, spec=QueueSpec("q", ordering="key")) as driver:
+        await driver.publish("q", messages(*"abcdef") + messages("g", "h", key="k"))
+        got = await take(driver, 5)
+        broker.ask("CONFIG", "SET", "maxmemory", "1mb")
+        broker.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        with pytest.raises(QueueFullError) as full:
+            await driver.publish("q", messages("i"))
+        assert (full.value.outcome, full.value.retryable) == ("rejected", True)
+        assert not await driver.extend("q", [item.receipt for item in got], 60.0)
+        kinds = (Ack(got[0].receipt), Nack(got[1].receipt), Nack(got[2].receipt, 60.0), Release(got[3].receipt))
+        assert not await driver.settle("q", kinds)
+        assert len(await take(driver, 4)) == 4
+        broker.ask("CONFIG", "SET", "maxmemory", "0")
+        assert not await driver.publish("q", messages("i"))
+
+
+async def test_a_server_that_became_a_replica_rejects_and_is_left(broker: Redis) -> None:
+    async with driver_at(broker.port) as driver:
+        broker.ask("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(BrokerUnavailableError) as rejected:
+            await driver.publish("q", messages("a"))
+        assert rejected.value.outcome == "rejected"
+        broker.ask("REPLICAOF", "NO", "ONE")
+        assert not await driver.publish("q", messages("a"))
+
+
+async def test_a_disk_that_cannot_be_written_rejects(broker: Redis) -> None:
+    async with driver_at(broker.port) as driver:
+        (broker.folder / "dump.rdb").mkdir()
+        broker.ask("CONFIG", "SET", "save", "3600 1000000")
+        broker.ask("BGSAVE")
+        async with asyncio.timeout(SECONDS):
+            while "rdb_last_bgsave_status:err" not in broker.ask("INFO", "persistence"):
+                await asyncio.sleep(0.02)
+        with pytest.raises(BrokerUnavailableError, match="disk") as rejected:
+            await driver.publish("q", messages("a"))
+        assert rejected.value.outcome == "rejected"
+
+
+async def test_a_partly_sent_batch_says_what_was_stored(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasuki.drivers.redis.batches.MAX_BYTES", 1000)
+    large = [Outgoing(str(number), bytes(600), {}) for number in range(4)]
+    async with driver_at(broker.port, spec=QueueSpec("q", max_length=2)) as driver:
+        results = await driver.publish("q", large)
+        assert [type(result) for result in results] == [type(None)] * 2 + [QueueFullError] * 2
+        assert [item.id for item in await take(driver, 2)] == ["0", "1"]
+
+
+async def test_an_idle_queue_holds_nothing_but_its_options(broker: Redis) -> None:
+    async with driver_at(broker.port, spec=QueueSpec("q", ordering="key")) as driver:
+        await driver.publish("q", messages("a", "b", key="k") + messages("c", priority=5) + messages("d", delay=0.01))
+        for _ in range(4):
+            (got,) = await take(driver)
+            await driver.settle("q", [Nack(got.receipt)])
+        for _ in range(4):
+            (got,) = await take(driver)
+            await driver.settle("q", [Ack(got.receipt)])
+        assert broker.ask("DBSIZE") == ":1"
+        await driver.delete("q")
+        assert broker.ask("DBSIZE") == ":0"
+
+
+async def test_consumers_without_signs_of_life_are_not_counted(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasuki.drivers.redis.session.BEAT", 0.1)
+    monkeypatch.setattr("tasuki.drivers.redis.session.BELIEVED", 1.0)
+    async with driver_at(broker.port) as living, driver_at(broker.port) as dying:
+        await living.attach("q", 2)
+        await dying.attach("q", 3)
+        assert (await living.depth("q")).consumers == 5
+        beating = dying._session._beating
+        assert beating is not None
+        beating.cancel()
+        async with asyncio.timeout(SECONDS):
+            while (await living.depth("q")).consumers != 2:
+                await asyncio.sleep(0.05)
+
+
+async def test_cancelled_everywhere_the_connection_stays_sound(broker: Redis) -> None:
+    async with driver_at(broker.port, spec=QueueSpec("q", lease=60.0)) as driver:
+        for turns in range(30):
+            tasks = [
+                asyncio.create_task(driver.publish("q", messages(f"{turns}"))),
+                asyncio.create_task(driver.receive("q", 2, 1.0)),
+                asyncio.create_task(driver.depth("q")),
+                asyncio.create_task(driver.peek("q", 3)),
+            ]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            if isinstance(taken := answers[1], list):  # too late to be cancelled
+                await driver.settle("q", [Ack(item.receipt) for item in taken])
+            assert (await driver.depth("q")).consumers == 0
+        async with asyncio.timeout(SECONDS):
+            while (await driver.depth("q")).in_flight:
+                for item in await driver.receive("q", 100, 0.05):
+                    await driver.settle("q", [Ack(item.receipt)])
+        assert broker.ask("CLIENT", "LIST").count("\n") <= 4
+
+
+async def test_open_with_the_server_away_and_later_there() -> None:
+    broker = Redis()
+    driver = RedisDriver("test", url=f"redis://:secret-word@127.0.0.1:{broker.port}")
+    try:
+        with pytest.raises(BrokerUnavailableError) as error:
+            await driver.open()
+        assert "secret-word" not in str(error.value)
+        with pytest.raises(DriverError):
+            await driver.depth("q")
+        await asyncio.to_thread(broker.start)
+        broker.ask("CONFIG", "SET", "requirepass", "secret-word")
+        await driver.open()
+        await driver.declare(QueueSpec("q"))
+        assert (await driver.depth("q")).ready == 0
+    finally:
+        await driver.close()
+        broker.end()

@@ -9,7 +9,7 @@ WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test brokers check format fuzz mutate bench compat wheel wheel-check lock clean
+.PHONY: help demo test brokers check format fuzz mutate matrix bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,12 +34,17 @@ format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .
 	@$(RUFF_FORMAT) .
 
-fuzz: $(VENV)/.dev ## Fuzz each target for a minute; SECONDS=600 for longer; by coverage if atheris is in .venv
-	@for target in loader json msgpack pattern stripper lua; do \
+fuzz: $(VENV)/.fuzz ## Fuzz each target for a minute; SECONDS=600 for longer; by coverage where there is a wheel for it
+	@for target in loader json msgpack pattern policy rights stripper typed lua values; do \
 		$(VENV)/bin/python -m tests.fuzz $$target $(or $(SECONDS),60) || exit 1; done
 
 mutate: $(VENV)/.dev brokers ## Break each driver on purpose; the suite must notice every time; DRIVERS="redis nats" for some
 	@$(VENV)/bin/python -m tests.conformance.mutate $(DRIVERS)
+
+matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and write docs/drivers.md and the README's table
+	@rm -f build/conformance.json
+	@$(PYTEST) tests/conformance --quiet --numprocesses $(WORKERS) --ignore tests/conformance/test_mutants.py
+	@$(VENV)/bin/python scripts/drivers.py --record
 
 bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks
@@ -69,3 +74,9 @@ $(VENV)/.run: requirements/run.txt pyproject.toml
 $(VENV)/.dev: requirements/dev.txt pyproject.toml
 	@PYTHON='$(PYTHON)' sh scripts/venv.sh $(VENV) requirements/dev.txt
 	@touch $(VENV)/.run $@
+
+# Without it the targets are fuzzed blindly.
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
+	@$(VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: \
+		-r requirements/fuzz.txt || echo "without coverage: requirements/fuzz.txt cannot be installed here"
+	@touch $@

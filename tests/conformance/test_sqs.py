@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from tests.support.brokers.place import address, unreachable
-from tests.support.brokers.sqs import SQS
+from tests.support.brokers.sqs import PACKAGE, SQS
+from tests.support.brokers.versions import version_in
 
 from tasuki.drivers.sqs import SQSDriver
 from tasuki.errors import QueueConflictError
@@ -23,7 +24,6 @@ class TestSQS(DriverConformance):
     delay_grain = 1.0
     patience = 8.0
     many = 500
-    dedup_window = 300.0
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQSDriver:
         return SQSDriver(
@@ -32,6 +32,9 @@ class TestSQS(DriverConformance):
             endpoint=f"http://127.0.0.1:{address(SQS, place)['port']}",
             request_timeout=5.0,
         )
+
+    def version(self) -> str:
+        return version_in("fauxqs", PACKAGE.read_text(encoding="utf-8").partition('"version"')[2])
 
     def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
         return unreachable(place)

@@ -83,6 +83,8 @@ class Capabilities:
     max_length: bool = False
     dedup: bool = False
     """Keeps the ids of a queue's ``dedup_window``."""
+    dedup_window: float | None = None
+    """The only ``dedup_window`` that it can keep, in seconds; None: any."""
     delete: bool = False
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
 from tasuki.registry.entry import KeyPath
-from tasuki.units import format_size
+from tasuki.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from tasuki.kinds.queue import QueueConfig
@@ -73,7 +73,12 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
     if config.max_length is not None:
         yield Need(("max_length",), "max_length", REQUIREMENTS["max_length"])
     if config.dedup_window is not None:
-        yield Need(("dedup_window",), "dedup_window", REQUIREMENTS["dedup"])
+        window = config.dedup_window
+        remembers = Requirement(
+            lambda has: has.dedup and has.dedup_window in (None, window),
+            f"tell duplicates by their id within {format_duration(window)}",
+        )
+        yield Need(("dedup_window",), "dedup_window", remembers)
     if "max_message_size" in config.model_fields_set:
         size = config.max_message_size
         carries = Requirement(

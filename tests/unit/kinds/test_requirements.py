@@ -87,7 +87,7 @@ def test_what_it_cannot_do_is_refused_where_it_stands(problems):
         ("options: {max_length: 5}", "bound the number of messages"),
         ("driver_options: {max_length: 5}", "bound the number of messages"),
         ("driver_options: {memory: {max_length: 5}}", "bound the number of messages"),
-        ("dedup_window: 1m", "tell duplicates by their id"),
+        ("dedup_window: 1m", "tell duplicates by their id within 1m"),
         ("max_message_size: 6B", "carry messages of 6B"),
         ("durability: process", "keep messages when a process ends"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +18,14 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.address import shown
 from tasuki.drivers.sqs.envelope import LARGEST_BINARY
-from tasuki.drivers.sqs.limits import check
+from tasuki.drivers.sqs.limits import DEDUP_WINDOW, check
 from tasuki.drivers.sqs.settings import settings
 from tasuki.drivers.sqs.source import Source
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 if TYPE_CHECKING:
     from tasuki.drivers.sqs.session import Session
-
-_log = logging.getLogger("tasuki.driver")
 
 
 class SQSDriver(Driver):
@@ -56,6 +52,7 @@ class SQSDriver(Driver):
         counts_attempts=True,
         leases=True,
         dedup=True,
+        dedup_window=DEDUP_WINDOW,
         delete=True,
         emulates=frozenset({"counts_attempts"}),
         max_batch=100,
@@ -122,9 +119,6 @@ class SQSDriver(Driver):
             finally:
                 if self._session is None:
                     await session.close()
-        if not self._settings.is_aws:
-            address = shown(self._settings.endpoint or "")
-            _log.warning("driver %r: %s is not Amazon's: how safe messages are there is unknown", self.name, address)
 
     async def close(self) -> None:
         """Wait shortly for what is under way, hand back what is held, and let go of the connections."""

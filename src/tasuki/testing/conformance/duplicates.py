@@ -19,7 +19,7 @@ class Duplicates(Suite):
 
     @case("dedup")
     async def test_an_id_may_come_again_after_the_window(self, rig: Rig) -> None:
-        if rig.suite.dedup_window:
+        if rig.driver.capabilities.dedup_window:
             raise SkipTest("not applicable: the window of this broker is fixed, and too long to be waited for")
         await rig.driver.declare(rig.spec(dedup_window=rig.long))
         await rig.publish(rig.message(id="a"))
@@ -87,7 +87,7 @@ class Duplicates(Suite):
 
     @case("dedup", "durable")
     async def test_ids_are_known_after_a_restart(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window if rig.suite.dedup_window else 600.0))
+        await rig.driver.declare(rig.spec(dedup_window=rig.driver.capabilities.dedup_window or 600.0))
         await rig.publish(*(rig.message(id=id) for id in "ab"))
         await rig.ack(await rig.one())
         await rig.driver.close()

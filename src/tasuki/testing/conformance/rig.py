@@ -55,8 +55,6 @@ class Suite:
     """Seconds for which a case waits to see that nothing comes."""
     delay_grain: ClassVar[float] = 0.0
     """Seconds by which the broker may round a delay up: 1.0 where it counts in whole seconds."""
-    dedup_window: ClassVar[float | None] = None
-    """The only ``dedup_window`` that the broker can have, in seconds; None: any."""
     many: ClassVar[int] = 10_000
     """Messages of the case that needs many."""
     patience: ClassVar[float] = 5.0
@@ -67,6 +65,10 @@ class Suite:
     def make_driver(self, place: Path, clock: ShiftedClock) -> Driver:
         """A new driver for the broker of this place: an empty folder, the same for all drivers of one case."""
         raise NotImplementedError
+
+    def version(self) -> str:
+        """Name and version of the broker that the cases ran on, for the report; asked after one has passed."""
+        return ""
 
     def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
         """Make the broker of this place unreachable for the time of the block."""
@@ -98,7 +100,7 @@ class Rig:
     @property
     def window(self) -> float:
         """A ``dedup_window`` that does not end during a case."""
-        return self.suite.dedup_window or self.long * 5
+        return self.driver.capabilities.dedup_window or self.long * 5
 
     def spec(self, **options: Any) -> QueueSpec:
         """The queue of the case, with a lease of ``long`` seconds."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ClassVar
@@ -10,6 +9,7 @@ from typing import ClassVar
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.place import address, unreachable
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.brokers.versions import version_of
 
 from tasuki.drivers.postgres import PostgresDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
@@ -24,11 +24,15 @@ class TestPostgres(DriverConformance):
         url = f"postgresql://postgres@127.0.0.1:{there['port']}/postgres"
         return PostgresDriver("postgres", url=url, schema=there["name"].lower()[:40], clock=clock)
 
+    def version(self) -> str:
+        server = self.broker.shared().binary("postgres", "/usr/lib/postgresql/*/bin/postgres")
+        return version_of("PostgreSQL", [server, "--version"]) + (" through PgBouncer" * (self.broker is Pgbouncer))
+
     def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
         return unreachable(place)
 
     async def restart(self, place: Path) -> None:
-        await asyncio.to_thread(self.broker.shared().restart)
+        self.broker.shared().restart()  # here: it ends with the thread that started it
 
 
 class TestPgbouncer(TestPostgres):

@@ -26,16 +26,27 @@ class Facts:
 
 
 class Connector:
-    """Opens connections to one address; ``facts`` are those of the newest one."""
+    """Opens connections to one address; ``facts`` are those of the newest one.
+
+    ``prepares``: whether they keep prepared statements, where no pooler forbids it.
+    """
 
     def __init__(
-        self, url: str, *, tls: ssl.SSLContext | None, connect_timeout: float, timeout: float, name: str
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None,
+        connect_timeout: float,
+        timeout: float,
+        name: str,
+        prepares: bool = True,
     ) -> None:
         self._url = url
         self._tls = tls
         self._timeout = timeout
         self.connect_timeout = connect_timeout
         self._name = name
+        self._prepares = prepares
         self.facts: Facts | None = None
         limits = {
             "statement_timeout": int(timeout * 1000),
@@ -54,11 +65,11 @@ class Connector:
         Raises what the client raises, and BrokerUnavailableError for a standby.
         """
         async with asyncio.timeout(self.connect_timeout):
-            cached = self.facts is not None and not self.facts.pooled
+            cached = self._prepares and self.facts is not None and not self.facts.pooled
             connection = await self._connect(CACHED_STATEMENTS if cached else 0)
             try:
                 facts = self.facts = await self._probe(connection)
-                if not facts.pooled and not cached:
+                if self._prepares and not facts.pooled and not cached:
                     # Prepared statements are worth a second try: they live as long as this driver.
                     connection.terminate()
                     connection = await self._connect(CACHED_STATEMENTS)

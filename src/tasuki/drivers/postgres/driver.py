@@ -109,32 +109,28 @@ class PostgresDriver(Driver):
         self._specs: dict[str, QueueSpec] = {}
         self._consumers: dict[str, int] = {}
         self._session: Session | None = None
-        self._durability: Durability = self.capabilities.durability
+        self._connectors: tuple[Connector, Connector] | None = None
 
     @property
     def durability(self) -> Durability:
-        """What the commits of the server survive, by its settings when it was opened."""
-        return self._durability
+        """What the commits of the server survive, by its settings when it was connected to."""
+        facts = self._connectors[0].facts if self._connectors else None
+        return self.capabilities.durability if facts is None else facts.durability
 
     async def open(self) -> None:
         """Connect, make what is missing, and declare what was declared before."""
-        if self._session is not None and self._session.pid == os.getpid() and not self._session.is_closing:
+        if self._session is not None and self._session.is_usable:
             return
-        tls = tls_of(self.name, self._tls)
-
-        def connector(url: str) -> Connector:
-            limits = {"connect_timeout": self._connect_timeout, "timeout": self._timeout}
-            return Connector(url, tls=tls, name=f"tasuki {self.name}", **limits)
-
-        connecting = connector(self._url)
+        if self._connectors is None:
+            self._connectors = self._connector(self._url), self._connector(self._listen_url, prepares=False)
         session = Session(
             self.name,
             where=shown(self._url),
             schema=self._schema,
             pool_size=self._pool_size,
             timeout=self._timeout,
-            connector=connecting,
-            listening=connector(self._listen_url),
+            connector=self._connectors[0],
+            listening=self._connectors[1],
             consumers=self._consumers,
         )
         is_open = False
@@ -144,9 +140,17 @@ class PostgresDriver(Driver):
         finally:
             if not is_open:
                 await session.close()
-        if connecting.facts is not None:
-            self._durability = connecting.facts.durability
         self._session = session
+
+    def _connector(self, url: str, *, prepares: bool = True) -> Connector:
+        return Connector(
+            url,
+            tls=tls_of(self.name, self._tls),
+            connect_timeout=self._connect_timeout,
+            timeout=self._timeout,
+            name=f"tasuki {self.name}",
+            prepares=prepares,
+        )
 
     async def close(self) -> None:
         """Give back what is held, and end all connections."""

@@ -70,6 +70,11 @@ class Session:
         """Whether its end has begun."""
         return self._closing is not None
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, in this process, with its loop alive."""
+        return self._closing is None and self.pid == os.getpid() and not self.loop.is_closed()
+
     async def open(self, specs: Iterable[QueueSpec]) -> None:
         """Connect, bring the tables up to date, declare. Raises DriverError."""
         try:

@@ -36,7 +36,7 @@ create table messages (
 alter table messages alter column body set storage external;   -- compressing what lives for a moment is work for nothing
 
 create index messages_ready on messages (queue, rank, seq) where state = 0;
-create index messages_due on messages (queue, due) where due is not null;
+create index messages_due on messages (queue, due, seq) where due is not null;
 create index messages_by_key on messages (queue, key, seq) where key is not null;
 create index messages_held_keys on messages (queue, key) where state = 2 and key is not null;
 

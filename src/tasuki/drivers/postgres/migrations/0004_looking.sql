@@ -44,20 +44,20 @@ begin
     perform surface(q.id, at, 10000);
     return query
     with line as materialized (
-        (select 0 as part, m.rank, m.due, m.seq from messages m
+        (select 0 as part, m.rank, m.due, ''::text as key, m.seq from messages m
             where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit after + most)
         union all
-        (select 1, m.rank, m.due, m.seq from messages m
-            where m.queue = q.id and m.state = 3 and m.key is not null order by m.rank, m.seq limit after + most)
+        (select 1, 0::smallint, m.due, m.key, m.seq from messages m
+            where m.queue = q.id and m.state = 3 and m.key is not null order by m.key, m.seq limit after + most)
         union all
-        (select 2, 0::smallint, m.due, m.seq from messages m
+        (select 2, 0::smallint, m.due, '', m.seq from messages m
             where m.queue = q.id and m.state = 1 and m.due is not null order by m.due, m.seq limit after + most)
     ), shown as materialized (
-        select * from line l order by l.part, l.rank, l.due, l.seq offset after limit most
+        select * from line l order by l.part, l.rank, l.due, l.key, l.seq offset after limit most
     )
     select f.id, f.headers, f.body from shown s cross join lateral (
         select m.id, m.headers, m.body from messages m where m.seq = s.seq offset 0
-    ) f order by s.part, s.rank, s.due, s.seq;
+    ) f order by s.part, s.rank, s.due, s.key, s.seq;
 end $$;
 
 create function newest() returns bigint language sql stable as $$

@@ -1,0 +1,159 @@
+"""The statements reach rows through their indexes at any size, also where vacuum can remove nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.support.brokers.postgres import Postgres
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
+from tasuki.drivers.postgres import PostgresDriver
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+EXPLAINING = "; ".join(
+    [
+        "LOAD 'auto_explain'",
+        "SET auto_explain.log_min_duration = 0",
+        "SET auto_explain.log_nested_statements = on",
+        "SET auto_explain.log_analyze = on",
+        "SET auto_explain.log_timing = off",
+        "SET client_min_messages = log",
+    ]
+)
+_SCAN = re.compile(r"(Seq Scan on|Index (?:Only )?Scan using (\S+) on) (\w+).*?actual rows=(\d+) loops=(\d+)")
+_REMOVED = re.compile(r"Rows Removed by Filter: (\d+)")
+
+
+class Explainer:
+    """A connection whose plans are collected, with the rows that they met."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+        self.plans: list[str] = []
+        connection.add_log_listener(lambda _, message: self.plans.append(message.message))
+
+    async def scans(self, sql: str, *arguments: Any) -> list[tuple[str, str, int]]:
+        """How a statement, with all in its functions, reached ``messages``: index or ``seq``, and rows in all."""
+        self.plans.clear()
+        await self.connection.fetch(sql, *arguments)
+        found = []
+        for plan in self.plans:
+            for kind, index, table, rows, loops in _SCAN.findall(plan):
+                if table == "messages":
+                    found.append((index or kind, plan, int(rows) * int(loops)))
+            found += [("removed", plan, int(removed)) for removed in _REMOVED.findall(plan)]
+        return found
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    server = Postgres()
+    server.settings = (*server.settings, "autovacuum=off")
+    server.start()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+async def driver(server: Postgres) -> AsyncIterator[PostgresDriver]:
+    driver = PostgresDriver("postgres", url=f"postgresql://postgres@127.0.0.1:{server.port}/postgres", schema="plans")
+    await driver.open()
+    await driver.declare(QueueSpec("q"))
+    await driver.declare(QueueSpec("keys", ordering="key"))
+    await driver.declare(QueueSpec("bounded", max_length=10**9, dedup_window=600.0))
+    for queue in ("q", "keys", "bounded"):
+        await driver.purge(queue)
+    yield driver
+    await driver.close()
+
+
+@pytest.fixture
+async def explainer(server: Postgres, driver: PostgresDriver) -> AsyncIterator[Explainer]:
+    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
+    await connection.execute(EXPLAINING)
+    yield Explainer(connection)
+    await connection.close()
+
+
+async def fill(driver: PostgresDriver, queue: str, number: int, **options: Any) -> None:
+    for start in range(0, number, 1000):
+        ids = range(start, min(start + 1000, number))
+        await driver.publish(queue, [Outgoing(f"{id}", b"body", {}, **options) for id in ids])
+
+
+async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[str, str, int]]]:
+    """The scans of each verb on ten messages; ``explainer``'s session has seen the table when it was empty."""
+    claim = "SELECT seq, token FROM plans.claim($1, 10, 1000000, 0, 0)"
+    scans = {"claim": await explainer.scans(claim, queue)}
+    held = await explainer.connection.fetch(claim, queue)
+    seqs, tokens = [row[0] for row in held], [row[1] for row in held]
+    scans["extend"] = await explainer.scans("SELECT plans.extend($1, $2, $3, 30)", queue, seqs, tokens)
+    half = len(seqs) // 2
+    scans["nack"] = await explainer.scans(
+        "SELECT plans.settle($1, $2, $3, $4, $5)", queue, seqs[:half], tokens[:half], [1] * half, [0.0] * half
+    )
+    scans["ack"] = await explainer.scans(
+        "SELECT plans.settle($1, $2, $3, null, null)", queue, seqs[half:], tokens[half:]
+    )
+    scans["publish"] = await explainer.scans(
+        "SELECT plans.publish($1, array['x'], array['']::bytea[], array[null]::bytea[], null, null, null, null, false)",
+        queue,
+    )
+    scans["peek"] = await explainer.scans("SELECT * FROM plans.peek($1, 10, 0)", queue)
+    return scans
+
+
+@pytest.mark.parametrize("queue", ["q", "keys", "bounded"])
+async def test_the_plans_that_were_made_for_empty_tables_hold_for_full_ones(
+    driver: PostgresDriver, explainer: Explainer, queue: str
+) -> None:
+    await every_verb(explainer, queue)  # plans are made, and kept
+    await fill(driver, queue, 20_000, **({"key": "k"} if queue == "keys" else {}))
+    # A queue by key moves what it looks at behind its front, up to some thousands at once.
+    await every_verb(explainer, queue)
+    for verb, scans in (await every_verb(explainer, queue)).items():
+        for index, plan, rows in scans:
+            assert not index.startswith("Seq"), f"{verb}: {plan}"
+            assert rows <= (3000 if queue == "keys" else 200), f"{verb} met {rows} rows: {plan}"
+
+
+async def test_a_foreign_transaction_that_stays_open_costs_no_plan(
+    server: Postgres, driver: PostgresDriver, explainer: Explainer
+) -> None:
+    foreign = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
+    try:
+        async with foreign.transaction(isolation="repeatable_read"):
+            await foreign.fetch("SELECT 1")
+            await foreign.fetch("SELECT count(*) FROM pg_class")
+            for _ in range(20):
+                await fill(driver, "q", 1000)
+                got = await driver.receive("q", 1000, 5.0)
+                await driver.settle("q", [Ack(item.receipt) for item in got])
+            await fill(driver, "q", 100)
+            for verb, scans in (await every_verb(explainer, "q")).items():
+                for index, plan, rows in scans:
+                    assert not index.startswith("Seq"), f"{verb}: {plan}"
+                    assert rows <= 200, f"{verb} met {rows} rows: {plan}"
+    finally:
+        await foreign.close()
+
+
+async def test_a_claim_reads_the_line_by_its_index(driver: PostgresDriver, explainer: Explainer) -> None:
+    await fill(driver, "q", 2000)
+    scans = await explainer.scans("SELECT seq FROM plans.claim('q', 10, 1000000, 0, 0)")
+    assert {index for index, _, _ in scans} >= {"messages_ready", "messages_pkey", "messages_due"}
+
+
+async def test_delayed_and_held_messages_are_not_looked_at(driver: PostgresDriver, explainer: Explainer) -> None:
+    await fill(driver, "q", 5000, delay=3600.0)
+    await fill(driver, "q", 3000)
+    while got := await driver.receive("q", 1000, 0.0):
+        await driver.settle("q", [Nack(item.receipt, 3600.0) for item in got[:500]])
+    await fill(driver, "q", 5)
+    scans = await explainer.scans("SELECT seq FROM plans.claim('q', 10, 1000000, 0, 0)")
+    assert max(rows for _, _, rows in scans) <= 10

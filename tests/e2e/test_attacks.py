@@ -17,7 +17,7 @@ from tests.e2e.attacks.table import ROOT, committed, missing
 
 pytestmark = pytest.mark.e2e
 
-Run = Callable[[Attack], dict[str, Any]]
+Run = Callable[..., dict[str, Any]]
 SLACK = 64 * 2**20
 """What the process itself may take beside the script's limit: bodies made in Python, the second runtime."""
 LONGEST = 5.0
@@ -32,8 +32,9 @@ def run() -> Iterator[Run]:
         assert runner.stdin is not None
         assert runner.stdout is not None
 
-        def ask(attack: Attack) -> dict[str, Any]:
-            print(attack.name, file=runner.stdin, flush=True)
+        def ask(attack: Attack, isolation: str = "shared") -> dict[str, Any]:
+            name = attack.name if isolation == "shared" else f"process:{attack.name}"
+            print(name, file=runner.stdin, flush=True)
             return dict(json.loads(runner.stdout.readline()))
 
         yield ask
@@ -47,7 +48,15 @@ def _case(attack: Attack) -> Any:
 
 @pytest.mark.parametrize("attack", [_case(attack) for attack in (*ESCAPES, *BOMBS)])
 def test_an_attack_costs_only_its_own_message(attack: Attack, run: Run) -> None:
-    told = run(attack)
+    _check(attack, run(attack))
+
+
+@pytest.mark.parametrize("attack", [_case(attack) for attack in BOMBS])
+def test_a_bomb_in_a_process_of_its_own_costs_no_more(attack: Attack, run: Run) -> None:
+    _check(attack, run(attack, "process"))
+
+
+def _check(attack: Attack, told: dict[str, Any]) -> None:
     assert told["outcome"] in ("done", "error"), told
     assert not told["escaped"], told
     if attack.told:

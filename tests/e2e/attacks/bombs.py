@@ -22,7 +22,7 @@ def _ram(name: str, tries: str, code: str, **more: Any) -> Attack:
 
 
 def _any(name: str, tries: str, code: str, **more: Any) -> Attack:
-    return Attack(name, tries, code, "script.lua:", _EITHER, **more)
+    return Attack(name, tries, code, "the script", _EITHER, **more)
 
 
 def _nested(levels: int) -> Any:
@@ -72,6 +72,14 @@ BOMBS = [
     _cpu("coroutine in pcall", "pcall around yields", "local co = coroutine.create(function() while true do pcall(coroutine.yield) end end) while true do coroutine.resume(co) end"),
     _ram("coroutines kept", "coroutines that stay", "while true do kept[#kept + 1] = coroutine.create(print) end"),
     Attack("coroutines nested", "a coroutine in a coroutine in a …", "local function f() return coroutine.wrap(f)() end f()", "C stack overflow"),
+    _cpu("spawned", "a coroutine beside the handler that never ends", f"coroutine.spawn({_SPIN}) time.sleep('1h')"),
+    _cpu("spawned in pcall", "the same, caught", f"coroutine.spawn(function() while true do pcall({_SPIN}) end end) time.sleep('1h')"),
+    _cpu("spawn storm", "coroutines beside the handler, without end", "while true do coroutine.spawn(function() end) coroutine.yield() end"),
+    _any("spawned and kept", "coroutines that wait for ever", "while true do coroutine.spawn(function() channel.new():receive() end) end", placed=False),
+    _any("spawn tree", "coroutines that spawn two each", "local function f() coroutine.spawn(f) coroutine.spawn(f) coroutine.yield() end f() time.sleep('1h')", placed=False),
+    _cpu("channel ping pong", "two that talk for ever", "local c = channel.new() coroutine.spawn(function() while true do c:send(1) end end) while true do c:receive() end"),
+    _cpu("timer storm", "timers without end", "while true do time.after('1h') end"),
+    Attack("futures without end", "calls beside the handler, without end", "local e repeat local f, err = funcs.async('app:none') e = err until e error(e:message())", "no handler registered for target"),
     # Callbacks of C functions --------------------------------------------------------------------------------------------
     _cpu("sort callback", "an order that never answers", f"table.sort({{3, 1, 2}}, {_SPIN})"),
     _cpu("sort storm", "sorting again and again", "local t = {} for i = 1, 1e4 do t[i] = -i end while true do table.sort(t) end"),
@@ -129,7 +137,7 @@ BOMBS = [
     Attack("result cycle", "a result that holds itself", "local t = {} t.t = t return t", "refers to itself"),
     Attack("result deep", "a result 1,000 levels deep", "local t = {} for i = 1, 1000 do t = {t} end return t", "nested too deep"),
     Attack("result wide", "a result of a million values", "local t = {} for i = 1, 5e5 do t[i] = i end return t", "250000 parts"),
-    Attack("result far", "an array whose last index is 10^9", "return {[1000000000] = 1}", "250000 parts"),
+    Attack("result far", "an array whose last index is 10^9", "return {[1000000000] = 1}"),
     Attack("result doubled", "2^60 values by sharing", "local t = {1} for i = 1, 60 do t = {t, t} end return t", "250000 parts"),
     Attack(
         "result metatable",

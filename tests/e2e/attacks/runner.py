@@ -1,5 +1,7 @@
 """Runs attempts, each in a fresh process: ``python -m tests.e2e.attacks.runner`` reads names, writes JSON lines.
 
+A name that starts with ``process:`` is tried with ``isolation: process``, in a child of that fresh process.
+
 The process is forked from one that has imported everything and nothing else, so that an attempt costs a few
 milliseconds. It says what happened to the attempt and whether honest scripts still work in that same process.
 """
@@ -19,10 +21,13 @@ import time
 from typing import Any
 
 from tasuki.errors import LuaLimitError, TasukiError
+from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
+from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.script import LuaScript
 from tests.e2e.attacks.attack import GOOD, MEMORY, TIME, Attack
 from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
-from tests.unit.handlers.lua.support import delivery, handler
+from tests.unit.handlers.lua.support import ALL, delivery, handler
 
 DEADLINE = 8.0
 """Seconds after which a process hangs: more than twenty times what a limit allows."""
@@ -39,11 +44,19 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-async def _attempt(attack: Attack) -> dict[str, Any]:
+def _handler(attack: Attack, isolation: str) -> LuaHandler | IsolatedLuaHandler:
+    if isolation == "shared":
+        return handler(attack.script(), memory=MEMORY, time=TIME)
+    limits = LuaLimits(memory=MEMORY, time=TIME)
+    source = LuaSource(attack.script(), "script.lua")
+    return IsolatedLuaHandler(LuaScript("app:script", source, modules=ALL, limits=limits), processes=1)
+
+
+async def _attempt(attack: Attack, isolation: str) -> dict[str, Any]:
     body = attack.body()
     before, variables, names = _peak(), dict(os.environ), set(vars(builtins))
     started = time.monotonic()
-    made = handler(attack.script(), memory=MEMORY, time=TIME)
+    made = _handler(attack, isolation)
     context = delivery()
     told: dict[str, Any] = {"outcome": "done", "error": "", "limit": ""}
     try:
@@ -58,28 +71,29 @@ async def _attempt(attack: Attack) -> dict[str, Any]:
     told["escaped"] |= dict(os.environ) != variables or set(vars(builtins)) != names or bool(os.listdir())
     if not attack.whole:
         told["same"] = await made.call([GOOD], delivery())
+    await made.stop()
     told["other"] = await handler(Attack("", "", "").script()).call([GOOD], delivery())
     return told
 
 
-def _child(attack: Attack, out: int) -> None:
+def _child(attack: Attack, isolation: str, out: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            told = asyncio.run(_attempt(attack))
+            told = asyncio.run(_attempt(attack, isolation))
         except BaseException as error:
             told = {"outcome": "raised", "error": repr(error)[:2000]}
         os.chdir("/")
     os.write(out, json.dumps(told)[:60_000].encode())
 
 
-def attempt(attack: Attack) -> dict[str, Any]:
+def attempt(attack: Attack, isolation: str = "shared") -> dict[str, Any]:
     """What becomes of an attempt in a process of its own; outcome ``died`` or ``hung`` if that does not say."""
     out, inner = os.pipe()
     pid = os.fork()
     if not pid:
         try:
-            _child(attack, inner)
+            _child(attack, isolation, inner)
         finally:
             os._exit(0)
     os.close(inner)
@@ -98,7 +112,9 @@ def main() -> None:
     """Answer one name a line."""
     attacks = {attack.name: attack for attack in (*ESCAPES, *BOMBS)}
     for line in sys.stdin:
-        print(json.dumps(attempt(attacks[line.strip()])), flush=True)
+        isolation, colon, name = line.strip().partition("process:")
+        told = attempt(attacks[name], "process") if colon and not isolation else attempt(attacks[line.strip()])
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

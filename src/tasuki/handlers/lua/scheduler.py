@@ -19,7 +19,11 @@ from tasuki.handlers.lua.values import build
 BEGINS, IDLE = 6, 7
 """What ``host.run`` and its kin answer beside the codes in preamble.lua."""
 
+MOST_UNDER_WAY = 10_000
+"""Operations that one invocation may wait for at a time: they take memory that is not the script's."""
+
 _PROCEED = 0
+_TOO_MANY = {"message": f"more than {MOST_UNDER_WAY} operations under way", "kind": "Internal", "retryable": False}
 _CANCELED = {"message": "context canceled", "kind": "", "retryable": False}
 _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
 
@@ -61,6 +65,9 @@ class Concurrency:
             return self._runtime.fail(id, describe(error), ticket)
         if type(value) is not CoroutineType:
             return self._runtime.resume(id, value, ticket)
+        if len(self._tasks) >= MOST_UNDER_WAY:
+            value.close()
+            return self._runtime.fail(id, _TOO_MANY, ticket)
         task = self._tasks[ticket] = asyncio.get_running_loop().create_task(value)
         task.add_done_callback(partial(self._finished, ticket))
         return self._runtime.resume(id, None, _PROCEED)

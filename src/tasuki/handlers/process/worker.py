@@ -32,7 +32,7 @@ from tasuki.handlers.process.watch import Watch
 
 CANCEL_GRACE = 1.0
 """Seconds that a child has to end a call that was cancelled, before it is killed."""
-_MOST_ASKED = 10_000
+_MOST_ASKED = 100_000
 """Most operations under way for one child."""
 _MOST_NUMBER = 2**32 - 1
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -41,6 +42,13 @@ class Site:
         await driver.open()
         return driver
 
+    async def freeze(self) -> None:
+        """Stop the server, and wait until none of its threads runs any more."""
+        self.broker.freeze()
+        assert self.broker.process is not None
+        tasks = Path(f"/proc/{self.broker.process.pid}/task")
+        await until(lambda: all(_state(task) == "T" for task in tasks.iterdir()))
+
     async def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         """One request to JetStream, as an administrator makes it."""
         client = await nats.connect(f"nats://127.0.0.1:{self.broker.port}")
@@ -50,6 +58,10 @@ class Site:
             await client.close()
         found: dict[str, Any] = json.loads(answer.data)
         return found
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 @asynccontextmanager

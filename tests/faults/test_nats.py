@@ -141,7 +141,7 @@ async def test_a_frozen_server_is_noticed_within_the_deadline(site: Site) -> Non
     await declared(driver, lease=30.0)
     await driver.publish(QUEUE, messages("held"))
     (held,) = await take(driver, 1)
-    site.broker.freeze()
+    await site.freeze()
     try:
         for verb in (
             lambda: driver.publish(QUEUE, messages("doubtful")),
@@ -166,7 +166,7 @@ async def test_a_receive_does_not_hang_on_a_frozen_server(site: Site) -> None:
     driver = await site.driver(is_direct=True)
     await declared(driver)
     await driver.receive(QUEUE, 1, 0.0)
-    site.broker.freeze()
+    await site.freeze()
     try:
         began = time.monotonic()
         with pytest.raises(DriverError) as caught:

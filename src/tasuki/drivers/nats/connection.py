@@ -21,7 +21,7 @@ from nats.nuid import NUID
 
 from tasuki.drivers.nats.failures import denied, lost
 from tasuki.drivers.nats.wire import Reader, Route, frames
-from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError
+from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
 
 _log = logging.getLogger("tasuki.driver.nats")
 
@@ -94,6 +94,17 @@ class _Client(NATSClient):
             raise nats.errors.ConnectionClosedError
         self._transport.write(data)
 
+    async def end(self) -> None:
+        """Close it, and cut it off if it takes nothing any more, or its encryption never came about."""
+        if self.options.get("tls"):
+            # Nothing is unanswered that matters; the farewell of TLS would only make asyncio log a warning.
+            self.abort()
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                await self.close()
+        except TimeoutError:
+            self.abort()
+
     def abort(self) -> None:
         """Cut the connection: what is still to be written is thrown away."""
         writer = getattr(self._transport, "_io_writer", None)
@@ -151,6 +162,11 @@ class Connection:
     async def _connect(self, server: str) -> None:
         client = _Client(self._route)
         is_connected = False
+
+        async def on_closed() -> None:
+            if self._client is client:
+                self._lose(lost("the connection was lost", driver=self.address.driver))
+
         try:
             async with asyncio.timeout(self.address.connect_timeout):
                 await client.connect(
@@ -162,7 +178,7 @@ class Connection:
                     ping_interval=max(1, round(self.address.timeout)),
                     max_outstanding_pings=2,
                     error_cb=self._on_error,
-                    closed_cb=self._on_closed,
+                    closed_cb=on_closed,
                     **self.address.options,
                 )
             self._client = client
@@ -174,7 +190,7 @@ class Connection:
         finally:
             if not is_connected:
                 self._client = None
-                await client.close()
+                await client.end()
 
     def _refused(self, error: Exception) -> DriverError:
         text = str(error).lower()
@@ -191,11 +207,7 @@ class Connection:
             self._problem = lost("the connection was closed", driver=self.address.driver)
         self._fail()
         if client is not None:
-            try:
-                async with asyncio.timeout(_FAREWELL):
-                    await client.close()
-            except TimeoutError:  # it takes nothing any more
-                client.abort()
+            await client.end()
 
     def drop(self, why: str) -> None:
         """Give it up: it does not answer. Its end comes by itself."""
@@ -295,10 +307,9 @@ class Connection:
         if "permissions violation" in text:
             for exchange in list(self._exchanges.values()):
                 if any(subject.lower() in text for subject in exchange.subjects):
-                    exchange.fail(denied(error, driver=self.address.driver))
-
-    async def _on_closed(self) -> None:
-        self._lose(lost("the connection was lost", driver=self.address.driver))
+                    # What went elsewhere in the same exchange may have been taken.
+                    outcome: Outcome = "rejected" if len(set(exchange.subjects)) == 1 else "unknown"
+                    exchange.fail(denied(error, driver=self.address.driver, outcome=outcome))
 
     def _lose(self, problem: DriverError) -> None:
         if self._problem is None:

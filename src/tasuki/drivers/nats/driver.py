@@ -29,7 +29,7 @@ class NATSDriver(Driver):
 
     Args:
         name: the entry's id.
-        servers: addresses (``nats://``, ``tls://``, ``ws://``), tried in random order; that of this machine if none.
+        servers: addresses (``nats://``, ``tls://``), tried in random order; that of this machine if none.
         stream_prefix: what the names of all streams and subjects begin with.
         user: user name.
         password: its password.

@@ -82,10 +82,10 @@ def lost(why: BaseException | str, *, driver: str, queue: str = "", outcome: Out
     return BrokerUnavailableError(text, driver=driver, queue=queue, outcome=outcome)
 
 
-def denied(why: BaseException | str, *, driver: str, queue: str = "") -> DriverError:
+def denied(why: BaseException | str, *, driver: str, outcome: Outcome = "rejected") -> DriverError:
     """The server does not let us in, or not do that."""
     text = f"driver {driver!r}: NATS refuses the credentials or the operation: {described(why)}"
-    return AccessDeniedError(text, driver=driver, queue=queue)
+    return AccessDeniedError(text, driver=driver, outcome=outcome)
 
 
 def described(why: BaseException | str) -> str:

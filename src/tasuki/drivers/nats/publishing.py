@@ -169,7 +169,7 @@ class Publishing:
             return refused
         if answer is not None or problem is None:
             return lost("no stream takes the message", driver=self._driver, queue=self._name)
-        return type(problem)(str(problem), driver=self._driver, queue=self._name, outcome="unknown")
+        return type(problem)(str(problem), driver=self._driver, queue=self._name, outcome=problem.outcome)
 
     async def _note_delays(self, connection: Connection, delayed: list[tuple[int, float]]) -> None:
         """Only for those who look; the time itself is in the message."""

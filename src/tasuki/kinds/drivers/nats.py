@@ -10,7 +10,7 @@ from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig
 from tasuki.kinds.fields import Config, Count, Positive, PositiveDuration, Text, at_field
 
-_SCHEMES = ("nats://", "tls://", "ws://", "wss://")
+_SCHEMES = ("nats://", "tls://")
 
 
 def _secret(value: object) -> object:

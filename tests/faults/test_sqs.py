@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,7 +19,7 @@ from tests.support.brokers.sqs_gate import Answer, Body, Changed, Gate, Lost, Pa
 from tests.support.proxy import Proxy
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.sqs import SQSDriver
+from tasuki.drivers.sqs import SQSDriver, publishing, settling
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,
@@ -126,6 +127,16 @@ async def test_answers_to_a_publish(
         assert caught.value.outcome == outcome
         assert caught.value.retryable is (error in {ThrottledError, BrokerUnavailableError})
         assert gate.times("SendMessageBatch") == 1  # the client does not try again by itself
+
+
+async def test_too_many_messages_in_flight_is_a_reason_to_wait(gate: Gate, queue: str) -> None:
+    async with opened(gate.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages(1))
+        gate.rule = once("ReceiveMessage", Answer(403, "OverLimit"))
+        with pytest.raises(ThrottledError) as caught:
+            await driver.receive(queue, 1, 1.0)
+        assert caught.value.retryable
+        assert len(await take(driver, queue)) == 1
 
 
 async def test_only_the_failed_entries_fail(gate: Gate, queue: str) -> None:
@@ -276,6 +287,40 @@ async def test_a_long_delay_goes_by_hops_that_do_not_count(gate: Gate, queue: st
         assert '"delay":35' in copy["MessageAttributes"]["tasuki"]["StringValue"]
 
 
+async def test_a_message_that_went_by_hops_arrives_in_time_as_a_first_attempt(
+    gate: Gate, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (publishing, settling):
+        monkeypatch.setattr(module, "LONGEST_DELAY", 1)
+    async with opened(gate.port, QueueSpec(queue)) as driver:
+        began = time.monotonic()
+        await driver.publish(queue, [Outgoing("late", b"body", {"n": 1}, delay=2.5)])
+        (got,) = await take(driver, queue)
+        assert time.monotonic() - began >= 2.5
+        assert (got.id, got.body, got.headers, got.attempt) == ("late", b"body", {"n": 1}, 1)
+        assert gate.times("SendMessageBatch") == 3
+        await driver.settle(queue, [Nack(got.receipt)])
+        assert (await take(driver, queue))[0].attempt == 2
+
+
+async def test_a_hop_that_fails_does_not_count_either(gate: Gate, queue: str) -> None:
+    async with opened(gate.port, QueueSpec(queue, lease=1.0)) as driver:
+        gate.rule = lambda operation, body: (
+            [entry.pop("DelaySeconds", None) for entry in body["Entries"]] and None
+            if operation == "SendMessageBatch"
+            else None
+        )
+        began = time.monotonic()
+        await driver.publish(queue, [Outgoing("late", b"body", {}, delay=901.0)])
+        gate.rule = once("SendMessageBatch", Answer(503, "ServiceUnavailable"))
+        assert await driver.receive(queue, 1, 0.0) == []
+        while gate.times("DeleteMessageBatch") < 1:
+            assert await driver.receive(queue, 1, 1.0) == []
+            assert time.monotonic() - began < PATIENCE
+        copy = [seen.body["Entries"][0] for seen in gate.seen if seen.operation == "SendMessageBatch"][-1]
+        assert "attempts" not in copy["MessageAttributes"]["tasuki"]["StringValue"]
+
+
 async def test_a_nack_longer_than_sqs_can_hide_is_sent_again_and_counts(gate: Gate, queue: str) -> None:
     async with opened(gate.port, QueueSpec(queue)) as driver:
         await driver.publish(queue, messages(1))
@@ -339,6 +384,41 @@ async def test_a_nack_waits_for_an_extension_that_is_under_way(gate: Gate, queue
             if seen.operation == "ChangeMessageVisibilityBatch"
         ]
         assert seconds == [5, 600]
+
+
+async def test_an_extension_that_failed_in_part_is_told_and_the_rest_is_extended(gate: Gate, queue: str) -> None:
+    async with opened(gate.port, QueueSpec(queue, lease=2.0)) as driver:
+        await driver.publish(queue, messages(2))
+        lost, kept = await take(driver, queue, 2)
+        gate.rule = once("ChangeMessageVisibilityBatch", Partly({0: "InternalError"}))
+        with pytest.raises(BrokerUnavailableError):
+            await driver.extend(queue, [lost.receipt, kept.receipt], 30.0)
+        (again,) = await take(driver, queue)
+        assert (again.id, again.attempt) == (lost.id, 2)
+        assert list(await driver.settle(queue, [Ack(lost.receipt), Ack(kept.receipt)])) == [lost.receipt]
+
+
+async def test_the_client_of_another_loop_is_closed_there(queue: str) -> None:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        async with opened(SQS.shared().port, QueueSpec(queue)) as driver:
+            await driver.publish(queue, messages(1))
+            (got,) = await take(driver, queue)
+            extending = asyncio.run_coroutine_threadsafe(driver.extend(queue, [got.receipt], 30.0), loop)
+            assert list(await asyncio.wrap_future(extending)) == []
+            session = driver._session
+            assert session is not None
+            clients = list(session._clients._entries.values())
+            assert len(clients) == 2
+        with pytest.raises(BrokerUnavailableError):
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(driver.extend(queue, [], 30.0), loop))
+        assert all(entry.keeper is not None and entry.keeper.ag_frame is None for entry in clients)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(thread.join)
+        loop.close()
 
 
 # The broker away -----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.support.brokers.broker import Broker, missing
 
 _SERVER = Path(__file__).parents[3] / "build/sqs/node_modules/fauxqs/dist/server.js"
+PACKAGE = _SERVER.parents[1] / "package.json"
 _PRELOADED = Path(__file__).with_name("fauxqs.mjs")
 
 

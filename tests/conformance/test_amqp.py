@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.support.brokers.place import address, unreachable
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.versions import version_in
 
 from tasuki.drivers.amqp import AMQPDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
@@ -20,6 +21,9 @@ class TestAMQP(DriverConformance):
     def make_driver(self, place: Path, clock: ShiftedClock) -> AMQPDriver:
         port = address(RabbitMQ, place)["port"]
         return AMQPDriver("amqp", clock=clock, url=f"amqp://127.0.0.1:{port}/", reconnect_delay=0.1)
+
+    def version(self) -> str:
+        return version_in("RabbitMQ", next(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*")).name)
 
     def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
         return unreachable(place)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.versions import version_of
 
 from tasuki.drivers.nats import NATSDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
@@ -27,6 +28,10 @@ class TestNATS(DriverConformance):
             timeout=5.0,
             clock=clock,
         )
+
+    def version(self) -> str:
+        server = NATSBroker.shared().binary("nats-server", "/usr/sbin/nats-server")
+        return version_of("NATS", [server, "--version"])
 
     def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
         return unreachable(place)

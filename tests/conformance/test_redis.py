@@ -7,11 +7,18 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ClassVar
 
+from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
+from tests.support.brokers.versions import version_of
+
 from tasuki.drivers.redis import RedisDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.clauses import Clauses
-from tests.support.brokers.place import address, unreachable
-from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
+
+
+def _version(broker: type[Redis], how: str = "") -> str:
+    name = "Valkey" if broker is Valkey else "Redis"
+    return version_of(name, [broker.shared().binary(broker.program), "--version"]) + how
 
 
 class TestRedis(DriverConformance):
@@ -22,6 +29,9 @@ class TestRedis(DriverConformance):
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
         found = address(self.broker, place)
         return RedisDriver("redis", url=f"redis://127.0.0.1:{found['port']}", prefix=found["name"], clock=clock)
+
+    def version(self) -> str:
+        return _version(self.broker)
 
     def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
         return unreachable(place)
@@ -38,6 +48,9 @@ class TestBehindSentinel(Clauses):
     takes_clock = False
     real_seconds = 1.5
 
+    def version(self) -> str:
+        return _version(Sentinel, " behind a Sentinel")
+
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
         found = address(Sentinel, place)
         addrs = [f"127.0.0.1:{found['port']}"]
@@ -47,6 +60,9 @@ class TestBehindSentinel(Clauses):
 class TestInCluster(Clauses):
     takes_clock = False
     real_seconds = 1.5
+
+    def version(self) -> str:
+        return _version(Cluster, " in a cluster of three")
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
         found = address(Cluster, place)

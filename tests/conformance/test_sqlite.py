@@ -15,6 +15,9 @@ class TestSQLite(DriverConformance):
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQLiteDriver:
         return SQLiteDriver("sqlite", path=place / "queue.db", busy_timeout=1.0, clock=clock)
 
+    def version(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
     @asynccontextmanager
     async def broken(self, place: Path) -> AsyncIterator[None]:
         """A foreign program sits on the lock."""

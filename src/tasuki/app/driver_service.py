@@ -11,6 +11,9 @@ from tasuki.errors import UnsupportedError
 
 _log = logging.getLogger("tasuki.app")
 
+_ONE_MACHINE: Durability = "power"
+"""The most that a broker on one machine can give."""
+
 
 class DriverService:
     """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later."""
@@ -40,9 +43,13 @@ class DriverService:
                 )
 
     def _compare(self, given: Durability) -> None:
-        """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough."""
-        best, name = self.driver.capabilities.durability, self.driver.name
-        if DURABILITIES.index(given) < DURABILITIES.index(best) and name not in self.wanted:
+        """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough.
+
+        What only more machines could give is not missed.
+        """
+        name, level = self.driver.name, DURABILITIES.index
+        best = min(self.driver.capabilities.durability, _ONE_MACHINE, key=level)
+        if level(given) < level(best) and name not in self.wanted:
             _log.warning(
                 "driver %s: what is confirmed has durability %r as the broker is set up, and could have %r; "
                 "change its settings, or write 'durability: %s' at the driver if that is enough",

@@ -100,6 +100,10 @@ class Inbox:
                 failures += 1
                 _log.debug("reply queue %s: %s", self.queue.id, error)
                 await asyncio.sleep(_PATIENCE.delay(failures))
+            except Exception:  # a driver's defect must not leave whoever waits without anybody who receives
+                failures += 1
+                _log.exception("reply queue %s: the driver failed", self.queue.id)
+                await asyncio.sleep(_PATIENCE.delay(failures))
 
     async def _declare_again(self) -> None:
         try:

@@ -215,6 +215,7 @@ async def test_a_broker_that_is_away_for_a_while(make_app: Make, monkeypatch: py
         driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
         receive = driver.receive
         errors: list[Exception] = [
+            RuntimeError("a defect"),
             BrokerUnavailableError("away"),
             QueueNotFoundError("gone"),
             QueueNotFoundError("gone"),

@@ -183,7 +183,10 @@ def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
     assert {"from": "app:tasks", "to": "app:consumer", "what": "feeds"} in graph["edges"]
     drivers = {driver["name"]: driver["capabilities"] for driver in tasuki.json("drivers")}
     assert drivers["sqlite"]["durability"] == "power"
-    assert "multi process" in tasuki("drivers").stdout
+    assert drivers["memory"]["emulates"] == []
+    shown = tasuki("drivers").stdout
+    assert "order per key" in shown
+    assert "`" not in shown
     assert tasuki.json("schema")["type"] == "object"
 
 

@@ -17,6 +17,7 @@ from tasuki.testing.conformance.asking import Asking
 from tasuki.testing.conformance.clauses import Clauses
 from tasuki.testing.conformance.content import Content
 from tasuki.testing.conformance.duplicates import Duplicates
+from tasuki.testing.conformance.publishing import Publishing
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.running import Running
 from tasuki.testing.conformance.settling import Settling
@@ -24,7 +25,7 @@ from tasuki.testing.conformance.stress import Stress
 from tasuki.testing.conformance.whole import Whole
 
 
-class DriverConformance(Clauses, Content, Duplicates, Settling, Running, Whole, Stress, Asking):
+class DriverConformance(Clauses, Content, Duplicates, Settling, Running, Whole, Stress, Asking, Publishing):
     """Every case; see :class:`Suite` for the hooks."""
 
 

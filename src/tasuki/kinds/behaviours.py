@@ -1,0 +1,79 @@
+"""Behaviours: what a queue may have, whose doing that is with each driver, and the case of the suite that proves it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from tasuki.contracts.driver import Capabilities
+
+Cell = Literal["native", "emulated", "refused"]
+
+
+class Behaviour(NamedTuple):
+    """``capability`` names the field of Capabilities that decides; empty: every driver is good for it."""
+
+    name: str
+    proof: str
+    """The case of the conformance suite, or a test file where the suite has none."""
+    capability: str = ""
+    is_ours: bool = False
+    """Done above the driver, the same for all."""
+
+    def cell(self, capabilities: Capabilities) -> Cell:
+        """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check."""
+        has = self.capability == "" or (
+            capabilities.durability != "memory"
+            if self.capability == "durable"
+            else bool(getattr(capabilities, self.capability))
+        )
+        if not has:
+            return "refused"
+        return "emulated" if self.is_ours or self.capability in capabilities.emulates else "native"
+
+
+BEHAVIOURS = (
+    Behaviour("confirmed outlives the process", "test_19_confirmed_messages_survive_a_restart", "durable"),
+    Behaviour("several processes share a queue", "test_two_drivers_share_a_queue", "multi_process"),
+    Behaviour("order of publishing", "test_12_one_publishers_order_is_kept", "ordered"),
+    Behaviour("order per key", "test_22_one_at_a_time_and_in_order_per_key", "ordering_key"),
+    Behaviour("delay", "test_07_delayed_is_hidden_for_at_least_the_delay", "native_delay"),
+    Behaviour("priority", "test_21_higher_priority_comes_first", "native_priority"),
+    Behaviour("attempts are counted", "test_08_attempts_rise_and_a_release_does_not_count", "counts_attempts"),
+    Behaviour("leases", "test_11_extend_sets_the_lease_and_reports_stale_receipts", "leases"),
+    Behaviour("duplicates by id", "test_26_a_known_id_is_confirmed_and_not_stored_again", "dedup"),
+    Behaviour("`max_length`, reject", "test_23_a_full_queue_rejects_in_order_and_takes_back", "max_length"),
+    Behaviour("`max_length`, block", "test_a_full_queue_is_waited_for", "max_length", is_ours=True),
+    Behaviour("time to live", "test_what_has_expired_is_dead_lettered", is_ours=True),
+    Behaviour("retry with backoff", "test_what_always_fails_is_tried_five_times_and_dead_lettered", is_ours=True),
+    Behaviour("dead letters", "test_each_outcome_ends_as_it_says", is_ours=True),
+    Behaviour("redrive", "test_a_redriven_dead_letter_starts_anew", is_ours=True),
+    Behaviour("request and reply", "test_each_request_gets_its_own_result", is_ours=True),
+    Behaviour("signed messages", "test_a_forged_message_is_not_handled", is_ours=True),
+    Behaviour(
+        "one outcome for each message of a batch",
+        "test_publishing_while_the_broker_is_away_is_decided_for_each_message",
+        is_ours=True,
+    ),
+    Behaviour(
+        "a blocked event loop keeps its messages",
+        "test_a_handler_that_blocks_the_loop_keeps_its_messages",
+        is_ours=True,
+    ),
+    Behaviour("exact depth", "test_depth_is_exact", "exact_depth"),
+    Behaviour("consumers are counted", "test_25_depth_counts_consumers", "counts_consumers"),
+    Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
+    Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
+    Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
+    Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
+)
+
+DURABILITY = {
+    "memory": "nothing outlives the process",
+    "sqlite": "`power` with `synchronous: full`, the default; `broker` with `normal`",
+    "amqp": "`power` with quorum queues, the default; `broker` with classic ones",
+    "redis": "`power` with `appendfsync always`; `broker` with another `appendfsync`; less without an append-only file",
+    "sqs": "`node`, as Amazon keeps every message on several machines",
+    "postgres": "`power` as it comes; `node` with a synchronous standby; less with `synchronous_commit` or `fsync` off",
+    "nats": "`broker` as it comes; `power` with `sync_interval: always`; `node` with that and three replicas",
+}
+"""Which durability a driver gives when, by short name; for people."""

@@ -1,0 +1,74 @@
+"""Keeps what the suite says about each driver in ``build/conformance.json``, for the matrix in docs/drivers.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki.testing.conformance import Suite
+
+RESULTS = Path(__file__).parents[2] / "build" / "conformance.json"
+_PROPERTY = "conformance"
+
+Results = dict[str, dict[str, dict[str, Any]]]
+"""Driver → suite → ``broker`` and ``cases``: case → passed, failed, or why it was skipped."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Add to the report of a case what it says of which driver; it travels to the process that collects them."""
+    outcome: Any = yield
+    report: pytest.TestReport = outcome.get_result()
+    suite = getattr(item, "cls", None)
+    if report.when == "call" and isinstance(suite, type) and issubclass(suite, Suite):
+        driver = item.path.stem.removeprefix("test_")
+        case = item.name.partition("[")[0]
+        broker = _broker(suite) if report.passed else ""
+        report.user_properties.append((_PROPERTY, [driver, suite.__name__, case, _words(report), broker]))
+
+
+@cache
+def _broker(suite: type[Suite]) -> str:
+    return suite().version()
+
+
+def _words(report: pytest.TestReport) -> str:
+    if not report.skipped or not isinstance(report.longrepr, tuple):
+        return report.outcome
+    return f"skipped: {report.longrepr[2].removeprefix('Skipped: ')}"
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.found: Results = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == _PROPERTY and report.when == "call":
+                driver, suite, case, words, broker = value
+                entry = self.found.setdefault(driver, {}).setdefault(suite, {"broker": "", "cases": {}})
+                entry["cases"][case] = words
+                entry["broker"] = broker or entry["broker"]
+
+    def pytest_sessionfinish(self) -> None:
+        if not self.found:
+            return
+        known: Results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        for driver, suites in self.found.items():
+            for suite, entry in suites.items():
+                before = known.setdefault(driver, {}).setdefault(suite, {"broker": "", "cases": {}})
+                before["cases"].update(entry["cases"])
+                before["broker"] = entry["broker"] or before["broker"]
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect in the process that reports, not in its workers."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Collector(), "conformance results")

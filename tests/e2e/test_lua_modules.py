@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import TIMEOUT, environ, run_json
+from tests.support.process import TIMEOUT, environ, run, run_json
 
 pytestmark = pytest.mark.e2e
 
@@ -79,6 +79,17 @@ def test_every_function_is_called_by_a_test(notes: Path) -> None:
     for name in ("json.encode", "funcs.Future:cancel", "queue.Message:reject", "time.Time:round", "tostring"):
         assert name in found["known"]
     assert len(found["known"]) > 250
+
+
+@pytest.mark.parametrize("how", ["isolation: process", "pool: {workers: 2}"])
+def test_every_test_passes_wherever_the_script_runs(how: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(PROJECT, tmp_path / "modules"))
+    entries = (folder / "_index.yaml").read_text()
+    (folder / "_index.yaml").write_text(entries.replace("kind: function.lua,", f"kind: function.lua, {how},"))
+    done = run("test", "--json", folder=folder, timeout=TIMEOUT * 6)
+    results = json.loads(done.stdout)
+    assert {result["id"]: result["error"] for result in results if result["status"] != "passed"} == {}
+    assert len(results) > 20
 
 
 def test_every_module_is_there() -> None:

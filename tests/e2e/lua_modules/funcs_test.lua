@@ -60,17 +60,16 @@ function tests.async()
   check.same({ future:error() }, { nil, false })
 end
 
-function tests.many_at_once_take_the_time_of_one()
-  local futures, before = {}, time.now()
+function tests.many_run_at_once()
+  local futures = {}
   for i = 1, 20 do
-    futures[i] = funcs.async("app:slow", "many" .. i, i)
+    futures[i] = funcs.async("app:meet", i, 20)
   end
   local sum = 0
   for _, future in ipairs(futures) do
     sum = sum + future:response():receive():data()
   end
   check.same(sum, 210)
-  check.same(time.now():sub(before):milliseconds() < 390, true)
 end
 
 function tests.a_future_that_fails()

@@ -66,7 +66,7 @@ end
 
 function tests.time_to_live()
   local cache = fresh()
-  cache:set("soon", 1, 0.02)
+  cache:set("soon", 1, 0.5)
   check.same(cache:has("soon"), true)
   cache:set("text", 1, "3600")
   cache:set("never", 1, 0)

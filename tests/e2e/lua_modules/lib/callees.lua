@@ -56,6 +56,16 @@ function callees.slow(key, value)
   return value
 end
 
+-- Comes to an end when so many are in here at once.
+function callees.meet(i, n)
+  local cache = store.get("app:cache")
+  cache:set("meeting " .. i, true)
+  while #cache:list({ prefix = "meeting " }).items < n do
+    time.sleep("2ms")
+  end
+  return i
+end
+
 function callees.never_ends()
   time.sleep("1h")
 end

@@ -74,9 +74,7 @@ local function answer(ok, value)
 end
 
 local function settle(own, ok, value)
-  if not own.begun then -- refused at once
-    own.refusal = value
-  elseif not own.canceled then
+  if not own.canceled then
     own.complete = true
     own.failure, own.payload = not ok and value or nil, ok and host.new_payload(value) or nil
     host.offer(own.channel, own.failure or own.payload)
@@ -87,13 +85,16 @@ end
 local function start(how, name, ...)
   host.need_handler("funcs.async", 4)
   host.charge(200)
+  local ok, refused = ask("funcs.check", name)
+  if not ok then
+    return nil, refused
+  end
   local own = { channel = host.new_channel(1), complete = false, canceled = false }
   local ticket, err = host.begin(function(ok, value)
     settle(own, ok, value)
-  end, "call", "funcs.async", how, name, ...)
-  own.begun = true
-  if not ticket or own.refusal then
-    return nil, err or own.refusal
+  end, "call", "funcs.call", name, how, ...)
+  if not ticket then
+    return nil, err
   end
   return object(future_meta, own), nil
 end
@@ -103,7 +104,7 @@ function funcs.call(id, ...)
   if not name then
     return nil, err
   end
-  return answer(send("funcs.call", "call", nil, name, ...))
+  return answer(send("funcs.call", "call", name, nil, ...))
 end
 
 function funcs.async(id, ...)
@@ -266,7 +267,7 @@ function executor.call(self, id, ...)
   if not name then
     return nil, err
   end
-  return answer(send("funcs.call", "call", how(own), name, ...))
+  return answer(send("funcs.call", "call", name, how(own), ...))
 end
 
 function executor.async(self, id, ...)

@@ -3,18 +3,19 @@
 ===============  ==============================  ==================================================================
 operation        arguments                       returns
 ===============  ==============================  ==================================================================
-``funcs.call``   how, id, then any values        its result; NotFound, PermissionDenied, or what it failed with
-``funcs.async``  the same                        the same, but a function that cannot be called fails at once
+``funcs.call``   id, how, then any values        its result; NotFound, PermissionDenied, or what it failed with
+``funcs.check``  id                              True; NotFound, PermissionDenied
 ``funcs.may``    action, resource, message       True; PermissionDenied with that message
 ``funcs.copy``   a table                         the same
 ===============  ==============================  ==================================================================
 
-``how`` is nil, or has ``values``, ``actor`` and ``scope`` as Context.call_with takes them.
+``how`` is nil, or has ``values``, ``actor`` and ``scope`` as Context.call_with takes them; it may come from a script in
+another process, so it is looked at again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,21 +47,19 @@ def _denied(message: str) -> HandlerError:
     return HandlerError(message, kind="PermissionDenied", retryable=False, details=details)
 
 
-async def call(context: Context, how: Mapping[str, Any] | None, id: str, *args: Any) -> Any:
+async def call(context: Context, id: str, how: Any = None, *args: Any) -> Any:
     """Call another function."""
     with _translated(id):
         if how is None:
             return await context.call(id, *args)
-        return await context.call_with(
-            id, *args, values=_mapping(how.get("values")), actor=_mapping(how.get("actor")), scope=how.get("scope")
-        )
+        return await context.call_with(id, *args, **_circumstances(how))
 
 
-def start(context: Context, how: Mapping[str, Any] | None, id: str, *args: Any) -> Coroutine[Any, Any, Any]:
-    """The same, beside the script."""
+def check(context: Context, id: str) -> bool:
+    """Return if it may be called, and is there."""
     with _translated(id):
         context.check_call(id)
-    return call(context, how, id, *args)
+    return True
 
 
 def may(context: Context, action: str, resource: str, problem: str) -> bool:
@@ -78,9 +77,32 @@ def copy(_: Context, value: Any) -> Any:
     return value
 
 
-def _mapping(value: Any) -> Mapping[str, Any] | None:
-    """An empty table may have come as a list."""
-    return None if value is None else value if isinstance(value, dict) else {}
+def _circumstances(how: Any) -> dict[str, Any]:
+    """Keyword arguments of Context.call_with. An empty table may have come as a list, or as a mapping."""
+    if not isinstance(how, dict):
+        raise _unfit()
+    found: dict[str, Any] = {}
+    if (values := how.get("values")) is not None:
+        found["values"] = _mapping(values)
+    if (actor := how.get("actor")) is not None:
+        found["actor"] = {"id": _mapping(actor).get("id"), "meta": _mapping(actor.get("meta") or {})}
+        if not isinstance(found["actor"]["id"], str):
+            raise _unfit()
+    if (scope := how.get("scope")) is not None:
+        found["scope"] = scope or []
+        if not isinstance(found["scope"], list) or not all(isinstance(id, str) for id in found["scope"]):
+            raise _unfit()
+    return found
 
 
-OPERATIONS = {"funcs.call": call, "funcs.async": start, "funcs.may": may, "funcs.copy": copy}
+def _mapping(value: Any) -> dict[str, Any]:
+    if value and not isinstance(value, dict):
+        raise _unfit()
+    return value or {}
+
+
+def _unfit() -> HandlerError:
+    return HandlerError("these are no circumstances of a call", kind="Invalid", retryable=False)
+
+
+OPERATIONS = {"funcs.call": call, "funcs.check": check, "funcs.may": may, "funcs.copy": copy}

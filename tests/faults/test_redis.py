@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
+from tests.support.brokers.redis import Redis, Valkey
+from tests.support.proxy import Proxy
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.redis import RedisDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueFullError
-from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
-from tests.support.brokers.redis import Redis, Valkey
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from tests.support.brokers.broker import START_TIMEOUT, Broker
+from tests.support.brokers.broker import START_TIMEOUT, Broker, free_port
 
 MASTER = "queues"
 """What the Sentinel calls its master."""
@@ -95,8 +95,10 @@ class Cluster(Redis):
     name = "redis-cluster"
 
     def __init__(self) -> None:
-        super().__init__(*_CLUSTER_OPTIONS)
-        self.nodes: Sequence[Redis] = (self, Redis(*_CLUSTER_OPTIONS), Redis(*_CLUSTER_OPTIONS))
+        # Not the usual port + 10000: that may be too high, or taken.
+        self._bus = free_port()
+        super().__init__(*_cluster_options(self._bus))
+        self.nodes: Sequence[Redis] = (self, *(Redis(*_cluster_options(free_port())) for _ in range(2)))
 
     def start(self) -> None:
         """Start the nodes, make them meet, and deal the slots out; a restart finds all that on its disk."""
@@ -110,12 +112,14 @@ class Cluster(Redis):
                 assert node.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)) == "+OK"
                 assert node.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1)) == "+OK"
         for node in self.nodes[1:] if is_new else ():
-            assert node.ask("CLUSTER", "MEET", "127.0.0.1", str(self.port)) == "+OK"
+            assert node.ask("CLUSTER", "MEET", "127.0.0.1", str(self.port), str(self._bus)) == "+OK"
         for node in self.nodes:
             _until(partial(_is_whole, node), "the cluster")
 
 
-_CLUSTER_OPTIONS = ("--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+def _cluster_options(bus: int) -> Sequence[str]:
+    options = ("--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    return (*options, "--cluster-port", str(bus))
 
 
 def _is_whole(node: Redis) -> bool:

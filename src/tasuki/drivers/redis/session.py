@@ -78,7 +78,7 @@ class Session:
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         nodes = self._new_nodes()
-        self.owner = secrets.token_urlsafe(9)
+        self.owner = secrets.token_urlsafe(6)
         try:
             await self._prepare(nodes)
             self.is_open = True

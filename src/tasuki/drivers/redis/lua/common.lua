@@ -27,7 +27,7 @@ end
 
 -- Not tostring: it would round, or write 1e+15.
 local function text(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 local function place_of(receipt)
@@ -43,7 +43,7 @@ end
 
 local function in_line(key, place)
   local priority = math.ceil(-place / STEP)
-  return key .. '\0' .. string.format('%016.0f%d', place + priority * STEP, priority)
+  return key .. '\0' .. string.format('%016d%d', place + priority * STEP, priority)
 end
 
 local function place_in(line)

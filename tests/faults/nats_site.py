@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.support.proxy import Proxy
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
 from tasuki.drivers.nats import NATSDriver
-from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 
 PATIENCE = 20.0
 QUEUE = "tasks"
@@ -112,3 +112,76 @@ async def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         await asyncio.sleep(0.01)
+
+
+class Load:
+    """Publishes and consumes until told to stop, and keeps account."""
+
+    def __init__(self, driver: NATSDriver) -> None:
+        self.driver = driver
+        self.confirmed: set[str] = set()
+        self.doubtful: set[str] = set()
+        self.acked: set[str] = set()
+        self.is_over = False
+
+    async def publish(self) -> None:
+        number = 0
+        while not self.is_over:
+            number += 1
+            batch = messages(*(f"{number}-{index}" for index in range(5)))
+            try:
+                results = await self.driver.publish(QUEUE, batch)
+            except DriverError as error:
+                results = [error] * 5
+                await asyncio.sleep(0.02)
+            for message, result in zip(batch, results or [None] * 5, strict=True):
+                if result is None:
+                    self.confirmed.add(message.id)
+                elif result.outcome == "unknown":
+                    self.doubtful.add(message.id)
+            await asyncio.sleep(0)
+
+    async def consume(self) -> None:
+        while not self.is_over:
+            try:
+                got = await self.driver.receive(QUEUE, 20, 0.2)
+            except DriverError:
+                await asyncio.sleep(0.02)
+                continue
+            await self.ack(got)
+            await asyncio.sleep(0)
+
+    async def ack(self, got: list[Received]) -> None:
+        """Until the server has said what became of it, as the framework does."""
+        is_doubtful = False
+        while True:
+            try:
+                stale = await self.driver.settle(QUEUE, [Ack(each.receipt) for each in got]) if got else ()
+            except DriverError:
+                is_doubtful = True  # it may have been done, and only the answer is lost
+                await asyncio.sleep(0.02)
+                continue
+            self.acked.update(each.id for each in got if is_doubtful or each.receipt not in stale)
+            return
+
+    async def more(self, number: int) -> None:
+        """Until so many more are acked."""
+        before = len(self.acked)
+        await until(lambda: len(self.acked) >= before + number)
+
+
+async def through(load: Load, act: Callable[[], Awaitable[None]]) -> None:
+    """Run the load around something, and see that nothing confirmed is lost."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(load.publish())
+        group.create_task(load.consume())
+        await act()
+        await load.more(50)
+        load.is_over = True
+    end = time.monotonic() + PATIENCE
+    left: set[str] = set()
+    while not load.confirmed <= load.acked | left:
+        assert time.monotonic() < end, f"lost: {sorted(load.confirmed - load.acked | left)[:5]}"
+        left |= set(await drained(load.driver))
+    assert load.acked | left <= load.confirmed | load.doubtful
+    assert load.confirmed

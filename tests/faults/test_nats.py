@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
-from tests.faults.nats_site import PATIENCE, QUEUE, Site, a_site, declared, drained, messages, take, until
+from tests.faults.nats_site import PATIENCE, QUEUE, Load, Site, a_site, declared, drained, messages, take, through
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.nats import NATSDriver
 from tasuki.errors import (
     BrokerTimeoutError,
@@ -31,83 +31,10 @@ async def site() -> AsyncIterator[Site]:
         yield made
 
 
-class Load:
-    """Publishes and consumes until told to stop, and keeps account."""
-
-    def __init__(self, driver: NATSDriver) -> None:
-        self.driver = driver
-        self.confirmed: set[str] = set()
-        self.doubtful: set[str] = set()
-        self.acked: set[str] = set()
-        self.is_over = False
-
-    async def publish(self) -> None:
-        number = 0
-        while not self.is_over:
-            number += 1
-            batch = messages(*(f"{number}-{index}" for index in range(5)))
-            try:
-                results = await self.driver.publish(QUEUE, batch)
-            except DriverError as error:
-                results = [error] * 5
-                await asyncio.sleep(0.02)
-            for message, result in zip(batch, results or [None] * 5, strict=True):
-                if result is None:
-                    self.confirmed.add(message.id)
-                elif result.outcome == "unknown":
-                    self.doubtful.add(message.id)
-            await asyncio.sleep(0)
-
-    async def consume(self) -> None:
-        while not self.is_over:
-            try:
-                got = await self.driver.receive(QUEUE, 20, 0.2)
-            except DriverError:
-                await asyncio.sleep(0.02)
-                continue
-            await self.ack(got)
-            await asyncio.sleep(0)
-
-    async def ack(self, got: list[Received]) -> None:
-        """Until the server has said what became of it, as the framework does."""
-        is_doubtful = False
-        while True:
-            try:
-                stale = await self.driver.settle(QUEUE, [Ack(each.receipt) for each in got]) if got else ()
-            except DriverError:
-                is_doubtful = True  # it may have been done, and only the answer is lost
-                await asyncio.sleep(0.02)
-                continue
-            self.acked.update(each.id for each in got if is_doubtful or each.receipt not in stale)
-            return
-
-
 async def received_for_ever(driver: NATSDriver) -> None:
     """Until an error ends it."""
     while True:
         await driver.receive(QUEUE, 1, 0.3)
-
-
-async def more_acked(load: Load, number: int) -> None:
-    before = len(load.acked)
-    await until(lambda: len(load.acked) >= before + number)
-
-
-async def through(load: Load, act: Callable[[], Awaitable[None]]) -> None:
-    """Run the load around something, and see that nothing confirmed is lost."""
-    async with asyncio.TaskGroup() as group:
-        group.create_task(load.publish())
-        group.create_task(load.consume())
-        await act()
-        await more_acked(load, 50)
-        load.is_over = True
-    end = time.monotonic() + PATIENCE
-    left: set[str] = set()
-    while not load.confirmed <= load.acked | left:
-        assert time.monotonic() < end, f"lost: {sorted(load.confirmed - load.acked | left)[:5]}"
-        left |= set(await drained(load.driver))
-    assert load.acked | left <= load.confirmed | load.doubtful
-    assert load.confirmed
 
 
 async def test_kills_of_the_server_under_load_lose_nothing(site: Site) -> None:
@@ -117,7 +44,7 @@ async def test_kills_of_the_server_under_load_lose_nothing(site: Site) -> None:
 
     async def kill() -> None:
         for _ in range(3):
-            await more_acked(load, 100)
+            await load.more(100)
             await asyncio.to_thread(site.broker.restart)
 
     await through(load, kill)
@@ -131,7 +58,7 @@ async def test_cut_connections_lose_nothing(site: Site) -> None:
     async def cut() -> None:
         for _ in range(20):
             site.proxy.cut()
-            await more_acked(load, 1)
+            await load.more(1)
 
     await through(load, cut)
 

@@ -137,10 +137,10 @@ class Settler:
                     self._note_stale(len(stale))
                 break
         if self._awaited:
-            self._answer(batch, untaken)
+            self._tell_waiting(batch, untaken)
         self._on_settled(batch)
 
-    def _answer(self, batch: list[Settlement], untaken: set[Receipt]) -> None:
+    def _tell_waiting(self, batch: list[Settlement], untaken: set[Receipt]) -> None:
         for settlement in batch:
             waiting = self._awaited.pop(settlement.receipt, None)
             if waiting is not None and not waiting.done():

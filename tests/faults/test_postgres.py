@@ -286,20 +286,23 @@ async def test_a_lost_notification_only_costs_the_poll_interval(proxy: Proxy, ma
     assert len(await waiting) == 1
 
 
-async def test_the_listener_comes_back(proxy: Proxy, make: Callable[..., Any], sql: asyncpg.Connection) -> None:
+async def test_the_listener_comes_back(proxy: Proxy, make: Callable[..., Any]) -> None:
     driver, other = await make(poll_interval=60.0), await make()
-    waiting = asyncio.create_task(driver.receive("q", 1, PATIENCE))
-
-    async def listens() -> bool:
-        count = await sql.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %faults%'")
-        return bool(driver._session is not None and driver._session.hears("q")) or count > 0
-
-    await eventually(listens, "a listener")
+    await driver.receive("q", 1, 0.01)
+    await eventually(lambda: _hears(driver), "a listener")
     proxy.cut()
+    await eventually(lambda: _is_deaf(driver), "the end of the connection")
     await eventually(lambda: _hears(driver), "a new listener")
     await eventually(lambda: other.depth("q"), "the other driver")
+    await eventually(lambda: driver.depth("q"), "the driver")
+    waiting = asyncio.create_task(driver.receive("q", 1, PATIENCE))
+    await asyncio.sleep(0.1)
     await other.publish("q", [message()])
     assert len(await waiting) == 1
+
+
+async def _is_deaf(driver: PostgresDriver) -> bool:
+    return not await _hears(driver)
 
 
 async def _hears(driver: PostgresDriver) -> bool:

@@ -14,6 +14,12 @@ _BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
     "SET LOCAL idle_in_transaction_session_timeout = 0"
 )
+# Rows of the catalogue, not to_regclass(): that answers out of a cache, which may be older than the wait for the lock.
+_HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{0}')"
+_HAS_TABLE = (
+    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = '{0}' AND c.relname = 'migrations')"
+)
 OLDEST_SERVER = 120000
 """plan_cache_mode."""
 
@@ -48,7 +54,7 @@ async def migrate(connection: Any, schema: str) -> None:
     await connection.execute(_LOCK.format(schema))
     version = await _version(connection, schema)  # another process may have done it meanwhile
     if version == 0:
-        if await _one(connection, f"SELECT to_regnamespace('{schema}') IS NULL") == "t":
+        if await _one(connection, _HAS_SCHEMA.format(schema)) == "f":
             await connection.execute(f"CREATE SCHEMA {schema}")
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS {schema}.migrations "
@@ -64,8 +70,7 @@ async def migrate(connection: Any, schema: str) -> None:
 
 async def _version(connection: Any, schema: str) -> int:
     """The version of the schema; 0: there is none."""
-    table = await _one(connection, f"SELECT to_regclass('{schema}.migrations') IS NOT NULL")
-    if table == "f":
+    if await _one(connection, _HAS_TABLE.format(schema)) == "f":
         return 0
     return int(await _one(connection, f"SELECT coalesce(max(version), 0) FROM {schema}.migrations"))  # noqa: S608
 

@@ -55,8 +55,8 @@ class Reader(Parser):
 
     def _message(self, data: bytes, position: int, end: int) -> int:
         """Pass on the message that begins at ``position``; returns where it ends, which may be beyond the data."""
-        operation, subject, _, *rest = data[position:end].split(b" ")
         try:
+            operation, subject, _, *rest = data[position:end].split(b" ")
             size = int(rest[-1])
             head = int(rest[-2]) if operation == b"HMSG" else 0
         except (ValueError, IndexError):

@@ -1,0 +1,87 @@
+import pytest
+
+from tasuki.drivers.nats.book import Note, note_in
+from tasuki.drivers.nats.durability import is_always, level
+from tasuki.drivers.nats.failures import denied, error_in, lost, refusal
+from tasuki.drivers.nats.settling import nak
+from tasuki.errors import (
+    AccessDeniedError,
+    BrokerUnavailableError,
+    MessageTooLargeError,
+    QueueConflictError,
+    QueueFullError,
+    QueueNotFoundError,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "text", "kind"),
+    [
+        (10059, 404, "stream not found", QueueNotFoundError),
+        (10077, 503, "maximum messages exceeded", QueueFullError),
+        (10077, 503, "maximum bytes exceeded", QueueFullError),
+        (10077, 503, "store is closed", BrokerUnavailableError),
+        (10047, 500, "insufficient storage resources available", QueueFullError),
+        (10054, 400, "message size exceeds maximum allowed", MessageTooLargeError),
+        (10065, 400, "subjects overlap with an existing stream", QueueConflictError),
+        (10008, 503, "JetStream system temporarily unavailable", BrokerUnavailableError),
+        (10005, 400, "no suitable peers for placement", QueueConflictError),
+        (0, 0, "", QueueConflictError),
+    ],
+)
+def test_what_the_server_refuses(code, status, text, kind):
+    error = refusal({"code": status, "err_code": code, "description": text}, driver="d", queue="q")
+    assert type(error) is kind
+    assert (error.driver, error.queue, error.outcome) == ("d", "q", "rejected")
+    assert "q" in str(error)
+
+
+@pytest.mark.parametrize("answer", [b"", b"nonsense", b"[1]", b"\xff"])
+def test_what_is_no_answer_is_an_error(answer):
+    assert error_in(answer)
+
+
+def test_answers_without_an_error():
+    assert error_in(b'{"stream": "s", "seq": 1}') is None
+
+
+def test_losses_and_denials_say_which_driver():
+    assert lost("away", driver="d", outcome="unknown").outcome == "unknown"
+    assert isinstance(denied("'Authorization Violation'", driver="d"), AccessDeniedError)
+    assert str(denied("nats: 'Authorization Violation'", driver="d")).endswith("Authorization Violation")
+    assert str(lost(OSError(), driver="d")).endswith("OSError")
+
+
+@pytest.mark.parametrize(
+    ("storage", "replicas", "is_synced", "wanted"),
+    [
+        ("memory", 1, True, "process"),
+        ("memory", 3, True, "process"),
+        ("file", 1, False, "broker"),
+        ("file", 3, False, "broker"),
+        ("file", 1, True, "power"),
+        ("file", 3, True, "node"),
+        ("file", 2, True, "power"),
+    ],
+)
+def test_levels(storage, replicas, is_synced, wanted):
+    assert level(storage, replicas, is_synced=is_synced) == wanted
+
+
+def test_what_a_server_says_of_syncing():
+    assert is_always({"jetstream": {"config": {"sync_always": True}}})
+    for page in ({}, {"jetstream": {}}, {"jetstream": {"config": {}}}, [], None, {"jetstream": {"config": 3}}):
+        assert not is_always(page)
+
+
+def test_notes_are_read_from_subjects():
+    assert note_in("tasuki.b.r.q.20.17.1700000000500.2", b"5 $JS.ACK.x") == Note(17, 1700000000.5, 2, 5)
+    assert note_in("tasuki.b.r.q.20.17.0.-1") == Note(17, 0.0, -1, 0)
+    for subject in ("", "a.b", "tasuki.b.r.q.20.x.0.0"):
+        assert note_in(subject) is None
+    assert note_in("tasuki.b.r.q.20.17.0.1", b"many") is None
+
+
+def test_a_nack_is_never_early():
+    assert nak(0.0) == nak(-1.0) == b"-NAK"
+    assert nak(1.5) == b'-NAK {"delay":1500000001}'

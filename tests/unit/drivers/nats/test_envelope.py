@@ -1,0 +1,38 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasuki.drivers.nats.envelope import MARK, pack, unpack
+from tasuki.message import Message
+
+VALUES = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()
+
+
+@given(st.text(), st.binary(), st.dictionaries(st.text(), VALUES), st.floats(0, 1e12), st.none() | st.text())
+def test_what_is_packed_comes_out(id, body, headers, due, key):
+    head, found = unpack(pack(Message(id, body, headers), due, key), "made up")
+    assert (head.id, found, head.headers, head.due, head.key) == (id, body, headers, due, key)
+    assert {name: type(value) for name, value in head.headers.items()} == {
+        name: type(value) for name, value in headers.items()
+    }
+
+
+@given(st.binary())
+def test_what_another_program_has_sent_is_all_body(data):
+    for foreign in (data, MARK + data, MARK[: len(data)] + data):
+        head, body = unpack(foreign, "made up")
+        if head.id == "made up":
+            assert (body, head.headers, head.due) == (foreign, {}, 0.0)
+
+
+@pytest.mark.parametrize("cut", range(1, 14))
+def test_an_envelope_that_is_cut_off_is_all_body(cut):
+    whole = pack(Message("an id", b"", {"a": 1}))
+    head, body = unpack(whole[:-cut], "made up")
+    assert (head.id, body) == ("made up", whole[:-cut])
+
+
+@pytest.mark.parametrize("value", [2**64, object()])
+def test_headers_that_cannot_be_kept_are_refused(value):
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        pack(Message("a", b"", {"h": value}))

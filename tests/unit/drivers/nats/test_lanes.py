@@ -1,0 +1,62 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.nats.lanes import PARTITIONS, Plan, merged, plan_in, plan_of
+
+
+def message(priority=0, key=None):
+    return Outgoing("a", b"", {}, priority=priority, key=key)
+
+
+PLANS = st.builds(Plan, st.booleans(), st.integers(0, 64), st.booleans())
+
+
+def test_a_plain_queue_has_one_lane():
+    plan = plan_of(QueueSpec("q"))
+    assert [lane.name for lane in plan.lanes()] == ["m"]
+    assert plan.lane_of(message(key="k")) == "m"
+
+
+def test_each_priority_has_a_lane_and_higher_ones_come_first():
+    plan = plan_of(QueueSpec("q", priorities=True))
+    ranks = {lane.name: lane.rank for lane in plan.lanes()}
+    lanes = [plan.lane_of(message(priority)) for priority in range(10)]
+    assert lanes == ["m", *(f"p{level}" for level in range(1, 10))]
+    assert all(ranks[low] > ranks[high] for low, high in pairwise(lanes))
+
+
+def test_keys_have_partitions_with_one_delivery_at_a_time():
+    plan = plan_of(QueueSpec("q", ordering="key", options={"partitions": 4}))
+    assert {lane.name: lane.one_at_a_time for lane in plan.lanes()} == {
+        "m": False, "k0": True, "k1": True, "k2": True, "k3": True,
+    }  # fmt: skip
+    assert plan.lane_of(message()) == "m"
+    assert plan_of(QueueSpec("q", ordering="key")).partitions == PARTITIONS
+
+
+@given(st.text(), st.integers(0, 9))
+def test_a_key_has_one_partition_whatever_the_priority(key, priority):
+    plan = plan_of(QueueSpec("q", ordering="key", priorities=True))
+    lane = plan.lane_of(message(key=key))
+    assert lane == plan.lane_of(message(priority, key))
+    assert lane in {lane.name for lane in plan.lanes()}
+
+
+@given(PLANS)
+def test_a_stream_keeps_its_plan(plan):
+    assert plan_in(plan.metadata()) == plan
+
+
+def test_what_others_wrote_into_a_stream_is_no_plan():
+    for metadata in (None, {}, {"tasuki.partitions": "many"}, {"_nats.ver": "2.12"}):
+        assert plan_in(metadata) == Plan()
+
+
+@given(PLANS, PLANS)
+def test_no_lane_is_forgotten_when_a_queue_is_declared_anew(old, new):
+    names = {lane.name for lane in merged(old, new).lanes()}
+    assert {lane.name for lane in old.lanes()} <= names
+    assert merged(old, new).ordered == new.ordered

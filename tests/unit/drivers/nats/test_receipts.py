@@ -1,0 +1,24 @@
+import pytest
+
+from tasuki.drivers.nats.receipts import Receipt, read
+
+WANTED = Receipt("tasuki+tasks", "m", 3, 17, 1700000000.5)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "$JS.ACK.tasuki+tasks.m.3.17.21.1700000000500000000.4",
+        "$JS.ACK._.ACCOUNT.tasuki+tasks.m.3.17.21.1700000000500000000.4",
+        "$JS.ACK.hub.ACCOUNT.tasuki+tasks.m.3.17.21.1700000000500000000.4.random",
+    ],
+)
+def test_all_forms_of_reply_subjects_are_read(reply):
+    assert read(reply) == WANTED
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "_INBOX.a.b", "$JS.ACK.a.b.c", "$JS.ACK.s.m.x.17.21.17.4", "$JS.FC.s.m.3.17.21.17.4"]
+)
+def test_what_is_no_receipt_is_none(reply):
+    assert read(reply) is None

@@ -14,6 +14,7 @@ CASES = {
     "depth": "SQLite with many messages waiting (synchronous=FULL)",
     "brokers": "Every driver with its broker, all on this machine (no-op handler, 190-byte JSON bodies)",
     "startup": "Start-up",
+    "isolation": "Isolation of handlers: threads and processes",
 }
 
 

@@ -1,0 +1,89 @@
+"""What the errors of the server and of its clients mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.drivers.postgres.problems import translated
+from tasuki.errors import (
+    AccessDeniedError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    DriverError,
+    MessageTooLargeError,
+    QueueFullError,
+    QueueNotFoundError,
+)
+
+
+class FromServer(Exception):
+    """Has the attributes of asyncpg's errors."""
+
+    def __init__(self, sqlstate: str, text: str = "text") -> None:
+        self.sqlstate = sqlstate
+        self.message = text
+        super().__init__(f"{text}\nDETAIL: data of a row")
+
+
+class Wrapped(Exception):
+    """As SQLAlchemy wraps the errors of psycopg."""
+
+    def __init__(self, orig: Exception) -> None:
+        self.orig = orig
+        super().__init__("wrapped")
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "outcome"),
+    [
+        ("TQ404", QueueNotFoundError, "rejected"),
+        ("42501", AccessDeniedError, "rejected"),
+        ("28P01", AccessDeniedError, "unknown"),
+        ("3D000", AccessDeniedError, "unknown"),
+        ("42P01", DriverError, "rejected"),
+        ("42883", DriverError, "rejected"),
+        ("53100", QueueFullError, "rejected"),
+        ("53300", BrokerUnavailableError, "rejected"),
+        ("54000", MessageTooLargeError, "rejected"),
+        ("25006", BrokerUnavailableError, "rejected"),
+        ("40001", BrokerUnavailableError, "rejected"),
+        ("40P01", BrokerUnavailableError, "rejected"),
+        ("55P03", BrokerUnavailableError, "rejected"),
+        ("57014", BrokerUnavailableError, "rejected"),
+        ("57P01", BrokerUnavailableError, "unknown"),
+        ("08006", BrokerUnavailableError, "unknown"),
+        ("58030", BrokerUnavailableError, "unknown"),
+        ("22021", DriverError, "rejected"),
+        ("XX000", DriverError, "unknown"),
+    ],
+)
+def test_states_of_the_server(state: str, kind: type[DriverError], outcome: str) -> None:
+    error = translated(FromServer(state), "there", "driver", "q", sent=True)
+    assert type(error) is kind
+    assert error.outcome == outcome
+    assert (error.driver, error.queue) == ("driver", "q")
+    assert "there" in str(error)
+    assert "text" in str(error)
+    assert "data of a row" not in str(error)
+    assert translated(FromServer(state), "there", "driver", "q", sent=False).outcome == "rejected"
+    assert type(translated(Wrapped(FromServer(state)), "there", "driver", "q", sent=True)) is kind
+
+
+def test_errors_of_the_network() -> None:
+    assert type(translated(OSError("x"), "", "", "", sent=False)) is BrokerUnavailableError
+    assert translated(OSError("x"), "", "", "", sent=True).outcome == "unknown"
+    assert type(translated(TimeoutError(), "", "", "", sent=True)) is BrokerTimeoutError
+    assert type(translated(TimeoutError(), "", "", "", sent=False)) is BrokerUnavailableError
+    interface = type("InterfaceError", (Exception,), {})
+    assert type(translated(interface("closed"), "", "", "", sent=True)) is BrokerUnavailableError
+
+
+def test_our_own_errors_stay() -> None:
+    error = QueueNotFoundError("x")
+    assert translated(error, "", "", "", sent=True) is error
+
+
+def test_what_nobody_knows_is_a_driver_error() -> None:
+    error = translated(ZeroDivisionError("x"), "there", "", "", sent=True)
+    assert type(error) is DriverError
+    assert error.outcome == "unknown"

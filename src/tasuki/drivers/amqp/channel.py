@@ -69,19 +69,30 @@ class Channel:
 
     async def close(self) -> None:
         """End it; what is not settled on it goes back to its queue."""
-        if self.closed is None:
-            try:
-                await self.ask(commands.Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0))
-            except (ClosedError, LateError):
-                pass
-        self.end(ClosedError(0, "closed"))
+        if self.closed is not None:
+            return
+        is_over = False
+        try:
+            await self.ask(_close())
+            is_over = True
+        except (ClosedError, LateError):
+            pass
+        finally:
+            self.end(ClosedError(0, "closed"), is_over=is_over)
 
-    def end(self, reason: ClosedError) -> None:
-        """It has ended: whoever waits for an answer gets the reason."""
+    def give_up(self) -> None:
+        """Close it, and wait for nothing: its number stays taken until the broker has answered."""
+        if self.closed is None:
+            self.connection.send(self.number, _close())
+            self.end(ClosedError(0, "given up"), is_over=False)
+
+    def end(self, reason: ClosedError, *, is_over: bool = True) -> None:
+        """Whoever waits for an answer gets the reason; ``is_over``: the broker knows that it has ended."""
         if self.closed is not None:
             return
         self.closed = reason
-        self.connection.forget(self)
+        if is_over:
+            self.connection.forget(self)
         for answer in self._answers:
             if not answer.done():
                 answer.set_exception(reason)
@@ -120,7 +131,10 @@ class Channel:
         method = decode(payload)
         if isinstance(method, commands.Channel.Close):
             self.connection.send(self.number, commands.Channel.CloseOk())
+            self.connection.forget(self)
             self.end(ClosedError(method.reply_code or 0, method.reply_text or ""))
+        elif isinstance(method, commands.Channel.CloseOk) and self.closed is not None:
+            self.connection.forget(self)
         elif isinstance(method, commands.Basic.Cancel):
             if self.on_cancel is not None:
                 self.on_cancel(str(method.consumer_tag))
@@ -136,3 +150,7 @@ class Channel:
             self.confirms.returned(frames.returned_key(self._method), self._properties)
         elif self.on_delivery is not None:
             self.on_delivery(frames.deliver(self._method), self._properties, body)
+
+
+def _close() -> commands.Channel.Close:
+    return commands.Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0)

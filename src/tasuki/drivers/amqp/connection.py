@@ -157,7 +157,13 @@ class Connection(asyncio.Protocol):
                 504, f"all {self.channel_max} channels are in use; raise channel_max, here and at the broker"
             )
         channel = self._channels[number] = Channel(self, number)
-        await channel.ask(commands.Channel.Open())
+        is_open = False
+        try:
+            await channel.ask(commands.Channel.Open())
+            is_open = True
+        finally:
+            if not is_open:
+                channel.give_up()
         return channel
 
     def forget(self, channel: Channel) -> None:

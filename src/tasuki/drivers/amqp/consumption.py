@@ -20,7 +20,7 @@ from tasuki.drivers.amqp import frames
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.envelope import Parsed, decode
-from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
+from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.topology import Lane
@@ -54,12 +54,15 @@ class Consumption:
         self.channel: Channel | None = None
         self.ended: ClosedError | None = None
         self._counts = counts
+        self._has_ranks = len(lanes) > 2 or any("x-max-priority" in lane.arguments for lane in lanes)
         self._most = min(most or MOST, MOST)
         self._idle = idle
         self._on_idle = on_idle
         self._waiters: deque[Waiter] = deque()
         self._consumers: dict[bytes, int] = {}
         """How many unsettled deliveries each consumer has, by tag."""
+        self._there: set[str] = set()
+        """Tags of all consumers that the broker may have of us."""
         self._tags = count(1)
         self._arrivals = count()
         self._allowed = 0
@@ -83,7 +86,11 @@ class Consumption:
             raise self.ended
         self._wanted()
         if len(self.inbox) and not self._waiters and not self._filling:
-            return self._hand_out(limit)
+            if self._has_ranks and self.channel is not None:
+                # With the answer to any question is here what was confirmed before: perhaps of a higher priority.
+                await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._allowed, 1)))
+            if len(self.inbox):
+                return self._hand_out(limit)
         waiter = Waiter(limit)
         self._waiters.append(waiter)
         is_over = False
@@ -125,11 +132,15 @@ class Consumption:
         self._wanted()
 
     async def settle(self, acked: Collection[int], requeued: Collection[int]) -> None:
-        """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError."""
+        """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError.
+
+        What was sent before, and only not answered in time, is not sent again: a second ack costs the whole channel.
+        """
         channel = self.channel
         if channel is None or channel.closed is not None:
             raise self.ended or ClosedError(0, "no channel")
-        channel.connection.write(self._frames(channel.number, acked, requeued))
+        fresh = [[tag for tag in tags if tag in self._unsettled] for tags in (acked, requeued)]
+        channel.connection.write(self._frames(channel.number, *fresh))
         await channel.ask(commands.Basic.Qos(prefetch_count=max(self._allowed, 1)))
 
     def _frames(self, number: int, acked: Collection[int], requeued: Collection[int]) -> bytes:
@@ -163,10 +174,7 @@ class Consumption:
         channel = self.channel
         if channel is None or channel.closed is not None:
             return []
-        tags, self._consumers = list(self._consumers), {}
-        self._allowed = 0
-        if tags:
-            await self._end_consumers(channel, tags)
+        await self._end_consumers(channel)
         return self.inbox.take(len(self.inbox))
 
     async def close(self) -> None:
@@ -201,9 +209,7 @@ class Consumption:
         """
         channel = self.channel
         assert channel is not None
-        old, self._consumers = list(self._consumers), {}
-        if old:
-            await self._end_consumers(channel, old)
+        await self._end_consumers(channel)
         self._allowed = max(min(sum(waiter.limit for waiter in self._waiters), self._most), 1)
         fresh = self._new_tags()
         self._consumers = {tag.encode(): 0 for tag in fresh}
@@ -214,13 +220,16 @@ class Consumption:
         )
         await channel.ask(commands.Basic.Qos(prefetch_count=self._allowed))
 
-    async def _end_consumers(self, channel: Channel, old: Sequence[bytes]) -> None:
+    async def _end_consumers(self, channel: Channel) -> None:
         """Cancel consumers when nothing is on its way to them.
 
         What the broker has pushed, and the channel not seen when it cancels, the broker takes back and counts as handed
         out. So a consumer of the lowest rank is added first: when that is answered for, all that was pushed before is
         at the channel, and with the answer to one more question it is here. So it is after the cancel.
         """
+        self._consumers, self._allowed = {}, 0
+        if not self._there:
+            return
         probes = self._new_tags()
         await channel.ask(
             commands.Basic.Qos(prefetch_count=1),
@@ -230,26 +239,28 @@ class Consumption:
             ),
         )
         await channel.ask(commands.Basic.Qos(prefetch_count=1))
-        tags = [*(tag.decode() for tag in old), *probes]
+        tags = list(self._there)
         await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
+        self._there -= set(tags)
         await channel.ask(commands.Basic.Qos(prefetch_count=1))
 
     def _new_tags(self) -> dict[str, Lane]:
-        return {f"{_RETURNED if lane.is_returned else 't'}{next(self._tags)}": lane for lane in self.lanes}
+        tags = {f"{_RETURNED if lane.is_returned else 't'}{next(self._tags)}": lane for lane in self.lanes}
+        self._there |= tags.keys()
+        return tags
 
     def _adjusted(self, task: asyncio.Task[None]) -> None:
         self._adjusting, self._filling = None, False
         error = None if task.cancelled() else task.exception()
-        if error is not None and self.ended is None:
-            self._end(error if isinstance(error, ClosedError) else ClosedError(0, str(error) or "no answer"))
-            if self.channel is not None and self.channel.closed is None:
-                asyncio.get_running_loop().create_task(self.channel.close())
-            return
+        if error is not None:  # what was asked may still come about; who asks next begins anew
+            self._consumers, self._allowed = {}, 0
+            self._fail(error if isinstance(error, ClosedError | LateError) else ClosedError(0, repr(error)))
         self._dispatch()
         self._adjust()
 
     def _cancelled(self, tag: str) -> None:
         """The broker has ended a consumer: its queue was deleted, or moved to another node."""
+        self._there.discard(tag)
         if tag.encode() in self._consumers:
             del self._consumers[tag.encode()]
             self._allowed = 0
@@ -305,6 +316,9 @@ class Consumption:
         self.held.clear()
         self._unsettled.clear()
         self._consumers.clear()
+        self._fail(reason)
+
+    def _fail(self, reason: ClosedError | LateError) -> None:
         for waiter in self._waiters:
             if not waiter.done.done():
                 waiter.done.set_exception(reason)
@@ -329,8 +343,3 @@ class Consumption:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    @property
-    def is_missing(self) -> bool:
-        """Whether it ended because a queue at the broker is not there."""
-        return self.ended is not None and self.ended.code == NOT_FOUND

@@ -75,9 +75,7 @@ class Session:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for consumption in self.consumptions.values():
-            await consumption.close()
-        await self.link.close()
+        await self.link.close()  # with it all channels, and what is held on them goes back
         await self._publisher.close()
 
     async def _hand_back(self, queue: str) -> None:
@@ -88,7 +86,7 @@ class Session:
         try:
             await self.settling.hand_back(self._specs[queue], consumption)
         except (ClosedError, LateError, BlockedError):
-            await consumption.close()  # the broker takes back what is unsettled
+            pass  # it lies here still, and is looked at again; or the channel is gone, and the broker has it
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name="hand back")

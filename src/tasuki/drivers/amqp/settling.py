@@ -85,18 +85,28 @@ class Settling:
     async def hand_back(self, spec: QueueSpec, consumption: Consumption) -> None:
         """End the consumers, and give what lies unused to whoever asks next: not counted, and first in line.
 
-        Raises ClosedError, LateError, BlockedError; then the broker has to take it back by itself, and counts it.
+        Raises ClosedError, LateError, BlockedError; then it lies here as before.
         """
         unused = await consumption.stop()
-        if not unused:
-            return
-        if not is_quorum(spec):
-            await consumption.settle((), [delivery.tag for delivery in unused])
-            return
-        parcels = [_copy(spec, delivery, delivery.received.attempt - 1, 0.0) for delivery in unused]
-        fates = await self._publishing.send_plainly(parcels)
-        safe = [delivery.tag for delivery, fate in zip(unused, fates, strict=True) if fate == "stored"]
-        rest = [delivery.tag for delivery, fate in zip(unused, fates, strict=True) if fate != "stored"]
+        is_done = False
+        try:
+            if unused:
+                await self._hand_back(spec, consumption, unused)
+            is_done = True
+        finally:
+            if not is_done and consumption.ended is None:
+                for delivery in unused:
+                    consumption.put_back(delivery)
+
+    async def _hand_back(self, spec: QueueSpec, consumption: Consumption, unused: Sequence[Delivery]) -> None:
+        if is_quorum(spec):
+            left = [delivery for delivery in unused if not delivery.is_moved]
+            parcels = [_copy(spec, delivery, delivery.received.attempt - 1, 0.0) for delivery in left]
+            fates = await self._publishing.send_plainly(parcels) if parcels else []
+            for delivery, fate in zip(left, fates, strict=True):
+                delivery.is_moved = fate == "stored"
+        safe = [delivery.tag for delivery in unused if delivery.is_moved]
+        rest = [delivery.tag for delivery in unused if not delivery.is_moved]
         await consumption.settle(safe, rest)
 
 

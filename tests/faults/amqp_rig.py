@@ -1,0 +1,85 @@
+"""What the fault tests at RabbitMQ share: drivers with short deadlines, and a hand at the broker beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pamqp import commands
+
+from tasuki.contracts.driver import Outgoing, QueueSpec, Received
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.channel import Channel
+from tasuki.drivers.amqp.connection import connect
+from tasuki.drivers.amqp.settings import Settings
+
+SECONDS = 30.0
+"""Long enough for a slow machine; nothing waits that long where all is well."""
+
+
+@asynccontextmanager
+async def driver_at(port: int, *specs: QueueSpec, **fields: Any) -> AsyncIterator[AMQPDriver]:
+    """An open driver that loses patience soon, with these queues."""
+    fields = {"url": f"amqp://127.0.0.1:{port}/", "reconnect_delay": 0.1, "reconnect_max_delay": 0.5, **fields}
+    driver = AMQPDriver("test", **fields)
+    await driver.open()
+    try:
+        for spec in specs:
+            await driver.declare(spec)
+        yield driver
+    finally:
+        await driver.close()
+
+
+@asynccontextmanager
+async def hand_at(port: int) -> AsyncIterator[Channel]:
+    """A channel of its own, for what another program or an operator does."""
+    settings = Settings(
+        host="127.0.0.1", port=port, vhost="/", user="guest", password="guest", mechanism="PLAIN", tls=None,
+        name="hand", heartbeat=0, connection_timeout=10, request_timeout=10, reconnect_delay=1,
+        reconnect_max_delay=1, frame_size=0, channel_max=0,
+    )  # fmt: skip
+    connection = await connect(settings)
+    try:
+        yield await connection.open_channel()
+    finally:
+        await connection.close()
+
+
+async def delete(port: int, *queues: str) -> None:
+    """Delete queues behind the driver's back."""
+    async with hand_at(port) as channel:
+        for queue in queues:
+            await channel.ask(commands.Queue.Delete(queue=queue))
+
+
+async def ready(port: int, queue: str) -> int:
+    """How many messages the broker has ready in one of its queues."""
+    async with hand_at(port) as channel:
+        (answer,) = await channel.ask(commands.Queue.Declare(queue=queue, passive=True))
+        return int(answer.message_count)
+
+
+def messages(*ids: str, **options: Any) -> list[Outgoing]:
+    return [Outgoing(id, b"body", {}, **options) for id in ids]
+
+
+async def take(driver: AMQPDriver, queue: str, number: int = 1) -> list[Received]:
+    """So many messages; those must come."""
+    taken: list[Received] = []
+    end = time.monotonic() + SECONDS
+    while len(taken) < number and time.monotonic() < end:
+        taken += await driver.receive(queue, number - len(taken), 1.0)
+    assert len(taken) == number, taken
+    return taken
+
+
+async def until(condition: Any, what: str) -> None:
+    """Wait for what the broker or the driver does by itself."""
+    end = time.monotonic() + SECONDS
+    while not await condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        await asyncio.sleep(0.05)

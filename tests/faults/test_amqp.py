@@ -1,0 +1,377 @@
+"""RabbitMQ in trouble: killed, frozen, cut off, full, low on memory; queues deleted; a handler that blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from pamqp import commands
+from tests.faults.amqp_rig import SECONDS, delete, driver_at, hand_at, messages, ready, take, until
+from tests.faults.redis_rig import Work
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.proxy import Proxy
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.amqp.topology import GIVEN_UP
+from tasuki.errors import (
+    AccessDeniedError,
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    DriverError,
+    QueueConflictError,
+    QueueFullError,
+    QueueNotFoundError,
+    ThrottledError,
+    UnsupportedError,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+
+@pytest.fixture
+def broker() -> RabbitMQ:
+    return RabbitMQ.shared()
+
+
+@pytest.fixture
+def proxy(broker: RabbitMQ) -> Iterator[Proxy]:
+    proxy = Proxy(broker.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def queue() -> str:
+    """A name that no other test has."""
+    return f"q-{uuid.uuid4().hex[:12]}"
+
+
+async def test_killed_under_load_it_loses_nothing_that_was_confirmed(broker: RabbitMQ, queue: str) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(broker.port, spec) as publisher, driver_at(broker.port, spec) as consumer:
+        async with Work(publisher, consumer, (queue,)) as work:
+            for _ in range(2):
+                await work.goes_on()
+                await asyncio.to_thread(broker.restart)
+            await work.goes_on()
+        assert not work.lost()
+        assert work.errors
+
+
+async def test_connections_cut_under_load_lose_nothing(broker: RabbitMQ, proxy: Proxy, queue: str) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(proxy.port, spec) as publisher, driver_at(proxy.port, spec) as consumer:
+        async with Work(publisher, consumer, (queue,)) as work:
+            for _ in range(10):
+                await work.goes_on(50)
+                proxy.cut()
+            await work.goes_on(50)
+        assert not work.lost()
+        assert work.errors
+
+
+async def test_a_frozen_broker_hangs_nobody(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue), request_timeout=1.0, connection_timeout=1.0) as driver:
+        await driver.publish(queue, messages("a", "b"))
+        first, second = await take(driver, queue, 2)
+        broker.freeze()
+        try:
+            began = time.monotonic()
+            with pytest.raises(BrokerTimeoutError) as problem:
+                await driver.publish(queue, messages("c"))
+            assert problem.value.outcome == "unknown"
+            with pytest.raises(BrokerTimeoutError):
+                await driver.settle(queue, [Ack(first.receipt)])
+            with pytest.raises(BrokerTimeoutError):
+                await driver.depth(queue)
+            with pytest.raises(BrokerTimeoutError):
+                await driver.receive(queue, 1, 0.2)
+            assert time.monotonic() - began < SECONDS / 2
+        finally:
+            broker.thaw()
+        await driver.settle(queue, [Ack(second.receipt)])
+        await driver.settle(queue, [Ack(first.receipt)])
+        assert [item.id for item in await take(driver, queue)] == ["c"]
+
+
+async def test_a_frozen_broker_keeps_nobody_from_closing(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("a", "b"))
+        await take(driver, queue)
+        broker.freeze()
+        try:
+            began = time.monotonic()
+            await driver.close()
+            assert time.monotonic() - began < SECONDS / 2
+        finally:
+            broker.thaw()
+        await driver.open()
+        assert {item.id for item in await take(driver, queue, 2)} == {"a", "b"}
+
+
+async def test_a_silent_connection_is_given_up_after_two_heartbeats(broker: RabbitMQ, proxy: Proxy, queue: str) -> None:
+    async with driver_at(proxy.port, QueueSpec(queue), heartbeat=1.0, connection_timeout=1.0) as driver:
+        waiting = asyncio.create_task(driver.receive(queue, 1, 60.0))
+        await asyncio.sleep(0.1)
+        proxy.silence()
+        with pytest.raises(BrokerUnavailableError):
+            async with asyncio.timeout(SECONDS):
+                await waiting
+        proxy.serve()
+        await driver.publish(queue, messages("a"))
+        await take(driver, queue)
+
+
+async def test_a_loop_that_is_blocked_for_longer_than_two_heartbeats_loses_nothing(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    async with driver_at(proxy.port, QueueSpec(queue), heartbeat=1.0) as driver:
+        await driver.publish(queue, messages("a", "b"))
+        (first,) = await take(driver, queue)
+        connections = proxy.connections()
+        time.sleep(5.0)  # a handler that computes: no other way to be sure that the loop stands still
+        assert list(await driver.settle(queue, [Ack(first.receipt)])) == []
+        assert [(item.id, item.attempt) for item in await take(driver, queue)] == [("b", 1)]
+        assert proxy.connections() == connections
+
+
+async def test_a_queue_that_is_deleted_underneath(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("a"))
+        waiting = asyncio.create_task(_receive_for_ever(driver, queue))
+        await take(driver, queue)
+        await delete(broker.port, queue)
+        with pytest.raises(QueueNotFoundError):
+            async with asyncio.timeout(SECONDS):
+                await waiting
+        results = await driver.publish(queue, messages("b", "c"))
+        assert [type(error) for error in results] == [QueueNotFoundError] * 2
+        assert {error.outcome for error in results if error} == {"rejected"}
+        await driver.declare(QueueSpec(queue))
+        await driver.publish(queue, messages("d"))
+        assert [item.id for item in await take(driver, queue)] == ["d"]
+
+
+async def test_of_two_messages_with_one_id_that_go_nowhere_none_is_called_stored(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await delete(broker.port, queue)
+        results = await driver.publish(queue, messages("a", "a"))
+        assert all(isinstance(error, DriverError) for error in results)
+        assert len(results) == 2
+
+
+async def test_what_comes_down_for_a_deleted_queue_is_kept_and_blocks_nobody(broker: RabbitMQ, queue: str) -> None:
+    other = f"{queue}-other"
+    async with driver_at(broker.port, QueueSpec(queue), QueueSpec(other)) as driver:
+        before = await ready(broker.port, GIVEN_UP)
+        await driver.publish(queue, messages(*(f"a{number}" for number in range(50)), delay=0.5))
+        await delete(broker.port, queue, f"{queue}.returned")
+        await driver.publish(other, messages("b", delay=0.5))
+        assert [item.id for item in await take(driver, other)] == ["b"]
+
+        async def kept() -> bool:
+            return await ready(broker.port, GIVEN_UP) == before + 50
+
+        await until(kept, "what was put off to arrive where it can be found")
+
+
+async def test_a_bounded_queue_refuses_message_by_message(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue, options={"max_length": 5})) as driver:
+        stored, refused = [], []
+        for number in range(60):
+            try:
+                results = await driver.publish(queue, messages(f"{number:02d}"))
+            except DriverError as error:
+                results = [error]
+            (refused if any(results) else stored).append(f"{number:02d}")
+            assert all(isinstance(error, QueueFullError) for error in results)
+        assert refused
+        assert len(stored) >= 5
+        got = await take(driver, queue, len(stored))
+        assert [item.id for item in got] == stored
+        # Held messages leave room, which is taken; what comes back needs none.
+        await driver.publish(queue, messages("x0", "x1", "x2", "x3", "x4", "x5"))
+        back = [Nack(item.receipt, 0.2 * (number % 2)) for number, item in enumerate(got)]
+        assert list(await driver.settle(queue, back)) == []
+        assert {item.id for item in await take(driver, queue, len(stored) + 6)} >= set(stored)
+
+
+async def test_a_broker_that_is_low_on_memory_takes_nothing_and_gives_everything(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue), request_timeout=1.0) as driver:
+        await driver.publish(queue, messages("a", "b", "c"))
+        await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "0")
+        try:
+            with pytest.raises(BrokerTimeoutError) as first:  # told only now that it is blocked
+                await driver.publish(queue, messages("d"))
+            with pytest.raises(ThrottledError, match="memory") as second:
+                await driver.publish(queue, messages("e"))
+            assert (first.value.outcome, second.value.outcome) == ("unknown", "rejected")
+            got = await take(driver, queue, 3)
+            assert list(await driver.settle(queue, [Ack(item.receipt) for item in got])) == []
+        finally:
+            await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "absolute", "4GB")
+
+        async def publishes() -> bool:
+            try:
+                return not await driver.publish(queue, messages("f"))
+            except DriverError:
+                return False
+
+        await until(publishes, "publishing to go on by itself")
+
+
+async def test_other_arguments_are_a_conflict_that_costs_no_connection(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    async with driver_at(proxy.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("a"))
+        (got,) = await take(driver, queue)
+        connections = proxy.connections()
+        with pytest.raises(QueueConflictError) as problem:
+            await driver.declare(QueueSpec(queue, options={"max_length": 7}))
+        assert not problem.value.retryable
+        for text in ("x-max-length", "x-max-length=7", "none", "cannot be changed"):
+            assert text in str(problem.value)
+        assert list(await driver.settle(queue, [Ack(got.receipt)])) == []
+        assert proxy.connections() == connections
+
+
+async def test_what_cannot_be_kept_is_refused(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        for spec in (
+            QueueSpec(queue, max_length=5), QueueSpec(queue, ordering="key"), QueueSpec(queue, dedup_window=1.0)
+        ):  # fmt: skip
+            with pytest.raises(UnsupportedError):
+                await driver.declare(spec)
+        (error,) = await driver.publish(queue, messages("a", priority=3))
+        assert isinstance(error, UnsupportedError)
+        assert "requires: [priority]" in str(error)
+
+
+async def test_a_wrong_password_is_refused_and_not_shown(broker: RabbitMQ, caplog: pytest.LogCaptureFixture) -> None:
+    for mechanism in ("PLAIN", "AMQPLAIN"):
+        with pytest.raises(AccessDeniedError) as problem:
+            async with driver_at(
+                broker.port, url=f"amqp://guest:hunter2@127.0.0.1:{broker.port}/", auth_mechanism=mechanism
+            ):
+                pass
+        assert "hunter2" not in str(problem.value) + repr(problem.value.__cause__) + caplog.text
+    async with driver_at(broker.port, auth_mechanism="AMQPLAIN"):
+        pass
+
+
+async def test_a_vhost_that_is_not_there(broker: RabbitMQ) -> None:
+    with pytest.raises(AccessDeniedError, match="nowhere"):
+        async with driver_at(broker.port, vhost="nowhere"):
+            pass
+
+
+async def test_delays_outlive_a_restart_of_the_broker(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("now"))
+        (now,) = await take(driver, queue)
+        began = time.monotonic()
+        await driver.publish(queue, messages("later", delay=6.0))
+        await driver.settle(queue, [Nack(now.receipt, 6.0)])
+        await asyncio.to_thread(broker.restart)
+        got = await _take_in_spite_of_errors(driver, queue, 2)
+        assert time.monotonic() - began >= 6.0
+        assert sorted((item.id, item.attempt) for item in got) == [("later", 1), ("now", 2)]
+
+
+async def test_what_one_process_leaves_unused_another_gets_uncounted(broker: RabbitMQ, queue: str) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(broker.port, spec) as greedy, driver_at(broker.port, spec) as other:
+        assert await greedy.receive(queue, 100, 0.1) == []
+        await greedy.publish(queue, messages(*map(str, range(10))))  # pushed to the one that asked for a hundred
+        got = await take(other, queue, 10)
+        assert [(item.id, item.attempt) for item in got] == [(str(number), 1) for number in range(10)]
+
+
+async def test_released_and_closed_they_are_first_in_line_and_uncounted(broker: RabbitMQ, queue: str) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(broker.port, spec) as other:
+        await other.publish(queue, messages(*map(str, range(8))))
+        async with driver_at(broker.port, spec) as stopped:
+            got = await take(stopped, queue, 5)
+            await stopped.settle(queue, [Ack(got[0].receipt), *(Release(item.receipt) for item in got[1:])])
+        left = await take(other, queue, 7)
+        assert [(item.id, item.attempt) for item in left] == [(str(number), 1) for number in range(1, 8)]
+
+
+async def test_a_message_of_another_program(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        async with hand_at(broker.port) as channel:
+            from pamqp import body, frame, header
+
+            properties = commands.Basic.Properties(
+                content_type="text/plain", correlation_id="c-1", message_type="greeting", app_id="other",
+                headers={"tries": 3, "nested": {"a": 1}, "list": [1], "note": "hi"},
+            )  # fmt: skip
+            for part in (
+                commands.Basic.Publish(exchange="", routing_key=queue),
+                header.ContentHeader(body_size=5, properties=properties),
+                body.ContentBody(b"hello"),
+            ):
+                channel.connection.write(frame.marshal(part, channel.number))
+            await channel.ask(commands.Basic.Qos(prefetch_count=1))
+        (got,) = await take(driver, queue)
+        assert (got.body, got.attempt) == (b"hello", 1)
+        assert got.id
+        known = {
+            "content_type": "text/plain", "correlation_id": "c-1", "message_type": "greeting", "amqp.app_id": "other",
+            "tries": 3, "note": "hi",
+        }  # fmt: skip
+        assert known.items() <= got.headers.items()
+        await driver.settle(queue, [Nack(got.receipt, 0.2)])
+        (again,) = await take(driver, queue)
+        assert (again.id, again.body, again.attempt) == (got.id, b"hello", 2)
+        assert known.items() <= again.headers.items()
+
+
+async def test_headers_that_mean_something_to_the_broker_are_only_headers(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue), QueueSpec(f"{queue}-other")) as driver:
+        headers = {
+            "CC": f"{queue}-other", "BCC": f"{queue}-other", "x-delay": 5, "x-death": "x", "x-delivery-count": 7,
+            "amqp.user_id": "root", "amqp.expiration": "1", "x-tasuki": 5, "k" * 300: "long",
+        }  # fmt: skip
+        sent = Outgoing("i" * 300, b"", headers)
+        assert not await driver.publish(queue, [sent])
+        for attempt, settlement in ((1, Release), (1, Nack), (2, Nack)):
+            (got,) = await take(driver, queue)
+            assert (got.id, got.body, got.headers, got.attempt) == (sent.id, b"", headers, attempt)
+            await driver.settle(queue, [settlement(got.receipt)])
+        assert await driver.receive(f"{queue}-other", 1, 0.2) == []
+
+
+async def test_a_classic_queue_says_what_it_survives(broker: RabbitMQ, queue: str) -> None:
+    spec = QueueSpec(queue, options={"queue_type": "classic"}, priorities=True)
+    async with driver_at(broker.port, spec) as driver:
+        assert driver.durability == "broker"
+        await driver.publish(queue, messages("a") + messages("b", priority=9))
+        first, second = await take(driver, queue, 2)
+        assert [first.id, second.id] == ["b", "a"]
+        await driver.settle(queue, [Ack(first.receipt), Nack(second.receipt)])
+        assert [(item.id, item.attempt) for item in await take(driver, queue)] == [("a", 2)]
+
+
+async def _receive_for_ever(driver: object, queue: str) -> None:
+    while True:
+        await driver.receive(queue, 5, 1.0)  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+
+async def _take_in_spite_of_errors(driver: object, queue: str, number: int) -> list:
+    taken: list = []
+    end = time.monotonic() + SECONDS
+    while len(taken) < number and time.monotonic() < end:
+        try:
+            taken += await driver.receive(queue, number, 1.0)  # type: ignore[attr-defined]
+        except DriverError as error:
+            if not error.retryable:
+                raise
+            await asyncio.sleep(0.1)
+    return taken

@@ -79,7 +79,11 @@ class RedisDriver(Driver):
         super().__init__(name)
         try:
             found = settings(fields)
-        except (OSError, ValueError) as problem:
+        except OSError as problem:
+            raise UnsupportedError(
+                f"driver {name!r}: a file of tls cannot be used: {problem}", driver=name
+            ) from problem
+        except ValueError as problem:
             raise UnsupportedError(f"driver {name!r}: {problem}", driver=name) from problem
         self._receiver = Receiver(clock or SystemClock(), claim_interval, self.capabilities.max_batch)
         self._session = self._receiver.session = Session(

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.redis import batches
+from tasuki.drivers.redis.batches import Settling, microseconds, publishing, readable, received
+from tasuki.drivers.redis.codec import decoded, encoded, key_text
+from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
+
+SPEC = QueueSpec("q")
+
+
+def publish(*batch, spec=SPEC, most=1000):
+    return publishing(spec, batch, driver="d", most=most)
+
+
+def test_a_message_comes_back_as_it_was():
+    headers = {"t": "襷", "i": -(2**63), "j": 2**63 - 1, "f": 1.0, "b": True}
+    content = b"\x92\xcb" + bytes(8) + encoded(Outgoing("ä", b"\0\xff", headers))
+    id, body, got = decoded(content, b"7")
+    assert (id, body, got) == ("ä", b"\0\xff", headers)
+    assert {name: type(value) for name, value in got.items()} == {name: type(headers[name]) for name in headers}
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x92\xcb" + bytes(8) + b"\x93", b"\xff" * 20])
+def test_what_others_put_there_is_all_body(content):
+    assert decoded(content, b"-7") == ("-7", content, {})
+
+
+def test_keys_are_never_empty_and_end_where_they_end():
+    texts = [key_text(key) for key in (None, "", "a", "a\0", "a\1", "a\0b", "a\1\2", "a\1\3")]
+    assert texts[0] == b""
+    assert len(set(texts)) == len(texts)
+    assert all(text and b"\0" not in text and not text.endswith(b"\1") for text in texts[1:])
+
+
+def test_durations_are_never_shortened():
+    assert microseconds(0.3) == 300_000
+    assert microseconds(1e-9) == 1
+    assert microseconds(0.0) == 0
+
+
+def test_plain_messages_travel_without_options():
+    work = publish(Outgoing("a", b"1", {}), Outgoing("b", b"2", {}))
+    (part,) = work.parts
+    assert part.indexes == [0, 1]
+    assert part.words == [0, encoded(Outgoing("a", b"1", {})), encoded(Outgoing("b", b"2", {}))]
+    assert work.answer() == ()
+
+
+def test_one_option_gives_options_to_all():
+    work = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}, 1.5, 9, "k"))
+    assert work.parts[0].words[0] == 1
+    assert work.parts[0].words[2:6] == [0, 0, b"", b""]
+    assert work.parts[0].words[7:] == [9, 1_500_000, b"=k", b""]
+
+
+def test_ids_are_remembered_only_with_a_window():
+    batch = (Outgoing("a", b"", {}), Outgoing("b", b"", {}, deduplicate=False))
+    words = publish(*batch, spec=QueueSpec("q", dedup_window=1.0)).parts[0].words
+    assert (words[5], words[10]) == (b"=a", b"+b")
+
+
+def test_large_batches_go_in_parts(monkeypatch):
+    monkeypatch.setattr(batches, "MAX_BYTES", 250)
+    work = publish(*(Outgoing(str(number), bytes(100), {}) for number in range(5)))
+    assert [part.indexes for part in work.parts] == [[0, 1], [2, 3], [4]]
+
+
+def test_what_cannot_be_kept_is_refused_alone():
+    odd = Outgoing("odd", b"", {"n": 2**70})
+    surrogate = Outgoing("s", b"", {"n": "\ud800"})
+    work = publish(Outgoing("a", b"", {}), odd, Outgoing("large", bytes(1001), {}), surrogate, Outgoing("b", b"", {}))
+    assert work.parts[0].indexes == [0, 4]
+    kinds = [type(result) for result in work.answer()]
+    assert kinds == [type(None), UnsupportedError, MessageTooLargeError, UnsupportedError, type(None)]
+
+
+def test_one_fate_for_all_is_raised():
+    work = publish(Outgoing("large", bytes(1001), {}))
+    assert work.parts == []
+    with pytest.raises(MessageTooLargeError, match="large"):
+        work.answer()
+    work = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}))
+    work.reject([0], QueueFullError("full"))
+    work.reject([1], DriverError("other"))
+    assert [type(result) for result in work.answer()] == [QueueFullError, DriverError]
+
+
+def test_deliveries_carry_receipts_of_their_receive():
+    content = b"\x92\xcb" + bytes(8) + encoded(Outgoing("a", b"x", {"n": 1}))
+    first, second = received(([b"1", b"-2"], [content, content], [None, b"4"]), "token")
+    assert (first.receipt, first.attempt, first.id, first.body, first.headers) == (b"1:token", 1, "a", b"x", {"n": 1})
+    assert (second.receipt, second.attempt) == (b"-2:token", 5)
+    assert received(([b"1"], [content], []), "t")[0].attempt == 1
+
+
+def test_settlements_by_kind_and_the_first_of_two_counts():
+    batch = [Release(b"r"), Nack(b"n", 0.5), Ack(b"a"), Ack(b"n"), Nack(b"m"), Ack(7)]
+    work = Settling(batch)
+    assert work.words == [2, 2, b"a", b"-", b"n", b"m", b"r", 500_000, 0]
+    assert work.stale([2, 5]) == [7, b"r", b"n"]
+    assert Settling([]).words == [0, 0]
+    assert readable([b"x", "x", None, 1]) == [b"x", b"-", b"-", b"-"]

@@ -1,0 +1,88 @@
+"""``queue.driver.redis``: its fields, what contradicts, and that secrets stay where they belong."""
+
+from __future__ import annotations
+
+import ssl
+import sys
+
+import pytest
+
+from tasuki.clock import SystemClock
+from tasuki.drivers.redis.settings import Server
+from tasuki.errors import UnsupportedError
+from tasuki.kinds.build import build_driver
+from tasuki.kinds.project import check
+from tasuki.registry.loader import load
+
+SECRET = "not-a-real-secret"
+
+
+def built(project, fields, **options):
+    checked = project(f"  - {{name: r, kind: queue.driver.redis, {fields}}}\n", **options)
+    return checked, build_driver(checked, "app:r", SystemClock())
+
+
+def test_the_driver_gets_the_fields(project):
+    checked, driver = built(
+        project, "addrs: 'one:1, two:2', username: me, password: '${env:WORD}', db: 3", environ={"WORD": SECRET}
+    )
+    settings = driver._session._settings
+    assert settings.servers == (Server("one", 1), Server("two", 2))
+    assert (settings.login.username, settings.login.password, settings.login.db) == ("me", SECRET, 3)
+    for thing in (settings, checked.configs["app:r"], driver.__dict__):
+        assert SECRET not in repr(thing)
+
+
+def test_a_url_is_a_secret_too(project):
+    checked, driver = built(project, "url: '${env:URL}'", environ={"URL": f"rediss://me:{SECRET}@host:7/1"})
+    settings = driver._session._settings
+    assert (settings.servers, settings.login.password) == ((Server("host", 7),), SECRET)
+    assert settings.login.tls is not None
+    assert SECRET not in repr(checked.configs["app:r"])
+    assert str(settings) == "host:7"
+
+
+def test_without_fields_it_is_the_server_of_this_machine(project):
+    _, driver = built(project, "meta: {}")
+    assert driver._session._settings.servers == (Server("localhost", 6379),)
+    assert driver.durability == "process"
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (f"url: 'redis://x:{SECRET}@h', addrs: h", "url and addrs"),
+        (f"url: 'http://x:{SECRET}@h'", "rediss://"),
+        (f"password: [{SECRET}]", "text is wanted"),
+        (f"url: {{{SECRET}: 1}}", "text is wanted"),
+        ("is_cluster_mode: true, master_name: m", "not both"),
+        ("is_cluster_mode: true, db: 1", "database 0"),
+        ("master_name: m, url: 'redis://h'", "addrs"),
+        ("addrs: []", "addrs"),
+        ("tls: {cert: c.pem}", "cert and key"),
+        ("claim_interval: 0s", "claim_interval"),
+    ],
+)
+def test_what_contradicts_is_found_at_the_check(problems, fields, problem):
+    found = problems(f"  - {{name: r, kind: queue.driver.redis, {fields}}}\n")
+    assert any(problem in text for text in found)
+    assert not any(SECRET in text for text in found)
+
+
+def test_files_of_tls_start_at_the_project(tmp_path):
+    text = "namespace: app\nentries:\n  - {name: r, kind: queue.driver.redis, tls: {ca: certs/ca.pem}}\n"
+    (tmp_path / "p.yaml").write_text(text)
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "ca.pem").write_text("no certificate")
+    with pytest.raises(UnsupportedError, match="file of tls") as error:
+        build_driver(check(load(tmp_path)), "app:r", SystemClock())
+    assert isinstance(error.value.__cause__, ssl.SSLError)  # it was found, and is none
+
+
+def test_a_missing_client_says_what_to_install(project, monkeypatch):
+    for module in ("tasuki.drivers.redis.nodes", "tasuki.drivers.redis.link"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "hiredis", None)
+    checked = project("  - {name: r, kind: queue.driver.redis}\n")
+    with pytest.raises(UnsupportedError, match=r"pip install 'tasuki\[redis\]'"):
+        build_driver(checked, "app:r", SystemClock())

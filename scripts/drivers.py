@@ -107,13 +107,13 @@ def matrix() -> str:
     proofs = {behaviour.name: f"`{behaviour.proof}`" for behaviour in BEHAVIOURS}
     columns = drivers()
     table = [[*row, proofs.get(row[0], "")] for row in rows(columns)]
-    return markdown(("", *columns, "proof"), table)
+    return markdown(("", *columns, "proof"), table, texts=("proof",))
 
 
 def durability() -> str:
     """Which level each driver gives when."""
     table = [[name, each.durability, DURABILITY.get(name, "")] for name, each in drivers().items()]
-    return markdown(("driver", "at best", "when"), table)
+    return markdown(("driver", "at best", "when"), table, texts=("when",))
 
 
 def brokers(results: Results) -> str:
@@ -124,7 +124,7 @@ def brokers(results: Results) -> str:
             found = results[name]
             skipped = len(found["not_applicable"])
             table.append([name, ", ".join(found["brokers"]), str(len(found["passed"])), str(skipped)])
-    return markdown(("driver", "brokers", "cases passed", "not applicable"), table)
+    return markdown(("driver", "brokers", "cases passed", "not applicable"), table, texts=("brokers",))
 
 
 def not_applicable(results: Results) -> str:
@@ -133,8 +133,8 @@ def not_applicable(results: Results) -> str:
     for name in drivers():
         reasons: dict[str, list[str]] = {}
         for case, reason in results.get(name, {}).get("not_applicable", {}).items():
-            reasons.setdefault(reason, []).append(f"`{case}`")
-        lines += [f"- **{name}**, {reason}: {', '.join(cases)}" for reason, cases in sorted(reasons.items())]
+            reasons.setdefault(reason.replace(f"driver {name} ", "it "), []).append(f"`{case}`")
+        lines += [f"- **{name}**: {reason}: {', '.join(cases)}" for reason, cases in sorted(reasons.items())]
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from tasuki.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from tasuki.contracts.driver import Capabilities
+
+_DAY = 86_400
 
 
 @click.command("drivers")
@@ -47,18 +49,22 @@ def rows(drivers: dict[str, Capabilities]) -> list[list[str]]:
         *([behaviour.name, *(behaviour.cell(each) for each in columns)] for behaviour in BEHAVIOURS),
         ["largest batch", *(str(each.max_batch) for each in columns)],
         ["largest message", *(_limit(each.max_message_bytes, format_size) for each in columns)],
-        ["longest delay", *(_limit(each.max_delay, format_duration) for each in columns)],
+        ["longest delay", *(_limit(each.max_delay, _days) for each in columns)],
     ]
 
 
-def markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """The same table in Markdown."""
-    lines = [head, ["---"] + [":---:"] * (len(head) - 1), *body]
+def markdown(head: Sequence[str], body: Sequence[Sequence[str]], texts: Collection[str] = ()) -> str:
+    """A table in Markdown; columns are centred, but for the first and those of ``texts``."""
+    lines = [head, ["---", *("---" if name in texts else ":---:" for name in head[1:])], *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _limit(value: Any, words: Any) -> str:
-    return "no limit" if value is None else str(words(value))
+def _limit(value: Any, words: Callable[[Any], str]) -> str:
+    return "no limit" if value is None else words(value)
+
+
+def _days(seconds: float) -> str:
+    return f"{int(seconds // _DAY)} days" if seconds >= 2 * _DAY else format_duration(seconds)
 
 
 def _drivers() -> list[tuple[str, str, Capabilities | None, str | None]]:

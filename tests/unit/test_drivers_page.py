@@ -1,0 +1,98 @@
+"""docs/drivers.md says what the drivers claim, and what they claim has passed."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki.contracts.driver import Capabilities
+from tasuki.kinds.behaviours import BEHAVIOURS, DURABILITY
+from tasuki.kinds.drivers import KINDS
+from tasuki.testing.conformance import DriverConformance
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "drivers.py"))
+RESULTS: dict[str, dict[str, Any]] = SCRIPT["load"]()
+
+
+def test_the_page_is_current() -> None:
+    assert (ROOT / "docs" / "drivers.md").read_text() == SCRIPT["page"](), "run scripts/drivers.py"
+
+
+def test_every_proof_is_there() -> None:
+    for behaviour in BEHAVIOURS:
+        is_file = "/" in behaviour.proof
+        assert (ROOT / behaviour.proof).exists() if is_file else hasattr(DriverConformance, behaviour.proof), behaviour
+
+
+def test_each_driver_has_its_results_and_its_words() -> None:
+    names = {kind.short_name for kind in KINDS}
+    assert names == set(RESULTS) == set(DURABILITY), "run make matrix"
+
+
+@pytest.mark.parametrize("driver", RESULTS)
+def test_what_is_claimed_has_passed(driver: str) -> None:
+    capabilities = SCRIPT["drivers"]()[driver]
+    found = RESULTS[driver]
+    assert found["failed"] == []
+    assert found["brokers"]
+    for behaviour in BEHAVIOURS:
+        # A broker that is in the same process cannot be away.
+        is_never_away = "unreachable" in found["not_applicable"].get(behaviour.proof, "")
+        if behaviour.cell(capabilities) != "refused" and "/" not in behaviour.proof and not is_never_away:
+            assert behaviour.proof in found["passed"], f"{behaviour.name}: run make matrix"
+
+
+def test_each_case_has_run_on_each_driver() -> None:
+    cases = {name for name in dir(DriverConformance) if name.startswith("test_")}
+    for driver, found in RESULTS.items():
+        known = {*found["passed"], *found["not_applicable"]}
+        assert cases <= known, f"{driver}: run make matrix; {sorted(cases - known)}"
+
+
+def test_cells() -> None:
+    by_name = {behaviour.name: behaviour for behaviour in BEHAVIOURS}
+    nothing = Capabilities()
+    everything = Capabilities(durability="broker", native_delay=True, emulates=frozenset({"native_delay"}), peek=True)
+    cells = [
+        (by_name[name].cell(nothing), by_name[name].cell(everything))
+        for name in ("confirmed outlives the process", "delay", "peek", "redrive")
+    ]
+    assert cells == [("refused", "native"), ("refused", "emulated"), ("refused", "native"), ("emulated", "emulated")]
+
+
+def test_every_capability_has_a_row() -> None:
+    flags = {name for name, value in vars(Capabilities).items() if value is False}
+    flags |= {
+        name for name in Capabilities.__dataclass_fields__ if Capabilities.__dataclass_fields__[name].type == "bool"
+    }
+    assert flags == {behaviour.capability for behaviour in BEHAVIOURS} - {"", "durable"}
+
+
+def test_several_suites_of_a_driver_are_one_result() -> None:
+    suites = [
+        {"broker": "B 2", "cases": {"a": "passed", "b": "passed", "c": "skipped: not applicable: no", "d": "passed"}},
+        {"broker": "B 1", "cases": {"a": "passed", "b": "failed", "c": "skipped: x", "d": "skipped: x"}},
+        {"broker": "", "cases": {"a": "skipped: not installed"}},
+    ]
+    assert SCRIPT["summary"](suites) == {
+        "brokers": ["B 1", "B 2"],
+        "passed": ["a", "d"],
+        "failed": ["b"],
+        "not_applicable": {"c": "no"},
+    }
+
+
+def test_the_page_has_no_empty_cell() -> None:
+    rows = re.findall(r"^\\| [a-z`].*$", (ROOT / "docs" / "drivers.md").read_text(), re.MULTILINE)
+    assert rows
+    assert all(
+        cell.strip()
+        for row in rows
+        if "largest" not in row and "longest" not in row and "at best" not in row
+        for cell in row.strip("|").split("|")
+    )

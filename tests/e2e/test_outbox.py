@@ -243,7 +243,7 @@ async def test_a_full_queue_is_not_waited_for_and_the_transaction_lives_on(app: 
         assert await connection.fetchval("SELECT 1") == 1
     assert await received(app, "full") == [1]
     with pytest.raises(QueueFullError):
-        await full.publish(4, timeout=0.1)
+        await full.publish(4, timeout=2.0)
 
 
 async def test_a_long_transaction_keeps_no_other_publisher_of_a_bounded_queue(
@@ -292,6 +292,42 @@ async def test_another_database_and_a_role_without_rights_are_told(app: App, url
                 await app.queue(name).publish(1, connection=poor)
     finally:
         await poor.close()
+
+
+async def test_a_role_that_may_only_publish(app: App, url: str, name: str) -> None:
+    admin = await asyncpg.connect(url)
+    try:
+        await admin.execute(
+            f"""CREATE ROLE {name} LOGIN; GRANT USAGE ON SCHEMA tasuki TO {name};
+            GRANT SELECT ON tasuki.queues, tasuki.waiters TO {name}; GRANT INSERT ON tasuki.messages TO {name}"""
+        )
+    finally:
+        await admin.close()
+    publisher = await asyncpg.connect(url, user=name)
+    try:
+        async with publisher.transaction():
+            await app.queue(name).publish(1, connection=publisher)
+    finally:
+        await publisher.close()
+    assert await received(app, name) == [1]
+
+
+async def test_a_worker_that_does_not_own_the_schema(app: App, url: str, address: str, name: str) -> None:
+    admin = await asyncpg.connect(url)
+    try:
+        await admin.execute(
+            f"""CREATE ROLE {name} LOGIN; GRANT USAGE ON SCHEMA tasuki TO {name};
+            GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA tasuki TO {name}"""
+        )
+    finally:
+        await admin.close()
+    worker = App(f"postgresql://{name}@{address}")
+    worker.queue(name, max_length=10, dedup_window="1m", ordering="key")
+    async with worker:
+        await worker.queue(name).publish_many([Envelope(body=number, key="k") for number in range(3)])
+        assert await received(worker, name) == [0]
+        assert (await worker.queue(name).depth()).ready == 2
+        assert await worker.queue(name).purge() == 2
 
 
 async def test_other_drivers_refuse() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -65,10 +64,8 @@ class Clients:
             if loop is here:
                 await entry.keeper.aclose()
             elif loop.is_running():
-                closing = asyncio.run_coroutine_threadsafe(entry.keeper.aclose(), loop)
-                with contextlib.suppress(TimeoutError, RuntimeError, asyncio.CancelledError):
-                    async with asyncio.timeout(_CLOSE_TIMEOUT):
-                        await asyncio.shield(asyncio.wrap_future(closing))
+                closing = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(entry.keeper.aclose(), loop))
+                await asyncio.wait([closing], timeout=_CLOSE_TIMEOUT)  # a loop that ends meanwhile closes it itself
 
     async def _client(self) -> Any:
         loop = asyncio.get_running_loop()

@@ -18,7 +18,7 @@ from tasuki.drivers.sqs.publishing import Publishing
 from tasuki.drivers.sqs.settings import Settings
 from tasuki.drivers.sqs.settling import Settling
 from tasuki.drivers.sqs.source import Source
-from tasuki.errors import DriverError
+from tasuki.errors import BrokerUnavailableError, DriverError
 
 _CLOSE_TIMEOUT = LONGEST_POLL + 1.0
 """Seconds for what is under way when the driver closes, and again for handing back what it holds."""
@@ -97,7 +97,10 @@ class Session:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        await asyncio.wait([task])  # which leaves the task alone when this is cancelled
+        if task.cancelled():  # by close
+            raise BrokerUnavailableError(f"driver {self._driver!r} was closed meanwhile", driver=self._driver)
+        return task.result()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
@@ -125,6 +128,8 @@ class Session:
                 _, late = await asyncio.wait(self._background, timeout=_CLOSE_TIMEOUT)
                 for task in late:
                     task.cancel()
+                if late:
+                    await asyncio.wait(late, timeout=_CLOSE_TIMEOUT)
             with contextlib.suppress(TimeoutError, DriverError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
                     await asyncio.gather(*(self._let_go(source) for source in self._pollings))

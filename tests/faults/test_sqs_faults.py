@@ -189,6 +189,24 @@ async def test_a_body_that_arrives_damaged_is_not_handed_out(gate: Gate, queue: 
         assert (got.body, got.attempt) == (b"body", 2)
 
 
+async def test_what_comes_behind_a_failure_in_a_fifo_queue_is_not_sent(gate: Gate, queue: str) -> None:
+    """Published again, all of it keeps its order."""
+    async with opened(gate.port, QueueSpec(queue, ordering="key")) as driver:
+        gate.rule = once("SendMessageBatch", Answer(503, "ServiceUnavailable"))
+        batch = messages(25, key="k")
+        results = await driver.publish(queue, batch)
+        assert [None if result is None else result.outcome for result in results] == ["unknown"] * 10 + [
+            "rejected"
+        ] * 15
+        assert all(result is not None and result.retryable for result in results)
+        assert gate.times("SendMessageBatch") == 1
+        assert list(await driver.publish(queue, batch)) == []
+        for message in batch:
+            (got,) = await take(driver, queue)
+            assert got.id == message.id
+            await driver.settle(queue, [Ack(got.receipt)])
+
+
 # Settling ------------------------------------------------------------------------------------------------------------
 
 
@@ -454,6 +472,24 @@ async def test_a_frozen_broker_is_noticed_in_time_and_used_again_afterwards(queu
             broker.thaw()
     finally:
         broker.end()
+
+
+async def test_a_close_ends_what_a_silent_broker_does_not_answer(proxy: Proxy, queue: str) -> None:
+    async with opened(proxy.port, QueueSpec(queue), request_timeout=60.0) as driver:
+        await driver.publish(queue, messages(1))
+        (got,) = await take(driver, queue)
+        proxy.silence()
+        work = [
+            asyncio.create_task(driver.settle(queue, [Ack(got.receipt)])),
+            asyncio.create_task(driver.receive(queue, 1, 30.0)),
+        ]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await driver.close()
+        assert time.monotonic() - began < 15.0
+        settled, received = await asyncio.gather(*work, return_exceptions=True)
+        assert isinstance(settled, BrokerUnavailableError)
+        assert received == []
 
 
 async def test_a_broker_that_is_away_at_the_start(queue: str) -> None:

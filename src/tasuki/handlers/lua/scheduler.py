@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from types import CoroutineType
 from typing import Any
@@ -15,6 +15,7 @@ from tasuki.handlers.lua.errors import describe
 from tasuki.handlers.lua.modules import Operation
 from tasuki.handlers.lua.runtime import Runtime
 from tasuki.handlers.lua.values import build
+from tasuki.units import format_size
 
 BEGINS, IDLE = 6, 7
 """What ``host.run`` and its kin answer beside the codes in preamble.lua."""
@@ -22,6 +23,8 @@ BEGINS, IDLE = 6, 7
 MOST_UNDER_WAY = 10_000
 """Operations that one invocation may wait for at a time: they take memory that is not the script's."""
 
+_VALUE_BYTES = 64
+"""About what a value takes in Python, beside the bytes of a text."""
 _PROCEED = 0
 _TOO_MANY = {"message": f"more than {MOST_UNDER_WAY} operations under way", "kind": "Internal", "retryable": False}
 _CANCELED = {"message": "context canceled", "kind": "", "retryable": False}
@@ -37,6 +40,8 @@ class Concurrency:
         self._operations = operations
         self._context = context
         self._tasks: dict[int, asyncio.Task[Any]] = {}
+        self._sizes: dict[int, int] = {}
+        self._size = 0
         self._done: deque[int] = deque()
         self._wake: asyncio.Future[None] | None = None
 
@@ -65,12 +70,31 @@ class Concurrency:
             return self._runtime.fail(id, describe(error), ticket)
         if type(value) is not CoroutineType:
             return self._runtime.resume(id, value, ticket)
-        if len(self._tasks) >= MOST_UNDER_WAY:
+        if (problem := self._hold(ticket, values)) is not None:
             value.close()
-            return self._runtime.fail(id, _TOO_MANY, ticket)
+            return self._runtime.fail(id, problem, ticket)
         task = self._tasks[ticket] = asyncio.get_running_loop().create_task(value)
         task.add_done_callback(partial(self._finished, ticket))
         return self._runtime.resume(id, None, _PROCEED)
+
+    def _hold(self, ticket: int, values: Sequence[Any]) -> dict[str, Any] | None:
+        """Count what an operation is given; or why it cannot be: a text that is one in Lua is one here for each."""
+        size = len(values) * _VALUE_BYTES + sum([len(value) for value in values if type(value) is str])
+        most = self._runtime.limits.memory
+        if len(self._tasks) >= MOST_UNDER_WAY:
+            return _TOO_MANY
+        if self._tasks and self._size + size > most:
+            text = (
+                f"more than {format_size(most)} given to operations under way; limits.memory of the entry allows more"
+            )
+            return {"message": text, "kind": "Internal", "retryable": False}
+        self._sizes[ticket] = size
+        self._size += size
+        return None
+
+    def _pop(self, ticket: int) -> asyncio.Task[Any] | None:
+        self._size -= self._sizes.pop(ticket, 0)
+        return self._tasks.pop(ticket, None)
 
     def _finished(self, ticket: int, task: asyncio.Task[Any]) -> None:
         if self._tasks.get(ticket) is task:
@@ -86,7 +110,9 @@ class Concurrency:
                 return self._runtime.resume(id, None, _PROCEED)
             self._wake = asyncio.get_running_loop().create_future()
             await self._wait(self._wake)
-        return self._answer(id, ticket, self._tasks.pop(ticket))
+        task = self._pop(ticket)
+        assert task is not None  # _take has seen it
+        return self._answer(id, ticket, task)
 
     async def _wait(self, for_: Awaitable[None]) -> None:
         self._busy.pause()
@@ -112,7 +138,7 @@ class Concurrency:
         return self._runtime.resume(id, task.result(), ticket)
 
     def _cancel(self, ticket: int) -> None:
-        task = self._tasks.pop(ticket, None)
+        task = self._pop(ticket)
         if task is not None:
             _ending.add(task)
             task.add_done_callback(_ended)

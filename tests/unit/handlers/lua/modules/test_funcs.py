@@ -79,3 +79,48 @@ async def test_a_script_cannot_start_functions_while_it_loads() -> None:
     for call in ("funcs.async('a:b')", "funcs.new():async('a:b')"):
         with pytest.raises(HandlerError, match=r"funcs\.async cannot be used while the script loads"):
             await handler(f"{call} return print").start()
+
+
+BIG = "local big, n = ('x'):rep(1024 * 1024), 0"
+
+
+async def test_what_functions_under_way_are_given_is_bounded_by_the_memory_of_the_script() -> None:
+    context = delivery()
+
+    async def endless(text: str) -> None:
+        await asyncio.Event().wait()
+
+    context.functions["app:endless"] = endless
+    code = (
+        BIG
+        + """
+        while n < 1000 do
+            local future, err = funcs.async('app:endless', big)
+            local failed = select(2, future:error())
+            if failed then return {n, select(2, future:result()):message()} end
+            n = n + 1
+        end"""
+    )
+    n, problem = await run(code, context=context, memory=2**24)
+    assert n == 15
+    assert problem == "more than 16MiB given to operations under way; limits.memory of the entry allows more"
+
+
+async def test_what_has_ended_does_not_count() -> None:
+    context = delivery()
+
+    async def soon(text: str) -> int:
+        await asyncio.sleep(0)
+        return len(text)
+
+    context.functions["app:soon"] = soon
+    code = (
+        BIG
+        + """
+        for i = 1, 100 do
+            local future = funcs.async('app:soon', big)
+            n = n + future:response():receive():data()
+        end
+        return n"""
+    )
+    assert await run(code, context=context, memory=2**24) == 100 * 2**20

@@ -1,0 +1,143 @@
+"""Other servers than the plain one: encrypted, standing by, with a standby to wait for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from tests.support.brokers.postgres import Postgres, as_user
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.postgres import PostgresDriver
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+NAME = "queues.example"
+
+
+def url(server: Postgres) -> str:
+    return f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
+
+
+async def works(server: Postgres, **options: Any) -> PostgresDriver:
+    """Open a driver on it, send a message, close it again."""
+    driver = PostgresDriver("postgres", url=url(server), **options)
+    await driver.declare(QueueSpec("q"))
+    try:
+        await driver.open()
+        await driver.publish("q", [Outgoing("a", b"", {})])
+        assert [item.id for item in await driver.receive("q", 1, 5.0)] == ["a"]
+    finally:
+        await driver.close()
+    return driver
+
+
+class Encrypted(Postgres):
+    """Takes encrypted connections alone; its certificate is for ``NAME``, signed by ``ca.pem``."""
+
+    settings = (*Postgres.settings, "ssl=on", "ssl_cert_file=server.pem", "ssl_key_file=server.key")
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._openssl("req", "-x509", "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem")
+        self._openssl(
+            "req", "-x509", "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", f"/CN={NAME}",
+            "-addext", f"subjectAltName=DNS:{NAME}", "-addext", "basicConstraints=CA:FALSE",
+            "-keyout", "server.key", "-out", "server.pem",
+        )  # fmt: skip
+        for name in ("server.key", "server.pem"):
+            (self.data / name).chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(self.data / name, self.user)
+        (self.data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+
+    def is_ready(self) -> bool:
+        return "ready to accept connections" in self.log()
+
+    @property
+    def ca(self) -> str:
+        """The file of the certificate to trust."""
+        shutil.copy(self.data / "ca.pem", self.folder / "ca.pem")
+        return str(self.folder / "ca.pem")
+
+    def _openssl(self, *arguments: str) -> None:
+        program = self.binary("openssl")
+        options = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+        subprocess.run([program, *arguments, *options], check=True, capture_output=True, cwd=self.data)
+
+
+class Standby(Postgres):
+    """A copy of another server, which follows it under the name ``standby``."""
+
+    def __init__(self, primary: Postgres) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def prepare(self) -> None:
+        if self.data.exists():
+            return
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.user)
+        program = self.binary("pg_basebackup", "/usr/lib/postgresql/*/bin/pg_basebackup")
+        there = f"host=127.0.0.1 port={self._primary.port} user=postgres application_name=standby"
+        command = [*as_user(self.user), program, "-D", str(self.data), "-R", "-c", "fast", "-d", there]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder)
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> Iterator[Encrypted]:
+    server = Encrypted()
+    server.start()
+    yield server
+    server.end()
+
+
+async def test_an_encrypted_connection(encrypted: Encrypted) -> None:
+    await works(encrypted, tls={"enabled": True, "ca": encrypted.ca, "server_name": NAME})
+    await works(encrypted, tls={"enabled": True, "insecure_skip_verify": True})
+
+
+async def test_a_certificate_for_another_name_or_of_a_stranger(encrypted: Encrypted, tmp_path: Path) -> None:
+    for tls in (
+        {"enabled": True, "ca": encrypted.ca},
+        {"enabled": True, "ca": encrypted.ca, "server_name": "other.example"},
+        {"enabled": True, "server_name": NAME},
+    ):
+        with pytest.raises(BrokerUnavailableError, match="certificate"):
+            await works(encrypted, tls=tls)
+
+
+async def test_what_the_address_says_of_encryption_counts_without_tls(encrypted: Encrypted) -> None:
+    driver = PostgresDriver("postgres", url=f"{url(encrypted)}?sslmode=disable")
+    with pytest.raises(AccessDeniedError, match="no encryption"):
+        await driver.open()
+    await works(encrypted)  # sslmode=prefer, as everywhere
+
+
+async def test_a_standby_is_refused_and_waited_for(tmp_path: Path) -> None:
+    primary = Postgres()
+    primary.settings = ("wal_level=replica", "fsync=on")
+    primary.start()
+    standby = Standby(primary)
+    try:
+        assert (await works(primary)).durability == "power"
+        standby.start()
+        with pytest.raises(BrokerUnavailableError, match="standby"):
+            await works(standby)
+        admin = await asyncpg.connect(url(primary))
+        try:
+            await admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+            await admin.execute("SELECT pg_reload_conf()")
+        finally:
+            await admin.close()
+        assert (await works(primary)).durability == "node"
+    finally:
+        standby.end()
+        primary.end()

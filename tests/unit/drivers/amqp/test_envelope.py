@@ -1,0 +1,100 @@
+"""What goes into a message's properties, and what comes out of them."""
+
+from __future__ import annotations
+
+from pamqp import commands, frame
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.amqp import envelope, tables
+
+METHOD = frame.marshal(commands.Basic.Deliver("tag", 1, False, "ex", "key"), 1)[7:-1]
+
+
+def decode(content: bytes, *, counts: bool = True, redelivered: bool = False) -> envelope.Parsed:
+    return envelope.decode(content, METHOD, counts=counts, redelivered=redelivered)
+
+
+def with_count(content: bytes, count: int) -> bytes:
+    """As the broker returns it."""
+    properties = tables.decode_properties(content)
+    properties.table += tables.encode_field(envelope.DELIVERY_COUNT, count)
+    return properties.encode()
+
+
+def test_what_has_a_property_stands_in_both_places():
+    headers = {
+        "content_type": "text/plain", "encoding": "utf-8", "correlation_id": "c", "reply_to": "r",
+        "message_type": "t", "timestamp": 1700000000, "amqp.app_id": "app", "priority": 3, "plain": 1,
+    }  # fmt: skip
+    content = envelope.encode(Outgoing("id", b"", dict(headers), priority=3))
+    properties = tables.decode_properties(content)
+    assert properties.texts == {
+        "content_type": b"text/plain", "content_encoding": b"utf-8", "correlation_id": b"c", "reply_to": b"r",
+        "type": b"t", "app_id": b"app", "message_id": b"id",
+    }  # fmt: skip
+    assert (properties.timestamp, properties.priority, properties.persistent) == (1700000000, 3, True)
+    parsed = decode(content)
+    assert (parsed.id, parsed.headers, parsed.attempts, parsed.priority) == ("id", headers, 0, 3)
+
+
+def test_headers_that_a_property_cannot_hold_stay_headers():
+    headers = {"content_type": 5, "correlation_id": "c" * 256, "timestamp": -1, "reply_to": True}
+    properties = tables.decode_properties(content := envelope.encode(Outgoing("id", b"", dict(headers))))
+    assert properties.texts == {"message_id": b"id"}
+    assert properties.timestamp is None
+    assert decode(content).headers == headers
+
+
+def test_what_the_broker_would_act_on_is_packed():
+    headers = {"CC": "other", "x-delay": 1, "k" * 300: 2.5, "ok": True}
+    content = envelope.encode(Outgoing("i" * 300, b"", dict(headers)))
+    names = [key for key, *_ in tables.fields(tables.decode_properties(content).table)]
+    assert names == [envelope.MARKER, b"ok", envelope.MORE]
+    assert "message_id" not in tables.decode_properties(content).texts
+    parsed = decode(content)
+    assert (parsed.id, parsed.headers) == ("i" * 300, headers)
+
+
+def test_attempts_are_ours_and_the_brokers():
+    content = envelope.encode(Outgoing("id", b"", {}), attempts=3)
+    assert decode(with_count(content, 2)).attempts == 5
+    assert decode(with_count(content, 2), counts=False).attempts == 3
+    assert decode(content, counts=False, redelivered=True).attempts == 4
+
+
+def test_a_copy_keeps_all_but_the_counts():
+    content = with_count(envelope.encode(Outgoing("id", b"", {"a": 1, "x-y": "z"}, priority=4)), 2)
+    copy = envelope.copied(content, "id", 7)
+    parsed = decode(copy)
+    assert (parsed.id, parsed.headers, parsed.attempts, parsed.priority) == ("id", {"a": 1, "x-y": "z"}, 7, 4)
+    assert envelope.id_of(copy) == b"id"
+
+
+def test_a_foreign_message_keeps_what_it_was():
+    foreign = tables.Properties(
+        {"content_type": b"text/plain", "user_id": b"guest", "expiration": b"1000"},
+        tables.encode_field(b"n", 1) + tables.encode_field(b"x-death", "gone") + b"\x01FF\x00\x00\x00\x00",
+        persistent=False,
+        priority=2,
+        timestamp=5,
+    ).encode()
+    parsed = decode(foreign)
+    own = {"content_type": "text/plain", "n": 1, "priority": 2, "timestamp": 5, "amqp.user_id": "guest"}
+    assert parsed.headers == {
+        **own, "amqp.expiration": "1000", "amqp.exchange": "ex", "amqp.routing_key": "key",
+    }  # fmt: skip
+    assert parsed.id
+    copy = envelope.copied(foreign, parsed.id, 1)
+    again = decode(copy)
+    assert (again.id, again.attempts) == (parsed.id, 1)
+    assert own.items() <= again.headers.items()
+    properties = tables.decode_properties(copy)
+    assert properties.persistent
+    assert {"user_id", "expiration"}.isdisjoint(properties.texts)
+
+
+def test_a_message_without_anything():
+    parsed = decode(b"\x00\x00")
+    assert parsed.id
+    assert parsed.headers == {"amqp.exchange": "ex", "amqp.routing_key": "key"}
+    assert (parsed.attempts, parsed.priority) == (0, 0)

@@ -1,0 +1,127 @@
+"""Inbox, confirms, topology and addresses."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tasuki.contracts.driver import QueueSpec, Received
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.confirms import Batch, Confirms
+from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.inbox import Delivery, Inbox
+from tasuki.drivers.amqp.settings import read_url
+from tasuki.drivers.amqp.tables import Properties
+from tasuki.drivers.amqp.topology import GIVEN_UP, Defaults, lanes
+from tasuki.errors import DriverError
+
+
+def delivery(*place: int) -> Delivery:
+    return Delivery(place, 0, b"", Received("id", b"", {}), b"")
+
+
+def test_the_inbox_gives_in_order_of_place():
+    chance = random.Random(5)
+    inbox, expected = Inbox(), []
+    for number in range(300):
+        place = (-chance.randint(0, 3), chance.randint(0, 1), number)
+        inbox.put(delivery(*place))
+        expected.append(place)
+        if number % 7 == 0:
+            expected.sort()
+            assert [item.place for item in inbox.take(3)] == expected[:3]
+            del expected[:3]
+    assert len(inbox) == len(expected)
+    assert [item.place for item in inbox.take(1000)] == sorted(expected)
+    assert len(inbox) == 0
+
+
+def test_what_is_put_back_is_at_its_place_again():
+    inbox = Inbox()
+    for number in range(5):
+        inbox.put(delivery(0, 1, number))
+    taken = inbox.take(3)
+    for index in (2, 0, 1):
+        inbox.put(taken[index])
+    assert [item.place[2] for item in inbox.take(5)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.anyio
+async def test_confirms_by_tag_and_up_to_a_tag():
+    confirms, batch = Confirms(), Batch(5)
+    confirms.sent(batch, [("q", b"a"), ("q", b"b")], 0)
+    confirms.sent(batch, [("q", b"c"), ("q", b"d"), ("q", b"e")], 2)
+    confirms.answered(3, False, is_stored=False)
+    confirms.answered(2, True, is_stored=True)
+    assert not batch.done.done()
+    confirms.answered(5, True, is_stored=True)
+    assert batch.done.done()
+    assert batch.fates == ["stored", "stored", "refused", "stored", "stored"]
+
+
+@pytest.mark.anyio
+async def test_a_return_makes_a_confirm_worthless():
+    confirms, batch = Confirms(), Batch(4)
+    confirms.sent(batch, [("q", b"a"), ("q", b"b"), ("q", b"b"), ("p", b"a")], 0)
+    confirms.returned("q", Properties({"message_id": b"a"}).encode())
+    confirms.returned("q", Properties({"message_id": b"b"}).encode())
+    confirms.answered(4, True, is_stored=True)
+    assert batch.fates == ["unroutable", "doubtful", "doubtful", "stored"]
+
+
+@pytest.mark.anyio
+async def test_the_end_of_a_channel_ends_the_wait():
+    confirms, batch = Confirms(), Batch(1)
+    confirms.sent(batch, [("q", b"a")], 0)
+    confirms.end(ClosedError(320, "bye"))
+    with pytest.raises(ClosedError):
+        await batch.done
+
+
+def test_a_quorum_queue_always_has_somewhere_for_what_it_gives_up():
+    for lane in lanes(QueueSpec("q", priorities=True), Defaults()):
+        arguments = lane.arguments
+        assert arguments["x-queue-type"] == "quorum"
+        assert arguments["x-overflow"] == "reject-publish"
+        assert arguments["x-delivery-limit"] > 1000
+        assert arguments["x-dead-letter-routing-key"] == GIVEN_UP
+        assert arguments["x-dead-letter-strategy"] == "at-least-once"
+        assert lane.durable
+    names = [lane.name for lane in lanes(QueueSpec("q", priorities=True), Defaults())]
+    assert names == ["q", "q.returned", *(f"q.p{number}" for number in range(1, 10))]
+
+
+def test_options_become_arguments():
+    options = {
+        "max_length": 5, "max_length_bytes": 1000, "message_ttl": 1.5, "expires": 60.0, "delivery_limit": 7,
+        "dead_letter_exchange": "dlx", "dead_letter_routing_key": "k", "single_active_consumer": True,
+    }  # fmt: skip
+    queue, returned = lanes(QueueSpec("q", options=options), Defaults())
+    expected = {
+        "x-max-length": 5, "x-max-length-bytes": 1000, "x-message-ttl": 1500, "x-expires": 60_000,
+        "x-delivery-limit": 7, "x-dead-letter-exchange": "dlx", "x-dead-letter-routing-key": "k",
+        "x-single-active-consumer": True,
+    }  # fmt: skip
+    assert expected.items() <= queue.arguments.items()
+    assert "x-max-length" not in returned.arguments  # what comes back is never refused
+    assert "x-message-ttl" not in returned.arguments
+    (classic,) = lanes(QueueSpec("q", options={"queue_type": "classic", "durable": False}), Defaults(queue_ttl=2.0))
+    assert not classic.durable
+    assert classic.arguments == {"x-queue-type": "classic", "x-overflow": "reject-publish", "x-message-ttl": 2000}
+
+
+def test_addresses():
+    assert read_url("d", "amqp://u:p%40ss@host:1234/v%2Fh", None) == ("host", 1234, "v/h", "u", "p@ss", None)
+    assert read_url("d", "amqp://host", None) == ("host", 5672, "/", "guest", "guest", None)
+    assert read_url("d", "amqps://host", None)[1::4] == (5671, {"enabled": True})
+    assert read_url("d", "amqp://host", {"enabled": True})[1] == 5671
+    for url in ("http://host", "amqp://", "amqp://u:secret@host:port/", "nonsense"):
+        with pytest.raises(DriverError) as problem:
+            read_url("d", url, None)
+        assert "secret" not in str(problem.value)
+
+
+def test_nothing_of_the_driver_shows_the_password():
+    driver = AMQPDriver("d", url="amqp://user:hunter2@host/")
+    assert "hunter2" not in repr(vars(driver._inner)) + repr(driver)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.nats.api import ask
 from tasuki.drivers.nats.book import Book, Note
 from tasuki.drivers.nats.connection import Connection
@@ -179,6 +179,9 @@ class OpenQueue:
             await self._give_back(left)
         if held:
             try:
+                # The server writes its counts down a little later, and may lose them if it is killed.
+                notes = [(Note(each.sequence, 0.0, each.refunds, each.delivered), each.receipt) for each in held]
+                await self.book.write(connection, notes)
                 await confirmed(connection, [(each.lane, each.receipt, NAK) for each in held])
             except DriverError:
                 pass  # their leases end by themselves
@@ -291,12 +294,12 @@ class OpenQueue:
         return [held.receipt for held, _ in items if held.lane in silent]
 
     def _note(self, held: Held, settlement: Settlement) -> tuple[Note, str] | None:
-        if type(settlement) is Ack or (isinstance(settlement, Nack) and settlement.delay <= 0):
-            return None
         if isinstance(settlement, Nack):
-            due = self._clock.time() + settlement.delay
+            due = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
             return Note(held.sequence, due, held.refunds, held.delivered), held.receipt
-        return Note(held.sequence, 0.0, held.refunds + 1, held.delivered), held.receipt
+        if isinstance(settlement, Release):
+            return Note(held.sequence, 0.0, held.refunds + 1, held.delivered), held.receipt
+        return None
 
     async def _forget(self, connection: Connection, sequences: list[int]) -> None:
         try:

@@ -38,7 +38,7 @@ class Inbox:
     async def open(self) -> None:
         """Make the queue, once. Raises DriverError when the broker cannot now."""
         if not self._is_declared:
-            await self.queue.driver.declare(self.queue.spec)
+            await self._declare()
             self._is_declared = True
 
     def expect(self, correlation_id: str) -> asyncio.Future[Message]:
@@ -105,9 +105,15 @@ class Inbox:
                 _log.exception("reply queue %s: the driver failed", self.queue.id)
                 await asyncio.sleep(_PATIENCE.delay(failures))
 
+    async def _declare(self) -> None:
+        """Declare, and say that somebody lives here: a temporary queue is not kept for nobody."""
+        await self.queue.driver.declare(self.queue.spec)
+        if self.is_own:
+            await self.queue.driver.attach(self.queue.spec.name, 1)
+
     async def _declare_again(self) -> None:
         try:
-            await self.queue.driver.declare(self.queue.spec)
+            await self._declare()
         except DriverError as error:
             _log.debug("reply queue %s: %s", self.queue.id, error)
 

@@ -34,7 +34,7 @@ def reply_queue(id: str, request: Queue, clock: Clock) -> Queue:
     return Queue(
         id,
         driver=request.driver,
-        spec=QueueSpec(id.replace(":", ".")),
+        spec=QueueSpec(id.replace(":", "."), temporary=True),
         codec=request.codec,
         codecs=request.codecs,
         policy=QueuePolicy(max_message_size=request.policy.max_message_size, signing=request.policy.signing),

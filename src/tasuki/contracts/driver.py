@@ -111,6 +111,11 @@ class QueueSpec:
     """Seconds for which an id is remembered; None: not at all."""
     priorities: bool = False
     """Whether its publishers use ``priority``: for a driver that must prepare for it."""
+    temporary: bool = False
+    """Made for one process, which attaches to it: worthless some minutes after that process is gone.
+
+    It is deleted at the end. A driver that can should see to it that a killed process leaves none behind.
+    """
     options: Mapping[str, Any] = field(default_factory=dict)
     """The driver's own bag, already checked against its schema."""
 

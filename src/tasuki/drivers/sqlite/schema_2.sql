@@ -1,6 +1,7 @@
 -- What version 2 adds: duplicates by id, and queues that can be deleted.
 
 ALTER TABLE queues ADD COLUMN dedup_window REAL;
+ALTER TABLE queues ADD COLUMN temporary INTEGER NOT NULL DEFAULT 0;   -- goes with the holder that receives from it
 
 -- Ids of queues with a dedup_window; wall-clock time, for it must outlive a restart of the machine.
 CREATE TABLE known (

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+CREATE = """
+    INSERT INTO queues (queue, name, lease, max_length, by_key, dedup_window, temporary) VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+TEMPORARY = """
+    SELECT q.name FROM consumers c JOIN queues q USING (queue) WHERE c.holder = :holder AND q.temporary = 1
+    AND NOT EXISTS (SELECT 1 FROM consumers o WHERE o.queue = c.queue AND o.holder != :holder AND o.count > 0)
+"""
 TALLY = "SELECT queue, lease, max_length, by_key, dedup_window, total, held, delayed FROM queues WHERE queue = ?"
 INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
 CLAIM = """

@@ -13,6 +13,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Settlement
 from tasuki.drivers.sqlite import statements
 from tasuki.drivers.sqlite.known import Known
+from tasuki.drivers.sqlite.lines import Lines
 from tasuki.errors import BrokerUnavailableError
 from tasuki.message import HeaderValue, Message
 
@@ -75,6 +76,7 @@ class Store:
             connection.executemany
         )
         self._known = Known(connection)
+        self._lines = Lines(connection)
         self._clock = clock
         self._holder = holder
         self._specs = specs
@@ -116,16 +118,15 @@ class Store:
         if spec.dedup_window is None:
             self._known.forget(queue)
         if by_key > found[1]:
-            self._form_lines(queue)
+            self._lines.form(queue)
         elif by_key < found[1]:
-            self._dissolve_lines(queue)
+            self._lines.dissolve(queue)
         return queue
 
     def _create(self, queue: int, spec: QueueSpec) -> None:
-        sql = "INSERT INTO queues (queue, name, lease, max_length, by_key, dedup_window) VALUES (?, ?, ?, ?, ?, ?)"
-        self._execute(
-            sql, (queue, spec.name, spec.lease, spec.max_length, int(spec.ordering == "key"), spec.dedup_window)
-        )
+        by_key, temporary = int(spec.ordering == "key"), int(spec.temporary)
+        values = (queue, spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, temporary)
+        self._execute(statements.CREATE, values)
 
     def delete(self, name: str) -> None:
         """Remove the queue and all that it holds."""
@@ -275,9 +276,9 @@ class Store:
         self._executemany("DELETE FROM messages WHERE seq = ?", [row[:1] for row in rows])
         keyed = [row for row in rows if row[2] is not None]
         for seq, _, key, waiting, _ in keyed:
-            self._leave_line(queue, key, waiting, seq)
+            self._lines.leave(queue, key, waiting, seq)
         for key in {row[2] for row in keyed}:
-            self._advance(queue, key)
+            self._lines.advance(queue, key)
         tally = self.tally(queue)
         tally.total -= len(rows)
         tally.delayed -= len(delayed)
@@ -317,6 +318,8 @@ class Store:
         """Put back what a driver held that is gone, and forget the driver."""
         sql = "DELETE FROM held WHERE holder = ? RETURNING seq, queue, rank, attempts + 1, key"
         self._put_back(self._execute(sql, (holder,)).fetchall())
+        for (name,) in self._execute(statements.TEMPORARY, {"holder": holder}).fetchall():
+            self.delete(name)
         self._execute("DELETE FROM consumers WHERE holder = ?", (holder,))
         self._execute("DELETE FROM holders WHERE holder = ?", (holder,))
 
@@ -365,14 +368,14 @@ class Store:
         if isinstance(settlement, Nack):
             place.attempts += 1
             place.ready_at = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
-        self._leave_line(place.queue, place.key, 0, place.seq)
+        self._lines.leave(place.queue, place.key, 0, place.seq)
         self._place(place)
 
     def _put_back(self, rows: list[tuple[int, int, int, int, str | None]]) -> None:
         for row in rows:
             place = Place(*row)
             self.tally(place.queue).held -= 1
-            self._leave_line(place.queue, place.key, 0, place.seq)
+            self._lines.leave(place.queue, place.key, 0, place.seq)
             self._place(place)
 
     def _place(self, place: Place) -> None:
@@ -386,45 +389,13 @@ class Store:
         if key is not None:
             sql = "INSERT INTO lines VALUES (?, ?, 1, ?, ?, ?, ?)"
             self._execute(sql, (queue, key, seq, rank, attempts, ready_at))
-            self._advance(queue, key)
+            self._lines.advance(queue, key)
         elif not ready_at:
             self._execute("INSERT INTO ready VALUES (?, ?, ?, ?, NULL)", (queue, rank, seq, attempts))
-
-    def _advance(self, queue: int, key: str) -> None:
-        """If nobody is in front of the line, the first one comes to the front, and is shown unless it is delayed."""
-        sql = """
-            SELECT waiting, seq, rank, attempts, ready_at FROM lines
-            WHERE queue = ? AND key = ? ORDER BY waiting, seq LIMIT 1
-        """
-        first = self._execute(sql, (queue, key)).fetchone()
-        if first is None or not first[0]:
-            return
-        _, seq, rank, attempts, ready_at = first
-        sql = "UPDATE lines SET waiting = 0 WHERE queue = ? AND key = ? AND waiting = 1 AND seq = ?"
-        self._execute(sql, (queue, key, seq))
-        if not ready_at:
-            self._execute("INSERT INTO ready VALUES (?, ?, ?, ?, ?)", (queue, rank, seq, attempts, key))
-
-    def _leave_line(self, queue: int, key: str | None, waiting: int, seq: int) -> None:
-        if key is not None:
-            sql = "DELETE FROM lines WHERE queue = ? AND key = ? AND waiting = ? AND seq = ?"
-            self._execute(sql, (queue, key, waiting, seq))
 
     def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:
         sql = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))"
         self._execute(sql, (_encode_numbers(done).decode(),))
         for queue, key, seq in keys:
-            self._leave_line(queue, key, 0, seq)
-            self._advance(queue, key)
-
-    def _form_lines(self, queue: int) -> None:
-        """Order per key is switched on: what is held stays in front, the rest queues up behind."""
-        for sql in statements.FORM_LINES:
-            self._execute(sql, (queue,))
-        for (key,) in self._execute("SELECT DISTINCT key FROM lines WHERE queue = ?", (queue,)).fetchall():
-            self._advance(queue, key)
-
-    def _dissolve_lines(self, queue: int) -> None:
-        """Order per key is switched off: all that waits behind its key is receivable."""
-        for sql in statements.DISSOLVE_LINES:
-            self._execute(sql, (queue,))
+            self._lines.leave(queue, key, 0, seq)
+            self._lines.advance(queue, key)

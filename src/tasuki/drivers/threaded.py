@@ -126,6 +126,11 @@ class Threaded(Driver):
         """See Driver."""
         return await self._running(queue).call(lambda: self._inner.purge(queue))
 
+    async def delete(self, queue: str) -> None:
+        """See Driver."""
+        await self._running(queue).call(lambda: self._inner.delete(queue), is_whole=True)
+        self._specs.pop(queue, None)
+
     def _running(self, queue: str) -> LoopThread:
         loop = self._loop
         if loop is None:

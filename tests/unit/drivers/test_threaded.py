@@ -1,0 +1,211 @@
+"""A driver on a thread of its own: what a cancelled, blocked, forked or foreign caller leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
+from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.threaded import Threaded
+from tasuki.errors import BrokerUnavailableError, DriverError
+
+pytestmark = pytest.mark.anyio
+
+
+class Slow(Driver):
+    """Says when a verb has begun, and ends it when it is told to; notes what it was asked."""
+
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        super().__init__("slow")
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.settled: list = []
+        self.threads: set[int] = set()
+        self.beats = 0
+
+    async def open(self) -> None:
+        self.threads.add(threading.get_ident())
+        self._beating = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            self.beats += 1
+            await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        self._beating.cancel()
+
+    async def declare(self, spec):
+        self.threads.add(threading.get_ident())
+
+    async def publish(self, queue, batch):
+        await self._work()
+        return ()
+
+    async def receive(self, queue, limit, wait):
+        await self._work(is_shielded=True)
+        return [Received("id", b"", {}, receipt=1)]
+
+    async def settle(self, queue, batch):
+        await self._work()
+        self.settled += batch
+        return []
+
+    async def extend(self, queue, batch, lease):
+        return []
+
+    async def depth(self, queue):
+        raise DriverError("no", driver=self.name, queue=queue)
+
+    async def _work(self, *, is_shielded: bool = False) -> None:
+        self.begun.set()
+        waiting = asyncio.ensure_future(asyncio.to_thread(self.go.wait, 10))
+        while not waiting.done():
+            try:
+                await asyncio.shield(waiting)
+            except asyncio.CancelledError:
+                if not is_shielded:
+                    raise
+
+
+@pytest.fixture
+async def slow():
+    inner = Slow()
+    driver = Threaded(inner)
+    await driver.open()
+    yield driver, inner
+    inner.go.set()
+    await driver.close()
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_what_a_cancelled_receive_took_is_released(slow):
+    driver, inner = slow
+    task = asyncio.create_task(driver.receive("q", 1, 1.0))
+    await until(inner.begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    inner.go.set()
+    await until(lambda: inner.settled == [Release(1)])
+
+
+async def test_a_cancelled_settle_is_carried_out(slow):
+    driver, inner = slow
+    task = asyncio.create_task(driver.settle("q", [Ack(1)]))
+    await until(inner.begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    inner.go.set()
+    await until(lambda: inner.settled == [Ack(1)])
+
+
+async def test_a_cancelled_publish_is_cancelled_there(slow):
+    driver, inner = slow
+    task = asyncio.create_task(driver.publish("q", [Outgoing("a", b"", {})]))
+    await until(inner.begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    inner.go.set()
+    assert isinstance(await driver.extend("q", [], 1.0), list)
+
+
+async def test_a_close_ends_what_is_under_way_with_an_error(slow):
+    driver, inner = slow
+    task = asyncio.create_task(driver.publish("q", [Outgoing("a", b"", {})]))
+    await until(inner.begun.is_set)
+    closing = asyncio.create_task(driver.close())
+    with pytest.raises(BrokerUnavailableError):
+        await task
+    inner.go.set()
+    await closing
+
+
+async def test_a_blocked_loop_does_not_stop_the_driver(slow):
+    _, inner = slow
+    before = inner.beats
+    time.sleep(0.3)  # a handler that computes
+    assert inner.beats > before + 5
+
+
+async def test_errors_come_through_and_the_thread_is_another(slow):
+    driver, inner = slow
+    with pytest.raises(DriverError, match="no"):
+        await driver.depth("q")
+    await driver.declare(QueueSpec("q"))
+    assert threading.get_ident() not in inner.threads
+    assert len(inner.threads) == 1
+
+
+async def test_extend_from_another_loop(slow):
+    driver, _ = slow
+
+    def extend() -> object:
+        return asyncio.run(driver.extend("q", [1], 1.0))
+
+    assert await asyncio.to_thread(extend) == []
+
+
+async def test_a_thread_lives_from_open_to_close():
+    before = threading.active_count()
+    driver = Threaded(MemoryDriver("m"))
+    await driver.declare(QueueSpec("q"))
+    assert threading.active_count() == before
+    for _ in range(3):
+        await driver.open()
+        await driver.open()
+        assert threading.active_count() == before + 1
+        await driver.publish("q", [Outgoing("a", b"", {})])
+        await asyncio.gather(driver.close(), driver.close())
+        assert threading.active_count() == before
+    await driver.open()
+    assert (await driver.depth("q")).ready == 3
+    await driver.close()
+
+
+async def test_an_open_that_fails_leaves_no_thread():
+    class Broken(Slow):
+        async def open(self) -> None:
+            raise BrokerUnavailableError("gone", driver="slow")
+
+    before = threading.active_count()
+    driver = Threaded(Broken())
+    with pytest.raises(BrokerUnavailableError):
+        await driver.open()
+    assert threading.active_count() == before
+    with pytest.raises(BrokerUnavailableError, match="not open"):
+        await driver.publish("q", [])
+
+
+def test_a_forked_child_is_told_to_open_its_own():
+    async def parent() -> int:
+        driver = Threaded(MemoryDriver("m"))
+        await driver.open()
+        await driver.declare(QueueSpec("q"))
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                driver.publish("q", []).send(None)
+            except BrokerUnavailableError as error:
+                code = 0 if "parent process" in str(error) else 2
+            finally:
+                os._exit(code)
+        status = os.waitpid(pid, 0)[1]
+        await driver.close()
+        return os.waitstatus_to_exitcode(status)
+
+    assert asyncio.run(parent()) == 0

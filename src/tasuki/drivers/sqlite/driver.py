@@ -23,7 +23,8 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle
-from tasuki.drivers.sqlite.store import Row, Store
+from tasuki.drivers.sqlite.rows import Row
+from tasuki.drivers.sqlite.store import Store
 from tasuki.drivers.sqlite.writer import Writer
 from tasuki.errors import (
     BrokerUnavailableError,

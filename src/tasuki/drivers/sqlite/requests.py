@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasuki.contracts.driver import Receipt, Received, Settlement
-from tasuki.drivers.sqlite.store import Row, Store
+from tasuki.drivers.sqlite.rows import Row
+from tasuki.drivers.sqlite.store import Store
 from tasuki.errors import DriverError
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -14,11 +13,9 @@ from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Receiv
 from tasuki.drivers.sqlite import statements
 from tasuki.drivers.sqlite.known import Known
 from tasuki.drivers.sqlite.lines import Lines
+from tasuki.drivers.sqlite.rows import Place, Row, Tally
 from tasuki.errors import BrokerUnavailableError
 from tasuki.message import HeaderValue, Message
-
-Row = tuple[str, bytes, bytes, int, str | None, float]
-"""A message to insert: id, body, headers, rank, key, published_at."""
 
 SURFACED = 10_000
 """Most delayed messages made receivable in one transaction, so that a due crowd does not stop the others."""
@@ -27,37 +24,6 @@ MAX_CLAIM_BYTES = 64 * 2**20
 
 _encode_numbers = msgspec.json.Encoder().encode
 _decode_headers = msgspec.msgpack.Decoder(dict[str, HeaderValue]).decode
-
-
-@dataclass(slots=True)
-class Tally:
-    """A queue's row during a transaction; written back at its end."""
-
-    queue: int
-    lease: float
-    max_length: int | None
-    by_key: bool
-    dedup_window: float | None
-    total: int
-    held: int
-    delayed: int
-
-    @property
-    def ready(self) -> int:
-        """Messages that are neither held nor delayed."""
-        return self.total - self.held - self.delayed
-
-
-@dataclass(slots=True)
-class Place:
-    """A message on its way into ``ready``, ``delayed`` or ``lines``."""
-
-    seq: int
-    queue: int
-    rank: int
-    attempts: int
-    key: str | None
-    ready_at: float = 0.0
 
 
 class Store:

@@ -19,7 +19,8 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec, Release
 from tasuki.drivers.sqlite import files
 from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop
-from tasuki.drivers.sqlite.store import Row, Store
+from tasuki.drivers.sqlite.rows import Row
+from tasuki.drivers.sqlite.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
 MAX_GROUP = 1000

@@ -20,6 +20,9 @@ _PAUSE = Backoff(initial_delay=0.05, max_delay=1.0, jitter=0.0)
 _ANY = Server("", 0)
 """Stands for the server where there is just one, and for the one of a slot that is not known yet."""
 
+_UNKNOWN_HOST = (None, b"", b"?")
+"""How a node says that it is at the address where it was asked."""
+
 Range = tuple[int, int, Server]
 
 
@@ -219,7 +222,7 @@ class Nodes:
                 continue
             if slots:
                 return [
-                    (first, last, Server(node[0].decode() if node[0] else server.host, node[1]))
+                    (first, last, Server(server.host if node[0] in _UNKNOWN_HOST else node[0].decode(), node[1]))
                     for first, last, node, *_ in slots
                 ]
         raise problem

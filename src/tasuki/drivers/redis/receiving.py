@@ -101,7 +101,7 @@ class Receiver:
 
     async def _fetch(self, where: Place, limit: int) -> Taken:
         token = f"{self.session.owner}{next(self._numbers):x}"
-        answer = await self.session.finish(where, scripts.RECEIVE, limit, token, MAX_BYTES)
+        answer = await self.session.finish(where, scripts.RECEIVE, min(limit, self._max_batch), token, MAX_BYTES)
         if isinstance(answer, int):
             return [], float("inf") if answer < 0 else answer / 1_000_000
         taken = received(answer, token)

@@ -120,7 +120,7 @@ class Session:
         await self._say_goodbye()
         nodes = self._nodes("")
         for queue, consumers in self._consumers.items():
-            if consumers:
+            if consumers and queue in self._places:
                 await self._attach(nodes, queue, 0)
         await nodes.drain()
 
@@ -179,8 +179,9 @@ class Session:
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers there are here."""
-        self._consumers[queue] = consumers
-        self.place(queue)
+        if self.is_open:
+            self.place(queue)
+        self._consumers[queue] = consumers  # also while it is closed: the next open says it
         await self._attach(self._nodes(queue), queue, consumers)
 
     async def _attach(self, nodes: Nodes, queue: str, consumers: int) -> None:
@@ -193,8 +194,9 @@ class Session:
             if self._listener is not None:
                 self._listener.check()
             for queue, consumers in list(self._consumers.items()):
-                with suppress(DriverError):
-                    await self._attach(self._nodes(queue), queue, consumers)
+                if consumers and queue in self._places:
+                    with suppress(DriverError):
+                        await self._attach(self._nodes(queue), queue, consumers)
 
     # The way to the server.
 

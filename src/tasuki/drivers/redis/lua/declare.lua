@@ -4,6 +4,8 @@
 local lease, most, ordering, window = unpack(ARGV)
 local before = watch()
 local was = redis.call('HGET', STATE, 'ordering')
+-- A queue that is made anew (after its options were deleted, say) must not give numbers a second time.
+redis.call('HSETNX', STATE, 'seq', text(math.floor(now() / 1000)))
 redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window)
 if window == '' then
   redis.call('DEL', IDS)

@@ -17,7 +17,7 @@ for priority = 0, 9 do
   local place = redis.call(
     'ZRANGEBYSCORE', READY, '(' .. text(-priority * STEP), '(' .. text((1 - priority) * STEP), 'LIMIT', 0, 1)[1]
   local content = place and redis.call('HGET', MESSAGES, place)
-  if content then
+  if content and string.sub(content, 1, 2) == '\146\203' and #content >= 10 then  -- else another program put it there
     oldest = math.min(oldest, struct.unpack('>d', string.sub(content, 3, 10)) * 1000000)
   end
 end

@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from tasuki.contracts.driver import (
@@ -37,7 +38,8 @@ class Threaded(Driver):
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
-        self.capabilities = inner.capabilities  # type: ignore[misc]  # those of the driver that it wraps
+        # A transaction of the caller's stays on the caller's loop, and cannot be taken to another.
+        self.capabilities = replace(inner.capabilities, transactional=False)  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
         self._loop: LoopThread | None = None

@@ -44,6 +44,11 @@ class Message(msgspec.Struct):
     headers: dict[str, HeaderValue]
 
 
+def is_request(message: Message | None) -> bool:
+    """Whether somebody waits for the result of its handler. Not for a dead letter: becoming one was the answer."""
+    return message is not None and REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
+
+
 _HEX = [f"{number:03x}" for number in range(4096)]
 _ids = itertools.count()
 _stamp = (0, "")

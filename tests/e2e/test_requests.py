@@ -22,9 +22,18 @@ entries:
   - {name: dead, kind: queue.queue, driver: queues}
   - {name: python, kind: queue.queue, driver: queues, dead_letter: {queue: dead, max_attempts: 1}}
   - {name: lua, kind: queue.queue, driver: queues, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: apart, kind: queue.queue, driver: queues, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: away, kind: queue.queue, driver: queues, dead_letter: {queue: dead, max_attempts: 1}}
+  - {name: threads, kind: queue.queue, driver: queues, dead_letter: {queue: dead, max_attempts: 1}}
   - {name: answers, kind: queue.queue, driver: queues}
   - {name: add, kind: function.python, source: file://handlers.py, method: add}
   - {name: greet, kind: function.lua, source: file://greet.lua, method: greet}
+  - {name: add.apart, kind: function.python, source: file://handlers.py, method: add, isolation: process}
+  - {name: greet.apart, kind: function.lua, source: file://greet.lua, method: greet, isolation: process}
+  - {name: apart.consumer, kind: queue.consumer, queue: apart, func: add.apart, lifecycle: {auto_start: true}}
+  - {name: away.consumer, kind: queue.consumer, queue: away, func: greet.apart, lifecycle: {auto_start: true}}
+  - {name: greet.threads, kind: function.lua, source: file://greet.lua, method: greet, pool: {workers: 2}}
+  - {name: threads.consumer, kind: queue.consumer, queue: threads, func: greet.threads, lifecycle: {auto_start: true}}
   - {name: python.consumer, kind: queue.consumer, queue: python, func: add, lifecycle: {auto_start: true}}
   - {name: lua.consumer, kind: queue.consumer, queue: lua, func: greet, lifecycle: {auto_start: true}}
 """,
@@ -54,6 +63,9 @@ async def test_requests_between_processes(tmp_path: Path) -> None:
             assert await first.request("app:python", {"numbers": [1, 2, 3]}) == {"sum": 6}
             greeting = {"text": "hello you", "tags": ["a", "b"], "nested": {"n": 1.5, "ok": True}}
             assert await second.request("app:lua", {"name": "you"}) == greeting
+            assert await first.request("app:apart", {"numbers": [2, 3]}) == {"sum": 5}
+            for queue in ("app:away", "app:threads"):
+                assert await first.request(queue, {"name": "you"}) == greeting
             asked = [app.request("app:python", {"numbers": [n, n]}) for n in range(25) for app in (first, second)]
             assert [result["sum"] for result in await asyncio.gather(*asked)] == [2 * (n // 2) for n in range(50)]
             with pytest.raises(HandlerError, match="ValueError: no numbers"):

@@ -10,12 +10,12 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.pool import Worker
-from tasuki.consumers.replies import Answer, failure, is_request
+from tasuki.consumers.replies import Answer, failure
 from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Handler, Reject, Retry
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
-from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO
+from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration, parse_duration

@@ -9,7 +9,6 @@ from tasuki.errors import CodecError, DriverError, PolicyDeniedError, PublishErr
 from tasuki.message import (
     CONTENT_TYPE,
     CORRELATION_ID,
-    DEAD_LETTER_REASON,
     MESSAGE_TYPE,
     REPLY_BY,
     REPLY_TO,
@@ -45,11 +44,6 @@ def failure(verdict: Verdict) -> Answer:
     kind = verdict.kind or _KINDS.get(verdict.reason, "Invalid")
     retryable = verdict.retryable if verdict.kind or verdict.reason == "max_attempts" else False
     return Answer({"kind": kind, "message": verdict.error, "retryable": retryable}, is_error=True)
-
-
-def is_request(message: Message) -> bool:
-    """Whether somebody wants an answer. Not for a dead letter: its answer was that it became one."""
-    return REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
 
 
 class Replies:

@@ -13,10 +13,11 @@ from typing import Any
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.replies import Answer, Replies, failure, is_request
+from tasuki.consumers.replies import Answer, Replies, failure
 from tasuki.consumers.verdict import ACK, Verdict
 from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError
+from tasuki.message import is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.dead_letter import dead_letter
 from tasuki.queues.queue import Queue

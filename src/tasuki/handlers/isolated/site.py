@@ -24,6 +24,7 @@ from tasuki.handlers.process.confine import confine_memory
 from tasuki.handlers.process.failure import Failure, failure_of, plain_details
 from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
+from tasuki.message import is_request
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
@@ -66,7 +67,7 @@ class PythonSite:
         return codec.was_asked
 
     async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
-        """Run the function in the main thread's loop; of a message, only whether the result is False is told."""
+        """Run the function in the main thread's loop; where nobody waits, the result is only whether it is False."""
         assert self._server is not None
         known = msgspec.convert(circumstances, Circumstances)
         logger = logging.Logger(f"tasuki.function.{known.function}", known.level)
@@ -78,6 +79,8 @@ class PythonSite:
         if is_call:
             return await self._handler.call(value, context)
         result = await self._handler.handle(self._decode(value), context)
+        if is_request(context.message):
+            return result
         return False if result is False else None
 
     def failure(self, error: BaseException) -> Failure:

@@ -17,7 +17,7 @@ from tasuki.handlers.lua.runtime import Runtime
 from tasuki.handlers.lua.scheduler import BEGINS, Concurrency
 from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.values import build
-from tasuki.message import REPLY_TO
+from tasuki.message import is_request
 
 DONE, DONE_TABLE, WAITS, RETURNED, RAISED, LIMITED = range(6)
 
@@ -125,7 +125,7 @@ class LuaHandler(Handler):
         runtime = self._runtime
         if runtime is None:
             runtime = self._runtime = self._boot()
-        if (message := context.message) is not None and REPLY_TO in message.headers:
+        if is_request(context.message):
             return await self.call((body,), context)
         try:
             reply = runtime.run(body)

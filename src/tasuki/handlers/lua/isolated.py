@@ -14,6 +14,7 @@ from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.process.pool import Pool
 from tasuki.handlers.process.protocol import CALL, HANDLE, encode
 from tasuki.handlers.process.worker import Recipe
+from tasuki.message import is_request
 
 _SITE = "tasuki.handlers.lua.site:LuaSite"
 
@@ -47,6 +48,8 @@ class IsolatedLuaHandler(Handler):
 
     async def handle(self, body: Any, context: Context) -> Any:
         """Treat one message; as ``LuaHandler.handle``, and LuaError if the process ends."""
+        if is_request(context.message):
+            return await self.call((body,), context)
         return await self._pool.run(HANDLE, self._encode(body), context)
 
     async def call(self, args: Sequence[Any], context: Context) -> Any:

@@ -20,6 +20,7 @@ from tasuki.handlers.loops import run_in, tell
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
+from tasuki.message import is_request
 
 _OPERATIONS = catalogue.operations(catalogue.MODULES)
 
@@ -67,6 +68,8 @@ class ThreadedLuaHandler(Handler):
 
     async def handle(self, body: Any, context: Context) -> Any:
         """As ``LuaHandler.handle``."""
+        if is_request(context.message):
+            return await self.call((body,), context)
         return await (await self._thread()).treat(body, context, is_call=False)
 
     async def call(self, args: Sequence[Any], context: Context) -> Any:

@@ -155,21 +155,18 @@ async def test_encrypted_and_only_with_whom_we_trust(tmp_path: Path) -> None:
         await declared(await site.driver(tls={"insecure_skip_verify": True}))
 
 
-async def test_the_level_is_what_the_server_is_set_to(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_level_is_what_the_server_is_set_to() -> None:
     port = free_port()
     http = f'http: "127.0.0.1:{port}"'
     page = f"http://127.0.0.1:{port}"
     async with a_site((http,)) as site:
         driver = await site.driver(monitoring=page)
         assert driver.durability == "broker"
-        assert "sync_interval" in caplog.text
-        caplog.clear()
         assert (await site.driver(server_sync="always")).durability == "power"
         site.broker.settings = (http, "jetstream { sync_interval: always }")
         site.broker.restart()
         driver = await site.driver(monitoring=page)
         assert driver.durability == "power"
-        assert caplog.text == ""
         await declared(driver)
         await driver.publish(QUEUE, messages("a"))
         assert await drained(driver) == ["a"]

@@ -19,8 +19,9 @@ from tasuki.drivers.nats.open_queue import OpenQueue
 from tasuki.drivers.nats.settling import ACK, confirmed
 from tasuki.message import Message
 
-_PAGE = 200
 _MOST = 1000
+_TURN = 0.2
+"""Seconds that a purge waits for its turn beside the receives of this process, and for a last message."""
 
 
 class Stored(NamedTuple):
@@ -77,7 +78,7 @@ class Inspector:
         for lane in self._queue.plan.lanes():
             if lane.one_at_a_time:
                 removed += await self._purge_lane(lane)
-        while arrivals := await self._queue.intake.take(self._connection, _MOST, 0.0):
+        while arrivals := await self._queue.intake.take(self._connection, _MOST, _TURN):
             signs = [(arrival.parts.consumer, arrival.receipt, ACK) for arrival in arrivals]
             await confirmed(self._connection, signs)
             removed += len(arrivals)

@@ -26,6 +26,8 @@ GRACE = 0.05
 
 _SHORTEST = 0.01
 """Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
+_MOMENT = 0.01
+"""Seconds in which a message that was just published reaches a request that waits for it."""
 _ANSWER = 0.25
 """Seconds within which a lane says that it has nothing; it may say nothing at all if another process was faster."""
 
@@ -137,6 +139,9 @@ class Intake:
         except TimeoutError:
             return []  # another receive has waited for nothing just as long
         try:
+            if self._buffer and len(self.lanes) > 1:
+                # What came for an earlier request may be of a low lane; give what is on its way in higher ones a moment.
+                await asyncio.sleep(_MOMENT)
             while not self._is_over:
                 if self._buffer:
                     return self._pick(limit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,8 +29,6 @@ from tasuki.message import Message
 
 _FAREWELL = 5.0
 """Seconds that a close may take to hand everything back."""
-
-_log = logging.getLogger("tasuki.driver.nats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,17 +281,10 @@ class Session:
             queue.intake.lost()
 
     async def _look_at_sync(self) -> None:
-        """Whether the server syncs each write, where that can be looked up; a warning if it does not."""
+        """Whether the server syncs each write, where that can be looked up."""
         settings = self._settings
         if settings.monitoring and not self._is_synced:
             self._is_synced = await asyncio.to_thread(says_always, settings.monitoring, settings.timeout)
-        if self.durability not in {"power", "node"}:
-            _log.warning(
-                "driver %s: a confirmed message survives the server's death, but not a power loss (%s): set "
-                "sync_interval: always at the server, and server_sync: always here",
-                self._driver,
-                self.durability,
-            )
 
     def _spec(self, queue: str) -> QueueSpec:
         spec = self._specs.get(queue)

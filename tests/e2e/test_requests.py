@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from tasuki import App
 from tasuki.errors import HandlerError
 from tests.e2e import projects
-from tests.support.process import start
+from tests.support.process import environ, start, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -79,3 +83,35 @@ async def test_requests_between_processes(tmp_path: Path) -> None:
             ]
             assert [result["sum"] for result in await asyncio.gather(*both)] == [0, 1]
         assert worker.process.poll() is None
+
+
+ASKER = """
+import asyncio, sys
+from tasuki import App
+
+async def main():
+    async with App.load(sys.argv[1]) as app:
+        await app.request("app:python", {"numbers": [1]})
+        print("answered", flush=True)
+        await app.request("app:answers", 0)  # which nobody handles
+
+asyncio.run(main())
+"""
+
+
+def reply_queues(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM queues WHERE name LIKE 'reply.%'")]
+
+
+def test_whoever_is_killed_while_waiting_leaves_no_reply_queue(tmp_path: Path) -> None:
+    projects.write(tmp_path, FILES)
+    with start("run", ".", folder=tmp_path) as worker:
+        worker.wait_for("running")
+        command = [sys.executable, "-c", ASKER, str(tmp_path)]
+        with subprocess.Popen(command, cwd=tmp_path, env=environ(), stdout=subprocess.PIPE) as asker:
+            assert asker.stdout is not None
+            assert asker.stdout.readline() == b"answered\n"
+            assert len(reply_queues(tmp_path / "queues.db")) == 1
+            asker.kill()
+        wait_until(lambda: not reply_queues(tmp_path / "queues.db"), "the reply queue to go")

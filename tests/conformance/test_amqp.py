@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.place import address, unreachable
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.versions import version_in
-
-from tasuki.drivers.amqp import AMQPDriver
-from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 
 class TestAMQP(DriverConformance):

@@ -11,13 +11,13 @@ from unittest import SkipTest
 
 import msgspec
 import pytest
-from tests.conformance import mutate
 
 from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import DriverError, QueueFullError
 from tasuki.message import Message
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
+from tests.conformance import mutate
 
 Results = Sequence[DriverError | None]
 

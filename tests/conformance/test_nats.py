@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from tasuki.drivers.nats import NATSDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.place import address, unreachable
 from tests.support.brokers.versions import version_of
-
-from tasuki.drivers.nats import NATSDriver
-from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 
 class TestNATS(DriverConformance):

@@ -6,13 +6,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ClassVar
 
+from tasuki.drivers.postgres import PostgresDriver
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.place import address, unreachable
 from tests.support.brokers.postgres import Pgbouncer, Postgres
 from tests.support.brokers.versions import version_of
-
-from tasuki.drivers.postgres import PostgresDriver
-from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 
 class TestPostgres(DriverConformance):

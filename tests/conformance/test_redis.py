@@ -7,13 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ClassVar
 
-from tests.support.brokers.place import address, unreachable
-from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
-from tests.support.brokers.versions import version_of
-
 from tasuki.drivers.redis import RedisDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.clauses import Clauses
+from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
+from tests.support.brokers.versions import version_of
 
 
 def _version(broker: type[Redis], how: str = "") -> str:

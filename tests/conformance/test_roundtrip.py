@@ -11,12 +11,12 @@ from unittest import SkipTest
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conformance.mutate import SUITES, suite_of
 
 from tasuki.queues.composer import Envelope
 from tasuki.queues.result import Confirmed
 from tasuki.testing.conformance.line import Line
 from tasuki.testing.conformance.rig import Rig, open_rig
+from tests.conformance.mutate import SUITES, suite_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Zs", "Cf", "Co", "Cn"]), max_size=30)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.brokers.place import address, unreachable
-from tests.support.brokers.sqs import PACKAGE, SQS
-from tests.support.brokers.versions import version_in
 
 from tasuki.drivers.sqs import SQSDriver
 from tasuki.errors import QueueConflictError
 from tasuki.testing.conformance import DriverConformance, Rig, ShiftedClock, case
+from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.sqs import PACKAGE, SQS
+from tests.support.brokers.versions import version_in
 
 
 class TestSQS(DriverConformance):

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import nats
-from tests.support.brokers.nats import NATSBroker
-from tests.support.proxy import Proxy
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
 from tasuki.drivers.nats import NATSDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
+from tests.support.brokers.nats import NATSBroker
+from tests.support.proxy import Proxy
 
 PATIENCE = 20.0
 QUEUE = "tasks"

@@ -9,10 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 from pamqp import commands
-from tests.faults.amqp_rig import SECONDS, delete, driver_at, hand_at, messages, ready, take, until
-from tests.faults.redis_rig import Work
-from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.amqp.topology import GIVEN_UP
@@ -27,6 +23,10 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
+from tests.faults.amqp_rig import SECONDS, delete, driver_at, hand_at, messages, ready, take, until
+from tests.faults.redis_rig import Work
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -356,6 +356,34 @@ async def test_a_classic_queue_says_what_it_survives(broker: RabbitMQ, queue: st
         assert [first.id, second.id] == ["b", "a"]
         await driver.settle(queue, [Ack(first.receipt), Nack(second.receipt)])
         assert [(item.id, item.attempt) for item in await take(driver, queue)] == [("a", 2)]
+
+
+async def test_a_ladder_that_was_deleted_is_made_anew(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("a", delay=0.2))
+        async with hand_at(broker.port) as channel:
+            await channel.ask(commands.Exchange.Delete(exchange="tasuki.delay.1"))
+        with pytest.raises(BrokerUnavailableError) as problem:
+            await driver.publish(queue, messages("b", delay=0.2))
+        assert problem.value.outcome == "unknown"
+        await driver.publish(queue, messages("c", delay=0.2))
+        assert {item.id for item in await take(driver, queue, 2)} == {"a", "c"}
+
+
+async def test_a_message_that_is_held_too_long_for_the_broker_is_handed_out_again(broker: RabbitMQ, queue: str) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(broker.port, spec) as driver:
+        await driver.publish(queue, messages("a"))
+        (got,) = await take(driver, queue)
+        # What the consumer_timeout does, which is checked only once a minute: the broker closes the channel.
+        channel = driver._inner._session.consumptions[queue].channel  # type: ignore[attr-defined]
+        driver._loop._loop.call_soon_threadsafe(  # type: ignore[union-attr]
+            channel.connection.send, channel.number, commands.Basic.Ack(delivery_tag=999)
+        )
+        (again,) = await _take_in_spite_of_errors(driver, queue, 1)
+        assert (again.id, again.attempt) == ("a", 2)
+        assert list(await driver.settle(queue, [Ack(got.receipt)])) == [got.receipt]
+        assert list(await driver.settle(queue, [Ack(again.receipt)])) == []
 
 
 async def _receive_for_ever(driver: object, queue: str) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.faults.amqp_rig import driver_at, messages, take
-from tests.support.brokers.broker import free_port, missing
-from tests.support.brokers.rabbitmq import RabbitMQ
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
+from tests.faults.amqp_rig import driver_at, messages, take
+from tests.support.brokers.broker import free_port, missing
+from tests.support.brokers.rabbitmq import RabbitMQ
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

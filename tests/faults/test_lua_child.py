@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.hostile_site import ACTS
-from tests.support.process import wait_until
-from tests.unit.handlers.lua.support import ALL, delivery
 
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua import LuaLimits, LuaSource
@@ -27,6 +24,9 @@ from tasuki.handlers.process.pool import Pool
 from tasuki.handlers.process.protocol import CALL, encode
 from tasuki.handlers.process.worker import Recipe
 from tasuki.testing.context import RecordingContext
+from tests.faults.hostile_site import ACTS
+from tests.support.process import wait_until
+from tests.unit.handlers.lua.support import ALL, delivery
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(60)]
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.faults.nats_site import PATIENCE, QUEUE, Load, Site, a_site, declared, drained, messages, take, through
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.nats import NATSDriver
@@ -18,6 +17,7 @@ from tasuki.errors import (
     QueueFullError,
     QueueNotFoundError,
 )
+from tests.faults.nats_site import PATIENCE, QUEUE, Load, Site, a_site, declared, drained, messages, take, through
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.nats_site import QUEUE, a_site, declared, drained, messages
-from tests.support.brokers.broker import free_port
 
 from tasuki.drivers.nats import NATSDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError
+from tests.faults.nats_site import QUEUE, a_site, declared, drained, messages
+from tests.support.brokers.broker import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

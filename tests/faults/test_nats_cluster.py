@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import nats
 import pytest
-from tests.faults.nats_site import PATIENCE, QUEUE, Load, declared, through
-from tests.support.brokers.nats import NATSNode, cluster
 
 from tasuki.drivers.nats import NATSDriver
 from tasuki.errors import DriverError
+from tests.faults.nats_site import PATIENCE, QUEUE, Load, declared, through
+from tests.support.brokers.nats import NATSNode, cluster
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

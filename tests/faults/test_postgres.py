@@ -13,8 +13,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.support.brokers.postgres import Pgbouncer, Postgres
-from tests.support.proxy import Proxy
 
 from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver
@@ -25,6 +23,8 @@ from tasuki.errors import (
     QueueFullError,
     QueueNotFoundError,
 )
+from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

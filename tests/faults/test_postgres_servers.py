@@ -11,11 +11,11 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.support.brokers.postgres import Postgres, as_user
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
+from tests.support.brokers.postgres import Postgres, as_user
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.handlers.lua.support import delivery
 
 from tasuki import App, Reject, Retry
 from tasuki.app.tools import until_empty
@@ -30,6 +29,7 @@ from tasuki.handlers.store import MemoryStore
 from tasuki.message import LAST_ERROR
 from tasuki.queues.codec import BytesCodec, JsonCodec
 from tasuki.testing.context import RecordingContext
+from tests.unit.handlers.lua.support import delivery
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(60)]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.redis_rig import driver_at, messages, take
-from tests.support.brokers.redis import Redis
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
 from tasuki.drivers.redis import RedisDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, UnsupportedError
+from tests.faults.redis_rig import driver_at, messages, take
+from tests.support.brokers.redis import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

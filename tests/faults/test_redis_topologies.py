@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
-from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import RedisDriver
 from tasuki.drivers.redis.scripts import place
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
+from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
+from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -14,9 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.support.brokers.sqs import SQS
-from tests.support.brokers.sqs_gate import Answer, Body, Changed, Gate, Lost, Partly, Rule
-from tests.support.proxy import Proxy
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.sqs import SQSDriver, publishing, settling
@@ -30,6 +27,9 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
+from tests.support.brokers.sqs import SQS
+from tests.support.brokers.sqs_gate import Answer, Body, Changed, Gate, Lost, Partly, Rule
+from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -168,7 +168,7 @@ function host.load(source, chunk, names, imports)
   globals.require = requirer(globals, chunk)
   local fn, problem = load(source, "@" .. chunk, "t", env)
   if not fn then
-    error(host.new_error(problem, "LuaSyntax", false), 0)
+    error(problem == "not enough memory" and problem or host.new_error(problem, "LuaSyntax", false), 0)
   end
   local result = fn()
   seal()

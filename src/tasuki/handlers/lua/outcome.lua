@@ -11,10 +11,20 @@ local host = ...
 
 local type, rawget, tostring, pcall, gsub, match = type, rawget, tostring, pcall, string.gsub, string.match
 local close, getinfo, traceback = coroutine.close, debug.getinfo, debug.traceback
-local data, clean = host.error_data, host.clean
+local data, clean, rep, rawequal = host.error_data, host.clean, string.rep, rawequal
+local DEEPEST = 500 -- levels of the host above a script's line: the matcher calls itself
+local NO_MEMORY = "not enough memory"
+
+-- What lets a script that has filled its memory be told where: given up then, and taken anew when there is room.
+local reserve
+
+local function restore()
+  reserve = rep("\0", 65536)
+end
+restore()
 
 function host.position(co)
-  for level = 0, 20 do
+  for level = 0, DEEPEST do
     -- Looking into a coroutine needs room on its stack: after an overflow there may be none, and this raises.
     local ok, info = pcall(getinfo, co, level, "Sl")
     if not ok then
@@ -57,11 +67,17 @@ function host.describe(raised, place, trace)
 end
 
 function host.failed(co, raised)
+  local is_full = rawequal(raised, NO_MEMORY)
+  if is_full then
+    reserve = nil
+  elseif not reserve then
+    pcall(restore)
+  end
   local trace, place = traceback(co), host.position(co)
   if not host.killed() then
     close(co) -- runs what is to be closed, under the hook; a hook's own error has switched hooks off in there
   end
-  local limit = host.killed() or raised == "not enough memory" and "memory"
+  local limit = host.killed() or is_full and "memory"
   if limit then
     return 5, limit, place, clean(trace)
   end

@@ -91,11 +91,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _whole(digits: str) -> int:
+    """A number of any length, moved to the nearer end of 64 bits before anybody has to work it out."""
+    if len(digits) > 40:
+        return _LEAST if digits.startswith("-") else _MOST
+    return int(digits)
+
+
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not valid JSON")
 
 
-_scanner = stdlib.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
+_scanner = stdlib.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_int=_whole)
 
 
 def _first(text: str) -> Any:

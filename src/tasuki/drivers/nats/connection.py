@@ -16,11 +16,12 @@ from itertools import count
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client as NATSClient
 from nats.nuid import NUID
 
+from tasuki.drivers.nats.client import Client
+from tasuki.drivers.nats.exchange import Exchange
 from tasuki.drivers.nats.failures import denied, lost
-from tasuki.drivers.nats.wire import Reader, Route, frames
+from tasuki.drivers.nats.wire import frames
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
 
 _log = logging.getLogger("tasuki.driver.nats")
@@ -30,8 +31,6 @@ _DENIALS = ("authorization violation", "authentication", "user authentication ex
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
 
-_FAREWELL = 1.0
-"""Seconds for the last bytes when a connection is closed."""
 
 OnDelivery = Callable[[str, bytes], None]
 OnStatus = Callable[[str, str], None]
@@ -47,74 +46,6 @@ class Address:
     connect_timeout: float
     timeout: float
     """Seconds within which a request must be answered."""
-
-
-class Exchange:
-    """Requests that went out together; ``answers`` in their order, None where none came, and then why: ``problem``."""
-
-    __slots__ = ("answers", "done", "left", "problem", "subjects")
-
-    def __init__(self, subjects: Sequence[str]) -> None:
-        self.subjects = subjects
-        self.answers: list[bytes | str | None] = [None] * len(subjects)
-        """What was answered; a text is a status such as ``503`` without content."""
-        self.left = len(subjects)
-        self.problem: DriverError | None = None
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def answer(self, index: int, data: bytes | str) -> None:
-        """Take one answer."""
-        if self.answers[index] is None:
-            self.answers[index] = data
-            self.left -= 1
-            if not self.left and not self.done.done():
-                self.done.set_result(None)
-
-    def fail(self, problem: DriverError) -> None:
-        """No more answers will come."""
-        self.problem = problem
-        if not self.done.done():
-            self.done.set_result(None)
-
-
-class _Client(NATSClient):
-    """The client without its queues: everything that arrives goes to ``route``."""
-
-    def __init__(self, route: Route) -> None:
-        super().__init__()
-        self.route = route
-        self._ps = Reader(self, route)
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        self.route(subject, reply, data, headers)
-
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the socket at once; the client's buffer would outlive a lost connection."""
-        if not self.is_connected or self._transport is None:
-            raise nats.errors.ConnectionClosedError
-        self._transport.write(data)
-
-    async def end(self) -> None:
-        """Close it, and cut it off if it takes nothing any more, or its encryption never came about."""
-        if self.options.get("tls"):
-            # Nothing is unanswered that matters; the farewell of TLS would only make asyncio log a warning.
-            self.abort()
-        try:
-            async with asyncio.timeout(_FAREWELL):
-                await self.close()
-        except TimeoutError:
-            self.abort()
-
-    def abort(self) -> None:
-        """Cut the connection: what is still to be written is thrown away."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
-
-    async def written(self) -> None:
-        """Wait until the socket has room again."""
-        if self._transport is not None:
-            await self._transport.drain()  # type: ignore[no-untyped-call]
 
 
 def _ignored(*_: object) -> None:
@@ -136,7 +67,7 @@ class Connection:
         self._on_delivery = on_delivery or _ignored
         self._on_status = on_status or _ignored
         self._on_loss = on_loss or _ignored
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._exchanges: dict[bytes, Exchange] = {}
         self._numbers = count()
         self._inbox = b"_INBOX." + bytes(NUID().next())
@@ -160,7 +91,7 @@ class Connection:
         raise problem or lost("no servers are given", driver=self.address.driver)
 
     async def _connect(self, server: str) -> None:
-        client = _Client(self._route)
+        client = Client(self._route)
         is_connected = False
 
         async def on_closed() -> None:

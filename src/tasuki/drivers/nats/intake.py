@@ -140,7 +140,7 @@ class Intake:
             return []  # another receive has waited for nothing just as long
         try:
             if self._buffer and len(self.lanes) > 1:
-                # What came for an earlier request may be of a low lane; give what is on its way in higher ones a moment.
+                # What came for an earlier request may be of a low lane: what is on its way in a higher one goes first.
                 await asyncio.sleep(_MOMENT)
             while not self._is_over:
                 if self._buffer:

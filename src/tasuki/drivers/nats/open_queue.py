@@ -11,10 +11,10 @@ from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Received, Rel
 from tasuki.drivers.nats.api import ask
 from tasuki.drivers.nats.book import Book, Note
 from tasuki.drivers.nats.connection import Connection
-from tasuki.drivers.nats.envelope import unpack
 from tasuki.drivers.nats.held import MARGIN, Held, Table
 from tasuki.drivers.nats.ids import Ids
 from tasuki.drivers.nats.intake import Arrival, Intake
+from tasuki.drivers.nats.item import Item
 from tasuki.drivers.nats.lanes import Plan
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
@@ -24,41 +24,6 @@ _FRESH = 0.5
 """Share of the lease that a message must have left when it is handed over."""
 _CLEANED = 1000
 """Notes on messages that are long gone, erased at a time."""
-
-
-class _Item:
-    """A message that came in, and what the book says of it."""
-
-    __slots__ = ("arrival", "body", "head", "note")
-
-    def __init__(self, arrival: Arrival) -> None:
-        parts = arrival.parts
-        self.arrival = arrival
-        self.head, self.body = unpack(arrival.data, f"{parts.stream}-{parts.sequence}")
-        self.note: Note | None = None
-
-    @property
-    def refunds(self) -> int:
-        return max(self.note.refunds, 0) if self.note is not None else 0
-
-    @property
-    def delivered(self) -> int:
-        """How often it was delivered; the server may have forgotten some of them when it died."""
-        known = self.arrival.parts.delivered
-        return known if self.note is None or self.note.refunds < 0 else max(known, self.note.delivered + 1)
-
-    @property
-    def due(self) -> float:
-        """When its time comes: as it was published, or as it was last put off."""
-        return max(self.head.due, self.note.due if self.note is not None else 0.0)
-
-    def returned(self, due: float = 0.0) -> tuple[Note, str]:
-        """The note for a delivery that does not count."""
-        note = Note(self.arrival.parts.sequence, due, self.refunds + 1, self.delivered)
-        return note, self.arrival.receipt
-
-    def sign(self, content: bytes) -> tuple[str, str, bytes]:
-        return self.arrival.parts.consumer, self.arrival.receipt, content
 
 
 class OpenQueue:
@@ -198,7 +163,7 @@ class OpenQueue:
     async def _admit(self, connection: Connection, arrivals: list[Arrival]) -> list[Received]:
         """Begin the deliveries of messages whose time has come; the others are put off."""
         oldest = asyncio.get_running_loop().time() - self.spec.lease * _FRESH
-        items = [_Item(arrival) for arrival in arrivals if arrival.at > oldest]
+        items = [Item(arrival) for arrival in arrivals if arrival.at > oldest]
         now = self._clock.time()
         if any(item.head.due > now or self._may_be_noted(item) for item in items):
             task = self._start(self._looked_up(connection, items))
@@ -212,7 +177,7 @@ class OpenQueue:
             items = task.result()
         return [self._begin(item) for item in items]
 
-    def _begin(self, item: _Item) -> Received:
+    def _begin(self, item: Item) -> Received:
         arrival, parts = item.arrival, item.arrival.parts
         since = self._clock.monotonic() - (asyncio.get_running_loop().time() - arrival.at)
         self.table.add(
@@ -229,7 +194,7 @@ class OpenQueue:
         attempt = max(item.delivered - item.refunds, 1)
         return Received(item.head.id, item.body, item.head.headers, arrival.receipt, attempt)
 
-    async def _looked_up(self, connection: Connection, items: list[_Item]) -> list[_Item]:
+    async def _looked_up(self, connection: Connection, items: list[Item]) -> list[Item]:
         """Ask the book about messages that were delivered before, and put off those whose time has not come."""
         again = [item for item in items if self._may_be_noted(item)]
         if again:
@@ -246,17 +211,17 @@ class OpenQueue:
             await self._put_off(connection, early)
         return [item for item in items if item.due <= now]
 
-    def _may_be_noted(self, item: _Item) -> bool:
+    def _may_be_noted(self, item: Item) -> bool:
         parts = item.arrival.parts
         return parts.delivered > 1 or parts.sequence in self._noted
 
-    async def _put_off(self, connection: Connection, items: list[_Item]) -> None:
+    async def _put_off(self, connection: Connection, items: list[Item]) -> None:
         """Hide messages until their time; these deliveries do not count."""
         await self.book.write(connection, [item.returned(item.due) for item in items])
         now = self._clock.time()
         await confirmed(connection, [item.sign(nak(item.due - now)) for item in items])
 
-    def _untaken(self, task: asyncio.Task[list[_Item]]) -> None:
+    def _untaken(self, task: asyncio.Task[list[Item]]) -> None:
         """A receive was cancelled while its messages were looked up."""
         if not task.cancelled() and task.exception() is None:
             self.intake.put_back([item.arrival for item in task.result()])
@@ -265,7 +230,7 @@ class OpenQueue:
         """Hand messages back that nobody took; if that fails, their lease ends by itself and counts."""
         try:
             connection = await self._connect()
-            items = await self._looked_up(connection, [_Item(arrival) for arrival in arrivals])
+            items = await self._looked_up(connection, [Item(arrival) for arrival in arrivals])
             if items:
                 items.sort(key=lambda item: item.arrival.parts.sequence)
                 await self.book.write(connection, [item.returned() for item in items])

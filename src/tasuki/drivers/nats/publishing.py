@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.nats.api import ask
 from tasuki.drivers.nats.book import Note
-from tasuki.drivers.nats.connection import Connection, Exchange
+from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.envelope import pack
+from tasuki.drivers.nats.exchange import Exchange
 from tasuki.drivers.nats.failures import NO_RESPONDERS, is_stream_missing, lost, refusal
 from tasuki.drivers.nats.ids import digest
 from tasuki.drivers.nats.names import Names

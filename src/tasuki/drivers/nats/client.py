@@ -1,0 +1,58 @@
+"""Client: the connection of the client library, without its queues, buffers and reconnects."""
+
+from __future__ import annotations
+
+import asyncio
+
+import nats.errors
+from nats.aio.client import Client as NATSClient
+
+from tasuki.drivers.nats.wire import Reader, Route
+
+FAREWELL = 1.0
+"""Seconds for the last bytes when a connection is closed."""
+
+
+class Client(NATSClient):
+    """The client without its queues: everything that arrives goes to ``route``."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__()
+        self.route = route
+        self._ps = Reader(self, route)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        self.route(subject, reply, data, headers)
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the socket at once; the client's buffer would outlive a lost connection."""
+        if not self.is_connected or self._transport is None:
+            raise nats.errors.ConnectionClosedError
+        self._transport.write(data)
+
+    async def end(self) -> None:
+        """Close it, and cut it off if it takes nothing any more, or its encryption never came about."""
+        writer = self._writer
+        if writer is not None and writer.get_extra_info("ssl_object") is not None:
+            # Nothing is unanswered that matters; the farewell of TLS would only make asyncio log a warning.
+            self.abort()
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await self.close()
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection: what is still to be written is thrown away."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+    @property
+    def _writer(self) -> asyncio.StreamWriter | None:
+        writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
+        return writer
+
+    async def written(self) -> None:
+        """Wait until the socket has room again."""
+        if self._transport is not None:
+            await self._transport.drain()  # type: ignore[no-untyped-call]

@@ -14,6 +14,8 @@ DRIVER = "driver"
 """Name of the driver entry that an App's URL stands for."""
 
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
+_FIELDS = {"nats": "servers"}
+"""Fields for the address, of drivers that have no ``url``."""
 
 
 class Declarations:
@@ -51,7 +53,7 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     """Kind and fields of the driver entry that a URL stands for.
 
     ``memory://`` · ``sqlite://`` (``.tasuki/queue.db``) · ``sqlite:///relative.db`` · ``sqlite:////absolute.db`` ·
-    a broker's own URL, which becomes the field ``url`` of ``queue.driver.<scheme>``.
+    a broker's own URL, which becomes the field ``url`` of ``queue.driver.<scheme>`` (``servers`` of NATS).
 
     Raises:
         InvalidEntryError: not a URL.
@@ -72,7 +74,8 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
             )
         path = unquote(parts.path.removeprefix("/"))
         return "queue.driver.sqlite", {"path": path} if path else {}
-    return f"queue.driver.{_SCHEMES.get(scheme, scheme)}", {"url": url}
+    driver = _SCHEMES.get(scheme, scheme)
+    return f"queue.driver.{driver}", {_FIELDS.get(driver, "url"): url}
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -18,6 +18,8 @@ from tasuki.errors import InvalidEntryError, ProjectError
         ("sqlite:///data/my%20queue.db", "sqlite", {"path": "data/my queue.db"}),
         ("sqlite:////var/queue.db", "sqlite", {"path": "/var/queue.db"}),
         ("redis://h:1/0", "redis", {"url": "redis://h:1/0"}),
+        ("nats://h:4222", "nats", {"servers": "nats://h:4222"}),
+        ("tls://h:4222", "nats", {"servers": "tls://h:4222"}),
         ("rediss://h", "redis", {"url": "rediss://h"}),
         ("amqps://h", "amqp", {"url": "amqps://h"}),
         ("postgresql://h/db", "postgres", {"url": "postgresql://h/db"}),

@@ -13,7 +13,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tasuki.drivers.nats.api import Request, ask, demand
+from tasuki.drivers.nats.api import Request, ask
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.failures import NO_RESPONDERS, error_in, is_stream_missing, refusal
 from tasuki.drivers.nats.names import Names
@@ -95,7 +95,7 @@ class Book:
     async def erase_all(self, connection: Connection) -> None:
         """Forget the queue, with all streams that it had."""
         everything = self._names.returned(self._queue, "*", ">")
-        await demand(connection, self._queue, (f"STREAM.PURGE.{self._names.book}", {"filter": everything}))
+        await ask(connection, self._queue, [(f"STREAM.PURGE.{self._names.book}", {"filter": everything})])
 
     async def hidden(self, connection: Connection, now: float) -> list[Note]:
         """The messages that are hidden at the time ``now``, the next one to come first."""

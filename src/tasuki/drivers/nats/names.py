@@ -15,6 +15,7 @@ LONGEST = 255
 """Characters in a stream's name."""
 
 _OTHER = re.compile(rb"[^A-Za-z0-9_.-]")
+_PREFIX = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _WRITTEN = re.compile(rb"=([0-9A-F]{2})")
 
 
@@ -31,9 +32,11 @@ def queue_of(token: str) -> str:
 
 
 class Names:
-    """The names of one prefix."""
+    """The names of one prefix; raises UnsupportedError for one that the server would read otherwise."""
 
     def __init__(self, prefix: str) -> None:
+        if not _PREFIX.fullmatch(prefix):
+            raise UnsupportedError(f"stream_prefix {prefix[:80]!r}: use letters, digits, '_' and '-', at most 64")
         self.prefix = prefix
         self.book = f"{prefix}+=book"
         """The stream of what the driver itself keeps; no token begins like that."""

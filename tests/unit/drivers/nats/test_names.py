@@ -41,6 +41,12 @@ def test_names_that_need_no_care_are_as_they_were():
     assert names.stream("a:b") == "shop+a=3Ab"
 
 
+@pytest.mark.parametrize("prefix", ["", "a.b", "a*", ">", "a b", "x" * 65, "a\n"])
+def test_a_prefix_that_would_be_read_otherwise_is_refused(prefix):
+    with pytest.raises(UnsupportedError, match="stream_prefix"):
+        Names(prefix)
+
+
 def test_the_longest_name_of_a_queue_fits_and_a_longer_one_is_refused():
     names = Names("tasuki")
     assert len(names.stream("x" * (LONGEST - 7))) == LONGEST

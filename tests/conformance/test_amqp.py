@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -28,4 +29,4 @@ class TestAMQP(DriverConformance):
         return unreachable(place)
 
     async def restart(self, place: Path) -> None:
-        RabbitMQ.shared().restart()  # not in a thread of the loop: the broker dies with the thread that started it
+        await asyncio.to_thread(RabbitMQ.shared().restart)

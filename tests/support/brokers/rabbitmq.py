@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
-from tests.support.brokers.broker import Broker, _die_with_parent, free_port
+from tests.support.brokers.broker import Broker, _die_with_parent, _starter, free_port
 
 _SETTINGS = """\
 loopback_users = none
@@ -69,15 +69,18 @@ class RabbitMQ(Broker):
         (self.folder / "plugins").write_text(f"[{self.plugins}].\n")
         (self.folder / "rabbitmq.conf").write_text(_SETTINGS + self.settings)
         if self.epmd is None or self.epmd.poll() is not None:
-            self.epmd = subprocess.Popen(
-                [self.binary("epmd"), "-address", "127.0.0.1", "-port", str(self.port_of_epmd)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - two system calls, no lock
-                process_group=0,
-            )
+            self.epmd = _starter.submit(self._spawn_epmd).result()
             _wait_for_port(self.port_of_epmd)
+
+    def _spawn_epmd(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [self.binary("epmd"), "-address", "127.0.0.1", "-port", str(self.port_of_epmd)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - two system calls, no lock
+            process_group=0,
+        )
 
     def is_ready(self) -> bool:
         """The handshake is answered, and not only the port open."""

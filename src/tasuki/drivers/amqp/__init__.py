@@ -9,11 +9,11 @@ consuming       on another connection: the broker may push what was asked for an
                 asks, the consumers end, and what lies unused goes back
 held            bound to the connection, which lives on a thread of its own: a handler that blocks the loop loses
                 nothing. A dead process gives back at once, a frozen one after two heartbeats
-place in line   by publishing; by priority first where the queue ``requires: [priority]`` (a lane each); what comes back,
-                released or put off, is first of its priority (``<queue>.returned``)
+place in line   by publishing; by priority first where the queue ``requires: [priority]`` (a lane each); what comes
+                back, released or put off, is first of its priority (``<queue>.returned``)
 attempt         ours, in a header of the message, and the broker's count of returns; a release is not counted
-delay           a ladder of durable queues that all share (``tasuki.delay.*``), at most a second late; outlives a restart
-                of the broker
+delay           a ladder of durable queues that all share (``tasuki.delay.*``), at most a second late; outlives a
+                restart of the broker
 depth           ready: exact; in flight and delayed: those of this process; consumers: of all processes
 given up        what the broker itself would delete goes to ``tasuki.undeliverable``
 not possible    max_length, dedup, order per key, peek, purge, delete: see docs/how-to/amqp.md

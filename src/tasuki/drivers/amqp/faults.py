@@ -13,9 +13,7 @@ from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
     DriverError,
-    MessageTooLargeError,
     Outcome,
-    QueueConflictError,
     QueueFullError,
     QueueNotFoundError,
 )
@@ -23,7 +21,7 @@ from tasuki.errors import (
 Fate = Literal["stored", "refused", "unroutable", "doubtful"]
 """What became of a published message; ``doubtful``: it may have been another one of the same id."""
 
-ACCESS_REFUSED, NOT_FOUND, LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 405, 406, 530
+ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 406, 530
 
 
 class ClosedError(Exception):
@@ -33,6 +31,11 @@ class ClosedError(Exception):
         self.code = code
         self.text = text
         super().__init__(f"{code} {text}" if code else text)
+
+    @property
+    def is_for_size(self) -> bool:
+        """Whether a message was larger than the broker takes."""
+        return self.code == PRECONDITION_FAILED and "larger than" in self.text
 
 
 class LateError(Exception):
@@ -56,16 +59,18 @@ class Errors:
     broker: str
 
     def of(self, error: ClosedError | LateError, queue: str = "", outcome: Outcome | None = None) -> DriverError:
-        """The error for what ended a call."""
+        """The error for what ended a call.
+
+        A failed precondition is mended by a new channel (it was held longer than the ``consumer_timeout``); where it is
+        not, in a declaration, that says so itself.
+        """
         if isinstance(error, LateError):
             return self.make(BrokerTimeoutError, queue, "no answer within the deadline", "unknown")
         kind: type[DriverError] = BrokerUnavailableError
-        if error.code in {ACCESS_REFUSED, LOCKED, NOT_ALLOWED}:
+        if error.code in {ACCESS_REFUSED, NOT_ALLOWED}:
             kind = AccessDeniedError
         elif error.code == NOT_FOUND and queue:
             kind = QueueNotFoundError
-        elif error.code == PRECONDITION_FAILED:
-            kind = MessageTooLargeError if "larger than" in error.text else QueueConflictError
         return self.make(kind, queue, str(error), outcome)
 
     def of_fate(self, fate: Fate, queue: str) -> DriverError | None:

@@ -16,7 +16,7 @@ from tasuki.drivers.amqp import frames, ladder
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.confirms import Batch
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.faults import ClosedError, Fate, LateError
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Fate, LateError
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.settings import Settings
 
@@ -72,6 +72,10 @@ class Publisher:
                 await batch.done
         except TimeoutError as error:
             raise LateError from error
+        except ClosedError as error:
+            if error.code == NOT_FOUND:  # somebody has deleted the ladder's exchanges: they are made anew
+                self._rungs, self._bound = -1, set()
+            raise
         return batch.fates
 
     async def close(self) -> None:

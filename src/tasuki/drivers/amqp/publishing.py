@@ -12,7 +12,7 @@ from tasuki.drivers.amqp.faults import ClosedError, Errors, Fate, LateError
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, MAX_MESSAGE_BYTES
 from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher, UnsentError
 from tasuki.drivers.amqp.topology import is_quorum, priority_lane, return_lane
-from tasuki.errors import DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
+from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
 
 _ON_THE_WAY = 1.0
 """Seconds that a message may need from the ladder to its queue."""
@@ -48,8 +48,12 @@ class Publishing:
             raise self._errors.make(ThrottledError, queue, problem) from error
         except UnsentError as error:
             raise self._errors.of(error) from error
-        except (ClosedError, LateError) as error:
-            raise self._errors.of(error, queue, "unknown") from error
+        except LateError as error:
+            raise self._errors.of(error, queue) from error
+        except ClosedError as error:
+            if error.is_for_size and len(parcels) == 1:
+                raise self._errors.make(MessageTooLargeError, queue, str(error)) from error
+            raise self._errors.make(BrokerUnavailableError, queue, str(error), "unknown") from error
         self._remember(queue, parcels, fates)
         return fates
 
@@ -72,11 +76,12 @@ class Publishing:
                 heapq.heappush(self._delayed.setdefault(queue, []), now + parcel.delay + _ON_THE_WAY)
 
     def _parcel(self, spec: QueueSpec, message: Outgoing) -> Parcel:
-        properties = envelope.encode(message, 0, self._expiration)
         if message.delay > 0:
-            lane = return_lane(spec)
+            lane, expiration = return_lane(spec), None  # on the ladder it would come down too early by it
         else:
             lane = priority_lane(spec.name, message.priority) if is_quorum(spec) else spec.name
+            expiration = self._expiration
+        properties = envelope.encode(message, 0, expiration)
         return Parcel(lane, envelope.short_id(message.id), properties, message.body, message.delay)
 
     def _refusal(self, spec: QueueSpec, message: Outgoing) -> DriverError | None:

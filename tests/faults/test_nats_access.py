@@ -153,6 +153,21 @@ async def test_encrypted_and_only_with_whom_we_trust(tmp_path: Path) -> None:
             await stranger.close()
             assert "certificate" in str(caught.value)
         await declared(await site.driver(tls={"insecure_skip_verify": True}))
+    async with a_site((settings[0], "allow_non_tls: true")) as site:
+        await declared(await site.driver(tls={"ca": ca, "server_name": "queue.test"}))
+        with pytest.raises(BrokerUnavailableError, match="certificate"):
+            await site.driver(tls={"ca": ca, "server_name": "other.test"})
+
+
+async def test_nothing_is_said_to_a_server_that_does_not_encrypt() -> None:
+    async with a_site(LOGIN) as site:
+        for fields in ({"tls": {"enabled": True}}, {"servers": f"tls://127.0.0.1:{site.proxy.port}"}):
+            given: dict[str, Any] = {"servers": f"nats://127.0.0.1:{site.proxy.port}", **fields}
+            driver = NATSDriver("app:nats", user="app", password=SECRET, connect_timeout=2.0, **given)
+            with pytest.raises(BrokerUnavailableError) as caught:
+                await driver.open()
+            await driver.close()
+            assert "does not encrypt" in str(caught.value)
 
 
 async def test_the_level_is_what_the_server_is_set_to() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import nats.errors
 from nats.aio.client import Client as NATSClient
@@ -14,15 +15,27 @@ FAREWELL = 1.0
 
 
 class Client(NATSClient):
-    """The client without its queues: everything that arrives goes to ``route``."""
+    """The client without its queues: everything that arrives goes to ``route``.
 
-    def __init__(self, route: Route) -> None:
+    With ``must_encrypt`` it says nothing, and no password above all, to a server that does not encrypt.
+    """
+
+    def __init__(self, route: Route, *, must_encrypt: bool) -> None:
         super().__init__()
         self.route = route
+        self._must_encrypt = must_encrypt
         self._ps = Reader(self, route)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self.route(subject, reply, data, headers)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Called before anything is said: the client itself encrypts only where the server insists."""
+        if initial_connection and self._must_encrypt and not info.get("tls_required"):
+            if not info.get("tls_available"):
+                raise nats.errors.Error("tls is wanted, and the server does not encrypt")
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket at once; the client's buffer would outlive a lost connection."""

@@ -91,7 +91,8 @@ class Connection:
         raise problem or lost("no servers are given", driver=self.address.driver)
 
     async def _connect(self, server: str) -> None:
-        client = Client(self._route)
+        must_encrypt = "tls" in self.address.options or server.startswith("tls://")
+        client = Client(self._route, must_encrypt=must_encrypt)
         is_connected = False
 
         async def on_closed() -> None:

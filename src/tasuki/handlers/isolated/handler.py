@@ -31,7 +31,7 @@ class IsolatedPythonHandler(Handler):
 
     Args:
         target: the function.
-        time: seconds of one run, waiting included; what does not end within a second of that is killed.
+        time: seconds of one run, waiting included; what does not end within half a second of that is killed.
         processes: how many children there may be; each runs several messages at a time when there are more.
     """
 

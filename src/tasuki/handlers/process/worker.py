@@ -30,7 +30,7 @@ from tasuki.handlers.process.protocol import (
 )
 from tasuki.handlers.process.watch import Watch
 
-CANCEL_GRACE = 1.0
+CANCEL_GRACE = 0.5
 """Seconds that a child has to end a call that was cancelled, before it is killed."""
 _MOST_ASKED = 100_000
 """Most operations under way for one child."""

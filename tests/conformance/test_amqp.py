@@ -15,6 +15,7 @@ from tests.support.brokers.versions import version_in
 
 class TestAMQP(DriverConformance):
     takes_clock = False
+    real_seconds = 2.0
     patience = 10.0
     case_timeout = 90.0
 

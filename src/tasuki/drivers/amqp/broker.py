@@ -82,14 +82,14 @@ class Broker(Driver):
         if session is not None:
             with self._errors.translating(spec.name):
                 await self._declare(await session.link.get(), spec.name, found)
-            if spec.name in session.consumptions and self._lanes[spec.name] != found:
-                await session.retire(spec.name)  # its next receive consumes the lanes that there are now
+            if (consumption := session.consumptions.get(spec.name)) is not None:
+                consumption.reshape(found, is_keyed=spec.ordering == "key")
         self._specs[spec.name], self._lanes[spec.name] = spec, found
 
     def _check_spec(self, spec: QueueSpec) -> None:
         asked = {
             "max_length": spec.max_length is not None,
-            "ordering: key": spec.ordering != "none",
+            "ordering: key in a classic queue": spec.ordering == "key" and not is_quorum(spec),
             "dedup_window": spec.dedup_window is not None,
         }
         for name in [name for name, is_asked in asked.items() if is_asked]:

@@ -30,6 +30,8 @@ MOST = 65_535
 """The largest prefetch that the protocol can say."""
 _RETURNED = "r"
 """First letter of the tags of consumers of a lane of returned messages."""
+_PARTITION = "k"
+"""That of consumers of a lane of keys."""
 _receipts = count(1)
 
 
@@ -45,16 +47,24 @@ class Consumption:
     """One channel with the consumers of one queue; a new one is made when the channel has ended."""
 
     def __init__(
-        self, lanes: Sequence[Lane], *, counts: bool, most: int, idle: float, on_idle: Callable[[], None]
+        self,
+        lanes: Sequence[Lane],
+        *,
+        is_keyed: bool,
+        counts: bool,
+        most: int,
+        idle: float,
+        on_idle: Callable[[], None],
     ) -> None:
         self.lanes = lanes
+        self.is_keyed = is_keyed
+        """Whether of each key one delivery at a time is handed out."""
         self.inbox = Inbox()
         self.held: dict[int, Delivery] = {}
         """What was handed out and is not settled, by receipt."""
         self.channel: Channel | None = None
         self.ended: ClosedError | None = None
         self._counts = counts
-        self._has_ranks = len(lanes) > 2 or any("x-max-priority" in lane.arguments for lane in lanes)
         self._most = min(most or MOST, MOST)
         self._idle = idle
         self._on_idle = on_idle
@@ -73,6 +83,22 @@ class Consumption:
         self._timer: asyncio.TimerHandle | None = None
         self._wanted_at = 0.0
         self._dispatching = False
+        self._is_outdated = False
+        self._is_ending = False
+        self._partitions: dict[str, str] = {}
+        """Tag of the consumer of each lane of keys."""
+        self._resting: dict[Delivery, asyncio.TimerHandle] = {}
+        """What was nacked and keeps its place, until its time is over."""
+
+    @property
+    def _has_ranks(self) -> bool:
+        shared = [lane for lane in self.lanes if not lane.is_partition]
+        return len(shared) > 2 or any("x-max-priority" in lane.arguments for lane in shared)
+
+    def reshape(self, lanes: Sequence[Lane], *, is_keyed: bool) -> None:
+        """The queue was declared anew: the next receive consumes the lanes that there are now."""
+        self._is_outdated = self._is_outdated or self.lanes != lanes
+        self.lanes, self.is_keyed = lanes, is_keyed
 
     async def start(self, connection: Connection) -> None:
         """Open the channel. Raises ClosedError or LateError."""
@@ -85,12 +111,12 @@ class Consumption:
         if self.ended is not None:
             raise self.ended
         self._wanted()
-        if len(self.inbox) and not self._waiters and not self._filling:
+        if len(self.inbox) and not (self._waiters or self._filling or self._is_ending):
             if self._has_ranks and self.channel is not None:
                 # With the answer to any question is here what was confirmed before: perhaps of a higher priority.
                 await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._allowed, 1)))
-            if len(self.inbox):
-                return self._hand_out(limit)
+            if given := self._hand_out(limit):
+                return given
         waiter = Waiter(limit)
         self._waiters.append(waiter)
         is_over = False
@@ -142,6 +168,8 @@ class Consumption:
         fresh = [[tag for tag in tags if tag in self._unsettled] for tags in (acked, requeued)]
         channel.connection.write(self._frames(channel.number, *fresh))
         await channel.ask(commands.Basic.Qos(prefetch_count=max(self._allowed, 1)))
+        if self.is_keyed:
+            self._dispatch_soon()  # the next of their keys
 
     def _frames(self, number: int, acked: Collection[int], requeued: Collection[int]) -> bytes:
         """One ack for all up to the first tag that stays; one frame each for the rest."""
@@ -174,8 +202,17 @@ class Consumption:
         channel = self.channel
         if channel is None or channel.closed is not None:
             return []
-        await self._end_consumers(channel)
-        return self.inbox.take(len(self.inbox))
+        self._consumers, self._allowed, self._is_ending = {}, 0, True
+        try:
+            # The consumer of a lane of keys stays while something of it is held: the next one must not be given out.
+            used = {item.consumer.decode() for each in (self.held.values(), self._resting) for item in each}
+            old = [tag for tag in self._there if not (tag.startswith(_PARTITION) and tag in used)]
+            await self._end_consumers(channel, old)
+            self._partitions = {name: tag for name, tag in self._partitions.items() if tag in self._there}
+            return self.inbox.take(len(self.inbox))
+        finally:
+            self._is_ending = False
+            self._adjust()
 
     async def close(self) -> None:
         """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
@@ -188,13 +225,15 @@ class Consumption:
 
     def _adjust(self) -> None:
         """See to it that the broker may push what the waiters want."""
-        if self._adjusting is None and self._lacks():
+        if self._adjusting is None and not self._is_ending and self._lacks():
             self._filling = True
             self._adjusting = asyncio.get_running_loop().create_task(self._consume(), name="consume")
             self._adjusting.add_done_callback(self._adjusted)
 
     def _lacks(self) -> bool:
         """Whether the waiters want more than the broker may push: each lane's consumer has an allowance of its own."""
+        if self._is_outdated and self._waiters:
+            return True
         taken = max(self._consumers.values(), default=0)
         wanted = min(sum(waiter.limit for waiter in self._waiters), self._most - taken)
         return bool(self._waiters) and self._allowed - taken + len(self.inbox) < wanted
@@ -209,28 +248,35 @@ class Consumption:
         """
         channel = self.channel
         assert channel is not None
-        await self._end_consumers(channel)
+        self._consumers, self._allowed = {}, 0
+        await self._end_consumers(channel, [tag for tag in self._there if not tag.startswith(_PARTITION)])
         self._allowed = max(min(sum(waiter.limit for waiter in self._waiters), self._most), 1)
-        fresh = self._new_tags()
-        self._consumers = {tag.encode(): 0 for tag in fresh}
+        self._is_outdated = False
+        partitions = self._new_tags(
+            [lane for lane in self.lanes if lane.is_partition and lane.name not in self._partitions]
+        )
+        shared = self._new_tags([lane for lane in self.lanes if not lane.is_partition])
+        self._consumers = {tag.encode(): 0 for tag in shared}
         await channel.ask(
+            commands.Basic.Qos(prefetch_count=1),
+            *(_consume(lane, tag) for tag, lane in partitions.items()),
             commands.Basic.Qos(prefetch_count=self._allowed),
-            *(commands.Basic.Consume(queue=lane.name, consumer_tag=tag) for tag, lane in fresh.items()),
+            *(_consume(lane, tag) for tag, lane in shared.items()),
             *(lane.look() for lane in self.lanes),
         )
+        self._partitions |= {lane.name: tag for tag, lane in partitions.items()}
         await channel.ask(commands.Basic.Qos(prefetch_count=self._allowed))
 
-    async def _end_consumers(self, channel: Channel) -> None:
+    async def _end_consumers(self, channel: Channel, old: Sequence[str]) -> None:
         """Cancel consumers when nothing is on its way to them.
 
         What the broker has pushed, and the channel not seen when it cancels, the broker takes back and counts as handed
         out. So a consumer of the lowest rank is added first: when that is answered for, all that was pushed before is
         at the channel, and with the answer to one more question it is here. So it is after the cancel.
         """
-        self._consumers, self._allowed = {}, 0
-        if not self._there:
+        if not old:
             return
-        probes = self._new_tags()
+        probes = self._new_tags([lane for lane in self.lanes if not lane.is_partition])
         await channel.ask(
             commands.Basic.Qos(prefetch_count=1),
             *(
@@ -239,13 +285,13 @@ class Consumption:
             ),
         )
         await channel.ask(commands.Basic.Qos(prefetch_count=1))
-        tags = list(self._there)
+        tags = [*probes, *old]
         await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
         self._there -= set(tags)
         await channel.ask(commands.Basic.Qos(prefetch_count=1))
 
-    def _new_tags(self) -> dict[str, Lane]:
-        tags = {f"{_RETURNED if lane.is_returned else 't'}{next(self._tags)}": lane for lane in self.lanes}
+    def _new_tags(self, lanes: Sequence[Lane]) -> dict[str, Lane]:
+        tags = {f"{_letter(lane)}{next(self._tags)}": lane for lane in lanes}
         self._there |= tags.keys()
         return tags
 
@@ -263,8 +309,9 @@ class Consumption:
         self._there.discard(tag)
         if tag.encode() in self._consumers:
             del self._consumers[tag.encode()]
-            self._allowed = 0
-            self._adjust()
+        self._partitions = {name: other for name, other in self._partitions.items() if other != tag}
+        self._is_outdated = True
+        self._adjust()
 
     # Deliveries.
 
@@ -273,13 +320,26 @@ class Consumption:
             parsed = decode(properties, deliver.payload, counts=self._counts, redelivered=deliver.redelivered)
         except (ValueError, IndexError, struct.error, msgspec.DecodeError):
             parsed = Parsed(new_id(), {}, int(deliver.redelivered), 0)  # from a stranger: what can be read is the body
+        if self._timer is None:
+            self._wanted()  # nobody may be waiting any more
         self._unsettled[deliver.tag] = deliver.consumer
         if deliver.consumer in self._consumers:
             self._consumers[deliver.consumer] += 1
         is_returned = deliver.consumer.startswith(_RETURNED.encode())
         place = (-parsed.priority, 0 if is_returned else 1, next(self._arrivals))
         received = Received(parsed.id, body, parsed.headers, attempt=parsed.attempts + 1)
-        self.inbox.put(Delivery(place, deliver.tag, deliver.consumer, received, properties, parsed.priority))
+        self.inbox.put(
+            Delivery(
+                place,
+                deliver.tag,
+                deliver.consumer,
+                received,
+                properties,
+                parsed.priority,
+                parsed.key,
+                is_partitioned=deliver.consumer.startswith(_PARTITION.encode()),
+            )
+        )
         self._dispatch_soon()
 
     def _dispatch_soon(self) -> None:
@@ -290,19 +350,54 @@ class Consumption:
 
     def _dispatch(self) -> None:
         self._dispatching = False
-        while self._waiters and len(self.inbox) and not self._filling:
-            waiter = self._waiters.popleft()
+        while self._waiters and len(self.inbox) and not (self._filling or self._is_ending):
+            waiter = self._waiters[0]
             if not waiter.done.done():
-                waiter.done.set_result(self._hand_out(waiter.limit))
+                given = self._hand_out(waiter.limit)
+                if not given:
+                    return
+                waiter.done.set_result(given)
+            self._waiters.popleft()
 
     def _hand_out(self, limit: int) -> list[Received]:
         given = []
-        for delivery in self.inbox.take(limit):
+        for delivery in self.inbox.pick(limit, self._busy()) if self.is_keyed else self.inbox.take(limit):
             receipt = next(_receipts)
             self.held[receipt] = delivery
             old = delivery.received
             given.append(Received(old.id, old.body, dict(old.headers), receipt=receipt, attempt=old.attempt))
         return given
+
+    # Keys.
+
+    def keeps(self, delivery: Delivery) -> bool:
+        """Whether a delivery that failed must keep its place among those of its key."""
+        return delivery.is_partitioned or (self.is_keyed and delivery.key is not None)
+
+    def rest(self, delivery: Delivery, delay: float) -> None:
+        """Show a delivery again after a time, one attempt older; nothing of its key is shown until then."""
+        if self.ended is None:
+            timer = asyncio.get_running_loop().call_later(delay, self._rested, delivery)
+            self._resting[delivery] = timer
+
+    def _rested(self, delivery: Delivery) -> None:
+        del self._resting[delivery]
+        if self.channel is None:
+            return
+        if delivery.is_partitioned:  # the broker counts it, and gives it again before all others of its lane
+            self.channel.connection.write(self._frames(self.channel.number, (), (delivery.tag,)))
+        else:
+            delivery.received.attempt += 1
+            self.put_back(delivery)
+
+    def _busy(self) -> set[str]:
+        """Keys of which a delivery is held, or rests."""
+        return {
+            delivery.key
+            for each in (self.held.values(), self._resting)
+            for delivery in each
+            if delivery.key is not None
+        }
 
     # The end.
 
@@ -312,6 +407,9 @@ class Consumption:
             return
         self.ended = reason
         self._stop_timer()
+        for timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
         self.inbox.clear()
         self.held.clear()
         self._unsettled.clear()
@@ -343,3 +441,11 @@ class Consumption:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _letter(lane: Lane) -> str:
+    return _RETURNED if lane.is_returned else _PARTITION if lane.is_partition else "t"
+
+
+def _consume(lane: Lane, tag: str) -> commands.Basic.Consume:
+    return commands.Basic.Consume(queue=lane.name, consumer_tag=tag)

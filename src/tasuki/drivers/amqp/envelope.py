@@ -28,6 +28,8 @@ MARKER = b"x-tasuki"
 """Header of our own messages: how many attempts there were before this copy was stored."""
 MORE = b"x-tasuki-more"
 """Header with the id and the headers that a table cannot carry, packed."""
+KEY = b"x-tasuki-key"
+"""Header with the key after which messages are ordered."""
 DELIVERY_COUNT = b"x-delivery-count"
 """RabbitMQ's own: how often this copy came back to its queue."""
 _BROKERS = frozenset({b"CC", b"BCC"})
@@ -62,6 +64,7 @@ class Parsed(msgspec.Struct, gc=False):
     attempts: int
     """How often it was handed out before."""
     priority: int
+    key: str | None = None
 
 
 def encode(message: Outgoing, attempts: int = 0, expiration: bytes | None = None) -> bytes:
@@ -69,6 +72,8 @@ def encode(message: Outgoing, attempts: int = 0, expiration: bytes | None = None
     id = message.id.encode()
     more: dict[str, Any] = {}
     parts = [encode_field(MARKER, attempts)]
+    if message.key is not None:
+        parts.append(encode_field(KEY, message.key))
     for key, value in message.headers.items():
         name = key.encode()
         if name.startswith(b"x-") or name in _BROKERS or len(name) > _LONGEST:
@@ -123,7 +128,8 @@ def decode(content: bytes, method: bytes, *, counts: bool, redelivered: bool) ->
         long_id, rest = _unpack(more)
         id = id if long_id is None else long_id
         headers.update(rest)
-    return Parsed(id, headers, marker + before, priority)
+    key = ours.get(KEY)
+    return Parsed(id, headers, marker + before, priority, key if isinstance(key, str) else None)
 
 
 def _sorted(table: bytes) -> tuple[dict[str, HeaderValue], dict[bytes, object]]:
@@ -161,15 +167,13 @@ def copied(content: bytes, id: str, attempts: int) -> bytes:
     """
     properties = decode_properties(content)
     is_ours = any(key == MARKER for key, *_ in fields(properties.table))
-    more = next((value for key, value, _, _ in fields(properties.table) if key == MORE), b"")
+    own = [properties.table[start:end] for key, _, start, end in fields(properties.table) if key in {MORE, KEY}]
     table = without(properties.table, (), b"x-")
     if not is_ours:
         known = {key for key, *_ in fields(table)}
         found = {key.encode(): value for key, value in _foreign(properties).items()}
         table += b"".join(encode_field(key, value) for key, value in found.items() if key not in known)
-    properties.table = encode_field(MARKER, attempts) + table
-    if isinstance(more, bytes) and more:
-        properties.table += encode_bytes(MORE, more)
+    properties.table = b"".join((encode_field(MARKER, attempts), table, *own))
     if "message_id" not in properties.texts and len(id.encode()) <= _LONGEST:
         properties.texts["message_id"] = id.encode()
     properties.texts.pop("expiration", None)

@@ -22,6 +22,9 @@ class Delivery:
     """As it is handed out; its receipt is set when it is."""
     properties: bytes = field(repr=False)
     priority: int = 0
+    key: str | None = None
+    is_partitioned: bool = False
+    """Whether it came from a lane that gives the next one only when this one is settled."""
     is_moved: bool = False
     """Whether a copy is safe elsewhere, so that this one needs only an ack."""
 
@@ -52,6 +55,20 @@ class Inbox:
             del self._waiting[: self._next]
             self._next = 0
         return taken
+
+    def pick(self, limit: int, busy: set[str]) -> list[Delivery]:
+        """The same, but no key that is busy, and each key once."""
+        picked: list[Delivery] = []
+        left: list[Delivery] = []
+        for delivery in self._waiting[self._next :]:
+            if len(picked) == limit or delivery.key in busy:
+                left.append(delivery)
+                continue
+            picked.append(delivery)
+            if delivery.key is not None:
+                busy.add(delivery.key)
+        self._waiting, self._next = left, 0
+        return picked
 
     def clear(self) -> None:
         """Forget all: the channel is gone, and the broker has them."""

@@ -11,7 +11,7 @@ from tasuki.drivers.amqp import envelope
 from tasuki.drivers.amqp.faults import ClosedError, Errors, Fate, LateError
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, MAX_MESSAGE_BYTES
 from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher, UnsentError
-from tasuki.drivers.amqp.topology import is_quorum, priority_lane, return_lane
+from tasuki.drivers.amqp.topology import is_quorum, partition_lane, priority_lane, return_lane
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
 
 _ON_THE_WAY = 1.0
@@ -76,7 +76,9 @@ class Publishing:
                 heapq.heappush(self._delayed.setdefault(queue, []), now + parcel.delay + _ON_THE_WAY)
 
     def _parcel(self, spec: QueueSpec, message: Outgoing) -> Parcel:
-        if message.delay > 0:
+        if spec.ordering == "key" and message.key is not None:
+            lane, expiration = partition_lane(spec, message.key), self._expiration
+        elif message.delay > 0:
             lane, expiration = return_lane(spec), None  # on the ladder it would come down too early by it
         else:
             lane = priority_lane(spec.name, message.priority) if is_quorum(spec) else spec.name
@@ -91,6 +93,8 @@ class Publishing:
             kind, why = MessageTooLargeError, f"has {len(message.body)} bytes, and {MAX_MESSAGE_BYTES} are the most"
         elif message.priority > 0 and not spec.priorities:
             why = "has a priority, and there are no lanes for it; give the queue requires: [priority]"
+        elif spec.ordering == "key" and message.key is not None and (message.delay > 0 or message.priority > 0):
+            why = "has a key, and a delay or a priority; the order of a key leaves no room for them"
         elif message.delay > LONGEST_DELAY:
             why = f"has a delay of {message.delay:.0f} s, and {LONGEST_DELAY:.0f} s are the most"
         else:

@@ -47,6 +47,7 @@ class Session:
             connection = await self.link.get(wait)
             fresh = Consumption(
                 lanes,
+                is_keyed=spec.ordering == "key",
                 counts=is_quorum(spec),
                 most=most,
                 idle=IDLE,
@@ -55,13 +56,6 @@ class Session:
             await fresh.start(connection)
             self.consumptions[queue], self._specs[queue] = fresh, spec
             return fresh
-
-    async def retire(self, queue: str) -> None:
-        """Let the next receive of a queue start anew; what is held of it goes back."""
-        await self._hand_back(queue)
-        consumption = self.consumptions.pop(queue, None)
-        if consumption is not None:
-            await consumption.close()
 
     async def end(self) -> None:
         """Hand back what lies unused, and end both connections."""

@@ -57,6 +57,8 @@ class Settling:
                 acked.append(delivery.tag)
             elif type(settlement) is not Nack:
                 freed.append(delivery)
+            elif consumption.keeps(delivery):
+                consumption.rest(delivery, settlement.delay)  # at its place: what is behind it must not pass it
             elif settlement.delay > 0 or not is_quorum(spec):  # a classic queue does not count what comes back to it
                 later.append((delivery, settlement.delay))
             else:
@@ -100,7 +102,8 @@ class Settling:
 
     async def _hand_back(self, spec: QueueSpec, consumption: Consumption, unused: Sequence[Delivery]) -> None:
         if is_quorum(spec):
-            left = [delivery for delivery in unused if not delivery.is_moved]
+            # A copy would be behind all others of its key; those are requeued at their place, and counted.
+            left = [delivery for delivery in unused if not delivery.is_moved and not delivery.is_partitioned]
             parcels = [_copy(spec, delivery, delivery.received.attempt - 1, 0.0) for delivery in left]
             fates = await self._publishing.send_plainly(parcels) if parcels else []
             for delivery, fate in zip(left, fates, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ DELIVERY_LIMIT = 100_000
 of 20. It cannot be switched off either: without one a returned message goes to the tail."""
 GIVEN_UP = "tasuki.undeliverable"
 """Queue for what the broker itself gives up, so that it is not deleted."""
+PARTITIONS = 16
+"""Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
 PRESENCE_EXPIRY_MS = 60_000
 
 
@@ -39,6 +42,8 @@ class Lane:
     durable: bool = True
     exclusive: bool = False
     auto_delete: bool = False
+    is_partition: bool = False
+    """Whether it holds messages of some keys: one process at a time gets them, and one after the other."""
 
     def declare(self) -> commands.Queue.Declare:
         """What makes it."""
@@ -73,7 +78,20 @@ def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
         found.append(Lane(return_lane(spec), True, _quorum(options, {})))
     if spec.priorities and is_quorum(spec):
         found += [_lane(spec, defaults, priority_lane(spec.name, p), is_returned=False) for p in range(1, HIGHEST + 1)]
+    if spec.ordering == "key":
+        own = {"x-single-active-consumer": True}
+        names = (f"{spec.name}.k{number}" for number in range(_partitions(spec)))
+        found += [Lane(name, False, _quorum(options, own), is_partition=True) for name in names]
     return found
+
+
+def partition_lane(spec: QueueSpec, key: str) -> str:
+    """The lane of messages with a key; the same in every process."""
+    return f"{spec.name}.k{zlib.crc32(key.encode()) % _partitions(spec)}"
+
+
+def _partitions(spec: QueueSpec) -> int:
+    return int(spec.options.get("partitions") or PARTITIONS)
 
 
 def priority_lane(queue: str, priority: int) -> str:

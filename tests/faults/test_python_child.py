@@ -261,25 +261,42 @@ entries:
     source: file://faulty.py
     method: wrong
     isolation: process
+  - {name: spins, kind: function.python, source: file://faulty.py, method: spins, isolation: process}
+  - name: lua
+    kind: function.lua
+    source: return function(body) while body == 'spin' do end end
+    isolation: process
   - name: consumer
     kind: queue.consumer
     queue: tasks
-    func: faulty
+    func: FUNCTION
+    concurrency: 1
+    handler_timeout: 3s
     lifecycle: {auto_start: true}
 """
 
 
-async def test_a_message_whose_child_dies_is_a_failed_attempt(tmp_path: Path) -> None:
-    (tmp_path / "_index.yaml").write_text(PROJECT)
+@pytest.mark.parametrize(
+    ("function", "body", "told"),
+    [
+        ("faulty", "exit", "app:faulty: its process ended with exit status 3"),
+        ("spins", "spin", "the handler ran longer than handler_timeout (3s)"),
+        ("lua", "spin", "the handler ran longer than handler_timeout (3s)"),
+    ],
+)
+async def test_a_message_whose_child_dies_is_a_failed_attempt(
+    tmp_path: Path, function: str, body: str, told: str
+) -> None:
+    (tmp_path / "_index.yaml").write_text(PROJECT.replace("FUNCTION", function))
     (tmp_path / "faulty.py").write_text(FAULTY.read_text())
     app = App.load(tmp_path)
     async with app:
-        for body in ("exit", "nothing"):
-            await app.queue("tasks").publish(body)
+        for sent in (body, "nothing"):
+            await app.queue("tasks").publish(sent)
         await app.start()
         await asyncio.wait_for(until_empty(lambda: app.assembly, lambda id: True), 30.0)
         [dead] = await app.queue("dead").peek(10)
-        assert dead.headers[LAST_ERROR] == "app:faulty: its process ended with exit status 3"
+        assert dead.headers[LAST_ERROR] == told
 
 
 def _is_alive(pid: int) -> bool:

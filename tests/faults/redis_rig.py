@@ -68,7 +68,7 @@ class Work:
         self._is_over = True
         await asyncio.gather(*self._tasks)
         for queue in self._queues:
-            while got := await self._consumer.receive(queue, 1000, 1.0):
+            while got := await self._consumer.receive(queue, 1000, 2.5):
                 await self._ack(queue, got)
 
     async def goes_on(self, number: int = 200) -> None:
@@ -78,6 +78,12 @@ class Work:
         while len(self.confirmed) < confirmed or len(self.acked) < acked:
             assert time.monotonic() < end, f"it does not go on; last: {self.errors[-1:]}"
             await asyncio.sleep(0.01)
+
+    async def catches_up(self) -> None:
+        """Wait until all that is confirmed by now was delivered: what was held at a crash is back after its lease."""
+        confirmed, end = set(self.confirmed), time.monotonic() + SECONDS
+        while confirmed - self.delivered.keys() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
 
     def lost(self) -> set[str]:
         """What was confirmed and never came."""

@@ -13,6 +13,8 @@ MASTER = "queues"
 """What the Sentinel calls its master."""
 
 _LAST_SLOT = 16383
+_LOG = ("--appendonly", "yes", "--appendfsync", "no")
+"""Written before each answer: enough for kill -9. With everysec it is written late while the disk is busy."""
 
 
 class Redis(Broker):
@@ -24,7 +26,7 @@ class Redis(Broker):
 
     def __init__(self, *options: str) -> None:
         super().__init__()
-        self.options: Sequence[str] = options or ("--appendonly", "yes", "--appendfsync", "everysec")
+        self.options: Sequence[str] = options or _LOG
         """Beside those that every server has."""
 
     def command(self) -> Sequence[str]:
@@ -67,7 +69,7 @@ class Sentinel(Redis):
     def __init__(self) -> None:
         super().__init__()
         self.primary = Redis()
-        self.replica = Redis("--appendonly", "yes", "--replicaof", "127.0.0.1", str(self.primary.port))
+        self.replica = Redis(*_LOG, "--replicaof", "127.0.0.1", str(self.primary.port))
 
     def prepare(self) -> None:
         """Start the two servers first."""
@@ -118,8 +120,8 @@ class Cluster(Redis):
 
 
 def _cluster_options(bus: int) -> Sequence[str]:
-    options = ("--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-    return (*options, "--cluster-port", str(bus))
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(bus))
+    return (*_LOG, *options)
 
 
 def _is_whole(node: Redis) -> bool:

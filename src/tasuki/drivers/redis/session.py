@@ -94,9 +94,9 @@ class Session:
             self.durability = await probe(nodes, self.name)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, "") from problem
-        for where in self._places.values():
+        for where in list(self._places.values()):
             await self._declare(nodes, where)
-        for queue, consumers in self._consumers.items():
+        for queue, consumers in list(self._consumers.items()):
             if queue in self._places:
                 await self._attach(nodes, queue, consumers)
 
@@ -119,7 +119,7 @@ class Session:
     async def _take_leave(self) -> None:
         await self._say_goodbye()
         nodes = self._nodes("")
-        for queue, consumers in self._consumers.items():
+        for queue, consumers in list(self._consumers.items()):
             if consumers and queue in self._places:
                 await self._attach(nodes, queue, 0)
         await nodes.drain()

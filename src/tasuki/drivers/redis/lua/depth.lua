@@ -5,8 +5,9 @@ local ordering = redis.call('HGET', STATE, 'ordering')
 if not ordering then
   return UNDECLARED
 end
-local time = now()
+local time, before = now(), watch()
 sweep(time, ordering)
+tell(before)
 -- Counted by the time, not by what is still in the sets: a sweep has its limit.
 local held = redis.call('ZCOUNT', LEASES, '(' .. text(time), '+inf')
 local delayed = redis.call('ZCOUNT', DELAYED, '(' .. text(time), '+inf')

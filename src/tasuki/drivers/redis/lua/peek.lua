@@ -6,7 +6,9 @@ local ordering = redis.call('HGET', STATE, 'ordering')
 if not ordering then
   return UNDECLARED
 end
+local before = watch()
 sweep(now(), ordering)
+tell(before)
 
 local places = {}
 local function add(found)

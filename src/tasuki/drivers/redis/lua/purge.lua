@@ -6,8 +6,8 @@ local ordering = redis.call('HGET', STATE, 'ordering')
 if not ordering then
   return UNDECLARED
 end
-sweep(now(), ordering)
 local before = watch()
+sweep(now(), ordering)
 local waiting = redis.call('HLEN', MESSAGES) - redis.call('ZCARD', LEASES)
 
 local places = redis.call('ZRANGE', READY, 0, limit - 1)

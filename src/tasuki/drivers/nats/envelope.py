@@ -23,16 +23,15 @@ class Head(msgspec.Struct, array_like=True, gc=False):
     id: str
     headers: dict[str, HeaderValue]
     due: float = 0.0
-    key: str | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Head).decode
 
 
-def pack(message: Message, due: float = 0.0, key: str | None = None) -> bytes:
+def pack(message: Message, due: float = 0.0) -> bytes:
     """The message as bytes. Raises TypeError, ValueError or OverflowError for headers that cannot be kept."""
-    head = _encode(Head(message.id, message.headers, due, key))
+    head = _encode(Head(message.id, message.headers, due))
     return b"".join((_HEAD.pack(MARK, len(head)), head, message.body))
 
 

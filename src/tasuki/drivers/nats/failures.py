@@ -62,11 +62,6 @@ def is_stream_missing(error: Any) -> bool:
     return isinstance(error, dict) and error.get("err_code") == _STREAM_NOT_FOUND
 
 
-def is_consumer_missing(error: Any) -> bool:
-    """Whether a JetStream answer says that the consumer is not there."""
-    return isinstance(error, dict) and error.get("err_code") == _CONSUMER_NOT_FOUND
-
-
 def error_in(answer: bytes) -> Any:
     """The ``error`` of a JetStream answer, or None; what is no answer is an error too."""
     try:

@@ -141,7 +141,7 @@ class Publishing:
         if len(message.body) > self._most:
             return self._refused(MessageTooLargeError, message, f"it is larger than {self._most} bytes")
         try:
-            data = pack(message, now + message.delay if message.delay > 0 else 0.0, message.key)
+            data = pack(message, now + message.delay if message.delay > 0 else 0.0)
         except (TypeError, ValueError, OverflowError) as problem:
             return self._refused(UnsupportedError, message, f"its headers cannot be kept: {problem}")
         if len(data) + 256 > max_payload:

@@ -116,10 +116,11 @@ class Session:
             queues, self._queues, self._link = list(self._queues.values()), {}, None
             farewell = asyncio.ensure_future(self._hand_back(queues, link.current))
             await asyncio.wait([farewell], timeout=_FAREWELL)
-            if farewell.done():
-                farewell.result()
-            else:
+            if not farewell.done():
                 farewell.cancel()
+                await asyncio.wait([farewell])
+            elif not farewell.cancelled():
+                farewell.result()
             await asyncio.to_thread(self._renewals.close)
         finally:
             self._by_stream.clear()

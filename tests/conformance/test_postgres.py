@@ -16,6 +16,8 @@ from tests.support.brokers.versions import version_of
 
 class TestPostgres(DriverConformance):
     takes_clock = False
+    real_seconds = 1.5
+    patience = 8.0
     broker: ClassVar[type[Broker]] = Postgres
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> PostgresDriver:

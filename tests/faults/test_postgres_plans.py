@@ -8,10 +8,10 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.support.brokers.postgres import Postgres
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver
+from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -141,6 +141,14 @@ async def test_a_foreign_transaction_that_stays_open_costs_no_plan(
                     assert rows <= 200, f"{verb} met {rows} rows: {plan}"
     finally:
         await foreign.close()
+
+
+async def test_the_oldest_of_each_priority_is_found_by_the_index(driver: PostgresDriver, explainer: Explainer) -> None:
+    await fill(driver, "q", 5000, priority=3)
+    await explainer.connection.execute("ANALYZE plans.messages")
+    scans = await explainer.scans("SELECT * FROM plans.depth('q')")
+    assert [rows for _, _, rows in scans if rows > 100] == [5000]  # the count alone
+    assert {index for index, _, _ in scans} <= {"messages_ready", "messages_due"}
 
 
 async def test_a_claim_reads_the_line_by_its_index(driver: PostgresDriver, explainer: Explainer) -> None:

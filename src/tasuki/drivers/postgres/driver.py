@@ -157,7 +157,7 @@ class PostgresDriver(Driver):
         session = self._session
         if session is None:
             return
-        if session.pid == os.getpid():
+        if session.pid == os.getpid() and not session.loop.is_closed():
             await session.close()
         if self._session is session:
             self._session = None

@@ -40,7 +40,9 @@ class Receiving:
         pause = _RECHECK
         while True:
             count = session.bell.count(queue)
-            taken, due_in, is_new = await self._claim(max(ends_at - clock.monotonic(), 0.0))
+            left = max(ends_at - clock.monotonic(), 0.0)
+            # Who hears nothing is not worth a NOTIFY.
+            taken, due_in, is_new = await self._claim(left if session.hears(queue) else 0.0)
             if session.is_closing:
                 return []  # what was taken has been given back
             left = ends_at - clock.monotonic()

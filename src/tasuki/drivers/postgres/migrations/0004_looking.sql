@@ -8,6 +8,8 @@ declare
     q queues := queue_named(queue_name);
     at timestamptz := clock_timestamp();
     oldest timestamptz;
+    last_rank smallint := -1;
+    first_at timestamptz;
 begin
     select count(*) filter (where m.due <= at), count(*) filter (where m.due > at and m.state = 2),
         count(*) filter (where m.due > at and m.state = 1), min(m.published_at) filter (where m.due <= at)
@@ -18,10 +20,12 @@ begin
             + (select count(*) from messages m where m.queue = q.id and m.key is not null and m.state = 3);
     end if;
     -- One seek a priority: the first of each is its oldest.
-    select least(oldest, min(f.published_at)) into oldest from generate_series(0, 9) as r (rank) cross join lateral (
-        select m.published_at from messages m
-        where m.queue = q.id and m.state = 0 and m.rank = r.rank::smallint order by m.seq limit 1
-    ) f;
+    loop
+        select m.rank, m.published_at into last_rank, first_at from messages m
+        where m.queue = q.id and m.state = 0 and m.rank > last_rank order by m.rank, m.seq limit 1;
+        exit when not found;
+        oldest := least(oldest, first_at);
+    end loop;
     oldest_age := case when oldest is not null then greatest(extract(epoch from at - oldest), 0) end;
     select coalesce(sum(c.count), 0) into consumer_count from consumers c join holders h using (holder)
     where c.queue = q.id and is_alive(h, at);
@@ -133,6 +137,7 @@ declare
     at timestamptz := clock_timestamp();
     started_now timestamptz := (select a.backend_start from pg_stat_activity a where a.pid = pid_now);
 begin
+    perform set_config('synchronous_commit', 'off', true);  -- the next one comes soon
     insert into holders (holder, seen, pid, started) values (who, at, pid_now, started_now)
     on conflict (holder) do update set seen = excluded.seen, pid = excluded.pid, started = excluded.started;
     delete from holders h where h.holder = any (array(

@@ -42,6 +42,9 @@ ACTS: dict[str, Callable[[int], bytes]] = {
     "a question without values": lambda call: _ask(call, "queue.publish"),
     "a question of another call": lambda call: _ask(call + 1, "queue.stopping"),
     "one ticket for two questions": lambda call: _ask(call, "funcs.call", "app:never") * 2,
+    "questions and no ears": lambda call: b"".join(
+        frame(ASK, ticket, encode((call, "queue.message", ()))) for ticket in range(1, 200_001)
+    ),
     "spin": lambda call: b"",
     "lie": lambda call: b"",
 }

@@ -10,8 +10,8 @@ from typing import Any
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
+from tasuki.handlers.process.host import Death
 from tasuki.handlers.process.protocol import ProtocolError
-from tasuki.handlers.process.worker import Death
 
 _PERMISSIONS = frozenset({"actor", "scope", "can", "require", "publish", "has_policy", "group", "evaluate"})
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
@@ -73,7 +73,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 class PythonHost:
-    """See :class:`tasuki.handlers.process.worker.Host`."""
+    """See :class:`tasuki.handlers.process.host.Host`."""
 
     def __init__(self, id: str) -> None:
         self._id = id

@@ -10,8 +10,8 @@ from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.errors import describe
 from tasuki.handlers.lua.remote import do_at_load, local_operations
 from tasuki.handlers.lua.script import LuaScript
+from tasuki.handlers.process.host import Death
 from tasuki.handlers.process.protocol import ProtocolError
-from tasuki.handlers.process.worker import Death
 from tasuki.units import format_duration
 
 _MOST_ARGUMENTS = 256
@@ -40,7 +40,7 @@ that sends something else runs something else."""
 
 
 class LuaHost:
-    """See :class:`tasuki.handlers.process.worker.Host`."""
+    """See :class:`tasuki.handlers.process.host.Host`."""
 
     def __init__(self, script: LuaScript) -> None:
         used = catalogue.closure(script.modules, script.imports)

@@ -36,6 +36,8 @@ class Channel:
         self._on_end = on_end
         self._reader = Reader(limit)
         self._unsent: deque[memoryview] = deque()
+        self.unsent = 0
+        """Bytes that the other side has not taken yet."""
         self._is_open = True
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(end, self._read)
@@ -51,11 +53,7 @@ class Channel:
             if not self._unsent:
                 self._loop.add_writer(self._end, self._write)
             self._unsent.append(data)
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that the other side has not taken yet."""
-        return sum(map(len, self._unsent))
+            self.unsent += len(data)
 
     def _try(self, data: memoryview) -> int:
         try:
@@ -69,6 +67,7 @@ class Channel:
         while self._unsent:
             data = self._unsent[0]
             sent = self._try(data)
+            self.unsent -= sent
             if sent < len(data):
                 self._unsent[0] = data[sent:]
                 return

@@ -1,0 +1,51 @@
+"""What a kind of handler does for its children, and what it is told of their deaths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+
+Late = Literal["", "time", "cancel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a child is no more: what it did wrong (empty: nothing we know of), and how its process ended.
+
+    ``late`` is empty, or why the worker killed it: a call of it had used up its ``time``, or one that was cancelled
+    (``cancel``) did not end. ``was_waiting``: the call in question was waiting for an answer then; ``beside``: how many
+    others there were.
+    """
+
+    problem: str
+    how: str
+    late: Late
+    was_waiting: bool
+    beside: int
+
+
+class Host(Protocol):
+    """What a kind of handler does for its children."""
+
+    def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
+        """The value of an operation, or a coroutine of it.
+
+        Raises:
+            ProtocolError: the child may not ask for that, or not with these arguments.
+            Exception: it failed; the child is told.
+        """
+
+    def fields(self, error: Exception) -> Any:
+        """The plain data for an error of an operation."""
+
+    def note(self, context: Context | None, args: list[Any]) -> None:
+        """Write a log record of a call, or of none. Raises ProtocolError."""
+
+    def ready(self, told: Any) -> None:
+        """A child is ready; what its ``boot`` returned. Raises ProtocolError."""
+
+    def died(self, death: Death) -> HandlerError:
+        """The error of a call whose child is no more."""

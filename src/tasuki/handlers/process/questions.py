@@ -1,0 +1,105 @@
+"""Questions: what the calls of a child have asked of the worker, and the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from types import CoroutineType
+from typing import Any
+
+from tasuki.contracts.handler import Context
+from tasuki.errors import HandlerError
+from tasuki.handlers.process.channel import Channel
+from tasuki.handlers.process.host import Host
+from tasuki.handlers.process.protocol import ANSWER, ProtocolError, encode
+
+_MOST_ASKED = 100_000
+"""Most operations under way for one child."""
+MOST_UNSENT = 128 * 2**20
+"""Bytes that may wait for a child which asks and does not read."""
+
+_ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
+
+
+class Call:
+    """A call under way in a child."""
+
+    __slots__ = ("context", "future", "tasks")
+
+    def __init__(self, context: Context, future: asyncio.Future[Any]) -> None:
+        self.context = context
+        self.future = future
+        self.tasks: dict[int, asyncio.Task[Any]] = {}
+        """What it has asked for and not been answered, by ticket."""
+
+
+class Questions:
+    """Of one child; the tickets are its own."""
+
+    def __init__(self, host: Host, channel: Channel) -> None:
+        self._host = host
+        self._channel = channel
+        self._calls: dict[int, Call] = {}  # by ticket
+
+    def ask(self, call: Call | None, ticket: int, operation: str, args: list[Any]) -> None:
+        """Do an operation for a call, and answer when it is done. Raises ProtocolError."""
+        if call is None or ticket in self._calls or len(self._calls) >= _MOST_ASKED:
+            raise ProtocolError(f"a question for {operation[:50]!r} out of turn")
+        if self._channel.unsent > MOST_UNSENT:
+            raise ProtocolError("questions, and does not read the answers")
+        try:
+            value = self._host.answer(call.context, operation, args)
+        except ProtocolError:
+            raise
+        except Exception as error:
+            self._answer(ticket, error)
+            return
+        if type(value) is not CoroutineType:
+            self._answer(ticket, None, value)
+            return
+        task = asyncio.get_running_loop().create_task(value)
+        self._calls[ticket] = call
+        call.tasks[ticket] = task
+        task.add_done_callback(lambda task: self._done(ticket, task))
+
+    def _done(self, ticket: int, task: asyncio.Task[Any]) -> None:
+        call = self._calls.get(ticket)
+        if call is None or call.tasks.get(ticket) is not task:
+            if not task.cancelled():
+                task.exception()  # nobody is left to be told
+            return
+        del self._calls[ticket], call.tasks[ticket]
+        if task.cancelled():
+            self._answer(ticket, HandlerError("context canceled", retryable=False))
+        elif (error := task.exception()) is None:
+            self._answer(ticket, None, task.result())
+        elif isinstance(error, Exception):
+            self._answer(ticket, error)
+        elif not call.future.done():
+            call.future.set_exception(error)
+
+    def _answer(self, ticket: int, error: Exception | None, value: Any = None) -> None:
+        if error is None:
+            try:
+                self._channel.send(ANSWER, ticket, encode((True, value)))
+                return
+            except HandlerError as unfit:
+                error = unfit
+        self._channel.send(ANSWER, ticket, encode((False, self._host.fields(error))))
+
+    def forget(self, ticket: int) -> None:
+        """Nobody waits for that answer any more."""
+        call = self._calls.pop(ticket, None)
+        if call is not None:
+            _end(call.tasks.pop(ticket))
+
+    def end(self, call: Call) -> None:
+        """The call has ended, and with it what it has asked for."""
+        for ticket in list(call.tasks):
+            self.forget(ticket)
+
+
+def _end(task: asyncio.Task[Any]) -> None:
+    if not task.done():
+        _ending.add(task)
+        task.add_done_callback(_ending.discard)
+        task.cancel()

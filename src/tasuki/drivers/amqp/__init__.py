@@ -16,7 +16,9 @@ delay           a ladder of durable queues that all share (``tasuki.delay.*``), 
                 restart of the broker
 depth           ready: exact; in flight and delayed: those of this process; consumers: of all processes
 given up        what the broker itself would delete goes to ``tasuki.undeliverable``
-not possible    max_length, dedup, order per key, peek, purge, delete: see docs/how-to/amqp.md
+order per key   lanes of keys (``<queue>.k0`` …) that give one message at a time to one process; what is nacked stays
+                with it until its time is over
+not possible    max_length, dedup, peek, purge, delete: see docs/how-to/amqp.md
 headers         in the header table, with their types; those that AMQP has a property for in the property too
 ==============  =====================================================================================================
 """

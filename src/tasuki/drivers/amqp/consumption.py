@@ -195,7 +195,11 @@ class Consumption:
             self._consumers[consumer] -= 1
 
     async def stop(self) -> list[Delivery]:
-        """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError."""
+        """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError.
+
+        Not those of lanes of keys: a message that one of them has got, or is about to get, would be passed by the next
+        one, which the broker gives to somebody else at once. Those end with the channel, see ``is_done``.
+        """
         self._stop_timer()
         if self._adjusting is not None:
             await asyncio.wait((self._adjusting,))
@@ -204,15 +208,20 @@ class Consumption:
             return []
         self._consumers, self._allowed, self._is_ending = {}, 0, True
         try:
-            # The consumer of a lane of keys stays while something of it is held: the next one must not be given out.
-            used = {item.consumer.decode() for each in (self.held.values(), self._resting) for item in each}
-            old = [tag for tag in self._there if not (tag.startswith(_PARTITION) and tag in used)]
-            await self._end_consumers(channel, old)
-            self._partitions = {name: tag for name, tag in self._partitions.items() if tag in self._there}
-            return self.inbox.take(len(self.inbox))
+            await self._end_consumers(channel, [tag for tag in self._there if not tag.startswith(_PARTITION)])
+            return self.inbox.take_shared()
         finally:
             self._is_ending = False
             self._adjust()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its channel can be closed: nobody waits, and nothing is held that somebody works on."""
+        return bool(self._partitions) and not (self._waiters or self.held or self._resting or self._consumers)
+
+    def stay(self) -> None:
+        """Look again in a while."""
+        self._wanted()
 
     async def close(self) -> None:
         """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
@@ -434,7 +443,7 @@ class Consumption:
         left = self._wanted_at + self._idle - asyncio.get_running_loop().time()
         if self._waiters or left > 0:
             self._timer = asyncio.get_running_loop().call_later(max(left, self._idle / 2), self._look)
-        elif self._consumers or len(self.inbox):
+        elif self._consumers or len(self.inbox) or self._partitions:
             self._on_idle()
 
     def _stop_timer(self) -> None:

@@ -70,6 +70,12 @@ class Inbox:
         self._waiting, self._next = left, 0
         return picked
 
+    def take_shared(self) -> list[Delivery]:
+        """All but those of lanes of keys."""
+        waiting = self._waiting[self._next :]
+        self._waiting, self._next = [delivery for delivery in waiting if delivery.is_partitioned], 0
+        return [delivery for delivery in waiting if not delivery.is_partitioned]
+
     def clear(self) -> None:
         """Forget all: the channel is gone, and the broker has them."""
         self._waiting, self._next = [], 0

@@ -79,6 +79,11 @@ class Session:
             return
         try:
             await self.settling.hand_back(self._specs[queue], consumption)
+            if consumption.is_done:
+                self.consumptions.pop(queue, None)  # whoever asks now begins anew
+                await consumption.close()
+            else:
+                consumption.stay()
         except (ClosedError, LateError, BlockedError):
             pass  # it lies here still, and is looked at again; or the channel is gone, and the broker has it
 

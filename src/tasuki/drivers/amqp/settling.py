@@ -102,8 +102,7 @@ class Settling:
 
     async def _hand_back(self, spec: QueueSpec, consumption: Consumption, unused: Sequence[Delivery]) -> None:
         if is_quorum(spec):
-            # A copy would be behind all others of its key; those are requeued at their place, and counted.
-            left = [delivery for delivery in unused if not delivery.is_moved and not delivery.is_partitioned]
+            left = [delivery for delivery in unused if not delivery.is_moved]
             parcels = [_copy(spec, delivery, delivery.received.attempt - 1, 0.0) for delivery in left]
             fates = await self._publishing.send_plainly(parcels) if parcels else []
             for delivery, fate in zip(left, fates, strict=True):

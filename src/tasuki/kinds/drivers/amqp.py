@@ -134,6 +134,8 @@ class AMQPQueueOptions(Config):
     """Where the broker puts what it gives up; the queue tasuki.undeliverable if not given."""
     dead_letter_routing_key: Text | None = None
     """With which routing key."""
+    partitions: Annotated[Positive, Field(le=64)] | None = None
+    """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
     single_active_consumer: Flag = False
     """Whether one process at a time gets all messages."""
 

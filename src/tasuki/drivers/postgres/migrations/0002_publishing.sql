@@ -14,7 +14,7 @@ end $$;
 
 -- Serialises what must not happen twice at a time in a queue that keeps order per key.
 create function lock_queue(q queues) returns void language sql as $$
-    select pg_advisory_xact_lock(hashtextextended(q.channel, 0))
+    select pg_advisory_xact_lock(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))
 $$;
 
 create function declare_queue(
@@ -27,6 +27,7 @@ declare
 begin
     insert into queues (name, lease, max_length, by_key, dedup_window)
         values (queue_name, new_lease, new_max_length, new_by_key, new_dedup_window) on conflict (name) do nothing;
+    perform lock_queue(queue_named(queue_name));
     select * into old from queues where name = queue_name for update;
     update queues set lease = new_lease, max_length = new_max_length, by_key = new_by_key,
         dedup_window = new_dedup_window, channel = 'tasuki.' || current_schema() || '.' || old.id
@@ -37,7 +38,6 @@ begin
     if new_max_length is not null and old.max_length is null then
         perform recount(q.id);
     end if;
-    perform lock_queue(q);
     if old.by_key and not new_by_key then
         update messages set state = 0 where queue = q.id and state = 3 and key is not null;
     elsif new_by_key and exists (select 1 from messages where queue = q.id and state = 3 and key is not null) then

@@ -21,11 +21,12 @@ declare
     looked integer;
     moved integer;
     chosen bigint[];
+    look integer := greatest(most, 20);
 begin
     for turn in 1..20 loop
         with line as materialized (
             select m.seq, m.rank, m.key, octet_length(m.body) as size from messages m
-            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit greatest(most, 500)
+            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit look
             for update skip locked
         ), judged as materialized (
             select l.*,
@@ -50,7 +51,8 @@ begin
         )
         select c.seq, c.token, c.attempts, c.id, c.headers, c.body, null::double precision, null::boolean
         from claims c order by c.rank, c.seq;
-        exit when cardinality(chosen) > 0 or looked < 500 or moved = 0;
+        exit when cardinality(chosen) > 0 or looked < look or (moved = 0 and look >= 2000);
+        look := greatest(look, least(look * 4, 2000));
     end loop;
 end $$;
 

@@ -1,0 +1,148 @@
+"""Order per key with several drivers at once: one held a key, in order, and no line is left standing."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release, Settlement
+from tasuki.drivers.postgres import PostgresDriver
+from tests.support.brokers.postgres import Postgres
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+PATIENCE = 90.0
+KEYS = "abcdefgh"
+EACH = 60
+_schemas = (f"keys_{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def url() -> str:
+    return f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres"
+
+
+@pytest.fixture
+def schema() -> str:
+    return next(_schemas)
+
+
+@pytest.fixture
+async def drivers(url: str, schema: str) -> AsyncIterator[list[PostgresDriver]]:
+    drivers = [PostgresDriver("postgres", url=url, schema=schema) for _ in range(3)]
+    for driver in drivers:
+        await driver.declare(QueueSpec("q", ordering="key", lease=60.0))
+        await driver.open()
+    yield drivers
+    for driver in drivers:
+        await driver.close()
+
+
+class Lines:
+    """Publishes to all keys, one publisher each, and consumes, and notes what must not be."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._held: dict[str, str] = {}
+        self._next = dict.fromkeys(KEYS, 0)
+        self.wrong: list[str] = []
+
+    @property
+    def done(self) -> int:
+        return sum(self._next.values())
+
+    async def publish(self, key: str, driver: PostgresDriver) -> None:
+        number = 0
+        while number < EACH:
+            size = min(self._chance.randint(1, 8), EACH - number)
+            delays, priorities = [0.0, 0.0, 0.0, 0.05], [0, 0, 5, 9]
+            batch = [
+                Outgoing(
+                    f"{key}:{number + place}",
+                    b"",
+                    {},
+                    self._chance.choice(delays),
+                    self._chance.choice(priorities),
+                    key,
+                )
+                for place in range(size)
+            ]
+            assert not any(await driver.publish("q", batch))
+            number += size
+            await asyncio.sleep(self._chance.random() * 0.02)
+
+    async def consume(self, driver: PostgresDriver) -> None:
+        while self.done < len(KEYS) * EACH:
+            got = await driver.receive("q", self._chance.randint(1, 10), 0.3)
+            for item in got:
+                self._came(item)
+            await asyncio.sleep(self._chance.random() * 0.005)
+            if got:
+                self.wrong += map(str, await driver.settle("q", [self._settlement(item) for item in got]))
+
+    def _came(self, item: Received) -> None:
+        key, _, number = item.id.partition(":")
+        if key in self._held:
+            self.wrong.append(f"{item.id} while {self._held[key]} is held")
+        if int(number) != self._next[key]:
+            self.wrong.append(f"{item.id} instead of {self._next[key]}")
+        self._held[key] = item.id
+
+    def _settlement(self, item: Received) -> Settlement:
+        key = item.id.partition(":")[0]
+        del self._held[key]
+        kind = self._chance.choice([Ack, Ack, Ack, Nack, Release])
+        if kind is Ack:
+            self._next[key] += 1
+        return Nack(item.receipt, self._chance.choice([0.0, 0.03])) if kind is Nack else kind(item.receipt)
+
+
+async def test_many_publishers_and_consumers(drivers: list[PostgresDriver]) -> None:
+    lines = Lines(random.Random(3))
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+        for number, key in enumerate(KEYS):
+            group.create_task(lines.publish(key, drivers[number % len(drivers)]))
+        for driver in drivers * 2:
+            group.create_task(lines.consume(driver))
+    assert lines.wrong == []
+    depth = await drivers[0].depth("q")
+    assert (depth.ready, depth.in_flight, depth.delayed) == (0, 0, 0)
+
+
+async def test_a_transaction_that_commits_late_does_not_hold_two_of_a_key(
+    drivers: list[PostgresDriver], url: str
+) -> None:
+    driver, other, _ = drivers
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await driver.publish_within(connection, "q", [Outgoing("early", b"", {}, key="k")])
+            await other.publish("q", [Outgoing("late", b"", {}, key="k")])
+            (held,) = await driver.receive("q", 2, 5.0)
+            assert held.id == "late"
+    finally:
+        await connection.close()
+    assert await other.receive("q", 2, 0.1) == []
+    await driver.settle("q", [Nack(held.receipt)])
+    (held,) = await other.receive("q", 2, 5.0)
+    assert held.id == "early"
+    await other.settle("q", [Ack(held.receipt)])
+    assert [item.id for item in await driver.receive("q", 2, 5.0)] == ["late"]
+
+
+async def test_a_long_line_is_passed_by(drivers: list[PostgresDriver]) -> None:
+    driver = drivers[0]
+    for start in range(0, 5000, 1000):
+        await driver.publish("q", [Outgoing(f"{start + number}", b"", {}, key="long") for number in range(1000)])
+    await driver.publish("q", [Outgoing("other", b"", {}, key="short"), Outgoing("free", b"", {})])
+    found: set[str] = set()
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < 3:
+            found.update(item.id for item in await driver.receive("q", 2, 5.0))
+    assert found == {"0", "other", "free"}
+    assert await driver.receive("q", 2, 0.1) == []

@@ -226,6 +226,24 @@ async def test_a_stopped_handler_leaves_no_process_and_starts_again(make: Make) 
     assert await handler.call([{"seconds": 0}], delivery()) == {"seconds": 0}
 
 
+@pytest.mark.filterwarnings("error")
+def test_another_event_loop_has_other_children() -> None:
+    handler = IsolatedLuaHandler(script("return body"), processes=1)
+    assert asyncio.run(handler.call([1], delivery())) == 1
+    first = handler.processes()
+
+    async def again() -> Any:
+        result = await handler.call([2], delivery())
+        pids = handler.processes()
+        await handler.stop()
+        return result, pids
+
+    result, second = asyncio.run(again())
+    assert result == 2
+    assert not set(first) & set(second)
+    assert not any(map(is_alive, first))
+
+
 # A child that does not run our script any more, but something of an attacker's ----------------------------------------
 
 

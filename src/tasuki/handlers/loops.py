@@ -44,6 +44,14 @@ def tell(loop: asyncio.AbstractEventLoop, what: Callable[[], Any]) -> bool:
     return True
 
 
+async def end_all() -> None:
+    """Cancel all other tasks of this loop and wait for their ends."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class _Job:
     """A coroutine in another loop; ``outcome``: its result and its error, both as values."""
 

@@ -49,9 +49,7 @@ class PythonSite:
         """The recipe is a PythonTarget; the worker is told whether the function has a body parameter."""
         self._server = server
         target = msgspec.convert(recipe, PythonTarget)
-        root = logging.getLogger()
-        root.addHandler(_Forward(server, 0))
-        root.setLevel(target.level)
+        _forward_all(server, target.level)
         self._handler = handler = PythonHandler(
             target.id,
             import_path=target.import_path,
@@ -86,6 +84,12 @@ class PythonSite:
     def failure(self, error: BaseException) -> Failure:
         """The fields of an error."""
         return failure_of(error)
+
+
+def _forward_all(server: Server, level: int) -> None:
+    root = logging.getLogger()
+    root.addHandler(_Forward(server, 0))
+    root.setLevel(level)
 
 
 class _Plain:

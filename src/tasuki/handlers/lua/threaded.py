@@ -16,7 +16,7 @@ from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context, Handler
-from tasuki.handlers.loops import run_in, tell
+from tasuki.handlers.loops import end_all, run_in, tell
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
@@ -97,10 +97,7 @@ class _Thread:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            tasks = asyncio.all_tasks(self._loop)
-            for task in tasks:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.run_until_complete(end_all())
             self._loop.run_until_complete(self._handler.stop())
         finally:
             asyncio.set_event_loop(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -87,6 +88,12 @@ class ChildProcess:
             loop.call_later(_LOOKS[looks], lambda: self._look(then, was_alive=was_alive, looks=looks + 1))
         else:
             then(_how(code))
+
+    def bury(self) -> None:
+        """End it and wait for that, outside of any event loop: a few milliseconds."""
+        self.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
 
     async def ended(self) -> None:
         """Kill it and wait until it is gone."""

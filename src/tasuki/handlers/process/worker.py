@@ -200,7 +200,7 @@ class Worker:
 
     def abandon(self) -> None:
         """Kill it from outside its event loop, which is gone."""
-        self._process.kill()
+        self._process.bury()
         self._channel.close()
 
     async def ended(self) -> None:

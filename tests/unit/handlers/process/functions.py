@@ -1,0 +1,72 @@
+"""Functions for test_child_side.py; they are loaded as the source of a handler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasuki import Context
+from tasuki.errors import HandlerError, HandlerNotFoundError
+
+
+async def everything(body: Any, context: Context) -> dict[str, Any]:
+    assert context.message is not None
+    told: dict[str, Any] = {
+        "of": [
+            context.function,
+            context.message.id,
+            context.attempt,
+            context.queue,
+            context.consumer,
+            context.values["tenant"],
+        ],
+        "flags": [context.stopping, context.lease_lost],
+    }
+    await context.publish("app:q", body, {"h": 1}, delay=1)
+    context.check_call("app:double")
+    told["called"] = [
+        await context.call("app:double", 21),
+        await context.call_with("app:double", 3, values={"a": 1}),
+    ]
+    told["info"] = (await context.info("app:q"))["ready"]
+    value = context.env("NAME")
+    context.set_env("NAME", "new")
+    told["env"] = [value, context.env_all()]
+    store = context.resource("app:store")
+    store.set("key", body)
+    told["store"] = [store.get("key"), await context.resource("app:slow").get()]
+    try:
+        store.get("other")
+    except HandlerError as error:
+        told["missing"] = error.message
+    try:
+        store._items  # noqa: B018
+    except AttributeError as error:
+        told["private"] = type(error).__name__
+    try:
+        context.check_call("app:none")
+    except HandlerNotFoundError as error:
+        told["unknown"] = type(error).__name__
+    told["permissions"] = context.permissions
+    context.logger.info("it", extra={"a": 1})
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        context.logger.exception("failed")
+    context.ack()
+    return told
+
+
+def rights(context: Context) -> list[Any]:
+    assert context.permissions is not None
+    actor = context.permissions.actor()
+    assert actor is not None
+    can = context.permissions.can
+    return [can("read", "it", {"a": 1}), can("write", "it"), actor["id"]]
+
+
+def fails(how: str) -> Any:
+    if how == "exit":
+        raise SystemExit(3)
+    if how == "raise":
+        return 1 / 0
+    return False if how == "false" else object()

@@ -19,19 +19,17 @@ from tasuki.contracts.driver import Received
 from tasuki.drivers.amqp import frames
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp.consumers import Consumers, is_of_keys, is_of_returned
 from tasuki.drivers.amqp.envelope import Parsed, decode
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.topology import Lane
+from tasuki.drivers.amqp.watch import Watch
 from tasuki.message import new_id
 
 MOST = 65_535
 """The largest prefetch that the protocol can say."""
-_RETURNED = "r"
-"""First letter of the tags of consumers of a lane of returned messages."""
-_PARTITION = "k"
-"""That of consumers of a lane of keys."""
 _receipts = count(1)
 
 
@@ -66,27 +64,18 @@ class Consumption:
         self.ended: ClosedError | None = None
         self._counts = counts
         self._most = min(most or MOST, MOST)
-        self._idle = idle
         self._on_idle = on_idle
+        self._watch = Watch(idle, self._look)
         self._waiters: deque[Waiter] = deque()
-        self._consumers: dict[bytes, int] = {}
-        """How many unsettled deliveries each consumer has, by tag."""
-        self._there: set[str] = set()
-        """Tags of all consumers that the broker may have of us."""
-        self._tags = count(1)
+        self._consumers = Consumers()
         self._arrivals = count()
-        self._allowed = 0
         self._unsettled: dict[int, bytes] = {}
         """Consumer of each unsettled delivery, by tag, oldest first."""
         self._filling = False
         self._adjusting: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._wanted_at = 0.0
         self._dispatching = False
         self._is_outdated = False
         self._is_ending = False
-        self._partitions: dict[str, str] = {}
-        """Tag of the consumer of each lane of keys."""
         self._resting: dict[Delivery, asyncio.TimerHandle] = {}
         """What was nacked and keeps its place, until its time is over."""
 
@@ -110,11 +99,11 @@ class Consumption:
         """Up to ``limit`` deliveries as soon as there is one. Raises ClosedError or LateError."""
         if self.ended is not None:
             raise self.ended
-        self._wanted()
+        self._watch.wanted()
         if len(self.inbox) and not (self._waiters or self._filling or self._is_ending):
             if self._has_ranks and self.channel is not None:
                 # With the answer to any question is here what was confirmed before: perhaps of a higher priority.
-                await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._allowed, 1)))
+                await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
             if given := self._hand_out(limit):
                 return given
         waiter = Waiter(limit)
@@ -139,7 +128,7 @@ class Consumption:
         elif not is_over and waiter.done.exception() is None:
             for received in waiter.done.result():
                 self.release(received.receipt)
-        self._wanted()
+        self._watch.wanted()
 
     def take(self, receipt: object) -> Delivery | None:
         """The held delivery of a receipt, which is not held any more."""
@@ -155,7 +144,7 @@ class Consumption:
         """A delivery is to be handed out again, by whoever asks first."""
         self.inbox.put(delivery)
         self._dispatch_soon()
-        self._wanted()
+        self._watch.wanted()
 
     async def settle(self, acked: Collection[int], requeued: Collection[int]) -> None:
         """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError.
@@ -167,7 +156,7 @@ class Consumption:
             raise self.ended or ClosedError(0, "no channel")
         fresh = [[tag for tag in tags if tag in self._unsettled] for tags in (acked, requeued)]
         channel.connection.write(self._frames(channel.number, *fresh))
-        await channel.ask(commands.Basic.Qos(prefetch_count=max(self._allowed, 1)))
+        await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
         if self.is_keyed:
             self._dispatch_soon()  # the next of their keys
 
@@ -190,25 +179,22 @@ class Consumption:
         return b"".join(parts)
 
     def _forget(self, tag: int) -> None:
-        consumer = self._unsettled.pop(tag, b"")
-        if consumer in self._consumers:
-            self._consumers[consumer] -= 1
+        self._consumers.gone(self._unsettled.pop(tag, b""))
 
     async def stop(self) -> list[Delivery]:
         """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError.
 
-        Not those of lanes of keys: a message that one of them has got, or is about to get, would be passed by the next
-        one, which the broker gives to somebody else at once. Those end with the channel, see ``is_done``.
+        Those of lanes of keys go on, and end with the channel; see ``is_done``.
         """
-        self._stop_timer()
+        self._watch.pause()
         if self._adjusting is not None:
             await asyncio.wait((self._adjusting,))
         channel = self.channel
         if channel is None or channel.closed is not None:
             return []
-        self._consumers, self._allowed, self._is_ending = {}, 0, True
+        self._is_ending = True
         try:
-            await self._end_consumers(channel, [tag for tag in self._there if not tag.startswith(_PARTITION)])
+            await self._consumers.end(channel, self.lanes)
             return self.inbox.take_shared()
         finally:
             self._is_ending = False
@@ -217,15 +203,15 @@ class Consumption:
     @property
     def is_done(self) -> bool:
         """Whether its channel can be closed: nobody waits, and nothing is held that somebody works on."""
-        return bool(self._partitions) and not (self._waiters or self.held or self._resting or self._consumers)
+        has_work = self._waiters or self.held or self._resting or self._consumers.are_shared
+        return self._consumers.are_keyed and not has_work
 
     def stay(self) -> None:
         """Look again in a while."""
-        self._wanted()
+        self._watch.wanted()
 
     async def close(self) -> None:
         """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
-        self._stop_timer()
         if self.channel is not None:
             await self.channel.close()
         self._end(ClosedError(0, "closed"))
@@ -243,82 +229,29 @@ class Consumption:
         """Whether the waiters want more than the broker may push: each lane's consumer has an allowance of its own."""
         if self._is_outdated and self._waiters:
             return True
-        taken = max(self._consumers.values(), default=0)
+        taken = self._consumers.taken
         wanted = min(sum(waiter.limit for waiter in self._waiters), self._most - taken)
-        return bool(self._waiters) and self._allowed - taken + len(self.inbox) < wanted
+        return bool(self._waiters) and self._consumers.allowed - taken + len(self.inbox) < wanted
 
     async def _consume(self) -> None:
-        """Start consumers that may hold what is wanted now, in place of those there are.
-
-        The order of a queue is kept only within one consumer, so there is never a second one beside the first. What
-        the old ones pushed stays settleable; it only does not make room for more. Afterwards the lanes are asked for
-        their counts: by the time the second answer is here, so is what they had to give, and the waiters get the first
-        of it and not what happened to come first.
-        """
-        channel = self.channel
-        assert channel is not None
-        self._consumers, self._allowed = {}, 0
-        await self._end_consumers(channel, [tag for tag in self._there if not tag.startswith(_PARTITION)])
-        self._allowed = max(min(sum(waiter.limit for waiter in self._waiters), self._most), 1)
+        """Let the broker push what the waiters want; they get the first of it, and not what happened to come first."""
+        assert self.channel is not None
         self._is_outdated = False
-        partitions = self._new_tags(
-            [lane for lane in self.lanes if lane.is_partition and lane.name not in self._partitions]
-        )
-        shared = self._new_tags([lane for lane in self.lanes if not lane.is_partition])
-        self._consumers = {tag.encode(): 0 for tag in shared}
-        await channel.ask(
-            commands.Basic.Qos(prefetch_count=1),
-            *(_consume(lane, tag) for tag, lane in partitions.items()),
-            commands.Basic.Qos(prefetch_count=self._allowed),
-            *(_consume(lane, tag) for tag, lane in shared.items()),
-            *(lane.look() for lane in self.lanes),
-        )
-        self._partitions |= {lane.name: tag for tag, lane in partitions.items()}
-        await channel.ask(commands.Basic.Qos(prefetch_count=self._allowed))
-
-    async def _end_consumers(self, channel: Channel, old: Sequence[str]) -> None:
-        """Cancel consumers when nothing is on its way to them.
-
-        What the broker has pushed, and the channel not seen when it cancels, the broker takes back and counts as handed
-        out. So a consumer of the lowest rank is added first: when that is answered for, all that was pushed before is
-        at the channel, and with the answer to one more question it is here. So it is after the cancel.
-        """
-        if not old:
-            return
-        probes = self._new_tags([lane for lane in self.lanes if not lane.is_partition])
-        await channel.ask(
-            commands.Basic.Qos(prefetch_count=1),
-            *(
-                commands.Basic.Consume(queue=lane.name, consumer_tag=tag, arguments={"x-priority": -1})
-                for tag, lane in probes.items()
-            ),
-        )
-        await channel.ask(commands.Basic.Qos(prefetch_count=1))
-        tags = [*probes, *old]
-        await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
-        self._there -= set(tags)
-        await channel.ask(commands.Basic.Qos(prefetch_count=1))
-
-    def _new_tags(self, lanes: Sequence[Lane]) -> dict[str, Lane]:
-        tags = {f"{_letter(lane)}{next(self._tags)}": lane for lane in lanes}
-        self._there |= tags.keys()
-        return tags
+        wanted = sum(waiter.limit for waiter in self._waiters)
+        await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
 
     def _adjusted(self, task: asyncio.Task[None]) -> None:
         self._adjusting, self._filling = None, False
         error = None if task.cancelled() else task.exception()
         if error is not None:  # what was asked may still come about; who asks next begins anew
-            self._consumers, self._allowed = {}, 0
+            self._consumers.forget()
             self._fail(error if isinstance(error, ClosedError | LateError) else ClosedError(0, repr(error)))
         self._dispatch()
         self._adjust()
 
     def _cancelled(self, tag: str) -> None:
         """The broker has ended a consumer: its queue was deleted, or moved to another node."""
-        self._there.discard(tag)
-        if tag.encode() in self._consumers:
-            del self._consumers[tag.encode()]
-        self._partitions = {name: other for name, other in self._partitions.items() if other != tag}
+        self._consumers.cancelled(tag)
         self._is_outdated = True
         self._adjust()
 
@@ -329,13 +262,11 @@ class Consumption:
             parsed = decode(properties, deliver.payload, counts=self._counts, redelivered=deliver.redelivered)
         except (ValueError, IndexError, struct.error, msgspec.DecodeError):
             parsed = Parsed(new_id(), {}, int(deliver.redelivered), 0)  # from a stranger: what can be read is the body
-        if self._timer is None:
-            self._wanted()  # nobody may be waiting any more
+        if not self._watch.is_on:
+            self._watch.wanted()  # nobody may be waiting any more
         self._unsettled[deliver.tag] = deliver.consumer
-        if deliver.consumer in self._consumers:
-            self._consumers[deliver.consumer] += 1
-        is_returned = deliver.consumer.startswith(_RETURNED.encode())
-        place = (-parsed.priority, 0 if is_returned else 1, next(self._arrivals))
+        self._consumers.came(deliver.consumer)
+        place = (-parsed.priority, 0 if is_of_returned(deliver.consumer) else 1, next(self._arrivals))
         received = Received(parsed.id, body, parsed.headers, attempt=parsed.attempts + 1)
         self.inbox.put(
             Delivery(
@@ -346,7 +277,7 @@ class Consumption:
                 properties,
                 parsed.priority,
                 parsed.key,
-                is_partitioned=deliver.consumer.startswith(_PARTITION.encode()),
+                is_partitioned=is_of_keys(deliver.consumer),
             )
         )
         self._dispatch_soon()
@@ -385,7 +316,7 @@ class Consumption:
 
     def rest(self, delivery: Delivery, delay: float) -> None:
         """Show a delivery again after a time, one attempt older; nothing of its key is shown until then."""
-        if self.ended is None:
+        if self.ended is None and delivery not in self._resting:
             timer = asyncio.get_running_loop().call_later(delay, self._rested, delivery)
             self._resting[delivery] = timer
 
@@ -415,14 +346,14 @@ class Consumption:
         if self.ended is not None:
             return
         self.ended = reason
-        self._stop_timer()
+        self._watch.end()
         for timer in self._resting.values():
             timer.cancel()
         self._resting.clear()
         self.inbox.clear()
         self.held.clear()
         self._unsettled.clear()
-        self._consumers.clear()
+        self._consumers.forget()
         self._fail(reason)
 
     def _fail(self, reason: ClosedError | LateError) -> None:
@@ -431,30 +362,9 @@ class Consumption:
                 waiter.done.set_exception(reason)
         self._waiters.clear()
 
-    def _wanted(self) -> None:
-        """Somebody asks, or something lies here: look in a while whether still anybody does."""
-        loop = asyncio.get_running_loop()
-        self._wanted_at = loop.time()
-        if self._timer is None and self.ended is None:
-            self._timer = loop.call_later(self._idle, self._look)
-
     def _look(self) -> None:
-        self._timer = None
-        left = self._wanted_at + self._idle - asyncio.get_running_loop().time()
-        if self._waiters or left > 0:
-            self._timer = asyncio.get_running_loop().call_later(max(left, self._idle / 2), self._look)
-        elif self._consumers or len(self.inbox) or self._partitions:
+        """Nobody has asked for a while: unless somebody waits still, and if there is anything to end, it is time."""
+        if self._waiters:
+            self._watch.wanted()
+        elif self._consumers.are_shared or self._consumers.are_keyed or len(self.inbox):
             self._on_idle()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-def _letter(lane: Lane) -> str:
-    return _RETURNED if lane.is_returned else _PARTITION if lane.is_partition else "t"
-
-
-def _consume(lane: Lane, tag: str) -> commands.Basic.Consume:
-    return commands.Basic.Consume(queue=lane.name, consumer_tag=tag)

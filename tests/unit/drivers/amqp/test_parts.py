@@ -13,7 +13,7 @@ from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.settings import read_url
 from tasuki.drivers.amqp.tables import Properties
-from tasuki.drivers.amqp.topology import GIVEN_UP, Defaults, lanes
+from tasuki.drivers.amqp.topology import GIVEN_UP, Defaults, lanes, partition_lane
 from tasuki.errors import DriverError
 
 
@@ -125,3 +125,36 @@ def test_addresses():
 def test_nothing_of_the_driver_shows_the_password():
     driver = AMQPDriver("d", url="amqp://user:hunter2@host/")
     assert "hunter2" not in repr(vars(driver._inner)) + repr(driver)
+
+
+def keyed(number: int, key: str | None, *, is_partitioned: bool = False) -> Delivery:
+    received = Received(str(number), b"", {})
+    return Delivery((0, 1, number), number, b"", received, b"", key=key, is_partitioned=is_partitioned)
+
+
+def test_each_key_is_picked_once_and_not_while_it_is_busy():
+    inbox = Inbox()
+    for number, key in enumerate(["a", "a", "b", None, None, "c", "b"]):
+        inbox.put(keyed(number, key))
+    assert [item.tag for item in inbox.pick(10, {"c"})] == [0, 2, 3, 4]
+    assert [item.tag for item in inbox.pick(1, set())] == [1]
+    assert [item.tag for item in inbox.pick(10, {"b"})] == [5]
+    assert [item.tag for item in inbox.take(10)] == [6]
+
+
+def test_what_is_of_a_lane_of_keys_stays_where_it_is():
+    inbox = Inbox()
+    for number in range(6):
+        inbox.put(keyed(number, "k", is_partitioned=number % 2 == 0))
+    assert [item.tag for item in inbox.take_shared()] == [1, 3, 5]
+    assert [item.tag for item in inbox.take(10)] == [0, 2, 4]
+
+
+def test_a_key_has_the_same_lane_everywhere():
+    spec = QueueSpec("q", ordering="key")
+    names = [lane.name for lane in lanes(spec, Defaults()) if lane.is_partition]
+    assert names == [f"q.k{number}" for number in range(16)]
+    assert partition_lane(spec, "customer-7") == "q.k8"
+    assert {partition_lane(spec, str(number)) for number in range(1000)} == set(names)
+    few = QueueSpec("q", ordering="key", options={"partitions": 2})
+    assert {partition_lane(few, str(number)) for number in range(100)} == {"q.k0", "q.k1"}

@@ -1,0 +1,52 @@
+"""Watch: told when nobody asks, and only then."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tasuki.drivers.amqp.watch import Watch
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_it_tells_once_and_again_only_after_somebody_asked():
+    told = asyncio.Event()
+    watch = Watch(0.02, told.set)
+    for _ in range(2):
+        watch.wanted()
+        assert watch.is_on
+        async with asyncio.timeout(5):
+            await told.wait()
+        assert not watch.is_on
+        told.clear()
+
+
+async def test_whoever_goes_on_asking_is_not_told():
+    told: list[float] = []
+    loop = asyncio.get_running_loop()
+    watch = Watch(0.2, lambda: told.append(loop.time()))
+    asked = loop.time()
+    for _ in range(30):
+        watch.wanted()
+        asked = loop.time()
+        await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        while not told:
+            await asyncio.sleep(0.01)
+    assert told[0] >= asked + 0.19
+
+
+async def test_paused_and_ended_it_is_still():
+    told: list[int] = []
+    watch = Watch(0.01, lambda: told.append(1))
+    watch.wanted()
+    watch.pause()
+    assert not watch.is_on
+    watch.wanted()
+    watch.end()
+    watch.wanted()
+    assert not watch.is_on
+    await asyncio.sleep(0.03)
+    assert not told

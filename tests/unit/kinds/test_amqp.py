@@ -1,0 +1,95 @@
+"""``queue.driver.amqp``: its fields, what contradicts, and that the password stays where it belongs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.clock import SystemClock
+from tasuki.kinds.build import build_driver, queue_spec
+from tasuki.kinds.drivers.amqp import AMQPDriverConfig
+from tasuki.kinds.queue import QueueConfig
+
+SECRET = "hunter2"
+
+
+def entry(fields: str) -> str:
+    return f"  - {{name: r, kind: queue.driver.amqp, {fields}}}\n"
+
+
+def queue(fields: str) -> str:
+    return "  - {name: r, kind: queue.driver.amqp}\n" + f"  - {{name: q, kind: queue.queue, driver: r, {fields}}}\n"
+
+
+def test_every_field_reaches_the_driver(project):
+    text = entry(
+        f"url: 'amqps://me:{SECRET}@host:1/path', vhost: v, connection_name: n, auth_mechanism: EXTERNAL, "
+        "heartbeat: 5s, connection_timeout: 1s, request_timeout: 2s, reconnect_delay: 3s, reconnect_max_delay: 4s, "
+        "default_message_ttl: 1h, default_queue_ttl: 2h, default_queue_expiry: 24h, prefetch_count: 7, "
+        "frame_size: 64KiB, channel_max: 9, tls: {cert: c.pem, key: k.pem, ca: a.pem, server_name: s}"
+    )
+    checked = project(text)
+    driver = build_driver(checked, "app:r", SystemClock())
+    settings = driver._inner._settings
+    root = checked.registry.root
+    assert (settings.host, settings.port, settings.vhost, settings.user) == ("host", 1, "v", "me")
+    assert (settings.password, settings.mechanism, settings.name) == (SECRET, "EXTERNAL", "n")
+    assert (settings.heartbeat, settings.frame_size, settings.channel_max) == (5, 65536, 9)
+    assert (settings.connection_timeout, settings.request_timeout) == (1.0, 2.0)
+    assert (settings.reconnect_delay, settings.reconnect_max_delay) == (3.0, 4.0)
+    assert settings.tls == {
+        "enabled": True, "server_name": "s", "insecure_skip_verify": False,
+        "cert": str(root / "c.pem"), "key": str(root / "k.pem"), "ca": str(root / "a.pem"),
+    }  # fmt: skip
+    assert settings.server_name == "s"
+    assert SECRET not in repr(checked.configs) + repr(settings) + settings.shown
+
+
+def test_nothing_needs_to_be_given(project):
+    config = project(entry("meta: {}")).get("app:r", AMQPDriverConfig)
+    assert config.url.get_secret_value() == "amqp://guest:guest@localhost:5672/"
+    assert (config.reconnect_delay, config.reconnect_max_delay, config.heartbeat) == (1.0, 30.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (f"url: 'http://me:{SECRET}@host'", "write amqp://"),
+        (f"url: 'amqp://me:{SECRET}@host:port/'", "write amqp://"),
+        ("url: 5", "write amqp://"),
+        ("heartbeat: 100ms", "from 1s"),
+        ("frame_size: 100", "at least 4096"),
+        ("prefetch_count: 70000", "65535"),
+        ("auth_mechanism: EXTERNAL", "EXTERNAL takes the user from a certificate"),
+        ("auth_mechanism: GSSAPI", "AMQPLAIN"),
+        ("tls: {cert: c.pem}", "cert and key belong together"),
+    ],
+)
+def test_what_cannot_be_is_refused_without_the_password(problems, fields, problem):
+    (text,) = problems(entry(fields))
+    assert problem in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("durable: false", "durable needs queue_type: classic"),
+        ("exclusive: true", "exclusive needs queue_type: classic"),
+        ("auto_delete: true", "auto_delete needs queue_type: classic"),
+        ("dead_letter_routing_key: x", "needs dead_letter_exchange"),
+        ("queue_type: stream", "quorum"),
+        ("message_ttl: soon", "soon"),
+        ("partitions: 65", "64"),
+    ],
+)
+def test_options_of_a_queue_that_cannot_be(problems, options, problem):
+    (text,) = problems(queue(f"options: {{{options}}}"))
+    assert problem in text
+
+
+def test_its_max_length_is_the_brokers_and_not_the_queues(project, problems):
+    config = project(queue("driver_options: {amqp: {max_length: 5}}")).get("app:q", QueueConfig)
+    assert config.max_length is None
+    assert queue_spec(config).options["max_length"] == 5
+    (text,) = problems(queue("max_length: 5"))
+    assert "bound the number of messages" in text

@@ -12,8 +12,9 @@ class LuaLimits:
     """Limits of one Lua function: ``memory`` bytes of its runtime, ``time`` seconds and ``instructions`` of one call.
 
     Time is the processor time of the process while the script runs: waiting for a publish, a store or a sleep does not
-    count, busy threads beside it do. It is looked at every few thousand instructions, sooner where they work on large
-    texts, so a script overruns it by a fraction of a second; with texts of tens of megabytes by two or three seconds.
+    count, busy threads beside it do (with a pool of threads, only in the first 50 ms of a step). It is looked at every
+    few thousand instructions, sooner where they work on large texts, so a script overruns it by a fraction of a second;
+    with texts of tens of megabytes by two or three seconds.
     """
 
     memory: int = 64 * 1024 * 1024

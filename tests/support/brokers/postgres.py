@@ -52,6 +52,15 @@ class Postgres(Broker):
                     raise
                 time.sleep(0.05)
 
+    def end(self) -> None:
+        """Kill it, and remove its data; a child that was just born may write there for a moment."""
+        super().end()
+        for _ in range(20):
+            if not self.folder.exists():
+                return
+            time.sleep(0.05)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def command(self) -> Sequence[str]:
         """See Broker."""
         server = self.binary("postgres", "/usr/lib/postgresql/*/bin/postgres")

@@ -19,7 +19,7 @@ _BROKERS: Mapping[str, tuple[str, Callable[[Broker], Mapping[str, Any]]]] = {
         "postgres:Postgres",
         lambda broker: {"url": f"postgresql://postgres@127.0.0.1:{broker.port}/postgres"},
     ),
-    "nats": ("nats:NATS", lambda broker: {"servers": f"nats://127.0.0.1:{broker.port}"}),
+    "nats": ("nats:NATSBroker", lambda broker: {"servers": f"nats://127.0.0.1:{broker.port}"}),
 }
 """Short name → class of the rig, and the fields of the driver's entry that lead to it."""
 

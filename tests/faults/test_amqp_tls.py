@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,12 @@ auth_mechanisms.1 = PLAIN
 auth_mechanisms.2 = EXTERNAL
 ssl_cert_login_from = common_name
 """
+
+
+    def is_ready(self) -> bool:
+        """Both ports answer."""
+        with socket.create_connection(("127.0.0.1", self.encrypted_port), timeout=2.0):
+            return super().is_ready()
 
 
 @pytest.fixture(scope="module")

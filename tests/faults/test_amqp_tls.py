@@ -39,7 +39,6 @@ auth_mechanisms.2 = EXTERNAL
 ssl_cert_login_from = common_name
 """
 
-
     def is_ready(self) -> bool:
         """Both ports answer."""
         with socket.create_connection(("127.0.0.1", self.encrypted_port), timeout=2.0):

@@ -19,6 +19,7 @@ from tasuki.contracts.driver import Driver, Durability
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
+from tasuki.kinds.behaviours import DURABILITY
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.fields import Config
@@ -108,9 +109,9 @@ class Assembly:
 
     def _build(self, id: str) -> None:
         config = self.project.configs[id]
-        if isinstance(self.project.kinds[id], DriverKind):
+        if isinstance(kind := self.project.kinds[id], DriverKind):
             self.drivers[id] = build_driver(self.project, id, self._clock)
-            self.services[id] = DriverService(self.drivers[id])
+            self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
             self.services[id].closing = [self.requests.close]
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)

@@ -16,10 +16,14 @@ _ONE_MACHINE: Durability = "power"
 
 
 class DriverService:
-    """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later."""
+    """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later.
 
-    def __init__(self, driver: Driver) -> None:
+    ``levels`` says which durability the broker gives when, for people.
+    """
+
+    def __init__(self, driver: Driver, levels: str = "") -> None:
         self.driver = driver
+        self._levels = f" ({levels})" if levels else ""
         self.specs: Sequence[QueueSpec] = ()
         self.wanted: Mapping[str, Durability] = {}
         """The durability that entries ask for: the driver's own and those of its queues, by id."""
@@ -32,6 +36,9 @@ class DriverService:
             await self.driver.declare(spec)
         await self.driver.open()
         given = self.driver.durability
+        _log.info(
+            "driver %s: what is confirmed survives: %s", self.driver.name, given, extra={"driver": self.driver.name}
+        )
         self._compare(given)
         for id, level in self.wanted.items():
             if DURABILITIES.index(level) > DURABILITIES.index(given):
@@ -51,11 +58,12 @@ class DriverService:
         best = min(self.driver.capabilities.durability, _ONE_MACHINE, key=level)
         if level(given) < level(best) and name not in self.wanted:
             _log.warning(
-                "driver %s: what is confirmed has durability %r as the broker is set up, and could have %r; "
+                "driver %s: what is confirmed has durability %r as the broker is set up, and could have %r%s; "
                 "change its settings, or write 'durability: %s' at the driver if that is enough",
                 name,
                 given,
                 best,
+                self._levels,
                 given,
                 extra={"driver": name},
             )

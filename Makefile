@@ -41,7 +41,7 @@ fuzz: $(VENV)/.fuzz ## Fuzz each target for a minute; SECONDS=600 for longer; by
 mutate: $(VENV)/.dev brokers ## Break each driver on purpose; the suite must notice every time; DRIVERS="redis nats" for some
 	@$(VENV)/bin/python -m tests.conformance.mutate $(DRIVERS)
 
-matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and write docs/drivers.md and the README's table
+matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and write docs/drivers.md
 	@rm -f build/conformance.json
 	@$(PYTEST) tests/conformance --quiet --numprocesses $(WORKERS) --ignore tests/conformance/test_mutants.py
 	@$(VENV)/bin/python scripts/drivers.py --record

@@ -1,8 +1,8 @@
-"""Write docs/drivers.md and the README's table: every behaviour on every driver, and the case that proves it.
+"""Write docs/drivers.md: every behaviour on every driver, and the case that proves it.
 
 It comes from the drivers' capabilities and from the last conformance run; docs/conformance.json keeps what counts.
 
-.venv/bin/python scripts/drivers.py            writes them anew
+.venv/bin/python scripts/drivers.py            writes it anew
 .venv/bin/python scripts/drivers.py --record   takes over what build/conformance.json says first (make matrix)
 """
 
@@ -21,8 +21,6 @@ from tasuki.kinds.drivers import KINDS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "drivers.md"
-README = ROOT / "README.md"
-BEGIN, END = "<!-- drivers: tasuki drivers --markdown -->", "<!-- /drivers -->"
 RESULTS = ROOT / "docs" / "conformance.json"
 RUN = ROOT / "build" / "conformance.json"
 
@@ -138,15 +136,7 @@ def not_applicable(results: Results) -> str:
     return "\n".join(lines)
 
 
-def readme() -> str:
-    """The README with its table as it must be."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    columns = all_capabilities()
-    return f"{before}{BEGIN}\n\n{markdown(('', *columns), rows(columns))}\n\n{END}{rest.partition(END)[2]}"
-
-
 if __name__ == "__main__":
     if "--record" in sys.argv[1:]:
         record()
     PAGE.write_text(page(), encoding="utf-8")
-    README.write_text(readme(), encoding="utf-8")

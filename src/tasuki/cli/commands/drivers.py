@@ -20,7 +20,7 @@ _DAY = 86_400
 
 
 @click.command("drivers")
-@click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table, as in the README.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @json_option
 def command(*, as_json: bool, as_markdown: bool) -> None:
     """Compare the drivers of this installation: done by the broker, by Tasuki above it, or refused by the check."""

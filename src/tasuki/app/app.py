@@ -7,7 +7,7 @@ import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.app.declare import DRIVER, Declarations, driver_of_url, name_of
 from tasuki.app.handle import QueueHandle
@@ -131,14 +131,24 @@ class App:
                 if self._declared.get(id) is None:
                     self._declared.add(id, "queue.queue", {"driver": entry.data["driver"]})
 
-    def function(self, name: str | None = None) -> Callable[[F], F]:
-        """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is."""
+    @overload
+    def function(self, name: F, /) -> F: ...
+
+    @overload
+    def function(self, name: str | None = None) -> Callable[[F], F]: ...
+
+    def function(self, name: str | F | None = None) -> F | Callable[[F], F]:
+        """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is.
+
+        Works with and without parentheses.
+        """
+        given = name if isinstance(name, str) else ""
 
         def declare(function: F) -> F:
-            self._declare_function(name or name_of(function), function)
+            self._declare_function(given or name_of(function), function)
             return function
 
-        return declare
+        return declare if name is None or isinstance(name, str) else declare(name)
 
     def entry(self, name: str, kind: str, **fields: Any) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.contracts.driver import Depth
 from tasuki.message import HeaderValue, Message
@@ -26,22 +26,41 @@ class QueueHandle:
     def __repr__(self) -> str:
         return f"<queue {self.id}>"
 
+    @overload
+    def consumer(self, function: F, /) -> F: ...
+
+    @overload
     def consumer(
         self, *, name: str | None = None, lifecycle: Mapping[str, Any] | None = None, **fields: Any
-    ) -> Callable[[F], F]:
+    ) -> Callable[[F], F]: ...
+
+    def consumer(  # type: ignore[misc]  # it takes a field "function" for the positional parameter
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        lifecycle: Mapping[str, Any] | None = None,
+        **fields: Any,
+    ) -> Any:
         """Declare the decorated function as a handler of this queue; the function itself stays as it is.
 
+        Works with and without parentheses.
+
         Args:
+            function: what stands below the decorator without parentheses.
             name: the consumer's name; default the function's name and ``.consumer``.
             lifecycle: as in YAML; ``auto_start`` is on.
             fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry.
         """
+        if function is not None and not callable(function):
+            raise TypeError(f"consumer() takes options by name only, as in consumer(name={function!r})")
 
         def declare(function: F) -> F:
             self._app.declare_consumer(self.id, function, name, {**fields, "lifecycle": lifecycle or {}})
             return function
 
-        return declare
+        return declare if function is None else declare(function)
 
     async def publish(
         self,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tasuki import App, Envelope
+from tasuki import App, Context, Envelope
 from tasuki.errors import LifecycleError
 from tasuki.queues.result import Confirmed
 
@@ -28,3 +28,27 @@ async def test_publishes_and_looks_once_the_app_is_open(make_app: Callable[..., 
         assert await queue.purge() == 3
     with pytest.raises(LifecycleError):
         await queue.publish(1)
+
+
+async def test_the_decorators_work_with_and_without_parentheses(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    queue = app.queue("tasks")
+
+    @queue.consumer
+    async def bare(body: int, context: Context) -> int:
+        return await context.call("app:double", body)  # type: ignore[no-any-return]
+
+    @app.function
+    def double(number: int) -> int:
+        return number * 2
+
+    @app.queue("others").consumer()
+    def called(body: int) -> int:
+        return body + 1
+
+    assert (double(2), called(2)) == (4, 3), "they stay as they are"
+    async with app.worker():
+        assert await queue.request(4) == 8
+        assert await app.queue("others").request(4) == 5
+    with pytest.raises(TypeError, match=r"takes options by name only, as in consumer\(name='mine'\)"):
+        queue.consumer("mine")  # type: ignore[type-var]

@@ -14,7 +14,7 @@
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     ├── RequestTimeoutError                             for whoever waits for a reply
     └── HandlerError(kind, retryable, details)          for the author of the handler
-        ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError
+        ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
 
 ``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always
@@ -236,6 +236,10 @@ class HandlerTimeoutError(HandlerError):
 
 class InvalidBodyError(HandlerError):
     """The body does not fit the type that the handler declares."""
+
+
+class ResultError(HandlerError):
+    """The handler has run, in another process, and its result cannot be brought here: trying again is of no use."""
 
 
 class LuaError(HandlerError):

@@ -14,7 +14,7 @@ from tasuki.consumers.replies import Answer, failure
 from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Handler, Reject, Retry
-from tasuki.errors import CodecError, HandlerError, InvalidBodyError
+from tasuki.errors import CodecError, HandlerError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
@@ -90,7 +90,7 @@ class Executor:
             result = await self._handle(body, delivery)
             verdict = ACK if result is not False else self._returned_false(delivery, worker)
         except BaseException as error:
-            verdict = self._of_error(delivery, worker, error)
+            verdict, result = self._of_error(delivery, worker, error), error
         finally:
             metrics.handler_seconds.observe(self._monotonic() - started)
         if worker.cause is not None:
@@ -105,7 +105,8 @@ class Executor:
     def _conclude_request(delivery: Delivery, verdict: Verdict, result: Any) -> None:
         """The same for a message that wants an answer; where it is settled already, only the answer is left."""
         if verdict is ACK:
-            verdict = Verdict("ack", answer=Answer(result))
+            is_unfit = type(result) is ResultError
+            verdict = Verdict("ack", answer=Answer(None, unfit=str(result)) if is_unfit else Answer(result))
         if not delivery.conclude(verdict) and delivery.was_acked and verdict.action != "release":
             delivery.holder.answer(delivery, verdict.answer or failure(verdict))
 
@@ -162,6 +163,8 @@ class Executor:
             return self._retry(delivery, error)
         if isinstance(error, Reject):
             return self._policy.rejected("rejected", _text(error.reason))
+        if type(error) is ResultError:
+            return ACK
         # What a cancelled handler raises instead of CancelledError is the cancellation's doing too.
         if worker.cause == "stop":
             return RELEASE

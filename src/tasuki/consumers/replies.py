@@ -33,10 +33,11 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class Answer(NamedTuple):
-    """What a reply says: the handler's result, or an error."""
+    """What a reply says: the handler's result, or an error; ``unfit``: why there is a result that cannot be sent."""
 
     body: Any
     is_error: bool = False
+    unfit: str = ""
 
 
 def failure(verdict: Verdict) -> Answer:
@@ -69,12 +70,15 @@ class Replies:
         if target is None:
             self._metrics.result_errors += 1
             return
+        if answer.unfit:
+            await self._apologise(target, delivery, answer, answer.unfit)
+            return
         try:
             await self._publish(target, message, answer)
         except (CodecError, PublishError, DriverError) as error:
             if isinstance(error, DriverError) and error.retryable:
                 raise
-            await self._apologise(target, delivery, answer, error)
+            await self._apologise(target, delivery, answer, str(error))
 
     async def _target(self, delivery: Delivery) -> Queue | None:
         """The queue that the message names, if there is one and the consumer's actor may publish to it."""
@@ -89,13 +93,13 @@ class Replies:
             self._complain(delivery, str(error))
             return None
 
-    async def _apologise(self, target: Queue, delivery: Delivery, answer: Answer, error: Exception) -> None:
+    async def _apologise(self, target: Queue, delivery: Delivery, answer: Answer, problem: str) -> None:
         """The result cannot travel: say so instead. The effect has happened, so the message is done all the same."""
         self._metrics.result_errors += 1
-        self._complain(delivery, str(error))
+        self._complain(delivery, problem)
         if answer.is_error:
             return
-        body = {"kind": "Internal", "message": f"the result cannot be sent: {error}", "retryable": False}
+        body = {"kind": "Internal", "message": f"the result cannot be sent: {problem}", "retryable": False}
         try:
             await self._publish(target, delivery.received, Answer(body, is_error=True))
         except (CodecError, PublishError, DriverError) as again:

@@ -10,7 +10,7 @@ import pytest
 from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject
-from tasuki.errors import BrokerUnavailableError, HandlerError, MessageTooLargeError
+from tasuki.errors import BrokerUnavailableError, HandlerError, MessageTooLargeError, ResultError
 from tasuki.message import REPLY_BY
 from tasuki.queues.queue import Queue
 from tasuki.security.actor import Actor
@@ -161,6 +161,23 @@ async def test_a_result_that_cannot_travel_is_an_error_and_the_message_acked(res
     assert why in body["message"]
     assert len(bench.handler.seen) == 1
     assert bench.consumer.metrics.result_errors == 1
+
+
+async def test_a_result_that_another_process_cannot_pass_on_is_the_same() -> None:
+    async def run(body: Any, context: Context) -> Any:
+        raise ResultError("a value of type object cannot be passed to another process", retryable=False)
+
+    bench, replies = await bench_with_replies(run)
+    await bench.queue.publish(1, ASKS)
+    await bench.queue.publish(2)
+    async with bench:
+        await bench.empty()
+    ((body, kind),) = await answers(replies)
+    assert (kind, body["kind"], body["retryable"]) == ("error", "Internal", False)
+    assert body["message"] == "the result cannot be sent: a value of type object cannot be passed to another process"
+    assert len(bench.handler.seen) == 2, "neither is tried again"
+    metrics = bench.consumer.metrics
+    assert (metrics.result_errors, metrics.acked, metrics.failed, metrics.dead_lettered) == (1, 2, 0, 0)
 
 
 async def test_what_is_tried_again_is_answered_once_it_is_given_up() -> None:

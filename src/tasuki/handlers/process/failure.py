@@ -18,12 +18,14 @@ from tasuki.errors import (
     LuaLimitError,
     LuaSyntaxError,
     PolicyDeniedError,
+    ResultError,
 )
 
 _MOST = 16_000
 """Most characters of a text in an error."""
 _KINDS: dict[str, type[HandlerError]] = {
-    kind.__name__: kind for kind in (HandlerError, HandlerNotFoundError, InvalidBodyError, LuaError, LuaSyntaxError)
+    kind.__name__: kind
+    for kind in (HandlerError, HandlerNotFoundError, InvalidBodyError, LuaError, LuaSyntaxError, ResultError)
 }
 
 

@@ -126,6 +126,22 @@ def encode(value: Any) -> bytes:
     raise HandlerError(problem, kind="Invalid", retryable=False)
 
 
+def encode_result(value: Any) -> bytes:
+    """The same for a result, which the worker must also take.
+
+    Raises:
+        HandlerError: kind Invalid: no plain data, or more than a frame may hold.
+    """
+    payload = encode(value)
+    if len(payload) > MAX_FRAME:
+        problem = f"a value of {len(payload)} bytes is too large to be passed to another process (at most {MAX_FRAME})"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
+    if len(payload) > _SMALL and not has_few_parts(payload):
+        problem = f"a value of more than {MAX_PARTS} parts cannot be passed to another process"
+        raise HandlerError(problem, kind="Invalid", retryable=False)
+    return payload
+
+
 def decode(payload: bytes) -> Any:
     """The value of bytes that come from a worker, which is believed."""
     return _decode(payload)

@@ -15,7 +15,7 @@ import threading
 from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, ResultError
 from tasuki.handlers.process.channel import Channel
 from tasuki.handlers.process.confine import ProcessorTime, leave_with_parent
 from tasuki.handlers.process.failure import Failure, failure_of
@@ -34,6 +34,7 @@ from tasuki.handlers.process.protocol import (
     RESULT,
     decode,
     encode,
+    encode_result,
 )
 
 _PROOF_EVERY = 0.02
@@ -116,7 +117,7 @@ class Server:
             circumstances, value = decode(payload)
             is_call = kind == CALL
             result = await self._site.treat(Asker(self, number), circumstances, value, is_call=is_call)
-            answer, data = RESULT, encode(result)
+            answer, data = self._result(result, is_call=is_call)
         except asyncio.CancelledError:
             answer, data = FAILED, encode(Failure("Cancelled", ""))
         except BaseException as error:
@@ -125,6 +126,16 @@ class Server:
         self._channel.send(answer, number, data)
         if self.processor_time is not None:
             self.processor_time.move()
+
+    @staticmethod
+    def _result(result: Any, *, is_call: bool) -> tuple[int, bytes]:
+        """One that cannot travel is an error of a call; a message has been handled all the same."""
+        try:
+            return RESULT, encode_result(result)
+        except HandlerError as unfit:
+            if is_call:
+                raise
+            return FAILED, encode(failure_of(ResultError(unfit.message, kind="Internal", retryable=False)))
 
     def _failure(self, error: BaseException) -> bytes:
         try:

@@ -69,4 +69,8 @@ def fails(how: str) -> Any:
         raise SystemExit(3)
     if how == "raise":
         return 1 / 0
+    if how == "large":
+        return b"x" * (33 * 2**20)
+    if how == "many":
+        return [1000] * 400_000
     return False if how == "false" else object()

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from tasuki.errors import HandlerError, LuaError, LuaLimitError, LuaSyntaxError
+from tasuki.errors import HandlerError, LuaError, LuaLimitError, LuaSyntaxError, ResultError
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaLimits, LuaSource
 from tasuki.handlers.lua.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.store import MemoryStore
+from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import ALL, delivery
 
@@ -202,3 +203,18 @@ async def test_python_failures(python: Any) -> None:
     assert await handler.handle("object", delivery()) is None
     with pytest.raises(HandlerError, match="has no 'nothing'"):
         await python("nothing").start()
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("object", "a value of type object"), ("large", "is too large"), ("many", "more than 300000 parts")],
+)
+async def test_a_result_that_cannot_be_passed_on(python: Any, how: str, why: str) -> None:
+    handler, request = python("fails"), RecordingContext(Message("m", b"", {"reply_to": "app:replies"}))
+    with pytest.raises(ResultError, match=why) as caught:
+        await handler.handle(how, request)
+    assert (caught.value.kind, caught.value.retryable) == ("Internal", False)
+    with pytest.raises(HandlerError, match=why) as of_call:
+        await handler.call([how], request)
+    assert (type(of_call.value), of_call.value.kind) == (HandlerError, "Invalid")
+    assert await handler.handle("false", request) is False, "its process goes on"

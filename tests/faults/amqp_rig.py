@@ -63,6 +63,13 @@ async def ready(port: int, queue: str) -> int:
         return int(answer.message_count)
 
 
+async def consumers(port: int, queue: str) -> int:
+    """How many consumers one of the broker's queues has."""
+    async with hand_at(port) as channel:
+        (answer,) = await channel.ask(commands.Queue.Declare(queue=queue, passive=True))
+        return int(answer.consumer_count)
+
+
 def messages(*ids: str, **options: Any) -> list[Outgoing]:
     return [Outgoing(id, b"body", {}, **options) for id in ids]
 

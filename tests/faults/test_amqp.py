@@ -24,7 +24,7 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
-from tests.faults.amqp_rig import SECONDS, delete, driver_at, hand_at, messages, ready, take, until
+from tests.faults.amqp_rig import SECONDS, consumers, delete, driver_at, hand_at, messages, ready, take, until
 from tests.faults.redis_rig import Work
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy
@@ -141,9 +141,12 @@ async def test_a_loop_that_is_blocked_for_longer_than_two_heartbeats_loses_nothi
 
 async def test_a_queue_that_is_deleted_underneath(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
-        await driver.publish(queue, messages("a"))
-        waiting = asyncio.create_task(_receive_for_ever(driver, queue))
-        await take(driver, queue)
+        waiting = asyncio.create_task(driver.receive(queue, 5, 2 * SECONDS))
+
+        async def is_consumed() -> bool:
+            return await consumers(broker.port, f"{queue}.returned") == 1  # it is asked for after the queue itself
+
+        await until(is_consumed, "the consumer to be at the broker")
         await delete(broker.port, queue)
         with pytest.raises(QueueNotFoundError):
             async with asyncio.timeout(SECONDS):
@@ -446,12 +449,6 @@ async def test_a_key_leaves_no_room_for_delay_and_priority(broker: RabbitMQ, que
             (error,) = await driver.publish(queue, messages("a", key="k", **options))
             assert isinstance(error, UnsupportedError)
         assert not await driver.publish(queue, messages("b", delay=0.1) + messages("c", priority=5))
-
-
-async def _receive_for_ever(driver: object, queue: str) -> None:
-    while True:
-        await driver.receive(queue, 5, 1.0)  # type: ignore[attr-defined]
-        await asyncio.sleep(0)
 
 
 async def _take_in_spite_of_errors(driver: object, queue: str, number: int) -> list:

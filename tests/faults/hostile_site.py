@@ -12,7 +12,7 @@ from typing import Any
 
 from tasuki.handlers.process.confine import confine
 from tasuki.handlers.process.failure import Failure, failure_of
-from tasuki.handlers.process.protocol import ASK, PROOF, READY, RESULT, encode, frame
+from tasuki.handlers.process.protocol import ASK, FORGET, PROOF, READY, RESULT, encode, frame
 from tasuki.handlers.process.server import Asker, Server
 
 _LIMITS = ("RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_FSIZE", "RLIMIT_CORE")
@@ -50,6 +50,24 @@ ACTS: dict[str, Callable[[int], bytes]] = {
 }
 
 
+def _slow(call: int, count: int, value: bytes, *, is_forgotten: bool = False) -> bytes:
+    """Questions with this value, already encoded, that are not answered for long."""
+    head = b"\x93" + encode(call) + encode("funcs.call") + b"\x93" + encode("app:slow") + encode(None)
+    frames = []
+    for ticket in range(2, count + 2):
+        frames.append(frame(ASK, ticket, head + value))
+        if is_forgotten and ticket > 2:
+            frames.append(frame(FORGET, ticket - 1))
+    return b"".join(frames)
+
+
+HEAVY: dict[str, Callable[[int], bytes]] = {
+    "large questions": lambda call: _slow(call, 40, encode(b"x" * 2**18)),
+    "large questions taken back": lambda call: _slow(call, 40, encode(b"x" * 2**18), is_forgotten=True),
+    "questions of small parts": lambda call: _slow(call, 10, b"\xdd" + struct.pack(">I", 2**19) + b"\x90" * 2**19),
+}
+
+
 class HostileSite:
     """Does what its recipe says when it is called, unless it is asked for something good."""
 
@@ -69,7 +87,7 @@ class HostileSite:
             return _look_around()
         end = self._server._channel._end
         end.setblocking(True)
-        end.sendall(ACTS[self._act](asker.call))
+        end.sendall((ACTS | HEAVY)[self._act](asker.call))
         while self._act in ("spin", "lie"):
             if self._act == "lie":  # says that it comes to the end of one step after another
                 end.sendall(frame(PROOF, 0))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from tasuki.handlers.process.pool import Pool
 from tasuki.handlers.process.protocol import CALL, encode
 from tasuki.handlers.process.worker import Recipe
 from tasuki.testing.context import RecordingContext
-from tests.faults.hostile_site import ACTS
+from tests.faults.hostile_site import ACTS, HEAVY
 from tests.support.process import wait_until
 from tests.unit.handlers.lua.support import ALL, delivery
 
@@ -278,6 +278,36 @@ async def test_what_a_child_sends_is_not_believed(
         await commit(pool)
     assert len(str(caught.value)) < 500
     wait_until(lambda: not any(map(is_alive, pids)), "the liar's end")
+    assert await commit(pool, "good") == "good", "it is replaced"
+
+
+@pytest.mark.parametrize("act", sorted(HEAVY))
+async def test_what_a_child_asks_for_all_at_once_is_bounded(
+    hostile: Callable[..., Pool], act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 8 * 2**20
+    monkeypatch.setattr(questions, "MOST_BYTES", most)
+    context, end, taken = delivery(), asyncio.Event(), 0
+
+    async def slow(value: Any) -> None:
+        """Keeps the value, also when it is cancelled."""
+        nonlocal taken
+        taken += len(value)
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
+
+    context.functions["app:slow"] = slow
+    pool = hostile(act)
+    await pool.start()
+    try:
+        with pytest.raises(
+            LuaError, match=r"killed: it sent questions of \d+ bytes before the first ones are answered"
+        ):
+            await asyncio.wait_for(pool.run(CALL, encode((None, ["act"])), context), SOON)
+        assert 2**19 <= taken <= most
+    finally:
+        end.set()
     assert await commit(pool, "good") == "good", "it is replaced"
 
 

@@ -184,13 +184,16 @@ _WIDTHS = _widths()
 
 
 def has_few_parts(payload: bytes, most: int = MAX_PARTS) -> bool:
-    """Whether MessagePack holds at most so many values, told from the heads alone, before anything is made of them."""
+    """Whether MessagePack holds at most so many values."""
+    return count_parts(payload, most) <= most
+
+
+def count_parts(payload: bytes, most: int) -> int:
+    """How many values there are, or more than ``most``: from the heads alone, before anything is made of them."""
     at, parts, end = 0, 0, len(payload)
-    while at < end:
+    while at < end and parts <= most:
         parts += 1
-        if parts > most:
-            return False
         field, fixed, counts_bytes = _WIDTHS[payload[at]]
         length = int.from_bytes(payload[at + 1 : at + 1 + field], "big") if counts_bytes else 0
         at += 1 + field + fixed + length
-    return True
+    return parts

@@ -10,10 +10,16 @@ from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.channel import Channel
 from tasuki.handlers.process.host import Host
-from tasuki.handlers.process.protocol import ANSWER, ProtocolError, encode
+from tasuki.handlers.process.protocol import ANSWER, ProtocolError, count_parts, encode
 
 _MOST_ASKED = 100_000
 """Most operations under way for one child."""
+MOST_BYTES = 256 * 2**20
+"""Bytes of all questions of a child that are not at their end: of what they ask for, the worker keeps the values."""
+_MOST_PARTS = 3_000_000
+"""Values in them, each some dozens of bytes in memory, where they are one byte in the question."""
+_FEW = 2**20
+"""Bytes below which the values are not counted."""
 MOST_UNSENT = 128 * 2**20
 """Bytes that may wait for a child which asks and does not read."""
 
@@ -39,10 +45,26 @@ class Questions:
         self._host = host
         self._channel = channel
         self._calls: dict[int, Call] = {}  # by ticket
+        self._open = 0
+        self._bytes = 0
+        self._parts = 0
 
-    def ask(self, call: Call | None, ticket: int, operation: str, args: list[Any]) -> None:
-        """Do an operation for a call, and answer when it is done. Raises ProtocolError."""
-        if call is None or ticket in self._calls or len(self._calls) >= _MOST_ASKED:
+    def weigh(self, payload: bytes) -> int:
+        """The number of values in a question, if it need be known. Raises ProtocolError for one too many."""
+        size = self._bytes + len(payload)
+        parts = count_parts(payload, _MOST_PARTS) if size > _FEW else 0
+        if self._open and (size > MOST_BYTES or self._parts + parts > _MOST_PARTS):
+            raise ProtocolError(f"questions of {size} bytes before the first ones are answered")
+        return parts
+
+    def ask(
+        self, call: Call | None, ticket: int, operation: str, args: list[Any], *, size: int = 0, parts: int = 0
+    ) -> None:
+        """Do an operation for a call, and answer when it is done; ``size`` and ``parts``: what the question weighs.
+
+        Raises ProtocolError.
+        """
+        if call is None or ticket in self._calls or self._open >= _MOST_ASKED:
             raise ProtocolError(f"a question for {operation[:50]!r} out of turn")
         if self._channel.unsent > MOST_UNSENT:
             raise ProtocolError("questions, and does not read the answers")
@@ -59,9 +81,15 @@ class Questions:
         task = asyncio.get_running_loop().create_task(value)
         self._calls[ticket] = call
         call.tasks[ticket] = task
-        task.add_done_callback(lambda task: self._done(ticket, task))
+        self._open += 1
+        self._bytes += size
+        self._parts += parts
+        task.add_done_callback(lambda task: self._done(ticket, task, size, parts))
 
-    def _done(self, ticket: int, task: asyncio.Task[Any]) -> None:
+    def _done(self, ticket: int, task: asyncio.Task[Any], size: int, parts: int) -> None:
+        self._open -= 1
+        self._bytes -= size
+        self._parts -= parts
         call = self._calls.get(ticket)
         if call is None or call.tasks.get(ticket) is not task:
             if not task.cancelled():

@@ -119,8 +119,10 @@ class Worker:
     def _on_frame(self, kind: int, number: int, payload: bytes) -> None:
         self._watch.proven = True
         if kind == ASK and self.is_ready:
+            parts = self._questions.weigh(payload)
             asked, operation, args = _ASKED.read(payload)
-            self._questions.ask(self._calls.get(asked), number, operation, args)
+            call = self._calls.get(asked)
+            self._questions.ask(call, number, operation, args, size=len(payload), parts=parts)
         elif kind in (RESULT, FAILED) and number in self._calls:
             self._finish(number, kind, payload)
         elif kind == FORGET:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,8 @@ import pytest
 from tasuki import App
 from tests.e2e import seed
 from tests.e2e.projects import write
-from tests.support.brokers.everywhere import DRIVERS, overrides
+from tests.support.brokers.broker import free_port
+from tests.support.brokers.everywhere import AWS, DRIVERS, overrides
 from tests.support.process import run, run_json
 
 pytestmark = pytest.mark.anyio
@@ -149,3 +151,27 @@ def test_the_command_line(driver: str, tmp_path: Path) -> None:
     assert run("run", "--until-empty", *swap, folder=folder).returncode == 0
     assert sorted((folder / "notes").read_text().split()) == ["bad", "better", "good"]
     assert run_json("info", "dead", *swap, folder=folder)["message_count"] == 0
+
+
+AWAY = {
+    "redis": {"url": "redis://user:hidden-pass@127.0.0.1:{port}"},
+    "amqp": {"url": "amqp://user:hidden-pass@127.0.0.1:{port}/"},
+    "postgres": {"url": "postgresql://user:hidden-pass@127.0.0.1:{port}/db"},
+    "nats": {"servers": "nats://user:hidden-pass@127.0.0.1:{port}"},
+    "sqs": {"endpoint": "http://127.0.0.1:{port}"},
+}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("name", AWAY)
+def test_a_broker_that_is_away_is_told_by_its_address(name: str, tmp_path: Path) -> None:
+    os.environ.update(AWS)
+    port = str(free_port())
+    fields = {"kind": f"queue.driver.{name}", **AWAY[name]}
+    swap = [part for field, text in fields.items() for part in ("-o", f"app:driver:{field}={text.format(port=port)}")]
+    folder = write(tmp_path, PROJECT)
+    for command in (["publish", "tasks", "1"], ["info", "tasks"], ["queues"]):
+        done = run(*command, *swap, folder=folder)
+        assert done.returncode == 4, done.stderr
+        assert port in done.stderr.splitlines()[-1], done.stderr
+        assert "hidden-pass" not in done.stderr + done.stdout

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
-from tasuki.errors import UnsupportedError
+from tasuki.errors import DriverError, UnsupportedError
 
 _log = logging.getLogger("tasuki.app")
 
@@ -34,7 +34,12 @@ class DriverService:
         """Declare and open. Raises UnsupportedError when the broker gives less durability than is wanted."""
         for spec in self.specs:
             await self.driver.declare(spec)
-        await self.driver.open()
+        try:
+            await self.driver.open()
+        except DriverError as error:
+            self.driver.problem = error
+            raise
+        self.driver.problem = None
         given = self.driver.durability
         _log.info(
             "driver %s: what is confirmed survives: %s", self.driver.name, given, extra={"driver": self.driver.name}

@@ -179,6 +179,8 @@ class Driver(ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         """The entry's id; only for messages."""
+        self.problem: DriverError | None = None
+        """Why it could not be opened the last time, set by whoever opens it; for messages."""
 
     @property
     def durability(self) -> Durability:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
-from tasuki.errors import DriverError, TasukiError
+from tasuki.errors import BrokerUnavailableError, DriverError, TasukiError
 from tasuki.message import REPLY_BY, TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
@@ -214,7 +215,8 @@ class Queue:
     async def depth(self) -> Depth:
         """How many messages it holds."""
         self._require("queue.info.queue", "see")
-        return await self.driver.depth(self.spec.name)
+        with self._telling():
+            return await self.driver.depth(self.spec.name)
 
     async def info(self) -> dict[str, Any]:
         """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``."""
@@ -234,12 +236,14 @@ class Queue:
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
         """Show up to ``limit`` waiting messages from number ``after`` on, without taking them."""
         self._require("queue.admin.peek", "look into")
-        return await self.driver.peek(self.spec.name, limit, after)
+        with self._telling():
+            return await self.driver.peek(self.spec.name, limit, after)
 
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
         self._require("queue.admin.purge", "purge")
-        return await self.driver.purge(self.spec.name)
+        with self._telling():
+            return await self.driver.purge(self.spec.name)
 
     def decode(self, message: Message) -> Any:
         """The body as a plain value. Raises CodecError or InvalidBodyError."""
@@ -256,8 +260,22 @@ class Queue:
         error = self._failed(id, error)
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
 
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What a driver says that is not open is why it is not."""
+        try:
+            yield
+        except BrokerUnavailableError as error:
+            if (told := self._told(error)) is error:
+                raise
+            raise _own_copy(told) from told.__cause__
+
+    def _told(self, error: DriverError) -> DriverError:
+        problem = self.driver.problem
+        return problem if problem is not None and isinstance(error, BrokerUnavailableError) else error
+
     def _failed(self, id: str, error: DriverError) -> DriverError:
-        error = _own_copy(error)
+        error = _own_copy(self._told(error))
         error.message_id = id
         if error.outcome == "rejected":
             self.metrics.rejected += 1

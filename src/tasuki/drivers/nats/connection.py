@@ -18,9 +18,10 @@ from typing import Any
 import nats.errors
 from nats.nuid import NUID
 
+from tasuki.drivers.address import shown
 from tasuki.drivers.nats.client import Client
 from tasuki.drivers.nats.exchange import Exchange
-from tasuki.drivers.nats.failures import denied, lost
+from tasuki.drivers.nats.failures import denied, described, lost
 from tasuki.drivers.nats.wire import frames
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
 
@@ -118,19 +119,19 @@ class Connection:
             self.max_payload = client.max_payload
             is_connected = True
         except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
-            raise self._refused(error) from error
+            raise self._refused(server, error) from error
         finally:
             if not is_connected:
                 self._client = None
                 await client.end()
 
-    def _refused(self, error: Exception) -> DriverError:
+    def _refused(self, server: str, error: Exception) -> DriverError:
         text = str(error).lower()
         if isinstance(error, nats.errors.AuthorizationError) or any(word in text for word in _DENIALS):
             return denied(error, driver=self.address.driver)
         if isinstance(error, TimeoutError):
-            return lost("no answer to the connection", driver=self.address.driver)
-        return lost(error, driver=self.address.driver)
+            return lost(f"{shown(server)}: no answer to the connection", driver=self.address.driver)
+        return lost(f"{shown(server)}: {described(error)}", driver=self.address.driver)
 
     async def close(self) -> None:
         """Disconnect; what is unanswered fails."""

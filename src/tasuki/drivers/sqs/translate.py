@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tasuki.drivers.address import shown
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,
@@ -84,7 +85,8 @@ def translated(error: Exception, driver: str, queue: str = "") -> DriverError:
     if isinstance(error, TimeoutError) or name == "ReadTimeoutError":
         return BrokerTimeoutError(f"SQS did not answer driver {driver!r} in time", driver=driver, queue=queue)
     outcome: Outcome = "rejected" if _never_connected(error) else "unknown"
-    problem = f"driver {driver!r} cannot reach SQS ({name})"
+    endpoint = getattr(error, "kwargs", {}).get("endpoint_url")
+    problem = f"driver {driver!r} cannot reach SQS{f' at {shown(endpoint)}' if endpoint else ''} ({name})"
     return BrokerUnavailableError(problem, driver=driver, queue=queue, outcome=outcome)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import sysconfig
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from typing import Any
 from tasuki import Context
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
+
+# One at a time: Python 3.11 counts the depth of its syntax trees for all threads together, and raises SystemError.
+PARSER = threading.Lock()
 
 # The files are looked at, not run: odd escapes in them are not our business.
 warnings.filterwarnings("ignore", category=SyntaxWarning)
@@ -28,7 +32,9 @@ async def parse(path: str, context: Context) -> None:
 def look_into(path: Path) -> dict[str, Any]:
     """Count what the file holds."""
     source = path.read_bytes()
-    nodes = list(statements(ast.parse(source, filename=path.name)))
+    with PARSER:
+        tree = ast.parse(source, filename=path.name)
+    nodes = list(statements(tree))
     counts = Counter(type(node).__name__ for node in nodes)
     return {
         "path": str(path),

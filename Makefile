@@ -49,7 +49,7 @@ matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and w
 bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks
 
-compat: $(VENV)/.dev ## Unit and conformance tests on the other Pythons of this machine; VERSIONS="3.12 3.13" for some
+compat: $(VENV)/.dev brokers ## Unit tests and some drivers on the other Pythons of this machine; VERSIONS="3.12 3.13" for some
 	@sh scripts/compat.sh $(VERSIONS)
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.redis import RedisDriver, session
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueFullError
 from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
+from tests.support.asker import QUEUE, asker
 from tests.support.brokers.redis import Redis, Valkey
 from tests.support.proxy import Proxy
 
@@ -291,3 +292,28 @@ async def test_open_with_the_server_away_and_later_there() -> None:
     finally:
         await driver.close()
         broker.end()
+
+
+async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "KEPT", 2.0)
+    fields = {"url": f"redis://127.0.0.1:{broker.port}"}
+    async with driver_at(broker.port, spec=QUEUE) as answerer, driver_at(broker.port) as other:
+        with asker(RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0}) as process:
+            assert await asyncio.to_thread(process.line) == "there"
+            await asyncio.sleep(3.0)  # longer than it is kept without use
+            await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])
+            assert await asyncio.to_thread(process.line) == "reply"
+            await asyncio.to_thread(process.kill)
+        await answerer.publish(QUEUE.name, [Outgoing("late", b"late", {}), Outgoing("later", b"late", {}, delay=100.0)])
+        (late,) = await answerer.receive(QUEUE.name, 1, SECONDS)
+        await answerer.settle(QUEUE.name, [Nack(late.receipt, 50.0)])
+        await other.publish("q", messages("stays"))
+        nodes = other._session._nodes("q")
+        async with asyncio.timeout(SECONDS):
+            while await nodes.call(0, "KEYS", "*reply.1*"):
+                await asyncio.sleep(0.1)
+        assert (await other.depth("q")).ready == 1, "only what is temporary goes"
+        assert not await answerer.publish(QUEUE.name, [Outgoing("last", b"", {})]), "it is made again, for as long"
+        await answerer.declare(QueueSpec(QUEUE.name))
+        for key in await nodes.call(0, "KEYS", "*reply.1*"):
+            assert await nodes.call(0, "PTTL", key) == -1, "temporary no more"

@@ -12,6 +12,7 @@ delay           by the server's clock
 waking          at once, also by other processes; whoever waits looks by itself every ``claim_interval``
 depth           exact; ``oldest_age`` looks at what can be received now
 at the server   each queue has at most eleven keys in one hash slot; an empty one keeps its options only
+temporary       the server removes it when nobody has used it for ten minutes; consumers that are attached use it
 full memory     publishes are rejected, all that ends or keeps deliveries goes on
 ==============  =====================================================================================================
 """

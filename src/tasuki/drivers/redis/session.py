@@ -27,6 +27,8 @@ BEAT = 5.0
 """Seconds between two signs of life of a driver that has consumers."""
 BELIEVED = 3 * BEAT
 """Seconds for which its consumers are counted without one."""
+KEPT = 600.0
+"""Seconds for which a temporary queue is kept when nobody uses it: much longer than a living process says nothing."""
 GOODBYE = 3.0
 """Longest time that a close waits for the server."""
 
@@ -161,7 +163,8 @@ class Session:
         spec = where.spec
         most = "" if spec.max_length is None else spec.max_length
         window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
-        await self._run(nodes, where, scripts.DECLARE, microseconds(spec.lease), most, spec.ordering, window)
+        span = int(KEPT * 1000) if spec.temporary else ""
+        await self._run(nodes, where, scripts.DECLARE, microseconds(spec.lease), most, spec.ordering, window, span)
 
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys, and forget it."""

@@ -13,4 +13,5 @@ if tonumber(count) > 0 then
   redis.call('ZADD', CONSUMERS, time + span, owner .. ':' .. count)
   redis.call('PEXPIRE', CONSUMERS, text(math.ceil(span / 1000)))
 end
+keep(redis.call('HGET', STATE, 'span'))
 return 0

@@ -15,6 +15,7 @@ local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, I
 -- FRONTS     hash    key -> how many of its messages are ready or held: none of the others may be received
 -- IDS        zset    ids of the dedup window, by the time at which they are forgotten
 -- CONSUMERS  zset    owner:count, by the time until which they are believed
+-- All but the last two, which have a time of their own, go when a temporary queue was not used for its span.
 
 local STEP = 2 ^ 49
 local CHUNK = 1000  -- arguments of one call; Lua's stack has room for some thousands
@@ -124,7 +125,17 @@ local function watch()
   return {is_empty = redis.call('EXISTS', READY) == 0, due = score_of_first(DELAYED)}
 end
 
+-- To be called where keys may have been made, or somebody receives: from now on the keys last for the span.
+local function keep(span)
+  if span and span ~= '' then
+    for index = 1, #KEYS - 2 do
+      redis.call('PEXPIRE', KEYS[index], span)
+    end
+  end
+end
+
 local function tell(before)
+  keep(redis.call('HGET', STATE, 'span'))
   local has_news = before.is_empty and redis.call('EXISTS', READY) == 1
   if has_news or score_of_first(DELAYED) < before.due then
     redis.call('PUBLISH', STATE, '')

@@ -1,14 +1,22 @@
 -- Make the queue exist with these options; a change of the ordering puts all waiting messages in line again.
--- ARGV: lease in microseconds, max_length or '', ordering, dedup_window in microseconds or ''
+-- ARGV: lease in microseconds, max_length or '', ordering, dedup_window in microseconds or '', milliseconds for which a
+--   temporary queue is kept without use or ''
 
-local lease, most, ordering, window = unpack(ARGV)
+local lease, most, ordering, window, span = unpack(ARGV)
 local before = watch()
-local was = redis.call('HGET', STATE, 'ordering')
+local was, had_span = unpack(redis.call('HMGET', STATE, 'ordering', 'span'))
 -- A queue that is made anew (after its options were deleted, say) must not give numbers a second time.
 redis.call('HSETNX', STATE, 'seq', text(math.floor(now() / 1000)))
-redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window)
+redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window, 'span', span)
 if window == '' then
   redis.call('DEL', IDS)
+end
+if span ~= '' then
+  keep(span)
+elseif had_span and had_span ~= '' then
+  for index = 1, #KEYS - 2 do
+    redis.call('PERSIST', KEYS[index])
+  end
 end
 if not was or was == ordering then
   return 0

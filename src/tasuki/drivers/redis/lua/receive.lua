@@ -2,7 +2,7 @@
 -- ARGV: limit, token, most bytes (a receive stops after as many)
 
 local limit, token, most = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
-local state = redis.call('HMGET', STATE, 'ordering', 'lease')
+local state = redis.call('HMGET', STATE, 'ordering', 'lease', 'span')
 if not state[1] then
   return UNDECLARED
 end
@@ -10,6 +10,7 @@ local time = now()
 local swept = sweep(time, state[1])
 local places = redis.call('ZRANGE', READY, 0, limit - 1)
 if #places == 0 then
+  keep(state[3])
   local next_change = math.min(score_of_first(DELAYED), score_of_first(LEASES))
   return next_change == math.huge and -1 or math.max(next_change - time, 0)
 end
@@ -38,6 +39,7 @@ local attempts = {}
 if #taken > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
   attempts = redis.call('HMGET', ATTEMPTS, unpack(taken))
 end
+keep(state[3])
 if swept > 0 and redis.call('EXISTS', READY) == 1 then
   redis.call('PUBLISH', STATE, '')
 end

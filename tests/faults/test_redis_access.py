@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 RIGHTS = (
     *("~{tasuki:*", "&{tasuki:*", "+@hash", "+@sortedset", "+evalsha", "+script|load", "+subscribe", "+publish"),
-    *("+ping", "+select", "+info", "+time", "+exists", "+del", "+unlink", "+pexpire"),
+    *("+ping", "+select", "+info", "+time", "+exists", "+del", "+unlink", "+pexpire", "+persist"),
 )
 """What a user needs; the guide shows the same."""
 

@@ -19,6 +19,7 @@ from tasuki.errors import (
 )
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.values import build
+from tasuki.handlers.process.failure import plain_details, plain_text
 
 _TEXTS = {QueueNotFoundError: "queue not found", QueueFullError: "queue is full"}
 
@@ -61,9 +62,18 @@ def script_trace(message: str, trace: str) -> str:
 
 
 def describe(error: Exception) -> dict[str, Any]:
-    """The fields of the error object that a host function's failure becomes: message, kind, retryable, details."""
+    """The fields of the error object that a host function's failure becomes: message, kind, retryable, details.
+
+    All of them can cross to Lua: an error that could not would end the script, not reach it.
+    """
+    fields = _fields(error)
+    return {**fields, "message": plain_text(fields["message"])}
+
+
+def _fields(error: Exception) -> dict[str, Any]:
     if isinstance(error, HandlerError):
-        fields = {"message": error.message, "kind": error.kind, "retryable": error.retryable, "details": error.details}
+        details = plain_details(error.details)
+        fields = {"message": error.message, "kind": error.kind, "retryable": error.retryable, "details": details}
         return {name: value for name, value in fields.items() if value is not None}
     if isinstance(error, DriverError):
         fields = {"message": _TEXTS.get(type(error), str(error)), "kind": "Internal", "retryable": error.retryable}

@@ -20,6 +20,7 @@ from tasuki.errors import (
     PolicyDeniedError,
     ResultError,
 )
+from tasuki.handlers.process.protocol import encode
 
 _MOST = 16_000
 """Most characters of a text in an error."""
@@ -83,21 +84,21 @@ class Failure(msgspec.Struct, array_like=True):
 def failure_of(error: BaseException) -> Failure:
     """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
     if isinstance(error, Retry):
-        return Failure("Retry", _text(error.reason), extra=error.after)
+        return Failure("Retry", plain_text(error.reason), extra=error.after)
     if isinstance(error, Reject):
-        return Failure("Reject", _text(error.reason))
+        return Failure("Reject", plain_text(error.reason))
     if not isinstance(error, HandlerError):
-        text = _text(error)
+        text = plain_text(error)
         name = type(error).__name__
         return Failure("HandlerError", f"{name}: {text}" if text else name, traceback=_traceback(error))
     known = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _KINDS), "HandlerError")
     return Failure(
         "LuaLimitError" if isinstance(error, LuaLimitError) else known,
-        error.message[:_MOST],
-        error.kind,
+        plain_text(error.message),
+        plain_text(error.kind),
         error.retryable,
         plain_details(error.details),
-        error.traceback[:_MOST],
+        plain_text(error.traceback),
         error.limit if isinstance(error, LuaLimitError) else None,
     )
 
@@ -108,27 +109,37 @@ def exact_failure_of(error: Exception) -> Failure:
     if isinstance(error, HandlerError | Retry | Reject) or kind is None:
         return failure_of(error)
     fields = {name: getattr(error, name, "") for name in _FIELDS_OF[_EXACT[kind.__name__]]}
-    return Failure(kind.__name__, _text(error), extra=fields)
+    return Failure(kind.__name__, plain_text(error), extra=fields)
 
 
 def plain_details(details: Any) -> dict[str, Any] | None:
     """Details as plain data; None where they are none."""
     try:
         plain = msgspec.to_builtins(details, builtin_types=(bytes,))
-    except (TypeError, ValueError, RecursionError, OverflowError):
+        encode(plain)  # numbers beyond 64 bits and texts that are no Unicode cannot cross
+    except (TypeError, ValueError, RecursionError, OverflowError, HandlerError):
         return None
     return {str(name): value for name, value in plain.items()} if isinstance(plain, dict) else None
 
 
-def _text(value: object) -> str:
+def bare(error: Exception) -> HandlerError:
+    """An error with what is certain to cross of another one: its text, kind and whether trying again may help."""
+    kind, retryable = getattr(error, "kind", ""), getattr(error, "retryable", None)
+    return HandlerError(
+        plain_text(error), kind=plain_text(kind), retryable=retryable if isinstance(retryable, bool) else None
+    )
+
+
+def plain_text(value: object) -> str:
+    """Its text, cut, without what is no Unicode: the name of a file may hold that."""
     try:
-        return str(value)[:_MOST]
+        return str(value)[:_MOST].encode("utf-8", "replace").decode()
     except Exception:
         return "(its text cannot be shown)"
 
 
 def _traceback(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))[-_MOST:]
+        return plain_text("".join(traceback.format_exception(error))[-_MOST:])
     except Exception:
         return ""

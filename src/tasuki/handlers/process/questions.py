@@ -9,6 +9,7 @@ from typing import Any
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.channel import Channel
+from tasuki.handlers.process.failure import bare
 from tasuki.handlers.process.host import Host
 from tasuki.handlers.process.protocol import ANSWER, ProtocolError, count_parts, encode
 
@@ -112,7 +113,13 @@ class Questions:
                 return
             except HandlerError as unfit:
                 error = unfit
-        self._channel.send(ANSWER, ticket, encode((False, self._host.fields(error))))
+        try:
+            payload = encode((False, self._host.fields(error)))
+        except (
+            HandlerError
+        ):  # its text or its details are no plain data; without an answer the child would wait for ever
+            payload = encode((False, self._host.fields(bare(error))))
+        self._channel.send(ANSWER, ticket, payload)
 
     def forget(self, ticket: int) -> None:
         """Nobody waits for that answer any more."""

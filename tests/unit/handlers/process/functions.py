@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasuki import Context
+from tasuki import Context, Reject
 from tasuki.errors import HandlerError, HandlerNotFoundError
 
 
@@ -64,11 +64,21 @@ def rights(context: Context) -> list[Any]:
     return [can("read", "it", {"a": 1}), can("write", "it"), actor["id"]]
 
 
+async def caught(context: Context) -> list[str]:
+    try:
+        await context.call("app:f")
+    except HandlerError as error:
+        return [type(error).__name__, error.kind, error.message]
+    return []
+
+
 def fails(how: str) -> Any:
     if how == "exit":
         raise SystemExit(3)
     if how == "raise":
         return 1 / 0
+    if how == "reject":
+        raise Reject("bad file \udcff")
     if how == "large":
         return b"x" * (33 * 2**20)
     if how == "many":

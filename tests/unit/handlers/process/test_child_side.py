@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tasuki.contracts.handler import Reject
 from tasuki.errors import HandlerError, LuaError, LuaLimitError, LuaSyntaxError, ResultError
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaLimits, LuaSource
@@ -203,6 +204,24 @@ async def test_python_failures(python: Any) -> None:
     assert await handler.handle("object", delivery()) is None
     with pytest.raises(HandlerError, match="has no 'nothing'"):
         await python("nothing").start()
+
+
+@pytest.mark.parametrize("details", [{"n": 2**70}, {"\udcff": 1}, {"name": "\udcff"}, {"n": object()}])
+async def test_an_error_that_cannot_cross_is_told_all_the_same(lua: Any, python: Any, details: Any) -> None:
+    class Failing(RecordingContext):
+        async def call(self, function: str, *args: Any) -> Any:
+            raise HandlerError("bad file \udcff", kind="NotFound", details=details)
+
+    async with asyncio.timeout(10):
+        told = await python("caught").call([], Failing(delivery().message))
+        assert told == ["HandlerError", "NotFound", "bad file ?"]
+        code = "local _, err = funcs.new():call('app:f'); return {err:kind(), err:message()}"
+        assert await lua(code).call([], Failing(delivery().message)) == ["NotFound", "bad file ?"]
+
+
+async def test_a_reject_with_a_text_that_cannot_cross_is_a_reject(python: Any) -> None:
+    with pytest.raises(Reject, match=r"bad file \?"):
+        await python("fails").call(["reject"], delivery())
 
 
 @pytest.mark.parametrize(

@@ -319,10 +319,16 @@ async def test_a_full_queue_takes_no_later_message_of_a_batch(site: Site) -> Non
             if got:
                 await other.settle(QUEUE, [Ack(each.receipt) for each in got])
 
+    partly = 0
     for turn in range(10):
         batch = messages(*(f"{turn}-{number}" for number in range(300)))
         publishing = asyncio.create_task(driver.publish(QUEUE, batch))
         await make_room()
-        results = list(await publishing)
+        try:
+            results = list(await publishing)
+        except QueueFullError:  # not even the first found room
+            continue
         first = next(index for index, result in enumerate(results) if result is not None)
         assert all(isinstance(result, QueueFullError) for result in results[first:])
+        partly += 1
+    assert partly, "no batch was taken in part"

@@ -146,7 +146,7 @@ BOMBS = [
     ),
     Attack("result of bytes", "a text that is not Unicode", r"return ('\xff\xfe'):rep(1e5)"),
     Attack("publish cycle", "a body that holds itself", "local t = {} t.t = t assert(queue.publish('a:b', t))", "recursively nested"),
-    Attack("publish wide", "a body of 2^60 values", "local t = {1} for i = 1, 60 do t = {t, t} end assert(queue.publish('a:b', t))", "parts"),
+    Attack("publish wide", "a body of 2^60 values", "local t = {1} for i = 1, 60 do t = {t, t} end assert(queue.publish('a:b', t))", "parts", ("", "time")),
     Attack(
         "publish metatable",
         "metamethods that would run while it is sent",

@@ -4,8 +4,8 @@ VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 # Code in documents is set for readers, not by a formatter.
 RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
-# Test processes: one a core.
-WORKERS ?= auto
+# Test processes: one more than cores, for many tests wait for a broker's clock.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

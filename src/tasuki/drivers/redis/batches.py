@@ -65,10 +65,9 @@ def publishing(spec: QueueSpec, batch: Sequence[Outgoing], *, driver: str, most:
     for index, message in enumerate(batch):
         try:
             content = encoded(message)
+            options = _options(spec, message) if has_options else ()
         except (TypeError, ValueError, OverflowError) as problem:
-            work.reject(
-                [index], _refusal(UnsupportedError, f"its headers cannot be kept: {problem}", spec, message, driver)
-            )
+            work.reject([index], _refusal(UnsupportedError, f"it cannot be kept: {problem}", spec, message, driver))
             continue
         if len(message.body) > most:
             work.reject(
@@ -81,8 +80,7 @@ def publishing(spec: QueueSpec, batch: Sequence[Outgoing], *, driver: str, most:
         part.size += len(content)
         part.indexes.append(index)
         part.words.append(content)
-        if has_options:
-            part.words += _options(spec, message)
+        part.words += options
     return work
 
 

@@ -43,6 +43,8 @@ class Receiver:
         is_owing = False
         try:
             while True:
+                if not session.is_open:
+                    return []  # what a close has just put back is for others
                 is_listening = wait <= 0 or session.hears(where)
                 taken, next_change = await self._take(where, limit)
                 is_owing = bool(taken)

@@ -77,6 +77,12 @@ def test_what_cannot_be_kept_is_refused_alone():
     assert kinds == [type(None), UnsupportedError, MessageTooLargeError, UnsupportedError, type(None)]
 
 
+def test_a_key_that_cannot_be_kept_is_refused_alone():
+    work = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}, key="\ud800"))
+    assert work.parts[0].indexes == [0]
+    assert [type(result) for result in work.answer()] == [type(None), UnsupportedError]
+
+
 def test_one_fate_for_all_is_raised():
     work = publish(Outgoing("large", bytes(1001), {}))
     assert work.parts == []

@@ -53,7 +53,8 @@ class Receiving:
             else:
                 idle, pause = pause, min(pause * 1.5, _DEAF, poll_interval)
             await session.bell.wait(queue, count, min(left, max(min(idle, due_in), _SHORTEST)))
-            if clock.monotonic() >= ends_at and session.bell.count(queue) == count:
+            is_over = clock.monotonic() >= ends_at and session.bell.count(queue) == count
+            if is_over or session.is_closing:  # what a close gives back is for others
                 return []
 
     async def _claim(self, wait: float) -> Claimed:

@@ -145,10 +145,11 @@ class Writer:
             group = self._next_group()
             stops = [request for request in group if type(request) is Stop]
             self._turn([request for request in group if type(request) is not Stop])
+        parked, self._parked = self._parked, []  # none of them may take what the end gives back
         self._shut()
         with self._entrance:
             self._is_over = True
-        self._answer([*self._parked, *stops])
+        self._answer([*parked, *stops])
         while late := self._drain():
             self._refuse(late)
 

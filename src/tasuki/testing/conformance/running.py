@@ -314,3 +314,14 @@ class Running(Suite):
         await rig.nothing()
         await other.close()
         assert sorted(ids(await rig.take(3))) == published
+
+    @case("multi_process")
+    async def test_a_waiting_receive_does_not_take_what_its_close_gives_back(self, rig: Rig) -> None:
+        other = await rig.another(lease=300.0)
+        published = await rig.publish(rig.message())
+        await rig.one(driver=other)
+        waiting = asyncio.create_task(other.receive(rig.queue, 1, 30.0))
+        await asyncio.sleep(0.2)
+        await other.close()
+        assert ids(await rig.take()) == published
+        await asyncio.gather(waiting, return_exceptions=True)

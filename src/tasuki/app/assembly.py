@@ -261,6 +261,10 @@ class Assembly:
         """See :class:`tasuki.consumers.host.Host`."""
         self.settings.set(name, value, namespace)
 
+    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
+        """See :class:`tasuki.consumers.host.Host`."""
+        return self.settings.names(name, namespace)
+
     def env_names(self, namespace: str) -> Mapping[str, str]:
         """See :class:`tasuki.consumers.host.Host`."""
         return self.settings.all(namespace)

@@ -100,20 +100,33 @@ class HostContext(Context):
         return guarded(self._host.resource_of(id), id, guard)
 
     def env(self, name: str) -> str | None:
-        if (guard := self.guard) is not None:
-            guard.require("env.get", name, f"not allowed to access environment variable: {name}")
+        self._require_env("env.get", name, "access")
         return self._host.env_of(name, self.function.partition(":")[0])
 
     def set_env(self, name: str, value: str) -> None:
-        if (guard := self.guard) is not None:
-            guard.require("env.set", name, f"not allowed to set environment variable: {name}")
+        self._require_env("env.set", name, "set")
         self._host.set_env_of(name, value, self.function.partition(":")[0])
 
     def env_all(self) -> Mapping[str, str]:
         known, guard = self._host.env_names(self.function.partition(":")[0]), self.guard
         if guard is None:
             return known
-        return {name: value for name, value in known.items() if guard.decide("env.get", name).allowed}
+        return {
+            name: value
+            for name, value in known.items()
+            if guard.decide("env.get", name).allowed and not self._other_denied(guard, "env.get", name)
+        }
+
+    def _require_env(self, action: str, name: str, verb: str) -> None:
+        """Who may not have a variable by one of its names may not have it by another either."""
+        if (guard := self.guard) is None:
+            return
+        for each in (name, *self._other_denied(guard, action, name)):
+            guard.require(action, each, f"not allowed to {verb} environment variable: {name}")
+
+    def _other_denied(self, guard: Guard, action: str, name: str) -> list[str]:
+        others = self._host.names_of_env(name, self.function.partition(":")[0])
+        return [other for other in others if guard.decide(action, other).is_denied]
 
 
 class CallContext(HostContext):

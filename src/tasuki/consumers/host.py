@@ -55,5 +55,8 @@ class Host(Protocol):
     def set_env_of(self, name: str, value: str, namespace: str) -> None:
         """Give a declared environment variable a value."""
 
+    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
+        """All names that a declared environment variable answers to."""
+
     def env_names(self, namespace: str) -> Mapping[str, str]:
         """Every environment variable that handlers can know of, with its value."""

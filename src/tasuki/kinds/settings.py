@@ -61,6 +61,11 @@ class Settings:
         else:
             self.memory[str(variable.storage)][key] = value
 
+    def names(self, name: str, namespace: str) -> tuple[str, ...]:
+        """All names that a variable answers to; none: it is not declared."""
+        id = self._id(name, namespace)
+        return () if id is None else tuple(each for each in (self._variables[id].variable, id) if each)
+
     def all(self, namespace: str) -> dict[str, str]:
         """Every variable that has a value, by public name (or id), and what else is kept in memory and in files.
 

@@ -118,6 +118,9 @@ class FakeHost:
     def set_env_of(self, name: str, value: str, namespace: str) -> None:
         self.calls.append(("set_env", name, value, namespace))
 
+    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
+        return ("SECRET", "app:secret") if name in ("SECRET", "secret", "app:secret") else ()
+
     def env_names(self, namespace: str) -> Mapping[str, str]:
         return {"OPEN": "1", "CLOSED": "2"}
 

@@ -69,6 +69,19 @@ async def test_other_circumstances_need_permission() -> None:
         await only_calls.call_with("h", values={})
 
 
+@pytest.mark.parametrize("denied", ["SECRET", "app:secret"])
+@pytest.mark.parametrize("name", ["SECRET", "secret", "app:secret"])
+async def test_what_a_setting_is_denied_by_one_name_is_denied_by_all(denied: str, name: str) -> None:
+    host = Host()
+    no = policy(id="app:no", actions="env.*", resources=denied, effect="deny")
+    context = CallContext(host, "app:f", None, guard(policy(), no))
+    for ask in (lambda: context.env(name), lambda: context.set_env(name, "x")):
+        with pytest.raises(PolicyDeniedError, match=rf"^not allowed to \w+ environment variable: {name}$"):
+            ask()
+    assert host.calls == []
+    assert context.env("OPEN") == "app/OPEN"
+
+
 async def test_what_is_allowed_goes_on_as_without_a_guard() -> None:
     host = Host()
     context = CallContext(host, "app:f", None, guard(policy()))

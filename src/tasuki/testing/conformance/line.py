@@ -75,6 +75,9 @@ class _Nobody:
     def set_env_of(self, name: str, value: str, namespace: str) -> None:
         raise HandlerError("environment variable not found", kind="NotFound")
 
+    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
+        return ()
+
     def env_names(self, namespace: str) -> Mapping[str, str]:
         return {}
 

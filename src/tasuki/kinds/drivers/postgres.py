@@ -30,8 +30,11 @@ class PostgresDriverConfig(DriverConfig):
     Messages can be published within a transaction of the application's own.
     """
 
-    url: Address
-    """postgresql://user:password@host:5432/database, of a server or a pooler; ${env:NAME} keeps it out of the file."""
+    url: Address = SecretStr("postgresql://localhost:5432")
+    """postgresql://user:password@host:5432/database, of a server or a pooler; ${env:NAME} keeps it out of the file.
+
+    What it leaves out is as PostgreSQL's own variables say (PGUSER, PGPASSWORD, PGDATABASE).
+    """
     listen_url: Address | None = None
     """Address that leads around a pooler, to the server: for the one connection that hears of new messages."""
     schema_: Annotated[str, Field(alias="schema", pattern=r"^[a-z_][a-z0-9_]{0,39}$")] = "tasuki"

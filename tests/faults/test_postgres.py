@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres import PostgresDriver, listener
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,
@@ -611,3 +611,25 @@ async def test_a_pooler_is_noticed_and_listen_url_leads_around_it(server: Postgr
     finally:
         await through.close()
         await around.close()
+
+
+async def test_what_callers_publish_into_a_bounded_queue_is_added_up(
+    make: Callable[..., Any], sql: asyncpg.Connection, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "BEAT", 0.2)
+    driver = await make(spec=QueueSpec("q", lease=5.0, max_length=5))
+    async with sql.transaction():
+        await driver.publish_within(sql, "q", [message(str(number)) for number in range(3)])
+    come_and_gone = "SELECT id, change FROM {0}.queues, generate_series(1, 1000), unnest(array[1, -1]) AS change"
+    await sql.execute(f"INSERT INTO {schema}.changes " + come_and_gone.format(schema))
+
+    async def is_short() -> bool:
+        return bool(await sql.fetchval(f"SELECT count(*) < 1000 FROM {schema}.changes"))
+
+    await eventually(is_short, "changes are added up")
+    for left in (1, 0):
+        async with sql.transaction():
+            assert not await driver.publish_within(sql, "q", [message(f"more-{left}")])
+    with pytest.raises(QueueFullError):
+        async with sql.transaction():
+            await driver.publish_within(sql, "q", [message("too many")])

@@ -59,7 +59,9 @@ $$;
 create function room(q queues, wanted integer, within boolean, at timestamptz) returns bigint language plpgsql as $$
 begin
     if within then
-        return q.max_length - q.total - coalesce((select sum(change) from changes where queue = q.id), 0);
+        -- One statement: what was added up between two would be seen in neither.
+        return (select o.max_length - o.total - coalesce((select sum(c.change) from changes c where c.queue = o.id), 0)
+            from queues o where o.id = q.id);
     end if;
     perform 1 from queues where id = q.id for update;
     with gone as (delete from changes where queue = q.id returning change)

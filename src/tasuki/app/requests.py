@@ -16,8 +16,10 @@ from tasuki.errors import HandlerError, PublishError, RequestTimeoutError
 from tasuki.message import CORRELATION_ID, MESSAGE_TYPE, REPLY_TO, HeaderValue, Message
 from tasuki.queues.composer import seconds
 from tasuki.queues.queue import Queue
-from tasuki.queues.signature import Signing
 from tasuki.units import format_duration
+
+Keys = tuple[object, ...]
+"""What the replies of a reply queue are signed with; empty: with nothing."""
 
 
 class Requests:
@@ -25,7 +27,7 @@ class Requests:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._own: dict[tuple[Driver, int], Inbox] = {}
+        self._own: dict[tuple[Driver, Keys], Inbox] = {}
         self._declared: dict[Queue, Inbox] = {}
 
     async def ask(
@@ -64,8 +66,9 @@ class Requests:
         if reply_to is not None:
             origin = reply_to.origin or reply_to
             return self._declared.setdefault(origin, Inbox(origin, is_own=False))
-        signing: Signing | None = queue.policy.signing
-        key = (queue.driver, id(signing) if signing else 0)
+        signing = queue.policy.signing
+        keys = () if signing is None else (signing.required, *signing.keys.items())  # the same ones after a reload
+        key = (queue.driver, keys)
         if (inbox := self._own.get(key)) is None:
             inbox = self._own[key] = Inbox(reply_queue(new_reply_id(), queue, self._clock), is_own=True)
         return inbox

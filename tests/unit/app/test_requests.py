@@ -207,6 +207,25 @@ async def test_signed_requests_have_signed_replies(make_app: Make, caplog: pytes
     assert any("was refused" in record.getMessage() for record in caplog.records)
 
 
+async def test_a_reload_makes_no_more_reply_queues(tmp_path: Path) -> None:
+    keys = "signing: {keys: [{id: k, secret: 0123456789abcdef}]}"
+    (tmp_path / "h.py").write_text("def main(body):\n    return body\n")
+    head = "version: '1.0'\nnamespace: app\nentries:\n  - {name: d, kind: queue.driver.memory}\n"
+    tail = """
+  - {name: h, kind: function.python, source: file://h.py, method: main}
+  - {name: c, kind: queue.consumer, queue: tasks, func: h, lifecycle: {auto_start: true}}
+"""
+    file = tmp_path / "_index.yaml"
+    file.write_text(f"{head}  - {{name: tasks, kind: queue.queue, driver: d, {keys}}}{tail}")
+    app = App.load(tmp_path)
+    async with app.worker():
+        assert await app.request("app:tasks", 1) == 1
+        file.write_text(f"{head}  - {{name: tasks, kind: queue.queue, driver: d, lease: 9s, {keys}}}{tail}")
+        assert (await app.reload()).affected
+        assert await app.request("app:tasks", 2) == 2
+        assert len(app.assembly.requests._own) == 1  # type: ignore[union-attr]
+
+
 async def test_a_broker_that_is_away_for_a_while(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app()
     double(app)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+UNREADABLE = "(an address that cannot be read)"
+"""What is shown of one that is no URL."""
+
 
 def shown(url: str) -> str:
     """``scheme://host:port/path`` of a URL: no user, no password, no query; for messages and logs."""
@@ -11,6 +14,6 @@ def shown(url: str) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return "(an address that cannot be read)"
+        return UNREADABLE
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"

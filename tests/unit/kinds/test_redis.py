@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.clock import SystemClock
 from tasuki.drivers.redis.settings import Server
-from tasuki.errors import UnsupportedError
+from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.kinds.build import build_driver
 from tasuki.kinds.project import check
 from tasuki.registry.loader import load
@@ -86,3 +86,17 @@ def test_a_missing_client_says_what_to_install(project, monkeypatch):
     checked = project("  - {name: r, kind: queue.driver.redis}\n")
     with pytest.raises(UnsupportedError, match=r"pip install 'tasuki\[redis\]'"):
         build_driver(checked, "app:r", SystemClock())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "kind: queue.driver.redis, url: 'redis://:%s@[::1/0'",
+        "kind: queue.driver.redis, url: 'redis://me:a/%s@host:1/0'",
+        "kind: queue.driver.nats, servers: ['nats://me:%s@host:port']",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_refused_at_check(project, fields):
+    with pytest.raises(ProjectError, match="cannot be read") as caught:
+        project(f"  - {{name: r, {fields % SECRET}}}\n")
+    assert SECRET not in str(caught.value)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from tasuki.drivers.address import UNREADABLE, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig
 from tasuki.kinds.fields import Config, Count, Positive, PositiveDuration, Text, at_field
@@ -25,6 +26,8 @@ def _secret(value: object) -> object:
 def _server(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(_SCHEMES):
         raise ValueError("write nats://host:4222, or tls:// for TLS")
+    if shown(value.get_secret_value()) == UNREADABLE:
+        raise ValueError("cannot be read; write nats://host:4222, or tls:// for TLS")
     return value
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from tasuki.drivers.address import UNREADABLE, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig
 from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field
@@ -24,6 +25,8 @@ def _url(value: SecretStr | None) -> SecretStr | None:
     schemes = ("redis://", "rediss://", "valkey://", "valkeys://", "unix://")
     if value is not None and not value.get_secret_value().startswith(schemes):
         raise ValueError("write redis://host:6379/0, rediss:// for TLS, or unix:///path")
+    if value is not None and shown(value.get_secret_value()) == UNREADABLE:
+        raise ValueError("cannot be read; write redis://user:***@host:6379/0, and %2F for a / in a password")
     return value
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from tasuki.backoff import Backoff
 from tasuki.consumers.replies import Answer
-from tasuki.queues.dead_letter import Reason
+from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason
 
 
 class Verdict(NamedTuple):
@@ -45,12 +45,14 @@ class RetryPolicy:
 
     def failed(self, attempt: int, error: str, delay: float | None = None) -> Verdict:
         """The handler failed, or asked for a retry after ``delay`` seconds (None: as the backoff says)."""
+        error = error[:MAX_ERROR_CHARS]  # it is logged, and is the reply to a request
         if self.has_dead_letter and attempt >= self.max_attempts:
             return Verdict("dead_letter", reason="max_attempts", error=error)
         return Verdict("nack", self.backoff.delay(attempt) if delay is None else delay, error=error)
 
     def rejected(self, reason: Reason, error: str) -> Verdict:
         """The message must never come again; without a dead-letter queue it is kept, with the longest delay."""
+        error = error[:MAX_ERROR_CHARS]
         if self.has_dead_letter:
             return Verdict("dead_letter", reason=reason, error=error)
         if reason == "expired" and self.drops_expired:

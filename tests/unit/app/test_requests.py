@@ -47,6 +47,10 @@ def double(app: App, name: str = "tasks", **fields: Any) -> list[Any]:
             raise ValueError("bad")
         if body == "never":
             raise Reject("never")
+        if body == "name":
+            raise Reject("bad file \udcff")
+        if body == "long":
+            raise Reject("x" * 20_000_000)
         return body * 2
 
     handle.__name__ = f"handle_{name}"
@@ -83,6 +87,10 @@ async def test_the_error_of_the_handler_arrives(make_app: Make) -> None:
         with pytest.raises(HandlerError, match="never") as caught:
             await app.request("tasks", "never")
         assert (caught.value.kind, caught.value.retryable) == ("Invalid", False)
+        with pytest.raises(HandlerError, match=r"^bad file \?$"):
+            await app.request("tasks", "name")
+        with pytest.raises(HandlerError, match="^x{4096}$"):
+            await app.request("tasks", "long")
 
 
 async def test_no_reply_in_time(make_app: Make) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.amqp.limits import LONGEST_NAME
 from tasuki.drivers.amqp.topology import GIVEN_UP
 from tasuki.errors import (
     AccessDeniedError,
@@ -159,6 +160,17 @@ async def test_a_queue_that_is_deleted_underneath(broker: RabbitMQ, queue: str) 
         assert [item.id for item in await take(driver, queue)] == ["d"]
 
 
+async def test_delays_find_a_queue_that_was_deleted_and_made_again(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("a", delay=0.1))
+        await driver.settle(queue, [Ack(item.receipt) for item in await take(driver, queue)])
+        await delete(broker.port, queue, f"{queue}.returned")
+        async with driver_at(broker.port, QueueSpec(queue)):  # another process makes it again
+            assert not await driver.publish(queue, messages("b", delay=0.1))
+        await driver.declare(QueueSpec(queue))
+        assert [item.id for item in await take(driver, queue)] == ["b"]
+
+
 async def test_of_two_messages_with_one_id_that_go_nowhere_none_is_called_stored(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
         await delete(broker.port, queue)
@@ -241,6 +253,15 @@ async def test_other_arguments_are_a_conflict_that_costs_no_connection(
             assert text in str(problem.value)
         assert list(await driver.settle(queue, [Ack(got.receipt)])) == []
         assert proxy.connections() == connections
+
+
+async def test_a_name_is_as_long_as_the_ladder_allows_and_no_longer(broker: RabbitMQ, queue: str) -> None:
+    longest = queue.ljust(LONGEST_NAME, "x")
+    async with driver_at(broker.port, QueueSpec(longest)) as driver:
+        await driver.publish(longest, messages("a", delay=0.1))
+        assert [item.id for item in await take(driver, longest)] == ["a"]
+        with pytest.raises(UnsupportedError):
+            await driver.declare(QueueSpec(longest + "x"))
 
 
 async def test_what_cannot_be_kept_is_refused(broker: RabbitMQ, queue: str) -> None:

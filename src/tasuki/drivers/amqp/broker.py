@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Sequence
 
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.drivers.amqp import ladder
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import PRECONDITION_FAILED, ClosedError, Errors
+from tasuki.drivers.amqp.limits import LONGEST_NAME
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.publisher import Publisher
 from tasuki.drivers.amqp.session import Session
 from tasuki.drivers.amqp.settings import Settings
-from tasuki.drivers.amqp.topology import Defaults, Lane, given_up, is_quorum, lanes
+from tasuki.drivers.amqp.topology import Defaults, Lane, is_quorum, lanes
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
@@ -87,6 +89,9 @@ class Broker(Driver):
         self._specs[spec.name], self._lanes[spec.name] = spec, found
 
     def _check_spec(self, spec: QueueSpec) -> None:
+        if len(spec.name.encode()) > LONGEST_NAME:
+            problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
+            raise self._errors.make(UnsupportedError, spec.name[:80], problem)
         asked = {
             "max_length": spec.max_length is not None,
             "ordering: key in a classic queue": spec.ordering == "key" and not is_quorum(spec),
@@ -107,7 +112,9 @@ class Broker(Driver):
     async def _declare(self, connection: Connection, queue: str, found: Sequence[Lane]) -> None:
         channel = await connection.open_channel()
         try:
-            await channel.ask(given_up(), *(lane.declare() for lane in found))
+            back = next((lane for lane in found if lane.is_returned), found[0])
+            # Bound with each declaration: what is deleted and made again has lost its way down from the ladder.
+            await channel.ask(*ladder.foot(), *(lane.declare() for lane in found), ladder.foot_binding(back.name))
         except ClosedError as error:
             if error.code != PRECONDITION_FAILED:
                 raise

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats import NATSDriver, attendance
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -238,6 +238,50 @@ async def test_the_last_delivery_is_ours_and_nothing_stays_at_the_server(site: S
     assert stream["state"]["messages"] == 0
     assert (consumer["num_pending"], consumer["num_ack_pending"], consumer["num_redelivered"]) == (0, 0, 0)
     assert (await site.ask(f"STREAM.INFO.{BOOK}"))["state"]["messages"] == 0
+
+
+async def test_processes_that_come_and_go_leave_nothing_in_the_book(site: Site) -> None:
+    for _ in range(3):
+        driver = await site.driver()
+        await declared(driver)
+        await driver.attach(QUEUE, 2)
+        await driver.close()
+    assert (await site.ask(f"STREAM.INFO.{BOOK}"))["state"]["messages"] == 0
+
+
+async def test_what_a_dead_process_said_is_erased(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attendance, "LASTS", 0.3)
+    dead, living = await site.driver(), await site.driver(is_direct=True)
+    await declared(living)
+    await dead.declare(QueueSpec(QUEUE))
+    await dead.attach(QUEUE, 1)
+    site.proxy.close()
+    end = time.monotonic() + PATIENCE
+    while (await site.ask(f"STREAM.INFO.{BOOK}"))["state"]["messages"]:
+        assert time.monotonic() < end, "waited in vain"
+        await living.depth(QUEUE)
+        await asyncio.sleep(0.05)
+
+
+async def test_a_connection_that_breaks_within_a_large_batch_leaves_its_outcome_unknown(site: Site) -> None:
+    """Whenever it breaks: what was written before may be stored."""
+    driver = await site.driver(is_direct=True)
+    await declared(driver)
+    connection = await driver._session._link.get()
+    client = connection._client
+    assert client is not None
+    written = client.written
+
+    async def closed() -> None:
+        await written()
+        client._status = client.CLOSED  # as the client says before it tells anybody
+
+    client.written = closed  # type: ignore[method-assign]
+    batch = [Outgoing(str(number), b"x" * 2**20, {}) for number in range(3)]
+    with pytest.raises(BrokerUnavailableError) as caught:
+        await driver.publish(QUEUE, batch)
+    client._status = client.CONNECTED  # so that it is closed at the end
+    assert caught.value.outcome == "unknown"
 
 
 async def test_delays_hold_over_kills_and_are_never_early(site: Site) -> None:

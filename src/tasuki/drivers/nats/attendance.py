@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasuki.drivers.nats.api import Answer, Request, ask, seconds_of
@@ -19,6 +19,8 @@ EVERY = 2.0
 """Seconds between two renewals."""
 LASTS = 7.0
 """Seconds after which a process that said nothing more is taken for dead."""
+_ERASED = 100
+"""Words of dead processes, erased at a time."""
 
 
 class Attendance:
@@ -37,7 +39,11 @@ class Attendance:
             self._consumers[queue] = consumers
         else:
             self._consumers.pop(queue, None)
-        await self._renewals.run(lambda connection: self._tell(connection, {queue: consumers}))
+        if consumers:
+            await self._renewals.run(lambda connection: self._tell(connection, {queue: consumers}))
+            await self._renewals.run(lambda connection: self.count(connection, queue))  # erases what the dead said
+        else:
+            await self._renewals.run(lambda connection: self._retract(connection, [queue]))
         self._keep_on()
 
     def begin(self) -> None:
@@ -50,9 +56,9 @@ class Attendance:
         if task is not None:
             task.cancel()
         if self._consumers and task is not None:
-            nobody = dict.fromkeys(self._consumers, 0)
+            queues = list(self._consumers)
             try:
-                await self._renewals.run(lambda connection: self._tell(connection, nobody))
+                await self._renewals.run(lambda connection: self._retract(connection, queues))
             except DriverError:
                 return
 
@@ -78,6 +84,17 @@ class Attendance:
         if exchange.problem is not None:
             raise exchange.problem
 
+    async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
+        """Take back what was said, and what dead processes have left: it would stay for ever."""
+        await self._tell(connection, dict.fromkeys(queues, 0))  # after this answer nothing said before is on its way
+        await ask(connection, "", [self._erasing(self._names.attached(queue, self._who)) for queue in queues])
+        for queue in queues:
+            await self.count(connection, queue)
+
+    def _erasing(self, subject: str, *, up_to: int | None = None) -> Request:
+        fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
+        return f"STREAM.PURGE.{self._names.book}", fields
+
     async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
         """Attached consumers of all living processes, and those of the others alone."""
         book = self._names.book
@@ -89,7 +106,15 @@ class Attendance:
         subjects = list(info["state"].get("subjects") or {})
         requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]
         answers = await ask(connection, queue, requests) if requests else []
-        found = {subject: _living(answer, now) for subject, answer in zip(subjects, answers, strict=True)}
+        said = dict(zip(subjects, answers, strict=True))
+        found = {subject: _living(answer, now) for subject, answer in said.items()}
+        dead = [
+            self._erasing(subject, up_to=int(answer["message"]["seq"]))  # a word that came meanwhile stays
+            for subject, answer in said.items()
+            if "message" in answer and _is_old(answer["message"], now)
+        ]
+        if dead:
+            await ask(connection, queue, dead[:_ERASED])
         found.pop(self._names.attached(queue, self._who), None)  # what is said here is newer
         elsewhere = sum(found.values())
         return self._consumers.get(queue, 0) + elsewhere, elsewhere
@@ -97,9 +122,13 @@ class Attendance:
 
 def _living(answer: Answer, now: float) -> int:
     message = answer.get("message")
-    if not message or now - seconds_of(message["time"]) > LASTS:
+    if not message or _is_old(message, now):
         return 0
     try:
         return int(json.loads(base64.b64decode(message.get("data", "")))["consumers"])
     except (ValueError, KeyError, TypeError):
         return 0
+
+
+def _is_old(message: Mapping[str, Any], now: float) -> bool:
+    return now - seconds_of(message["time"]) > LASTS

@@ -194,13 +194,22 @@ class Connection:
             size += len(frame)
             if size <= _CHUNK:
                 continue
-            if has_sent and not self.is_usable:
-                return  # and the exchange knows it
-            self.send(b"".join(chunk))
+            if not self._send_on(b"".join(chunk), has_sent=has_sent):
+                return
             chunk, size, has_sent = [], 0, True
             await self._drained(exchange)
-        if not has_sent or self.is_usable:
-            self.send(b"".join(chunk))
+        self._send_on(b"".join(chunk), has_sent=has_sent)
+
+    def _send_on(self, data: bytes, *, has_sent: bool) -> bool:
+        """Write; what cannot be written after a first part is a loss, which the exchange hears of, and no refusal."""
+        try:
+            self.send(data)
+        except DriverError as problem:
+            if not has_sent:
+                raise
+            self.drop(str(problem))
+            return False
+        return True
 
     async def _drained(self, exchange: Exchange) -> None:
         """Wait until the socket has room, or nobody waits for the answers any more."""

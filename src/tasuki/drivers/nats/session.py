@@ -154,7 +154,9 @@ class Session:
         publishing = Publishing(self._driver, found, self._names, self._settings.most)
         results = await publishing.publish(connection, batch, self._clock.time())
         first = results[0] if results else None
-        if first is not None and all(type(result) is type(first) for result in results):
+        if first is not None and all(
+            result is not None and type(result) is type(first) and result.outcome == first.outcome for result in results
+        ):
             raise first
         return results
 
@@ -211,6 +213,7 @@ class Session:
             await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
         await found.book.erase_all(connection)
         await self._ids(queue).delete(connection)
+        await self._attendance.say(queue, 0)
         self._specs.pop(queue, None)
 
     async def _inspector(self, queue: str) -> Inspector:

@@ -24,6 +24,8 @@ MIGRATION_TIMEOUT = 120.0
 """Seconds that making the tables may take, the wait for other processes included."""
 CLOSE_TIMEOUT = 3.0
 """Seconds for giving back what is held; then it comes back by its lease."""
+AT_ONCE = 1000
+"""Deliveries given back by one statement, whose work grows faster than their number."""
 
 CLAIM = "SELECT seq, token, attempt, id, headers, body, due_in, registered FROM {}.claim($1, $2, $3, $4, $5)"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
@@ -167,9 +169,10 @@ class Session:
             await self._listener.close()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                for queue, receipts in self._held.items():
-                    if receipts:
-                        columns, _ = rows.settling([Nack(receipt) for receipt in receipts])
+                for queue, receipts in list(self._held.items()):
+                    held = sorted(receipts)
+                    for start in range(0, len(held), AT_ONCE):
+                        columns, _ = rows.settling([Nack(receipt) for receipt in held[start : start + AT_ONCE]])
                         await self.fetch(queue, SETTLE, queue, *columns)
                 await self.fetch("", "SELECT {}.leave($1)", self.holder)
         except (DriverError, TimeoutError):

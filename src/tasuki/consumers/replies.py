@@ -44,8 +44,7 @@ def failure(verdict: Verdict) -> Answer:
     """The answer for a message that was given up."""
     kind = verdict.kind or _KINDS.get(verdict.reason, "Invalid")
     retryable = verdict.retryable if verdict.kind or verdict.reason == "max_attempts" else False
-    message = verdict.error.encode("utf-8", "replace").decode()  # an error may quote anything, the name of a file too
-    return Answer({"kind": kind, "message": message, "retryable": retryable}, is_error=True)
+    return Answer({"kind": kind, "message": verdict.error, "retryable": retryable}, is_error=True)
 
 
 class Replies:

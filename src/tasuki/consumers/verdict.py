@@ -45,16 +45,21 @@ class RetryPolicy:
 
     def failed(self, attempt: int, error: str, delay: float | None = None) -> Verdict:
         """The handler failed, or asked for a retry after ``delay`` seconds (None: as the backoff says)."""
-        error = error[:MAX_ERROR_CHARS]  # it is logged, and is the reply to a request
+        error = _fit(error)
         if self.has_dead_letter and attempt >= self.max_attempts:
             return Verdict("dead_letter", reason="max_attempts", error=error)
         return Verdict("nack", self.backoff.delay(attempt) if delay is None else delay, error=error)
 
     def rejected(self, reason: Reason, error: str) -> Verdict:
         """The message must never come again; without a dead-letter queue it is kept, with the longest delay."""
-        error = error[:MAX_ERROR_CHARS]
+        error = _fit(error)
         if self.has_dead_letter:
             return Verdict("dead_letter", reason=reason, error=error)
         if reason == "expired" and self.drops_expired:
             return ACK
         return Verdict("nack", self.backoff.max_delay, reason=reason, error=error, kept=True)
+
+
+def _fit(error: str) -> str:
+    """As it can be logged, and sent as the reply to a request: an error may quote anything, at any length."""
+    return error[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode()

@@ -55,6 +55,7 @@ def test_expired_without_one_is_dropped_only_where_the_queue_says_so() -> None:
     assert policy(dead=False, drops=True).rejected("invalid", "").kept
 
 
-def test_a_long_error_is_cut() -> None:
+def test_an_error_is_made_to_fit() -> None:
     assert len(policy().rejected("rejected", "x" * 10_000).error) == 4096
     assert len(policy().failed(3, "x" * 10_000).error) == 4096
+    assert policy().rejected("rejected", "file \udcff").error == "file ?"

@@ -15,5 +15,9 @@ def shown(url: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return UNREADABLE
+    # A password with / ? or # that was not written as %2F %3F %23: the rest of it would be shown as port and path.
+    rest = parts.path + parts.fragment + ("" if "@" in parts.netloc else parts.query)
+    if parts.netloc and "@" in rest:
+        return UNREADABLE
     host = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"

@@ -81,7 +81,10 @@ class Pulse:
         if has_room:
             try:
                 async with asyncio.timeout(self.period):
-                    ready = (await consumer.queue.driver.depth(consumer.queue.spec.name)).ready
+                    depth = await consumer.queue.driver.depth(consumer.queue.spec.name)
+                # In order per key what counts as ready may stand behind a message that is held, or waits for a retry.
+                may_be_behind = consumer.queue.spec.ordering == "key" and depth.in_flight + depth.delayed > 0
+                ready = 0 if may_be_behind else depth.ready
             except (DriverError, TimeoutError):
                 pass
         return Look(consumer.metrics.delivered, has_room, ready)

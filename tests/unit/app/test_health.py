@@ -74,6 +74,27 @@ async def test_the_file_is_touched_while_messages_move(app: App, tmp_path: Path)
         pulse.cancel()
 
 
+async def test_what_waits_behind_its_key_is_not_stuck(make_app: MakeApp, tmp_path: Path) -> None:
+    app, seen = make_app(), list[int]()
+    lines = app.queue("lines", ordering="key")
+
+    @lines.consumer(concurrency=4, retry={"initial_delay": "1m", "jitter": 0})
+    async def handle(body: int) -> None:
+        seen.append(body)
+        await asyncio.sleep(PERIOD * PATIENCE * 3)
+        if len(seen) == 1:
+            raise ValueError("again, later")
+
+    async with app.worker():
+        pulse = Pulse(tmp_path / "alive", lambda: app.assembly)
+        for number in range(2):
+            await app.publish("lines", number, key="k")
+        for _ in range(PATIENCE * 6):
+            await asyncio.sleep(PERIOD)
+            assert await pulse.stuck() == []
+        assert seen == [0]
+
+
 async def test_a_consumer_that_stands_still_stops_it(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -189,6 +189,22 @@ async def test_a_body_that_arrives_damaged_is_not_handed_out(gate: Gate, queue: 
         assert (got.body, got.attempt) == (b"body", 2)
 
 
+async def test_what_arrives_with_a_damaged_one_is_handed_out(gate: Gate, queue: str) -> None:
+    damaged: list[int] = []
+
+    def change(answer: Body) -> None:
+        if len(answer["Messages"]) > 1:
+            damaged.append(len(answer["Messages"]))
+            answer["Messages"][0]["Body"] = "ydob"
+
+    async with opened(gate.port, QueueSpec(queue, lease=600.0)) as driver:
+        await driver.publish(queue, messages(10))
+        gate.rule = once("ReceiveMessage", Changed(change))
+        got = await driver.receive(queue, 10, 1.0)
+        assert len(damaged) == 1
+        assert len(got) == damaged[0] - 1
+
+
 async def test_what_comes_behind_a_failure_in_a_fifo_queue_is_not_sent(gate: Gate, queue: str) -> None:
     """Published again, all of it keeps its order."""
     async with opened(gate.port, QueueSpec(queue, ordering="key")) as driver:

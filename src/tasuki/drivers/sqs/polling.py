@@ -181,8 +181,11 @@ class Polling:
         )
         arrived: list[Arrived] = []
         early: list[tuple[Held, float]] = []
+        damaged = 0
         for raw in answer.get("Messages") or ():
-            self._check_digest(raw)
+            if self._is_damaged(raw):
+                damaged += 1  # comes again when its lease ends; the others need not wait for that
+                continue
             held, body, left = self._opened(raw, lease)
             if left > 0:
                 early.append((held, left))
@@ -191,6 +194,9 @@ class Polling:
         if early:
             with contextlib.suppress(DriverError):  # then they come again, still too early, when their lease ends
                 await self._postpone(early)
+        if damaged and not arrived:
+            problem = f"a message arrived damaged at driver {self._driver!r}: its MD5 is another"
+            raise BrokerUnavailableError(problem, driver=self._driver, queue=source.spec.name)
         return arrived
 
     def _opened(self, raw: dict[str, Any], lease: int) -> tuple[Held, bytes, float]:
@@ -221,10 +227,8 @@ class Polling:
         )
         return held, body, sent_at + envelope.delay - self._clock.time() if envelope.delay else 0.0
 
-    def _check_digest(self, raw: dict[str, Any]) -> None:
-        if self._checks_digests and raw.get("MD5OfBody") not in (None, digest(raw["Body"])):
-            problem = f"a message arrived damaged at driver {self._driver!r}: its MD5 is another"
-            raise BrokerUnavailableError(problem, driver=self._driver, queue=self._source.spec.name)
+    def _is_damaged(self, raw: dict[str, Any]) -> bool:
+        return self._checks_digests and raw.get("MD5OfBody") not in (None, digest(raw["Body"]))
 
 
 @contextlib.asynccontextmanager

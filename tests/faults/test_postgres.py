@@ -633,3 +633,21 @@ async def test_what_callers_publish_into_a_bounded_queue_is_added_up(
     with pytest.raises(QueueFullError):
         async with sql.transaction():
             await driver.publish_within(sql, "q", [message("too many")])
+
+
+async def test_what_was_published_while_its_queue_was_deleted_does_not_stay(
+    make: Callable[..., Any], sql: asyncpg.Connection, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "BEAT", 0.2)
+    driver = await make()
+    async with sql.transaction():
+        await driver.publish_within(sql, "q", [message()])
+        await driver.delete("q")
+    assert await sql.fetchval(f"SELECT count(*) FROM {schema}.messages") == 1
+    await sql.execute(f"UPDATE {schema}.deleted SET deleted_at = deleted_at - interval '1 hour'")
+
+    async def is_empty() -> bool:
+        left = f"SELECT (SELECT count(*) FROM {schema}.messages) + (SELECT count(*) FROM {schema}.deleted) = 0"
+        return bool(await sql.fetchval(left))
+
+    await eventually(is_empty, "nothing is left")

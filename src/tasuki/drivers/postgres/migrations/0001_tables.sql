@@ -47,6 +47,12 @@ create table changes (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
 create index changes_by_queue on changes (queue);
 
+-- Queues that were deleted a while ago: a transaction of before may have published there since, and be committed later.
+create table deleted (
+    queue      integer primary key,
+    deleted_at timestamptz not null
+);
+
 -- Ids of a queue with a dedup_window.
 create table seen (
     queue integer not null,

@@ -116,6 +116,7 @@ begin
     delete from consumers where queue = q.id;
     delete from waiters where queue = q.id;
     perform delete_rest(q.id);
+    insert into deleted (queue, deleted_at) values (q.id, clock_timestamp());
     perform pg_notify(q.channel, '');
     return q.id;
 end $$;
@@ -145,6 +146,12 @@ begin
         select o.holder from holders o where o.seen < at - interval '2 minutes' for update skip locked));
     delete from waiters w where w.ctid = any (array(
         select o.ctid from waiters o where o.until < at - interval '2 minutes' for update skip locked));
+    for q_id in delete from deleted d where d.queue = any (array(
+        select o.queue from deleted o where o.deleted_at < at - interval '10 minutes' for update skip locked))
+        returning d.queue
+    loop
+        perform delete_rest(q_id);
+    end loop;
     -- Where all is published in transactions of callers, nobody else adds up what came and left.
     for q_id in select c.queue from changes c group by c.queue having count(*) > 1000 loop
         perform 1 from queues q where q.id = q_id for update skip locked;

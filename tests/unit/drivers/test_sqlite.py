@@ -584,3 +584,23 @@ def test_a_temporary_queue_goes_with_the_driver_that_receives_from_it(tmp_path: 
         return names
 
     assert asyncio.run(run()) == (["reply.1", "tasks"] if is_used_by_another else ["tasks"])
+
+
+def test_a_reply_to_somebody_who_is_gone_goes_with_the_last_driver(tmp_path: Path) -> None:
+    async def names_after(count: int) -> list[str]:
+        drivers = [SQLiteDriver(str(number), path=tmp_path / "queue.db") for number in range(2)]
+        for driver in drivers:
+            await driver.open()
+        await drivers[0].declare(QueueSpec("reply.1", temporary=True))
+        await drivers[0].declare(QueueSpec("tasks"))
+        await drivers[0].publish("reply.1", [Outgoing("late", b"", {})])
+        for driver in drivers[:count]:
+            await driver.close()
+        with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM queues ORDER BY name")]
+        for driver in drivers:
+            await driver.close()
+        return names
+
+    assert asyncio.run(names_after(1)) == ["reply.1", "tasks"]
+    assert asyncio.run(names_after(2)) == ["tasks"]

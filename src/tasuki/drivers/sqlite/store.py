@@ -288,6 +288,10 @@ class Store:
             self.delete(name)
         self._execute("DELETE FROM consumers WHERE holder = ?", (holder,))
         self._execute("DELETE FROM holders WHERE holder = ?", (holder,))
+        if self._execute("SELECT 1 FROM holders LIMIT 1").fetchone() is None:
+            # Replies to somebody who died before they came: nobody is left who could ever receive them.
+            for (name,) in self._execute("SELECT name FROM queues WHERE temporary = 1").fetchall():
+                self.delete(name)
 
     def next_change(self, queue: int) -> tuple[float | None, float | None]:
         """When the first delayed message is due (wall clock) and when the first lease ends (boot time)."""

@@ -43,6 +43,7 @@ class Threaded(Driver):
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
         self._loop: LoopThread | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._changing: asyncio.Lock | None = None
         self._changing_on: asyncio.AbstractEventLoop | None = None
 
@@ -72,7 +73,11 @@ class Threaded(Driver):
         await self._inner.open()
 
     async def close(self) -> None:
-        """Close the inner driver, and end its thread."""
+        """Close the inner driver, and end its thread; it goes on to its end if the caller is cancelled."""
+        self._closing = asyncio.get_running_loop().create_task(self._close(), name="close driver")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         async with self._one_at_a_time():
             loop, self._loop = self._loop, None
             if loop is None or not loop.is_here:

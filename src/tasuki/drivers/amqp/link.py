@@ -72,9 +72,17 @@ class Link:
         if self._attempt is not None:
             self._attempt.cancel()
             await asyncio.gather(self._attempt, return_exceptions=True)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    def abort(self) -> None:
+        """End the connection at once, and say nothing; until ``open`` there are no more."""
+        self._is_closed = True
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self._connection is not None:
+            self._connection.end(ClosedError(0, "closed"))
 
     async def _connect(self) -> Connection:
         connection = await connect(self._settings)

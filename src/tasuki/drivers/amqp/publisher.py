@@ -82,6 +82,10 @@ class Publisher:
         """End the connection; what is under way stays unknown."""
         await self._link.close()
 
+    def abort(self) -> None:
+        """Cut the connection if it has not ended."""
+        self._link.abort()
+
     async def _ready(self, parcels: Sequence[Parcel]) -> tuple[Connection, Channel]:
         """Connected, not blocked, and with a ladder that is high enough. Nothing is sent before that."""
         try:

@@ -59,6 +59,13 @@ class Session:
 
     async def end(self) -> None:
         """Hand back what lies unused, and end both connections."""
+        try:
+            await self._end()
+        finally:  # also where the end is cancelled: the broker must not take us for a consumer that lives
+            self.link.abort()
+            self._publisher.abort()
+
+    async def _end(self) -> None:
         if self.link.connection is not None:
             try:
                 async with asyncio.timeout(_PARTING):

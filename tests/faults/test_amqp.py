@@ -12,6 +12,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.amqp import AMQPDriver
 from tasuki.drivers.amqp.limits import LONGEST_NAME
 from tasuki.drivers.amqp.topology import GIVEN_UP
 from tasuki.errors import (
@@ -114,6 +115,24 @@ async def test_a_frozen_broker_keeps_nobody_from_closing(broker: RabbitMQ, queue
         assert {item.id for item in await take(driver, queue, 2)} == {"a", "b"}
 
 
+async def test_a_close_that_is_cancelled_leaves_no_connection_behind(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as publisher:
+        await publisher.publish(queue, messages("a"))
+        for turns in range(4):  # cancelled at several places of its way
+            driver = AMQPDriver("test", url=f"amqp://127.0.0.1:{broker.port}/")
+            await driver.open()
+            await driver.declare(QueueSpec(queue))
+            await take(driver, queue)
+            closing = asyncio.create_task(driver.close())
+            for _ in range(turns + 1):
+                await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
+            await driver.close()
+        (got,) = await take(publisher, queue)
+        assert got.id == "a"
+
+
 async def test_a_silent_connection_is_given_up_after_two_heartbeats(broker: RabbitMQ, proxy: Proxy, queue: str) -> None:
     async with driver_at(proxy.port, QueueSpec(queue), heartbeat=1.0, connection_timeout=1.0) as driver:
         waiting = asyncio.create_task(driver.receive(queue, 1, 60.0))
@@ -192,6 +211,17 @@ async def test_what_comes_down_for_a_deleted_queue_is_kept_and_blocks_nobody(bro
             return await ready(broker.port, GIVEN_UP) == before + 50
 
         await until(kept, "what was put off to arrive where it can be found")
+
+
+async def test_a_full_queue_lets_the_delays_of_others_pass(broker: RabbitMQ, queue: str) -> None:
+    other = f"{queue}-other"
+    full = QueueSpec(queue, options={"queue_type": "classic", "max_length": 1})
+    async with driver_at(broker.port, full, QueueSpec(other)) as driver:
+        await driver.publish(queue, messages("a"))
+        await driver.publish(queue, messages(*(f"b{number}" for number in range(100)), delay=0.1))
+        await driver.publish(other, messages("c", delay=1.0))
+        assert [item.id for item in await take(driver, other)] == ["c"]
+        assert len(await take(driver, queue, 101)) == 101
 
 
 async def test_a_bounded_queue_refuses_message_by_message(broker: RabbitMQ, queue: str) -> None:

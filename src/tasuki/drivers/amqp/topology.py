@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pamqp import commands
@@ -76,12 +76,16 @@ def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
     found = [_lane(spec, defaults, spec.name, is_returned=False)]
     if is_quorum(spec):
         found.append(Lane(return_lane(spec), True, _quorum(options, {})))
+    elif is_bounded(spec):
+        bounds = {"x-max-length", "x-max-length-bytes"}
+        own = {key: value for key, value in found[0].arguments.items() if key not in bounds}
+        found.append(replace(found[0], name=return_lane(spec), is_returned=True, arguments=own))
     if spec.priorities and is_quorum(spec):
         found += [_lane(spec, defaults, priority_lane(spec.name, p), is_returned=False) for p in range(1, HIGHEST + 1)]
     if spec.ordering == "key":
-        own = {"x-single-active-consumer": True}
+        alone = {"x-single-active-consumer": True}
         names = (f"{spec.name}.k{number}" for number in range(_partitions(spec)))
-        found += [Lane(name, False, _quorum(options, own), is_partition=True) for name in names]
+        found += [Lane(name, False, _quorum(options, alone), is_partition=True) for name in names]
     return found
 
 
@@ -101,7 +105,12 @@ def priority_lane(queue: str, priority: int) -> str:
 
 def return_lane(spec: QueueSpec) -> str:
     """Where messages come back to: the lane for it, which is never full, or the queue itself."""
-    return f"{spec.name}.returned" if is_quorum(spec) else spec.name
+    return f"{spec.name}.returned" if is_quorum(spec) or is_bounded(spec) else spec.name
+
+
+def is_bounded(spec: QueueSpec) -> bool:
+    """Whether it may be full: what comes down from the ladder must never be refused, as it would let nothing pass."""
+    return bool(spec.options.get("max_length") or spec.options.get("max_length_bytes"))
 
 
 def presence(queue: str) -> commands.Queue.Declare:

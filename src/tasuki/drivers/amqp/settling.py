@@ -52,13 +52,14 @@ class Settling:
         requeued: list[int] = []
         later: list[tuple[Delivery, float]] = []
         freed: list[Delivery] = []
+        resting: list[tuple[Delivery, float]] = []
         for settlement, delivery in taken:
             if type(settlement) is Ack:
                 acked.append(delivery.tag)
             elif type(settlement) is not Nack:
                 freed.append(delivery)
             elif consumption.keeps(delivery):
-                consumption.rest(delivery, settlement.delay)  # at its place: what is behind it must not pass it
+                resting.append((delivery, settlement.delay))
             elif settlement.delay > 0 or not is_quorum(spec):  # a classic queue does not count what comes back to it
                 later.append((delivery, settlement.delay))
             else:
@@ -69,6 +70,9 @@ class Settling:
         if acked or requeued:
             with self._errors.translating(spec.name):
                 await consumption.settle(acked, requeued)
+        # Last, when nothing can fail any more: a delivery is either still held or waits here.
+        for delivery, delay in resting:
+            consumption.rest(delivery, delay)  # at its place: what is behind it must not pass it
         for delivery in freed:
             consumption.put_back(delivery)
 

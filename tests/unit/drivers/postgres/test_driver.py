@@ -70,7 +70,8 @@ def test_the_entry_hides_its_address_and_knows_its_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"url": "mysql://user:hidden@x"}, {"url": 5}, {"url": URL, "schema": "No"}, {"url": URL, "tls": 1}]
+    "fields",
+    [{"url": ""}, {"url": "mysql://user:hidden@x"}, {"url": 5}, {"url": URL, "schema": "No"}, {"url": URL, "tls": 1}],
 )
 def test_entries_that_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error") as raised:

@@ -15,12 +15,14 @@ from tasuki.drivers.nats.wire import frame
 
 ACK = b"+ACK"
 NAK = b"-NAK"
+_LONGEST = 9e9
+"""Seconds; the server counts nanoseconds in 63 bits, and has no more than 292 years."""
 IN_PROGRESS = b"+WPI"
 
 
 def nak(delay: float) -> bytes:
     """Not now: again after ``delay`` seconds, counted by the server from when it hears of it."""
-    return b'-NAK {"delay":%d}' % int(delay * SECOND + 1) if delay > 0 else NAK
+    return b'-NAK {"delay":%d}' % int(min(delay, _LONGEST) * SECOND + 1) if delay > 0 else NAK
 
 
 async def confirmed(connection: Connection, signs: Sequence[tuple[str, str, bytes]]) -> set[str]:

@@ -85,3 +85,4 @@ def test_notes_are_read_from_subjects():
 def test_a_nack_is_never_early():
     assert nak(0.0) == nak(-1.0) == b"-NAK"
     assert nak(1.5) == b'-NAK {"delay":1500000001}'
+    assert nak(1e300) == nak(9e9) == b'-NAK {"delay":9000000000000000000}'

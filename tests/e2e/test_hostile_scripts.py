@@ -1,4 +1,4 @@
-"""Scripts that misbehave in every way the issue names: a clear error, the message nacked, the worker alive."""
+"""Scripts that misbehave in many ways: a clear error, the message nacked, the worker alive."""
 
 from __future__ import annotations
 

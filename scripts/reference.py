@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -46,7 +47,7 @@ def page() -> str:
 
 
 def _summary(model: type[BaseModel]) -> str:
-    return (model.__doc__ or "").strip()
+    return inspect.cleandoc(model.__doc__ or "")
 
 
 def _table(model: type[BaseModel], nested: dict[str, type[BaseModel]]) -> str:

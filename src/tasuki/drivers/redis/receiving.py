@@ -78,8 +78,9 @@ class Receiver:
 
     async def put_back(self) -> None:
         """Let what is under way come to its end, and give back what is held; each counts as a delivery."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Not until the set is empty: to wait for what is done already gives the loop no turn to take it out.
+        while running := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(running)
         held, self._held = self._held, {}
         for queue, receipts in held.items():
             await self._settle(self.session.known(queue), [Nack(receipt) for receipt in receipts])

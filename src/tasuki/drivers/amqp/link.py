@@ -71,7 +71,8 @@ class Link:
         self._is_closed = True
         if self._attempt is not None:
             self._attempt.cancel()
-            await asyncio.gather(self._attempt, return_exceptions=True)
+            # Not gather: for an attempt that has just ended it returns before that is noted, from Python 3.12 on.
+            await asyncio.wait((self._attempt,))
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
@@ -100,6 +101,9 @@ class Link:
         if attempt.cancelled():
             return
         error = attempt.exception()
+        if error is None and self._is_closed:
+            attempt.result().end(ClosedError(0, "closed"))
+            return
         if error is None:
             self.open()
             self._connection = attempt.result()

@@ -103,11 +103,11 @@ async def test_a_signal_during_the_start(busy: App, monkeypatch: pytest.MonkeyPa
 
 
 async def test_the_handlers_of_signals_are_taken_away_again(busy: App, running: Any) -> None:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
     task = await running()
+    assert signal.SIG_DFL not in (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP))
     await send(signal.SIGTERM)
     await task
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == (signal.SIG_DFL, signal.SIG_DFL)
 
 
 async def test_without_signals_only_a_cancellation_ends_it(busy: App, running: Any) -> None:

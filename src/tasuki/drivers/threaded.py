@@ -162,6 +162,8 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self._pid = os.getpid()
         self._loop = asyncio.new_event_loop()
+        self._is_over = False
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -183,10 +185,10 @@ class LoopThread:
         undone.
         """
         call = _Call(asyncio.get_running_loop(), verb, undo, is_whole=is_whole)
-        try:
+        with self._lock:  # what comes after the stop, from another thread, would never be answered
+            if self._is_over:
+                raise BrokerUnavailableError("the driver was closed meanwhile")
             self._loop.call_soon_threadsafe(call.start)
-        except RuntimeError as error:  # the loop was stopped just now
-            raise BrokerUnavailableError("the driver was closed meanwhile") from error
         is_answered = False
         try:
             result: T = await call.answer
@@ -198,7 +200,9 @@ class LoopThread:
 
     def stop(self) -> None:
         """End what still runs, and the thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        with self._lock:
+            self._is_over = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def _run(self) -> None:

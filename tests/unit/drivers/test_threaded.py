@@ -11,7 +11,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.threaded import Threaded
+from tasuki.drivers.threaded import LoopThread, Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 pytestmark = pytest.mark.anyio
@@ -209,3 +209,14 @@ def test_a_forked_child_is_told_to_open_its_own():
         return os.waitstatus_to_exitcode(status)
 
     assert asyncio.run(parent()) == 0
+
+
+async def test_a_call_after_the_stop_is_refused_and_not_left_without_an_answer() -> None:
+    thread = LoopThread("stopped")
+    thread.stop()
+
+    async def verb() -> None:
+        raise AssertionError("it must not run")
+
+    with pytest.raises(BrokerUnavailableError, match="closed meanwhile"):
+        await thread.call(verb)

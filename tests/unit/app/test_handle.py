@@ -39,14 +39,14 @@ async def test_the_decorators_work_with_and_without_parentheses(make_app: Callab
         return await context.call("app:double", body)  # type: ignore[no-any-return]
 
     @app.function
-    def double(number: int) -> int:
+    async def double(number: int) -> int:
         return number * 2
 
     @app.queue("others").consumer()
-    def called(body: int) -> int:
+    async def called(body: int) -> int:
         return body + 1
 
-    assert (double(2), called(2)) == (4, 3), "they stay as they are"
+    assert (await double(2), await called(2)) == (4, 3), "they stay as they are"
     async with app.worker():
         assert await queue.request(4) == 8
         assert await app.queue("others").request(4) == 5

@@ -217,7 +217,7 @@ async def test_signed_requests_have_signed_replies(make_app: Make, caplog: pytes
 
 async def test_a_reload_makes_no_more_reply_queues(tmp_path: Path) -> None:
     keys = "signing: {keys: [{id: k, secret: 0123456789abcdef}]}"
-    (tmp_path / "h.py").write_text("def main(body):\n    return body\n")
+    (tmp_path / "h.py").write_text("async def main(body):\n    return body\n")
     head = "version: '1.0'\nnamespace: app\nentries:\n  - {name: d, kind: queue.driver.memory}\n"
     tail = """
   - {name: h, kind: function.python, source: file://h.py, method: main}

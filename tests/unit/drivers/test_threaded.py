@@ -159,18 +159,22 @@ async def test_extend_from_another_loop(slow):
     assert await asyncio.to_thread(extend) == []
 
 
+def threads_of(driver: Driver) -> list[threading.Thread]:
+    """By name: threads of other tests may end meanwhile."""
+    return [thread for thread in threading.enumerate() if thread.name == f"tasuki {driver.name}"]
+
+
 async def test_a_thread_lives_from_open_to_close():
-    before = threading.active_count()
     driver = Threaded(MemoryDriver("m"))
     await driver.declare(QueueSpec("q"))
-    assert threading.active_count() == before
+    assert not threads_of(driver)
     for _ in range(3):
         await driver.open()
         await driver.open()
-        assert threading.active_count() == before + 1
+        assert len(threads_of(driver)) == 1
         await driver.publish("q", [Outgoing("a", b"", {})])
         await asyncio.gather(driver.close(), driver.close())
-        assert threading.active_count() == before
+        assert not threads_of(driver)
     await driver.open()
     assert (await driver.depth("q")).ready == 3
     await driver.close()
@@ -181,11 +185,10 @@ async def test_an_open_that_fails_leaves_no_thread():
         async def open(self) -> None:
             raise BrokerUnavailableError("gone", driver="slow")
 
-    before = threading.active_count()
     driver = Threaded(Broken())
     with pytest.raises(BrokerUnavailableError):
         await driver.open()
-    assert threading.active_count() == before
+    assert not threads_of(driver)
     with pytest.raises(BrokerUnavailableError, match="not open"):
         await driver.publish("q", [])
 

@@ -161,7 +161,11 @@ class Context(ABC):
 
     @abstractmethod
     def env(self, name: str) -> str | None:
-        """Value of a declared environment variable (public name first, then entry id), or None."""
+        """Value of a declared environment variable (public name first, then entry id), or None.
+
+        Raises:
+            HandlerError: its file is not UTF-8 (kind Invalid), or cannot be read (Unavailable).
+        """
 
     def set_env(self, name: str, value: str) -> None:
         """Give a declared environment variable a value.

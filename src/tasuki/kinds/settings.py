@@ -35,7 +35,11 @@ class Settings:
         }
 
     def get(self, name: str, namespace: str) -> str | None:
-        """The value of a variable's public name, or of its entry id (a bare one is of ``namespace``); or None."""
+        """The value of a variable's public name, or of its entry id (a bare one is of ``namespace``); or None.
+
+        Raises:
+            HandlerError: the file that it is stored in is not UTF-8 (Invalid), or cannot be read (Unavailable).
+        """
         id = self._id(name, namespace)
         return None if id is None else self._value(id)
 
@@ -44,7 +48,8 @@ class Settings:
 
         Raises:
             HandlerError: kind NotFound: not declared; PermissionDenied: the variable or its storage is read-only;
-                Invalid: a text that a file cannot hold; Unavailable: the file cannot be written.
+                Invalid: a text that a file cannot hold, or a file that is not UTF-8; Unavailable: the file cannot be
+                written.
         """
         id = self._id(name, namespace)
         if id is None:
@@ -74,7 +79,7 @@ class Settings:
         found = {}
         for id, config in self._project.of(EnvMemoryConfig).items():
             if isinstance(config, EnvFileConfig):
-                found.update(settings_file.read(self._project.registry.root / config.file_path))
+                found.update(settings_file.read(self._project.registry.root, config))
             found.update(self.memory.get(id, {}))
         found = {name: value for name, value in found.items() if name and value}
         for id, variable in self._variables.items():
@@ -96,7 +101,7 @@ class Settings:
     def _stored(self, id: str | None, key: str) -> str | None:
         storage = self._storage(id)
         if isinstance(storage, EnvFileConfig):
-            return settings_file.read(self._project.registry.root / storage.file_path).get(key)
+            return settings_file.read(self._project.registry.root, storage).get(key)
         if isinstance(storage, EnvOsConfig):
             return self._environ.get(key)
         return self.memory[str(id)].get(key)

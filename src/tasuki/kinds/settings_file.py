@@ -14,12 +14,18 @@ from tasuki.kinds.env import EnvFileConfig
 _QUOTES = "\"'"
 
 
-def read(path: Path) -> dict[str, str]:
-    """What it says; nothing if it cannot be read."""
+def read(root: Path, config: EnvFileConfig) -> dict[str, str]:
+    """What it says; nothing if there is no file.
+
+    Raises:
+        HandlerError: kind Invalid: it is not UTF-8; Unavailable: it cannot be read.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = _lines(root / config.file_path, config)
+    except FileNotFoundError:
         return {}
+    except OSError as error:  # as if nothing were set, the defaults would hold, and nobody would know
+        raise _unavailable(config, "read", error) from error
     pairs = (line.partition("=") for line in lines if _key(line) is not None)
     return {key.strip(): _unquoted(value.strip()) for key, _, value in pairs}
 
@@ -28,10 +34,11 @@ def write(root: Path, config: EnvFileConfig, key: str, value: str) -> None:
     """Give a key a value; the other lines stay as they are, and whoever reads sees the old file or the new one.
 
     Raises:
-        HandlerError: kind Invalid: a text with a line end; Unavailable: the file is missing, or cannot be written.
+        HandlerError: kind Invalid: a text with a line end, or one that UTF-8 cannot hold, or a file that is not UTF-8;
+            Unavailable: the file is missing, or cannot be written.
     """
     line = f"{key}={_quoted(value)}"
-    if line.splitlines() != [line] or "\0" in line or _key(line) != key:
+    if line.splitlines() != [line] or "\0" in line or _key(line) != key or not _is_unicode(line):
         raise HandlerError("a setting in a file is one line KEY=VALUE", kind="Invalid", retryable=False)
     path = root / config.file_path
     try:
@@ -42,9 +49,13 @@ def write(root: Path, config: EnvFileConfig, key: str, value: str) -> None:
     except FileNotFoundError as error:
         problem = f"file {config.file_path} is missing; auto_create makes it"
         raise HandlerError(problem, kind="Unavailable", retryable=False) from error
-    except (OSError, UnicodeError) as error:
-        problem = f"file {config.file_path} cannot be written: {getattr(error, 'strerror', None) or error}"
-        raise HandlerError(problem, kind="Unavailable", retryable=True) from error
+    except OSError as error:
+        raise _unavailable(config, "written", error) from error
+
+
+def _unavailable(config: EnvFileConfig, verb: str, error: OSError) -> HandlerError:
+    problem = f"file {config.file_path} cannot be {verb}: {error.strerror or error}"
+    return HandlerError(problem, kind="Unavailable", retryable=True)
 
 
 def _replace(path: Path, config: EnvFileConfig, key: str, new: str) -> None:
@@ -52,7 +63,7 @@ def _replace(path: Path, config: EnvFileConfig, key: str, new: str) -> None:
     if not exists and not config.auto_create:
         raise FileNotFoundError(path)
     mode = path.stat().st_mode & 0o7777 if exists else config.file_mode
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if _key(line) != key] if exists else []
+    lines = [line for line in _lines(path, config) if _key(line) != key] if exists else []
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
@@ -63,6 +74,27 @@ def _replace(path: Path, config: EnvFileConfig, key: str, new: str) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def _lines(path: Path, config: EnvFileConfig) -> list[str]:
+    """Raises OSError; HandlerError with the place of the first byte that is not UTF-8."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        problem = f"{config.file_path}:{line}:{column}: byte 0x{content[error.start]:02x} is not UTF-8"
+        raise HandlerError(f"{problem}; save the file as UTF-8", kind="Invalid", retryable=False) from error
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: half a surrogate pair it cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager

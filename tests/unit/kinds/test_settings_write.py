@@ -74,6 +74,7 @@ def test_a_missing_file_is_made_if_it_says_so(settings: Settings, tmp_path: Path
         ("TOKEN", "v", "Unavailable", "file settings.env is missing; auto_create makes it"),
         ("fresh", "two\nlines", "Invalid", "a setting in a file is one line KEY=VALUE"),
         ("fresh", "end\n", "Invalid", "a setting in a file is one line KEY=VALUE"),
+        ("fresh", "\ud800", "Invalid", "a setting in a file is one line KEY=VALUE"),
         ("fresh", "\0", "Invalid", "a setting in a file is one line KEY=VALUE"),
     ],
 )
@@ -88,6 +89,38 @@ def test_a_file_that_cannot_be_written(settings: Settings, tmp_path: Path) -> No
     with pytest.raises(HandlerError, match=r"file settings\.env cannot be written: Is a directory") as raised:
         settings.set("TOKEN", "v", "app")
     assert raised.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        (b"\xff", "settings.env:1:1: byte 0xff"),
+        ("TOKEN=ü\nMORE=é".encode() + b"\xe9\n", "settings.env:2:7: byte 0xe9"),
+        (b"\xff\xfeT\0", "settings.env:1:1: byte 0xff"),
+    ],
+)
+def test_a_file_that_is_not_unicode(settings: Settings, tmp_path: Path, content: bytes, place: str) -> None:
+    path = tmp_path / "settings.env"
+    path.write_bytes(content)
+    ways = (
+        lambda: settings.get("TOKEN", "app"),
+        lambda: settings.all("app"),
+        lambda: settings.set("TOKEN", "v", "app"),
+    )
+    for way in ways:
+        with pytest.raises(HandlerError) as raised:
+            way()
+        assert raised.value.message == f"{place} is not UTF-8; save the file as UTF-8"
+        assert (raised.value.kind, raised.value.retryable) == ("Invalid", False)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(settings: Settings, tmp_path: Path) -> None:
+    assert settings.get("TOKEN", "app") is None  # there is none
+    (tmp_path / "settings.env").mkdir()
+    with pytest.raises(HandlerError, match=r"file settings\.env cannot be read: Is a directory") as raised:
+        settings.get("TOKEN", "app")
+    assert (raised.value.kind, raised.value.retryable) == ("Unavailable", True)
 
 
 def test_all_is_what_is_declared_and_what_storages_of_the_project_hold(settings: Settings, tmp_path: Path) -> None:

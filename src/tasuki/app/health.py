@@ -56,6 +56,8 @@ class Pulse:
     assembly: Callable[[], Assembly | None]
     period: float = PERIOD
     _progress: dict[str, Progress] = field(default_factory=dict)
+    _blind: set[str] = field(default_factory=set)
+    """Consumers whose queue could not be looked at for a reason that nobody expected; said once, with its traceback."""
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError when the file cannot be written at the start."""
@@ -72,22 +74,34 @@ class Pulse:
         live = self.assembly()
         consumers: Mapping[str, Consumer] = live.consumers if live is not None else {}
         self._progress = {id: self._progress.get(id, Progress()) for id in consumers}
-        return [id for id, consumer in consumers.items() if self._progress[id].is_stuck(await self._look(consumer))]
+        self._blind &= consumers.keys()
+        # All at once: one after the other, many queues of a broker that does not answer would let the file get old.
+        looks = await asyncio.gather(*map(self._look, consumers.values()))
+        return [id for id, look in zip(consumers, looks, strict=True) if self._progress[id].is_stuck(look)]
 
     async def _look(self, consumer: Consumer) -> Look:
         options = consumer.options
         has_room = consumer.is_consuming and consumer.held < max(options.prefetch, options.concurrency)
-        ready = None
-        if has_room:
-            try:
-                async with asyncio.timeout(self.period):
-                    depth = await consumer.queue.driver.depth(consumer.queue.spec.name)
-                # In order per key what counts as ready may stand behind a message that is held, or waits for a retry.
-                may_be_behind = consumer.queue.spec.ordering == "key" and depth.in_flight + depth.delayed > 0
-                ready = 0 if may_be_behind else depth.ready
-            except (DriverError, TimeoutError):
-                pass
+        ready = await self._ready(consumer) if has_room else None
         return Look(consumer.metrics.delivered, has_room, ready)
+
+    async def _ready(self, consumer: Consumer) -> int | None:
+        try:
+            async with asyncio.timeout(self.period):
+                depth = await consumer.queue.driver.depth(consumer.queue.spec.name)
+        except (DriverError, TimeoutError):
+            return None
+        except Exception:  # a driver's own mistake; the other consumers are looked at all the same
+            if consumer.id not in self._blind:
+                self._blind.add(consumer.id)
+                _log.exception(
+                    "health: cannot look into the queue of %s; it is taken for healthy until that works", consumer.id
+                )
+            return None
+        self._blind.discard(consumer.id)
+        # In order per key what counts as ready may stand behind a message that is held, or waits for a retry.
+        may_be_behind = consumer.queue.spec.ordering == "key" and depth.in_flight + depth.delayed > 0
+        return 0 if may_be_behind else depth.ready
 
     def _touch(self) -> None:
         try:

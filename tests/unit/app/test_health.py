@@ -132,6 +132,55 @@ async def test_a_broker_that_is_away_is_no_reason_to_restart(
         assert [await pulse.stuck() for _ in range(6)] == [[]] * 6
 
 
+async def test_a_driver_that_fails_oddly_is_told_once_and_the_pulse_goes_on(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(self: MemoryDriver, queue: str) -> Depth:
+        raise KeyError("a driver's own mistake")
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.exc_info]
+
+    file = tmp_path / "alive"
+    async with app.worker():
+        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        for times in (1, 2):
+            monkeypatch.setattr(MemoryDriver, "depth", broken)
+            await asyncio.sleep(PERIOD * 3.5)
+            os.utime(file, (1, 1))
+            await asyncio.sleep(PERIOD * 2)
+            assert age(file) > 1
+            assert len(told()) == times
+            monkeypatch.undo()
+            await asyncio.sleep(PERIOD * 2)  # it works again, so the next failure is news
+        assert "cannot look into the queue of app:handle" in told()[0]
+        assert "a driver's own mistake" in caplog.text
+        pulse.cancel()
+
+
+async def test_many_queues_of_a_broker_that_does_not_answer(
+    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(self: MemoryDriver, queue: str) -> Depth:
+        await asyncio.sleep(PERIOD * 1000)
+        raise AssertionError("nobody waits so long")
+
+    async def handle(body: Any) -> None:
+        return None
+
+    app, file = make_app(), tmp_path / "alive"
+    for number in range(20):
+        app.queue(f"q{number}").consumer(name=f"c{number}")(handle)
+    async with app.worker():
+        monkeypatch.setattr(MemoryDriver, "depth", silent)
+        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        await asyncio.sleep(PERIOD / 2)
+        os.utime(file, (1, 1))
+        await asyncio.sleep(PERIOD * 2)
+        assert age(file) > 1
+        pulse.cancel()
+
+
 async def test_no_application_no_problem(tmp_path: Path) -> None:
     assert await Pulse(tmp_path / "alive", lambda: None).stuck() == []
 

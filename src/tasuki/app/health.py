@@ -1,14 +1,19 @@
-"""Health: whether messages move, told to an orchestrator by the age of a file."""
+"""Health: whether messages move, told to an orchestrator by the age of a file, and to people by what is in it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasuki.app.assembly import Assembly
+from tasuki.app.status import status_of
+from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.consumer import Consumer
 from tasuki.errors import DriverError
 
@@ -37,37 +42,44 @@ class Look:
 class Progress:
     """Judges a row of looks at one consumer."""
 
-    _delivered: int = -1
+    delivered: int = -1
+    """As the last look saw it; -1: there was none."""
     _idle_looks: int = 0
 
     def is_stuck(self, look: Look) -> bool:
         """Whether messages were ready, it had room, and none came, for ``PATIENCE`` looks in a row."""
-        stands_still = bool(look.ready) and look.has_room and look.delivered == self._delivered
+        stands_still = bool(look.ready) and look.has_room and look.delivered == self.delivered
         self._idle_looks = self._idle_looks + 1 if stands_still else 0
-        self._delivered = look.delivered
+        self.delivered = look.delivered
         return self._idle_looks >= PATIENCE
 
 
 @dataclass(slots=True)
 class Pulse:
-    """Touches a file again and again, as long as no consumer is stuck and the event loop turns."""
+    """Writes a file again and again, as long as no consumer is stuck and the event loop turns.
+
+    It holds one JSON document: :func:`tasuki.app.status.status_of`, with ``pid`` and ``time`` (Unix seconds), and for
+    each consumer ``moved_at``: the last look that found something newly delivered to it; null: nothing yet.
+    """
 
     file: Path
     assembly: Callable[[], Assembly | None]
     period: float = PERIOD
+    clock: Clock = field(default_factory=SystemClock)
+    _moved_at: dict[str, float] = field(default_factory=dict)
     _progress: dict[str, Progress] = field(default_factory=dict)
     _blind: set[str] = field(default_factory=set)
     """Consumers whose queue could not be looked at for a reason that nobody expected; said once, with its traceback."""
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError when the file cannot be written at the start."""
-        self.file.touch()
+        self.file.touch()  # is there and can be written
         while True:
             await asyncio.sleep(self.period)
             if stuck := await self.stuck():
                 _log.error("no progress although messages are ready: %s", ", ".join(stuck))
             else:
-                self._touch()
+                self._write()
 
     async def stuck(self) -> list[str]:
         """Ids of the consumers that stand still now; one call is one look."""
@@ -77,6 +89,9 @@ class Pulse:
         self._blind &= consumers.keys()
         # All at once: one after the other, many queues of a broker that does not answer would let the file get old.
         looks = await asyncio.gather(*map(self._look, consumers.values()))
+        for id, look in zip(consumers, looks, strict=True):
+            if look.delivered > max(self._progress[id].delivered, 0):
+                self._moved_at[id] = self.clock.time()
         return [id for id, look in zip(consumers, looks, strict=True) if self._progress[id].is_stuck(look)]
 
     async def _look(self, consumer: Consumer) -> Look:
@@ -103,8 +118,27 @@ class Pulse:
         may_be_behind = consumer.queue.spec.ordering == "key" and depth.in_flight + depth.delayed > 0
         return 0 if may_be_behind else depth.ready
 
-    def _touch(self) -> None:
+    def _write(self) -> None:
+        status = status_of(self.assembly())
+        for id, consumer in status["consumers"].items():
+            consumer["moved_at"] = self._moved_at.get(id)
+        document = {"pid": os.getpid(), "time": self.clock.time(), **status}
         try:
-            self.file.touch()
+            _replace(self.file, json.dumps(document) + "\n")
         except OSError as error:  # an orchestrator that restarts us then is right
             _log.error("cannot write the health file: %s", error)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Give a file a new content, all at once for whoever reads it; what is no file of ours to replace is touched."""
+    if file.is_symlink() or not file.is_file():
+        file.touch()
+        return
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(file)
+    except OSError:  # a folder that nobody may write to, a file that is mounted alone: its age is what counts
+        file.touch()
+        with suppress(OSError):
+            fresh.unlink()

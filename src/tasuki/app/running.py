@@ -139,6 +139,8 @@ def dump(app: App) -> None:
         print(f"{id}: {status.state.value}", file=out)
     for consumer in app.assembly.consumers.values() if app.assembly else ():
         print(f"{consumer.id}: {consumer.running} running, {consumer.held} held", file=out)
+        counted = {name: n for name, n in consumer.metrics.as_dict().items() if isinstance(n, int) and n}
+        print("  since the start: " + (", ".join(f"{name} {n}" for name, n in counted.items()) or "nothing"), file=out)
         for delivery, stack in consumer.stacks():
             print(f"  message {delivery.received.id}, attempt {delivery.received.attempt}", file=out)
             print("".join("  " + line for line in traceback.format_list(stack)), file=out)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasuki import App
+from tasuki import App, Reject
 from tasuki.app.health import PATIENCE, PERIOD, Look, Progress, Pulse
 from tasuki.contracts.driver import Depth, Received
 from tasuki.drivers.memory import MemoryDriver
@@ -72,6 +73,66 @@ async def test_the_file_is_touched_while_messages_move(app: App, tmp_path: Path)
             await asyncio.sleep(PERIOD)
             assert age(file) > 1
         pulse.cancel()
+
+
+async def test_it_holds_counters(make_app: MakeApp, tmp_path: Path) -> None:
+    app, file = make_app(), tmp_path / "alive"
+    tasks = app.queue("tasks", dead_letter="dead")
+
+    @tasks.consumer()
+    async def handle(body: int) -> None:
+        if body < 0:
+            raise Reject("negative")
+
+    async with app.worker():
+        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly, clock=app.clock).run())
+        await asyncio.sleep(PERIOD * 1.5)
+        assert json.loads(file.read_text())["consumers"]["app:handle.consumer"]["moved_at"] is None
+        for body in (1, 2, -1):
+            await tasks.publish(body)
+        await asyncio.sleep(PERIOD)
+        told = json.loads(file.read_text())
+        await asyncio.sleep(PERIOD * 3)
+        later = json.loads(file.read_text())
+        pulse.cancel()
+    consumer = told["consumers"]["app:handle.consumer"]
+    expected = {"delivered": 3, "acked": 2, "dead_lettered": 1, "handler_count": 3, "running": 0, "held": 0}
+    assert {name: consumer[name] for name in expected} == expected
+    assert told["queues"]["app:tasks"] == {"published": 3, "rejected": 0, "unknown": 0}
+    assert told["pid"] == os.getpid()
+    assert consumer["moved_at"] == told["time"] == later["consumers"]["app:handle.consumer"]["moved_at"] < later["time"]
+    assert [path.name for path in tmp_path.glob("*alive*")] == ["alive"]
+
+
+async def test_what_is_no_plain_file_is_touched_and_not_replaced(app: App, tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "alive"
+    target.write_text("mine")
+    link.symlink_to(target)
+    async with app.worker():
+        pulse = asyncio.create_task(Pulse(link, lambda: app.assembly).run())
+        await asyncio.sleep(PERIOD / 2)
+        os.utime(target, (1, 1))
+        await asyncio.sleep(PERIOD)
+        pulse.cancel()
+    assert (link.is_symlink(), target.read_text(), age(target) > 1) == (True, "mine", True)
+
+
+async def test_a_file_that_cannot_be_replaced_is_touched(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mounted(self: Path, target: Path) -> Path:
+        raise OSError("Device or resource busy")
+
+    file = tmp_path / "alive"
+    monkeypatch.setattr(Path, "replace", mounted)
+    async with app.worker():
+        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        await asyncio.sleep(PERIOD / 2)
+        os.utime(file, (1, 1))
+        await asyncio.sleep(PERIOD)
+        pulse.cancel()
+    assert age(file) > 1
+    assert [path.name for path in tmp_path.glob("*alive*")] == ["alive"]
 
 
 async def test_what_waits_behind_its_key_is_not_stuck(make_app: MakeApp, tmp_path: Path) -> None:

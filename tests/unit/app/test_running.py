@@ -131,6 +131,7 @@ async def test_quit_tells_what_every_worker_does(busy: App, running: Any, capsys
     told = capsys.readouterr().err
     assert "app:handle.consumer: running" in told
     assert "app:handle.consumer: 1 running, 1 held" in told
+    assert "since the start: delivered 1" in told
     assert "message the-message, attempt 1" in told
     assert "await asyncio.sleep(body)" in told
     assert not task.done()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--health-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Touch this file every 5 s while messages move: for an orchestrator's liveness probe.",
+    help="Write counters into this file (JSON) every 5 s while messages move: for an orchestrator's liveness probe.",
 )
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
@@ -84,7 +84,9 @@ async def _run(app: App, watcher: Watcher | None, health_file: Path | None, *, u
     if health_file is not None:
         from tasuki.app.health import Pulse
 
-        beside.append(asyncio.create_task(Pulse(health_file, lambda: app.assembly).run(), name="health"))
+        beside.append(
+            asyncio.create_task(Pulse(health_file, lambda: app.assembly, clock=app.clock).run(), name="health")
+        )
     if until_empty and is_terminal(sys.stderr):
         beside.append(asyncio.create_task(follow_emptying(app), name="progress"))
     try:

@@ -1,0 +1,47 @@
+"""What a running application has done and is doing, as plain data for people and tools."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from tasuki.app.assembly import Assembly
+from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample
+from tasuki.observe.metrics import Histogram
+
+MAX_SAMPLES = 1000
+"""Most series of the handlers' own metrics; what is beyond is left out."""
+
+
+def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -> dict[str, Any]:
+    """Counters since the process started, by entry id.
+
+    Returns:
+        ``consumers``: by id, ``running`` and ``held`` now, and all of ``ConsumerMetrics.as_dict``; ``queues``: by id,
+        ``published``, ``rejected`` and ``unknown`` publishes of this process; ``metrics``: what handlers have counted,
+        each ``{name, type, labels, value}``, a histogram with ``count`` and ``sum`` instead of ``value``. The first two
+        are empty without an assembly.
+    """
+    consumers = assembly.consumers.items() if assembly else ()
+    queues = assembly.queues.items() if assembly else ()
+    return {
+        "consumers": {
+            id: {"running": consumer.running, "held": consumer.held, **consumer.metrics.as_dict()}
+            for id, consumer in consumers
+        },
+        "queues": {
+            id: {
+                "published": queue.metrics.published,
+                "rejected": queue.metrics.rejected,
+                "unknown": queue.metrics.unknown,
+            }
+            for id, queue in queues
+        },
+        "metrics": [_sample(sample) for sample in islice(metrics.samples(), MAX_SAMPLES)],
+    }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    value = sample.value
+    number = {"count": value.count, "sum": value.sum} if isinstance(value, Histogram) else {"value": value}
+    return {"name": sample.name, "type": sample.type, "labels": dict(sample.labels), **number}

@@ -9,13 +9,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tasuki.app.declare import DRIVER, Declarations, driver_of_url, name_of
+from tasuki.app.declare import Declarations, name_of
 from tasuki.app.handle import QueueHandle
 from tasuki.app.opening import open_drivers
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.keeper import Keeper
-from tasuki.errors import LifecycleError, ProjectError, TasukiError
+from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import HeaderValue
 from tasuki.supervisor.supervisor import Supervisor
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
     from tasuki.registry.changes import Changes
-    from tasuki.registry.entry import Entry
     from tasuki.registry.loader import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -110,26 +109,8 @@ class App:
         """
         id = self._declared.id_of(name)
         if fields or (self._target is None and self._declared.get(id) is None):
-            self._declare_queue(id, fields)
+            self._declared.add_queue(id, {key: _id_of_handle(value) for key, value in fields.items()}, self._url)
         return QueueHandle(self, id)
-
-    def _declare_queue(self, id: str, fields: dict[str, Any]) -> None:
-        if "driver" not in fields:
-            fields["driver"] = self._declared.id_of(DRIVER)
-            if self._declared.get(fields["driver"]) is None:
-                kind, driver_fields = driver_of_url(self._url)
-                self._declared.add(DRIVER, kind, driver_fields)
-        self._declared.add(id, "queue.queue", {key: _id_of_handle(value) for key, value in fields.items()})
-
-    def _declare_dead_letters(self) -> None:
-        """Declare the dead-letter queues that were named in code and never declared, on the same driver."""
-        for entry in list(self._declared.entries):
-            wanted = entry.data.get("dead_letter") if entry.kind == "queue.queue" else None
-            wanted = wanted.get("queue") if isinstance(wanted, dict) else wanted
-            if isinstance(wanted, str) and wanted and self._target is None:
-                id = self._declared.id_of(wanted)
-                if self._declared.get(id) is None:
-                    self._declared.add(id, "queue.queue", {"driver": entry.data["driver"]})
 
     @overload
     def function(self, name: F, /) -> F: ...
@@ -145,7 +126,7 @@ class App:
         given = name if isinstance(name, str) else ""
 
         def declare(function: F) -> F:
-            self._declare_function(given or name_of(function), function)
+            self._declared.add_function(given or name_of(function), function)
             return function
 
         return declare if name is None or isinstance(name, str) else declare(name)
@@ -158,24 +139,12 @@ class App:
         self, queue: str, function: Callable[..., Any], name: str | None, fields: Mapping[str, Any]
     ) -> None:
         """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
-        func = self._declare_function(name_of(function), function)
-        lifecycle = {"auto_start": True, **fields.get("lifecycle", {})}
-        data = {**fields, "queue": queue, "func": func.id, "lifecycle": lifecycle}
-        if name is None:
-            name = f"{func.name}.consumer"
-            if self._declared.get(self._declared.id_of(name)) is not None:  # the same function for another queue
-                name = f"{func.name}.{queue.partition(':')[2]}.consumer"
-        self._declared.add(name, "queue.consumer", data)
-
-    def _declare_function(self, name: str, function: Callable[..., Any]) -> Entry:
-        declared = self._declared.get(self._declared.id_of(name))
-        if declared is not None and declared.target is function:
-            return declared
-        return self._declared.add(name, "function.python", {}, target=function)
+        self._declared.add_consumer(queue, function, name, fields)
 
     def load_entries(self) -> Loaded:
         """Read everything that is declared, and what is wrong with it as far as reading tells."""
-        self._declare_dead_letters()
+        if self._target is None:
+            self._declared.add_dead_letters()
         from tasuki.registry.loader import assemble, load
         from tasuki.registry.registry import Registry
 
@@ -401,6 +370,3 @@ def _import_app(target: str) -> App:
     if not isinstance(app, App):
         raise TasukiError(f"{target!r} is a {type(app).__name__}, not a tasuki.App")
     return app
-
-
-__all__ = ["App", "ProjectError"]

@@ -41,6 +41,46 @@ class Declarations:
         self._ids.setdefault(entry.id, entry)
         return entry
 
+    def add_queue(self, id: str, fields: dict[str, Any], url: str) -> None:
+        """Declare a queue; without a driver it is on the app's own, which is declared with the first such queue.
+
+        Raises:
+            InvalidEntryError: ``url``, the driver's, is not one.
+        """
+        if "driver" not in fields:
+            fields = {**fields, "driver": self.id_of(DRIVER)}
+            if self.get(fields["driver"]) is None:
+                self.add(DRIVER, *driver_of_url(url))
+        self.add(id, "queue.queue", fields)
+
+    def add_dead_letters(self) -> None:
+        """Declare the dead-letter queues that were named and never declared, on the driver of whoever named them."""
+        for entry in list(self.entries):
+            wanted = entry.data.get("dead_letter") if entry.kind == "queue.queue" else None
+            wanted = wanted.get("queue") if isinstance(wanted, dict) else wanted
+            if isinstance(wanted, str) and wanted and self.get(id := self.id_of(wanted)) is None:
+                self.add(id, "queue.queue", {"driver": entry.data["driver"]})
+
+    def add_function(self, name: str, function: Callable[..., Any]) -> Entry:
+        """Declare a function, once under each name."""
+        declared = self.get(self.id_of(name))
+        if declared is not None and declared.target is function:
+            return declared
+        return self.add(name, "function.python", {}, target=function)
+
+    def add_consumer(
+        self, queue: str, function: Callable[..., Any], name: str | None, fields: Mapping[str, Any]
+    ) -> None:
+        """Declare a function and the consumer that calls it, which starts with the app."""
+        func = self.add_function(name_of(function), function)
+        lifecycle = {"auto_start": True, **fields.get("lifecycle", {})}
+        data = {**fields, "queue": queue, "func": func.id, "lifecycle": lifecycle}
+        if name is None:
+            name = f"{func.name}.consumer"
+            if self.get(self.id_of(name)) is not None:  # the same function for another queue
+                name = f"{func.name}.{queue.partition(':')[2]}.consumer"
+        self.add(name, "queue.consumer", data)
+
 
 def _caller() -> Position:
     frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller

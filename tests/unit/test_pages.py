@@ -1,0 +1,140 @@
+"""The examples of the pages are true: Python compiles, YAML passes the check, commands and fields are there."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import shlex
+import textwrap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+import yaml
+
+from tasuki.cli.group import root
+from tasuki.kinds.kind import DriverKind, find_kind
+from tasuki.kinds.project import check
+from tasuki.registry.loader import load
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("docs/how-to/*.md"))]
+ADDRESSES = {"postgres": "postgresql://h/d", "redis": "redis://h", "amqp": "amqp://h/"}
+SECRETS = ("REDIS_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "TASKS_KEY", "TASKS_OLD_KEY")
+
+STAGE: dict[str, dict[str, Any]] = {
+    "main_driver": {"kind": "queue.driver.memory"},
+    "shared": {"kind": "queue.driver.memory"},
+    "tasks": {"kind": "queue.queue", "driver": "main_driver"},
+    "dead": {"kind": "queue.queue", "driver": "main_driver"},
+    "send": {"kind": "function.lua", "source": "return function() end"},
+    "web_may_publish": {"kind": "security.policy", "policy": {"actions": "*", "resources": "*", "effect": "allow"}},
+}
+"""What the examples mention and do not show."""
+
+
+class Block(NamedTuple):
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(*languages: str) -> list[Any]:
+    found = []
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            if match[1] in languages:
+                block = Block(page, text.count("\n", 0, match.start()) + 2, match[1], textwrap.dedent(match[2]))
+                found.append(pytest.param(block, id=block.name))
+    assert found
+    return found
+
+
+def entries_of(block: Block) -> list[dict[str, Any]]:
+    """The entries that a block shows; none if it is something else (Kubernetes, single fields)."""
+    shown = yaml.safe_load(re.sub(r"\$\{env:STRICT\|false\}", "false", block.text))
+    listed = shown.get("entries", []) if isinstance(shown, dict) else shown
+    return [entry for entry in listed if isinstance(entry, dict) and "kind" in entry and "name" in entry]
+
+
+@pytest.mark.parametrize("block", blocks("python"))
+def test_python_compiles_and_its_names_of_ours_exist(block: Block) -> None:
+    tree = compile(block.text, block.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    compile(tree, block.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "tasuki":
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_yaml_passes_the_check(block: Block, tmp_path: Path) -> None:
+    shown = entries_of(block)
+    if not shown:
+        assert yaml.safe_load(block.text)
+        return
+    whole = yaml.safe_load(block.text)
+    namespace = whole["namespace"] if isinstance(whole, dict) and "namespace" in whole else "app"
+    named = {entry["name"] for entry in shown}
+    staged = [{"name": name, **fields} for name, fields in STAGE.items() if name not in named]
+    for source in re.findall(r"file://(\S+)", block.text):
+        (tmp_path / source).write_text("return function() end")
+    (tmp_path / "_index.yaml").write_text(yaml.safe_dump({"namespace": namespace, "entries": [*staged, *shown]}))
+    address = next((url for name, url in ADDRESSES.items() if f"kind: queue.driver.{name}" in block.text), "")
+    environ = {"QUEUE_URL": address, "DATABASE_URL": address, **dict.fromkeys(SECRETS, "sixteen or more characters")}
+    check(load(tmp_path, environ=environ))
+
+
+def commands() -> list[Any]:
+    found = []
+    for parameter in blocks("console", ""):
+        block = parameter.values[0]
+        found += [
+            pytest.param(shlex.split(line), id=f"{block.name} {line.strip()}")
+            for line in re.findall(r"(?:^\$ |&& )(tasuki [^#\n&]*)", block.text, re.MULTILINE)
+        ]
+    assert len(found) > 15
+    return found
+
+
+@pytest.mark.parametrize("arguments", commands())
+def test_commands_take_their_arguments(arguments: list[str]) -> None:
+    _, name, *rest = arguments
+    context = click.Context(root)
+    command = root.get_command(context, name)
+    assert command is not None
+    command.make_context(name, rest, parent=context).close()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "field of the driver" in page.read_text()], ids=lambda p: p.stem
+)
+def test_the_fields_of_a_driver_are_all_there(page: Path) -> None:
+    kind = find_kind(f"queue.driver.{page.stem}")
+    assert isinstance(kind, DriverKind)
+    known = {field.rstrip("_") for field in kind.model.model_fields} - {"durability", "lifecycle"}
+    assert _first_column(page, "field of the driver") == known
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "| option of a queue" in page.read_text()], ids=lambda p: p.stem
+)
+def test_the_options_of_a_queue_are_known(page: Path) -> None:
+    kind = find_kind(f"queue.driver.{page.stem}")
+    assert isinstance(kind, DriverKind)
+    assert kind.queue_options is not None
+    own = {"max_length", "message_ttl"}  # of the entry itself
+    assert _first_column(page, "option of a queue") - own <= set(kind.queue_options.model_fields)
+
+
+def _first_column(page: Path, heading: str) -> set[str]:
+    table = page.read_text("utf-8").partition(f"| {heading}")[2].partition("\n\n")[0].splitlines()[2:]
+    return {name for row in table for name in re.findall(r"`(\w+)`", row.split("|")[1])}

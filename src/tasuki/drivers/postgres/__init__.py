@@ -13,6 +13,7 @@ pooler          a transaction pooler (pgbouncer) is noticed: no state of a sessi
 depth           exact, counted when asked
 max_length      exact; what is published in callers' transactions may pass it by what is not yet committed
 transactions    a message can be published within a transaction of the caller's: it is there if and when that commits
+temporary       removed by the beat of any process when its own gave no sign of it for ten minutes
 tables          made and brought up to date by the first process that opens the schema
 ==============  =====================================================================================================
 """

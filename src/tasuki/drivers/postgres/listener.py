@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from tasuki.backoff import Backoff
@@ -64,6 +65,8 @@ class Listener:
                 if link is not None:
                     link.terminate()
             self._bell.ring_all()  # those that wait must poll from now on
+            if failures:
+                await self._beat_otherwise()
             await asyncio.sleep(_RETRY.delay(failures))
 
     async def _serve(self, link: Link) -> None:
@@ -83,6 +86,11 @@ class Listener:
                     self._bell.ring(queue)  # what came before is not told
             await self._beat(link)
             await self._pause()
+
+    async def _beat_otherwise(self) -> None:
+        """Who cannot listen, as the address for that is wrong, is alive all the same."""
+        with suppress(Exception):  # the verbs tell what is wrong
+            await self._beat(None)
 
     async def _beat_only(self) -> None:
         while True:

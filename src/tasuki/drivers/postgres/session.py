@@ -7,6 +7,7 @@ import os
 import secrets
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tasuki.contracts.driver import Nack, QueueSpec, Receipt
@@ -18,7 +19,8 @@ from tasuki.drivers.postgres.pool import NotConnectedError, Pool
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.schema import migrate
 from tasuki.drivers.postgres.sideline import Sideline
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.drivers.postgres.temporary import Temporary
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 MIGRATION_TIMEOUT = 120.0
 """Seconds that making the tables may take, the wait for other processes included."""
@@ -63,6 +65,8 @@ class Session:
         self._sideline = Sideline(lambda: Pool(connector.open, 1, timeout))
         self._listener: Listener | None = None
         self._channels: dict[str, str] = {}
+        self._temporary = Temporary()
+        self._temporary_names: set[str] = set()
         self._held: defaultdict[str, set[Receipt]] = defaultdict(set)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
@@ -95,10 +99,11 @@ class Session:
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist with these options."""
-        sql = "SELECT {}.declare_queue($1, $2, $3, $4, $5)"
-        by_key = spec.ordering == "key"
-        found = await self.ask(spec.name, sql, spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window)
+        sql = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6)"
+        options = spec.lease, spec.max_length, spec.ordering == "key", spec.dedup_window, spec.temporary
+        found = await self.ask(spec.name, sql, spec.name, *options)
         self._channels[spec.name] = found[0][0]
+        (self._temporary_names.add if spec.temporary else self._temporary_names.discard)(spec.name)
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers of this driver receive from the queue."""
@@ -144,6 +149,7 @@ class Session:
         """The queue was removed."""
         self._held.pop(queue, None)
         self._channels.pop(queue, None)
+        self._temporary_names.discard(queue)
         self.bell.ring(queue)
 
     def hears(self, queue: str) -> bool:
@@ -183,14 +189,17 @@ class Session:
             await asyncio.wait(set(self._tasks))
 
     async def _beat(self, link: Link | None) -> None:
-        sql = f"SELECT {self._schema}.beat($1, $2)"
-        if link is None:
-            found = await self._pool.fetch(sql, self.holder, None)
-        else:
-            found = await link.fetch(sql, self.holder, link.connection.get_server_pid())
+        async def ask(sql: str, *arguments: Any) -> list[Any]:
+            return await (self._pool if link is None else link).fetch(sql.format(self._schema), *arguments)
+
+        pid = None if link is None else link.connection.get_server_pid()
+        found = await ask("SELECT {}.beat($1, $2)", self.holder, pid)
         if not found[0][0]:
-            for queue, consumers in self._consumers.items():
-                await self.attach(queue, consumers)
+            for queue, consumers in list(self._consumers.items()):
+                with suppress(QueueNotFoundError):  # whoever receives from it hears of that
+                    await self.attach(queue, consumers)
+        here = [queue for queue, consumers in self._consumers.items() if consumers]
+        await self._temporary.beat(ask, self._temporary_names.intersection(here))
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

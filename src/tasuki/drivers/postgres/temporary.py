@@ -1,0 +1,44 @@
+"""Temporary queues: a sign for those of this process, and the end of those of processes that are gone.
+
+By the server's clock. A queue is removed when it was found without a sign twice, some time apart: after an outage of
+the server those that are alive speak up in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+KEPT = 600.0
+"""Seconds for which a temporary queue is kept without a sign: much longer than a living process says nothing."""
+ROUNDS = 10
+"""Looks at what may be removed, in that time."""
+
+KEEP = "SELECT {}.keep_queues($1, $2)"
+UNUSED = "SELECT {}.unused_queues($1)"
+SWEEP = "SELECT {}.sweep_queue($1, $2)"
+
+Ask = Callable[..., Awaitable[list[Any]]]
+"""A statement with ``{}`` for the schema, and its arguments → rows."""
+
+
+class Temporary:
+    """For one session; each call is part of its beat."""
+
+    def __init__(self) -> None:
+        self._looked_at: float | None = None
+        self._suspects: frozenset[str] = frozenset()
+
+    async def beat(self, ask: Ask, ours: Collection[str]) -> None:
+        """Keep ours; remove those of others that were unused at the last look, and still are."""
+        if ours:
+            await ask(KEEP, sorted(ours), KEPT)
+        now = asyncio.get_running_loop().time()
+        if self._looked_at is not None and now - self._looked_at < KEPT / ROUNDS:
+            return
+        self._looked_at = now
+        unused = frozenset(row[0] for row in await ask(UNUSED, KEPT))
+        for name in sorted(unused & self._suspects):
+            await ask(SWEEP, name, KEPT)
+        self._suspects = unused

@@ -9,15 +9,24 @@ UNREADABLE = "(an address that cannot be read)"
 
 
 def shown(url: str) -> str:
-    """``scheme://host:port/path`` of a URL: no user, no password, no query; for messages and logs."""
+    """``scheme://host:port/path`` of a URL: no user, no password, no query; for messages and logs.
+
+    Several hosts with commas between them are shown as they are.
+    """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        hosts = [_shown_host(host) for host in parts.netloc.rpartition("@")[2].split(",")]
     except ValueError:
         return UNREADABLE
     # A password with / ? or # that was not written as %2F %3F %23: the rest of it would be shown as port and path.
     rest = parts.path + parts.fragment + ("" if "@" in parts.netloc else parts.query)
     if parts.netloc and "@" in rest:
         return UNREADABLE
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+    return f"{parts.scheme}://{','.join(hosts)}{parts.path}"
+
+
+def _shown_host(text: str) -> str:
+    """Raises ValueError for a port that cannot be."""
+    parts = urlsplit(f"//{text}")
+    host, port = parts.hostname or "", parts.port
+    return f"{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"

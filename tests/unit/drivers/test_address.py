@@ -12,6 +12,9 @@ from tasuki.drivers.address import UNREADABLE, shown
         ("redis://:secret@[::1]:6379/0", "redis://[::1]:6379/0"),
         ("unix:///run/a@b.sock?db=1", "unix:///run/a@b.sock"),
         ("nats://host", "nats://host"),
+        ("postgresql://user:se,cret@one:5432,two:5433/db?password=x", "postgresql://one:5432,two:5433/db"),
+        ("postgresql://user:secret@[::1]:5432,two/db", "postgresql://[::1]:5432,two/db"),
+        ("postgresql://user:secret@one:5432,two:99999/db", UNREADABLE),
         ("nats://host:port", UNREADABLE),
     ],
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr
 
+from tasuki.drivers.address import UNREADABLE, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig
 from tasuki.kinds.fields import Positive, PositiveDuration
@@ -18,7 +20,22 @@ def _address(value: object) -> SecretStr:
     # Here, not by pydantic: its errors would show what was written.
     if not isinstance(value, str) or not (_SCHEME.match(value) or value.startswith("${env:")):
         raise ValueError("an address is wanted: postgresql://user:password@host:5432/database")
-    return SecretStr(str(value))
+    if "${" not in value and (problem := _unreadable(value)):
+        raise ValueError(problem)
+    return SecretStr(value)
+
+
+def _unreadable(url: str) -> str:
+    """Why the client could not read the address, and what to do; without any part of it, or nothing."""
+    if shown(url) == UNREADABLE:
+        return (
+            "the address cannot be read: ports are numbers up to 65535, hosts have commas between them, "
+            "and : / ? # @ in a password are written %3A %2F %3F %23 %40"
+        )
+    ports = [port for given in parse_qs(urlsplit(url).query).get("port", []) for port in given.split(",")]
+    if any(port and not (port.isdecimal() and 0 < int(port) < 65536) for port in ports):
+        return "the address cannot be read: port=… after the ? wants numbers up to 65535"
+    return ""
 
 
 Address = Annotated[SecretStr, BeforeValidator(_address, json_schema_input_type=str)]

@@ -13,6 +13,8 @@ from tasuki.drivers.sqs.timing import whole
 from tasuki.drivers.sqs.translate import code_of, is_not_allowed
 from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError
 
+LEFT_BEHIND = 3600.0
+"""Seconds for which a temporary queue keeps a message: nobody may come for it, and nobody will remove the queue."""
 _NOBODY = "tasuki-is-anybody-there"
 
 _COUNTS = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
@@ -82,9 +84,10 @@ class Declaring:
             return None
 
     async def _create(self, spec: QueueSpec, *, is_fifo: bool) -> str:
+        retention = min(self._retention, LEFT_BEHIND) if spec.temporary else self._retention
         attributes = {
             "VisibilityTimeout": str(whole(spec.lease)),
-            "MessageRetentionPeriod": str(whole(self._retention)),
+            "MessageRetentionPeriod": str(whole(retention)),
             "DelaySeconds": str(whole(self._default_delay)),
         }
         if is_fifo:

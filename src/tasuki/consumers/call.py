@@ -77,6 +77,8 @@ class HostContext(Context):
 
     def _changed(self, values: Mapping[str, Any] | None, actor: Plain | None, scope: Sequence[str] | None) -> Context:
         """This context under other circumstances, if it may have them."""
+        if values is not None and (not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values)):
+            raise HandlerError("values are a mapping with texts as keys", kind="Invalid", retryable=False)
         guard, is_other = self.guard, actor is not None or scope is not None
         if guard is not None and values is not None:
             guard.require("funcs.context", "context", "not allowed to call functions with custom context")

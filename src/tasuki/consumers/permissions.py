@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 from tasuki.contracts.permissions import Plain
-from tasuki.security.actor import NO_META, Actor, Request
+from tasuki.security.actor import NO_META, Request, read_actor
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Policy
 from tasuki.security.scope import Scope
@@ -59,4 +59,4 @@ class GuardedPermissions:
     ) -> str:
         """What policies say together about an actor."""
         scope = Scope(self._policies[id] for id in policies if id in self._policies)
-        return scope.evaluate(Request(Actor(actor["id"], actor.get("meta") or {}), action, resource, meta or NO_META))
+        return scope.evaluate(Request(read_actor(actor), action, resource, meta or NO_META))

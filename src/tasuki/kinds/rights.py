@@ -9,7 +9,7 @@ from tasuki.errors import HandlerError
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.project import Project
 from tasuki.kinds.security import AnyPolicyConfig, IdentityConfig, SecurityConfig
-from tasuki.security.actor import Actor
+from tasuki.security.actor import Actor, read_actor
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Policy
 from tasuki.security.scope import Scope
@@ -40,12 +40,19 @@ class Rights:
         """The guard of somebody else; what is None stays as ``guard`` has it.
 
         Raises:
-            HandlerError: a policy of the scope does not exist (any more): without it more might be allowed.
+            HandlerError: Invalid: ``actor`` or ``scope`` is of another shape; Internal: a policy of the scope does not
+                exist (any more): without it more might be allowed.
         """
         who, what = (guard.actor, guard.scope) if guard else (None, None)
         if actor is not None:
-            who = Actor(actor["id"], actor.get("meta") or {})
+            who = read_actor(actor)
         if scope is not None:
+            if (
+                isinstance(scope, str)
+                or not isinstance(scope, Sequence)
+                or not all(isinstance(id, str) for id in scope)
+            ):
+                raise HandlerError("a scope is a list of ids of policies", kind="Invalid", retryable=False)
             missing = [id for id in scope if id not in self.policies]
             if missing:
                 raise HandlerError(f"policy not found: {missing[0]}", kind="Internal", retryable=False)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from tasuki.errors import HandlerError
+
 NO_META: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -16,6 +18,20 @@ class Actor:
 
     id: str
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def read_actor(value: Any) -> Actor:
+    """The actor of plain data, ``{"id": text, "meta": mapping?}``, as code and scripts give it.
+
+    Raises:
+        HandlerError: kind Invalid: it is something else.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("id"), str):
+        raise HandlerError("an actor is a mapping with an id, a text", kind="Invalid", retryable=False)
+    meta = value.get("meta") or {}
+    if not isinstance(meta, Mapping) or not all(isinstance(key, str) for key in meta):
+        raise HandlerError("the meta of an actor is a mapping with texts as keys", kind="Invalid", retryable=False)
+    return Actor(value["id"], meta)
 
 
 @dataclass(frozen=True, slots=True)

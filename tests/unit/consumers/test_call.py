@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,13 @@ async def test_values_hold_for_what_is_called_and_below(host: FakeHost) -> None:
     await inner.call_with("h", values={"b": 2})
     assert dict(host.calls.pop()[1].values) == {"a": 1, "b": 2}
     assert (dict(inner.values), context.values) == ({"a": 1, "b": 1}, {})
+
+
+@pytest.mark.parametrize("values", [5, "ab", ["a"], [("a", 1)], {1: 2}])
+async def test_values_that_are_none_are_refused(host: FakeHost, values: Any) -> None:
+    with pytest.raises(HandlerError, match="values are a mapping") as caught:
+        await CallContext(host, "app:f").call_with("g", values=values)
+    assert (caught.value.kind, host.calls) == ("Invalid", [])
 
 
 async def test_a_call_in_another_name(host: FakeHost) -> None:

@@ -195,3 +195,9 @@ def test_somebody_else_has_what_is_given_and_else_what_the_caller_has(project):
     assert (fresh.actor.meta, [policy.id for policy in fresh.scope.policies]) == ({"b": 2}, ["app:one"])
     with pytest.raises(HandlerError, match="policy not found: app:gone"):
         rights.other(mine, None, ["app:one", "app:gone"])
+    for scope in ("app:one", {"app:one": 1}, [1], 5):
+        with pytest.raises(HandlerError, match="a scope is a list of ids of policies") as caught:
+            rights.other(mine, None, scope)  # type: ignore[arg-type]
+        assert caught.value.kind == "Invalid"
+    with pytest.raises(HandlerError, match="an actor is a mapping with an id"):
+        rights.other(mine, {"name": "you"}, None)

@@ -7,7 +7,7 @@
 
 local host, guards = ...
 
-local load, type, error, next, rawget = load, type, error, next, rawget
+local load, type, error, next, rawget, rawmeta = load, type, error, next, rawget, debug.getmetatable
 local concat, sort = table.concat, table.sort
 local base, freeze = host.base, host.freeze
 
@@ -19,11 +19,11 @@ local function pick(source, names)
   return t
 end
 
-local text = pick(string, "byte char find format gmatch gsub len match pack packsize rep sub")
+local text = pick(string, "char len pack packsize sub")
 for _, name in next, { "upper", "lower", "reverse", "unpack" } do
   text[name] = guards["string_" .. name]
 end
-text.rep, text.format = guards.rep, guards.format
+text.rep, text.format, text.byte = guards.rep, guards.format, guards.byte
 text.find, text.match, text.gmatch, text.gsub = guards.find, guards.match, guards.gmatch, guards.gsub
 text.gfind = text.gmatch
 
@@ -34,8 +34,16 @@ local tables = {
   sort = guards.sort,
   unpack = guards.unpack,
   pack = table.pack,
-  freeze = freeze,
 }
+
+function tables.freeze(t)
+  if type(t) ~= "table" or host.is_object(t) then
+    host.raise("freeze", 1, "table expected, got " .. base.type(t), 3)
+  elseif not host.frozen[t] and rawget(rawmeta(t) or {}, "__metatable") ~= nil then
+    error("cannot freeze a table with a protected metatable", 2)
+  end
+  return freeze(t)
+end
 
 function tables.create(array, hash)
   for n, size in next, { array or false, hash or false } do
@@ -117,7 +125,7 @@ library.utf8 = freeze({
   codepoint = guards.utf8_codepoint,
   codes = utf8.codes,
   len = guards.utf8_len,
-  offset = utf8.offset,
+  offset = guards.utf8_offset,
 })
 library.coroutine = freeze({
   create = guards.create,

@@ -7,7 +7,7 @@
 local host = ...
 
 local yield, isyieldable, error, pcall = coroutine.yield, coroutine.isyieldable, error, pcall
-local ASYNC = host.ASYNC
+local ASYNC, answered = host.ASYNC, host.answered
 
 function host.need_door(op)
   if not isyieldable() then
@@ -17,7 +17,7 @@ end
 
 function host.ask(op, ...)
   host.need_door(op)
-  return yield(ASYNC, op, false, ...)
+  return answered(yield(ASYNC, op, false, ...))
 end
 
 function host.refused(problem) -- values that could not be flattened
@@ -30,7 +30,7 @@ end
 
 local function sent(op, ok, shape, ...)
   if ok then
-    return yield(ASYNC, op, shape, ...)
+    return answered(yield(ASYNC, op, shape, ...))
   end
   return false, host.refused(shape)
 end

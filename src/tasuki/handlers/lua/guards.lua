@@ -10,8 +10,8 @@ local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yiel
 local running, isyieldable, status = coroutine.running, coroutine.isyieldable, coroutine.status
 local pcall, xpcall, error, type, select, next = pcall, xpcall, error, type, select, next
 local find, gsub = string.find, string.gsub
-local setmetatable, getmetatable, rawget, rawlen = setmetatable, getmetatable, rawget, rawlen
-local charge, recheck, watch, owned, ASYNC = host.charge, host.recheck, host.watch, host.owned, host.ASYNC
+local setmetatable, getmetatable, rawget, rawlen, tonumber = setmetatable, getmetatable, rawget, rawlen, tonumber
+local charge, heed, recheck, watch, owned, ASYNC = host.charge, host.heed, host.recheck, host.watch, host.owned, host.ASYNC
 
 local MAX_PCALL_DEPTH = 100
 local depths = setmetatable({}, { __mode = "k" }) -- pcall depth by coroutine
@@ -226,11 +226,27 @@ for _, name in next, { "len", "codepoint" } do
   guards["utf8_" .. name] = by_length(utf8[name])
 end
 
-local rep = string.rep
+local rep, string_byte, offset, tointeger = string.rep, string.byte, utf8.offset, math.tointeger
 
 function guards.rep(s, n, separator)
-  if type(s) == "string" and type(n) == "number" and n > 0 then
+  if s == "" and (separator == nil or separator == "") then -- C would go round n times for it
+    n = tointeger(tonumber(n)) and 0 or n
+  elseif type(s) == "string" and type(n) == "number" and n > 0 then
     charge((#s + (type(separator) == "string" and #separator or 0)) * n // 64)
   end
   return rep(s, n, separator)
+end
+
+function guards.byte(s, i, j)
+  if type(s) == "string" and j ~= nil then
+    heed(#s // 16)
+  end
+  return string_byte(s, i, j)
+end
+
+function guards.utf8_offset(s, n, i)
+  if type(s) == "string" then
+    heed(#s // 64)
+  end
+  return offset(s, n, i)
 end

@@ -5,9 +5,10 @@
 local host, guards = ...
 
 local find, match, gmatch, gsub, sub = string.find, string.match, string.gmatch, string.gsub, string.sub
-local type, error, pcall, concat, select = type, error, pcall, table.concat, select
+local type, error, pcall, concat, select, mathtype = type, error, pcall, table.concat, select, math.type
 local matcher, match_at, captures = host.matcher, host.match_at, host.captures
-local MAX_STEPS, MAX_KNOWN = 2e7, 500
+local MAX_STEPS, MAX_KNOWN, MAX_KNOWN_LENGTH = 2e7, 500, 100
+local PREFIX = 64 -- of a long plain text that is looked for: all of it is compared only where this stands
 local known, known_count = {}, 0
 
 -- How often the pattern can try again at one place: its quantifiers, and one more when it may start anywhere.
@@ -17,7 +18,7 @@ local function tries_of(pattern)
     local _, quantifiers = gsub(pattern, "[%*%+%-%?]", "")
     local _, balances = gsub(pattern, "%%b", "")
     tries = quantifiers + balances + (sub(pattern, 1, 1) == "^" and 0 or 1)
-    if known_count < MAX_KNOWN then
+    if known_count < MAX_KNOWN and #pattern <= MAX_KNOWN_LENGTH then
       known[pattern], known_count = tries, known_count + 1
     end
   end
@@ -30,7 +31,12 @@ local function is_slow(s, pattern)
     return false
   end
   host.charge(#s // 64)
-  return (#s + 1.0) ^ tries_of(pattern) * (#pattern // 32 + 1) > MAX_STEPS
+  local steps = (#s + 1.0) ^ tries_of(pattern) * (#pattern // 32 + 1)
+  if steps > MAX_STEPS then
+    return true
+  end
+  host.heed(steps // 200)
+  return false
 end
 
 local function text_of(s)
@@ -81,10 +87,32 @@ local function slow_find(s, pattern, init, wants_place)
   return start, stop - 1, captures(s, start, stop, caps)
 end
 
+-- C compares all of the text at every place: for a long one that nearly fits often, longer than anybody waits.
+local function plain_find(s, text, init)
+  local prefix, at = sub(text, 1, PREFIX), start_of(s, init)
+  while true do
+    host.heed((#s - at) // PREFIX)
+    local start = find(s, prefix, at, true)
+    if not start or start + #text - 1 > #s then
+      return nil
+    end
+    host.charge(#text // PREFIX)
+    if sub(s, start, start + #text - 1) == text then
+      return start, start + #text - 1
+    end
+    at = start + 1
+  end
+end
+
 function guards.find(s, pattern, init, plain)
   s = text_of(s)
   if not plain and is_slow(s, pattern) then
     return slow_find(s, pattern, init, true)
+  elseif plain and type(s) == "string" and type(pattern) == "string" then
+    host.heed(#s // PREFIX)
+    if #s > #pattern and #pattern > PREFIX and (init == nil or mathtype(init) == "integer") then
+      return plain_find(s, pattern, init)
+    end
   end
   return find(s, pattern, init, plain)
 end

@@ -12,6 +12,7 @@
 --                                                ┘ 6, ... | 7, ...              has coroutines of its own: scheduler.lua
 --   host.drop(id)              forget a waiting invocation (cancel)
 --   host.charge(n)             a C function is about to do the work of n instructions
+--   host.heed(n)               a C function may be about to do so
 
 local TIME, INSTRUCTIONS, own_clock = ... -- own_clock: processor time of this thread alone, where others run beside it
 
@@ -49,6 +50,7 @@ end
 
 local function recheck() -- after a real pcall or resume too: a spent budget cannot be caught
   if killed then
+    set_pace(running(), 1) -- what is to be closed in this coroutine runs on no further either
     error(killed .. " limit", 0)
   end
 end
@@ -102,6 +104,22 @@ function host.charge(n)
     charged = 0
     look(cost)
   end
+end
+
+local heeded = 0
+function host.heed(n) -- the same for work that perhaps takes so long: it costs no instructions, but the clock is looked at
+  heeded = heeded + n
+  if heeded >= STEP then
+    heeded = 0
+    look(0)
+  end
+end
+
+function host.answered(...) -- back from Python, whose part counts too
+  if spent > TIME then
+    look(0)
+  end
+  return ...
 end
 
 local function worker(fn, arg)

@@ -26,6 +26,9 @@ from tasuki.errors import HandlerError
 
 MAX_DEPTH = 128
 
+MAX_PARTS = 250_000
+"""Parts of a value that values.lua takes; some formats can say more than that in a few bytes."""
+
 SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 _KEYS = frozenset({str, int, bytes})
 _CONTAINERS = frozenset({dict, list, tuple})

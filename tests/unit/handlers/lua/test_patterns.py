@@ -140,3 +140,22 @@ async def test_plain_find_is_never_slow() -> None:
 
 async def test_many_patterns_are_forgotten() -> None:
     assert await run("for i = 1, 1200 do string.find('x' .. i, 'x' .. i .. '%d?') end return 1") == 1
+
+
+@pytest.mark.parametrize("init", [None, 1, 0, -5, -400, 20, 202, 300, 500])
+async def test_a_long_plain_text_is_found_where_it_stands(init: int | None) -> None:
+    text = "ab" * 100 + "X" + "c" * 100 + "X" + "c" * 60
+    for wanted in ("X" + "c" * 90, "c" * 70, "c" * 64, "c" * 101, "ab" * 100, "ab" * 101, text, text + "d", "%" * 70):
+        start = {None: 0}.get(init, max(init + len(text), 0) if init and init < 0 else max((init or 0) - 1, 0))
+        at = text.find(wanted, start)
+        expected = [None] if at < 0 else [at + 1, at + len(wanted)]
+        found = await run("local a, b = body:find(select(2, ...)) return {a, b}", text, wanted, init, True)
+        assert (found or [None]) == expected, (wanted, init)
+
+
+async def test_what_is_no_text_or_number_is_told_as_ever() -> None:
+    assert await run("return ('a'):rep(3, ','), nil") == "a,a,a"
+    for code in ("(''):rep({})", "(''):rep()", "(''):rep('x')", "(''):rep(1.5)"):
+        with pytest.raises(LuaError, match=r"^script\.lua:1: bad argument #2 to 'rep'"):
+            await run(f"local made = {code}")
+    assert await run("return (''):rep(5) .. (''):rep(2, '-') .. (''):rep(-1) .. (''):rep(1e15, '')") == "-"

@@ -31,6 +31,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"')
+MAX_DECODED = 1_000_000
+"""Parts of a value that a text may stand for: they take memory here too, many times that of the text."""
 _BLANK = re.compile(r"[ \t\n\r]*")
 _CONTAINERS = frozenset({dict, list})
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -58,6 +61,8 @@ def decode(_: Context, text: str | bytes) -> Any:
     """The first value of a text; numbers without fraction and exponent are integers, clamped to 64 bits."""
     if isinstance(text, bytes):
         raise _error("json: invalid UTF-8")
+    if len(text) > MAX_DECODED and _marks(text) > MAX_DECODED and _marks(_TEXTS.sub("", text)) > MAX_DECODED:
+        raise _error(f"json: value has more than {MAX_DECODED} parts")
     try:
         value = _decode(text)
         keys = _count_keys(value, 0)
@@ -66,6 +71,10 @@ def decode(_: Context, text: str | bytes) -> Any:
     if keys and text.count(":") > keys:  # perhaps a name that occurs twice, perhaps a colon in a text
         return _first(text)
     return value if type(value) is not int else clamp_integers(value)
+
+
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _count_keys(value: Any, depth: int) -> int:

@@ -18,7 +18,7 @@ import msgspec
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.lua.modules import json
-from tasuki.handlers.lua.values import clamp_integers
+from tasuki.handlers.lua.values import MAX_DEPTH, MAX_PARTS, clamp_integers
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "application/msgpack": msgspec.msgpack.encode,
@@ -43,9 +43,32 @@ def decode(context: Context, format_: str, text: str | bytes) -> Any:
     if format_ == "json/plain":
         return json.decode(context, text)
     try:
-        return clamp_integers(_DECODERS[format_](text.encode() if isinstance(text, str) else text))
+        value = _DECODERS[format_](text.encode() if isinstance(text, str) else text)
     except (ValueError, RecursionError) as error:
-        raise HandlerError(f"{format_}: {str(error)[:200]}", kind="Internal", retryable=False) from None
+        raise _error(f"{format_}: {str(error)[:200]}") from None
+    _count(value, 0, 0, format_)
+    return clamp_integers(value)
+
+
+def _count(value: Any, parts: int, depth: int, format_: str) -> int:
+    """How many parts a value has when every alias of YAML is a copy: a short text can stand for more than fits.
+
+    Raises:
+        HandlerError: Internal; too many of them, or too deep (an alias within itself has no end).
+    """
+    parts += 1
+    if depth > MAX_DEPTH:
+        raise _error(f"{format_}: maximum nesting depth exceeded")
+    if isinstance(value, (dict, list, tuple)):
+        for child in value.values() if isinstance(value, dict) else value:
+            parts = _count(child, parts, depth + 1, format_)
+    if parts > MAX_PARTS:
+        raise _error(f"{format_}: value has more than {MAX_PARTS} parts")
+    return parts
+
+
+def _error(message: str) -> HandlerError:
+    return HandlerError(message, kind="Internal", retryable=False)
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {"payload.encode": encode, "payload.decode": decode}

@@ -11,7 +11,7 @@ local host = ...
 
 local type, setmetatable, error, tonumber, next = type, setmetatable, error, tonumber, next
 local format, match, floor, mathtype, modf = string.format, string.match, math.floor, math.type, math.modf
-local NS, mininteger = 1000000000, math.mininteger
+local NS, mininteger, maxinteger = 1000000000, math.mininteger, math.maxinteger
 local objects = {}
 host.time_objects = objects
 
@@ -53,7 +53,11 @@ local function parse(text)
       return nil, 'time: unknown unit "' .. unit .. '" in duration "' .. text .. '"'
     end
     local scale = UNITS[unit]
-    local number = (tonumber(whole) or 0) * scale
+    local count = tonumber(whole) or 0
+    if count > maxinteger // scale then
+      return nil, 'time: invalid duration "' .. text .. '"'
+    end
+    local number = count * scale
     if fraction ~= "" then
       number = number + floor(tonumber("0." .. fraction) * scale + 1e-6)
     end

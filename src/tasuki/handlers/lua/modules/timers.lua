@@ -133,7 +133,12 @@ function host.add_timers(time)
     host.charge(200)
     local own, object = { channel = host.new_channel(ROOM), class = ticker_meta }, setmetatable({}, ticker_meta)
     state[object] = own
-    own.ticket = host.begin(function(_, tick)
+    own.ticket = host.begin(function(ok, tick)
+      if not ok then
+        own.ticket = nil
+        host.shut(own.channel)
+        return
+      end
       offer(own.channel, tick[1])
       return "time.tick", period, tick[2]
     end, "loose", "time.tick", period)

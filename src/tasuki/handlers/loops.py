@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from tasuki.errors import HandlerError
+
+T = TypeVar("T")
 
 
 async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]) -> Any:
@@ -19,20 +22,36 @@ async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]
         HandlerError: that loop is closed.
     """
     job = _Job(work, loop)
-    waiter = asyncio.wrap_future(job.outcome)
-    cancelled: asyncio.CancelledError | None = None
-    while not waiter.done():
-        try:
-            await asyncio.wait((waiter,))  # unlike a plain await, this does not cancel what it waits for
-        except asyncio.CancelledError as error:
-            cancelled = error
-            job.cancel()
-    if cancelled is not None:
-        raise cancelled
-    value, problem = waiter.result()
+    value, problem = await outcome_of(job.outcome, job.cancel)
     if problem is not None:
         raise problem
     return value
+
+
+async def outcome_of(job: Future[T], cancel: Callable[[], object]) -> T:
+    """The result of what another thread does.
+
+    A cancel of the caller is passed on with ``cancel``, and then the end of the job is waited for all the same: it may
+    be one that cannot be stopped.
+    """
+    loop = asyncio.get_running_loop()
+    cancelled: asyncio.CancelledError | None = None
+    while not job.done():
+        ended: asyncio.Future[None] = loop.create_future()
+        # Called at once where the job has ended meanwhile; a loop that is closed has nobody to tell.
+        job.add_done_callback(partial(_wake, loop, ended))
+        try:
+            await ended
+        except asyncio.CancelledError as error:
+            cancelled = error
+            cancel()
+    if cancelled is not None:
+        raise cancelled
+    return job.result()
+
+
+def _wake(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], job: Future[Any]) -> None:
+    tell(loop, lambda: None if ended.done() else ended.set_result(None))
 
 
 def tell(loop: asyncio.AbstractEventLoop, what: Callable[[], Any]) -> bool:

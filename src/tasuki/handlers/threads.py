@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import inspect
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tasuki.errors import HandlerError
+from tasuki.handlers.loops import outcome_of
 
 Outcome = tuple[Any, BaseException | None]
 
@@ -32,7 +32,7 @@ class Threads:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
         job = self._pool.submit(contextvars.copy_context().run, _call, function, args, named)
-        result, error = await _outcome(job)
+        result, error = await outcome_of(job, job.cancel)
         if error is not None:
             raise error
         if inspect.isawaitable(result):
@@ -46,21 +46,6 @@ class Threads:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
-
-
-async def _outcome(job: Future[Outcome]) -> Outcome:
-    waiter = asyncio.wrap_future(job)
-    cancelled: asyncio.CancelledError | None = None
-    while not waiter.done():
-        try:
-            # Unlike a plain await, this does not cancel what it waits for.
-            await asyncio.wait((waiter,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-            job.cancel()
-    if cancelled is not None:
-        raise cancelled
-    return waiter.result()
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Outcome:

@@ -63,15 +63,17 @@ def show_error(error: TasukiError) -> None:
 
     import click
 
+    from tasuki.observe.plain import escape_lines
     from tasuki.observe.redact import redact
 
     if logging.getLogger().isEnabledFor(logging.DEBUG):
-        click.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
+        click.echo(escape_lines(redact("".join(traceback.format_exception(error)))), err=True, nl=False)
+    told = escape_lines(redact(str(error)))
     if isinstance(error, ProjectError):
         count = len(error.errors)
-        text = f"{redact(str(error))}\n{style('error', fg='red')}: {count} problem{'' if count == 1 else 's'}"
+        text = f"{told}\n{style('error', fg='red')}: {count} problem{'' if count == 1 else 's'}"
     else:
-        text = f"{style('error', fg='red')}: {redact(str(error))}"
+        text = f"{style('error', fg='red')}: {told}"
     click.echo(text, err=True)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import click
 
-from tasuki.observe.plain import cut, escape
+from tasuki.observe.plain import cut, escape, escape_json, escape_lines
 from tasuki.units import format_duration
 
 UNKNOWN = "-"
@@ -34,7 +34,12 @@ def is_terminal(stream: TextIO) -> bool:
 def print_json(value: Any) -> None:
     """One JSON document; bytes are base64, what JSON does not know is text."""
     indent = 2 if is_terminal(sys.stdout) else None
-    click.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain))
+    click.echo(escape_json(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain)))
+
+
+def print_text(text: str) -> None:
+    """A text that is somebody's: as it is for another program, without control characters for a person."""
+    click.echo(escape_lines(text) if is_terminal(sys.stdout) else text)
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,11 @@ import pytest
 from tasuki import App
 from tasuki.cli import loop, output, progress
 from tasuki.cli.exits import show_error
-from tasuki.cli.output import age, count, has_colour, is_terminal, print_json, print_table
+from tasuki.cli.output import age, count, has_colour, is_terminal, print_json, print_table, print_text
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target
 from tasuki.cli.running import follow_emptying, summary
-from tasuki.errors import TasukiError
+from tasuki.errors import ConfigError, Position, ProjectError, TasukiError
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -48,6 +49,33 @@ def test_a_table_is_aligned_and_safe(capsys: pytest.CaptureFixture[str]) -> None
         "a                1  -",
         "long\\x1b[2J   1000  x",
     ]
+
+
+def test_json_is_safe_to_show_and_means_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"é\x9b31m": "\x1b[2J\x7f\u202e\u2028\ud800\ufeff\n"}
+    print_json(value)
+    shown = capsys.readouterr().out
+    assert shown == '{"é\\u009b31m": "\\u001b[2J\\u007f\\u202e\\u2028\\ud800\\ufeff\\n"}\n'
+    assert json.loads(shown) == value
+
+
+def test_an_error_keeps_its_lines_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    place = Position("a.yaml", 2, 3)
+    show_error(ProjectError([ConfigError("x\x1b[2J", position=place, entry="app:a\x9b31m"), ConfigError("y")]))
+    assert capsys.readouterr().err == "a.yaml:2:3: app:a\\x9b31m: x\\x1b[2J\ny\nerror: 2 problems\n"
+    show_error(TasukiError("first\n\tsecond \x1b]0;title\x07"))
+    assert capsys.readouterr().err == "error: first\n\tsecond \\x1b]0;title\\x07\n"
+
+
+def test_a_text_is_left_alone_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    print_text("a\x07")
+    assert capsys.readouterr().out == "a\x07\n"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_text_is_safe_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_text("a\x1b[2J\nb")
+    assert capsys.readouterr().out == "a\\x1b[2J\nb\n"
 
 
 @pytest.mark.usefixtures("terminal")

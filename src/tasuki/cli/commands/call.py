@@ -10,7 +10,7 @@ import click
 from tasuki.cli import loop
 from tasuki.cli.calling import call, find_function
 from tasuki.cli.options import json_option, project_options
-from tasuki.cli.output import print_json
+from tasuki.cli.output import print_json, print_text
 from tasuki.cli.project import Target
 
 
@@ -35,7 +35,7 @@ def command(target: Target, function: str, args: tuple[str, ...], *, as_json: bo
     if as_json:
         print_json(result)
     elif isinstance(result, str):
-        click.echo(result)
+        print_text(result)
     elif result is not None:
         print_json(result)
 

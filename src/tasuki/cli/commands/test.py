@@ -16,6 +16,7 @@ from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target
 from tasuki.errors import TasukiError
+from tasuki.observe.plain import escape_lines
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -104,4 +105,4 @@ def _show(result: dict[str, Any]) -> None:
     word = click.style("passed", fg="green") if passed else click.style("failed", fg="red", bold=True)
     click.echo(f"{word}  {result['id']}  {format_duration(round(result['seconds'], 3))}")
     if not passed:
-        click.echo("        " + result["error"].replace("\n", "\n        "))
+        click.echo("        " + escape_lines(result["error"]).replace("\n", "\n        "))

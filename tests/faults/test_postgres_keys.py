@@ -146,3 +146,37 @@ async def test_a_long_line_is_passed_by(drivers: list[PostgresDriver]) -> None:
             found.update(item.id for item in await driver.receive("q", 2, 5.0))
     assert found == {"0", "other", "free"}
     assert await driver.receive("q", 2, 0.1) == []
+
+
+async def test_what_was_committed_late_is_told_of_when_its_turn_comes(url: str, schema: str) -> None:
+    """It stands before what is held already, and was never looked at, so nothing of it comes forward at the ack."""
+    drivers = [PostgresDriver("postgres", url=url, schema=schema, poll_interval=PATIENCE * 4) for _ in range(2)]
+    connection = await asyncpg.connect(url)
+    try:
+        for driver in drivers:
+            await driver.open()
+            await driver.declare(QueueSpec("q", ordering="key", lease=PATIENCE * 4))
+        holder, waiter = drivers
+        transaction = connection.transaction()
+        await transaction.start()
+        await holder.publish_within(connection, "q", [Outgoing("late", b"", {}, key="k")])
+        await holder.publish("q", [Outgoing("early", b"", {}, key="k")])
+        (early,) = await holder.receive("q", 1, PATIENCE)
+        assert early.id == "early"
+        waiting = asyncio.create_task(waiter.receive("q", 1, PATIENCE * 2))
+        await until_it_waits(connection, schema)
+        await transaction.commit()
+        assert await waiter.receive("q", 1, 0.5) == [], "one of a key at a time"
+        await holder.settle("q", [Ack(early.receipt)])
+        assert [got.id for got in await asyncio.wait_for(waiting, PATIENCE)] == ["late"]
+    finally:
+        await connection.close()
+        for driver in drivers:
+            await driver.close()
+
+
+async def until_it_waits(connection: asyncpg.Connection, schema: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await connection.fetchval(f"SELECT count(*) FROM {schema}.waiters"):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # and has looked once more

@@ -12,6 +12,8 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver, listener, temporary
+from tasuki.drivers.postgres import schema as migrating
+from tasuki.drivers.postgres.schema import migrations
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
 from tests.support.asker import QUEUE, asker
@@ -158,3 +160,27 @@ async def test_an_outage_is_no_reason_to_sweep() -> None:
     looking._looked_at = None
     await looking.beat(answer, [])
     assert swept == ["b"]
+
+
+async def test_processes_of_before_go_on_after_the_migration(
+    url: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are open already, and call the functions as they knew them."""
+    known = migrations()
+    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    try:
+        monkeypatch.setattr(migrating, "migrations", lambda: known[:5])
+        await migrating.migrate(connection, schema)
+        await connection.fetch(f"SELECT {schema}.declare_queue('q', 30, NULL, false, NULL)")
+        monkeypatch.undo()
+        await connection.fetch(
+            f"SELECT {schema}.publish('q', ARRAY['a'], ARRAY['']::bytea[], ARRAY[NULL]::bytea[], "
+            "NULL, NULL, NULL, NULL, false)"
+        )
+        async with driver_at(url, schema, QueueSpec("q")) as driver:
+            assert [got.id for got in await driver.receive("q", 1, PATIENCE)] == ["a"]
+            await connection.fetch(f"SELECT {schema}.declare_queue('q2', 30, NULL, true, NULL)")
+            assert await connection.fetchval(f"SELECT {schema}.beat(1, NULL)") is False
+    finally:
+        await connection.close()
+    assert await ask(schema, "SELECT name FROM {}.queues WHERE NOT temporary ORDER BY name") == ["q", "q2"]

@@ -41,6 +41,6 @@ def unpack(data: bytes, id: str) -> tuple[Head, bytes]:
         start = _HEAD.size + _HEAD.unpack_from(data)[1]
         try:
             return _decode(data[_HEAD.size : start]), data[start:]
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
     return Head(id, {}), data

@@ -101,7 +101,7 @@ def _headers(encoded: bytes | None) -> dict[str, HeaderValue]:
         return {}
     try:
         return _decode(encoded)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
 
 

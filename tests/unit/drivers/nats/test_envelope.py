@@ -25,6 +25,12 @@ def test_what_another_program_has_sent_is_all_body(data):
             assert (body, head.headers, head.due) == (foreign, {}, 0.0)
 
 
+def test_an_envelope_whose_id_is_no_text_is_all_body():
+    foreign = MARK + b"\0\0\0\x04\x92\xa1\x80\x80body"
+    head, body = unpack(foreign, "made up")
+    assert (head.id, body) == ("made up", foreign)
+
+
 @pytest.mark.parametrize("cut", range(1, 14))
 def test_an_envelope_that_is_cut_off_is_all_body(cut):
     whole = pack(Message("an id", b"", {"a": 1}))

@@ -69,7 +69,7 @@ def test_deliveries_out_of_rows() -> None:
     assert {key: type(value) for key, value in got.headers.items()} == {"a": int, "b": float, "c": bool, "d": str}
 
 
-@pytest.mark.parametrize("headers", [None, b"", b"no json", b"[]", b'{"a": [1]}', b'{"a": null}'])
+@pytest.mark.parametrize("headers", [b'{"a": "\x80"}', None, b"", b"no json", b"[]", b'{"a": [1]}', b'{"a": null}'])
 def test_headers_of_another_program_stop_nothing(headers: bytes | None) -> None:
     assert rows.message(("id", headers, b"body")).headers == {}
 

@@ -13,6 +13,7 @@ lease           the consumer's ``ack_wait``, renewed by ``+WPI`` over a second c
 stale           decided here: the server takes an ack of any delivery, also of one that is long over
 depth           total, delayed and consumers exact; what other processes gave back counts as in flight until it is
                 handed out again
+temporary       removed by any process with consumers when its own gave no sign of it for ten minutes
 threads         one event loop at a time; only ``extend`` may be called from another thread
 ==============  =====================================================================================================
 """

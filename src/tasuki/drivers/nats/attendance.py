@@ -6,13 +6,14 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tasuki.drivers.nats.api import Answer, Request, ask, seconds_of
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.renewals import Renewals
+from tasuki.drivers.nats.temporary import Temporary
 from tasuki.errors import DriverError
 
 EVERY = 2.0
@@ -24,11 +25,18 @@ _ERASED = 100
 
 
 class Attendance:
-    """What this process says of itself; ``who`` tells it from all others."""
+    """What this process says of itself; ``who`` tells it from all others.
 
-    def __init__(self, names: Names, renewals: Renewals) -> None:
+    ``is_temporary``: whether a queue of this name was declared so here.
+    """
+
+    def __init__(
+        self, names: Names, renewals: Renewals, temporary: Temporary, is_temporary: Callable[[str], bool]
+    ) -> None:
         self._names = names
         self._renewals = renewals
+        self._temporary = temporary
+        self._is_temporary = is_temporary
         self._who = secrets.token_hex(8)
         self._consumers: dict[str, int] = {}
         self._task: Any = None
@@ -70,7 +78,9 @@ class Attendance:
         """Runs in the thread of renewals, so that a blocked loop does not look like a dead process."""
         while self._consumers:
             try:
-                await self._tell(await self._renewals.get(), self._consumers.copy())
+                connection, consumers = await self._renewals.get(), self._consumers.copy()
+                await self._tell(connection, consumers)
+                await self._temporary.beat(connection, [queue for queue in consumers if self._is_temporary(queue)])
             except DriverError:
                 pass  # the connection comes back, or nobody sees us meanwhile
             await asyncio.sleep(EVERY)

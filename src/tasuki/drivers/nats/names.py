@@ -65,6 +65,10 @@ class Names:
         """Where the book notes the consumers of a process."""
         return f"{self.prefix}.b.c.{token_of(queue)}.{who}"
 
+    def temporary(self, queue: str) -> str:
+        """Where the book notes that a temporary queue is wanted; ``*`` for all."""
+        return f"{self.prefix}.b.t.{queue if queue == '*' else token_of(queue)}"
+
     def ids_stream(self, queue: str) -> str:
         """The stream of a queue's ids."""
         name = f"{self.prefix}+=ids+{token_of(queue)}"

@@ -24,6 +24,7 @@ from tasuki.drivers.nats.publishing import Publishing
 from tasuki.drivers.nats.receipts import read
 from tasuki.drivers.nats.renewals import Renewals
 from tasuki.drivers.nats.setup import Storage, make_book, make_queue
+from tasuki.drivers.nats.temporary import Temporary
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, QueueNotFoundError
 from tasuki.message import Message
 
@@ -62,8 +63,9 @@ class Session:
         )
         self._storage = Storage(settings.storage, settings.replicas)
         self._renewals = Renewals(lambda: Link(self._address, lambda: Connection(self._address)))
-        self._attendance = Attendance(self._names, self._renewals)
         self._specs: dict[str, QueueSpec] = {}
+        self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
+        self._attendance = Attendance(self._names, self._renewals, self._temporary, self._is_temporary)
         self._queues: dict[str, OpenQueue] = {}
         self._by_stream: dict[str, OpenQueue] = {}
         self._makings: dict[str, asyncio.Lock] = {}
@@ -213,6 +215,7 @@ class Session:
             await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
         await found.book.erase_all(connection)
         await self._ids(queue).delete(connection)
+        await self._temporary.forget(connection, queue)
         await self._attendance.say(queue, 0)
         self._specs.pop(queue, None)
 
@@ -237,6 +240,8 @@ class Session:
         """Make the stream what the spec says; one at a time for each queue."""
         lock = self._makings.setdefault(spec.name, asyncio.Lock())
         async with lock:
+            if spec.temporary:  # first: a stream without the note would never be removed
+                await self._temporary.keep(connection, [spec.name])
             plan, epoch = await make_queue(connection, self._names, spec, self._storage)
             ids = self._ids(spec.name) if spec.dedup_window else None
             if ids is not None:
@@ -254,6 +259,10 @@ class Session:
         if found is not None:  # a stream of that name was removed and made again: what was held is gone with it
             await found.close(None)
         return made
+
+    def _is_temporary(self, queue: str) -> bool:
+        spec = self._specs.get(queue)
+        return spec is not None and spec.temporary
 
     def _ids(self, queue: str) -> Ids:
         return Ids(self._names, queue, self._storage.kind, self._storage.replicas)

@@ -15,6 +15,8 @@ from tasuki.drivers.nats.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_o
 from tasuki.drivers.nats.names import Names
 from tasuki.errors import DriverError, QueueConflictError
 
+_TEMPORARY = "tasuki.temporary"
+
 MOST_PULLS = 8192
 """Pull requests that may wait at one consumer: one for each process."""
 
@@ -65,11 +67,17 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
     else:
         plan = await _changed_plan(connection, names, spec, plan_in(info["config"].get("metadata")), plan)
         config = {**info["config"], **_changing(spec, plan)}
-        config["metadata"] = {**(info["config"].get("metadata") or {}), **config["metadata"]}
+        old = {name: value for name, value in (info["config"].get("metadata") or {}).items() if name != _TEMPORARY}
+        config["metadata"] = {**old, **config["metadata"]}
         if config != info["config"]:
             (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
     await demand(connection, spec.name, *(_consumer(names, spec, lane) for lane in plan.lanes()))
     return plan, epoch_of(info)
+
+
+def is_temporary(metadata: Mapping[str, str] | None) -> bool:
+    """Whether a stream is that of a temporary queue."""
+    return (metadata or {}).get(_TEMPORARY) == "true"
 
 
 def epoch_of(info: Answer) -> str:
@@ -94,7 +102,8 @@ def stream_config(names: Names, spec: QueueSpec, plan: Plan, storage: Storage) -
 
 def _changing(spec: QueueSpec, plan: Plan) -> dict[str, Any]:
     """What a declaration may change."""
-    changing: dict[str, Any] = {"max_msgs": spec.max_length or -1, "metadata": plan.metadata()}
+    metadata = {**plan.metadata(), **({_TEMPORARY: "true"} if spec.temporary else {})}
+    changing: dict[str, Any] = {"max_msgs": spec.max_length or -1, "metadata": metadata}
     if spec.dedup_window is not None:
         changing["duplicate_window"] = max(int(spec.dedup_window * SECOND), SECOND // 10)
     return changing

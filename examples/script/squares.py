@@ -19,4 +19,5 @@ async def main() -> None:
         await app.run(until_empty=True)
 
 
-asyncio.run(main())
+if __name__ == "__main__":  # so that others can import it, as `tasuki run squares:app` does
+    asyncio.run(main())

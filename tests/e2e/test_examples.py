@@ -80,6 +80,8 @@ def test_script_that_works(tmp_path: Path) -> None:
     done = python(EXAMPLES / "script" / "squares.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["1 squared is 1", "2 squared is 4", "3 squared is 9"]
+    imported = python("-c", "import squares", cwd=EXAMPLES / "script")
+    assert (imported.returncode, imported.stdout) == (0, "")  # as `tasuki run squares:app` imports it
 
 
 @pytest.mark.e2e

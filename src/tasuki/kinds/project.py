@@ -117,6 +117,7 @@ class _Checker:
         self._check_durability()
         self._check_cycles()
         self._check_unique(QueueConfig, lambda config: (config.driver, config.queue_name), "queue_name")
+        self._check_parts()
         self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
         self._check_groups()
         self._check_only_one()
@@ -229,6 +230,19 @@ class _Checker:
         for id, problem, hint in unreadable_dead_letters(self.configs):
             place = self.registry.entries[id].position(("signing",))
             self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+
+    def _check_parts(self) -> None:
+        """Where a driver makes several queues at the broker for one, no other may have the name of such a part."""
+        queues = {id: config for id, config in self.configs.items() if isinstance(config, QueueConfig)}
+        names = {(config.driver, config.queue_name): id for id, config in queues.items()}
+        for id, config in queues.items():
+            whole_of = getattr(getattr(self.kinds.get(config.driver), "queue_options", None), "whole_of", None)
+            whole = names.get((config.driver, whole_of(config.queue_name))) if whole_of else None
+            if whole is not None:
+                entry = self.registry.entries[id]
+                problem = f"queue_name {config.queue_name!r} is that of a part of {whole!r} at the broker"
+                place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
+                self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
 
     def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
         """No two entries of a model may have the same key; None is no key."""

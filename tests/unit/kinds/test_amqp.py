@@ -93,3 +93,22 @@ def test_its_max_length_is_the_brokers_and_not_the_queues(project, problems):
     assert queue_spec(config).options["max_length"] == 5
     (text,) = problems(queue("max_length: 5"))
     assert "bound the number of messages" in text
+
+
+def test_no_queue_has_the_name_of_a_part_of_another(problems):
+    text = """\
+  - {name: r, kind: queue.driver.amqp}
+  - {name: m, kind: queue.driver.memory}
+  - {name: q, kind: queue.queue, driver: r, queue_name: tasks}
+  - {name: a, kind: queue.queue, driver: r, queue_name: tasks.returned}
+  - {name: tasks.p1, kind: queue.queue, driver: r}
+  - {name: b, kind: queue.queue, driver: m, queue_name: tasks}
+  - {name: c, kind: queue.queue, driver: m, queue_name: tasks.p1}
+  - {name: d, kind: queue.queue, driver: r, queue_name: others.p1}
+"""
+    assert problems(text) == [
+        "6:45: app:a: queue_name 'tasks.returned' is that of a part of 'app:q' at the broker; "
+        "give one of them another queue_name",
+        "7:5: app:tasks.p1: queue_name 'tasks.p1' is that of a part of 'app:q' at the broker; "
+        "give one of them another queue_name",
+    ]

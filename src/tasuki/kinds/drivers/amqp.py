@@ -139,6 +139,13 @@ class AMQPQueueOptions(Config):
     single_active_consumer: Flag = False
     """Whether one process at a time gets all messages."""
 
+    @staticmethod
+    def whole_of(queue_name: str) -> str | None:
+        """The queue of whose parts at the broker one has this name; None if it cannot be a part."""
+        from tasuki.drivers.amqp.limits import whole_of
+
+        return whole_of(queue_name)
+
     @model_validator(mode="after")
     def _quorum_queues_are_durable(self) -> AMQPQueueOptions:
         if self.queue_type == "quorum":

@@ -51,6 +51,8 @@ class Channel:
         if self.closed is not None:
             raise self.closed
         loop = asyncio.get_running_loop()
+        if not self.connection.is_writable:  # a broker that reads no more, and nothing that ends the connection
+            await self._writable()
         waiting = [loop.create_future() for _ in methods]
         self._answers.extend(waiting)
         for method in methods:
@@ -66,6 +68,15 @@ class Channel:
                     answer.cancel()
                 elif not answer.cancelled():
                     answer.exception()  # seen, also where an earlier one was raised
+
+    async def _writable(self) -> None:
+        try:
+            async with asyncio.timeout(self.connection.settings.request_timeout):
+                await self.connection.drain()
+        except TimeoutError as error:
+            raise LateError from error
+        if self.closed is not None:
+            raise self.closed
 
     async def close(self) -> None:
         """End it; what is not settled on it goes back to its queue."""

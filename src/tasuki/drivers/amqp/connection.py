@@ -61,6 +61,11 @@ class Connection(asyncio.Protocol):
         """Whether it can be used."""
         return not self.lost.done()
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the broker reads as fast as we write."""
+        return self._writable.is_set()
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -103,6 +103,10 @@ class Publisher:
                     await connection.unblocked.wait()
             except TimeoutError as error:
                 raise BlockedError(reason) from error
+        try:
+            await connection.drain()  # else each attempt would add to what a frozen broker does not read
+        except ClosedError as error:
+            raise UnsentError(error.code, error.text) from error
         return connection, channel
 
     async def _write(self, connection: Connection, channel: Channel, parcels: Sequence[Parcel], batch: Batch) -> None:

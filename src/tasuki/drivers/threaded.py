@@ -33,7 +33,8 @@ T = TypeVar("T")
 class Threaded(Driver):
     """Gives every verb to an inner driver on a private thread, which lives from ``open`` to ``close``.
 
-    A call that is cancelled loses nothing: what a receive took anyway is released, and a settlement is carried out.
+    A call that is cancelled loses nothing: what a receive took anyway is released; a settlement, a purge and a
+    delete are carried out.
     """
 
     def __init__(self, inner: Driver) -> None:
@@ -131,7 +132,7 @@ class Threaded(Driver):
 
     async def purge(self, queue: str) -> int:
         """See Driver."""
-        return await self._running(queue).call(lambda: self._inner.purge(queue))
+        return await self._running(queue).call(lambda: self._inner.purge(queue), is_whole=True)
 
     async def delete(self, queue: str) -> None:
         """See Driver."""

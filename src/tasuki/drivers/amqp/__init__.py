@@ -18,7 +18,9 @@ depth           ready: exact; in flight and delayed: those of this process; cons
 given up        what the broker itself would delete goes to ``tasuki.undeliverable``
 order per key   lanes of keys (``<queue>.k0`` …) that give one message at a time to one process; what is nacked stays
                 with it until its time is over
-not possible    max_length, dedup, peek, purge, delete: see docs/how-to/amqp.md
+purge, delete   all parts of a queue, and what lies for it on the ladder, which is looked through as a whole
+temporary       one classic queue, which the broker removes when nobody has consumed it for ten minutes
+not possible    max_length, dedup, peek: see docs/how-to/amqp.md
 headers         in the header table, with their types; those that AMQP has a property for in the property too
 ==============  =====================================================================================================
 """

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
-from tasuki.drivers.amqp import ladder
+from tasuki.drivers.amqp import ladder, removing
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import PRECONDITION_FAILED, ClosedError, Errors
-from tasuki.drivers.amqp.limits import LONGEST_NAME
+from tasuki.drivers.amqp.limits import LONGEST_NAME, whole_of
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.publisher import Publisher
 from tasuki.drivers.amqp.session import Session
@@ -49,7 +49,8 @@ class Broker(Driver):
         """``power`` with quorum queues; the least of its queues otherwise."""
         if any(not lane.durable for found in self._lanes.values() for lane in found):
             return "process"
-        return "power" if all(map(is_quorum, self._specs.values())) else "broker"
+        lasting = (spec for spec in self._specs.values() if not spec.temporary)
+        return "power" if all(map(is_quorum, lasting)) else "broker"
 
     async def open(self) -> None:
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
@@ -92,6 +93,12 @@ class Broker(Driver):
         if len(spec.name.encode()) > LONGEST_NAME:
             problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
             raise self._errors.make(UnsupportedError, spec.name[:80], problem)
+        beginning = f"{spec.name}."
+        parts = [name for name in self._specs if name.startswith(beginning) and whole_of(name) == spec.name]
+        if parts or whole_of(spec.name) in self._specs:
+            part = parts[0] if parts else spec.name
+            problem = f"{part!r} is the name of a part of the queue {whole_of(part)!r}; give one of them another name"
+            raise self._errors.make(QueueConflictError, spec.name, problem)
         asked = {
             "max_length": spec.max_length is not None,
             "ordering: key in a classic queue": spec.ordering == "key" and not is_quorum(spec),
@@ -103,11 +110,16 @@ class Broker(Driver):
 
     async def _prepare(self, connection: Connection) -> None:
         """Every new connection may lead to a broker that has lost what is not durable, or everything."""
-        for queue, found in self._lanes.items():
-            await self._declare(connection, queue, found)
-        assert self._session is not None
-        for queue, number in self._attached.items():
-            await self._session.presence.set(connection, queue, number)
+        session = self._session
+        if session is None:
+            raise ClosedError(0, "closed")
+        for queue, found in list(self._lanes.items()):
+            # A temporary queue of another process may be gone for good: it would be made for nobody.
+            if not (session.was_prepared and self._specs[queue].temporary and queue not in self._attached):
+                await self._declare(connection, queue, found)
+        for queue, number in list(self._attached.items()):
+            await session.presence.set(connection, queue, number)
+        session.was_prepared = True
 
     async def _declare(self, connection: Connection, queue: str, found: Sequence[Lane]) -> None:
         channel = await connection.open_channel()
@@ -186,6 +198,32 @@ class Broker(Driver):
         self._attached[queue] = consumers
         with self._errors.translating(queue):
             await session.presence.set(await session.link.get(), queue, consumers)
+
+    # Removing.
+
+    async def purge(self, queue: str) -> int:
+        """Ready and delayed ones, those of other processes too; what those have been pushed counts as held."""
+        session, _ = self._check(queue)
+        with self._errors.translating(queue):
+            return await removing.purge(session, queue, self._lanes[queue])
+
+    async def delete(self, queue: str) -> None:
+        """Its queues at the broker, those of the options that it was declared with here, and what is put off for it."""
+        session, spec = self._check(queue)
+        found = self._lanes[queue]
+        del self._specs[queue], self._lanes[queue]  # first: a new connection declares what is there
+        # Replies are not put off, and their queues too many to look through the ladder for each.
+        is_swept = not spec.temporary or session.publishing.delayed(queue) > 0
+        is_done = False
+        try:
+            with self._errors.translating(queue):
+                await removing.delete(session, queue, found, is_swept=is_swept)
+            is_done = True
+            self._attached.pop(queue, None)
+        finally:
+            if not is_done:
+                self._specs.setdefault(queue, spec)
+                self._lanes.setdefault(queue, found)
 
     def _check(self, queue: str) -> tuple[Session, QueueSpec]:
         if self._session is None:

@@ -210,11 +210,23 @@ class Consumption:
         """Look again in a while."""
         self._watch.wanted()
 
-    async def close(self) -> None:
+    async def take_waiting(self) -> tuple[list[Delivery], list[Delivery]]:
+        """What lies unused, and what rests, both taken out. Raises ClosedError or LateError."""
+        if self.channel is None:
+            return [], []
+        for _ in range(2):  # with the answers is here what was on its way
+            await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+        unused, resting = self.inbox.take(len(self.inbox)), list(self._resting)
+        for timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
+        return unused, resting
+
+    async def close(self, reason: ClosedError | None = None) -> None:
         """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
+        self._end(reason or ClosedError(0, "closed"))
         if self.channel is not None:
             await self.channel.close()
-        self._end(ClosedError(0, "closed"))
 
     # Consumers.
 

@@ -21,7 +21,7 @@ from tasuki.errors import (
 Fate = Literal["stored", "refused", "unroutable", "doubtful"]
 """What became of a published message; ``doubtful``: it may have been another one of the same id."""
 
-ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 406, 530
+ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 405, 406, 530
 
 
 class ClosedError(Exception):

@@ -15,7 +15,7 @@ from pamqp import commands
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.limits import RUNGS, STEP
-from tasuki.drivers.amqp.topology import GIVEN_UP, given_up
+from tasuki.drivers.amqp.topology import DELIVERY_LIMIT, GIVEN_UP, given_up
 
 _COARSE_FROM, _COARSE = 60.0, 8
 """From a minute on, a delay is rounded up to 0.8 s: three hops fewer."""
@@ -41,6 +41,16 @@ def entry(delay: float, queue: str) -> tuple[str, str, int]:
 def rung_name(rung: int) -> str:
     """Exchange and queue of a rung."""
     return f"{NAME}.{rung}"
+
+
+def goal(routing_key: str) -> str:
+    """The queue at the end of a message's way."""
+    return routing_key.split(".", RUNGS)[-1]
+
+
+def look(rung: int) -> Method:
+    """What asks how many messages lie on a rung."""
+    return commands.Queue.Declare(queue=rung_name(rung), passive=True)
 
 
 def foot_binding(queue: str) -> Method:
@@ -76,6 +86,7 @@ def rung(number: int) -> list[Method]:
         "x-dead-letter-exchange": below,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
+        "x-delivery-limit": DELIVERY_LIMIT,  # a sweep counts as one, and 20 would end a delay before its time
     }
     return [
         commands.Exchange.Declare(exchange=name, exchange_type="topic", durable=True),

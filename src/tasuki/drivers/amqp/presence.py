@@ -9,7 +9,7 @@ from pamqp import commands
 
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.topology import presence
+from tasuki.drivers.amqp.topology import presence, presence_name
 
 
 class Presence:
@@ -26,8 +26,9 @@ class Presence:
             if not number:
                 return
             channel = self._channels[queue] = await connection.open_channel()
+            channel.on_cancel = lambda _: self._numbers.update({queue: 0})  # all of them: somebody deleted it
             self._numbers[queue] = 0
-        name = f"{queue}.consumers"
+        name = presence_name(queue)
         now = self._numbers[queue]
         self._numbers[queue] = number
         if number > now:
@@ -35,6 +36,12 @@ class Presence:
             await channel.ask(presence(queue), *fresh)
         elif number < now:
             await channel.ask(*(commands.Basic.Cancel(consumer_tag=f"c{index}") for index in range(number, now)))
+
+    async def forget(self, queue: str) -> None:
+        """The queue is gone."""
+        self._numbers.pop(queue, None)
+        if (channel := self._channels.pop(queue, None)) is not None:
+            await channel.close()
 
     async def count(self, channel: Channel, queue: str) -> int:
         """How many there are in all processes. Raises ClosedError or LateError."""

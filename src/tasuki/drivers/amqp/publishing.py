@@ -47,7 +47,7 @@ class Publishing:
             problem = f"the broker takes no messages now ({error}); it has to free memory or disk"
             raise self._errors.make(ThrottledError, queue, problem) from error
         except UnsentError as error:
-            raise self._errors.of(error) from error
+            raise self._errors.of(error, queue) from error
         except LateError as error:
             raise self._errors.of(error, queue) from error
         except ClosedError as error:
@@ -67,6 +67,10 @@ class Publishing:
         while due and due[0] < now:
             heapq.heappop(due)
         return len(due)
+
+    def forget(self, queue: str) -> None:
+        """None of its messages is on the ladder any more."""
+        self._delayed.pop(queue, None)
 
     def _remember(self, queue: str, parcels: Sequence[Parcel], fates: Sequence[Fate]) -> None:
         now = time.monotonic()

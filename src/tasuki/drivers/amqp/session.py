@@ -14,6 +14,7 @@ from tasuki.drivers.amqp.presence import Presence
 from tasuki.drivers.amqp.publisher import BlockedError, Publisher
 from tasuki.drivers.amqp.publishing import Publishing
 from tasuki.drivers.amqp.settling import Settling
+from tasuki.drivers.amqp.sweep import Sweep
 from tasuki.drivers.amqp.topology import Lane, is_quorum
 
 IDLE = 0.5
@@ -31,10 +32,14 @@ class Session:
         self.presence = Presence()
         self.publishing = Publishing(publisher, errors, expiration)
         self.settling = Settling(self.publishing, errors)
+        self.sweep = Sweep()
+        self.was_prepared = False
+        """Whether there was a connection on which all queues were declared."""
         self.consumptions: dict[str, Consumption] = {}
         self._publisher = publisher
         self._specs: dict[str, QueueSpec] = {}
         self._starting: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption:
@@ -56,6 +61,10 @@ class Session:
             await fresh.start(connection)
             self.consumptions[queue], self._specs[queue] = fresh, spec
             return fresh
+
+    def turn(self, queue: str) -> asyncio.Lock:
+        """For what moves unused messages of a queue: what is in one's hands, another would not see."""
+        return self._turns.setdefault(queue, asyncio.Lock())
 
     async def end(self) -> None:
         """Hand back what lies unused, and end both connections."""
@@ -81,6 +90,10 @@ class Session:
 
     async def _hand_back(self, queue: str) -> None:
         """Consume a queue no longer, and let others have what lies here."""
+        async with self.turn(queue):
+            await self._hand_back_in_turn(queue)
+
+    async def _hand_back_in_turn(self, queue: str) -> None:
         consumption = self.consumptions.get(queue)
         if consumption is None or consumption.ended is not None:
             return

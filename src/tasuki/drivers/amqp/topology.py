@@ -20,6 +20,8 @@ GIVEN_UP = "tasuki.undeliverable"
 PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
 PRESENCE_EXPIRY_MS = 60_000
+KEPT = 600.0
+"""Seconds for which the broker keeps a temporary queue that nobody consumes."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,11 @@ class Lane:
 
 
 def is_quorum(spec: QueueSpec) -> bool:
-    """Whether a queue is replicated and synced, and its returns are counted by the broker."""
-    return bool(spec.options.get("queue_type", "quorum") == "quorum")
+    """Whether a queue is replicated and synced, and its returns are counted by the broker.
+
+    A temporary one is not: it lives with one process, and a quorum queue is dear to make.
+    """
+    return not spec.temporary and bool(spec.options.get("queue_type", "quorum") == "quorum")
 
 
 def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
@@ -113,10 +118,15 @@ def is_bounded(spec: QueueSpec) -> bool:
     return bool(spec.options.get("max_length") or spec.options.get("max_length_bytes"))
 
 
+def presence_name(queue: str) -> str:
+    """The queue whose consumers stand for those of a queue."""
+    return f"{queue}.consumers"
+
+
 def presence(queue: str) -> commands.Queue.Declare:
     """An empty queue whose consumers stand for ours, over all processes; it goes with the last of them."""
     arguments: dict[str, Any] = {"x-expires": PRESENCE_EXPIRY_MS}
-    return commands.Queue.Declare(queue=f"{queue}.consumers", durable=True, auto_delete=True, arguments=arguments)
+    return commands.Queue.Declare(queue=presence_name(queue), durable=True, auto_delete=True, arguments=arguments)
 
 
 def given_up() -> commands.Queue.Declare:
@@ -128,7 +138,8 @@ def _lane(spec: QueueSpec, defaults: Defaults, name: str, *, is_returned: bool) 
     options = spec.options
     own: dict[str, Any] = {}
     _milliseconds(own, "x-message-ttl", options.get("message_ttl") or defaults.queue_ttl)
-    _milliseconds(own, "x-expires", options.get("expires") or defaults.queue_expiry)
+    expiry = options.get("expires") or defaults.queue_expiry
+    _milliseconds(own, "x-expires", min(expiry or KEPT, KEPT) if spec.temporary else expiry)
     if options.get("max_length"):
         own["x-max-length"] = options["max_length"]
     if options.get("max_length_bytes"):

@@ -7,11 +7,13 @@ import random
 import pytest
 
 from tasuki.contracts.driver import QueueSpec, Received
-from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp import AMQPDriver, frames
 from tasuki.drivers.amqp.confirms import Batch, Confirms
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
+from tasuki.drivers.amqp.limits import whole_of
 from tasuki.drivers.amqp.settings import read_url
+from tasuki.drivers.amqp.sweep import Part
 from tasuki.drivers.amqp.tables import Properties
 from tasuki.drivers.amqp.topology import GIVEN_UP, Defaults, lanes, partition_lane
 from tasuki.errors import DriverError
@@ -109,6 +111,37 @@ def test_options_become_arguments():
     (classic,) = lanes(QueueSpec("q", options={"queue_type": "classic", "durable": False}), Defaults(queue_ttl=2.0))
     assert not classic.durable
     assert classic.arguments == {"x-queue-type": "classic", "x-overflow": "reject-publish", "x-message-ttl": 2000}
+
+
+def test_a_temporary_queue_is_one_that_the_broker_removes():
+    (lane,) = lanes(QueueSpec("q", temporary=True), Defaults())
+    assert lane.durable
+    assert lane.arguments == {"x-queue-type": "classic", "x-overflow": "reject-publish", "x-expires": 600_000}
+    (sooner,) = lanes(QueueSpec("q", temporary=True), Defaults(queue_expiry=5.0))
+    assert sooner.arguments["x-expires"] == 5000
+    (later,) = lanes(QueueSpec("q", temporary=True), Defaults(queue_expiry=5000.0))
+    assert later.arguments["x-expires"] == 600_000
+
+
+def test_the_names_of_parts():
+    spec = QueueSpec("a.b", priorities=True, ordering="key", options={"partitions": 64})
+    parts = [lane.name for lane in lanes(spec, Defaults())[1:]]
+    assert {whole_of(name) for name in (*parts, "a.b.consumers")} == {"a.b"}
+    for name in ("a", "a.p0", "a.p10", "a.k", "a.k1x", ".p1", "p1", "a.returned.b", "a-returned"):
+        assert whole_of(name) is None
+
+
+def test_what_a_sweep_gives_back_is_never_more_than_it_has():
+    assert Part([1, 3]).settlement(7) == frames.ack(7, 1) + frames.ack(7, 3)
+    expected = frames.ack(7, 1) + frames.ack(7, 4) + frames.requeue(7, 3, multiple=True)
+    assert Part([1, 4], others=2, last=3).settlement(7) == expected
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_comes_when_the_driver_has_closed_is_not_made_ready():
+    driver = AMQPDriver("d")
+    with pytest.raises(ClosedError):
+        await driver._inner._prepare(None)  # type: ignore[attr-defined]
 
 
 def test_addresses():

@@ -1,0 +1,71 @@
+"""Removing: what purges and deletes a queue with all its parts, those on the delay ladder too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pamqp import commands
+
+from tasuki.drivers.amqp.consumption import Consumption
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
+from tasuki.drivers.amqp.topology import Lane, presence_name
+
+if TYPE_CHECKING:
+    from tasuki.drivers.amqp.session import Session
+
+
+async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
+    """Remove all that nobody holds; returns how many. Raises ClosedError or LateError.
+
+    From the ladder down to what was pushed here, which is the way that messages go.
+    """
+    async with session.turn(queue):
+        connection = await session.link.get()
+        removed = await session.sweep.run(connection, {lane.name for lane in lanes})
+        session.publishing.forget(queue)
+        channel = await connection.open_channel()
+        try:
+            answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
+        finally:
+            await channel.close()
+        removed += sum(int(answer.message_count) for answer in answers)
+        consumption = session.consumptions.get(queue)
+        if consumption is not None and consumption.ended is None:
+            removed += await _empty(consumption)
+        return removed
+
+
+async def _empty(consumption: Consumption) -> int:
+    """What was pushed here and is not handed out, and what rests; it lies here still if that fails."""
+    unused, resting = await consumption.take_waiting()
+    is_done = False
+    try:
+        await consumption.settle([delivery.tag for delivery in (*unused, *resting)], ())
+        is_done = True
+    finally:
+        if not is_done and consumption.ended is None:
+            for delivery in unused:
+                consumption.put_back(delivery)
+            for delivery in resting:
+                consumption.rest(delivery, 0.0)
+    return sum(not delivery.is_moved for delivery in (*unused, *resting))  # of those the copy was counted
+
+
+async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swept: bool) -> None:
+    """Delete its queues at the broker, and end what runs on them here. Raises ClosedError or LateError."""
+    async with session.turn(queue):
+        consumption = session.consumptions.pop(queue, None)
+        if consumption is not None:
+            await consumption.close(ClosedError(NOT_FOUND, "it was deleted"))
+        connection = await session.link.get()
+        if is_swept:
+            await session.sweep.run(connection, {lane.name for lane in lanes})
+        channel = await connection.open_channel()
+        try:
+            names = [*(lane.name for lane in lanes), presence_name(queue)]
+            await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))
+        finally:
+            await channel.close()
+        session.publishing.forget(queue)
+        await session.presence.forget(queue)

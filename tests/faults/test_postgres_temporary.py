@@ -69,6 +69,12 @@ async def until_gone(schema: str, name: str) -> None:
             await asyncio.sleep(0.1)
 
 
+async def until_kept(schema: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await ask(schema, "SELECT 1 FROM {}.queues WHERE used_at > clock_timestamp() - interval '3 seconds'"):
+            await asyncio.sleep(0.1)
+
+
 async def test_a_killed_asker_leaves_no_queue(url: str, schema: str) -> None:
     async with (
         driver_at(url, schema, QUEUE, QueueSpec("q")) as answerer,
@@ -106,11 +112,22 @@ async def test_who_comes_back_after_its_queue_went_declares_it_again(url: str, s
         await paused.declare(QUEUE)
         await paused.attach(QUEUE.name, 1)
         await ask(schema, "UPDATE {}.queues SET used_at = used_at - interval '4 seconds'")
-        async with asyncio.timeout(PATIENCE):
-            while not await ask(schema, "SELECT 1 FROM {}.queues WHERE used_at > clock_timestamp() - interval '3 s'"):
-                await asyncio.sleep(0.1)
+        await until_kept(schema)
         await paused.publish(QUEUE.name, [Outgoing("r", b"", {})])
         assert [got.id for got in await paused.receive(QUEUE.name, 1, PATIENCE)] == ["r"]
+
+
+async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:
+    """The address for the connection that listens leads nowhere; the verbs work all the same."""
+    driver = PostgresDriver("deaf", url=url, schema=schema, listen_url="postgresql://postgres@127.0.0.1:1/postgres")
+    await driver.open()
+    try:
+        await driver.declare(QUEUE)
+        await driver.attach(QUEUE.name, 1)
+        await ask(schema, "UPDATE {}.queues SET used_at = used_at - interval '4 seconds'")
+        await until_kept(schema)
+    finally:
+        await driver.close()
 
 
 async def test_one_that_is_declared_for_good_stays(url: str, schema: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.tools import until_empty
 from tasuki.errors import TasukiError
+from tasuki.forks import signals_on_loop
 from tasuki.supervisor.state import State
 
 if TYPE_CHECKING:
@@ -81,7 +82,6 @@ def _no_signals() -> Iterator[None]:
 @contextmanager
 def _signals(app: App, stop: asyncio.Event) -> Iterator[None]:
     """TERM and INT: drain, then cancel. HUP: reload. QUIT: say what every worker does."""
-    loop = asyncio.get_running_loop()
     background: set[asyncio.Task[None]] = set()
 
     def spawn(work: Callable[[], Awaitable[None]]) -> None:
@@ -104,13 +104,8 @@ def _signals(app: App, stop: asyncio.Event) -> Iterator[None]:
         signal.SIGHUP: lambda: spawn(lambda: _reload(app)),
         signal.SIGQUIT: lambda: dump(app),
     }
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
+    with signals_on_loop(handlers):
         yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
 
 
 async def _hurry(app: App) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasuki import forks
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError
@@ -16,9 +17,12 @@ from tasuki.handlers.binding import Convert, bind, fill
 from tasuki.handlers.body import check_type, make_converter, make_decoder
 from tasuki.handlers.load import load_path, load_source, prepare
 from tasuki.handlers.signature import Parameter, Role, describe, read_signature
-from tasuki.handlers.threads import Threads, refuse_exit
+from tasuki.handlers.threads import Threads, refuse_exit, run_on
 
 Run = Callable[[Any, Context], Coroutine[Any, Any, Any]]
+
+_PLAIN = (bool, int, float, str, bytes, dict, list, tuple)
+"""Results that certainly need not be run on."""
 
 
 class PythonHandler(Handler):
@@ -136,14 +140,20 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
     """The function as a coroutine function that raises nothing that would end its task, unless that is cancelled."""
 
     async def run(*args: Any) -> Any:
+        before = forks.count
         try:
-            return await function(*args)
-        except Exception:
-            raise
+            result = await function(*args)
+            if result is not None and not isinstance(result, _PLAIN):
+                result = await run_on(result)
         except BaseException as error:
-            if isinstance(error, GeneratorExit) or _is_cancelled(error):
+            if forks.count != before:
+                forks.leave_child(error)
+            if isinstance(error, Exception | GeneratorExit) or _is_cancelled(error):
                 raise
             raise refuse_exit(error) from error
+        if forks.count != before:
+            forks.leave_child(None)
+        return result
 
     return run
 

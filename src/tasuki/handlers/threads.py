@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from tasuki import forks
 from tasuki.errors import HandlerError
 from tasuki.handlers.loops import outcome_of
 
@@ -33,13 +34,11 @@ class Threads:
             self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
         job = self._pool.submit(contextvars.copy_context().run, _call, function, args, named)
         result, error = await outcome_of(job, job.cancel)
+        if isinstance(error, GeneratorExit):
+            raise refuse_exit(error) from error  # on the loop it would mean that this coroutine is closed
         if error is not None:
             raise error
-        if inspect.isawaitable(result):
-            return await result
-        if inspect.isgenerator(result) or inspect.isasyncgen(result):
-            raise HandlerError("the function returned a generator, of which nothing has run yet", kind="Invalid")
-        return result
+        return await run_on(result)
 
     def close(self) -> None:
         """Let the threads end when they are done; does not wait for them."""
@@ -48,13 +47,32 @@ class Threads:
             pool.shutdown(wait=False)
 
 
+async def run_on(result: Any) -> Any:
+    """What comes of a result when it is run to its end: whoever returns a coroutine means that it is awaited.
+
+    Raises:
+        HandlerError: it is a generator: nothing has run, and nobody would take what it yields.
+    """
+    while result is not None and inspect.isawaitable(result):
+        result = await result
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise HandlerError("the function returned a generator, of which nothing has run yet", kind="Invalid")
+    return result
+
+
 def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Outcome:
+    before = forks.count
     try:
-        return function(*args, **named), None
+        result = function(*args, **named)
     except BaseException as error:
+        if forks.count != before:
+            forks.leave_child(error)
         # As a value: a future makes another error of some (TimeoutError, CancelledError), and never ends with
         # StopIteration.
         return None, error
+    if forks.count != before:
+        forks.leave_child(None)
+    return result, None
 
 
 def refuse_exit(error: BaseException) -> HandlerError:

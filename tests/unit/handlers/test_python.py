@@ -97,6 +97,25 @@ class TestKinds:
         handler = await make(hide)
         assert await handler.handle(5, CONTEXT) == (5, threading.main_thread())
 
+    async def test_what_an_async_function_forgot_to_await_is_awaited(self, make: Make) -> None:
+        async def work(body: int) -> int:
+            await asyncio.sleep(0)
+            return body
+
+        async def f(body: int) -> Any:
+            return work(body)
+
+        async def g(body: int) -> Any:
+            return asyncio.create_task(work(body))
+
+        async def h(body: int) -> Any:
+            return (x for x in [body])
+
+        assert await (await make(f)).handle(5, CONTEXT) == 5
+        assert await (await make(g)).handle(6, CONTEXT) == 6
+        with pytest.raises(HandlerError, match="returned a generator"):
+            await (await make(h)).handle(7, CONTEXT)
+
     async def test_generators_are_refused(self, make: Make) -> None:
         def f(body: int) -> Iterator[int]:
             yield body
@@ -303,6 +322,10 @@ async def test_closing_the_coroutine_passes(make: Make) -> None:
 
 
 class TestThreads:
+    async def test_a_thread_that_ends_as_if_it_were_closed_has_failed(self, make: Make) -> None:
+        with pytest.raises(HandlerError, match=r"raised GeneratorExit.*cannot end the worker"):
+            await (await make(raiser(GeneratorExit(), is_async=False))).handle(1, CONTEXT)
+
     async def test_context_variables_are_copied(self, make: Make) -> None:
         def f() -> str:
             seen = variable.get()

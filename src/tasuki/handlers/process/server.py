@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
 from tasuki.errors import HandlerError, ResultError
+from tasuki.forks import keep_from_children
 from tasuki.handlers.process.channel import Channel
 from tasuki.handlers.process.confine import ProcessorTime, leave_with_parent
 from tasuki.handlers.process.failure import Failure, failure_of
@@ -210,8 +211,10 @@ def main(descriptor: int, parent: int, site: str) -> None:
     leave_with_parent(parent)
     os.set_inheritable(descriptor, False)
     # Ctrl-C and an orderly stop reach the whole group; the worker drains first, and then ends us.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in signals:
         signal.signal(number, lambda *_: None)
+    keep_from_children(signals)
     module, _, name = site.partition(":")
     made: Site = getattr(importlib.import_module(module), name)()
     end = socket.socket(fileno=descriptor)

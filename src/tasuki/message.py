@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 
 import msgspec
@@ -18,6 +19,7 @@ CONTENT_TYPE = "content_type"
 MESSAGE_TYPE = "message_type"
 PRIORITY = "priority"
 PARTITION_KEY = "partition_key"
+TRACEPARENT = "traceparent"
 
 # Reserved headers: only Tasuki writes them. A publisher that sets one gets a PublishError.
 ATTEMPTS = "attempts"
@@ -47,6 +49,15 @@ class Message(msgspec.Struct):
 def is_request(message: Message | None) -> bool:
     """Whether somebody waits for the result of its handler. Not for a dead letter: becoming one was the answer."""
     return message is not None and REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
+
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
+
+def trace_of(message: Message) -> str | None:
+    """The id of the trace that a message belongs to (32 hex digits, W3C Trace Context); None: it names none."""
+    match = _TRACEPARENT.fullmatch(str(message.headers.get(TRACEPARENT, "")))
+    return match[1] if match and match[1].strip("0") else None
 
 
 _HEX = [f"{number:03x}" for number in range(4096)]

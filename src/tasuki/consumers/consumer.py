@@ -241,16 +241,7 @@ class Consumer:
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
-        received = delivery.received
-        return delivery_logger(
-            logging.getLogger(f"tasuki.function.{self.function_id}"),
-            lambda: {
-                "consumer": self.id,
-                "queue": self.queue_id,
-                "message_id": received.id,
-                "attempt": received.attempt,
-            },
-        )
+        return delivery_logger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
 
     @property
     def is_consuming(self) -> bool:

@@ -15,7 +15,7 @@ from tasuki.consumers.replies import Answer
 from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
-from tasuki.message import Message
+from tasuki.message import Message, trace_of
 from tasuki.units import parse_duration
 
 if TYPE_CHECKING:
@@ -77,6 +77,17 @@ class Delivery(HostContext):
         """Ack, and wait for it, before the handler runs; False: the message is not ours to handle."""
         self.settled = self.was_acked = True
         return await self.holder.ack(self)
+
+    def log_fields(self) -> dict[str, Any]:
+        """What every record of the log about it carries."""
+        fields = {
+            "consumer": self.consumer,
+            "queue": self.queue,
+            "message_id": self.received.id,
+            "attempt": self.received.attempt,
+        }
+        trace = trace_of(self.received)
+        return fields if trace is None else {**fields, "trace": trace}
 
     @property
     def _host(self) -> Host:

@@ -216,12 +216,7 @@ class Executor:
             what,
             traceback[:MAX_ERROR_CHARS] or text,
             exc_info=None if error is None or isinstance(error, HandlerError) else error,
-            extra={
-                "queue": self._queue.id,
-                "message_id": delivery.received.id,
-                "attempt": delivery.received.attempt,
-                "consumer": delivery.consumer,
-            },
+            extra=delivery.log_fields(),
         )
         return verdict
 

@@ -50,8 +50,7 @@ def failure(verdict: Verdict) -> Answer:
 class Replies:
     """Publishes the answers of one consumer."""
 
-    def __init__(self, *, consumer: str, queue: Queue, metrics: ConsumerMetrics, clock: Clock) -> None:
-        self._consumer = consumer
+    def __init__(self, *, queue: Queue, metrics: ConsumerMetrics, clock: Clock) -> None:
         self._queue = queue
         self._metrics = metrics
         self._clock = clock
@@ -121,10 +120,5 @@ class Replies:
             "no reply to %r: %s",
             delivery.received.headers[REPLY_TO],
             why,
-            extra={
-                "consumer": self._consumer,
-                "queue": self._queue.id,
-                "message_id": delivery.received.id,
-                "attempt": delivery.received.attempt,
-            },
+            extra=delivery.log_fields(),
         )

@@ -48,7 +48,7 @@ class Settler:
         self._metrics = metrics
         self._clock = clock
         self._on_settled = on_settled
-        self._replies = Replies(consumer=consumer, queue=queue, metrics=metrics, clock=clock)
+        self._replies = Replies(queue=queue, metrics=metrics, clock=clock)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
         self._awaited: dict[Receipt, asyncio.Future[bool]] = {}
@@ -153,7 +153,7 @@ class Settler:
         try:
             await self._replies.send(delivery, answer)
         except (Exception, asyncio.CancelledError) as error:  # cancelled by ``finish``: the consumer must stop now
-            _log.error("cannot be replied to yet, kept: %r", error, extra=self._extra(delivery))
+            _log.error("cannot be replied to yet, kept: %r", error, extra=delivery.log_fields())
             self._metrics.nacked += 1
             self._add(Nack(receipt, self._queue.policy.retry.delay(delivery.received.attempt)))
         else:
@@ -165,7 +165,7 @@ class Settler:
             await self._replies.send(delivery, answer)
         except (Exception, asyncio.CancelledError) as error:
             self._metrics.result_errors += 1
-            _log.error("cannot be replied to: %r", error, extra=self._extra(delivery))
+            _log.error("cannot be replied to: %r", error, extra=delivery.log_fields())
 
     async def _move(self, delivery: Delivery, verdict: Verdict) -> None:
         """Publish to the dead-letter queue, and only when that is confirmed ack the original; else keep it."""
@@ -184,13 +184,13 @@ class Settler:
                 received.attempt,
                 verdict.reason,
                 verdict.error,
-                extra=self._extra(delivery),
+                extra=delivery.log_fields(),
             )
             if is_request(received) and verdict.reason != "unsigned":  # what was forged gets no answer
                 await self._try_to_reply(delivery, failure(verdict))
             self._add(Ack(received.receipt))
         else:
-            _log.error("cannot be dead-lettered yet, kept: %r", error, extra=self._extra(delivery))
+            _log.error("cannot be dead-lettered yet, kept: %r", error, extra=delivery.log_fields())
             self._metrics.nacked += 1
             self._add(Nack(received.receipt, self._queue.policy.retry.delay(received.attempt)))
 
@@ -226,14 +226,6 @@ class Settler:
             return False
         return True
 
-    def _extra(self, delivery: Delivery) -> dict[str, object]:
-        return {
-            "consumer": self._consumer,
-            "queue": self._queue.id,
-            "message_id": delivery.received.id,
-            "attempt": delivery.received.attempt,
-        }
-
     def _note_stale(self, count: int) -> None:
         self._metrics.stale += count
         _log.warning(
@@ -263,5 +255,5 @@ class Settler:
             verdict.error,
             verdict.delay,
             self._queue.id,
-            extra=self._extra(delivery),
+            extra=delivery.log_fields(),
         )

@@ -59,6 +59,14 @@ async def test_tells_about_itself() -> None:
     assert await delivery.info("tasks") == {"queue": "app:tasks"}
 
 
+async def test_the_log_names_the_delivery_and_its_trace() -> None:
+    delivery, _ = deliver(2)
+    named = {"consumer": "app:consumer", "queue": "app:tasks", "message_id": "1", "attempt": 2}
+    assert delivery.log_fields() == named
+    delivery.received.headers["traceparent"] = f"00-{'4b' * 16}-{'01' * 8}-01"
+    assert delivery.log_fields() == {**named, "trace": "4b" * 16}
+
+
 async def test_the_first_conclusion_wins() -> None:
     delivery, holder = deliver()
     assert delivery.conclude(ACK)

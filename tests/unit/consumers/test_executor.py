@@ -297,6 +297,7 @@ async def test_what_a_handler_logs_names_its_delivery(caplog: pytest.LogCaptureF
         bench = await one(run)
     await bench.consumer.stop(1)
     (record,) = [record for record in caplog.records if record.name == "tasuki.function.app:handle"]
+    assert not hasattr(record, "trace")
     assert (record.step, record.message_id, record.attempt) == (1, "1", 1)  # type: ignore[attr-defined]
     assert (record.queue, record.consumer) == ("app:tasks", "app:consumer")  # type: ignore[attr-defined]
 

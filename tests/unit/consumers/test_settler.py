@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tests.unit.consumers.parts import clock_of_loop, make_queue, now
 
 pytestmark = pytest.mark.anyio
 
+HOLDER = SimpleNamespace(id="app:consumer", queue_id="app:tasks")
 DEAD = Verdict("dead_letter", reason="rejected", error="no")
 
 
@@ -65,7 +67,7 @@ class Rig:
         held: list[Any] = []
         while len(held) < count:
             received = await self.driver.receive("tasks", 7, 0)
-            held += [Delivery(one, None, 0.0) for one in received]  # type: ignore[arg-type]
+            held += [Delivery(one, HOLDER, 0.0) for one in received]  # type: ignore[arg-type]
         return held
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -61,7 +61,7 @@ def _table(model: type[BaseModel], nested: dict[str, type[BaseModel]]) -> str:
             title = inner.__name__.removesuffix("Config")
             nested.setdefault(title, inner)
             text += f" See [{title}](#{title.lower()})."
-        rows.append(f"| `{name}` | {_default(name, field)} | {text} |")
+        rows.append(f"| `{field.alias or name}` | {_default(name, field)} | {text} |")
     return "\n".join(rows)
 
 
@@ -78,6 +78,8 @@ def _default(name: str, field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
+    if isinstance(value, SecretStr):  # a default is in the source: no secret
+        value = value.get_secret_value()
     if value is None or isinstance(value, BaseModel) or value in ("", [], {}):
         return ""
     if isinstance(value, bool):

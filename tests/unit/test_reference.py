@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 
@@ -10,4 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_reference_is_that_of_the_models() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "reference.py"))
+    assert "***" not in script["page"]()
+    assert re.findall(r"^\| `\w*_` \|", script["page"](), re.MULTILINE) == []  # Python's name of a field, not YAML's
     assert (ROOT / "docs" / "reference.md").read_text() == script["page"](), "run scripts/reference.py"

@@ -11,6 +11,8 @@ from tasuki.observe.metrics import Histogram
 MAX_METRICS = 500
 MAX_SERIES = 1000
 """Most label sets of one metric."""
+MAX_TEXT = 1000
+"""Longest name, label and value of a label, in characters: what is counted stays in memory for good."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _Labels = Mapping[str, str] | None
@@ -82,9 +84,12 @@ class CustomMetrics:
     ) -> tuple[dict[tuple[str, ...], float | Histogram], tuple[str, ...]] | None:
         names = tuple(sorted(labels)) if labels else ()
         metric = self._metrics.get(name)
+        if not isfinite(n) or _is_long(name, labels):
+            self.dropped += 1
+            return None
         if metric is None and len(self._metrics) < MAX_METRICS:
             metric = self._metrics[name] = _Metric(kind, names)
-        if metric is None or metric.type != kind or metric.label_names != names or not isfinite(n):
+        if metric is None or metric.type != kind or metric.label_names != names:
             self.dropped += 1
             return None
         key = tuple(labels[label] for label in names) if labels else ()
@@ -98,6 +103,12 @@ class CustomMetrics:
         for name, metric in self._metrics.items():
             for key, value in metric.series.items():
                 yield Sample(name, metric.type, dict(zip(metric.label_names, key, strict=True)), value)
+
+
+def _is_long(name: str, labels: _Labels) -> bool:
+    if len(name) > MAX_TEXT:
+        return True
+    return labels is not None and any(len(text) > MAX_TEXT for label in labels.items() for text in label)
 
 
 OF_HANDLERS = CustomMetrics()

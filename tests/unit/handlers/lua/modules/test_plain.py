@@ -143,6 +143,18 @@ async def test_metrics_that_collide_are_dropped(registry: CustomMetrics) -> None
     assert registry.dropped == 6
 
 
+async def test_long_metrics_are_dropped_since_they_stay_for_good(registry: CustomMetrics) -> None:
+    code = """
+    local long = ('x'):rep(1001)
+    metrics.counter_inc(long) metrics.counter_inc('a', {[long] = 'y'}) metrics.counter_inc('a', {x = long})
+    metrics.counter_add('b', 1 / 0) metrics.gauge_set('b', 5)
+    metrics.counter_inc(('x'):rep(1000), {x = ('y'):rep(1000)})
+    """
+    await run(code)
+    assert [(len(s.name), s.type, s.value) for s in registry.samples()] == [(1, "gauge", 5), (1000, "counter", 1)]
+    assert registry.dropped == 4
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

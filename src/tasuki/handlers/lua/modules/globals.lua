@@ -88,6 +88,9 @@ function os.date(format, at)
   end
   host.charge(#text // 4)
   return (gsub(text, "%%(.)", function(letter)
+    if letter == "Z" and zone == "!" then
+      return "UTC" -- C says GMT
+    end
     return C[letter] and date(zone .. C[letter], seconds)
   end))
 end

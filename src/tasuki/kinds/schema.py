@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic import SecretStr
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from tasuki.kinds.kind import Kind, find_kind, kind_names
 
@@ -19,10 +20,17 @@ _NAME = {
 _META = {"type": "object", "description": "Notes for people and tools: comment, type, tags."}
 
 
+class _Generator(GenerateJsonSchema):
+    """Defaults as one would write them: an address that may hold a password has no stars in its default."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return super().encode_default(dft.get_secret_value() if isinstance(dft, SecretStr) else dft)
+
+
 def project_schema() -> dict[str, Any]:
     """The schema (draft 2020-12): one branch per kind, chosen by the entry's ``kind``."""
     kinds = [find_kind(name) for name in kind_names()]
-    refs, definitions = models_json_schema([(kind.model, "validation") for kind in kinds])
+    refs, definitions = models_json_schema([(kind.model, "validation") for kind in kinds], schema_generator=_Generator)
     models = definitions.get("$defs", {})
     branches = [_entry(kind, models[_target(refs[kind.model, "validation"])]) for kind in kinds]
     entry = _one_of(kinds, branches)

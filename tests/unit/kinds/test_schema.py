@@ -32,6 +32,8 @@ def test_every_reference_leads_to_a_definition_and_every_definition_is_used():
 
 def test_fields_have_descriptions_defaults_and_limits():
     consumer = branches()["queue.consumer"]
+    assert branches()["queue.driver.amqp"]["properties"]["url"]["default"] == "amqp://guest:guest@localhost:5672/"
+    assert "**" not in json.dumps(project_schema())
     assert consumer["required"] == ["name", "kind", "queue", "func"]
     assert consumer["properties"]["prefetch"]["default"] == 10
     assert consumer["properties"]["concurrency"]["anyOf"][0]["minimum"] == 1

@@ -2,7 +2,7 @@
 -- ARGV: whether the messages have options (1 or 0), then of each message its content, and with options also
 --   priority, delay in microseconds, key ('' for none), and an id to remember ('' for none): =id is stored once, +id always
 
-local state = redis.call('HMGET', STATE, 'most', 'ordering', 'window')
+local state = redis.call('HMGET', STATE, 'most', 'ordering', 'window', 'span')
 if not state[2] then
   return UNDECLARED
 end
@@ -22,7 +22,7 @@ if not has_options then
   if stored == 0 then
     return 0
   end
-  local before = watch()
+  local was_empty = redis.call('EXISTS', READY) == 0
   local number = redis.call('HINCRBY', STATE, 'seq', stored) - stored
   local messages, places = {}, {}
   for index = 1, stored do
@@ -32,7 +32,10 @@ if not has_options then
   end
   each('HSET', MESSAGES, messages)
   each('ZADD', READY, places)
-  tell(before)
+  keep(state[4])
+  if was_empty then  -- not tell(): no delay can have changed, and something is ready
+    redis.call('PUBLISH', STATE, '')
+  end
   return stored
 end
 

@@ -12,7 +12,8 @@ lease           by CLOCK_BOOTTIME: suspended time counts, a changed wall clock d
 delay           by the wall clock, so that it outlives a restart
 duplicates      ids are remembered in the file for ``dedup_window``, by the wall clock
 waking          at once within the process; what other processes publish is seen within 1 ms while messages flow, and
-                within 40 ms after a quiet second
+                at their ring (Linux: inotify) after that. Where rings cannot be heard, or while other queues of the
+                file are busy: within 40 ms after a quiet second
 depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now
 deleted bodies  stay in free pages of the file (mode 0600) until they are overwritten
 full disk       publishes are rejected, while acks use the 1 MiB that was set aside as ballast

@@ -83,11 +83,15 @@ def boot_id() -> str:
 
 
 class Folder:
-    """``<db>.holders/``: one locked file for each open driver, and the file that lets writers take turns."""
+    """``<db>.holders/``: one locked file for each open driver, and the file that lets writers take turns.
+
+    The latter is the bell too: it is touched after each commit that changed something, for those that watch it.
+    """
 
     def __init__(self, database: str) -> None:
         self.path = f"{database}.holders"
         self.name = str(uuid.uuid4())
+        self.bell = os.path.join(self.path, "turn")
         self._own = -1
         self._turn = -1
 
@@ -97,7 +101,7 @@ class Folder:
             return
         os.makedirs(self.path, mode=0o700, exist_ok=True)
         if self._turn < 0:
-            self._turn = os.open(os.path.join(self.path, "turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._turn = os.open(self.bell, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._own = os.open(os.path.join(self.path, self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -146,6 +150,13 @@ class Folder:
     def pass_turn(self) -> None:
         """Let the next writer queue up."""
         fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def ring(self) -> None:
+        """Tell the others that something was committed. One that does not hear it finds it with its next sweep."""
+        try:
+            os.utime(self._turn)
+        except OSError:
+            pass
 
     def wait_turn(self, timeout: float) -> None:
         """Take the turn for the time of opening, so that ten processes do not create the schema at once."""

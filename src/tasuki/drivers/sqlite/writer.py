@@ -7,26 +7,27 @@ hundred callers share one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from queue import Empty, SimpleQueue
+from math import inf
 from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec, Release
 from tasuki.drivers.sqlite import files
+from tasuki.drivers.sqlite.inbox import Inbox
+from tasuki.drivers.sqlite.looks import Looks, Pause
 from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop
 from tasuki.drivers.sqlite.rows import Row
 from tasuki.drivers.sqlite.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
-MAX_GROUP = 1000
-POLL, SHORTEST_POLL = 0.04, 0.001
-"""Seconds between looks for what other processes committed, only while somebody waits: often while messages flow, and
-seldom after a second without any."""
+_log = logging.getLogger("tasuki.driver.sqlite")
+
 SWEEP = 1.0
 """Seconds between looks for holders that died."""
 ROW_BYTES = 1000
@@ -54,21 +55,17 @@ class Writer:
         self._clock = clock
         self._specs = specs
         self._consumers = consumers
-        self._inbox: SimpleQueue[Request] = SimpleQueue()
-        self._entrance = threading.Lock()
-        self._is_over = False
+        self._inbox = Inbox()
         self._parked: list[Receive] = []
         self._folder = files.Folder(path)
         self._room = files.Room(path)
         self._connection: sqlite3.Connection | None = None
         self._store: Store
-        self._identity = (0, 0)
-        self._holder = 0
-        self._seen_version = -1
-        self._next_sweep = -1.0
+        self._identity, self._holder = (0, 0), 0
+        self._next_sweep, self._seen_version = -1.0, -1
         self._is_log_due = False
-        self._wake_at: float | None = None
-        self._last_news = 0.0
+        self._wake_at = inf
+        self._looks = Looks()
         self._thread = threading.Thread(target=self._run, name=f"tasuki-sqlite-{name}", daemon=True)
 
     # Called from event loops.
@@ -79,8 +76,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Give back what is held, close the file, end the thread. A second call waits for the same end."""
-        if not self._is_over:
-            await self.submit(Stop())
+        await self.submit(Stop())
 
     def submit(self, request: Request) -> asyncio.Future[Any]:
         """Queue a request; the future belongs to the calling loop."""
@@ -97,13 +93,11 @@ class Writer:
     def forget_parent(self) -> None:
         """In a forked child: close the parent's locks, which the child shares; its connection stays untouched."""
         self._folder.drop()
+        self._inbox.forget_parent()
 
     def _post(self, request: Request) -> None:
-        with self._entrance:
-            if not self._is_over:
-                self._inbox.put(request)
-                return
-        self._refuse([request])
+        if not self._inbox.put(request):
+            self._refuse([request])
 
     def _refuse(self, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -147,38 +141,35 @@ class Writer:
             self._turn([request for request in group if type(request) is not Stop])
         parked, self._parked = self._parked, []  # none of them may take what the end gives back
         self._shut()
-        with self._entrance:
-            self._is_over = True
+        self._inbox.close()
         self._answer([*parked, *stops])
-        while late := self._drain():
+        while late := self._inbox.rest():
             self._refuse(late)
 
     def _next_group(self) -> list[Request]:
-        try:
-            first = self._inbox.get(timeout=self._pause())
-        except Empty:
-            return []
-        return [first, *self._drain()]
-
-    def _drain(self) -> list[Request]:
-        group: list[Request] = []
-        try:
-            while len(group) < MAX_GROUP:
-                group.append(self._inbox.get_nowait())
-        except Empty:
-            pass
-        return group
-
-    def _pause(self) -> float | None:
-        """Seconds until there is something to do without a new request; None: never."""
+        """Requests; none: there may be something to do without."""
         if not self._parked:
-            return None
-        now = self._clock.monotonic()
-        poll = min(max((now - self._last_news) * POLL, SHORTEST_POLL), POLL)
-        soonest = min(now + poll, *(receive.deadline for receive in self._parked))
-        if self._wake_at is not None:
-            soonest = min(soonest, self._wake_at)
-        return max(soonest - now, 0.0)
+            return self._inbox.get(None)
+        pause = self._pause()
+        if not pause.is_deep:
+            return self._inbox.get(pause.seconds)
+        try:
+            if not self._inbox.sleep(self._folder.bell, pause.seconds):
+                return self._inbox.rest()
+            self._looks.rang()
+        except (OSError, ImportError) as problem:
+            self._go_deaf(str(problem))
+        return self._inbox.get(self._pause().seconds)
+
+    def _go_deaf(self, why: str) -> None:
+        self._looks.is_deaf = True
+        self._inbox.stop_listening()
+        _log.debug("driver %r looks for messages of others again and again: %s", self._name, why)
+
+    def _pause(self) -> Pause:
+        """The wait until there is something to do without a new request."""
+        until = min(self._next_sweep, self._wake_at, *(receive.deadline for receive in self._parked))
+        return self._looks.pause(self._clock.monotonic(), until)
 
     def _turn(self, group: list[Request]) -> None:
         """Run the group and answer it; where it fails as a whole, find out whose fault it is."""
@@ -233,22 +224,27 @@ class Writer:
         if not self._parked:
             return False
         now = self._clock.monotonic()
-        if now >= self._next_sweep or (self._wake_at is not None and now >= self._wake_at):
-            return True
+        return self._look(now) or now >= min(self._next_sweep, self._wake_at)
+
+    def _look(self, now: float) -> bool:
+        """Whether others committed something that a parked receive could get."""
         with self._failing("rejected"):
-            version = self._connected().execute("PRAGMA data_version").fetchone()[0]
-            if version == self._seen_version:
-                return False
-            self._seen_version = version
-            self._plan_wake()
-            store = self._store
-            return any(store.has_ready(store.number(name)) for name in {receive.queue for receive in self._parked})
+            connection, store, has_found = self._connected(), self._store, False
+            has_heard = self._inbox.heard()  # before the look: what rings during it may not be seen yet
+            if (version := connection.execute("PRAGMA data_version").fetchone()[0]) != self._seen_version:
+                self._seen_version = version
+                self._plan_wake()
+                has_found = any(store.has_ready(store.number(name)) for name in {item.queue for item in self._parked})
+        if not self._looks.looked(now, has_heard=has_heard, has_found=has_found):
+            self._go_deaf("they came without a ring")
+        return has_found
 
     def _transact(self, group: list[Request]) -> None:
         """One transaction: settle, publish, others, then receive, parked ones first; answers after the commit."""
         receives = [*self._parked, *(request for request in group if isinstance(request, Receive))]
         with self._failing("rejected"):
             connection = self._connected()
+            changes = connection.total_changes
             self._begin(connection)
             # What is settled or extended late but before anybody else got it still counts: so first, then the sweep.
             self._work([request for request in group if request.order == 0])
@@ -258,12 +254,14 @@ class Writer:
             self._store.save()
         with self._failing("unknown"):
             connection.execute("COMMIT")
+        if has_changed := connection.total_changes != changes:
+            self._folder.ring()
         # Not before the commit: what is not committed must not be given back.
         for receive, messages in zip(receives, taken, strict=True):
             receive.result = messages
         self._parked = [receive for receive in receives if not receive.result]
-        if len(self._parked) < len(receives):
-            self._last_news = self._clock.monotonic()
+        has_taken = len(self._parked) < len(receives)
+        self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=has_taken)
         self._answer(request for request in group if not isinstance(request, Receive))
         self._answer(receive for receive in receives if receive.result)
         self._dismiss()
@@ -348,7 +346,7 @@ class Writer:
             due, lease = self._store.next_change(self._store.number(name))
             waits += [due - self._clock.time()] if due is not None else []
             waits += [lease - self._clock.boottime()] if lease is not None else []
-        self._wake_at = self._clock.monotonic() + max(min(waits), 0.0) if waits else None
+        self._wake_at = self._clock.monotonic() + max(min(waits, default=inf), 0.0)
 
     # The connection.
 
@@ -380,6 +378,8 @@ class Writer:
         self._identity = files.identity(self._path)
         self._store = Store(connection, self._clock, self._holder, self._specs, self._consumers)
         self._next_sweep, self._seen_version = -1.0, -1
+        self._inbox.stop_listening()  # the folder may be a new one
+        self._looks = Looks()
         self._room.restore()
         return connection
 

@@ -1,0 +1,72 @@
+"""When the writer looks for what other processes committed, and when it may sleep until one of them rings.
+
+No I/O and no clock: the writer tells what it did and when, by its monotonic clock, and asks how long to wait.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+LONGEST, SHORTEST = 0.04, 0.001
+"""Seconds between looks: the least while messages flow, the most after a second without any."""
+QUIET = 0.02
+"""Seconds without a message after which sleeping at the bell is worth its system calls; until then, looks are."""
+MISSES = 2
+"""So often in a row may a message come without a ring. Once proves nothing: its publisher may just be about to ring."""
+
+
+class Pause(NamedTuple):
+    """How long to wait for a request; a deep pause ends with a ring too."""
+
+    seconds: float
+    is_deep: bool
+
+
+class Looks:
+    """What was seen when, while receives wait."""
+
+    def __init__(self) -> None:
+        self.is_deaf = False
+        """Whether rings cannot be relied on: then it looks again and again."""
+        self._news_at = 0.0
+        self._checked_at = 0.0
+        self._answered_at = 0.0
+        """When it last looked because of a ring."""
+        self._is_rung = False
+        self._is_clear = False
+        """Whether nothing can have rung that was not looked for; only then a ring is somebody else's, and new."""
+        self._misses = 0
+
+    def pause(self, now: float, until: float) -> Pause:
+        """The wait, not beyond ``until``. However many rings there are, it looks no more often than without."""
+        quiet = now - self._news_at
+        if self._is_clear and not self.is_deaf and quiet >= QUIET:
+            return Pause(max(until - now, 0.0), is_deep=True)
+        # A ring is answered at once, but for those that come too fast.
+        due = (self._answered_at if self._is_rung else self._checked_at) + min(max(quiet * LONGEST, SHORTEST), LONGEST)
+        return Pause(max(min(due, until) - now, 0.0), is_deep=False)
+
+    def rang(self) -> None:
+        """A deep pause ended with a ring."""
+        self._is_clear = False
+        self._is_rung = True
+        self._misses = 0
+
+    def worked(self, now: float, *, has_rung: bool, has_taken: bool) -> None:
+        """A transaction of this driver is over; it saw all that others had committed before."""
+        self._checked_at = now
+        self._is_rung = False
+        if has_taken:
+            self._news_at = now
+        if has_rung:
+            self._is_clear = False
+
+    def looked(self, now: float, *, has_heard: bool, has_found: bool) -> bool:
+        """It looked, after it forgot the rings so far; ``has_heard``: there were some. False: do not rely on rings."""
+        has_missed = has_found and self._is_clear and not has_heard and not self.is_deaf
+        self._misses += has_missed
+        if self._is_rung:
+            self._answered_at, self._is_rung = now, False
+        self._checked_at = now
+        self._is_clear = not has_found
+        return not has_missed or self._misses < MISSES

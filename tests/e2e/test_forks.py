@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli_project import notes, write_project
-from tests.support.process import run, run_json
+from tests.support.process import TIMEOUT, environ, run, run_json
 
 pytestmark = pytest.mark.e2e
 
@@ -65,3 +67,45 @@ def test_a_forked_child_ends_by_itself_and_the_worker_goes_on(
     assert notes(project) == [code]
     assert run_json("info", "dead", folder=project)["message_count"] == 0
     assert "stopping" not in done.stderr
+
+
+SERVER = """
+import asyncio, os
+from tasuki import App
+
+app = App()
+app.queue("tasks")
+
+def in_child():
+    child = os.fork()
+    if not child:
+        app.sync.publish("tasks", "from the child")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+async def within_the_open_app():
+    async with app:
+        await asyncio.to_thread(in_child)
+        await app.publish("tasks", "from the open app")
+
+app.sync.publish("tasks", "from the parent")
+in_child()
+app.sync.publish("tasks", "from the parent again")
+app.sync.close()
+asyncio.run(within_the_open_app())
+"""
+
+
+def test_a_child_of_a_process_that_has_published_publishes_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SERVER]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=TIMEOUT, check=False, env=environ())
+    assert done.returncode == 0, done.stderr.decode()
+    (tmp_path / "tasks.py").write_text('from tasuki import App\n\napp = App()\napp.queue("tasks")\n')
+    found = run_json("peek", "tasks", "-p", "tasks:app", folder=tmp_path)
+    assert [message["body"] for message in found] == [
+        "from the parent",
+        "from the child",
+        "from the parent again",
+        "from the child",
+        "from the open app",
+    ]

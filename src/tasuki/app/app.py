@@ -231,6 +231,13 @@ class App:
             self.assembly = self.loop = None
             await assembly.stop_handlers()
 
+    def forget(self) -> object:
+        """Take the app for closed without closing anything, as a forked child must; returns what was forgotten."""
+        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop)
+        self.assembly = self.loop = None
+        self.keeper = Keeper(self.clock)
+        return forgotten
+
     async def __aenter__(self) -> App:
         await self.open()
         return self

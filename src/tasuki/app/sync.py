@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import threading
+import weakref
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_made: weakref.WeakSet[SyncApp] = weakref.WeakSet()
+_inherited: list[object] = []
+"""What a forked child has of its parent's apps: never used, and never freed, for that could close it for the parent."""
+
+
+def _let_go_of_parent() -> None:
+    for sync in list(_made):
+        sync.let_go_of_parent()
+
+
+os.register_at_fork(after_in_child=_let_go_of_parent)
+
 
 class SyncApp:
     """Each call runs on the app's own loop if it is open, else on one in a thread, which opens it and keeps it so."""
@@ -26,6 +40,18 @@ class SyncApp:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        _made.add(self)
+
+    def let_go_of_parent(self) -> None:
+        """In a forked child (a server that loads the application first): the next call opens the app anew.
+
+        The loop, its thread and the connections are the parent's.
+        """
+        self._lock = threading.Lock()
+        if self._loop is not None:
+            atexit.unregister(self.close)
+        _inherited.append((self._loop, self._thread, self._app.forget()))
+        self._loop = self._thread = None
 
     def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any

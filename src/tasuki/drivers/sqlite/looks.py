@@ -11,6 +11,8 @@ LONGEST, SHORTEST = 0.04, 0.001
 """Seconds between looks: the least while messages flow, the most after a second without any."""
 QUIET = 0.02
 """Seconds without a message after which sleeping at the bell is worth its system calls; until then, looks are."""
+AHEAD = 0.2
+"""Seconds by which answers to rings may be ahead of the pace of looks: opening, declaring, publishing all ring."""
 MISSES = 2
 """So often in a row may a message come without a ring. Once proves nothing: its publisher may just be about to ring."""
 
@@ -30,20 +32,19 @@ class Looks:
         """Whether rings cannot be relied on: then it looks again and again."""
         self._news_at = 0.0
         self._checked_at = 0.0
-        self._answered_at = 0.0
-        """When it last looked because of a ring."""
+        self._answered_until = 0.0
+        """Until when looks without rings would have cost as much as the answers to rings did."""
         self._is_rung = False
         self._is_clear = False
         """Whether nothing can have rung that was not looked for; only then a ring is somebody else's, and new."""
         self._misses = 0
 
     def pause(self, now: float, until: float) -> Pause:
-        """The wait, not beyond ``until``. However many rings there are, it looks no more often than without."""
-        quiet = now - self._news_at
-        if self._is_clear and not self.is_deaf and quiet >= QUIET:
+        """The wait, not beyond ``until``. However many rings there are, it looks hardly more often than without."""
+        if self._is_clear and not self.is_deaf and now - self._news_at >= QUIET:
             return Pause(max(until - now, 0.0), is_deep=True)
-        # A ring is answered at once, but for those that come too fast.
-        due = (self._answered_at if self._is_rung else self._checked_at) + min(max(quiet * LONGEST, SHORTEST), LONGEST)
+        # A ring is answered at once, but for a crowd of them.
+        due = self._answered_until - AHEAD if self._is_rung else self._checked_at + self._pace(now)
         return Pause(max(min(due, until) - now, 0.0), is_deep=False)
 
     def rang(self) -> None:
@@ -66,7 +67,10 @@ class Looks:
         has_missed = has_found and self._is_clear and not has_heard and not self.is_deaf
         self._misses += has_missed
         if self._is_rung:
-            self._answered_at, self._is_rung = now, False
+            self._answered_until, self._is_rung = max(self._answered_until, now) + self._pace(now), False
         self._checked_at = now
         self._is_clear = not has_found
         return not has_missed or self._misses < MISSES
+
+    def _pace(self, now: float) -> float:
+        return min(max((now - self._news_at) * LONGEST, SHORTEST), LONGEST)

@@ -94,19 +94,20 @@ class Connector:
 
     @staticmethod
     async def _probe(connection: Any) -> Facts:
-        """Ask by COPY: it is one message, so it goes through any pooler, and leaves nothing prepared behind."""
-        answer = bytearray()
+        """Ask in a transaction, by a statement without a name: it goes through any pooler, and leaves nothing prepared.
 
-        async def collect(data: bytes) -> None:
-            answer.extend(data)
-
-        await connection.copy_from_query(_PROBE, output=collect)
-        pid, in_recovery, *values = answer.decode().rstrip("\n").split("\t")
-        if in_recovery == "t":
+        Not by COPY, although that is one message: where the server ends the session first, the client drops a future
+        with an error in it, which asyncio then complains about.
+        """
+        await connection.execute("BEGIN")
+        statement = await connection.prepare(_PROBE, name=False)
+        pid, in_recovery, *values = await statement.fetchrow()
+        await connection.execute("COMMIT")
+        if in_recovery:
             raise BrokerUnavailableError("it is a standby, which takes no writes; give the address of the primary")
         settings: Mapping[str, str] = dict(zip(SETTINGS, values, strict=True))
         # A pooler answers with a process number of its own when one connects.
-        return Facts(int(pid) != connection.get_server_pid(), durability_of(settings))
+        return Facts(pid != connection.get_server_pid(), durability_of(settings))
 
 
 class Link:

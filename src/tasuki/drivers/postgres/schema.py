@@ -42,19 +42,21 @@ def migrations() -> list[tuple[int, str]]:
 async def migrate(connection: Any, schema: str) -> None:
     """Bring the schema up to date. Raises what the client raises, and DriverError for a schema that is newer."""
     known = migrations()
+    await connection.execute("BEGIN")
     version = await _version(connection, schema)
+    number = int(await _one(connection, "SELECT current_setting('server_version_num')"))
+    await connection.execute("COMMIT")
     if version == known[-1][0]:
         return
     if version > known[-1][0]:
         raise DriverError(f"schema {schema!r} has version {version}, which is newer than this Tasuki: update it")
-    number = int(await _one(connection, "SELECT current_setting('server_version_num')"))
     if number < OLDEST_SERVER:
         raise UnsupportedError(f"PostgreSQL 12 or newer is needed; this is {number // 10000}")
     await connection.execute(_BEGIN)
     await connection.execute(_LOCK.format(schema))
     version = await _version(connection, schema)  # another process may have done it meanwhile
     if version == 0:
-        if await _one(connection, _HAS_SCHEMA.format(schema)) == "f":
+        if not await _one(connection, _HAS_SCHEMA.format(schema)):
             await connection.execute(f"CREATE SCHEMA {schema}")
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS {schema}.migrations "
@@ -70,17 +72,13 @@ async def migrate(connection: Any, schema: str) -> None:
 
 async def _version(connection: Any, schema: str) -> int:
     """The version of the schema; 0: there is none."""
-    if await _one(connection, _HAS_TABLE.format(schema)) == "f":
+    if not await _one(connection, _HAS_TABLE.format(schema)):
         return 0
-    return int(await _one(connection, f"SELECT coalesce(max(version), 0) FROM {schema}.migrations"))  # noqa: S608
+    version: int = await _one(connection, f"SELECT coalesce(max(version), 0) FROM {schema}.migrations")  # noqa: S608
+    return version
 
 
-async def _one(connection: Any, sql: str) -> str:
-    """One value as text, by COPY: it leaves nothing prepared behind, so it goes through any pooler."""
-    answer = bytearray()
-
-    async def collect(data: bytes) -> None:
-        answer.extend(data)
-
-    await connection.copy_from_query(sql, output=collect)
-    return answer.decode().rstrip("\n")
+async def _one(connection: Any, sql: str) -> Any:
+    """One value, asked for in a transaction by a statement without a name: so it goes through any pooler."""
+    statement = await connection.prepare(sql, name=False)
+    return await statement.fetchval()

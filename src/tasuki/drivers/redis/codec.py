@@ -23,7 +23,7 @@ def decoded(content: bytes, place: bytes) -> tuple[str, bytes, dict[str, HeaderV
     """Id, body and headers again. What another program put there is all body, and named after its place."""
     try:
         return _decode(content)[1]
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return place.decode(errors="replace"), content, {}
 
 

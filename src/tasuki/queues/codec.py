@@ -27,7 +27,15 @@ _NO_NUMBER = ("Number out of range", "Integer value out of range")
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
-_ENCODE_JSON = msgspec.json.Encoder().encode
+def _plain(value: Any) -> Any:
+    """What msgspec does not know itself: a pydantic model, as pydantic would write it."""
+    dump = getattr(type(value), "model_dump", None)
+    if dump is None:
+        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+    return dump(value, mode="json")
+
+
+_ENCODE_JSON = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 class JsonCodec:
@@ -58,7 +66,7 @@ class MsgpackCodec:
     name = MSGPACK
 
     def __init__(self) -> None:
-        self._encode = msgspec.msgpack.Encoder().encode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 
     def encode(self, value: Any) -> bytes:
         """MessagePack bytes. Raises CodecError."""
@@ -162,7 +170,7 @@ def _holds_non_finite(value: Any) -> bool:
             return not isfinite(value)
         if kind in _SCALARS:
             return False
-        return _holds_non_finite(msgspec.to_builtins(value))  # a Struct, dataclass, set, date, …
+        return _holds_non_finite(msgspec.to_builtins(value, enc_hook=_plain))  # a Struct, dataclass, set, date, …
     for item in value:
         kind = type(item)
         if kind not in _SCALARS and (not isfinite(item) if kind is float else _holds_non_finite(item)):

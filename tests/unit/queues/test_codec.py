@@ -4,10 +4,12 @@ import dataclasses
 import datetime
 import importlib.metadata
 import struct
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
 
 from tasuki.errors import CodecError, InvalidBodyError
@@ -194,3 +196,29 @@ def test_codecs_of_other_packages_are_looked_up_once(installed: list[int]) -> No
 def test_a_codec_that_does_not_load_says_so(installed: list[int]) -> None:
     with pytest.raises(CodecError, match=r"codec 'broken' \(no.such.module:Codec\) cannot be loaded"):
         Codecs().get("broken")
+
+
+class Inner(pydantic.BaseModel):
+    size: float
+    at: datetime.datetime
+    id: uuid.UUID
+
+
+class Order(pydantic.BaseModel):
+    inner: Inner
+
+
+@pytest.mark.parametrize("codec", [json, msgpack])
+def test_a_pydantic_model_is_written_as_pydantic_writes_it(codec: JsonCodec | MsgpackCodec) -> None:
+    inner = Inner(size=1.5, at=datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), id=uuid.UUID(int=5))
+    order = Order(inner=inner)
+    assert Order.model_validate(codec.decoder()(codec.encode(order))) == order
+    back = codec.decoder()(codec.encode({"orders": [order]}))
+    assert [Order.model_validate(item) for item in back["orders"]] == [order]
+
+
+@pytest.mark.parametrize("codec", [json, msgpack])
+def test_a_pydantic_model_may_not_hold_what_is_not_finite(codec: JsonCodec | MsgpackCodec) -> None:
+    inner = Inner(size=float("nan"), at=datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC), id=uuid.UUID(int=5))
+    with pytest.raises(CodecError, match="not finite"):
+        codec.encode([Order(inner=inner)])

@@ -31,9 +31,28 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
                 return
             ended = _wait_empty(app) if until_empty else app.supervisor.wait()
             _log.info("running; stop with Ctrl-C")
+            if missing := _what_is_missing(app):
+                _log.warning("nothing will be handled: %s", missing)
             await _first(stop, ended)
         finally:
             await app.close()
+
+
+def _what_is_missing(app: App) -> str:
+    """Why no consumer starts; empty if one does."""
+    from tasuki.kinds.consumer import ConsumerConfig
+
+    if app.assembly is None:
+        return ""
+    project = app.assembly.project
+    consumers = project.of(ConsumerConfig)
+    if any(config.lifecycle.auto_start for config in consumers.values()):
+        return ""
+    if consumers:
+        return f"no consumer starts by itself; give {next(iter(consumers))} lifecycle: {{auto_start: true}}"
+    if project.configs:
+        return "there is no consumer; declare a queue.consumer"
+    return "there are no entries; a project's file needs version, namespace and entries"
 
 
 async def _wait_empty(app: App) -> None:

@@ -233,3 +233,26 @@ async def test_a_start_that_fails_is_told_and_closes_all(make_app: MakeApp) -> N
     with pytest.raises(LifecycleError, match="no_such_module"):
         await app.run()
     assert not app.is_open
+
+
+async def test_a_run_in_which_nothing_will_be_handled_says_why(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handle(body: Any) -> None: ...
+
+    empty, idle, manual, normal = make_app(), make_app(), make_app(), make_app()
+    idle.queue("tasks")
+    manual.queue("tasks").consumer(name="later", lifecycle={"auto_start": False})(handle)
+    normal.queue("tasks").consumer(handle)
+    said = []
+    for app in (empty, idle, manual, normal):
+        caplog.clear()
+        task = asyncio.create_task(app.run(until_empty=True, signals=False))
+        await asyncio.sleep(60)
+        task.cancel()
+        await asyncio.wait([task])
+        said.append([record.getMessage() for record in caplog.records if "nothing will be" in record.getMessage()])
+    assert "needs version, namespace and entries" in said[0][0]
+    assert "declare a queue.consumer" in said[1][0]
+    assert "give app:later lifecycle: {auto_start: true}" in said[2][0]
+    assert not said[3]

@@ -7,16 +7,26 @@ from typing import Any
 
 import pytest
 
+from tasuki.handlers.threads import Threads
 from tasuki.testing.clock import VirtualTimeLoop
 
-_wrap_future = asyncio.wrap_future
+_run, _wrap_future = Threads.run, asyncio.wrap_future
+
+
+def _check(loop: asyncio.AbstractEventLoop) -> None:
+    if isinstance(loop, VirtualTimeLoop):
+        raise AssertionError("virtual time does not wait for threads: make the handler an async def")
 
 
 @pytest.fixture(autouse=True)
 def threads_need_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(self: Threads, *args: Any, **named: Any) -> Any:
+        _check(asyncio.get_running_loop())
+        return await _run(self, *args, **named)
+
     def wrap(future: Any, *, loop: asyncio.AbstractEventLoop | None = None) -> Any:
-        if isinstance(loop or asyncio.get_running_loop(), VirtualTimeLoop):
-            raise AssertionError("virtual time does not wait for threads: make the handler an async def")
+        _check(loop or asyncio.get_running_loop())
         return _wrap_future(future, loop=loop)
 
+    monkeypatch.setattr(Threads, "run", run)
     monkeypatch.setattr(asyncio, "wrap_future", wrap)

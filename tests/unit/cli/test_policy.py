@@ -72,3 +72,17 @@ def test_what_cannot_be_explained(tasuki: CommandLine) -> None:
     assert "'nobody' is not defined" in tasuki("policy", "explain", "--as", "nobody", "publish", "q").stderr
     done = tasuki("policy", "explain", "--as", "consumer", "--actor", "x", "publish", "q")
     assert "has no policies of its own for another actor" in done.stderr
+
+
+@pytest.mark.usefixtures("secure")
+def test_explain_takes_no_mistyped_name(tasuki: CommandLine) -> None:
+    for arguments, problem in [
+        (("publsh", "tasks"), "action 'publsh' is not known; did you mean 'publish'?"),
+        (("publish", "taks"), "queue 'taks' is not defined; did you mean 'tasks'?"),
+        (("call", "handel"), "function 'handel' is not defined; did you mean 'handle'?"),
+    ]:
+        found = tasuki("policy", "explain", *arguments)
+        assert found.returncode == 1
+        assert problem in found.stderr
+    # Ids of queues that are made while it runs are in no project.
+    assert tasuki("policy", "explain", "publish", "reply:1").returncode == 0

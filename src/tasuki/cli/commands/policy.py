@@ -71,6 +71,11 @@ def explain(
     rights = Rights(project)
     guard = _guard(project, rights, consumer, actor_id, dict(map(read_header, pairs)))
     name = ACTIONS.get(action, action)
+    if "." not in name and "*" not in name:
+        from tasuki.registry.references import did_you_mean
+
+        hint = did_you_mean(action, ACTIONS) or f"short words are {', '.join(ACTIONS)}; others look like store.key.get"
+        raise CommandError(f"action {action!r} is not known; {hint}")
     report = _report(guard, name, _resource(project, name, resource), dict(map(read_header, about)))
     if as_json:
         print_json(report)
@@ -105,13 +110,14 @@ def _resource(project: Project, action: str, resource: str) -> str:
     from tasuki.kinds.queue import QueueConfig
 
     if action.startswith("queue."):
-        ids = list(project.of(QueueConfig))
+        ids, what = list(project.of(QueueConfig)), "queue"
     elif action.startswith("funcs."):
-        ids = [id for id, config in project.configs.items() if is_function(config)]
+        ids, what = [id for id, config in project.configs.items() if is_function(config)], "function"
     else:
         return resource
-    same = [id for id in ids if id.partition(":")[2] == resource]
-    return same[0] if len(same) == 1 else resource
+    if ":" not in resource and "*" not in resource:
+        return find_id(resource, ids, what)  # policies name ids, so a name alone can only be that of an entry
+    return resource
 
 
 def _report(guard: Guard | None, action: str, resource: str, about: dict[str, Any]) -> dict[str, Any]:

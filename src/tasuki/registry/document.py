@@ -68,6 +68,9 @@ def _syntax_error(error: yaml.YAMLError, text: str, file: str) -> ConfigError:
     line = lines[mark.line] if mark.line < len(lines) else ""
     indent = line[: len(line) - len(line.lstrip())]
     problem = f"this is not YAML: {getattr(error, 'problem', error)}"
+    begun = getattr(error, "context_mark", None)
+    if begun is not None and begun.line < mark.line:  # a quote or bracket that nothing closes is noticed far below
+        problem += f" ({getattr(error, 'context', 'something')}, which begins in line {begun.line + 1})"
     position = Position(file, mark.line + 1, mark.column + 1)
     return ConfigError(problem, position=position, hint=_TAB_HINT if "\t" in indent else "")
 

@@ -98,6 +98,10 @@ def test_other_syntax_errors_have_no_hint():
     assert problem("a: [1,\n").startswith("x.yaml:2:1: this is not YAML")
 
 
+def test_a_quote_that_nothing_closes_is_placed_where_it_begins():
+    assert problem('a: 1\nb: "x\nc: 2\nd: 3\n').endswith("(while scanning a quoted scalar, which begins in line 2)")
+
+
 def test_depth_is_limited():
     deep = "[" * module.MAX_DEPTH + "]" * module.MAX_DEPTH
     assert read_document(deep, "x").problems == []

@@ -109,6 +109,8 @@ BOMBS = [
     Attack("rep beyond all", "a text of 2^62 bytes", "return ('ab'):rep(2^62 // 1 | 0)", "resulting string too large"),
     Attack("rep with separator", "a long separator", "return ('a'):rep(1e5, ('b'):rep(1e5))", "resulting string too large"),
     _ram("double", "a text that doubles", "local s = 'x' while true do s = s .. s end"),
+    _cpu("compare", "long texts that are alike", "local a = ('a'):rep(6e6) local b = a .. 'b' a = a .. 'a' for i = 1, 3000 do end while true do local x = a < b end"),
+    _cpu("join at the brim", "each step collects all that there is", "local s = ('x'):rep(6e6) for i = 1, 9e4 do kept[i] = {i} end while true do local x = s .. 'y' end"),
     _ram("gsub grows", "a replacement that grows", "return (('a'):rep(1e5):gsub('a', ('b'):rep(1e4)))"),
     _ram("concat grows", "table.concat of long texts", "local t = {} for i = 1, 1e4 do t[i] = ('x'):rep(1e4) .. i end return table.concat(t)"),
     _ram("pack", "string.pack of a gigabyte", "return string.pack('c1000000000', 'x')"),

@@ -14,11 +14,14 @@
 --   host.charge(n)             a C function is about to do the work of n instructions
 --   host.heed(n)               a C function may be about to do so
 
-local TIME, INSTRUCTIONS, own_clock = ... -- own_clock: processor time of this thread alone, where others run beside it
+-- own_clock: processor time of this thread alone, where others run beside it. CROWDED: bytes from which on one instruction
+-- may cost a collection of all of them.
+local TIME, INSTRUCTIONS, CROWDED, own_clock = ...
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local running, sethook = coroutine.running, debug.sethook
 local clock, error, type, setmetatable, unpack = os.clock, error, type, setmetatable, table.unpack
+local collectgarbage = collectgarbage
 local is_utf8 = utf8.len
 
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
@@ -85,6 +88,8 @@ local function look(cost)
     kill("time")
   elseif now - last > 0.02 then -- slow instructions (big texts): look more often
     pace = FINE
+  elseif collectgarbage("count") * 1024 > CROWDED then
+    pace = FIRST
   end
   last = now
   if (paces[co] or FIRST) ~= pace then

@@ -72,9 +72,9 @@ class Runtime:
     def _load_host(self) -> None:
         load = self._lua.eval(_LOAD)
         budget = self.limits.instructions
-        self._host = host = load(
-            "host", _text("preamble"), self.limits.time, float("inf") if budget is None else budget, self._own_clock
-        )
+        most = float("inf") if budget is None else budget
+        crowded = self.limits.memory // 4
+        self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock)
         guards = self._lua.table()
         for name in _HOST_FILES:
             load("host", _text(name), host, guards)

@@ -79,6 +79,7 @@ def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_jso
     """Check the project TARGET (a folder, a YAML file or package.module:app; default '.'); nothing is started."""
     try:
         project = target.load().check()
+        _read_code(project)
         _import(modules)
     except (ProjectError, ConfigError, CommandError) as error:
         if as_json:
@@ -125,6 +126,13 @@ def _summary(project: Project) -> str:
         count(len(project.of(ConsumerConfig)), "consumer"),
     ]
     return f"ok: {', '.join(parts)}"
+
+
+def _read_code(project: Project) -> None:
+    from tasuki.kinds.code import problems_of_code
+
+    if problems := problems_of_code(project):
+        raise ProjectError(problems)
 
 
 def _import(modules: tuple[str, ...]) -> None:

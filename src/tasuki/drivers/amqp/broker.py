@@ -114,8 +114,11 @@ class Broker(Driver):
         if session is None:
             raise ClosedError(0, "closed")
         for queue, found in list(self._lanes.items()):
+            spec = self._specs.get(queue)
+            if spec is None:
+                continue  # somebody has begun to delete it
             # A temporary queue of another process may be gone for good: it would be made for nobody.
-            if not (session.was_prepared and self._specs[queue].temporary and queue not in self._attached):
+            if not (session.was_prepared and spec.temporary and queue not in self._attached):
                 await self._declare(connection, queue, found)
         for queue, number in list(self._attached.items()):
             await session.presence.set(connection, queue, number)

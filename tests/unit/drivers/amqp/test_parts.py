@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,6 +144,28 @@ async def test_a_connection_that_comes_when_the_driver_has_closed_is_not_made_re
     driver = AMQPDriver("d")
     with pytest.raises(ClosedError):
         await driver._inner._prepare(None)  # type: ignore[attr-defined]
+
+
+@pytest.mark.anyio
+async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_made_again():
+    broker = AMQPDriver("d")._inner
+    for name in ("a", "b"):
+        await broker.declare(QueueSpec(name))
+    turn = asyncio.Lock()
+    await turn.acquire()  # so that the deletion stays where it would wait for the connection
+    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn)
+    declared, deletions = [], []
+
+    async def declare(connection, queue, lanes):
+        declared.append(queue)
+        deletions.append(asyncio.create_task(broker.delete("b")))
+        await asyncio.sleep(0)
+
+    broker._declare = declare
+    await broker._prepare(None)
+    assert declared == ["a"]
+    deletions[0].cancel()
+    await asyncio.wait(deletions)
 
 
 def test_addresses():

@@ -99,3 +99,13 @@ def test_a_ring_that_came_while_it_looked_counts() -> None:
     for _ in range(10 * MISSES):
         assert looks.looked(101.0, has_heard=True, has_found=True)
         assert looks.looked(102.0, has_heard=False, has_found=False)
+
+
+def test_messages_that_flow_with_rings_prove_it_too() -> None:
+    """They never let it sleep; two unlucky looks, each just before the ring, are hours apart."""
+    looks = looking()
+    for number in range(10 * MISSES):
+        assert looks.looked(101.0 + number, has_heard=number % 2 == 1, has_found=True)
+        looks.worked(101.0 + number, has_rung=True, has_taken=True)
+        assert looks.looked(101.001 + number, has_heard=True, has_found=False)
+        assert not looks.pause(101.001 + number, SWEEP_AT).is_deep

@@ -65,6 +65,8 @@ class Looks:
     def looked(self, now: float, *, has_heard: bool, has_found: bool) -> bool:
         """It looked, after it forgot the rings so far; ``has_heard``: there were some. False: do not rely on rings."""
         has_missed = has_found and self._is_clear and not has_heard and not self.is_deaf
+        if has_found and has_heard:
+            self._misses = 0
         self._misses += has_missed
         if self._is_rung:
             self._answered_until, self._is_rung = max(self._answered_until, now) + self._pace(now), False

@@ -1,12 +1,14 @@
 """Temporary queues: a note in the book for each, renewed by the process it was made for; others remove the forgotten.
 
 By the server's times alone. A queue is removed when its note was old twice, some time apart, and is the same one: after
-an outage of the server those that are alive write theirs in between.
+an outage of the server, or a sleep of the machine, those that are alive write theirs in between. So they write more
+often than anybody looks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from tasuki.drivers.nats.api import Request, ask, seconds_of
@@ -19,7 +21,9 @@ from tasuki.errors import DriverError
 KEPT = 600.0
 """Seconds for which a temporary queue is kept without a sign: much longer than a living process says nothing."""
 ROUNDS = 10
-"""Signs, and looks at what may be removed, in that time."""
+"""Looks at what may be removed, in that time."""
+SIGNS = 4 * ROUNDS
+"""Signs in that time."""
 _MOST = 1000
 """Queues looked at in one round."""
 
@@ -33,7 +37,7 @@ class Temporary:
     def __init__(self, names: Names, remove_rest: Remains) -> None:
         self._names = names
         self._remove_rest = remove_rest
-        self._looked_at: float | None = None
+        self._kept_at = self._looked_at = -math.inf
         self._suspects: Mapping[str, int] = {}
 
     async def keep(self, connection: Connection, queues: Collection[str]) -> None:
@@ -53,12 +57,13 @@ class Temporary:
     async def beat(self, connection: Connection, ours: Collection[str]) -> None:
         """Keep ours, and remove those that nobody keeps; now and again only. Raises DriverError."""
         now = asyncio.get_running_loop().time()
-        if self._looked_at is not None and now - self._looked_at < KEPT / ROUNDS:
-            return
-        self._looked_at = now
-        if ours:
+        if ours and now - self._kept_at >= KEPT / SIGNS:
             await self.keep(connection, ours)
+            self._kept_at = now  # what failed is tried again with the next beat
+        if now - self._looked_at < KEPT / ROUNDS:
+            return
         unused = await self._unused(connection)
+        self._looked_at = now
         for subject, sequence in unused.items():
             if self._suspects.get(subject) == sequence:
                 await self._remove(connection, subject, sequence)

@@ -78,9 +78,11 @@ class Attendance:
         """Runs in the thread of renewals, so that a blocked loop does not look like a dead process."""
         while self._consumers:
             try:
-                connection, consumers = await self._renewals.get(), self._consumers.copy()
-                await self._tell(connection, consumers)
-                await self._temporary.beat(connection, [queue for queue in consumers if self._is_temporary(queue)])
+                connection = await self._renewals.get()
+                await self._tell(connection, self._consumers.copy())
+                # Those of now: for one that was deleted meanwhile nothing may be said any more.
+                ours = [queue for queue in self._consumers.copy() if self._is_temporary(queue)]
+                await self._temporary.beat(connection, ours)
             except DriverError:
                 pass  # the connection comes back, or nobody sees us meanwhile
             await asyncio.sleep(EVERY)

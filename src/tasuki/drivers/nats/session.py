@@ -215,8 +215,8 @@ class Session:
             await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
         await found.book.erase_all(connection)
         await self._ids(queue).delete(connection)
+        await self._attendance.say(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
-        await self._attendance.say(queue, 0)
         self._specs.pop(queue, None)
 
     async def _inspector(self, queue: str) -> Inspector:

@@ -29,12 +29,13 @@ class Channel:
         self.connection = connection
         self.number = number
         self.closed: ClosedError | None = None
-        """Why it has ended."""
+        """Why it has ended, or is ending: nothing may be sent on it, or the broker ends the whole connection."""
         self.confirms = Confirms()
         self.on_delivery: Content | None = None
         self.on_cancel: Callable[[str], None] | None = None
         """Told the tag of a consumer that the broker has cancelled."""
         self.on_end: Callable[[ClosedError], None] | None = None
+        self._has_ended = False
         self._answers: deque[asyncio.Future[Any]] = deque()
         self._method = b""
         self._properties = b""
@@ -50,9 +51,14 @@ class Channel:
         """Send methods, all at once, and wait for their answers. Raises ClosedError, LateError."""
         if self.closed is not None:
             raise self.closed
-        loop = asyncio.get_running_loop()
         if not self.connection.is_writable:  # a broker that reads no more, and nothing that ends the connection
             await self._writable()
+            if self.closed is not None:
+                raise self.closed
+        return await self._ask(*methods)
+
+    async def _ask(self, *methods: Method) -> list[Any]:
+        loop = asyncio.get_running_loop()
         waiting = [loop.create_future() for _ in methods]
         self._answers.extend(waiting)
         for method in methods:
@@ -75,16 +81,18 @@ class Channel:
                 await self.connection.drain()
         except TimeoutError as error:
             raise LateError from error
-        if self.closed is not None:
-            raise self.closed
 
     async def close(self) -> None:
         """End it; what is not settled on it goes back to its queue."""
         if self.closed is not None:
             return
+        self.closed = ClosedError(0, "closed")
         is_over = False
         try:
-            await self.ask(_close())
+            if not self.connection.is_writable:
+                await self._writable()
+            if not self._has_ended:
+                await self._ask(_close())
             is_over = True
         except (ClosedError, LateError):
             pass
@@ -99,8 +107,9 @@ class Channel:
 
     def end(self, reason: ClosedError, *, is_over: bool = True) -> None:
         """Whoever waits for an answer gets the reason; ``is_over``: the broker knows that it has ended."""
-        if self.closed is not None:
+        if self._has_ended:
             return
+        self._has_ended = True
         self.closed = reason
         if is_over:
             self.connection.forget(self)
@@ -144,7 +153,7 @@ class Channel:
             self.connection.send(self.number, commands.Channel.CloseOk())
             self.connection.forget(self)
             self.end(ClosedError(method.reply_code or 0, method.reply_text or ""))
-        elif isinstance(method, commands.Channel.CloseOk) and self.closed is not None:
+        elif isinstance(method, commands.Channel.CloseOk) and self._has_ended:
             self.connection.forget(self)
         elif isinstance(method, commands.Basic.Cancel):
             if self.on_cancel is not None:

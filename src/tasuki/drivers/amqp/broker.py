@@ -182,11 +182,12 @@ class Broker(Driver):
     async def depth(self, queue: str) -> Depth:
         """What the broker counts as ready, and what this process holds and has put off; not what others have."""
         session, _ = self._check(queue)
+        found = self._lanes[queue]
         with self._errors.translating(queue):
             connection = await session.link.get()
             channel = await connection.open_channel()
             try:
-                answers = await channel.ask(*(lane.look() for lane in self._lanes[queue]))
+                answers = await channel.ask(*(lane.look() for lane in found))
                 consumers = await session.presence.count(channel, queue)
             finally:
                 await channel.close()

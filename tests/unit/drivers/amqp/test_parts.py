@@ -18,7 +18,7 @@ from tasuki.drivers.amqp.settings import read_url
 from tasuki.drivers.amqp.sweep import Part
 from tasuki.drivers.amqp.tables import Properties
 from tasuki.drivers.amqp.topology import GIVEN_UP, Defaults, lanes, partition_lane
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, QueueNotFoundError
 
 
 def delivery(*place: int) -> Delivery:
@@ -166,6 +166,31 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
     assert declared == ["a"]
     deletions[0].cancel()
     await asyncio.wait(deletions)
+
+
+@pytest.mark.anyio
+async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
+    broker = AMQPDriver("d")._inner
+    await broker.declare(QueueSpec("q"))
+
+    class Gone:
+        async def ask(self, *methods):
+            raise ClosedError(404, "NOT_FOUND - no queue 'q'")
+
+        async def close(self):
+            pass
+
+    class Link:
+        async def get(self):
+            del broker._specs["q"], broker._lanes["q"]  # as a deletion does first
+            return self
+
+        async def open_channel(self):
+            return Gone()
+
+    broker._session = SimpleNamespace(link=Link())
+    with pytest.raises(QueueNotFoundError):
+        await broker.depth("q")
 
 
 def test_addresses():

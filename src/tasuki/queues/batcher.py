@@ -62,6 +62,7 @@ class Batcher:
         self._pending_messages = 0
         self._under_way: list[_Request] = []
         self._full: QueueFullError | None = None
+        self._attempt_time = 0.0
         self._busy = False
         self._flusher: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -125,7 +126,8 @@ class Batcher:
                 elif self._pending:
                     await asyncio.sleep(full_wait)
                     full_wait = min(full_wait * 2, _FULL_WAIT_MAX)
-                    self._expire_overdue()
+                    # Who could not learn in time what became of another attempt learns now that there was no room.
+                    self._expire_overdue(2 * self._attempt_time)
         finally:
             self._busy = False
 
@@ -147,10 +149,13 @@ class Batcher:
         self._full = None
         if batch:
             self._under_way = requests
+            loop = asyncio.get_running_loop()
+            began = loop.time()
             try:
                 results = await self._call_driver(batch[: self._max_batch])
             finally:
                 self._under_way = []
+                self._attempt_time = loop.time() - began
             self._note(parts, results)
         self._drop_decided()
 
@@ -202,8 +207,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         self._sweeper = loop.call_later(_SWEEP, self._sweep) if self._pending else None
 
-    def _expire_overdue(self) -> None:
-        now = asyncio.get_running_loop().time()
+    def _expire_overdue(self, margin: float = 0.0) -> None:
+        now = asyncio.get_running_loop().time() + margin
         for request in self._pending:
             if request.deadline <= now:
                 sent = request in self._under_way

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from tasuki.contracts.driver import Outgoing
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -211,6 +213,20 @@ async def test_who_waits_for_room_is_told_so_at_its_deadline(driver: FakeDriver)
     driver.room = 9
     assert await batcher.publish(outgoing("d"), 1) == [None]
     assert driver.stored == ["a", "d"]
+
+
+async def test_a_deadline_amid_one_more_attempt_does_not_make_a_full_queue_doubtful() -> None:
+    class Slow(FakeDriver):
+        async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+            await asyncio.sleep(0.3)
+            return await super().publish(queue, batch)
+
+    slow = Slow()
+    batcher, slow.room = Batcher(slow, "tasks"), 0
+    for timeout in (1.0, 1.1, 1.2, 1.3):
+        assert [type(error) for error in await batcher.publish(outgoing("a"), timeout)] == [QueueFullError]
+    slow.room = 1
+    assert await batcher.publish(outgoing("a"), 1) == [None]
 
 
 async def test_overflow_reject_fails_at_once(driver: FakeDriver) -> None:

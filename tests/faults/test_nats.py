@@ -195,6 +195,25 @@ async def test_a_waiting_receive_survives_the_removal_of_its_consumer(site: Site
     assert [each.id for each in await waiting] == ["a"]
 
 
+async def test_receives_one_after_the_other_end_with_a_delete(site: Site) -> None:
+    """Those that came while it was deleted gave nothing at once, again and again, and let nothing else run."""
+    driver = await site.driver()
+    await declared(driver)
+
+    async def receive_on() -> None:
+        for _ in range(1000):
+            await driver.receive(QUEUE, 1, PATIENCE)
+
+    receiving = asyncio.create_task(receive_on())
+    await driver.depth(QUEUE)
+    await driver.delete(QUEUE)
+    with pytest.raises(QueueNotFoundError):
+        await receiving
+    await declared(driver)
+    await driver.publish(QUEUE, messages("a"))
+    assert [each.id for each in await take(driver, 1)] == ["a"]
+
+
 async def test_the_book_removed_underneath_is_made_again(site: Site) -> None:
     driver = await site.driver()
     await declared(driver)

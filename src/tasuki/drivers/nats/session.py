@@ -208,8 +208,21 @@ class Session:
     async def delete(self, queue: str) -> None:
         """Remove the stream and all that the book has of it."""
         found, connection = await self._ready(queue)
-        await found.close(None)
+        # First: receives of a closed queue would come back at once, again and again, and nobody may make it anew.
+        spec = self._spec(queue)
+        del self._specs[queue]
         self._queues.pop(queue, None)
+        is_done = False
+        try:
+            await self._remove(found, connection)
+            is_done = True
+        finally:
+            if not is_done:
+                self._specs.setdefault(queue, spec)
+
+    async def _remove(self, found: OpenQueue, connection: Connection) -> None:
+        queue = found.spec.name
+        await found.close(None)
         (answer,) = await ask(connection, queue, [(f"STREAM.DELETE.{found.stream}", {})])
         if not is_stream_missing(answer.get("error")) and "error" in answer:
             await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
@@ -217,7 +230,6 @@ class Session:
         await self._ids(queue).delete(connection)
         await self._attendance.say(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
-        self._specs.pop(queue, None)
 
     async def _inspector(self, queue: str) -> Inspector:
         found, connection = await self._ready(queue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import pytest
@@ -115,6 +115,20 @@ async def test_who_comes_back_after_its_queue_went_declares_it_again(url: str, s
         await until_kept(schema)
         await paused.publish(QUEUE.name, [Outgoing("r", b"", {})])
         assert [got.id for got in await paused.receive(QUEUE.name, 1, PATIENCE)] == ["r"]
+
+
+async def test_a_receive_while_the_queue_is_declared_again_gives_a_message_or_that_there_is_no_queue(
+    url: str, schema: str
+) -> None:
+    async with driver_at(url, schema, QUEUE) as driver:
+        await driver.delete(QUEUE.name)
+        declaring = asyncio.create_task(driver.declare(QUEUE))
+        await asyncio.sleep(0)  # it is under way
+        with suppress(QueueNotFoundError):
+            await driver.receive(QUEUE.name, 1, 0.1)
+        await declaring
+        await driver.publish(QUEUE.name, [Outgoing("r", b"", {})])
+        assert [got.id for got in await driver.receive(QUEUE.name, 1, PATIENCE)] == ["r"]
 
 
 async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:

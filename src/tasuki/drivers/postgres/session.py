@@ -158,8 +158,9 @@ class Session:
 
     def listen(self, queue: str) -> None:
         """Hear of new messages of the queue from now on, if that is possible."""
-        if self._listener is not None:
-            self._listener.want(queue, self._channels[queue])
+        channel = self._channels.get(queue)
+        if self._listener is not None and channel is not None:  # a deletion may have begun or ended meanwhile
+            self._listener.want(queue, channel)
 
     async def close(self) -> None:
         """Give back what is held, and let go of everything. Idempotent."""

@@ -10,6 +10,7 @@ from tasuki.errors import (
     MessageTooLargeError,
     Outcome,
     QueueFullError,
+    QueueNotFoundError,
     UnsupportedError,
 )
 
@@ -32,6 +33,7 @@ class LinkLostError(Exception):
 
 
 _MEANINGS: dict[str, tuple[type[DriverError], str]] = {
+    "UNDECLARED": (QueueNotFoundError, "the queue was deleted meanwhile"),
     "OOM": (QueueFullError, "its memory is full; raise maxmemory, acks still go through"),
     "MISCONF": (BrokerUnavailableError, "it cannot write to its disk and refuses changes; look at its log"),
     "READONLY": (BrokerUnavailableError, "it is a replica now"),

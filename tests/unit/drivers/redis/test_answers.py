@@ -15,6 +15,7 @@ from tasuki.errors import (
     DriverError,
     MessageTooLargeError,
     QueueFullError,
+    QueueNotFoundError,
     UnsupportedError,
 )
 
@@ -22,6 +23,7 @@ from tasuki.errors import (
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
+        ("UNDECLARED the queue does not exist at the broker", QueueNotFoundError),
         ("OOM command not allowed when used memory > 'maxmemory'.", QueueFullError),
         ("MISCONF Redis is configured to save RDB snapshots", BrokerUnavailableError),
         ("READONLY You can't write against a read only replica.", BrokerUnavailableError),

@@ -18,7 +18,7 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite import SQLiteDriver, files, store, writer
 from tasuki.drivers.sqlite import driver as driver_module
 from tasuki.drivers.sqlite.requests import Call, Publish, Request
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.conformance import ShiftedClock
 
@@ -85,6 +85,13 @@ async def test_durability_is_what_the_setting_gives(path: Path) -> None:
     assert SQLiteDriver("d", path=path, synchronous="normal").durability == "broker"
     with pytest.raises(DriverError, match="synchronous of driver 'd' is 'off'; use full or normal"):
         SQLiteDriver("d", path=path, synchronous="off")  # type: ignore[arg-type]
+
+
+async def test_nobody_attaches_to_a_queue_that_is_not_declared(make: Any) -> None:
+    driver = await make()
+    await driver.delete("q")
+    with pytest.raises(QueueNotFoundError):
+        await driver.attach("q", 1)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("full", 2), ("normal", 1)])

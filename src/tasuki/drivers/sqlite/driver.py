@@ -241,6 +241,7 @@ class SQLiteDriver(Driver):
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the file; after a reconnect it is noted again."""
         self._consumers[queue] = consumers
+        self._check(queue)
         await self._ask(Call(queue, lambda store, number: store.attach(number, consumers)))
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:

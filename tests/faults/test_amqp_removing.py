@@ -57,13 +57,13 @@ async def test_a_purge_takes_what_other_processes_have_put_off_and_leaves_what_i
     other = f"{queue}-other"
     specs = (QueueSpec(queue), QueueSpec(other))
     async with driver_at(broker.port, *specs) as driver, driver_at(broker.port, *specs) as second:
+        await second.publish(queue, messages("held", "nacked"))
+        held, nacked = await take(second, queue, 2)
+        await second.settle(queue, [Nack(nacked.receipt, 60.0)])
         for number in range(20):  # of both on every rung, by turns, and with more than one rung to climb down
             await driver.publish(queue, messages(f"gone-{number}", delay=4.0 + number / 10))
             await second.publish(queue, messages(f"gone-too-{number}", delay=100.0))
             await second.publish(other, messages(f"{number:02d}", delay=4.0 + number / 10))
-        await second.publish(queue, messages("held", "nacked"))
-        held, nacked = await take(second, queue, 2)
-        await second.settle(queue, [Nack(nacked.receipt, 60.0)])
         assert await driver.purge(queue) == 41
         assert (await driver.depth(queue)).delayed == 0
         got = await take(driver, other, 20)

@@ -109,3 +109,39 @@ def test_a_child_of_a_process_that_has_published_publishes_too(tmp_path: Path) -
         "from the child",
         "from the open app",
     ]
+
+
+OUTLIVED = """
+import os
+from tasuki import App
+
+app = App()
+app.queue("tasks")
+app.sync.publish("tasks", "from the parent")
+to_parent, to_child = os.pipe(), os.pipe()
+child = os.fork()
+if not child:
+    app.sync.publish("tasks", "while the parent has it open")
+    os.write(to_parent[1], b"x")
+    os.read(to_child[0], 1)
+    app.sync.publish("tasks", "after the parent has closed it")
+    os._exit(0)
+os.read(to_parent[0], 1)
+app.sync.close()
+os.write(to_child[1], b"x")
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_what_a_child_publishes_outlives_the_end_of_its_parent(tmp_path: Path) -> None:
+    """The last one that closes a file removes its log: a child that seemed not to have it open wrote to nowhere."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", OUTLIVED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=TIMEOUT, check=False, env=environ())
+    assert done.returncode == 0, done.stderr.decode()
+    (tmp_path / "tasks.py").write_text('from tasuki import App\n\napp = App()\napp.queue("tasks")\n')
+    found = run_json("peek", "tasks", "-p", "tasks:app", folder=tmp_path)
+    assert [message["body"] for message in found] == [
+        "from the parent",
+        "while the parent has it open",
+        "after the parent has closed it",
+    ]

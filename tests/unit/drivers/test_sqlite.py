@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver, files, store, writer
+from tasuki.drivers.sqlite import SQLiteDriver, files, store
 from tasuki.drivers.sqlite import driver as driver_module
 from tasuki.drivers.sqlite.requests import Call, Publish, Request
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
@@ -383,13 +383,8 @@ def test_what_was_taken_for_a_loop_that_ended_is_given_back(path: Path) -> None:
     asyncio.run(go_on())
 
 
-async def test_a_child_of_a_fork_lets_go_of_its_parents_files(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_of_a_fork_has_to_open_the_driver_itself(make: Callable[..., Any]) -> None:
     driver = await make()
-    forgotten: list[writer.Writer] = []
-    monkeypatch.setattr(driver_module, "_inherited", forgotten)
-    monkeypatch.setattr(writer.Writer, "forget_parent", lambda self: None)
-    driver_module._let_go_of_parent()
-    assert driver._writer in forgotten
     pid = driver._pid
     driver._pid = -1
     with pytest.raises(BrokerUnavailableError, match="was opened by the parent process; open it in this one"):

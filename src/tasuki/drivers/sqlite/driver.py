@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import weakref
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.sqlite import forks
 from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle
 from tasuki.drivers.sqlite.rows import Row
 from tasuki.drivers.sqlite.store import Store
@@ -42,19 +42,6 @@ PURGED = 20_000
 """Messages removed in one transaction of a purge, so that the others are not locked out."""
 
 _encode_headers = msgspec.msgpack.Encoder().encode
-_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
-_inherited: list[Writer] = []
-
-
-def _let_go_of_parent() -> None:
-    """A forked child must neither keep its parent's holder lock alive nor let its connection be finalised."""
-    _inherited.extend(_writers)
-    for writer in _writers:
-        writer.forget_parent()
-    _writers.clear()
-
-
-os.register_at_fork(after_in_child=_let_go_of_parent)
 
 
 class SQLiteDriver(Driver):
@@ -121,6 +108,7 @@ class SQLiteDriver(Driver):
             raise UnsupportedError(problem, driver=self.name)
         if self._writer is not None and self._pid == os.getpid():
             return
+        forks.close_inherited()
         writer = self._writer = Writer(
             self.name,
             self._path,
@@ -131,7 +119,7 @@ class SQLiteDriver(Driver):
             consumers=self._consumers,
         )
         self._pid = os.getpid()
-        _writers.add(writer)
+        forks.watch(writer)
         writer.start()
         is_open = False
         try:

@@ -316,7 +316,8 @@ def connect(driver: str, path: str, synchronous: str, timeout: float, name: str)
         pass
     waited = 0.0
     while True:
-        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        # One thread uses it; a forked child, where that thread is not, closes it in another.
+        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
             _prepare(connection, driver, path, synchronous)
             holder = _register(connection, name)

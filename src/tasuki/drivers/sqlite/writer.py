@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from math import inf
 from typing import Any
@@ -62,10 +62,10 @@ class Writer:
         self._connection: sqlite3.Connection | None = None
         self._store: Store
         self._identity, self._holder = (0, 0), 0
-        self._next_sweep, self._seen_version = -1.0, -1
+        self._next_sweep, self._seen_version, self._wake_at = -1.0, -1, inf
         self._is_log_due = False
-        self._wake_at = inf
         self._looks = Looks()
+        self.at_work = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"tasuki-sqlite-{name}", daemon=True)
 
     # Called from event loops.
@@ -90,10 +90,11 @@ class Writer:
             taken, request.result = request.result, []
             self._post(Settle(request.queue, [Release(received.receipt) for received in taken]))
 
-    def forget_parent(self) -> None:
-        """In a forked child: close the parent's locks, which the child shares; its connection stays untouched."""
+    def forget_parent(self) -> sqlite3.Connection | None:
+        """In a forked child: close the parent's locks, which the child shares; gives its connection, untouched."""
         self._folder.drop()
         self._inbox.forget_parent()
+        return self._connection
 
     def _post(self, request: Request) -> None:
         if not self._inbox.put(request):
@@ -138,9 +139,11 @@ class Writer:
         while not stops:
             group = self._next_group()
             stops = [request for request in group if type(request) is Stop]
-            self._turn([request for request in group if type(request) is not Stop])
+            with self.at_work:
+                self._turn([request for request in group if type(request) is not Stop])
         parked, self._parked = self._parked, []  # none of them may take what the end gives back
-        self._shut()
+        with self.at_work:
+            self._shut()
         self._inbox.close()
         self._answer([*parked, *stops])
         while late := self._inbox.rest():
@@ -260,8 +263,7 @@ class Writer:
         for receive, messages in zip(receives, taken, strict=True):
             receive.result = messages
         self._parked = [receive for receive in receives if not receive.result]
-        has_taken = len(self._parked) < len(receives)
-        self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=has_taken)
+        self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=len(self._parked) < len(receives))
         self._answer(request for request in group if not isinstance(request, Receive))
         self._answer(receive for receive in receives if receive.result)
         self._dismiss()
@@ -391,10 +393,8 @@ class Writer:
     def _shut(self) -> None:
         """Give back what this driver held. Where the file refuses, the lock's end says the same to the others."""
         if self._connection is not None:
-            try:
+            with suppress(DriverError):
                 self._transact([Call("", lambda store, _: store.bury(self._holder))])
                 files.truncate_log(self._connection)
-            except DriverError:
-                pass
         self._disconnect()
         self._folder.leave()

@@ -1,0 +1,67 @@
+"""What a fork does to open SQLite files, step by step; tests/e2e/test_forks.py forks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.sqlite import SQLiteDriver, files, forks
+from tasuki.drivers.sqlite.writer import Writer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
+    driver = SQLiteDriver("test", path=tmp_path / "queue.db")
+    await driver.open()
+    await driver.declare(QueueSpec("q"))
+    assert driver._writer is not None
+    yield driver._writer
+    await driver.close()
+
+
+@pytest.fixture
+def as_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[sqlite3.Connection]]:
+    """This process may take itself for a forked child; gives what it then closes, which stays open."""
+    closed: list[sqlite3.Connection] = []
+    watched = list(forks._writers)
+    monkeypatch.setattr(forks, "_inherited", [])
+    monkeypatch.setattr(forks, "_connections", [])
+    monkeypatch.setattr(files, "close", closed.append)
+    monkeypatch.setattr(Writer, "forget_parent", lambda self: self._connection)
+    yield closed
+    forks._writers.update(watched)
+
+
+async def test_a_child_closes_its_parents_connection_before_it_opens_one(
+    writer: Writer, as_child: list[sqlite3.Connection]
+) -> None:
+    forks._before()
+    assert writer.at_work.locked(), "a transaction could begin amid the fork"
+    at_rest = forks._forking.at_rest
+    forks._in_child()
+    assert writer in forks._inherited
+    assert as_child == []
+    forks.close_inherited()
+    forks.close_inherited()
+    assert [writer._connection] == [one for one in as_child if one is writer._connection]
+    forks._forking.at_rest = at_rest
+    forks._in_parent()
+    assert not writer.at_work.locked()
+
+
+async def test_a_connection_amid_a_transaction_is_left_alone(
+    writer: Writer, as_child: list[sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forks, "PATIENCE", 0.01)
+    with writer.at_work:
+        forks._before()
+        forks._in_child()
+        forks.close_inherited()
+    assert writer in forks._inherited
+    assert writer._connection not in as_child

@@ -226,7 +226,7 @@ for _, name in next, { "len", "codepoint" } do
   guards["utf8_" .. name] = by_length(utf8[name])
 end
 
-local rep, string_byte, offset, tointeger = string.rep, string.byte, utf8.offset, math.tointeger
+local rep, string_byte, offset, tointeger, mathtype = string.rep, string.byte, utf8.offset, math.tointeger, math.type
 
 function guards.rep(s, n, separator)
   if s == "" and (separator == nil or separator == "") then -- C would go round n times for it
@@ -239,7 +239,11 @@ end
 
 function guards.byte(s, i, j)
   if type(s) == "string" and j ~= nil then
-    heed(#s // 16)
+    local count = #s
+    if mathtype(i) == "integer" and mathtype(j) == "integer" and (i > 0) == (j > 0) and j - i < count then
+      count = j > i and j - i or 0
+    end
+    heed(count // 16)
   end
   return string_byte(s, i, j)
 end

@@ -6,6 +6,7 @@ local host, guards = ...
 
 local find, match, gmatch, gsub, sub = string.find, string.match, string.gmatch, string.gsub, string.sub
 local type, error, pcall, concat, select, mathtype = type, error, pcall, table.concat, select, math.type
+local max = math.max
 local matcher, match_at, captures = host.matcher, host.match_at, host.captures
 local MAX_STEPS, MAX_KNOWN, MAX_KNOWN_LENGTH = 2e7, 500, 100
 local PREFIX = 64 -- of a long plain text that is looked for: all of it is compared only where this stands
@@ -90,7 +91,7 @@ end
 -- C compares all of the text at every place: for a long one that nearly fits often, longer than anybody waits.
 local function plain_find(s, text, init)
   local prefix, at = sub(text, 1, PREFIX), start_of(s, init)
-  while true do
+  while at <= #s do
     host.heed((#s - at) // PREFIX)
     local start = find(s, prefix, at, true)
     if not start or start + #text - 1 > #s then
@@ -102,6 +103,16 @@ local function plain_find(s, text, init)
     end
     at = start + 1
   end
+  return nil
+end
+
+local function short_find(s, text, init)
+  local start, stop = find(s, text, init, true)
+  host.heed(max((start or #s) - start_of(s, init), 0) // PREFIX)
+  if not start then
+    return nil
+  end
+  return start, stop
 end
 
 function guards.find(s, pattern, init, plain)
@@ -109,9 +120,12 @@ function guards.find(s, pattern, init, plain)
   if not plain and is_slow(s, pattern) then
     return slow_find(s, pattern, init, true)
   elseif plain and type(s) == "string" and type(pattern) == "string" then
-    host.heed(#s // PREFIX)
-    if #s > #pattern and #pattern > PREFIX and (init == nil or mathtype(init) == "integer") then
+    if init ~= nil and mathtype(init) ~= "integer" then
+      host.heed(#s // PREFIX)
+    elseif #s > #pattern and #pattern > PREFIX then
       return plain_find(s, pattern, init)
+    else
+      return short_find(s, pattern, init)
     end
   end
   return find(s, pattern, init, plain)

@@ -153,6 +153,46 @@ async def test_a_long_plain_text_is_found_where_it_stands(init: int | None) -> N
         assert (found or [None]) == expected, (wanted, init)
 
 
+async def test_no_work_is_reckoned_less_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would put off the looks at the clock."""
+    checked = "local assert = assert local function heed(n) assert(n >= 0) end "
+    checked += "host = setmetatable({heed = heed}, {__index = host})\n"
+    text = _text("patterns").replace("local host, guards = ...\n", "local host, guards = ...\n" + checked)
+    assert checked in text
+    monkeypatch.setattr(runtime, "_text", lambda name: text if name == "patterns" else _text(name))
+    code = "for _, i in next, {1, -1, 99, math.maxinteger, math.mininteger} do %s end return 1"
+    for wanted in ("'x'", "('x'):rep(70)"):
+        assert await run(code % f"assert(not ('a'):rep(80):find({wanted}, i, true))") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("'a', nil", "3 3"),
+        ("'+', -1", "4 4"),
+        ("'+', 4", "4 4"),
+        ("'+', '4'", "4 4"),
+        ("'+', 99", "nil"),
+        ("'', 5", "5 4"),
+    ],
+)
+async def test_a_short_plain_text(given: str, found: str) -> None:
+    code = "local t = table.pack(('++a+'):find(%s, true)) for i = 1, t.n do t[i] = tostring(t[i]) end"
+    assert await run(f"{code % given} return table.concat(t, ' ')") == found
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("", "a"), ("2", "b"), ("1, 3", "abc"), ("-2, -1", "bc"), ("2, -1", "bc"), ("-3, 2", "ab"), ("0, 9", "abc"),
+        ("3, 1", ""), ("2, 99", "bc"), ("-99, -2", "ab"), ("'2', 3.0", "bc"),
+        ("math.mininteger, math.maxinteger", "abc"),
+    ],
+)  # fmt: skip
+async def test_bytes_of_a_range(given: str, found: str) -> None:
+    assert await run(f"return string.char(('abc'):byte({given}))") == found
+
+
 async def test_what_is_no_text_or_number_is_told_as_ever() -> None:
     assert await run("return ('a'):rep(3, ','), nil") == "a,a,a"
     for code in ("(''):rep({})", "(''):rep()", "(''):rep('x')", "(''):rep(1.5)"):

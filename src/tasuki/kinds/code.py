@@ -15,8 +15,8 @@ from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.source import Source
 
-_ANYTHING = frozenset({"*", "__getattr__", "globals", "exec", "vars", "setattr"})
-"""Where a module uses one of these at its top, it may have any name."""
+_ANYTHING = frozenset({"__getattr__", "globals", "locals", "exec", "vars", "setattr", "modules", "__dict__"})
+"""A module that mentions one of these, if only in a decorator of its own, may have any name."""
 
 
 def problems_of_code(project: Project) -> list[ConfigError]:
@@ -52,7 +52,8 @@ def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigErro
     file = _shown(source.file)
     try:
         with warnings.catch_warnings(action="ignore"):  # the code's own, about escapes and the like
-            names = set(_names(ast.parse(source.text, file)))
+            module = ast.parse(source.text, file)
+        names, may_have_any = set(_names(module)), any(map(_gives_any_name, ast.walk(module)))
     except SyntaxError as error:
         place = Position(file, error.lineno or 0, error.offset or 0)
         yield InvalidEntryError(error.msg, position=place, entry=entry.id)
@@ -62,7 +63,7 @@ def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigErro
         return
     except (RecursionError, MemoryError):  # an expression of thousands of parts, which Python itself may take
         return
-    if method not in names and names.isdisjoint(_ANYTHING):
+    if method not in names and not may_have_any:
         hint = did_you_mean(method, sorted(names))
         problem = f"{source.file.name} has no {method!r}"
         yield MissingReferenceError(problem, position=entry.position(("method",)), entry=entry.id, hint=hint)
@@ -81,6 +82,15 @@ def _names(node: ast.AST) -> Iterator[str]:
             yield child.name
         else:
             yield from _names(child)
+
+
+def _gives_any_name(node: ast.AST) -> bool:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name):
+            return name in _ANYTHING
+        case ast.ImportFrom(names=[ast.alias(name="*")]) | ast.Global():
+            return True
+    return False
 
 
 def _shown(file: Path) -> str:

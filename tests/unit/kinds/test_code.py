@@ -31,6 +31,7 @@ def python(project: Make, text: str, method: str = "main") -> list[str]:
 def test_lua_that_cannot_be_read(project: Make, kind: str) -> None:
     assert lua(project, "local a = 1\nlocal b = = 2\n", kind) == ["h.lua:2: app:h: unexpected symbol near '='"]
     assert lua(project, "local a = \xff", kind) != []
+    assert lua(project, 'local a = "\\é"', kind) == ["h.lua:1: app:h: invalid escape sequence near '\"\\\ufffd'"]
     assert lua(project, "x = " + "(" * 100_000, kind) != []
     assert lua(project, "\x1bLua", kind) != []
 
@@ -94,6 +95,11 @@ def test_python_without_the_function(project: Make) -> None:
         "exec('def main(body): pass')",
         "def __getattr__(name): pass",
         "import sys\nsetattr(sys.modules[__name__], 'main', print)",
+        "def named(f):\n    globals()['main'] = f\n@named\ndef other(body): pass",
+        "def make():\n    global main\n    def main(body): pass\nmake()",
+        "locals()['main'] = print",
+        "import sys\nsys.modules[__name__].main = print",
+        "try:\n    from a import *\nexcept ImportError:\n    pass",
         "x = '\\d'\ndef main(body): pass",
         "x = " + "+".join("1" * 5000) + "\ndef main(body): pass",
         "x = " + "+".join("1" * 5000),

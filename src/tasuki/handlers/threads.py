@@ -54,7 +54,9 @@ async def run_on(result: Any) -> Any:
         HandlerError: it is a generator: nothing has run, and nobody would take what it yields.
     """
     while result is not None and inspect.isawaitable(result):
-        result = await result
+        awaited, result = result, await result
+        if result is awaited:  # a client or a pool that can be awaited until it is connected
+            break
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
         raise HandlerError("the function returned a generator, of which nothing has run yet", kind="Invalid")
     return result

@@ -4,7 +4,7 @@ import contextvars
 import functools
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -111,6 +111,15 @@ class TestKinds:
         async def h(body: int) -> Any:
             return (x for x in [body])
 
+        class Client:
+            def __await__(self) -> Generator[None, None, "Client"]:
+                yield
+                return self
+
+        async def i(body: int) -> Any:
+            return Client()
+
+        assert isinstance(await (await make(i)).handle(5, CONTEXT), Client)
         assert await (await make(f)).handle(5, CONTEXT) == 5
         assert await (await make(g)).handle(6, CONTEXT) == 6
         with pytest.raises(HandlerError, match="returned a generator"):

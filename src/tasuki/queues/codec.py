@@ -28,11 +28,11 @@ _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, Recursio
 
 
 def _plain(value: Any) -> Any:
-    """What msgspec does not know itself: a pydantic model, as pydantic would write it."""
+    """What msgspec does not know itself: a pydantic model, with the names under which it reads itself again."""
     dump = getattr(type(value), "model_dump", None)
     if dump is None:
         raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
-    return dump(value, mode="json")
+    return dump(value, mode="json", by_alias=True)
 
 
 _ENCODE_JSON = msgspec.json.Encoder(enc_hook=_plain).encode

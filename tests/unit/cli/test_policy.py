@@ -20,6 +20,9 @@ POLICIES = """\
   - name: never
     kind: security.policy
     policy: {actions: queue.publish, resources: "app:dead", effect: deny}
+  - name: boss
+    kind: security.policy
+    policy: {actions: [approve, "sign*"], resources: "*", effect: allow}
 """
 
 
@@ -84,5 +87,7 @@ def test_explain_takes_no_mistyped_name(tasuki: CommandLine) -> None:
         found = tasuki("policy", "explain", *arguments)
         assert found.returncode == 1
         assert problem in found.stderr
+    # Scripts ask for actions of their own: security.can("approve", …).
+    assert tasuki.json("policy", "explain", "--actor", "you", "approve", "order")["policy"] == "app:boss"
     # Ids of queues that are made while it runs are in no project.
     assert tasuki("policy", "explain", "publish", "reply:1").returncode == 0

@@ -71,7 +71,7 @@ def explain(
     rights = Rights(project)
     guard = _guard(project, rights, consumer, actor_id, dict(map(read_header, pairs)))
     name = ACTIONS.get(action, action)
-    if "." not in name and "*" not in name:
+    if "." not in name and "*" not in name and not _is_meant(name, rights):
         from tasuki.registry.references import did_you_mean
 
         hint = did_you_mean(action, ACTIONS) or f"short words are {', '.join(ACTIONS)}; others look like store.key.get"
@@ -81,6 +81,12 @@ def explain(
         print_json(report)
     else:
         _show(report)
+
+
+def _is_meant(action: str, rights: Rights) -> bool:
+    """Whether a policy speaks of an action in so many words: scripts may ask for actions of their own."""
+    patterns = (pattern for policy in rights.policies.values() for pattern in policy.actions)
+    return any(pattern.core and pattern.matches(action) for pattern in patterns)
 
 
 def _guard(

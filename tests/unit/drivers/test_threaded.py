@@ -193,6 +193,7 @@ async def test_an_open_that_fails_leaves_no_thread():
         await driver.publish("q", [])
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_is_told_to_open_its_own():
     async def parent() -> int:
         driver = Threaded(MemoryDriver("m"))

@@ -148,7 +148,7 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         except BaseException as error:
             if forks.count != before:
                 forks.leave_child(error)
-            if isinstance(error, Exception | GeneratorExit) or _is_cancelled(error):
+            if isinstance(error, Exception) or _is_closed(error) or _is_cancelled(error):
                 raise
             raise refuse_exit(error) from error
         if forks.count != before:
@@ -156,6 +156,16 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         return result
 
     return run
+
+
+def _is_closed(error: BaseException) -> bool:
+    # Who closes a coroutine does so from outside of its task; within it, the function itself has raised that.
+    if not isinstance(error, GeneratorExit):
+        return False
+    try:
+        return asyncio.current_task() is None
+    except RuntimeError:
+        return True
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -281,7 +281,8 @@ class TestErrors:
             assert caught.value is error
 
     @pytest.mark.parametrize(
-        "error", [SystemExit(2), KeyboardInterrupt("x"), BaseException("b"), asyncio.CancelledError()]
+        "error",
+        [SystemExit(2), KeyboardInterrupt("x"), BaseException("b"), asyncio.CancelledError(), GeneratorExit()],
     )
     async def test_nothing_can_end_the_worker(self, make: Make, error: BaseException, is_async: bool) -> None:
         handler = await make(raiser(error, is_async=is_async))
@@ -327,7 +328,7 @@ async def test_closing_the_coroutine_passes(make: Make) -> None:
 
     coroutine = (await make(f)).handle(1, CONTEXT)
     coroutine.send(None)
-    coroutine.close()
+    await asyncio.to_thread(coroutine.close)  # from outside of the loop, as at its end
 
 
 class TestThreads:

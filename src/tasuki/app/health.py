@@ -74,6 +74,7 @@ class Pulse:
     async def run(self) -> None:
         """Until cancelled. Raises OSError when the file cannot be written at the start."""
         self.file.touch()  # is there and can be written
+        self._write()  # not what a process of before has left
         while True:
             await asyncio.sleep(self.period)
             if stuck := await self.stuck():

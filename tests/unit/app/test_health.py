@@ -85,8 +85,11 @@ async def test_it_holds_counters(make_app: MakeApp, tmp_path: Path) -> None:
             raise Reject("negative")
 
     async with app.worker():
+        file.write_text("of a process of before")
         pulse = asyncio.create_task(Pulse(file, lambda: app.assembly, clock=app.clock).run())
-        await asyncio.sleep(PERIOD * 1.5)
+        await asyncio.sleep(PERIOD / 2)
+        assert json.loads(file.read_text())["pid"] == os.getpid()
+        await asyncio.sleep(PERIOD)
         assert json.loads(file.read_text())["consumers"]["app:handle.consumer"]["moved_at"] is None
         for body in (1, 2, -1):
             await tasks.publish(body)

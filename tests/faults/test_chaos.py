@@ -150,6 +150,8 @@ async def test_the_broker_is_killed(driver: str, tmp_path: Path) -> None:
     if driver == "sqs":
         pytest.skip("the emulator keeps its queues in memory")
     site = Site(driver, tmp_path)
+    async with App.load(site.folder, overrides=site.overrides):  # declares the queues
+        await asyncio.to_thread(broker.sync)
     with site.workers():
         publishing = asyncio.create_task(site.publish(range(MESSAGES)))
         for _ in range(3):

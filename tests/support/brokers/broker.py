@@ -106,8 +106,12 @@ class Broker(ABC):
 
     def restart(self) -> None:
         """Kill it, and start it again on the same port and data."""
+        self.sync()
         self.kill()
         self.start()
+
+    def sync(self) -> None:
+        """Let it put on disk that queues were made just now, where it takes its time for that: call it before a kill."""
 
     def freeze(self) -> None:
         """SIGSTOP to it and all its children: connections stay, and nothing answers."""

@@ -89,14 +89,12 @@ class RabbitMQ(Broker):
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return connection.recv(8)[:1] == b"\x01"
 
-    def restart(self) -> None:
-        """Kill it, and start it again, with all queues that it had.
+    def sync(self) -> None:
+        """It notes the names of new quorum queues seconds later; killed before that, it finds no member of them again.
 
-        It notes the names of new quorum queues on disk only seconds later, and one that is killed before that finds no
-        member of them again. Queues are older than that when brokers die, but not those of a test.
+        Queues are older than that when brokers die, but not those of a test.
         """
         self.control("eval", "[dets:sync(Table) || Table <- dets:all()].")
-        super().restart()
 
     def end(self) -> None:
         """Its epmd ends with it."""

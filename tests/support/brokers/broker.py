@@ -110,8 +110,8 @@ class Broker(ABC):
         self.kill()
         self.start()
 
-    def sync(self) -> None:
-        """Let it put on disk that queues were made just now, where it takes its time for that: call it before a kill."""
+    def sync(self) -> None:  # noqa: B027 - most brokers have nothing to do here
+        """Let it put on disk which queues were made just now, where it takes its time for that; before a kill."""
 
     def freeze(self) -> None:
         """SIGSTOP to it and all its children: connections stay, and nothing answers."""

@@ -26,15 +26,16 @@ async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
 
 
 @pytest.fixture
-def as_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[sqlite3.Connection]]:
+def as_child() -> Iterator[list[sqlite3.Connection]]:
     """This process may take itself for a forked child; gives what it then closes, which stays open."""
     closed: list[sqlite3.Connection] = []
     watched = list(forks._writers)
-    monkeypatch.setattr(forks, "_inherited", [])
-    monkeypatch.setattr(forks, "_connections", [])
-    monkeypatch.setattr(files, "close", closed.append)
-    monkeypatch.setattr(Writer, "forget_parent", lambda self: self._connection)
-    yield closed
+    with pytest.MonkeyPatch.context() as patch:  # over before the driver closes, which then closes its connection
+        patch.setattr(forks, "_inherited", [])
+        patch.setattr(forks, "_connections", [])
+        patch.setattr(files, "close", closed.append)
+        patch.setattr(Writer, "forget_parent", lambda self: self._connection)
+        yield closed
     forks._writers.update(watched)
 
 

@@ -19,6 +19,8 @@ MAX_PENDING = 10_000
 
 _FULL_WAIT = 0.002
 _FULL_WAIT_MAX = 0.05
+_FULL_MARGIN_MAX = 1.0
+"""Most seconds before its deadline at which a publish is told that there is no room: one slow answer proves little."""
 _SWEEP = 0.05
 
 Results = list[DriverError | None]
@@ -127,7 +129,7 @@ class Batcher:
                     await asyncio.sleep(full_wait)
                     full_wait = min(full_wait * 2, _FULL_WAIT_MAX)
                     # Who could not learn in time what became of another attempt learns now that there was no room.
-                    self._expire_overdue(2 * self._attempt_time)
+                    self._expire_overdue(min(2 * self._attempt_time, _FULL_MARGIN_MAX))
         finally:
             self._busy = False
 

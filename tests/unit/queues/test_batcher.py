@@ -229,6 +229,16 @@ async def test_a_deadline_amid_one_more_attempt_does_not_make_a_full_queue_doubt
     assert await batcher.publish(outgoing("a"), 1) == [None]
 
 
+async def test_one_slow_answer_does_not_end_the_wait_for_room(driver: FakeDriver) -> None:
+    batcher, driver.room, driver.gate = Batcher(driver, "tasks"), 0, asyncio.Event()
+    task = start(batcher, "a", timeout=10)
+    await asyncio.sleep(6)
+    driver.gate.set()
+    await asyncio.sleep(1)
+    driver.room = 1
+    assert await task == [None]
+
+
 async def test_overflow_reject_fails_at_once(driver: FakeDriver) -> None:
     batcher, driver.room = Batcher(driver, "tasks", block_when_full=False), 1
     results = await batcher.publish(outgoing("a", "b"), 9)

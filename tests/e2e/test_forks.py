@@ -96,13 +96,17 @@ asyncio.run(within_the_open_app())
 """
 
 
-def test_a_child_of_a_process_that_has_published_publishes_too(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SERVER]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=TIMEOUT, check=False, env=environ())
+def published(script: str, folder: Path) -> list[str]:
+    """What lies in the queue ``tasks`` after a script has run, first in first."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=TIMEOUT, check=False, env=environ())
     assert done.returncode == 0, done.stderr.decode()
-    (tmp_path / "tasks.py").write_text('from tasuki import App\n\napp = App()\napp.queue("tasks")\n')
-    found = run_json("peek", "tasks", "-p", "tasks:app", folder=tmp_path)
-    assert [message["body"] for message in found] == [
+    (folder / "tasks.py").write_text('from tasuki import App\n\napp = App()\napp.queue("tasks")\n')
+    return [message["body"] for message in run_json("peek", "tasks", "-p", "tasks:app", folder=folder)]
+
+
+def test_a_child_of_a_process_that_has_published_publishes_too(tmp_path: Path) -> None:
+    assert published(SERVER, tmp_path) == [
         "from the parent",
         "from the child",
         "from the parent again",
@@ -135,12 +139,7 @@ assert os.waitpid(child, 0)[1] == 0
 
 def test_what_a_child_publishes_outlives_the_end_of_its_parent(tmp_path: Path) -> None:
     """The last one that closes a file removes its log: a child that seemed not to have it open wrote to nowhere."""
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", OUTLIVED]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=TIMEOUT, check=False, env=environ())
-    assert done.returncode == 0, done.stderr.decode()
-    (tmp_path / "tasks.py").write_text('from tasuki import App\n\napp = App()\napp.queue("tasks")\n')
-    found = run_json("peek", "tasks", "-p", "tasks:app", folder=tmp_path)
-    assert [message["body"] for message in found] == [
+    assert published(OUTLIVED, tmp_path) == [
         "from the parent",
         "while the parent has it open",
         "after the parent has closed it",

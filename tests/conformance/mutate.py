@@ -68,8 +68,20 @@ class Mutant(Driver):
     async def declare(self, spec: QueueSpec) -> None:
         await self.inner.declare(spec)
 
+    async def undeclare(self, queue: str) -> None:
+        await self.inner.undeclare(queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        return await self.inner.inspect(spec)
+
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
         return await self.inner.publish(queue, batch)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        return await self.inner.start(queue, batch)
+
+    async def delete(self, queue: str) -> None:
+        await self.inner.delete(queue)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         return await self.inner.receive(queue, limit, wait)

@@ -11,33 +11,52 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
  5. Acked is gone.
  6. Nacked with delay 0 is back at once, not at the end of the lease.
  7. Nacked with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
- 8. ``attempt`` starts at 1 and rises with each delivery; a release does not raise it.
+ 8. ``attempt`` is 1 plus the failures so far: nacks, and recorded starts (28) that ended without a settlement. Neither
+    a release raises it, nor the end of a delivery that never started with its holder or its lease.
  9. Settling twice reports the second as stale; it never raises for a stale receipt.
 10. A receipt is stale once its message was handed out again.
 11. ``extend`` sets the lease to now + lease, and reports receipts that are no longer held as stale.
 12. One publisher's messages arrive in the order of publishing, if ``ordered``; a release puts them back at the head.
 13. An undeclared queue: QueueNotFoundError from every verb.
-14. Broker gone: BrokerUnavailableError (retryable) from every verb, within a bound.
+14. Broker gone: BrokerUnavailableError from every verb, within a bound. Broker silent: BrokerTimeoutError or
+    BrokerUnavailableError. Both are retryable. A connection that answers nothing within its deadline is replaced.
 15. Concurrent receivers share a queue without overlap.
 16. A cancelled ``receive`` or ``publish`` loses nothing that it had taken.
 17. ``close`` is idempotent, frees what is held (leases of open deliveries end at once where the broker allows), and
     wakes a waiting ``receive``, which gives an empty list or BrokerUnavailableError.
 18. After a SIGKILL of the holder its messages are back within the lease (drivers that serve several processes).
 19. After a broker restart every confirmed message is still there (durable drivers).
-20. Attempts survive both.
+20. Attempts, suspects and recorded starts survive both.
 21. Higher ``priority`` is received first (``native_priority``).
 22. Of the messages of one ``key``, at most one is held, and they are received in order, also past nacks
     (``ordering_key``, only on a queue declared with ``ordering="key"``).
 23. ``max_length``: a full queue rejects new messages with QueueFullError, message by message, in order: once one of a
     batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
-24. ``peek`` shows without receiving; ``purge`` removes what is not held, and says how many.
+24. ``peek`` shows without receiving. ``purge`` removes the messages that were not held when it began, and says how
+    many; a message that is published during a purge survives it.
 25. ``depth`` counts the consumers that were attached, over all processes; those of a dead process no more
     (``counts_consumers``).
 26. In a queue declared with ``dedup_window`` a message whose id was published within that time is confirmed and not
-    stored again, also if the first one is done by then; a message with ``deduplicate=False`` is always stored
-    (``dedup``). Ids of different queues have nothing to do with each other. One that was rejected is not remembered.
+    stored again, also if the first one is done by then; a message with ``deduplicate=False`` is always stored, and
+    changes nothing in what is remembered (``dedup``). Ids of different queues have nothing to do with each other. A
+    rejected message is not remembered.
 27. ``delete`` removes a queue with all its messages, held ones too; it is then as if it had never been declared
     (``delete``).
+28. A delivery that ended without a settlement (its holder died, its lease ended) comes back with the same ``attempt``
+    and as a ``suspect``; it stays one through releases, until it is nacked. ``start`` records at the broker that its
+    handler begins: if that delivery ends without a settlement as well, the message is one attempt older. A nack after
+    a start counts once; a release takes the record back (``counts_attempts``).
+29. ``undeclare`` forgets a queue in this process and frees what it used here: every verb then answers
+    QueueNotFoundError, and a waiting ``receive`` ends with an empty list or that error. Open deliveries can be settled
+    and extended while their leases last. Nothing changes at the broker. Idempotent.
+30. ``inspect`` makes the verbs work on a queue that exists, and neither makes nor changes it, now or later: once it is
+    gone, a publish to it is rejected with QueueNotFoundError. Publishing never makes a ``temporary`` queue.
+31. No message stays held that nobody will settle: a settlement that cannot be delivered ends in the broker giving the
+    message back, also when the caller has given up.
+32. Empty batches and a ``limit`` of 0 give an empty answer without asking the broker. A delay that is negative or not
+    finite, or a priority outside 0 to 9, is refused with UnsupportedError. A settlement after the lease is accepted as
+    long as the message was not handed out again, unless the broker refuses that.
+33. The options of the last declaration hold for all processes, without another declaration of theirs.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -131,10 +150,12 @@ class Outgoing(Message, gc=False):
 
 
 class Received(Message, gc=False):
-    """One delivery: the message, the ``receipt`` that settles it, and its ``attempt`` (which delivery, from 1)."""
+    """One delivery: the message, the ``receipt`` that settles it, and its ``attempt`` (1 plus the failures so far)."""
 
     receipt: Receipt = None
     attempt: int = 1
+    suspect: bool = False
+    """Whether its last delivery ended without a settlement: its handler may have killed the worker."""
 
 
 class Ack(msgspec.Struct, frozen=True, gc=False):
@@ -184,8 +205,21 @@ class Driver(ABC):
 
     @property
     def durability(self) -> Durability:
-        """What a confirmed message really survives with the running broker's configuration."""
+        """What a confirmed message really survives with the running broker's configuration, as last learned."""
         return self.capabilities.durability
+
+    def durability_of(self, queue: str) -> Durability:
+        """What a message survives that is confirmed in this queue now; a look-up, it asks nothing of the broker."""
+        return self.durability
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds of silence after which the broker may give a holder's messages to others; None: never.
+
+        Only for a broker without ``leases``: the consumer then treats it as the lease, and ``extend`` must report the
+        receipts whose session is gone.
+        """
+        return None
 
     @abstractmethod
     async def open(self) -> None:
@@ -198,6 +232,18 @@ class Driver(ABC):
     @abstractmethod
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist with these options. Before ``open`` it is recorded, and done by ``open``."""
+
+    async def undeclare(self, queue: str) -> None:
+        """Forget the queue in this process, and free what it used here; nothing changes at the broker. Idempotent."""
+        raise self._unsupported("undeclare", queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know an existing queue without making or changing it; for tools, and for replies to other processes.
+
+        Returns the options in force as far as the broker can tell them, else those given. Raises QueueNotFoundError
+        where the broker does not have the queue. A queue that this process has declared stays declared.
+        """
+        raise self._unsupported("inspect", spec.name)
 
     @abstractmethod
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
@@ -221,6 +267,14 @@ class Driver(ABC):
     @abstractmethod
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``."""
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Record at the broker that the handlers of these deliveries begin; returns the receipts that were stale.
+
+        Called for suspects only, so that a message without a crash costs nothing. A driver that can record only by
+        storing the message again may report a receipt as stale: the message then comes at once, with its record.
+        """
+        return ()
 
     @abstractmethod
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:

@@ -53,6 +53,15 @@ class Threaded(Driver):
         """See Driver."""
         return self._inner.durability
 
+    def durability_of(self, queue: str) -> Durability:
+        """See Driver."""
+        return self._inner.durability_of(queue)
+
+    @property
+    def patience(self) -> float | None:
+        """See Driver."""
+        return self._inner.patience
+
     async def open(self) -> None:
         """Start the thread, and open the inner driver there."""
         async with self._one_at_a_time():
@@ -94,6 +103,16 @@ class Threaded(Driver):
             await self._loop.call(lambda: self._inner.declare(spec))
         self._specs[spec.name] = spec
 
+    async def undeclare(self, queue: str) -> None:
+        """See Driver."""
+        self._specs.pop(queue, None)
+        if self._loop is not None:
+            await self._loop.call(lambda: self._inner.undeclare(queue), is_whole=True)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """See Driver."""
+        return await self._running(spec.name).call(lambda: self._inner.inspect(spec))
+
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """See Driver."""
         messages = list(batch)
@@ -107,6 +126,11 @@ class Threaded(Driver):
                 await self._inner.settle(queue, [Release(delivery.receipt) for delivery in received])
 
         return await self._running(queue).call(lambda: self._inner.receive(queue, limit, wait), give_back)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """See Driver."""
+        receipts = list(batch)
+        return await self._running(queue).call(lambda: self._inner.start(queue, receipts), is_whole=True)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """See Driver."""

@@ -19,6 +19,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
@@ -48,6 +49,7 @@ class MemoryDriver(Driver):
         super().__init__(name)
         self._clock = clock or SystemClock()
         self._queues: dict[str, MemoryQueue] = {}
+        self._undeclared: set[str] = set()
         self._numbers = count(1)
         self._open = False
 
@@ -60,10 +62,7 @@ class MemoryDriver(Driver):
         self._open = False
         for queue in self._queues.values():
             queue.let_go()
-            waiters, queue.waiters = queue.waiters, {}
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(False)
+            _send_home(queue)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist; a smaller ``max_length`` keeps what is there and rejects what comes."""
@@ -71,10 +70,23 @@ class MemoryDriver(Driver):
             self._queues[spec.name].declare(spec)
         else:
             self._queues[spec.name] = MemoryQueue(spec)
+        self._undeclared.discard(spec.name)
+
+    async def undeclare(self, queue: str) -> None:
+        """Forget that it is declared; its messages stay, for whoever declares or inspects it next."""
+        if queue in self._queues:
+            self._undeclared.add(queue)
+            _send_home(self._queues[queue])
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know it as it stands."""
+        self._undeclared.discard(spec.name)
+        return self._queue(spec.name).spec
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room; see the contract."""
         target, now = self._queue(queue), self._clock.monotonic()
+        check_bounds(batch, driver=self.name, queue=queue)
         if target.spec.dedup_window is not None:
             return self._publish_once(target, batch, now)
         rejected = self._reject(target, batch)
@@ -135,7 +147,7 @@ class MemoryDriver(Driver):
         if source.delayed:
             source.surface(self._clock.monotonic())
         taken = source.take(limit, self._numbers)
-        if taken or wait <= 0:
+        if taken or wait <= 0 or limit <= 0:
             return taken
         return await self._wait(source, limit, wait)
 
@@ -177,7 +189,7 @@ class MemoryDriver(Driver):
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; nothing can fail for lack of room, because a held message keeps its place."""
-        target = self._queue(queue)
+        target = self._held(queue)
         pop = target.held.pop
         stale: list[Receipt] = []
         acked = 0
@@ -198,15 +210,23 @@ class MemoryDriver(Driver):
 
     def _return(self, target: MemoryQueue, slot: Slot, settlement: Settlement) -> None:
         if isinstance(settlement, Nack):
+            slot.suspect = False
+            slot.failures += not slot.started
             if settlement.delay > 0:
                 slot.due = self._clock.monotonic() + settlement.delay
         else:
-            slot.attempt -= 1
+            slot.failures -= slot.started
+        slot.started = False
         target.put_back(slot)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Count them as failures until they are settled."""
+        target = self._held(queue)
+        return [receipt for receipt in batch if not target.start(receipt)]
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Say which receipts are not held; there is no lease to set. Safe in any thread."""
-        held = self._queue(queue).held
+        held = self._held(queue).held
         return [receipt for receipt in batch if receipt not in held]
 
     async def depth(self, queue: str) -> Depth:
@@ -234,21 +254,31 @@ class MemoryDriver(Driver):
 
     async def delete(self, queue: str) -> None:
         """Remove it; whoever waits there gets nothing."""
-        waiters = self._queue(queue).waiters
+        deleted = self._queue(queue)
         del self._queues[queue]
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(False)
+        _send_home(deleted)
+
+    def _held(self, name: str) -> MemoryQueue:
+        """The queue, for what ends or keeps its deliveries: also one that is not declared any more."""
+        return self._queues[name] if self._open and name in self._undeclared else self._queue(name)
 
     def _queue(self, name: str) -> MemoryQueue:
         if not self._open:
             problem = f"driver {self.name!r} is not open; open it first"
             raise BrokerUnavailableError(problem, driver=self.name, queue=name)
-        try:
-            return self._queues[name]
-        except KeyError:
+        queue = self._queues.get(name)
+        if queue is None or name in self._undeclared:
             problem = f"queue {name!r} was never declared on driver {self.name!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self.name, queue=name) from None
+            raise QueueNotFoundError(problem, driver=self.name, queue=name)
+        return queue
+
+
+def _send_home(queue: MemoryQueue) -> None:
+    """End the receives that wait."""
+    waiters, queue.waiters = queue.waiters, {}
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(False)
 
 
 def _wake(waiter: asyncio.Future[bool]) -> None:

@@ -25,7 +25,11 @@ class Slot(msgspec.Struct, gc=False):
     priority: int = 0
     key: str | None = None
     due: float = 0.0
-    attempt: int = 0
+    failures: int = 0
+    """Nacks, and recorded starts that ended without a settlement."""
+    started: bool = False
+    """Whether the failures contain the start of the delivery that is open."""
+    suspect: bool = False
 
 
 by_number = attrgetter("number")

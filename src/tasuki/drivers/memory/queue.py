@@ -102,10 +102,9 @@ class MemoryQueue:
         taken = []
         for _ in range(min(limit, len(lane))):
             slot = pop()
-            slot.attempt = attempt = slot.attempt + 1
             receipt = next(numbers)
             held[receipt] = slot
-            taken.append(Received(slot.id, slot.body, slot.headers.copy(), receipt, attempt))
+            taken.append(Received(slot.id, slot.body, slot.headers.copy(), receipt, slot.failures + 1, slot.suspect))
         return taken
 
     def can_give(self) -> bool:
@@ -121,10 +120,22 @@ class MemoryQueue:
                 waiter.set_result(True)
                 return
 
+    def start(self, receipt: int) -> bool:
+        """Count the delivery as a failure until it is settled; False: it is not held."""
+        slot = self.held.get(receipt)
+        if slot is None:
+            return False
+        if not slot.started:
+            slot.failures += 1
+            slot.started = True
+        return True
+
     def let_go(self) -> None:
-        """End all deliveries."""
+        """End all deliveries without a settlement."""
         held, self.held = self.held, {}
         for slot in held.values():
+            slot.started = False
+            slot.suspect = True
             self.put_back(slot)
 
     def purge(self) -> int:

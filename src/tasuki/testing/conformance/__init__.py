@@ -17,15 +17,31 @@ from tasuki.testing.conformance.asking import Asking
 from tasuki.testing.conformance.clauses import Clauses
 from tasuki.testing.conformance.content import Content
 from tasuki.testing.conformance.duplicates import Duplicates
+from tasuki.testing.conformance.edges import Edges
+from tasuki.testing.conformance.inspecting import Inspecting
 from tasuki.testing.conformance.publishing import Publishing
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.running import Running
 from tasuki.testing.conformance.settling import Settling
 from tasuki.testing.conformance.stress import Stress
+from tasuki.testing.conformance.suspects import Suspects
 from tasuki.testing.conformance.whole import Whole
 
 
-class DriverConformance(Clauses, Content, Duplicates, Settling, Running, Whole, Stress, Asking, Publishing):
+class DriverConformance(
+    Clauses,
+    Content,
+    Duplicates,
+    Settling,
+    Suspects,
+    Inspecting,
+    Edges,
+    Running,
+    Whole,
+    Stress,
+    Asking,
+    Publishing,
+):
     """Every case; see :class:`Suite` for the hooks."""
 
 

@@ -1,4 +1,4 @@
-"""A process that holds messages and is then killed, to see that they come back."""
+"""A process that holds messages, has started some of them, and is then killed, to see that they come back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
-from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.driver import QueueSpec, Received
 from tasuki.testing.conformance.rig import ShiftedClock, Suite
 
 START_TIMEOUT = 30.0
@@ -17,14 +17,18 @@ START_TIMEOUT = 30.0
 class Holder:
     """Receives ``number`` messages in a child process; ``ids`` says which, ``kill`` is SIGKILL.
 
+    It records the start of the first ``starts`` of them.
+
     The child makes its driver with the ``make_driver`` of the suite's class, which must be importable by its name.
     """
 
-    def __init__(self, suite: Suite, place: Path, spec: QueueSpec, number: int) -> None:
+    def __init__(self, suite: Suite, place: Path, spec: QueueSpec, number: int, *, starts: int = 0) -> None:
         # Spawned, not forked: a fork would share the locks and threads of this process.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_hold, args=(type(suite), place, spec, number, theirs), daemon=True)
+        self._process = context.Process(
+            target=_hold, args=(type(suite), place, spec, number, starts, theirs), daemon=True
+        )
         self._theirs = theirs
         self.ids: list[str] = []
 
@@ -50,16 +54,23 @@ class Holder:
         self._process.join()
 
 
-def _hold(suite: type[Suite], place: Path, spec: QueueSpec, number: int, pipe: Connection) -> None:
-    asyncio.run(_receive(suite, place, spec, number, pipe))
+def _hold(suite: type[Suite], place: Path, spec: QueueSpec, number: int, starts: int, pipe: Connection) -> None:
+    asyncio.run(_receive(suite, place, spec, number, starts, pipe))
 
 
-async def _receive(suite: type[Suite], place: Path, spec: QueueSpec, number: int, pipe: Connection) -> None:
+async def _receive(
+    suite: type[Suite], place: Path, spec: QueueSpec, number: int, starts: int, pipe: Connection
+) -> None:
     driver = suite().make_driver(place, ShiftedClock())
     await driver.open()
     await driver.declare(spec)
-    held: list[str] = []
+    held: list[Received] = []
     while len(held) < number:
-        held += [received.id for received in await driver.receive(spec.name, number - len(held), START_TIMEOUT)]
-    pipe.send(held)
+        held += await driver.receive(spec.name, number - len(held), START_TIMEOUT)
+    for received in held[:starts]:
+        if await driver.start(spec.name, [received.receipt]):
+            (again,) = await driver.receive(spec.name, 1, START_TIMEOUT)
+            assert again.id == received.id
+            await driver.start(spec.name, [again.receipt])
+    pipe.send([received.id for received in held])
     await asyncio.Event().wait()

@@ -111,11 +111,16 @@ class Rig:
         await self.driver.open()
         await self.driver.declare(self.spec())
 
-    async def another(self, **options: Any) -> Driver:
-        """One more open driver on the same broker, as another process would have, with the queue declared."""
+    async def stranger(self) -> Driver:
+        """One more open driver on the same broker, as another process would have, that has declared nothing."""
         driver = self.suite.make_driver(self.place, self.clock)
         self._drivers.append(driver)
         await driver.open()
+        return driver
+
+    async def another(self, **options: Any) -> Driver:
+        """The same, with the queue declared."""
+        driver = await self.stranger()
         await driver.declare(self.spec(**options))
         return driver
 
@@ -196,6 +201,15 @@ class Rig:
         """Nothing can be received."""
         taken = await (driver or self.driver).receive(queue or self.queue, 10, self.suite.brief)
         assert taken == [], f"nothing expected, {ids(taken)} came"
+
+    async def begin(self, received: Received) -> Received:
+        """Record the start of a delivery; where that takes another delivery of the message, returns it."""
+        if not await self.driver.start(self.queue, [received.receipt]):
+            return received
+        again = await self.one()
+        assert again.id == received.id, f"{received.id} expected, {again.id} came"
+        assert list(await self.driver.start(self.queue, [again.receipt])) == [], "the start is recorded, and stale"
+        return again
 
     async def ack(self, *received: Received, queue: str | None = None) -> None:
         """Ack; no receipt may be stale."""

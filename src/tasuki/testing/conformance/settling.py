@@ -57,13 +57,6 @@ class Settling(Suite):
             await rig.driver.settle(rig.queue, [Release(got[number].receipt)])
         assert ids(await rig.take(6)) == published
 
-    @case("leases", "counts_attempts")
-    async def test_a_lost_lease_counts(self, rig: Rig) -> None:
-        await rig.publish(rig.message())
-        for attempt in range(1, 4):
-            assert (await rig.one()).attempt == attempt
-            await rig.advance(rig.long * 1.2)
-
     @case("leases")
     async def test_a_changed_lease_holds_for_the_next_delivery(self, rig: Rig) -> None:
         await rig.driver.declare(rig.spec(lease=rig.long * 3))

@@ -1,0 +1,59 @@
+"""Clause 32: what all drivers answer where nothing, or something impossible, is asked."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+import asyncio
+from math import inf, nan
+
+from tasuki.errors import UnsupportedError
+from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+
+
+class Edges(Suite):
+    """Empty batches, impossible values, late settlements, forced ids."""
+
+    @case()
+    async def test_32_nothing_asked_nothing_answered(self, rig: Rig) -> None:
+        published = await rig.publish(rig.message())
+        async with asyncio.timeout(rig.suite.patience):
+            assert list(await rig.driver.publish(rig.queue, [])) == []
+            assert await rig.driver.receive(rig.queue, 0, 60.0) == []
+            assert list(await rig.driver.settle(rig.queue, [])) == []
+            assert list(await rig.driver.extend(rig.queue, [], rig.long)) == []
+            assert list(await rig.driver.start(rig.queue, [])) == []
+        assert ids(await rig.take()) == published
+
+    @case()
+    async def test_32_impossible_delays_and_priorities_are_refused(self, rig: Rig) -> None:
+        for delay in (-1.0, inf, nan):
+            results = await rig.results(rig.message(delay=delay))
+            assert [type(result) for result in results] == [UnsupportedError], f"a delay of {delay}: {results}"
+        for priority in (-1, 10, 42):
+            results = await rig.results(rig.message(priority=priority))
+            assert [type(result) for result in results] == [UnsupportedError], f"priority {priority}: {results}"
+        await rig.nothing()
+
+    @case("leases")
+    async def test_32_a_settlement_after_the_lease_is_taken(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        got = await rig.one()
+        await rig.advance(rig.long * 1.2)
+        await rig.ack(got)
+        await rig.nothing()
+        await rig.advance(rig.long * 1.2)
+        await rig.nothing()
+
+    @case("dedup")
+    async def test_32_a_forced_message_changes_nothing_in_what_is_known(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.publish(rig.message(id="new", deduplicate=False))
+        await rig.publish(rig.message(id="new"))
+        await rig.publish(rig.message(id="new"))
+        await rig.publish(rig.message(id="known"))
+        await rig.publish(rig.message(id="known", deduplicate=False))
+        await rig.publish(rig.message(id="known"))
+        assert sorted(ids(await rig.take(4))) == ["known"] * 2 + ["new"] * 2
+        await rig.nothing()

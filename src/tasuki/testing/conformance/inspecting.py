@@ -1,0 +1,130 @@
+"""Clauses 29, 30 and 33: queues that a process knows, and whose options hold."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from tasuki.contracts.driver import Ack, Driver
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
+from tasuki.testing.conformance.rig import Rig, Suite, case, has, ids
+from tasuki.testing.conformance.verbs import fresh_verbs, raises
+
+
+class Inspecting(Suite):
+    """Undeclare and inspect."""
+
+    @case()
+    async def test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker(self, rig: Rig) -> None:
+        published = await rig.publish(*rig.messages(3))
+        held = await rig.one()
+        await rig.driver.undeclare(rig.queue)
+        await rig.driver.undeclare(rig.queue)
+        for verb in fresh_verbs(rig, rig.queue):
+            await raises(QueueNotFoundError, rig, verb)
+        assert list(await rig.driver.extend(rig.queue, [held.receipt], rig.long)) == []
+        assert list(await rig.driver.settle(rig.queue, [Ack(held.receipt)])) == []
+        await rig.driver.declare(rig.spec())
+        assert sorted([held.id, *ids(await rig.take(2))]) == published
+        await rig.nothing()
+
+    @case()
+    async def test_29_undeclaring_ends_a_waiting_receive(self, rig: Rig) -> None:
+        waiting = asyncio.create_task(rig.driver.receive(rig.queue, 1, 60.0))
+        await asyncio.sleep(0.02)
+        await rig.driver.undeclare(rig.queue)
+        async with asyncio.timeout(rig.suite.patience):
+            answer = (await asyncio.gather(waiting, return_exceptions=True))[0]
+        assert answer == [] or isinstance(answer, QueueNotFoundError)
+
+    @case()
+    async def test_29_an_undeclared_queue_is_not_declared_by_opening_again(self, rig: Rig) -> None:
+        await rig.driver.undeclare(rig.queue)
+        await rig.driver.close()
+        await rig.driver.open()
+        for verb in fresh_verbs(rig, rig.queue):
+            await raises(QueueNotFoundError, rig, verb)
+
+    @case()
+    async def test_29_undeclaring_what_was_never_declared_does_nothing(self, rig: Rig) -> None:
+        await rig.driver.undeclare("nowhere")
+
+    @case("multi_process")
+    async def test_30_an_inspected_queue_can_be_used(self, rig: Rig) -> None:
+        other = await rig.stranger()
+        await other.inspect(rig.spec())
+        assert not any(await other.publish(rig.queue, [rig.message(id="theirs")]))
+        await other.depth(rig.queue)
+        (got,) = await rig.take(driver=other)
+        assert got.id == "theirs"
+        assert list(await other.settle(rig.queue, [Ack(got.receipt)])) == []
+        await other.close()
+        await other.open()
+        published = await rig.publish(rig.message())
+        try:
+            assert ids(await rig.take(driver=other)) == published
+        except QueueNotFoundError:
+            await other.inspect(rig.spec())
+            assert ids(await rig.take(driver=other)) == published
+
+    @case()
+    async def test_30_inspecting_makes_no_queue(self, rig: Rig) -> None:
+        absent = replace(rig.spec(), name=rig.other)
+        for _ in range(2):
+            await raises(QueueNotFoundError, rig, lambda: rig.driver.inspect(absent))
+        for verb in fresh_verbs(rig, rig.other):
+            await raises(QueueNotFoundError, rig, verb)
+        published = await rig.publish(rig.message())
+        assert ids(await rig.take()) == published
+
+    @case("multi_process", "max_length")
+    async def test_30_inspecting_changes_no_option(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(max_length=3))
+        other = await rig.stranger()
+        await other.inspect(rig.spec(max_length=100, lease=rig.long * 9))
+        for driver in (other, rig.driver):
+            answer = await driver.publish(rig.queue, rig.messages(2))
+        assert [type(item) for item in answer] == [type(None), QueueFullError]
+
+    @case("multi_process", "delete")
+    async def test_30_an_inspected_queue_is_not_made_again(self, rig: Rig) -> None:
+        temporary = rig.spec(temporary=True)
+        await rig.driver.declare(temporary)
+        other = await rig.stranger()
+        await other.inspect(temporary)
+        await rig.driver.delete(rig.queue)
+        assert type(await _failure(other, rig)) is QueueNotFoundError
+        await other.close()
+        await other.open()
+        assert isinstance(await _failure(other, rig), QueueNotFoundError)
+        await raises(QueueNotFoundError, rig, lambda: rig.driver.inspect(temporary))
+
+    @case("multi_process", "ordering_key")
+    async def test_33_options_of_another_process_hold_at_once(self, rig: Rig) -> None:
+        assert has(rig.driver, "ordering_key")
+        other = await rig.another(ordering="key")
+        await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
+        for number in range(2):
+            got = await rig.take(2)
+            assert sorted(ids(got)) == [f"a{number}", f"b{number}"]
+            await rig.nothing()
+            await rig.nothing(driver=other)
+            await rig.ack(*got)
+        await rig.nothing(driver=other)
+
+
+async def _failure(driver: Driver, rig: Rig) -> DriverError | None:
+    """What a publish of one message answers, raised or returned; a reconnect may come before the answer."""
+    for _ in range(20):
+        try:
+            results = list(await driver.publish(rig.queue, [rig.message()]))
+        except BrokerUnavailableError:
+            await asyncio.sleep(0.05)
+        except DriverError as error:
+            return error
+        else:
+            return results[0] if results else None
+    raise AssertionError("the broker does not come back")

@@ -1,0 +1,121 @@
+"""Clause 28: which message is charged for the death of a worker, and which is not."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from tasuki.contracts.driver import Ack, Nack, Release
+from tasuki.testing.conformance.killed import Holder
+from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+
+_LEASE = 3.0
+
+
+class Suspects(Suite):
+    """Messages whose last delivery ended without a settlement."""
+
+    @case("leases", "counts_attempts")
+    async def test_28_a_lost_lease_makes_a_suspect_and_does_not_count(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        first = await rig.one()
+        assert (first.attempt, first.suspect) == (1, False)
+        for _ in range(2):
+            await rig.advance(rig.long * 1.2)
+            got = await rig.one()
+            assert (got.attempt, got.suspect) == (1, True)
+
+    @case("multi_process", "counts_attempts")
+    async def test_28_only_the_recorded_starts_of_a_killed_holder_count(self, rig: Rig) -> None:
+        spec = rig.spec(lease=_LEASE)
+        await rig.driver.declare(spec)
+        published = await rig.publish(*rig.messages(4))
+        for deaths in (1, 2):
+            async with Holder(rig.suite, rig.place, spec, 4, starts=1) as holder:
+                assert sorted(holder.ids) == published
+                holder.kill()
+            got = await rig.take(4)
+            assert all(delivery.suspect for delivery in got)
+            # Which one comes first may differ from death to death where the driver is not ordered.
+            assert sum(delivery.attempt - 1 for delivery in got) == deaths
+            await rig.driver.settle(rig.queue, [Release(delivery.receipt) for delivery in reversed(got)])
+
+    @case("multi_process", "counts_attempts")
+    async def test_28_a_release_keeps_a_suspect_and_a_nack_clears_it(self, rig: Rig) -> None:
+        spec = rig.spec(lease=_LEASE)
+        await rig.driver.declare(spec)
+        await rig.publish(rig.message())
+        async with Holder(rig.suite, rig.place, spec, 1) as holder:
+            holder.kill()
+        for settlement, attempt, suspect in ((Release, 1, True), (Release, 1, True), (Nack, 1, True), (Nack, 2, False)):
+            got = await rig.one()
+            assert (got.attempt, got.suspect) == (attempt, suspect)
+            await rig.driver.settle(rig.queue, [settlement(got.receipt)])
+        assert (await rig.one()).attempt == 3
+
+    @case("counts_attempts")
+    async def test_28_a_released_message_is_no_suspect(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        for _ in range(3):
+            got = await rig.one()
+            assert (got.attempt, got.suspect) == (1, False)
+            await rig.driver.settle(rig.queue, [Release(got.receipt)])
+
+    @case("counts_attempts")
+    async def test_28_a_start_counts_once_with_its_nack_and_not_with_its_release(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        for settlement, attempt in ((Nack, 1), (Release, 2), (Nack, 2), (Nack, 3), (Ack, 4)):
+            got = await rig.one()
+            assert (got.attempt, got.suspect) == (attempt, False)
+            got = await rig.begin(got)
+            assert list(await rig.driver.settle(rig.queue, [settlement(got.receipt)])) == []
+        await rig.nothing()
+
+    @case("leases", "counts_attempts")
+    async def test_28_a_start_that_ends_with_its_lease_counts_once(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        for attempt in (1, 2, 3):
+            got = await rig.one()
+            assert (got.attempt, got.suspect) == (attempt, attempt > 1)
+            got = await rig.begin(got)
+            assert list(await rig.driver.start(rig.queue, [got.receipt])) == []
+            await rig.advance(rig.long * 1.2)
+
+    @case("counts_attempts")
+    async def test_28_the_start_of_a_settled_delivery_is_stale(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(2))
+        acked, nacked = await rig.take(2)
+        await rig.driver.settle(rig.queue, [Ack(acked.receipt), Nack(nacked.receipt, rig.long)])
+        receipts = [acked.receipt, nacked.receipt]
+        assert list(await rig.driver.start(rig.queue, receipts)) == receipts
+
+    @case("multi_process", "counts_attempts", "ordering_key")
+    async def test_28_a_suspect_stays_in_front_of_its_key(self, rig: Rig) -> None:
+        spec = rig.spec(lease=_LEASE, ordering="key")
+        await rig.driver.declare(spec)
+        published = await rig.publish(*rig.messages(3, key="k"))
+        async with Holder(rig.suite, rig.place, spec, 1, starts=1) as holder:
+            assert holder.ids == published[:1]
+            holder.kill()
+        seen: list[tuple[str, int, bool]] = []
+        for _ in published:
+            got = await rig.one()
+            seen.append((got.id, got.attempt, got.suspect))
+            await rig.nothing()
+            got = await rig.begin(got)
+            await rig.ack(got)
+        assert [id for id, _, _ in seen] == published
+        assert seen[0][1:] == (2, True)
+        assert [attempt for _, attempt, _ in seen[1:]] == [1, 1]
+
+    @case("multi_process", "counts_attempts")
+    async def test_28_a_suspect_that_never_started_is_not_charged(self, rig: Rig) -> None:
+        spec = rig.spec(lease=_LEASE)
+        await rig.driver.declare(spec)
+        published = await rig.publish(*rig.messages(2))
+        for _ in range(2):
+            async with Holder(rig.suite, rig.place, spec, 2) as holder:
+                holder.kill()
+        got = await rig.take(2)
+        assert sorted(ids(got)) == published
+        assert [(delivery.attempt, delivery.suspect) for delivery in got] == [(1, True)] * 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tasuki.contracts.driver import Ack
 from tasuki.drivers.sqs import SQSDriver
 from tasuki.errors import QueueConflictError
 from tasuki.testing.conformance import DriverConformance, Rig, ShiftedClock, case
@@ -48,6 +49,23 @@ class TestSQS(DriverConformance):
     async def test_a_window_can_be_given_and_taken_away(self, rig: Rig) -> None:
         """Like the ordering."""
         await self._cannot_switch(rig, dedup_window=rig.window)
+
+    @case("leases")
+    async def test_32_a_settlement_after_the_lease_is_taken(self, rig: Rig) -> None:
+        """SQS does not tell whether a message was handed out again: after its lease a receipt is stale, to be safe."""
+        await rig.publish(rig.message())
+        got = await rig.one()
+        await rig.advance(rig.long * 1.2)
+        assert list(await rig.driver.settle(rig.queue, [Ack(got.receipt)])) == [got.receipt]
+        assert (await rig.one()).id == got.id
+
+    @case("ordering_key")
+    async def test_33_options_of_another_process_hold_at_once(self, rig: Rig) -> None:
+        """SQS decides the ordering when a queue is made: another ordering is another queue, refused with messages."""
+        await rig.publish(rig.message())
+        with pytest.raises(QueueConflictError, match="still holds 1 messages"):
+            await rig.another(ordering="key")
+        await rig.ack(await rig.one())
 
     async def _cannot_switch(self, rig: Rig, **options: Any) -> None:
         published = await rig.publish(*rig.messages(2))

@@ -186,7 +186,7 @@ async def test_a_body_that_arrives_damaged_is_not_handed_out(gate: Gate, queue: 
         with pytest.raises(BrokerUnavailableError, match="damaged"):
             await driver.receive(queue, 1, 1.0)
         (got,) = await take(driver, queue)
-        assert (got.body, got.attempt) == (b"body", 2)
+        assert (got.body, got.attempt, got.suspect) == (b"body", 1, True)
 
 
 async def test_what_arrives_with_a_damaged_one_is_handed_out(gate: Gate, queue: str) -> None:
@@ -266,14 +266,14 @@ async def test_a_release_interrupted_after_its_copy_sends_no_second_copy(gate: G
         assert await driver.receive(queue, 10, 0.0) == []
 
 
-async def test_a_release_that_cannot_be_sent_again_is_shown_again_and_counts(gate: Gate, queue: str) -> None:
+async def test_a_release_that_cannot_be_sent_again_is_shown_again_as_a_suspect(gate: Gate, queue: str) -> None:
     async with opened(gate.port, QueueSpec(queue)) as driver:
         await driver.publish(queue, messages(1))
         (got,) = await take(driver, queue)
         gate.rule = once("SendMessageBatch", Partly({0: "InvalidMessageContents"}, is_sender_fault=True))
         assert list(await driver.settle(queue, [Release(got.receipt)])) == []
         (again,) = await take(driver, queue)
-        assert (again.id, again.attempt) == (got.id, 2)
+        assert (again.id, again.attempt, again.suspect) == (got.id, 1, True)
 
 
 async def test_attempts_are_counted_over_releases_and_failures(queue: str) -> None:
@@ -296,6 +296,47 @@ async def test_a_release_in_a_fifo_queue_counts_for_messages_with_a_key(
         await driver.settle(queue, [Release(got.receipt)])
         found = {received.id: received for received in await take(driver, queue, 1 if key else 2)}
         assert found[got.id].attempt == attempt
+
+
+async def test_a_started_suspect_is_found_by_a_process_that_never_met_the_queue_of_suspects(queue: str) -> None:
+    port, spec = SQS.shared().port, QueueSpec(queue, lease=1.0)
+    async with opened(port, spec) as driver, opened(port, spec) as other:
+        await other.receive(queue, 1, 0.0)  # it has looked, and found none
+        await driver.publish(queue, messages(1))
+        (got,) = await take(driver, queue)
+        assert list(await driver.start(queue, [got.receipt])) == []
+        assert (await driver.depth(queue)).in_flight == 1
+        (again,) = await take(other, queue)
+        assert (again.id, again.attempt, again.suspect) == (got.id, 2, True)
+        assert list(await other.settle(queue, [Ack(again.receipt)])) == []
+        assert list(await driver.settle(queue, [Ack(got.receipt)])) == [got.receipt]
+
+
+async def test_a_second_suspect_waits_in_the_queue_of_suspects_while_one_is_in_hand(queue: str) -> None:
+    async with opened(SQS.shared().port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages(2))
+        first, second = await take(driver, queue, 2)
+        assert list(await driver.start(queue, [first.receipt])) == []
+        assert list(await driver.start(queue, [second.receipt])) == [second.receipt]
+        await driver.settle(queue, [Ack(first.receipt)])
+        (again,) = await take(driver, queue)
+        assert (again.id, again.attempt, again.suspect) == (second.id, 1, True)
+        assert list(await driver.start(queue, [again.receipt])) == []
+
+
+async def test_no_second_suspect_with_a_key_is_taken_while_one_is_in_hand(queue: str) -> None:
+    """SQS counts each delivery of a message with a key, so that one would be charged for the death by the other."""
+    port, spec = SQS.shared().port, QueueSpec(queue, ordering="key", lease=2.0)
+    async with opened(port, spec) as driver, opened(port, spec) as other:
+        await driver.publish(queue, [Outgoing(key, b"body", {}, key=key) for key in "ab"])
+        await take(other, queue, 2)
+        (suspect,) = await take(driver, queue)
+        assert suspect.suspect
+        assert await driver.receive(queue, 1, 0.0) == []
+        assert list(await driver.extend(queue, [suspect.receipt], 60.0)) == []
+        assert list(await driver.settle(queue, [Ack(suspect.receipt)])) == []
+        (rest,) = await take(driver, queue)
+        assert rest.id != suspect.id
 
 
 # Delays --------------------------------------------------------------------------------------------------------------
@@ -391,8 +432,8 @@ async def test_a_delay_in_a_fifo_queue_hides_the_message_and_does_not_count(queu
 async def test_a_nack_waits_for_an_extension_that_is_under_way(gate: Gate, queue: str) -> None:
     """Else the extension, arriving later, would bring the message back at the end of the lease, not of the delay."""
     began, proceed = asyncio.Event(), asyncio.Event()
-    async with opened(gate.port, QueueSpec(queue, lease=5.0)) as driver:
-        await driver.publish(queue, messages(1))
+    async with opened(gate.port, QueueSpec(queue, lease=5.0, ordering="key")) as driver:
+        await driver.publish(queue, messages(1, key="k"))
         (got,) = await take(driver, queue)
         session = driver._session
         assert session is not None
@@ -428,7 +469,7 @@ async def test_an_extension_that_failed_in_part_is_told_and_the_rest_is_extended
         with pytest.raises(BrokerUnavailableError):
             await driver.extend(queue, [lost.receipt, kept.receipt], 30.0)
         (again,) = await take(driver, queue)
-        assert (again.id, again.attempt) == (lost.id, 2)
+        assert (again.id, again.attempt, again.suspect) == (lost.id, 1, True)
         assert list(await driver.settle(queue, [Ack(lost.receipt), Ack(kept.receipt)])) == [lost.receipt]
 
 

@@ -55,7 +55,7 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     message back, also when the caller has given up.
 32. Empty batches and a ``limit`` of 0 give an empty answer without asking the broker. A delay that is negative or not
     finite, or a priority outside 0 to 9, is refused with UnsupportedError. A settlement after the lease is accepted as
-    long as the message was not handed out again, unless the broker refuses that.
+    long as the message was not handed out again, unless the broker refuses that or cannot tell.
 33. The options of the last declaration hold for all processes, without another declaration of theirs.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other

@@ -16,6 +16,7 @@
 | ``publishing.py`` | sending batches |
 | ``polling.py`` | receiving, long polls that outlive their caller, early messages |
 | ``settling.py`` | ending and extending deliveries, handing back |
+| ``suspects.py`` | the queue in which a suspect is while it is handled |
 | ``timing.py`` | whole seconds, limits of hiding, attempts |
 """
 

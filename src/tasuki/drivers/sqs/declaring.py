@@ -8,7 +8,7 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.envelope import LARGEST
 from tasuki.drivers.sqs.limits import is_first_in_first_out
-from tasuki.drivers.sqs.names import FIFO, broker_name
+from tasuki.drivers.sqs.names import FIFO, broker_name, suspects_name
 from tasuki.drivers.sqs.timing import whole
 from tasuki.drivers.sqs.translate import code_of, is_not_allowed
 from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError
@@ -50,6 +50,15 @@ class Declaring:
         url = await self._url(spec, is_fifo=is_fifo) or await self._create(spec, is_fifo=is_fifo)
         return Found(url, is_fifo, await self._largest(spec, url))
 
+    async def inspect(self, spec: QueueSpec) -> Found:
+        """Find the queue, and leave everything as it is. Raises QueueNotFoundError if it does not exist."""
+        is_fifo = is_first_in_first_out(spec)
+        for sort in (is_fifo,) if spec.name.endswith(FIFO) else (is_fifo, not is_fifo):
+            if url := await self._url(spec, is_fifo=sort):
+                return Found(url, sort, await self._largest(spec, url))
+        problem = f"queue {spec.name!r} does not exist at SQS; a worker or a publisher that declares it makes it"
+        raise QueueNotFoundError(problem, driver=self._driver, queue=spec.name)
+
     async def _largest(self, spec: QueueSpec, url: str) -> int:
         """Bytes of a message; SQS's own limit where we may not ask."""
         names = ["MaximumMessageSize"]
@@ -58,6 +67,26 @@ class Declaring:
         except AccessDeniedError:
             return LARGEST
         return int((answer.get("Attributes") or {}).get("MaximumMessageSize", LARGEST))
+
+    async def find_suspects(self, spec: QueueSpec, url: str) -> str | None:
+        """Where the suspects of a queue are; None: nobody has started one yet, or it cannot be seen."""
+        try:
+            name = suspects_name(url)
+            return str((await self._clients.call("get_queue_url", spec.name, QueueName=name))["QueueUrl"])
+        except (QueueNotFoundError, AccessDeniedError):
+            return None
+
+    async def create_suspects(self, spec: QueueSpec, url: str) -> str:
+        """The same; it is made if it does not exist."""
+        if found := await self.find_suspects(spec, url):
+            return found
+        attributes = {
+            "VisibilityTimeout": str(whole(spec.lease)),
+            "MessageRetentionPeriod": str(whole(self._retention)),
+        }
+        name = suspects_name(url)
+        answer = await self._clients.call("create_queue", spec.name, QueueName=name, Attributes=attributes)
+        return str(answer["QueueUrl"])
 
     async def counts(self, queue: str, url: str) -> tuple[int, int, int]:
         """How many messages are ready, held and delayed, approximately."""

@@ -18,6 +18,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.sqs.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.limits import DEDUP_WINDOW, check
 from tasuki.drivers.sqs.settings import settings
@@ -135,9 +136,24 @@ class SQSDriver(Driver):
             await session.declare(spec)
         self._specs[spec.name] = spec
 
+    async def undeclare(self, queue: str) -> None:
+        """Forget it; the polls under way come to their end."""
+        self._specs.pop(queue, None)
+        if self._session is not None:
+            await self._session.undeclare(queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Find it; SQS's own attributes are not read, for every request of this driver says its own."""
+        if self._session is None:
+            raise self._closed(spec.name)
+        if spec.name not in self._specs:
+            await self._session.inspect(spec)
+        return spec
+
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Send the messages in batches of ten, several at a time."""
         session, source = self._source(queue)
+        check_bounds(batch, driver=self.name, queue=queue)
         results = await session.publishing.publish(source, batch)
         if not any(results):
             return ()
@@ -149,17 +165,22 @@ class SQSDriver(Driver):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; a cancelled call takes none, whatever SQS answers to it."""
         session, source = self._source(queue)
-        return await session.polling(source).receive(limit, wait)
+        return await session.polling(source).receive(limit, wait) if limit > 0 else []
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Move suspects to where SQS counts their starts; goes on when the caller is cancelled."""
+        session, source = self._held(queue)
+        return await session.shielded(session.suspects(source).start(batch)) if batch else ()
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; goes on when the caller is cancelled."""
-        session, source = self._source(queue)
-        return await session.shielded(session.settling.settle(source, batch))
+        session, source = self._held(queue)
+        return await session.shielded(session.settling.settle(source, batch)) if batch else ()
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases, with a client of the calling loop."""
-        session, source = self._source(queue)
-        return await session.settling.extend(source, batch, lease)
+        session, source = self._held(queue)
+        return await session.settling.extend(source, batch, lease) if batch else ()
 
     async def depth(self, queue: str) -> Depth:
         """What SQS thinks it has."""
@@ -172,11 +193,20 @@ class SQSDriver(Driver):
         await session.delete(source)
         self._specs.pop(queue, None)
 
+    def _closed(self, queue: str) -> BrokerUnavailableError:
+        return BrokerUnavailableError(f"driver {self.name!r} is not open; open it first", driver=self.name, queue=queue)
+
+    def _held(self, queue: str) -> tuple[Session, Source]:
+        """For what ends or keeps open deliveries: also of a queue that is not declared any more."""
+        session = self._session
+        if session is not None and queue in session.undeclared:
+            return session, session.undeclared[queue]
+        return self._source(queue)
+
     def _source(self, queue: str) -> tuple[Session, Source]:
         session = self._session
         if session is None:
-            problem = f"driver {self.name!r} is not open; open it first"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+            raise self._closed(queue)
         source = session.sources.get(queue)
         if source is None:
             problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"

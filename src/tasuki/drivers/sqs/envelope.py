@@ -46,7 +46,13 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     delay: float | None = None
     """Seconds after it was sent until which it must not be handed out; SQS's own delay covers the rest."""
     attempts: int = 0
-    """Deliveries of the copies before this one, which SQS does not count."""
+    """Failures of the copies before this one, which SQS does not count."""
+    suspect: bool = False
+    """Whether the last delivery of a copy before this one ended without a settlement."""
+
+    def again(self, *, attempts: int, suspect: bool = False, delay: float | None = None) -> Envelope:
+        """That of a copy."""
+        return Envelope(self.id, self.headers, self.body, self.key, delay, attempts, suspect)
 
 
 _encode = msgspec.json.Encoder().encode

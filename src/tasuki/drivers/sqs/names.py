@@ -28,6 +28,23 @@ def broker_name(queue: str, *, is_fifo: bool) -> str:
     return name + FIFO if is_fifo else name
 
 
+def own_group(id: str) -> str:
+    """The group of a message without a key: it is alone there."""
+    return token(f"id:{id}")
+
+
+def is_bound_to(is_fifo: bool, key: str | None, group: str | None) -> bool:
+    """Whether a message has a place to lose in its group: in a FIFO queue, unless it is alone there."""
+    return is_fifo and (key is not None or group is None or not group.startswith("id:"))
+
+
+def suspects_name(url: str) -> str:
+    """The name of the queue for the suspects of the queue at this address; no queue of an application has it."""
+    name = url.rpartition("/")[2].removesuffix(FIFO)
+    mark = hashlib.sha256(f"suspects of {url.rpartition('/')[2]}".encode()).hexdigest()[:_MARK]
+    return f"{name[: LONGEST_NAME - _MARK - 10]}-suspects-{mark}"
+
+
 def token(text: str) -> str:
     """A text as group or deduplication id: itself where SQS takes it, else its hash."""
     if _TOKEN.fullmatch(text):

@@ -16,12 +16,19 @@ from tasuki.contracts.driver import Received
 from tasuki.drivers.sqs.batches import AT_ONCE, MOST_ENTRIES
 from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.envelope import digest, read
+from tasuki.drivers.sqs.names import is_bound_to, own_group
 from tasuki.drivers.sqs.source import Held, Source
 from tasuki.drivers.sqs.timing import LONGEST_HIDDEN, delivery_number, whole
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 LONGEST_POLL = 2
 """Seconds that a request waits at SQS, and so the longest that a stop waits for it."""
+
+_LOOK_EVERY = 2.0
+_FIND_EVERY = 10.0
+"""Seconds between two looks into the queue of suspects, and between two looks for it while there is none."""
+_FULL_HANDS = 0.1
+"""Seconds between two looks whether a suspect with a key has been settled."""
 
 _SYSTEM_ATTRIBUTES = [
     "ApproximateReceiveCount",
@@ -46,6 +53,7 @@ class Polling:
         clock: Clock,
         *,
         checks_digests: bool,
+        find_suspects: Callable[[], Awaitable[str | None]],
         hand_back: Callable[[Sequence[Held]], Awaitable[object]],
         postpone: Callable[[Sequence[tuple[Held, float]]], Awaitable[object]],
     ) -> None:
@@ -54,11 +62,14 @@ class Polling:
         self._clients = clients
         self._clock = clock
         self._checks_digests = checks_digests
+        self._find_suspects = find_suspects
         self._hand_back = hand_back
         self._postpone = postpone
         self._polls: dict[Poll, int] = {}
         self._abandoned: set[Poll] = set()
         self._returns: set[asyncio.Task[None]] = set()
+        self._kept: list[Arrived] = []
+        self._next_look = float("-inf")
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def receive(self, limit: int, wait: float) -> list[Received]:
@@ -66,6 +77,11 @@ class Polling:
         end = self._clock.monotonic() + wait
         while True:
             # SQS waits whole seconds: the last one may last half a second longer, or is spent here.
+            if self._hands_are_full():
+                await asyncio.wait([self._closing], timeout=min(max(end - self._clock.monotonic(), 0), _FULL_HANDS))
+                if self._closing.done() or end <= self._clock.monotonic():
+                    return []
+                continue
             seconds = max(min(round(end - self._clock.monotonic()), LONGEST_POLL), 0)
             arrived = await self._arrived(self._adopt(limit) or self._start(limit, seconds))
             if arrived:
@@ -140,10 +156,12 @@ class Polling:
     def _handed_out(self, held: Held, body: bytes) -> Received:
         self._source.add(held, self._clock.boottime())
         envelope = held.envelope
-        return Received(envelope.id, body, dict(envelope.headers), held, held.attempt)
+        return Received(envelope.id, body, dict(envelope.headers), held, held.attempt, held.is_suspect)
 
     async def _poll(self, limit: int, seconds: int) -> list[Arrived]:
         """Ask once, and while everything asked for comes, ask several times at once, without waiting."""
+        if suspect := await self._suspect():
+            return suspect
         arrived = await self._ask(min(limit, self._per_request), seconds)
         at_once, is_full = 2, len(arrived) == self._per_request
         while is_full and len(arrived) < limit:
@@ -164,15 +182,43 @@ class Polling:
         """Of a FIFO queue one: SQS gives several of one group at once, and at most one of a key may be held."""
         return 1 if self._source.is_fifo else MOST_ENTRIES
 
-    async def _ask(self, count: int, seconds: int) -> list[Arrived]:
+    def _hands_are_full(self) -> bool:
+        """Whether to take no more for now: a suspect with a key is charged by SQS if another one ends this process."""
+        source = self._source
+        return source.is_fifo and source.holds_suspect_since(self._clock.boottime() - source.spec.lease)
+
+    def keep(self, arrived: list[Arrived]) -> None:
+        """Hand a suspect out at the next receive."""
+        self._kept += arrived
+
+    async def _suspect(self) -> list[Arrived]:
+        """One from the queue of suspects, if it is time for a look, and none of it is in our hands."""
+        kept, self._kept = self._kept, []
+        source, now = self._source, self._clock.monotonic()
+        if kept or now < self._next_look or source.spec.temporary or source.holds_started(self._clock.boottime()):
+            return kept
+        if source.suspects_url is None:
+            source.suspects_url = await self._find_suspects()
+        if source.suspects_url is None:
+            self._next_look = now + min(_FIND_EVERY, max(source.spec.lease / 3, _LOOK_EVERY))
+            return []
+        return await self.ask_suspect(seconds=0)
+
+    async def ask_suspect(self, *, seconds: int) -> list[Arrived]:
+        """At most one message of the queue of suspects."""
+        self._next_look = self._clock.monotonic() + _LOOK_EVERY
+        return await self._ask(1, seconds, self._source.suspects_url)
+
+    async def _ask(self, count: int, seconds: int, url: str | None = None) -> list[Arrived]:
         """One request; what is too early is postponed."""
         source = self._source
+        url = url or source.url
         lease = min(max(whole(source.spec.lease), 1), LONGEST_HIDDEN)
         answer = await self._clients.call(
             "receive_message",
             source.spec.name,
             wait=seconds,
-            QueueUrl=source.url,
+            QueueUrl=url,
             MaxNumberOfMessages=count,
             WaitTimeSeconds=seconds,
             VisibilityTimeout=lease,
@@ -186,7 +232,7 @@ class Polling:
             if self._is_damaged(raw):
                 damaged += 1  # comes again when its lease ends; the others need not wait for that
                 continue
-            held, body, left = self._opened(raw, lease)
+            held, body, left = self._opened(raw, lease, url)
             if left > 0:
                 early.append((held, left))
             else:
@@ -199,31 +245,38 @@ class Polling:
             raise BrokerUnavailableError(problem, driver=self._driver, queue=source.spec.name)
         return arrived
 
-    def _opened(self, raw: dict[str, Any], lease: int) -> tuple[Held, bytes, float]:
+    def _opened(self, raw: dict[str, Any], lease: int, url: str) -> tuple[Held, bytes, float]:
         """A delivery, its body, and the seconds until it is due."""
         attributes = raw.get("MessageAttributes") or {}
         envelope, body = read(raw["MessageId"], raw["Body"], attributes)
         system = raw.get("Attributes") or {}
         sent_at = float(system.get("SentTimestamp", 0)) / 1000
-        attempt = delivery_number(
+        number = delivery_number(
             int(system.get("ApproximateReceiveCount", 1)),
-            envelope.attempts,
             sent_at=sent_at,
             first_at=float(system.get("ApproximateFirstReceiveTimestamp", "inf")) / 1000,
             delay=envelope.delay or 0.0,
         )
         now = self._clock.boottime()
+        source = self._source
+        group = system.get("MessageGroupId")
+        is_started = url == source.suspects_url
+        if is_started and source.is_fifo:
+            group = own_group(envelope.id)
+        # Where SQS's count is of recorded starts, or cannot be told from that of failures, it counts.
+        failures = number - 1 if is_started or is_bound_to(source.is_fifo, envelope.key, group) else 0
         held = Held(
-            self._source.url,
+            url,
             raw["ReceiptHandle"],
             raw["MessageId"],
             raw["Body"],
             attributes,
             envelope,
-            system.get("MessageGroupId"),
-            attempt,
+            group,
+            envelope.attempts + failures + 1,
             now,
             now + lease,
+            is_suspect=envelope.suspect or number > 1,
         )
         return held, body, sent_at + envelope.delay - self._clock.time() if envelope.delay else 0.0
 

@@ -12,7 +12,7 @@ from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.sqs.batches import MOST_ENTRIES, Result, at_once, in_tens, results_of
 from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.envelope import LARGEST_BINARY, Written, digest, write
-from tasuki.drivers.sqs.names import token
+from tasuki.drivers.sqs.names import own_group, token
 from tasuki.drivers.sqs.source import Parameters, Source
 from tasuki.drivers.sqs.timing import LONGEST_DELAY, whole
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, UnsupportedError
@@ -128,7 +128,7 @@ class Publishing:
 
 def _fifo(source: Source, message: Outgoing, key: str | None) -> Parameters:
     """The group: its key, or one of its own; and the id that SQS remembers: its own, or a random one."""
-    group = token(key) if key is not None else token(f"id:{message.id}")
+    group = token(key) if key is not None else own_group(message.id)
     is_remembered = source.spec.dedup_window is not None and message.deduplicate
     return {"MessageGroupId": group, "MessageDeduplicationId": token(message.id) if is_remembered else random_id()}
 

@@ -18,6 +18,7 @@ from tasuki.drivers.sqs.publishing import Publishing
 from tasuki.drivers.sqs.settings import Settings
 from tasuki.drivers.sqs.settling import Settling
 from tasuki.drivers.sqs.source import Source
+from tasuki.drivers.sqs.suspects import Suspects
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 _CLOSE_TIMEOUT = LONGEST_POLL + 1.0
@@ -47,6 +48,8 @@ class Session:
         self.publishing = Publishing(driver, self._clients, checks_digests=checks_digests)
         self.settling = Settling(driver, self._clients, self.publishing, clock)
         self.sources: dict[str, Source] = {}
+        self.undeclared: dict[str, Source] = {}
+        """Not declared any more, but with open deliveries."""
         self._pollings: dict[Source, Polling] = {}
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -70,10 +73,17 @@ class Session:
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist, and note what is known of it; open deliveries stay open."""
-        found = await self._declaring.declare(spec)
-        old = self.sources.get(spec.name)
+        self._know(spec, await self._declaring.declare(spec))
+
+    async def inspect(self, spec: QueueSpec) -> None:
+        """Note what is known of a queue that exists."""
+        self._know(spec, await self._declaring.inspect(spec))
+
+    def _know(self, spec: QueueSpec, found: Found) -> None:
+        old = self.sources.get(spec.name) or self.undeclared.pop(spec.name, None)
         if old is not None and old.url == found.url:
             old.spec, old.largest = spec, found.largest
+            self.sources[spec.name] = old
             return
         self.sources[spec.name] = _source(spec, found)
 
@@ -87,10 +97,23 @@ class Session:
                 self._clients,
                 self._clock,
                 checks_digests=self._checks_digests,
+                find_suspects=lambda: self._declaring.find_suspects(source.spec, source.url),
                 hand_back=partial(self.settling.hand_back, source),
                 postpone=partial(self.settling.postpone, source),
             )
         return polling
+
+    def suspects(self, source: Source) -> Suspects:
+        """Who starts those of a queue."""
+        return Suspects(
+            self._driver,
+            source,
+            self.polling(source),
+            self._declaring,
+            self._clients,
+            self.publishing,
+            self._clock,
+        )
 
     async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it to its end, also when the caller is cancelled."""
@@ -109,12 +132,27 @@ class Session:
 
     async def depth(self, source: Source) -> Depth:
         """What SQS counts, approximately."""
-        ready, in_flight, delayed = await self._declaring.counts(source.spec.name, source.url)
+        urls = [source.url] if source.suspects_url is None else [source.url, source.suspects_url]
+        counts = [await self._declaring.counts(source.spec.name, url) for url in urls]
+        ready, in_flight, delayed = map(sum, zip(*counts, strict=True))
         return Depth(ready, in_flight, delayed)
+
+    async def undeclare(self, queue: str) -> None:
+        """Forget a queue, but for its open deliveries; what arrives for nobody is handed back."""
+        source = self.sources.pop(queue, None)
+        if source is None:
+            return
+        if not source.is_idle:
+            self.undeclared[queue] = source
+        polling = self._pollings.pop(source, None)
+        if polling is not None:
+            await polling.close(_CLOSE_TIMEOUT)
 
     async def delete(self, source: Source) -> None:
         """Remove the queue."""
         await self._clients.call("delete_queue", source.spec.name, QueueUrl=source.url)
+        if source.suspects_url is not None:
+            await self._clients.call("delete_queue", source.spec.name, QueueUrl=source.suspects_url)
         self.sources.pop(source.spec.name, None)
         polling = self._pollings.pop(source, None)
         if polling is not None:
@@ -132,7 +170,8 @@ class Session:
                     await asyncio.wait(late, timeout=_CLOSE_TIMEOUT)
             with contextlib.suppress(TimeoutError, DriverError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
-                    await asyncio.gather(*(self._let_go(source) for source in self._pollings))
+                    known = {*self.sources.values(), *self.undeclared.values()}
+                    await asyncio.gather(*(self._let_go(source) for source in known))
         finally:
             await self._clients.close()
 

@@ -1,9 +1,10 @@
 """Ending deliveries and keeping their leases.
 
-Ack deletes. Nack hides the message for its delay; SQS has counted the delivery. A release must not count, and SQS has
-no way to take its count back: so the message is sent again with the deliveries before this one noted in its envelope,
-and then the original is deleted (who dies in between leaves it twice). That would cost a message with a key its place
-in its group, so there a release hides for zero seconds, and counts.
+Ack deletes. SQS's own count of receives cannot tell a failure from the death of a worker that never started the
+message, and nothing can be written beside a message. So a nack and a release send the message again, with the failures
+so far in its envelope, and then delete the original (a process that dies in between leaves it twice). That would cost a
+message with a key its place in its group: there a nack hides it for its delay, a release for zero seconds, and every
+delivery counts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.sqs.batches import Result, at_once, in_tens, results_of
 from tasuki.drivers.sqs.clients import Clients
-from tasuki.drivers.sqs.envelope import Envelope, copy
+from tasuki.drivers.sqs.envelope import copy
+from tasuki.drivers.sqs.names import is_bound_to
 from tasuki.drivers.sqs.publishing import Entry, Publishing, random_id
 from tasuki.drivers.sqs.source import Held, Parameters, Source
 from tasuki.drivers.sqs.timing import LONGEST_DELAY, hideable, whole
@@ -26,6 +28,8 @@ _LOOK_AGAIN = 0.005
 
 Hide = tuple[Held, float]
 """A delivery, and for how many seconds to hide it."""
+Copy = tuple[Held, float, int, bool]
+"""A delivery, and of its copy: the delay in seconds, the failures so far, whether it is a suspect."""
 STALE = "stale"
 Fate = Result | str
 """None: done; ``STALE``; or why not."""
@@ -72,6 +76,8 @@ class Settling:
         stale: list[Receipt] = []
         for receipt in batch:
             held = source.find(receipt, now)
+            if held is not None and held.is_moving:
+                continue
             if held is None or held.is_settled or not hideable(lease, now - held.received_at):
                 stale.append(receipt)
             else:
@@ -108,24 +114,28 @@ class Settling:
         if source.is_fifo:
             await self._hide(source, deliveries, fates)
         else:
-            await self._send_again(source, [(held, left, held.envelope.attempts) for held, left in deliveries], fates)
+            await self._send_again(
+                source,
+                [(held, left, held.envelope.attempts, held.envelope.suspect) for held, left in deliveries],
+                fates,
+            )
 
     async def _carry_out(self, source: Source, work: Sequence[tuple[Held, Settlement]]) -> dict[Held, Fate]:
         deletes: list[Held] = []
         hides: list[Hide] = []
-        copies: list[tuple[Held, float, int]] = []
-        now = self._clock.boottime()
+        copies: list[Copy] = []
         for held, settlement in work:
             if isinstance(settlement, Ack):
                 deletes.append(held)
                 continue
             is_nack = isinstance(settlement, Nack)
             delay = settlement.delay if isinstance(settlement, Nack) else 0.0
-            is_too_long = whole(delay) > hideable(delay, now - held.received_at)
-            if _is_bound(source, held) or (is_nack and not is_too_long):
+            if is_bound(source, held):
                 hides.append((held, delay))
+            elif is_nack:
+                copies.append((held, delay, held.attempt, False))
             else:
-                copies.append((held, delay, held.attempt if is_nack else held.attempt - 1))
+                copies.append((held, delay, held.attempt - 1, held.is_suspect))
         fates: dict[Held, Fate] = dict.fromkeys(deletes)
         await asyncio.gather(
             self._delete(source, deletes, fates),
@@ -167,7 +177,7 @@ class Settling:
         async def request(part: list[Held]) -> None:
             entries = [{"Id": str(number), **entry(held)} for number, held in enumerate(part)]
             try:
-                answer = await self._clients.call(operation, name, QueueUrl=source.url, Entries=entries)
+                answer = await self._clients.call(operation, name, QueueUrl=part[0].url, Entries=entries)
             except DriverError as error:
                 fates.update(dict.fromkeys(part, error))
                 return
@@ -175,28 +185,24 @@ class Settling:
             for held, result, code in zip(part, results, codes, strict=True):
                 fates[held] = STALE if is_stale(code) else result
 
-        if deliveries:
-            await at_once(list(in_tens(deliveries)), request)
+        places = ([held for held in deliveries if held.url == url] for url in {held.url for held in deliveries})
+        parts = [part for place in places for part in in_tens(place)]
+        if parts:
+            await at_once(parts, request)
 
-    async def _send_again(
-        self, source: Source, copies: Sequence[tuple[Held, float, int]], fates: dict[Held, Fate]
-    ) -> None:
-        """Send copies that come after a delay, with so many deliveries counted, and delete their originals.
+    async def _send_again(self, source: Source, copies: Sequence[Copy], fates: dict[Held, Fate]) -> None:
+        """Send copies, and delete their originals.
 
         What SQS refuses to store a second time (it has grown too large) is shown again instead, and counts.
         """
         if not copies:
             return
         results: list[Result] = [None] * len(copies)
-        entries = [
-            self._copy(source, index, held, delay, attempts)
-            for index, (held, delay, attempts) in enumerate(copies)
-            if not held.is_copied
-        ]
+        entries = [self._copy(source, index, copied) for index, copied in enumerate(copies) if not copied[0].is_copied]
         await self._publishing.send(source, entries, results)
         sent: list[Held] = []
         refused: list[Hide] = []
-        for (held, delay, _), result in zip(copies, results, strict=True):
+        for (held, delay, _, _), result in zip(copies, results, strict=True):
             if result is None:
                 held.is_copied = True
                 sent.append(held)
@@ -207,12 +213,12 @@ class Settling:
         await self._delete(source, sent, fates)
         await self._hide(source, refused, fates)
 
-    def _copy(self, source: Source, index: int, held: Held, delay: float, attempts: int) -> Entry:
-        old = held.envelope
+    def _copy(self, source: Source, index: int, copied: Copy) -> Entry:
+        held, delay, attempts, suspect = copied
         seconds = whole(delay)
         native = 0 if source.is_fifo else min(seconds, LONGEST_DELAY)
         later = delay if seconds > native else None
-        envelope = Envelope(old.id, old.headers, old.body, old.key, later, attempts)
+        envelope = held.envelope.again(attempts=attempts, suspect=suspect, delay=later)
         written = copy(held.body, held.attributes, envelope)
         if source.is_fifo:
             return Entry(index, written, {"MessageGroupId": held.group or "", "MessageDeduplicationId": random_id()})
@@ -231,9 +237,9 @@ class Settling:
         )
 
 
-def _is_bound(source: Source, held: Held) -> bool:
-    """Whether sending it again would cost it its place: in a FIFO queue, unless it is alone in its group."""
-    return source.is_fifo and (held.envelope.key is not None or held.group is None or not held.group.startswith("id:"))
+def is_bound(source: Source, held: Held) -> bool:
+    """Whether sending it again would cost it its place."""
+    return is_bound_to(source.is_fifo, held.envelope.key, held.group)
 
 
 _RELEASE = Release("")

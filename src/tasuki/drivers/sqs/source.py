@@ -38,6 +38,10 @@ class Held(msgspec.Struct, eq=False):
     """Settled, given to somebody else, or lost with its driver."""
     is_extending: bool = False
     """The keeper's thread has a request under way that would undo a nack's delay."""
+    is_suspect: bool = False
+    """Its last delivery ended without a settlement."""
+    is_moving: bool = False
+    """It is on its way to the queue of suspects, and gets another handle."""
     is_copied: bool = False
     """It was sent again, and only its original is left to delete."""
     is_settled: bool = False
@@ -57,6 +61,8 @@ class Source:
         self.is_fifo = is_fifo
         self.largest = largest
         """Bytes of a message, body and attributes."""
+        self.suspects_url: str | None = None
+        """Where its suspects are while they are handled; None: not made or not found yet."""
         self._open: dict[str, Held] = {}
         self._prune_at = _PRUNE_AT
 
@@ -76,7 +82,7 @@ class Source:
 
     def find(self, receipt: Receipt, now: float) -> Held | None:
         """The open delivery of a receipt; None if there is none (any more)."""
-        if not isinstance(receipt, Held) or receipt.url != self.url or receipt.is_over:
+        if not isinstance(receipt, Held) or receipt.url not in (self.url, self.suspects_url) or receipt.is_over:
             return None
         return receipt if receipt.is_settled or receipt.lease_until > now else None
 
@@ -87,6 +93,33 @@ class Source:
             held.is_over = True
             self._forget(held)
         return held
+
+    def replace(self, held: Held, found: Held) -> None:
+        """The open delivery of a message that was moved: the same receipt, with what SQS now knows it by."""
+        self._forget(held)
+        held.url, held.handle, held.message_id = found.url, found.handle, found.message_id
+        held.body, held.attributes, held.envelope, held.group = (
+            found.body,
+            found.attributes,
+            found.envelope,
+            found.group,
+        )
+        held.attempt, held.received_at, held.lease_until = found.attempt, found.received_at, found.lease_until
+        self._open[held.message_id] = held
+
+    def holds_started(self, now: float) -> bool:
+        """Whether a message of the queue of suspects is in our hands."""
+        mine = (held for held in self._open.values() if held.url == self.suspects_url)
+        return any(held.lease_until > now and not held.is_over for held in mine)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no delivery is open."""
+        return not self._open
+
+    def holds_suspect_since(self, moment: float) -> bool:
+        """Whether a suspect that arrived after a ``boottime`` is in our hands."""
+        return any(held.is_suspect and held.received_at > moment for held in self._open.values() if not held.is_over)
 
     def put_back(self, held: Held) -> None:
         """It could not be settled, or its batch could not: whoever tries again finds it."""

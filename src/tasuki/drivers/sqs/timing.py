@@ -23,15 +23,14 @@ def hideable(seconds: float, held_for: float) -> int:
     return max(min(whole(seconds), left), 0)
 
 
-def delivery_number(receives: int, counted_before: int, *, sent_at: float, first_at: float, delay: float) -> int:
-    """Which delivery this is, from 1: SQS's own count, without the receives before the message was due.
+def delivery_number(receives: int, *, sent_at: float, first_at: float, delay: float) -> int:
+    """Which delivery of this copy this is, from 1: SQS's own count, without the receives before it was due.
 
     Each of those hid the message until it was due, or for as long as SQS can; the time of the first one tells how many
     there were.
 
     Args:
         receives: SQS's count for this copy of the message.
-        counted_before: deliveries of the copies before it.
         sent_at: when this copy was sent, Unix time.
         first_at: when it was first received, Unix time.
         delay: seconds from ``sent_at`` until it was due.
@@ -39,4 +38,4 @@ def delivery_number(receives: int, counted_before: int, *, sent_at: float, first
     early = 0
     if delay > 0 and first_at < sent_at + delay:
         early = max(math.ceil((sent_at + delay - first_at) / LONGEST_HIDDEN), 1)
-    return counted_before + max(receives - early, 1)
+    return max(receives - early, 1)

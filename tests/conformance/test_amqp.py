@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tasuki.drivers.amqp import AMQPDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
-from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.versions import version_in
 
 
-class TestAMQP(DriverConformance):
+class TestAMQP(Proxied, DriverConformance):
+    shared_broker = RabbitMQ
     takes_clock = False
     real_seconds = 2.0
     patience = 10.0
@@ -25,9 +25,6 @@ class TestAMQP(DriverConformance):
 
     def version(self) -> str:
         return version_in("RabbitMQ", next(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*")).name)
-
-    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
-        return unreachable(place)
 
     async def restart(self, place: Path) -> None:
         await asyncio.to_thread(RabbitMQ.shared().restart)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tasuki.drivers.nats import NATSDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.nats import NATSBroker
-from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.versions import version_of
 
 
-class TestNATS(DriverConformance):
+class TestNATS(Proxied, DriverConformance):
+    shared_broker = NATSBroker
     takes_clock = False
     real_seconds = 1.5
     patience = 8.0
@@ -31,9 +31,6 @@ class TestNATS(DriverConformance):
     def version(self) -> str:
         server = NATSBroker.shared().binary("nats-server", "/usr/sbin/nats-server")
         return version_of("NATS", [server, "--version"])
-
-    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
-        return unreachable(place)
 
     async def restart(self, place: Path) -> None:
         NATSBroker.shared().restart()

@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ClassVar
 
 from tasuki.drivers.postgres import PostgresDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.broker import Broker
-from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.postgres import Pgbouncer, Postgres
 from tests.support.brokers.versions import version_of
 
 
-class TestPostgres(DriverConformance):
+class TestPostgres(Proxied, DriverConformance):
     takes_clock = False
     real_seconds = 1.5
     patience = 8.0
-    broker: ClassVar[type[Broker]] = Postgres
+    shared_broker: ClassVar[type[Broker]] = Postgres
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> PostgresDriver:
-        there = address(self.broker, place)
+        there = address(self.shared_broker, place)
         url = f"postgresql://postgres@127.0.0.1:{there['port']}/postgres"
         return PostgresDriver("postgres", url=url, schema=there["name"].lower()[:40], clock=clock)
 
     def version(self) -> str:
-        server = self.broker.shared().binary("postgres", "/usr/lib/postgresql/*/bin/postgres")
-        return version_of("PostgreSQL", [server, "--version"]) + (" through PgBouncer" * (self.broker is Pgbouncer))
-
-    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
-        return unreachable(place)
+        server = self.shared_broker.shared().binary("postgres", "/usr/lib/postgresql/*/bin/postgres")
+        return version_of("PostgreSQL", [server, "--version"]) + (
+            " through PgBouncer" * (self.shared_broker is Pgbouncer)
+        )
 
     async def restart(self, place: Path) -> None:
-        self.broker.shared().restart()  # here: it ends with the thread that started it
+        self.shared_broker.shared().restart()  # here: it ends with the thread that started it
 
 
 class TestPgbouncer(TestPostgres):
-    broker: ClassVar[type[Broker]] = Pgbouncer
+    shared_broker: ClassVar[type[Broker]] = Pgbouncer

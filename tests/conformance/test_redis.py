@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import ClassVar
 
 from tasuki.drivers.redis import RedisDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.clauses import Clauses
-from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of
 
@@ -20,27 +19,24 @@ def _version(broker: type[Redis], how: str = "") -> str:
     return version_of(name, [broker.shared().binary(broker.program), "--version"]) + how
 
 
-class TestRedis(DriverConformance):
+class TestRedis(Proxied, DriverConformance):
     takes_clock = False
     real_seconds = 1.5
-    broker: ClassVar[type[Redis]] = Redis
+    shared_broker: ClassVar[type[Redis]] = Redis
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
-        found = address(self.broker, place)
+        found = address(self.shared_broker, place)
         return RedisDriver("redis", url=f"redis://127.0.0.1:{found['port']}", prefix=found["name"], clock=clock)
 
     def version(self) -> str:
-        return _version(self.broker)
-
-    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
-        return unreachable(place)
+        return _version(self.shared_broker)
 
     async def restart(self, place: Path) -> None:
-        await asyncio.to_thread(self.broker.shared().restart)
+        await asyncio.to_thread(self.shared_broker.shared().restart)
 
 
 class TestValkey(TestRedis):
-    broker = Valkey
+    shared_broker = Valkey
 
 
 class TestBehindSentinel(Clauses):

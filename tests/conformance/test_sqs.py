@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,15 @@ from tasuki.contracts.driver import Ack
 from tasuki.drivers.sqs import SQSDriver
 from tasuki.errors import QueueConflictError
 from tasuki.testing.conformance import DriverConformance, Rig, ShiftedClock, case
-from tests.support.brokers.place import address, unreachable
+from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.sqs import PACKAGE, SQS
 from tests.support.brokers.versions import version_in
 
 
-class TestSQS(DriverConformance):
+class TestSQS(Proxied, DriverConformance):
     """Left out: a restart, because the emulator keeps nothing over one; so 19 and 20 only show what a close keeps."""
 
+    shared_broker = SQS
     takes_clock = False
     real_seconds = 2.0
     delay_grain = 1.0
@@ -36,9 +36,6 @@ class TestSQS(DriverConformance):
 
     def version(self) -> str:
         return version_in("fauxqs", PACKAGE.read_text(encoding="utf-8").partition('"version"')[2])
-
-    def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
-        return unreachable(place)
 
     @case("ordering_key")
     async def test_switching_the_ordering_keeps_messages(self, rig: Rig) -> None:

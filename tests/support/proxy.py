@@ -23,6 +23,7 @@ class Proxy:
         """Seconds that each chunk waits on its way, in both directions."""
         self._flowing: asyncio.Event
         self._refusing = False
+        self._swallowing = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -41,6 +42,10 @@ class Proxy:
     def silence(self) -> None:
         """Keep all connections open and take new ones, but let no byte through, until ``serve``."""
         self._call(self._silence)
+
+    def swallow(self) -> None:
+        """Let requests through and throw the answers away, until ``serve``."""
+        self._call(self._swallow)
 
     def cut(self) -> None:
         """Reset (RST) the connections that there are now; new ones are served."""
@@ -86,7 +91,7 @@ class Proxy:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(reader, back))
-                group.create_task(self._pass(there, writer))
+                group.create_task(self._pass(there, writer, is_answer=True))
         except* OSError:
             _reset(writer)
         except* asyncio.CancelledError:
@@ -96,11 +101,15 @@ class Proxy:
             writer.close()
             back.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+    ) -> None:
         while data := await reader.read(_CHUNK):
             if self.delay:
                 await asyncio.sleep(self.delay)
             await self._flowing.wait()
+            if is_answer and self._swallowing:
+                continue
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof() and not writer.is_closing():
@@ -112,7 +121,13 @@ class Proxy:
 
     async def _serve(self) -> None:
         self._refusing = False
+        if self._swallowing:
+            self._swallowing = False
+            await self._cut()  # of what was swallowed nothing will come any more
         self._flowing.set()
+
+    async def _swallow(self) -> None:
+        self._swallowing = True
 
     async def _silence(self) -> None:
         self._flowing.clear()

@@ -57,6 +57,8 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     finite, or a priority outside 0 to 9, is refused with UnsupportedError. A settlement after the lease is accepted as
     long as the message was not handed out again, unless the broker refuses that or cannot tell.
 33. The options of the last declaration hold for all processes, without another declaration of theirs.
+34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
+    their own.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from tasuki.testing.conformance import Suite
 from tests.support.brokers.broker import Broker
 from tests.support.proxy import Proxy
 
@@ -32,12 +34,41 @@ def proxy_of(place: Path) -> Proxy:
     return _proxies[place]
 
 
-@asynccontextmanager
-async def unreachable(place: Path) -> AsyncIterator[None]:
-    """Refuse and cut all connections of a place for the time of the block."""
+class Proxied(Suite):
+    """The hooks of a suite whose places have proxies, and whose broker is ``shared_broker``."""
+
+    shared_broker: ClassVar[type[Broker]]
+
+    @asynccontextmanager
+    async def broken(self, place: Path) -> AsyncIterator[None]:
+        """Refuse and cut all connections of the place."""
+        with _until_served(place) as proxy:
+            proxy.refuse()
+            yield
+
+    @asynccontextmanager
+    async def silent(self, place: Path) -> AsyncIterator[None]:
+        """Let no byte through."""
+        with _until_served(place) as proxy:
+            proxy.silence()
+            yield
+
+    @asynccontextmanager
+    async def unanswered(self, place: Path) -> AsyncIterator[None]:
+        """Let requests through, and no answer; then cut."""
+        with _until_served(place) as proxy:
+            proxy.swallow()
+            yield
+
+    async def kill(self, place: Path) -> None:
+        """SIGKILL the broker, and start it again."""
+        await asyncio.to_thread(self.shared_broker.shared().restart)
+
+
+@contextmanager
+def _until_served(place: Path) -> Iterator[Proxy]:
     proxy = _proxies[place]
-    proxy.refuse()
     try:
-        yield
+        yield proxy
     finally:
         proxy.serve()

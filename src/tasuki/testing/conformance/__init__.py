@@ -18,6 +18,7 @@ from tasuki.testing.conformance.clauses import Clauses
 from tasuki.testing.conformance.content import Content
 from tasuki.testing.conformance.duplicates import Duplicates
 from tasuki.testing.conformance.edges import Edges
+from tasuki.testing.conformance.failing import Failing
 from tasuki.testing.conformance.inspecting import Inspecting
 from tasuki.testing.conformance.publishing import Publishing
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
@@ -36,6 +37,7 @@ class DriverConformance(
     Suspects,
     Inspecting,
     Edges,
+    Failing,
     Running,
     Whole,
     Stress,

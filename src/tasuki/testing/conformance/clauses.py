@@ -133,6 +133,9 @@ class Clauses(Suite):
                 await rig.advance(rig.long * 0.6)
                 assert list(await rig.driver.extend(rig.queue, [kept.receipt], rig.long)) == []
                 await rig.nothing()
+            # It sets, and does not add: after a long lease a short one ends early.
+            for lease in (rig.long * 20, rig.long):
+                assert list(await rig.driver.extend(rig.queue, [kept.receipt], lease)) == []
             await rig.advance(rig.long * 1.2)
             assert (await rig.one()).id == kept.id
             assert list(await rig.driver.extend(rig.queue, [kept.receipt], rig.long)) == [kept.receipt]
@@ -181,6 +184,8 @@ class Clauses(Suite):
 
     @case()
     async def test_16_a_cancelled_receive_loses_nothing(self, rig: Rig) -> None:
+        # A lease longer than the case: a message that only its end brings back counts as lost.
+        await rig.driver.declare(rig.spec(lease=300.0))
         # Some turns of the loop later, and, for what comes from a broker, some tenths of a millisecond.
         for turns, pause in [*((turns, 0.0) for turns in range(12)), *((0, tenth * 1e-4) for tenth in range(1, 50))]:
             task = asyncio.create_task(rig.driver.receive(rig.queue, 5, 5.0))
@@ -333,6 +338,15 @@ class Clauses(Suite):
         await rig.driver.close()
         await rig.driver.open()
         assert (await rig.driver.depth(rig.queue)).consumers == 1
+
+    @case("counts_consumers", "multi_process")
+    async def test_25_the_consumers_of_a_killed_process_are_forgotten(self, rig: Rig) -> None:
+        async with Holder(rig.suite, rig.place, rig.spec(), 0, consumers=2) as holder:
+            assert (await rig.driver.depth(rig.queue)).consumers == 2
+            holder.kill()
+        async with asyncio.timeout(rig.suite.forgets_within):
+            while (await rig.driver.depth(rig.queue)).consumers != 0:  # noqa: ASYNC110 - the broker does not tell
+                await asyncio.sleep(0.1)
 
     @case("dedup")
     async def test_26_a_known_id_is_confirmed_and_not_stored_again(self, rig: Rig) -> None:

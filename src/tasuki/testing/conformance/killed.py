@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -14,21 +15,31 @@ from tasuki.testing.conformance.rig import ShiftedClock, Suite
 START_TIMEOUT = 30.0
 
 
+@dataclass(frozen=True)
+class _Duty:
+    suite: type[Suite]
+    place: Path
+    spec: QueueSpec
+    number: int
+    starts: int
+    consumers: int
+
+
 class Holder:
     """Receives ``number`` messages in a child process; ``ids`` says which, ``kill`` is SIGKILL.
 
-    It records the start of the first ``starts`` of them.
-
-    The child makes its driver with the ``make_driver`` of the suite's class, which must be importable by its name.
+    It attaches so many ``consumers``, and records the start of the first ``starts`` messages. The child makes its
+    driver with the ``make_driver`` of the suite's class, which must be importable by its name.
     """
 
-    def __init__(self, suite: Suite, place: Path, spec: QueueSpec, number: int, *, starts: int = 0) -> None:
+    def __init__(
+        self, suite: Suite, place: Path, spec: QueueSpec, number: int, *, starts: int = 0, consumers: int = 0
+    ) -> None:
         # Spawned, not forked: a fork would share the locks and threads of this process.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_hold, args=(type(suite), place, spec, number, starts, theirs), daemon=True
-        )
+        duty = _Duty(type(suite), place, spec, number, starts, consumers)
+        self._process = context.Process(target=_hold, args=(duty, theirs), daemon=True)
         self._theirs = theirs
         self.ids: list[str] = []
 
@@ -54,23 +65,23 @@ class Holder:
         self._process.join()
 
 
-def _hold(suite: type[Suite], place: Path, spec: QueueSpec, number: int, starts: int, pipe: Connection) -> None:
-    asyncio.run(_receive(suite, place, spec, number, starts, pipe))
+def _hold(duty: _Duty, pipe: Connection) -> None:
+    asyncio.run(_receive(duty, pipe))
 
 
-async def _receive(
-    suite: type[Suite], place: Path, spec: QueueSpec, number: int, starts: int, pipe: Connection
-) -> None:
-    driver = suite().make_driver(place, ShiftedClock())
+async def _receive(duty: _Duty, pipe: Connection) -> None:
+    driver, queue = duty.suite().make_driver(duty.place, ShiftedClock()), duty.spec.name
     await driver.open()
-    await driver.declare(spec)
+    await driver.declare(duty.spec)
+    if duty.consumers:
+        await driver.attach(queue, duty.consumers)
     held: list[Received] = []
-    while len(held) < number:
-        held += await driver.receive(spec.name, number - len(held), START_TIMEOUT)
-    for received in held[:starts]:
-        if await driver.start(spec.name, [received.receipt]):
-            (again,) = await driver.receive(spec.name, 1, START_TIMEOUT)
+    while len(held) < duty.number:
+        held += await driver.receive(queue, duty.number - len(held), START_TIMEOUT)
+    for received in held[: duty.starts]:
+        if await driver.start(queue, [received.receipt]):
+            (again,) = await driver.receive(queue, 1, START_TIMEOUT)
             assert again.id == received.id
-            await driver.start(spec.name, [again.receipt])
+            await driver.start(queue, [again.receipt])
     pipe.send([received.id for received in held])
     await asyncio.Event().wait()

@@ -57,6 +57,10 @@ class Suite:
     """Seconds by which the broker may round a delay up: 1.0 where it counts in whole seconds."""
     many: ClassVar[int] = 10_000
     """Messages of the case that needs many."""
+    forgets_within: ClassVar[float] = 30.0
+    """Seconds within which the consumers of a killed process are not counted any more."""
+    removes_within: ClassVar[float | None] = None
+    """Seconds within which the temporary queue of a killed process is gone; None: too many for a case to wait."""
     patience: ClassVar[float] = 5.0
     """Seconds within which what must come has to come."""
     case_timeout: ClassVar[float] = 60.0
@@ -73,6 +77,18 @@ class Suite:
     def broken(self, place: Path) -> AbstractAsyncContextManager[None]:
         """Make the broker of this place unreachable for the time of the block."""
         raise SkipTest("not applicable: the suite cannot make this broker unreachable")
+
+    def silent(self, place: Path) -> AbstractAsyncContextManager[None]:
+        """Keep the connections to the broker of this place for the time of the block, and let nothing through."""
+        raise SkipTest("not applicable: the suite cannot silence this broker")
+
+    def unanswered(self, place: Path) -> AbstractAsyncContextManager[None]:
+        """Let requests reach the broker of this place, and no answer come back; at the end cut the connections."""
+        raise SkipTest("not applicable: the suite cannot hold back the answers of this broker")
+
+    async def kill(self, place: Path) -> None:
+        """SIGKILL the broker of this place, and start it again with its data; drivers are open."""
+        raise SkipTest("not applicable: the suite cannot kill this broker")
 
     async def restart(self, place: Path) -> None:
         """Restart the broker of this place; the drivers are closed. Nothing to do where there is no broker process."""

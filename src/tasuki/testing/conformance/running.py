@@ -14,6 +14,9 @@ from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
+_SOON = 1.5
+"""Seconds within which a waiting receive must see a message of another process at least once."""
+
 
 class Running(Suite):
     """What happens at the same time."""
@@ -296,15 +299,18 @@ class Running(Suite):
     @case("multi_process")
     async def test_another_driver_sees_a_message_soon(self, rig: Rig) -> None:
         other = await rig.another()
-        for _ in range(3):
+        took: list[float] = []
+        for _ in range(4):
             waiting = asyncio.create_task(rig.one(driver=other))
             await asyncio.sleep(0.05)
             began = time.monotonic()
             published = await rig.publish(rig.message())
             got = await waiting
+            took.append(time.monotonic() - began)
             assert [got.id] == published
-            assert time.monotonic() - began < rig.suite.patience / 2
             await other.settle(rig.queue, [Ack(got.receipt)])
+        # The quickest, so that a busy machine does not decide: a driver that polls slowly is slow each time.
+        assert min(took) < _SOON, f"the quickest of {len(took)} messages came after {min(took):.1f} seconds"
 
     @case("multi_process")
     async def test_what_another_driver_held_comes_back_when_it_closes(self, rig: Rig) -> None:

@@ -1,0 +1,192 @@
+"""Clauses 14, 19, 31 and 34, and temporary queues: brokers that fall silent or die, and processes that fork or die."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+from unittest import SkipTest
+
+from tasuki.contracts.driver import DURABILITIES, Ack, Driver, Outgoing
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.testing.conformance.killed import Holder
+from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+
+T = TypeVar("T")
+_GONE = (BrokerUnavailableError, BrokerTimeoutError)
+
+
+class Failing(Suite):
+    """What a driver answers when the other side does not, and what is left afterwards."""
+
+    @case()
+    async def test_14_a_silent_broker_is_noticed_and_its_connection_replaced(self, rig: Rig) -> None:
+        published = await rig.publish(rig.message())
+
+        async def problem(asked: Awaitable[object]) -> BaseException | None:
+            try:
+                await asked
+            except DriverError as error:
+                return error
+            return None
+
+        # An empty receive, or a receipt that is known to be stale, needs no answer.
+        asking = (rig.driver.publish(rig.queue, [rig.message()]), rig.driver.depth(rig.queue))
+        async with rig.suite.silent(rig.place):
+            problems = await asyncio.gather(*map(problem, asking))
+        assert all(isinstance(error, _GONE) and error.retryable for error in problems), problems
+        found: list[str] = []
+        while not set(published) <= set(found):  # among what the verbs published, perhaps
+            found += await _until_back(rig.drain)
+
+    @case()
+    async def test_14_what_was_not_answered_is_not_called_rejected(self, rig: Rig) -> None:
+        error: DriverError | None = None
+        message = rig.message(id="sent")
+        async with rig.suite.unanswered(rig.place):
+            try:
+                await rig.driver.publish(rig.queue, [message])
+            except DriverError as problem:
+                error = problem
+        assert error is not None, "confirmed by a broker whose answers do not arrive"
+        await _until_back(lambda: _publish(rig, rig.message(id="after")))
+        found = await rig.drain()
+        assert "after" in found
+        assert error.outcome == "unknown" or "sent" not in found, f"{error!r} is {error.outcome}, and was stored"
+
+    @case("durable")
+    async def test_19_confirmed_messages_survive_a_kill_of_the_broker(self, rig: Rig) -> None:
+        if DURABILITIES.index(rig.driver.durability) < DURABILITIES.index("broker"):
+            raise SkipTest(f"not applicable: durability {rig.driver.durability}")
+        confirmed: list[str] = []
+        over = asyncio.Event()
+
+        async def publish() -> None:
+            while not over.is_set():
+                batch = rig.messages(5)
+                try:
+                    results = await rig.driver.publish(rig.queue, batch)
+                except DriverError:
+                    await asyncio.sleep(0.01)
+                    continue
+                confirmed.extend(one.id for one, result in zip(batch, results or [None] * 5, strict=True) if not result)
+                await asyncio.sleep(0.001)
+
+        publishing = asyncio.create_task(publish())
+        await _until(lambda: len(confirmed) >= 50, publishing)
+        await rig.suite.kill(rig.place)
+        already = len(confirmed)
+        await _until(lambda: len(confirmed) > already, publishing)
+        over.set()
+        await publishing
+        found: set[str] = set()
+        while not set(confirmed) <= found:
+            found.update(await _until_back(rig.drain))
+
+    @case()
+    async def test_31_what_could_not_be_settled_comes_back(self, rig: Rig) -> None:
+        published = await rig.publish(*rig.messages(3))
+        held = await rig.take(3)
+        async with rig.suite.broken(rig.place):
+            try:
+                await rig.driver.settle(rig.queue, [Ack(delivery.receipt) for delivery in held])
+            except DriverError:
+                pass
+        await rig.advance(rig.long * 1.2)
+        # Not one stays with a driver whose caller has given up: it is settled, or it is back.
+        back = await _until_back(rig.drain)
+        assert set(back) <= set(published)
+        await rig.nothing()
+        await rig.counts(0, 0, 0)
+
+    @case("multi_process")
+    async def test_34_a_forked_child_leaves_the_connections_of_its_parent_alone(self, rig: Rig) -> None:
+        await rig.publish(rig.message(id="before"))
+        answer = await asyncio.to_thread(_published_by_a_fork, rig.driver, rig.queue, rig.message(id="child"))
+        assert ids(await rig.take()) == ["before"] or answer == "confirmed"
+        for number in range(5):
+            await rig.publish(rig.message(id=f"after-{number}"))
+        found = await rig.drain()
+        assert {f"after-{number}" for number in range(5)} <= set(found)
+        assert answer == "BrokerUnavailableError" or (answer == "confirmed" and "child" in found), answer
+
+    @case("multi_process", "delete")
+    async def test_the_temporary_queue_of_a_killed_process_goes(self, rig: Rig) -> None:
+        if rig.suite.removes_within is None:
+            raise SkipTest("not applicable: a temporary queue is kept for longer than a case can wait")
+        spec = replace(rig.spec(), name=rig.other, temporary=True)
+        async with Holder(rig.suite, rig.place, spec, 0, consumers=1) as holder:
+            await rig.driver.inspect(spec)
+            await rig.driver.undeclare(spec.name)
+            holder.kill()
+        async with asyncio.timeout(rig.suite.removes_within):
+            while await _exists(await rig.stranger(), rig):  # noqa: ASYNC110 - the broker does not tell
+                await asyncio.sleep(0.2)
+
+
+async def _publish(rig: Rig, message: Outgoing) -> None:
+    for error in await rig.driver.publish(rig.queue, [message]):
+        if error is not None:
+            raise error
+
+
+async def _exists(driver: Driver, rig: Rig) -> bool:
+    try:
+        await driver.inspect(replace(rig.spec(), name=rig.other, temporary=True))
+    except QueueNotFoundError:
+        return False
+    await driver.close()
+    return True
+
+
+async def _until(condition: Callable[[], bool], task: asyncio.Task[None]) -> None:
+    """Wait for a condition that a task brings about; the case's own timeout is the bound."""
+    while not condition():
+        if task.done():
+            task.result()
+        await asyncio.sleep(0.01)
+
+
+async def _until_back(ask: Callable[[], Awaitable[T]]) -> T:
+    """What it answers once the broker is back; the case's own timeout is the bound."""
+    while True:
+        try:
+            return await ask()
+        except _GONE:
+            await asyncio.sleep(0.05)
+
+
+def _published_by_a_fork(driver: Driver, queue: str, message: Outgoing) -> str:
+    """What a forked child's publish answers: ``confirmed``, the name of the error, or how the child ended."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which is what this is about
+        child = os.fork()
+    if not child:
+        try:
+            os.write(writing, _answer(driver, queue, message).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child, 0)
+    return data.decode() or "nothing"
+
+
+def _answer(driver: Driver, queue: str, message: Outgoing) -> str:
+    async def publish() -> str:
+        try:
+            async with asyncio.timeout(20):
+                results = await driver.publish(queue, [message])
+        except Exception as error:
+            return type(error).__name__
+        return "confirmed" if not any(results) else type(next(filter(None, results))).__name__
+
+    return asyncio.run(publish())

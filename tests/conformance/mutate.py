@@ -7,9 +7,12 @@ mutant: the driver, what was broken, and the case that noticed. It ends with 1 i
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,10 @@ import msgspec
 
 from tasuki.contracts.driver import (
     Ack,
+    Capabilities,
     Depth,
     Driver,
+    Durability,
     Nack,
     Outgoing,
     QueueSpec,
@@ -29,9 +34,9 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.errors import DriverError
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.message import Message
-from tasuki.testing.conformance import DriverConformance
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 SUITES = {
     "memory": "test_memory:TestMemory",
@@ -44,12 +49,15 @@ SUITES = {
     "nats": "test_nats:TestNATS",
 }
 Results = Sequence[DriverError | None]
+_PID = os.getpid()
 
 
 class Mutant(Driver):
     """Passes everything on to a real driver, but for what a subclass breaks; a case in ``noticed_by`` must fail."""
 
     noticed_by: tuple[str, ...] = ()
+    needs = ""
+    """A capability without which it changes nothing."""
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
@@ -58,6 +66,17 @@ class Mutant(Driver):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+    @property
+    def durability(self) -> Durability:
+        return self.inner.durability
+
+    def durability_of(self, queue: str) -> Durability:
+        return self.inner.durability_of(queue)
+
+    @property
+    def patience(self) -> float | None:
+        return self.inner.patience
 
     async def open(self) -> None:
         await self.inner.open()
@@ -375,6 +394,205 @@ class ErrorsAreTheClients(Mutant):
             raise RuntimeError("whatever the client raises") from error
 
 
+class ExtendAdds(Mutant):
+    needs = "leases"
+    noticed_by = ("test_11_extend_sets_the_lease_and_reports_stale_receipts",)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        self.added = getattr(self, "added", 0.0) + lease
+        return await super().extend(queue, batch, self.added)
+
+
+class EveryFailureIsCertain(Mutant):
+    noticed_by = ("test_14_what_was_not_answered_is_not_called_rejected",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        try:
+            results = await super().publish(queue, batch)
+        except DriverError as error:
+            error.outcome = "rejected"
+            raise
+        for result in results:
+            if result is not None:
+                result.outcome = "rejected"
+        return results
+
+
+class WaitsForEver(Mutant):
+    noticed_by = ("test_14_a_silent_broker_is_noticed_and_its_connection_replaced",)
+
+    async def depth(self, queue: str) -> Depth:
+        while True:
+            try:
+                return await super().depth(queue)
+            except (BrokerUnavailableError, BrokerTimeoutError):
+                await asyncio.sleep(0.05)
+
+
+class ConfirmsBeforeItIsStored(Mutant):
+    noticed_by = ("test_19_confirmed_messages_survive_a_kill_of_the_broker",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        self.late = [*getattr(self, "late", []), *batch]
+        if len(self.late) >= 20:
+            late, self.late = self.late, []
+            await super().publish(queue, late)
+        return ()
+
+
+class ConsumersAreNotCounted(Mutant):
+    noticed_by = ("test_25_depth_counts_consumers",)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        return
+
+
+class ConsumersAreCountedForEver(Mutant):
+    noticed_by = ("test_25_the_consumers_of_a_killed_process_are_forgotten",)
+
+    async def depth(self, queue: str) -> Depth:
+        depth = await super().depth(queue)
+        self.most = max(depth.consumers or 0, getattr(self, "most", 0))
+        return replace(depth, consumers=self.most)
+
+
+class PollsNowAndThen(Mutant):
+    noticed_by = ("test_another_driver_sees_a_message_soon",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        end = asyncio.get_running_loop().time() + wait
+        while True:
+            taken = await super().receive(queue, limit, 0.0)
+            left = end - asyncio.get_running_loop().time()
+            if taken or left <= 0:
+                return taken
+            await asyncio.sleep(min(left, 2.5))
+
+
+class AForkIsNotNoticed(Mutant):
+    noticed_by = ("test_34_a_forked_child_leaves_the_connections_of_its_parent_alone",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        if os.getpid() != _PID:  # written into the parent's connection, and answered for there, or nowhere
+            return ()
+        return await super().publish(queue, batch)
+
+
+class TemporaryIsIgnored(Mutant):
+    noticed_by = ("test_the_temporary_queue_of_a_killed_process_goes",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, temporary=False))
+
+
+class OptionsAreItsOwn(Mutant):
+    noticed_by = ("test_33_options_of_another_process_hold_at_once",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        self.own = spec
+        await super().declare(spec)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        if self.own.name == queue:
+            await super().declare(self.own)
+        return await super().receive(queue, limit, wait)
+
+
+class StartsAreNotRecorded(Mutant):
+    noticed_by = ("test_28_only_the_recorded_starts_of_a_killed_holder_count",)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        return ()
+
+
+class EveryDeathCounts(Mutant):
+    noticed_by = ("test_28_a_suspect_that_never_started_is_not_charged",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, attempt=item.attempt + item.suspect) for item in taken]
+
+
+class NobodyIsSuspected(Mutant):
+    noticed_by = ("test_20_attempts_survive_a_kill_and_a_restart",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, suspect=False) for item in taken]
+
+
+class EverybodyIsSuspected(Mutant):
+    noticed_by = ("test_28_a_released_message_is_no_suspect",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, suspect=True) for item in taken]
+
+
+class AStartCountsBesideItsNack(Mutant):
+    noticed_by = ("test_28_a_start_counts_once_with_its_nack_and_not_with_its_release",)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        return ()
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        self.seen = getattr(self, "seen", 0)
+        taken = await super().receive(queue, limit, wait)
+        self.seen += len(taken)
+        return [msgspec.structs.replace(item, attempt=self.seen) for item in taken]
+
+
+class UndeclareIsForgotten(Mutant):
+    noticed_by = ("test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",)
+
+    async def undeclare(self, queue: str) -> None:
+        return
+
+
+class UndeclareDeletes(Mutant):
+    noticed_by = ("test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",)
+
+    async def undeclare(self, queue: str) -> None:
+        await super().delete(queue)
+
+
+class InspectDeclares(Mutant):
+    noticed_by = ("test_30_inspecting_makes_no_queue",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        await super().declare(spec)
+        return spec
+
+
+class PublishMakesTheQueueAgain(Mutant):
+    noticed_by = ("test_30_an_inspected_queue_is_not_made_again",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        try:
+            return await super().publish(queue, batch)
+        except QueueNotFoundError:
+            await super().declare(QueueSpec(queue))
+            return await super().publish(queue, batch)
+
+
+class AForcedIdIsRemembered(Mutant):
+    noticed_by = ("test_32_a_forced_message_changes_nothing_in_what_is_known",)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        forced = self.__dict__.setdefault("forced", set())
+        kept = [item for item in batch if item.id not in forced or not item.deduplicate]
+        forced.update(item.id for item in batch if not item.deduplicate)
+        return await super().publish(queue, kept) if kept else ()
+
+
+class ALateSettlementIsRefused(Mutant):
+    noticed_by = ("test_32_a_settlement_after_the_lease_is_taken",)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        stale = await self.inner.extend(queue, [item.receipt for item in batch], 0.001)
+        return [*stale, *(item.receipt for item in batch if item.receipt not in stale)]
+
+
 MUTANTS: tuple[type[Mutant], ...] = tuple(mutant for mutant in Mutant.__subclasses__() if mutant is not Unbroken)
 CASES = tuple(dict.fromkeys(name for mutant in MUTANTS for name in mutant.noticed_by))
 
@@ -386,16 +604,34 @@ def suite_of(name: str) -> type[DriverConformance]:
     return found
 
 
+def _capabilities(base: type[DriverConformance]) -> Capabilities:
+    with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
+        return base().make_driver(Path(place), ShiftedClock()).capabilities
+
+
+def _unbroken(base: type[DriverConformance], place: Path, clock: Any) -> Driver:
+    return base().make_driver(place, clock)
+
+
+def _make(mutant: type[Mutant], make: Any, place: Path, clock: Any) -> Driver:
+    return mutant(make(place, clock))
+
+
 def noticed(base: type[DriverConformance], mutant: type[Mutant], cases: Sequence[str] = ()) -> tuple[bool, str]:
     """Whether a case fails for the driver with this mutation, and which; or why none applies."""
 
     class Broken(base):  # type: ignore[valid-type, misc]
-        patience = min(base.patience, 3.0)
-        case_timeout = 20.0
+        patience = min(base.patience, 6.0)
+        case_timeout = 40.0
 
         def make_driver(self, place: Path, clock: Any) -> Any:
             return mutant(super().make_driver(place, clock))
 
+        def maker(self) -> Any:
+            return partial(_make, mutant, partial(_unbroken, base))
+
+    if mutant.needs and not getattr(_capabilities(base), mutant.needs):
+        return False, f"not applicable: lacks {mutant.needs}"
     reason = "no case"
     for name in cases or mutant.noticed_by:
         try:

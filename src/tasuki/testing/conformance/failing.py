@@ -36,9 +36,9 @@ class Failing(Suite):
                 return error
             return None
 
-        # An empty receive, or a receipt that is known to be stale, needs no answer.
-        asking = (rig.driver.publish(rig.queue, [rig.message()]), rig.driver.depth(rig.queue))
         async with rig.suite.silent(rig.place):
+            # An empty receive, or a receipt that is known to be stale, needs no answer.
+            asking = (rig.driver.publish(rig.queue, [rig.message()]), rig.driver.depth(rig.queue))
             problems = await asyncio.gather(*map(problem, asking))
         assert all(isinstance(error, _GONE) and error.retryable for error in problems), problems
         found: list[str] = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 
-from tasuki.contracts.driver import QueueSpec, Received
+from tasuki.contracts.driver import Driver, QueueSpec, Received
 from tasuki.testing.conformance.rig import ShiftedClock, Suite
 
 START_TIMEOUT = 30.0
@@ -17,7 +18,7 @@ START_TIMEOUT = 30.0
 
 @dataclass(frozen=True)
 class _Duty:
-    suite: type[Suite]
+    make: Callable[[Path, ShiftedClock], Driver]
     place: Path
     spec: QueueSpec
     number: int
@@ -29,7 +30,7 @@ class Holder:
     """Receives ``number`` messages in a child process; ``ids`` says which, ``kill`` is SIGKILL.
 
     It attaches so many ``consumers``, and records the start of the first ``starts`` messages. The child makes its
-    driver with the ``make_driver`` of the suite's class, which must be importable by its name.
+    driver with the ``maker`` of the suite.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Holder:
         # Spawned, not forked: a fork would share the locks and threads of this process.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        duty = _Duty(type(suite), place, spec, number, starts, consumers)
+        duty = _Duty(suite.maker(), place, spec, number, starts, consumers)
         self._process = context.Process(target=_hold, args=(duty, theirs), daemon=True)
         self._theirs = theirs
         self.ids: list[str] = []
@@ -70,7 +71,7 @@ def _hold(duty: _Duty, pipe: Connection) -> None:
 
 
 async def _receive(duty: _Duty, pipe: Connection) -> None:
-    driver, queue = duty.suite().make_driver(duty.place, ShiftedClock()), duty.spec.name
+    driver, queue = duty.make(duty.place, ShiftedClock()), duty.spec.name
     await driver.open()
     await driver.declare(duty.spec)
     if duty.consumers:

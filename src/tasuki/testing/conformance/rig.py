@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
@@ -70,6 +71,10 @@ class Suite:
         """A new driver for the broker of this place: an empty folder, the same for all drivers of one case."""
         raise NotImplementedError
 
+    def maker(self) -> Callable[[Path, ShiftedClock], Driver]:
+        """``make_driver`` as a child process can be given it: something to pickle. The class must be importable."""
+        return partial(_make, type(self))
+
     def version(self) -> str:
         """Name and version of the broker that the cases ran on, for the report; asked after one has passed."""
         return ""
@@ -92,6 +97,10 @@ class Suite:
 
     async def restart(self, place: Path) -> None:
         """Restart the broker of this place; the drivers are closed. Nothing to do where there is no broker process."""
+
+
+def _make(suite: type[Suite], place: Path, clock: ShiftedClock) -> Driver:
+    return suite().make_driver(place, clock)
 
 
 class Rig:

@@ -48,7 +48,7 @@ class Edges(Suite):
 
     @case("dedup")
     async def test_32_a_forced_message_changes_nothing_in_what_is_known(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(dedup_window=rig.window))
+        await rig.driver.declare(rig.spec(dedup_window=rig.window, lease=300.0))
         await rig.publish(rig.message(id="new", deduplicate=False))
         await rig.publish(rig.message(id="new"))
         await rig.publish(rig.message(id="new"))

@@ -173,23 +173,6 @@ async def test_scripts_that_were_flushed_are_loaded_again(broker: Redis) -> None
         assert set(work.acked.values()) == {1}
 
 
-async def test_full_memory_rejects_publishes_and_lets_the_rest_go_on(broker: Redis) -> None:
-    async with driver_at(broker.port, spec=QueueSpec("q", ordering="key")) as driver:
-        await driver.publish("q", messages(*"abcdef") + messages("g", "h", key="k"))
-        got = await take(driver, 5)
-        broker.ask("CONFIG", "SET", "maxmemory", "1mb")
-        broker.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
-        with pytest.raises(QueueFullError) as full:
-            await driver.publish("q", messages("i"))
-        assert (full.value.outcome, full.value.retryable) == ("rejected", True)
-        assert not await driver.extend("q", [item.receipt for item in got], 60.0)
-        kinds = (Ack(got[0].receipt), Nack(got[1].receipt), Nack(got[2].receipt, 60.0), Release(got[3].receipt))
-        assert not await driver.settle("q", kinds)
-        assert len(await take(driver, 4)) == 4
-        broker.ask("CONFIG", "SET", "maxmemory", "0")
-        assert not await driver.publish("q", messages("i"))
-
-
 async def test_a_server_that_became_a_replica_rejects_and_is_left(broker: Redis) -> None:
     async with driver_at(broker.port) as driver:
         broker.ask("REPLICAOF", "127.0.0.1", "1")

@@ -13,7 +13,7 @@ waking          at once, also by other processes; whoever waits looks by itself 
 depth           exact; ``oldest_age`` looks at what can be received now
 at the server   each queue has at most eleven keys in one hash slot; an empty one keeps its options only
 temporary       the server removes it when nobody has used it for ten minutes; consumers that are attached use it
-full memory     publishes are rejected, all that ends or keeps deliveries goes on
+full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
 ==============  =====================================================================================================
 """
 

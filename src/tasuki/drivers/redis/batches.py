@@ -27,6 +27,7 @@ class Part:
 
     indexes: list[int]
     words: list[bytes | int]
+    is_move: bool
     size: int = 0
 
 
@@ -55,11 +56,15 @@ class Publishing:
         return self.results
 
 
-def publishing(spec: QueueSpec, batch: Sequence[Outgoing], *, driver: str, most: int) -> Publishing:
-    """Encode a batch, and refuse what cannot be kept; ``most``: bytes of the largest message."""
-    has_options = spec.dedup_window is not None or any(
-        message.priority or message.delay > 0 or message.key is not None for message in batch
-    )
+def publishing(
+    spec: QueueSpec, batch: Sequence[Outgoing], *, driver: str, most: int, in_one_memory: bool = True
+) -> Publishing:
+    """Encode a batch, and refuse messages that cannot be stored; ``most``: bytes of the largest message.
+
+    ``in_one_memory``: a server at its maxmemory stores dead letters and redriven messages, because the caller removes
+    their originals from the same server next.
+    """
+    has_options = spec.dedup_window is not None or any(map(_has_options, batch))
     work = Publishing([], [None] * len(batch))
     part: Part | None = None
     for index, message in enumerate(batch):
@@ -74,14 +79,19 @@ def publishing(spec: QueueSpec, batch: Sequence[Outgoing], *, driver: str, most:
                 [index], _refusal(MessageTooLargeError, f"it is larger than {most} bytes", spec, message, driver)
             )
             continue
-        if part is None or part.size + len(content) > MAX_BYTES:
-            part = Part([], [int(has_options)])
+        is_move = in_one_memory and not message.deduplicate
+        if part is None or part.size + len(content) > MAX_BYTES or part.is_move is not is_move:
+            part = Part([], [2 if is_move else int(has_options)], is_move)
             work.parts.append(part)
         part.size += len(content)
         part.indexes.append(index)
         part.words.append(content)
         part.words += options
     return work
+
+
+def _has_options(message: Outgoing) -> bool:
+    return bool(message.priority or message.delay > 0 or message.key is not None or not message.deduplicate)
 
 
 def _options(spec: QueueSpec, message: Outgoing) -> tuple[int, int, bytes, bytes]:

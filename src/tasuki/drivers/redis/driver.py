@@ -121,7 +121,8 @@ class RedisDriver(Driver):
         """Store the messages for which there is room: in one script, unless they are large together."""
         spec = self._session.place(queue).spec
         most = self.capabilities.max_message_bytes or 0
-        work = publishing(spec, batch, driver=self.name, most=most)
+        in_one_memory = not self._session.is_cluster
+        work = publishing(spec, batch, driver=self.name, most=most, in_one_memory=in_one_memory)
         for number, part in enumerate(work.parts):
             try:
                 stored = await self._session.ask(queue, scripts.PUBLISH, *part.words)

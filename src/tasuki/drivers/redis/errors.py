@@ -34,7 +34,7 @@ class LinkLostError(Exception):
 
 _MEANINGS: dict[str, tuple[type[DriverError], str]] = {
     "UNDECLARED": (QueueNotFoundError, "the queue was deleted meanwhile"),
-    "OOM": (QueueFullError, "its memory is full; raise maxmemory, acks still go through"),
+    "OOM": (QueueFullError, "it is at its maxmemory; raise maxmemory or let consumers drain its queues, which goes on"),
     "MISCONF": (BrokerUnavailableError, "it cannot write to its disk and refuses changes; look at its log"),
     "READONLY": (BrokerUnavailableError, "it is a replica now"),
     "NOREPLICAS": (BrokerUnavailableError, "it has fewer replicas than min-replicas-to-write"),

@@ -54,6 +54,7 @@ class Session:
         self.durability: Durability = "process"
         self.waiters = Waiters()
         self.is_open = False
+        self.is_cluster = settings.is_cluster
         self._settings = settings
         self._prefix = prefix
         self._read_timeout = read_timeout

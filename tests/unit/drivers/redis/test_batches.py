@@ -58,8 +58,8 @@ def test_one_option_gives_options_to_all():
 
 def test_ids_are_remembered_only_with_a_window():
     batch = (Outgoing("a", b"", {}), Outgoing("b", b"", {}, deduplicate=False))
-    words = publish(*batch, spec=QueueSpec("q", dedup_window=1.0)).parts[0].words
-    assert (words[5], words[10]) == (b"=a", b"+b")
+    plain, moved = publish(*batch, spec=QueueSpec("q", dedup_window=1.0)).parts
+    assert (plain.words[5], moved.words[5]) == (b"=a", b"+b")
 
 
 def test_large_batches_go_in_parts(monkeypatch):

@@ -3,6 +3,7 @@
 --   temporary queue is kept without use or ''
 
 local lease, most, ordering, window, span = unpack(ARGV)
+run_at_maxmemory()
 local before = watch()
 local was, had_span = unpack(redis.call('HMGET', STATE, 'ordering', 'span'))
 -- A queue that is made anew (after its options were deleted, say) must not give numbers a second time.

@@ -12,7 +12,6 @@ for index, score in ipairs(scores) do
     stale[#stale + 1] = index
   end
 end
--- After a write that needs no memory the script may go on although the memory is full.
-redis.call('ZREM', LEASES, '')
+run_at_maxmemory()
 each('ZADD', LEASES, leases)
 return stale

@@ -1,12 +1,13 @@
 -- Store messages, in order, for which there is room. Returns how many are confirmed; all after those are rejected.
--- ARGV: whether the messages have options (1 or 0), then of each message its content, and with options also
---   priority, delay in microseconds, key ('' for none), and an id to remember ('' for none): =id is stored once, +id always
+-- ARGV: 0 if the messages have no options, 1 if they have, 2 if they also replace stored messages that are removed next
+--   (so that they are stored at maxmemory), then of each message its content, and with options also priority, delay in
+--   microseconds, key ('' for none), and an id to remember ('' for none): =id is stored once, +id always
 
 local state = redis.call('HMGET', STATE, 'most', 'ordering', 'window', 'span')
 if not state[2] then
   return UNDECLARED
 end
-local has_options = ARGV[1] == '1'
+local has_options = ARGV[1] ~= '0'
 local size = has_options and 5 or 1
 local count = (#ARGV - 1) / size
 local room = count
@@ -39,6 +40,9 @@ if not has_options then
   return stored
 end
 
+if ARGV[1] == '2' then
+  run_at_maxmemory()
+end
 local by_key = state[2] == 'key'
 local window = tonumber(state[3])
 local before = watch()

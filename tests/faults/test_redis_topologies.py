@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tasuki.drivers.redis import RedisDriver
 from tasuki.drivers.redis.scripts import place
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
 from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
-from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel
+from tests.support.brokers.redis import MASTER, Cluster, Redis, ScriptedSentinel, Sentinel, Valkey
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -55,6 +56,99 @@ async def test_a_failover_is_followed(sentinel: Sentinel) -> None:
         # Only the end of what the old master had confirmed may be lost: the replica had not got it yet.
         assert not set(work.confirmed[after:]) - set(work.delivered)
         assert work.errors
+
+
+async def test_a_frozen_primary_is_left_as_soon_as_another_server_is_the_master(sentinel: Sentinel) -> None:
+    # Nothing but the news of the Sentinel ends the wait for an answer.
+    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": 10 * SECONDS}
+    spec = QueueSpec("q", lease=2.0)
+    async with driver_at(0, spec=spec, **fields) as publisher, driver_at(0, spec=spec, **fields) as consumer:
+        async with Work(publisher, consumer) as work:
+            await work.goes_on()
+            sentinel.primary.freeze()
+            await work.goes_on()
+            after = len(work.confirmed)
+            sentinel.primary.thaw()
+            await work.goes_on()
+        assert not set(work.confirmed[after:]) - set(work.delivered)
+        assert all("no longer the master" in str(error) for error in work.errors[:1])
+
+
+async def test_the_lease_thread_leaves_a_frozen_primary_too(sentinel: Sentinel) -> None:
+    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": 10 * SECONDS}
+    async with driver_at(0, **fields) as driver:
+        await driver.publish("q", messages("a"))
+        (item,) = await take(driver)
+
+        async def extend() -> list[Any]:
+            await driver.extend("q", [item.receipt], 60.0)
+            sentinel.primary.freeze()
+            with pytest.raises(BrokerUnavailableError):
+                await driver.extend("q", [item.receipt], 60.0)
+            return list(await driver.extend("q", [item.receipt], 60.0))
+
+        async with asyncio.timeout(SECONDS):
+            assert await asyncio.to_thread(asyncio.run, extend()) == []
+
+
+async def test_the_newest_configuration_of_the_sentinels_counts() -> None:
+    current, former = Redis.shared(), Valkey.shared()
+    async with (
+        ScriptedSentinel(former.port, epoch=9) as stale,
+        ScriptedSentinel(current.port, epoch=10) as fresh,
+        ScriptedSentinel(former.port, silent=True) as frozen,
+    ):
+        addrs = [f"127.0.0.1:{sentinel.port}" for sentinel in (frozen, stale, fresh)]
+        async with driver_at(0, addrs=addrs, master_name=MASTER, prefix="newest", connect_timeout=SECONDS):
+            assert current.ask("EXISTS", "{newest:q}") == ":1"
+            assert former.ask("EXISTS", "{newest:q}") == ":0"
+
+
+async def test_a_server_without_replicas_is_left_when_it_is_not_the_master() -> None:
+    current, former = Redis.shared(), Valkey.shared()
+    async with ScriptedSentinel(former.port) as sentinel:
+        fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "prefix": "alone"}
+        async with driver_at(0, **fields) as driver:
+            former.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+            try:
+                for _ in range(2):  # it stays: there is no other
+                    with pytest.raises(BrokerUnavailableError, match="min-replicas-to-write") as refused:
+                        await driver.publish("q", messages("a"))
+                    assert refused.value.outcome == "rejected"
+                sentinel.master = current.port
+                async with asyncio.timeout(SECONDS):
+                    while await _is_refused(driver):
+                        await asyncio.sleep(0.02)
+            finally:
+                former.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+            assert current.ask("HLEN", "{alone:q}:messages") == ":1"
+
+
+async def _is_refused(driver: RedisDriver) -> bool:
+    try:
+        await driver.publish("q", messages("a"))
+    except BrokerUnavailableError:
+        return True
+    return False
+
+
+async def test_the_level_is_that_of_the_server_that_answers_now(
+    sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasuki.drivers.redis.session.BEAT", 0.05)
+    sentinel.primary.ask("CONFIG", "SET", "appendfsync", "always")
+    sentinel.replica.ask("CONFIG", "SET", "appendonly", "no")
+    async with driver_at(0, addrs=f"127.0.0.1:{sentinel.port}", master_name=MASTER) as driver:
+        assert (driver.durability, driver.durability_of("q")) == ("power", "power")
+        await asyncio.to_thread(sentinel.primary.kill)
+        async with asyncio.timeout(SECONDS):
+            while await _is_refused(driver):
+                await asyncio.sleep(0.02)
+            assert (driver.durability, driver.durability_of("q")) == ("process", "process")
+            sentinel.replica.ask("CONFIG", "SET", "appendonly", "yes")
+            while driver.durability_of("q") != "broker":
+                await asyncio.sleep(0.02)
+        assert driver.durability == "broker"
 
 
 async def test_a_master_that_no_sentinel_knows(sentinel: Sentinel) -> None:

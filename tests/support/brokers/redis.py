@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+
+import hiredis
 
 from tests.support.brokers.broker import START_TIMEOUT, Broker, free_port
 
@@ -68,7 +71,7 @@ class Sentinel(Redis):
 
     def __init__(self) -> None:
         super().__init__()
-        self.primary = Redis()
+        self.primary = Redis(*_LOG, "--repl-diskless-sync-delay", "0")
         self.replica = Redis(*_LOG, "--replicaof", "127.0.0.1", str(self.primary.port))
 
     def prepare(self) -> None:
@@ -89,6 +92,46 @@ class Sentinel(Redis):
     def is_ready(self) -> bool:
         """Whether it knows the replica."""
         return "slave0:" in self.ask("INFO", "sentinel") or "slaves=1" in self.ask("INFO", "sentinel")
+
+
+class ScriptedSentinel:
+    """Says that ``master`` is the master, by a configuration of this epoch; silent, it answers nothing."""
+
+    def __init__(self, master: int, epoch: int = 1, *, silent: bool = False) -> None:
+        self.master = master
+        self.epoch = epoch
+        self.port = 0
+        self._silent = silent
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> ScriptedSentinel:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        commands = hiredis.Reader(notEnoughData=None)
+        while data := await reader.read(65536):
+            commands.feed(data)
+            while (words := commands.gets()) is not None and not self._silent:
+                writer.write(self._answer(*words))
+        writer.close()
+
+    def _answer(self, *words: bytes) -> bytes:
+        match words:
+            case b"PING", *_:
+                return b"+PONG\r\n"
+            case b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", _:
+                return b"*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%d\r\n" % (len(str(self.master)), self.master)
+            case b"SENTINEL", b"MASTER", _:
+                return b"*2\r\n$12\r\nconfig-epoch\r\n$%d\r\n%d\r\n" % (len(str(self.epoch)), self.epoch)
+        return b"-ERR unknown command\r\n"
 
 
 class Cluster(Redis):

@@ -97,8 +97,12 @@ class RedisDriver(Driver):
 
     @property
     def durability(self) -> Durability:
-        """By the servers' configuration as it was at the last ``open``; before that the least that any has."""
-        return self._session.durability
+        """By the configuration of the servers that answer now; before the first ``open`` the least that any has."""
+        return self._session.durability()
+
+    def durability_of(self, queue: str) -> Durability:
+        """By the configuration of the server that has the queue now."""
+        return self._session.durability(queue)
 
     async def open(self) -> None:
         """Connect, look at the servers' configuration, and declare what was declared before."""

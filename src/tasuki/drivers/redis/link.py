@@ -19,18 +19,24 @@ import hiredis
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.settings import Login, Server
 
+SILENCE = 1.0
+"""Seconds without an answer after which ``on_silent`` is called, and again after as many."""
 Word = str | bytes | int
 _pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 _MISSING = object()
 
 
 class Link(asyncio.Protocol):
-    """Made by ``connect``. ``on_push`` gets what the server sends without being asked, ``on_lost`` the end."""
+    """Made by ``connect``. ``on_push`` gets what the server sends without being asked, ``on_lost`` the end.
+
+    ``on_silent`` is called while the oldest answer is late, but not yet overdue: another server may be the right one.
+    """
 
     def __init__(self, server: Server, timeout: float) -> None:
         self.server = server
         self.on_push: Callable[[Any], None] = _ignore
         self.on_lost: Callable[[], None] = _nothing
+        self.on_silent: Callable[[], None] = _nothing
         self.is_lost = False
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
@@ -38,6 +44,9 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=ReplyError, protocolError=LinkLostError, notEnoughData=_MISSING)
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_heard = True
+        self.deadline: asyncio.Timeout | None = None
+        """While it is being connected."""
         self._reason = LinkLostError("the connection was closed")
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._guard: asyncio.Task[None] | None = None
@@ -51,7 +60,7 @@ class Link(asyncio.Protocol):
         now = self._loop.time()
         self._waiting.append((now, answer))
         if self._timer is None:
-            self._timer = self._loop.call_at(now + self._timeout, self._look)
+            self._timer = self._loop.call_at(now + min(SILENCE, self._timeout), self._look)
         self._transport.write(_pack(words))
         return answer
 
@@ -60,12 +69,22 @@ class Link(asyncio.Protocol):
         if self._transport is not None and not self.is_lost:
             self._transport.write(_pack(words))
 
+    def check(self) -> None:
+        """Give a connection for pushes up if nothing has come since the last check, not even the answer to its PING."""
+        if not self._is_heard:
+            self.close(LinkLostError("no answer", is_timeout=True))
+        else:
+            self._is_heard = False
+            self.send("PING")
+
     def close(self, reason: LinkLostError | None = None) -> None:
         """End it at once; whoever waits for an answer gets a LinkLostError."""
         if self._transport is not None and not self.is_lost:
             self._reason = reason or self._reason
             self._transport.abort()
             self._lose()
+        elif self.deadline is not None:
+            self.deadline.reschedule(self._loop.time())
 
     # What asyncio calls.
 
@@ -80,6 +99,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand out the answers."""
+        self._is_heard = True
         try:
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not _MISSING:
@@ -110,11 +130,15 @@ class Link(asyncio.Protocol):
         self._timer = None
         if not self._waiting or self.is_lost:
             return
-        due = self._waiting[0][0] + self._timeout
-        if due > self._loop.time():
-            self._timer = self._loop.call_at(due, self._look)
-        else:
+        now, asked = self._loop.time(), self._waiting[0][0]
+        due = asked + self._timeout
+        if due <= now:
             self.close(LinkLostError(f"no answer within {self._timeout:g} s", is_timeout=True))
+            return
+        is_silent = asked + SILENCE <= now
+        self._timer = self._loop.call_at(min((now if is_silent else asked) + SILENCE, due), self._look)
+        if is_silent:
+            self.on_silent()
 
     def _lose(self) -> None:
         if self.is_lost:
@@ -138,12 +162,12 @@ class Link(asyncio.Protocol):
             self.close()
 
 
-async def connect(server: Server, login: Login, *, connect_timeout: float, timeout: float) -> Link:
-    """Connect and log in. Raises LinkLostError or ReplyError."""
-    link = Link(server, timeout)
+async def connect(link: Link, login: Login, connect_timeout: float) -> Link:
+    """Connect and log in; a close of the link ends that. Raises LinkLostError or ReplyError."""
+    server = link.server
     is_ready = False
     try:
-        async with asyncio.timeout(connect_timeout):
+        async with asyncio.timeout(connect_timeout) as link.deadline:
             await _connect(link, server, login)
             await _greet(link, login)
         is_ready = True
@@ -154,6 +178,7 @@ async def connect(server: Server, login: Login, *, connect_timeout: float, timeo
     except LinkLostError as problem:
         raise LinkLostError(f"no connection to {server}: {problem}", is_sent=False) from problem
     finally:
+        link.deadline = None
         if not is_ready:
             link.close()
     return link

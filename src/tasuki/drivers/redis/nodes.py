@@ -1,19 +1,22 @@
 """Nodes: the servers that hold the queues, and one event loop's links to them.
 
-A lost link is made anew by the next call that needs it: one attempt at a time, which all callers share, and a pause
-that grows between attempts. A Sentinel is asked for the master at each attempt; the map of a cluster is kept until a
-server says that it is wrong, or cannot be reached.
+A lost link is made again by the next call that needs it: one attempt at a time, which all callers share, and a pause
+that grows between attempts. The Sentinels are asked for the master at each attempt; the map of a cluster is kept until
+a server says that it is wrong, or cannot be reached. While a server is silent or misses its replicas, the Sentinels or
+the other nodes are asked whether it is still a master: one that was frozen or cut off cannot say so itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from tasuki.backoff import Backoff
 from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError
-from tasuki.drivers.redis.link import Link, Word, connect
+from tasuki.drivers.redis.link import SILENCE, Link, Word, connect
+from tasuki.drivers.redis.sentinels import master_of
 from tasuki.drivers.redis.settings import Login, Server, Settings
 
 _PAUSE = Backoff(initial_delay=0.05, max_delay=1.0, jitter=0.0)
@@ -27,10 +30,18 @@ Range = tuple[int, int, Server]
 
 
 class Nodes:
-    """For one event loop. ``connect_timeout`` and ``timeout`` in seconds."""
+    """For one event loop. ``connect_timeout`` and ``timeout`` in seconds; ``on_link`` gets each link before its use."""
 
-    def __init__(self, settings: Settings, *, connect_timeout: float, timeout: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        connect_timeout: float,
+        timeout: float,
+        on_link: Callable[[Link], Awaitable[None]],
+    ) -> None:
         self._settings = settings
+        self._on_link = on_link
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._links: dict[Server, Link] = {}
@@ -41,6 +52,9 @@ class Nodes:
         self._moved: dict[int, Server] = {}
         self._first = 0
         self._is_closed = False
+        self._all: weakref.WeakSet[Link] = weakref.WeakSet()
+        self._looking: asyncio.Task[None] | None = None
+        self._look_not_before = 0.0
 
     async def call(self, slot: int, *words: Word) -> Any:
         """The answer of the server that has the slot. Raises LinkLostError or ReplyError.
@@ -53,6 +67,8 @@ class Nodes:
         except ReplyError as refusal:
             if refusal.code in NOT_THE_MASTER:
                 self._forget(link)
+            elif refusal.code == "NOREPLICAS":
+                self._doubt(link)
             if not self._settings.is_cluster or refusal.code not in {"MOVED", "ASK"}:
                 raise
             return await self._redirected(slot, refusal, link, words)
@@ -75,6 +91,23 @@ class Nodes:
         server = (await self.link(slot)).server
         return await self._connect(server, self._settings.login)
 
+    def serving(self, slot: int | None = None) -> Sequence[Link]:
+        """The links to the servers that hold queues, or to that of a slot; empty while there is none."""
+        if not self._settings.is_cluster:
+            servers: Collection[Server] = (_ANY,)
+        elif slot is not None:
+            servers = (self._server(slot),)
+        else:
+            servers = dict.fromkeys(server for _, _, server in self._ranges)
+        return [link for server in servers if (link := self._links.get(server)) is not None]
+
+    def leave(self, server: Server) -> None:
+        """Give up a server that is no longer a master: what it was asked is of unknown outcome."""
+        self._ranges, self._moved = (), {}
+        for link in list(self._all):
+            if link.server == server:
+                link.close(LinkLostError(f"{server} is no longer the master"))
+
     async def drain(self) -> None:
         """Wait until everything that was asked is answered, or the links are lost."""
         links = [link for link in self._links.values() if not link.is_lost]
@@ -85,7 +118,9 @@ class Nodes:
         self._is_closed = True
         for attempt in self._attempts.values():
             attempt.cancel()
-        for link in list(self._links.values()):
+        if self._looking is not None:
+            self._looking.cancel()
+        for link in list(self._all):
             link.close()
 
     def _server(self, slot: int) -> Server:
@@ -133,14 +168,25 @@ class Nodes:
                 server = self._server(slot)
             if server == _ANY:
                 raise ReplyError(f"CLUSTERDOWN no server has slot {slot}")
-            return self._links.get(server) or self._kept(server, await self._connect(server, self._settings.login))
+            link = self._links.get(server)
+            return link or await self._kept(server, await self._connect(server, self._settings.login))
         if self._settings.master:
-            return self._kept(_ANY, await self._master(await self._ask_sentinels()))
-        return self._kept(_ANY, await self._first_master())
+            return await self._kept(_ANY, await self._master(await master_of(self._settings, self.connect_sentinel)))
+        return await self._kept(_ANY, await self._first_master())
 
-    def _kept(self, server: Server, link: Link) -> Link:
+    async def _kept(self, server: Server, link: Link) -> Link:
+        is_kept = False
+        try:
+            await self._on_link(link)
+            is_kept = not link.is_lost
+        finally:
+            if not is_kept:
+                link.close()
+        if not is_kept:
+            raise LinkLostError(f"no connection to {link.server}: it was lost at once", is_sent=False)
         self._links[server] = link
         link.on_lost = lambda: self._drop(server, link)
+        link.on_silent = lambda: self._doubt(link)
         return link
 
     def _drop(self, server: Server, link: Link) -> None:
@@ -152,8 +198,37 @@ class Nodes:
         link.close(LinkLostError("the server is not the master"))
         self._ranges, self._moved = (), {}
 
+    def _doubt(self, link: Link) -> None:
+        """Find out whether the server is still a master, unless that was done just now."""
+        loop = asyncio.get_running_loop()
+        if self._looking is None and not self._is_closed and loop.time() >= self._look_not_before:
+            self._look_not_before = loop.time() + SILENCE / 2
+            self._looking = loop.create_task(self._look_again(link), name="look for the master")
+
+    async def _look_again(self, link: Link) -> None:
+        try:
+            masters: Collection[Server] = ()
+            if self._settings.is_cluster:
+                masters = [server for _, _, server in await self._map(but=link.server)]
+            elif self._settings.master:
+                masters = [await master_of(self._settings, self.connect_sentinel)]
+        except (LinkLostError, ReplyError):
+            return
+        finally:
+            self._looking = None
+        if masters and link.server not in masters:
+            self.leave(link.server)
+
+    async def connect_sentinel(self, server: Server) -> Link:
+        """A link to a Sentinel, for the caller to close."""
+        return await self._connect(server, self._settings.sentinel)
+
     async def _connect(self, server: Server, login: Login) -> Link:
-        return await connect(server, login, connect_timeout=self._connect_timeout, timeout=self._timeout)
+        if self._is_closed:
+            raise LinkLostError("the driver was closed", is_sent=False)
+        link = Link(server, self._timeout)
+        self._all.add(link)
+        return await connect(link, login, self._connect_timeout)
 
     async def _first_master(self) -> Link:
         """Of plain servers the first that can be reached; of several, one that is a master."""
@@ -189,33 +264,15 @@ class Nodes:
             raise LinkLostError(f"{server} is not a master", is_sent=False)
         return link
 
-    async def _ask_sentinels(self) -> Server:
-        problem: Exception = LinkLostError("no Sentinel is configured", is_sent=False)
-        for server in self._settings.servers:
-            try:
-                link = await self._connect(server, self._settings.sentinel)
-            except (LinkLostError, ReplyError) as failed:
-                problem = failed
-                continue
-            try:
-                found = await link.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._settings.master)
-            except (LinkLostError, ReplyError) as failed:
-                problem = failed
-                continue
-            finally:
-                link.close()
-            if found:
-                return Server(found[0].decode(), int(found[1]))
-            problem = LinkLostError(f"Sentinel {server} knows no master {self._settings.master!r}", is_sent=False)
-        raise problem
-
-    async def _map(self) -> Sequence[Range]:
-        """Which server has which slots, from the first that answers."""
+    async def _map(self, but: Server = _ANY) -> Sequence[Range]:
+        """Which server has which slots, from the first that answers, ``but`` not from this one."""
         problem: Exception = LinkLostError("no server is configured", is_sent=False)
         for server in dict.fromkeys((*self._links, *self._settings.servers)):
+            if server == but:
+                continue
             link = self._links.get(server)
             try:
-                link = link or self._kept(server, await self._connect(server, self._settings.login))
+                link = link or await self._kept(server, await self._connect(server, self._settings.login))
                 slots = await link.call("CLUSTER", "SLOTS")
             except (LinkLostError, ReplyError) as failed:
                 problem = failed

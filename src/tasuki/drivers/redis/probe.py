@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from tasuki.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.link import Link
-    from tasuki.drivers.redis.nodes import Nodes
+    from tasuki.drivers.redis.settings import Server
 
 OLDEST = (6, 2)
 """ZMSCORE, and scripts that may read the time before they write."""
@@ -30,20 +31,27 @@ class Facts:
     appendfsync: str = ""
 
 
-async def probe(nodes: Nodes, driver: str) -> Durability:
-    """What a confirmed message survives on the weakest of the servers.
+class Probe:
+    """What each server promised when it was last asked: at each connection, and from time to time."""
 
-    Raises:
-        UnsupportedError: a server is too old, or would throw messages away.
-    """
-    levels: list[Durability] = []
-    async for link in nodes.masters():
-        facts = await _facts(link)
-        problem = objection(facts)
+    def __init__(self, driver: str) -> None:
+        self._driver = driver
+        self._facts: dict[Server, Facts] = {}
+
+    async def ask(self, link: Link) -> None:
+        """Ask a server. Raises LinkLostError or ReplyError."""
+        self._facts[link.server] = await _facts(link)
+
+    def check(self, server: Server) -> None:
+        """Raise UnsupportedError for a server that is too old, or would throw messages away."""
+        problem = objection(self._facts[server])
         if problem:
-            raise UnsupportedError(f"Redis at {link.server}: {problem}", driver=driver)
-        levels.append(level(facts))
-    return min(levels, key=DURABILITIES.index)
+            raise UnsupportedError(f"Redis at {server}: {problem}", driver=self._driver)
+
+    def level(self, servers: Iterable[Server]) -> Durability | None:
+        """What a confirmed message survives on the weakest of them; None if there are none."""
+        levels = [level(self._facts[server]) for server in servers if server in self._facts]
+        return min(levels, key=DURABILITIES.index) if levels else None
 
 
 def objection(facts: Facts) -> str:
@@ -60,7 +68,12 @@ def objection(facts: Facts) -> str:
 
 
 def level(facts: Facts) -> Durability:
-    """What a confirmed message survives; only ``process`` where the server does not say that it keeps a log."""
+    """What a confirmed message survives; only ``process`` where the server does not say that it keeps a log.
+
+    Nothing where the server may throw it away: a failover can lead to one that no ``open`` would accept.
+    """
+    if objection(facts):
+        return "memory"
     if facts.appendonly not in {"yes", "1"}:
         return "process"
     return "power" if facts.appendfsync == "always" else "broker"
@@ -68,8 +81,8 @@ def level(facts: Facts) -> Durability:
 
 async def _facts(link: Link) -> Facts:
     """From INFO, and from CONFIG where it is allowed: hosted servers often refuse it."""
-    info = await _info(link)
-    settings = {name: await _setting(link, name) for name in _SETTINGS}
+    asked = asyncio.gather(*(_setting(link, name) for name in _SETTINGS))  # in one round trip
+    info, settings = await _info(link), dict(zip(_SETTINGS, await asked, strict=True))
     return Facts(
         version=info.get("redis_version", ""),
         maxmemory=settings["maxmemory"] or info.get("maxmemory", ""),

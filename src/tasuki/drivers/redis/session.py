@@ -13,15 +13,16 @@ from tasuki.contracts.driver import Durability, QueueSpec
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import microseconds
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
-from tasuki.drivers.redis.probe import probe
+from tasuki.drivers.redis.probe import Probe
 from tasuki.drivers.redis.scripts import Place, Script, place
-from tasuki.drivers.redis.settings import Settings
+from tasuki.drivers.redis.settings import Server, Settings
 from tasuki.drivers.redis.waiting import Listener, Waiters
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.link import Word
     from tasuki.drivers.redis.nodes import Nodes
+    from tasuki.drivers.redis.sentinels import FailoverWatch
 
 BEAT = 5.0
 """Seconds between two signs of life of a driver that has consumers."""
@@ -51,7 +52,6 @@ class Session:
         self.name = name
         self.owner = ""
         """Of this session alone: begins its receipts, and stands for its consumers."""
-        self.durability: Durability = "process"
         self.waiters = Waiters()
         self.is_open = False
         self.is_cluster = settings.is_cluster
@@ -59,8 +59,10 @@ class Session:
         self._prefix = prefix
         self._read_timeout = read_timeout
         self._say_goodbye = say_goodbye
+        self._probe = Probe(name)
+        self._level: Durability = "process"
         self._new_nodes: Callable[[], Nodes] = partial(
-            Nodes, settings, connect_timeout=connect_timeout, timeout=read_timeout
+            Nodes, settings, connect_timeout=connect_timeout, timeout=read_timeout, on_link=self._probe.ask
         )
         self._places: dict[str, Place] = {}
         self._consumers: dict[str, int] = {}
@@ -68,6 +70,7 @@ class Session:
         self._lock = asyncio.Lock()
         self._by_loop: dict[asyncio.AbstractEventLoop, Nodes] = {}
         self._listener: Listener | None = None
+        self._failovers: FailoverWatch | None = None
         self._beating: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -90,11 +93,18 @@ class Session:
                 nodes.close()
         self._by_loop[loop] = nodes
         self._listener = Listener(nodes, self._read_timeout, self.waiters.wake, self.waiters.wake_all)
+        self._failovers = self._watch(nodes)
         self._beating = loop.create_task(self._beat(), name=f"consumers of {self.name}")
+
+    def _watch(self, nodes: Nodes) -> FailoverWatch:
+        from tasuki.drivers.redis.sentinels import FailoverWatch  # needs the client too
+
+        return FailoverWatch(self._settings, nodes.connect_sentinel, self._leave)
 
     async def _prepare(self, nodes: Nodes) -> None:
         try:
-            self.durability = await probe(nodes, self.name)
+            async for link in nodes.masters():
+                self._probe.check(link.server)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, "") from problem
         for where in list(self._places.values()):
@@ -130,13 +140,36 @@ class Session:
     def _cut_off(self) -> None:
         if self._listener is not None:
             self._listener.close()
+        if self._failovers is not None:
+            self._failovers.close()
         by_loop, self._by_loop = self._by_loop, {}
         for loop, nodes in by_loop.items():
-            if loop is self._home:
-                nodes.close()
-            elif not loop.is_closed():
-                with suppress(RuntimeError):  # it was closed just now, and its connections with it
-                    loop.call_soon_threadsafe(nodes.close)
+            self._call(loop, nodes.close)
+
+    def _leave(self, server: Server) -> None:
+        """Give up a server in all loops: the Sentinels have made another one the master."""
+        for loop, nodes in list(self._by_loop.items()):
+            self._call(loop, partial(nodes.leave, server))
+
+    def _call(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+        if loop is self._home:
+            action()
+        elif not loop.is_closed():
+            with suppress(RuntimeError):  # it was closed just now, and its connections with it
+                loop.call_soon_threadsafe(action)
+
+    # What the servers promise.
+
+    def durability(self, queue: str | None = None) -> Durability:
+        """Of the server that has the queue, or the weakest of all; without a connection the last that was known."""
+        nodes = self._by_loop.get(self._home) if self._home else None
+        if nodes is None:
+            return self._level
+        slot = self._places[queue].slot if queue in self._places else None
+        level = self._probe.level(link.server for link in nodes.serving(slot))
+        if level is not None and slot is None:
+            self._level = level
+        return level or self._level
 
     # Queues and consumers.
 
@@ -192,11 +225,15 @@ class Session:
         await self._run(nodes, self._places[queue], scripts.ATTACH, self.owner, consumers, microseconds(BELIEVED))
 
     async def _beat(self) -> None:
-        """Say now and again that the consumers of this process are alive, and see that news still comes."""
+        """Say that the consumers here are alive, see that news still comes, and ask what the servers promise."""
         while True:
             await asyncio.sleep(BEAT)
-            if self._listener is not None:
-                self._listener.check()
+            for watch in (self._listener, self._failovers):
+                if watch is not None:
+                    watch.check()
+            for link in self._nodes("").serving():
+                with suppress(LinkLostError, ReplyError):
+                    await self._probe.ask(link)
             for queue, consumers in list(self._consumers.items()):
                 if consumers and queue in self._places:
                     with suppress(DriverError):

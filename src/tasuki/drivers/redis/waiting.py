@@ -76,7 +76,6 @@ class Listener:
         self._link: Link | None = None
         self._connecting: asyncio.Task[Link] | None = None
         self._heard: dict[bytes, asyncio.Future[None]] = {}
-        self._is_answered = True
         self._is_closed = False
 
     def hears(self, where: Place) -> bool:
@@ -100,13 +99,8 @@ class Listener:
 
     def check(self) -> None:
         """Give the connection up if it has not answered since the last check."""
-        if self._link is None:
-            return
-        if not self._is_answered:
-            self._link.close(LinkLostError("no answer", is_timeout=True))
-        else:
-            self._is_answered = False
-            self._link.send("PING")
+        if self._link is not None:
+            self._link.check()
 
     def close(self) -> None:
         """Hear nothing more."""
@@ -138,11 +132,10 @@ class Listener:
             link.close()
             raise LinkLostError("the connection was closed", is_sent=False)
         link.on_push, link.on_lost = self._hear, self._lose
-        self._link, self._is_answered = link, True
+        self._link = link
         return link
 
     def _hear(self, answer: Any) -> None:
-        self._is_answered = True
         if isinstance(answer, ReplyError):
             self._refuse(answer)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Settlement
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
@@ -14,11 +14,25 @@ MAX_BYTES = 16 * 2**20
 """Most bytes of messages in one command, in either direction, unless a single one is larger."""
 
 _NEVER_A_RECEIPT = b"-"
+_LONGEST = 2**52
 
 
 def microseconds(seconds: float) -> int:
-    """Never less than what was asked."""
-    return math.ceil(seconds * 1_000_000)
+    """Never less than the time given, up to 142 years: the server counts exactly to 2^53, and is at 2^51 today."""
+    return min(math.ceil(min(seconds, 2.0**33) * 1_000_000), _LONGEST)
+
+
+def in_force(spec: QueueSpec, options: Sequence[bytes]) -> QueueSpec:
+    """A queue with the options that the server has."""
+    lease, most, ordering, window, span = options
+    return replace(
+        spec,
+        lease=int(lease) / 1_000_000,
+        max_length=int(most) if most else None,
+        ordering="key" if ordering == b"key" else "none",
+        dedup_window=int(window) / 1_000_000 if window else None,
+        temporary=bool(span),
+    )
 
 
 @dataclass(slots=True)
@@ -64,13 +78,13 @@ def publishing(
     ``in_one_memory``: a server at its maxmemory stores dead letters and redriven messages, because the caller removes
     their originals from the same server next.
     """
-    has_options = spec.dedup_window is not None or any(map(_has_options, batch))
+    has_options = any(map(_has_options, batch))
     work = Publishing([], [None] * len(batch))
     part: Part | None = None
     for index, message in enumerate(batch):
         try:
             content = encoded(message)
-            options = _options(spec, message) if has_options else ()
+            options = _options(message) if has_options else ()
         except (TypeError, ValueError, OverflowError) as problem:
             work.reject([index], _refusal(UnsupportedError, f"it cannot be kept: {problem}", spec, message, driver))
             continue
@@ -94,11 +108,8 @@ def _has_options(message: Outgoing) -> bool:
     return bool(message.priority or message.delay > 0 or message.key is not None or not message.deduplicate)
 
 
-def _options(spec: QueueSpec, message: Outgoing) -> tuple[int, int, bytes, bytes]:
-    remembered = b""
-    if spec.dedup_window is not None:
-        remembered = (b"=" if message.deduplicate else b"+") + message.id.encode()
-    return message.priority, microseconds(max(message.delay, 0.0)), key_text(message.key), remembered
+def _options(message: Outgoing) -> tuple[int, int, bytes, int]:
+    return message.priority, microseconds(message.delay), key_text(message.key), int(not message.deduplicate)
 
 
 def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoing, driver: str) -> DriverError:
@@ -107,20 +118,26 @@ def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoi
 
 def received(answer: Sequence[Sequence[bytes]], token: str) -> list[Received]:
     """The deliveries of a receive."""
-    places, contents, attempts = answer
+    places, contents, histories = answer
     tail = f":{token}".encode()
     taken = []
     for index, place in enumerate(places):
         id, body, headers = decoded(contents[index], place)
-        attempt = int(attempts[index] or 0) + 1 if attempts else 1
-        taken.append(Received(id, body, headers, place + tail, attempt))
+        delivery = Received(id, body, headers, place + tail)
+        if histories and (history := histories[index]):
+            delivery.attempt = int(history.rstrip(b"s")) + 1
+            delivery.suspect = history.endswith(b"s")
+        taken.append(delivery)
     return taken
 
 
 class Settling:
-    """A batch of settlements, in the order that the script wants: acks, nacks, releases."""
+    """A batch of settlements, in the order that the script wants: acks, nacks, releases.
 
-    def __init__(self, batch: Sequence[Settlement]) -> None:
+    Raises UnsupportedError for a delay that is negative or not finite.
+    """
+
+    def __init__(self, batch: Sequence[Settlement], *, driver: str = "", queue: str = "") -> None:
         # Of two settlements of one delivery the first counts.
         first: dict[Receipt, Settlement] = {}
         self._repeated = [item.receipt for item in batch if first.setdefault(item.receipt, item) is not item]
@@ -128,7 +145,11 @@ class Settling:
         nacks = [item for item in first.values() if type(item) is Nack]
         back = [item.receipt for item in first.values() if type(item) is not Ack and type(item) is not Nack]
         self.receipts: list[Receipt] = [*acks, *(nack.receipt for nack in nacks), *back]
-        delays = [microseconds(max(nack.delay, 0.0)) for nack in nacks]
+        for nack in nacks:
+            if not 0 <= nack.delay < math.inf:
+                problem = f"a nack after {nack.delay} seconds: give 0 or more, and a finite number"
+                raise UnsupportedError(problem, driver=driver, queue=queue)
+        delays = [microseconds(nack.delay) for nack in nacks]
         self.words: list[bytes | int] = [len(acks), len(nacks), *readable(self.receipts), *delays]
 
     def stale(self, numbers: Sequence[int]) -> list[Receipt]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from tasuki.clock import Clock, SystemClock
@@ -17,6 +18,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import Publishing, Settling, microseconds, publishing, readable
 from tasuki.drivers.redis.codec import decoded
@@ -116,6 +118,14 @@ class RedisDriver(Driver):
         """Make the queue exist at the server; its options hold for all processes, the last declaration wins."""
         await self._session.declare(spec)
 
+    async def undeclare(self, queue: str) -> None:
+        """Forget the queue in this process."""
+        self._session.undeclare(queue, is_held=self._receiver.holds(queue))
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know the queue as it is at the server, with the options that are in force there."""
+        return await self._session.inspect(spec)
+
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys."""
         await self._session.delete(queue)
@@ -124,6 +134,7 @@ class RedisDriver(Driver):
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room: in one script, unless they are large together."""
         spec = self._session.place(queue).spec
+        check_bounds(batch, driver=self.name, queue=queue)
         most = self.capabilities.max_message_bytes or 0
         in_one_memory = not self._session.is_cluster
         work = publishing(spec, batch, driver=self.name, most=most, in_one_memory=in_one_memory)
@@ -153,16 +164,30 @@ class RedisDriver(Driver):
         """Take messages; what was taken for a cancelled caller is released."""
         return await self._receiver.receive(queue, limit, wait)
 
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Note at the server that handlers begin, which counts until the settlement."""
+        if not batch:
+            return []
+        numbers = await self._session.ask_about(queue, scripts.START, *readable(batch))
+        return [batch[number - 1] for number in numbers]
+
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries."""
-        work = Settling(batch)
-        stale = work.stale(await self._session.ask(queue, scripts.SETTLE, *work.words))
+        if not batch:
+            return []
+        work = Settling(batch, driver=self.name, queue=queue)
+        stale = work.stale(await self._session.ask_about(queue, scripts.SETTLE, *work.words))
         self._receiver.forget(queue, work.receipts)
         return stale
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; in any thread with a loop, which gets a connection of its own."""
-        numbers = await self._session.ask(queue, scripts.EXTEND, microseconds(lease), *readable(batch))
+        if not batch:
+            return []
+        if not 0 <= lease < inf:
+            problem = f"a lease of {lease} seconds: give 0 or more, and a finite number"
+            raise UnsupportedError(problem, driver=self.name, queue=queue)
+        numbers = await self._session.ask_about(queue, scripts.EXTEND, microseconds(lease), *readable(batch))
         stale = [batch[number - 1] for number in numbers]
         self._receiver.forget(queue, stale)
         return stale
@@ -190,11 +215,10 @@ class RedisDriver(Driver):
         return shown
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held, in several scripts; not more than there was when the call began."""
-        removed, waiting = await self._session.ask(queue, scripts.PURGE, PURGED)
-        while removed < waiting:
-            more, _ = await self._session.ask(queue, scripts.PURGE, min(PURGED, waiting - removed))
-            if not more:
-                break
+        """Remove what is not held, in several scripts; a message that is published meanwhile stays."""
+        removed, newest = await self._session.ask(queue, scripts.PURGE, PURGED, "")
+        more = removed
+        while more == PURGED:
+            more, _ = await self._session.ask(queue, scripts.PURGE, PURGED, newest)
             removed += more
         return int(removed)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Nack, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, received
 from tasuki.drivers.redis.scripts import Place
@@ -36,6 +36,9 @@ class Receiver:
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""
+        if limit <= 0:
+            self.session.place(queue)
+            return []
         session, where = self.session, self.session.place(queue)
         waiters, channel = session.waiters, where.channel
         ends_at = self._clock.monotonic() + wait
@@ -51,12 +54,16 @@ class Receiver:
                 left = ends_at - self._clock.monotonic()
                 if not session.is_open:
                     return []  # the close puts back what was taken
+                if taken and session.places.find(queue) is None:  # it was undeclared meanwhile
+                    self._started(self._release(where, [Release(item.receipt) for item in taken]))
+                    return []
                 if taken or left <= 0:
                     return taken
-                session.place(queue)  # else it was deleted
+                session.place(queue)  # else it was deleted or undeclared
                 if is_listening:
                     is_owing = True
                     await woken(waiter, min(left, next_change, self._claim_interval))
+                    session.place(queue)
                     waiters.leave(channel, waiter)
                     waiter = waiters.join(channel)
                 else:
@@ -70,20 +77,31 @@ class Receiver:
 
     def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
         """They are held no longer."""
-        self._held.get(queue, set()).difference_update(receipts)
+        held = self._held.get(queue)
+        if held is not None:
+            held.difference_update(receipts)
+            if not held:
+                del self._held[queue]
+                self.session.places.let_go(queue)
+
+    def holds(self, queue: str) -> bool:
+        """Whether a delivery of the queue is open."""
+        return queue in self._held
 
     def forget_queue(self, queue: str) -> None:
         """It was deleted."""
         self._held.pop(queue, None)
 
     async def put_back(self) -> None:
-        """Let what is under way come to its end, and give back what is held; each counts as a delivery."""
+        """Let what is under way come to its end, and give back what is held, as deliveries without a settlement."""
         # Not until the set is empty: to wait for what is done already gives the loop no turn to take it out.
         while running := [task for task in self._tasks if not task.done()]:
             await asyncio.wait(running)
         held, self._held = self._held, {}
         for queue, receipts in held.items():
-            await self._settle(self.session.known(queue), [Nack(receipt) for receipt in receipts])
+            where, left = self.session.places.open_deliveries(queue), list(receipts)
+            for start in range(0, len(left), self._max_batch):
+                await self.session.finish(where, scripts.LOSE, *left[start : start + self._max_batch])
 
     async def _settle(self, where: Place, backs: list[Settlement]) -> None:
         for start in range(0, len(backs), self._max_batch):

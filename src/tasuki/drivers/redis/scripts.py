@@ -33,12 +33,15 @@ class Script:
 DECLARE = Script("declare")
 PUBLISH = Script("publish")
 RECEIVE = Script("receive")
+START = Script("start")
 SETTLE = Script("settle")
+LOSE = Script("lose")
 EXTEND = Script("extend")
 DEPTH = Script("depth")
 PEEK = Script("peek")
 PURGE = Script("purge")
 ATTACH = Script("attach")
+INSPECT = Script("inspect")
 DELETE = Script("delete")
 
 
@@ -49,6 +52,8 @@ class Place:
     spec: QueueSpec
     keys: tuple[bytes, ...]
     slot: int
+    is_inspected: bool = False
+    """Never made or changed by this driver."""
 
     @property
     def name(self) -> str:

@@ -6,18 +6,20 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability, QueueSpec
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import microseconds
+from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
+from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.probe import Probe
-from tasuki.drivers.redis.scripts import Place, Script, place
+from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import Server, Settings
 from tasuki.drivers.redis.waiting import Listener, Waiters
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.errors import BrokerUnavailableError, DriverError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.link import Word
@@ -56,7 +58,6 @@ class Session:
         self.is_open = False
         self.is_cluster = settings.is_cluster
         self._settings = settings
-        self._prefix = prefix
         self._read_timeout = read_timeout
         self._say_goodbye = say_goodbye
         self._probe = Probe(name)
@@ -64,7 +65,7 @@ class Session:
         self._new_nodes: Callable[[], Nodes] = partial(
             Nodes, settings, connect_timeout=connect_timeout, timeout=read_timeout, on_link=self._probe.ask
         )
-        self._places: dict[str, Place] = {}
+        self.places = Places(name, prefix)
         self._consumers: dict[str, int] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
@@ -107,11 +108,9 @@ class Session:
                 self._probe.check(link.server)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, "") from problem
-        for where in list(self._places.values()):
+        for where in self.places.declared():
             await self._declare(nodes, where)
-        for queue, consumers in list(self._consumers.items()):
-            if queue in self._places:
-                await self._attach(nodes, queue, consumers)
+        await self._attach_all(nodes)
 
     async def close(self) -> None:
         """Say goodbye, and let go of the connections."""
@@ -132,9 +131,7 @@ class Session:
     async def _take_leave(self) -> None:
         await self._say_goodbye()
         nodes = self._nodes("")
-        for queue, consumers in list(self._consumers.items()):
-            if consumers and queue in self._places:
-                await self._attach(nodes, queue, 0)
+        await self._attach_all(nodes, none=True)
         await nodes.drain()
 
     def _cut_off(self) -> None:
@@ -165,7 +162,8 @@ class Session:
         nodes = self._by_loop.get(self._home) if self._home else None
         if nodes is None:
             return self._level
-        slot = self._places[queue].slot if queue in self._places else None
+        where = self.places.find(queue) if queue else None
+        slot = where.slot if where else None
         level = self._probe.level(link.server for link in nodes.serving(slot))
         if level is not None and slot is None:
             self._level = level
@@ -177,21 +175,34 @@ class Session:
         """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""
         if not self.is_open:
             raise self._closed(queue)
-        try:
-            return self._places[queue]
-        except KeyError:
-            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self.name, queue=queue) from None
-
-    def known(self, queue: str) -> Place:
-        """The same, also while it closes."""
-        return self._places[queue]
+        return self.places.get(queue)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Note the queue, and make it exist if open."""
-        where = self._places[spec.name] = place(self._prefix, spec)
+        where = self.places.declare(spec)
         if self.is_open:
             await self._declare(self._nodes(spec.name), where)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know a queue as it is at the server. Raises QueueNotFoundError."""
+        if not self.is_open:
+            raise self._closed(spec.name)
+        where = self.places.inspected(spec)
+        found = in_force(spec, await self._run(self._nodes(spec.name), where, scripts.INSPECT))
+        self.places.know(replace(where, spec=found))
+        return found
+
+    def undeclare(self, queue: str, *, is_held: bool) -> None:
+        """Forget a queue; its open deliveries can still be settled and extended."""
+        where = self.places.forget(queue, is_held=is_held)
+        self._consumers.pop(queue, None)
+        if where is not None:
+            self._hear_no_more(where)
+
+    def _hear_no_more(self, where: Place) -> None:
+        if self._listener is not None:
+            self._listener.leave(where)
+        self.waiters.wake_all(where.channel)
 
     async def _declare(self, nodes: Nodes, where: Place) -> None:
         spec = where.spec
@@ -203,16 +214,16 @@ class Session:
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys, and forget it."""
         where = self.place(queue)
-        del self._places[queue]  # first, so that nobody here makes it again
+        self.places.forget(queue, is_held=False)  # first, so that no other call here makes it again
         is_deleted = False
         try:
             await self._run(self._nodes(queue), where, scripts.DELETE)
             is_deleted = True
         finally:
             if not is_deleted:
-                self._places.setdefault(queue, where)
+                self.places.know(where)
         self._consumers.pop(queue, None)
-        self.waiters.wake_all()
+        self._hear_no_more(where)
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers there are here."""
@@ -222,7 +233,14 @@ class Session:
         await self._attach(self._nodes(queue), queue, consumers)
 
     async def _attach(self, nodes: Nodes, queue: str, consumers: int) -> None:
-        await self._run(nodes, self._places[queue], scripts.ATTACH, self.owner, consumers, microseconds(BELIEVED))
+        where = self.places.find(queue)
+        if where is not None:
+            await self._run(nodes, where, scripts.ATTACH, self.owner, consumers, microseconds(BELIEVED))
+
+    async def _attach_all(self, nodes: Nodes, *, none: bool = False) -> None:
+        for queue, consumers in list(self._consumers.items()):
+            if consumers:
+                await self._attach(nodes, queue, 0 if none else consumers)
 
     async def _beat(self) -> None:
         """Say that the consumers here are alive, see that news still comes, and ask what the servers promise."""
@@ -234,10 +252,8 @@ class Session:
             for link in self._nodes("").serving():
                 with suppress(LinkLostError, ReplyError):
                     await self._probe.ask(link)
-            for queue, consumers in list(self._consumers.items()):
-                if consumers and queue in self._places:
-                    with suppress(DriverError):
-                        await self._attach(self._nodes(queue), queue, consumers)
+            with suppress(DriverError):
+                await self._attach_all(self._nodes(""))
 
     # The way to the server.
 
@@ -258,17 +274,27 @@ class Session:
         where = self.place(queue)
         return await self._run(self._nodes(queue), where, script, *arguments)
 
+    async def ask_about(self, queue: str, script: Script, *arguments: Word) -> Any:
+        """The same about open deliveries, also of an undeclared queue."""
+        if not self.is_open:
+            raise self._closed(queue)
+        return await self._run(self._nodes(queue), self.places.open_deliveries(queue), script, *arguments)
+
     async def finish(self, where: Place, script: Script, *arguments: Word) -> Any:
         """The same, also while a close lets come to its end what is under way."""
         return await self._run(self._nodes(where.name), where, script, *arguments)
 
     async def _run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any:
-        """A script's answer. A queue that is gone at the server (flushed, or lost with its disk) is declared again."""
+        """A script's answer. A declared queue that is gone at the server (flushed, lost with its disk) is made again.
+
+        Not by publishing to a temporary one: it went with its consumer.
+        """
         try:
             try:
                 return await scripts.run(nodes, where, script, arguments)
             except ReplyError as refusal:
-                if refusal.code != "UNDECLARED":
+                is_consumers = where.spec.temporary and script is scripts.PUBLISH
+                if refusal.code != "UNDECLARED" or where.is_inspected or is_consumers:
                     raise
             if self.is_open:
                 self.place(where.name)  # else it was deleted

@@ -43,9 +43,9 @@ class Waiters:
                 waiter.set_result(None)
                 return
 
-    def wake_all(self) -> None:
-        """Wake everybody: after a close, or when news may have been missed."""
-        for waiting in self._waiting.values():
+    def wake_all(self, channel: bytes | None = None) -> None:
+        """Wake all of a channel, or of all channels: after a close, or when news may have been missed."""
+        for waiting in self._waiting.values() if channel is None else [self._waiting.get(channel, {})]:
             for waiter in waiting:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -96,6 +96,11 @@ class Listener:
         except TimeoutError:
             link.close(LinkLostError(f"no answer within {self._timeout:g} s", is_timeout=True))
             raise LinkLostError("no answer to a subscription", is_sent=False) from None
+
+    def leave(self, where: Place) -> None:
+        """Unsubscribe from a queue."""
+        if self._heard.pop(where.channel, None) is not None and self._link is not None:
+            self._link.send("UNSUBSCRIBE", where.channel)
 
     def check(self) -> None:
         """Give the connection up if it has not answered since the last check."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from math import inf, nan
+
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
@@ -52,14 +54,24 @@ def test_plain_messages_travel_without_options():
 def test_one_option_gives_options_to_all():
     work = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}, 1.5, 9, "k"))
     assert work.parts[0].words[0] == 1
-    assert work.parts[0].words[2:6] == [0, 0, b"", b""]
+    assert work.parts[0].words[2:6] == [0, 0, b"", 0]
     assert work.parts[0].words[7:] == [9, 1_500_000, b"=k", b""]
 
 
-def test_ids_are_remembered_only_with_a_window():
-    batch = (Outgoing("a", b"", {}), Outgoing("b", b"", {}, deduplicate=False))
-    plain, moved = publish(*batch, spec=QueueSpec("q", dedup_window=1.0)).parts
-    assert (plain.words[5], moved.words[5]) == (b"=a", b"+b")
+def test_a_moved_message_goes_in_a_command_of_its_own():
+    plain, moved = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}, deduplicate=False)).parts
+    assert (plain.words[0], plain.words[5]) == (1, 0)
+    assert (moved.words[0], moved.words[5]) == (2, 1)
+
+
+@pytest.mark.parametrize("delay", [-1.0, inf, nan])
+def test_impossible_nacks_are_refused(delay):
+    with pytest.raises(UnsupportedError, match="finite"):
+        Settling([Nack(b"1:t", delay)])
+
+
+def test_the_longest_time_is_within_what_the_server_counts_exactly():
+    assert microseconds(1e300) == 2**52
 
 
 def test_large_batches_go_in_parts(monkeypatch):
@@ -96,9 +108,10 @@ def test_one_fate_for_all_is_raised():
 
 def test_deliveries_carry_receipts_of_their_receive():
     content = b"\x92\xcb" + bytes(8) + encoded(Outgoing("a", b"x", {"n": 1}))
-    first, second = received(([b"1", b"-2"], [content, content], [None, b"4"]), "token")
+    first, second = received(([b"1", b"-2"], [content, content], [None, b"4s"]), "token")
     assert (first.receipt, first.attempt, first.id, first.body, first.headers) == (b"1:token", 1, "a", b"x", {"n": 1})
-    assert (second.receipt, second.attempt) == (b"-2:token", 5)
+    assert (second.receipt, second.attempt, second.suspect) == (b"-2:token", 5, True)
+    assert not first.suspect
     assert received(([b"1"], [content], []), "t")[0].attempt == 1
 
 

@@ -9,7 +9,7 @@ local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, I
 -- READY      zset    places that can be received, in that order
 -- DELAYED    zset    places, by the time at which they become ready
 -- LEASES     zset    receipts of what is held, by the end of the lease
--- ATTEMPTS   hash    place -> deliveries that came to nothing, if there were any
+-- ATTEMPTS   hash    place -> its history (see below), if it has any
 -- KEYED      hash    place -> key, of messages that have one
 -- LINES      zset    key \0 number priority: all messages of a key from publish to ack, in a queue with order per key
 -- FRONTS     hash    key -> how many of its messages are ready or held: none of the others may be received
@@ -85,6 +85,23 @@ local function key_of(place, ordering)
   return ordering == 'key' and redis.call('HGET', KEYED, place)
 end
 
+-- The history of a message: its failures; 's' if it is a suspect, as its last delivery ended without a settlement; 'r' if
+-- the start of its delivery is recorded, and counted as a failure until it is settled; and ':' with the token of the last
+-- delivery, from the end of its lease until the message is handed out again.
+local function history(place)
+  local found = redis.call('HGET', ATTEMPTS, place) or '0'
+  local failures, suspect, started, token = string.match(found, '^(%d+)(s?)(r?)(.*)$')
+  return tonumber(failures), suspect, started == 'r', token
+end
+
+local function remember(place, failures, marks)
+  if failures == 0 and marks == '' then
+    redis.call('HDEL', ATTEMPTS, place)
+  else
+    redis.call('HSET', ATTEMPTS, place, text(failures) .. marks)
+  end
+end
+
 -- Back to its own place in line, from being held.
 local function put_back(place, ordering)
   local key = key_of(place, ordering)
@@ -96,15 +113,20 @@ local function put_back(place, ordering)
   end
 end
 
+-- The delivery of a receipt, held no longer, ended without a settlement.
+local function lose(place, ordering, token)
+  local failures = history(place)
+  remember(place, failures, 's' .. token)
+  put_back(place, ordering)
+end
+
 -- What the passing of time has done: leases that ended, delays that are over.
 local function sweep(time, ordering)
   local lost = redis.call('ZRANGEBYSCORE', LEASES, '-inf', time, 'LIMIT', 0, SWEPT)
   if #lost > 0 then
     redis.call('ZREM', LEASES, unpack(lost))
     for _, receipt in ipairs(lost) do
-      local place = place_of(receipt)
-      redis.call('HINCRBY', ATTEMPTS, place, 1)
-      put_back(place, ordering)
+      lose(place_of(receipt), ordering, string.match(receipt, ':.*$'))
     end
   end
   local due = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', time, 'LIMIT', 0, SWEPT)

@@ -1,7 +1,7 @@
 -- Store messages, in order, for which there is room. Returns how many are confirmed; all after those are rejected.
 -- ARGV: 0 if the messages have no options, 1 if they have, 2 if they also replace stored messages that are removed next
 --   (so that they are stored at maxmemory), then of each message its content, and with options also priority, delay in
---   microseconds, key ('' for none), and an id to remember ('' for none): =id is stored once, +id always
+--   microseconds, key ('' for none), and 1 if it is stored although its id may be known, which it does not change
 
 local state = redis.call('HMGET', STATE, 'most', 'ordering', 'window', 'span')
 if not state[2] then
@@ -18,7 +18,8 @@ local time = now()
 -- A content is MessagePack; with this before it, it is the array [time of publishing, content].
 local head = struct.pack('>BBd', 0x92, 0xcb, time / 1000000)
 
-if not has_options then
+local window = tonumber(state[3])
+if not has_options and not window then
   local stored = math.min(count, room)
   if stored == 0 then
     return 0
@@ -43,14 +44,21 @@ end
 if ARGV[1] == '2' then
   run_at_maxmemory()
 end
+-- A content is the array [id, body, headers]; its id begins behind the byte of the array.
+local function id_of(content)
+  return select(2, cmsgpack.unpack_one(content, 1))
+end
+
 local by_key = state[2] == 'key'
-local window = tonumber(state[3])
 local before = watch()
 local stored = 0
 for index = 0, count - 1 do
-  local content, priority, delay, key, id = unpack(ARGV, 2 + index * 5, 6 + index * 5)
-  local name = window and string.sub(id, 2) or ''
-  local known = name ~= '' and string.sub(id, 1, 1) == '=' and redis.call('ZSCORE', IDS, name)
+  local content, priority, delay, key, is_forced = ARGV[2 + index * size], 0, '0', '', '0'
+  if has_options then
+    priority, delay, key, is_forced = unpack(ARGV, 3 + index * size, 6 + index * size)
+  end
+  local id = window and is_forced == '0' and id_of(content)
+  local known = id and redis.call('ZSCORE', IDS, id)
   if not (known and tonumber(known) > time) then
     if stored == room then
       count = index
@@ -71,8 +79,8 @@ for index = 0, count - 1 do
     elseif delay == '0' then
       show(place)
     end
-    if name ~= '' then
-      redis.call('ZADD', IDS, time + window, name)
+    if id then
+      redis.call('ZADD', IDS, time + window, id)
     end
   end
 end

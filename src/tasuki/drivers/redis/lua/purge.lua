@@ -1,38 +1,47 @@
--- Remove up to limit messages that are not held; returns how many, and how many such messages there were.
--- ARGV: limit
+-- Remove up to limit messages that are not held and were published before a purge began. Returns how many, and the number
+-- of the last message that was published when the purge began.
+-- ARGV: limit, that number or '' if it begins now
 
 local limit = tonumber(ARGV[1])
-local ordering = redis.call('HGET', STATE, 'ordering')
+local ordering, seq = unpack(redis.call('HMGET', STATE, 'ordering', 'seq'))
 if not ordering then
   return UNDECLARED
 end
+local newest = tonumber(ARGV[2]) or tonumber(seq)
 local before = watch()
 sweep(now(), ordering)
-local waiting = redis.call('HLEN', MESSAGES) - redis.call('ZCARD', LEASES)
 
-local places = redis.call('ZRANGE', READY, 0, limit - 1)
-local known = {}
-for _, place in ipairs(places) do
-  known[place] = true
-end
-local function add(found)
-  for _, place in ipairs(found) do
-    if #places < limit and not known[place] then
-      known[place] = true
-      places[#places + 1] = place
-    end
+local places, known = {}, {}
+local function add(place)
+  if #places < limit and not known[place] and place + math.ceil(-place / STEP) * STEP <= newest then
+    known[place] = true
+    places[#places + 1] = place
   end
 end
-add(redis.call('ZRANGE', DELAYED, 0, limit - 1))
+for priority = 0, 9 do
+  local first, last = '(' .. text(-priority * STEP), text(newest - priority * STEP)
+  local found = redis.call('ZRANGEBYSCORE', READY, first, last, 'LIMIT', 0, limit - #places)
+  for _, place in ipairs(found) do
+    add(place)
+  end
+end
+-- These are in another order: newer messages may stand before older ones.
+local function add_from(key, place_of_member)
+  local first = 0
+  repeat
+    local found = #places < limit and redis.call('ZRANGE', key, first, first + CHUNK - 1) or {}
+    first = first + CHUNK
+    for _, member in ipairs(found) do
+      add(place_of_member(member))
+    end
+  until #found == 0
+end
+add_from(DELAYED, function(place) return place end)
 if #places < limit and ordering == 'key' then
-  local receipts, behind = redis.call('ZRANGE', LEASES, 0, -1), {}
-  for _, receipt in ipairs(receipts) do
+  for _, receipt in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
     known[place_of(receipt)] = true
   end
-  for _, line in ipairs(redis.call('ZRANGE', LINES, 0, limit + #receipts - 1)) do
-    behind[#behind + 1] = place_in(line)
-  end
-  add(behind)
+  add_from(LINES, place_in)
 end
 
 local keys = {}
@@ -57,4 +66,4 @@ for key in pairs(keys) do
   advance(key)
 end
 tell(before)
-return {#places, waiting}
+return {#places, text(newest)}

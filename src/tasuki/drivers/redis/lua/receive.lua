@@ -38,6 +38,12 @@ each('ZADD', LEASES, leases)
 local attempts = {}
 if #taken > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
   attempts = redis.call('HMGET', ATTEMPTS, unpack(taken))
+  for index, history in ipairs(attempts) do
+    if history and string.find(history, ':', 1, true) then
+      attempts[index] = string.match(history, '^[^:]+')
+      redis.call('HSET', ATTEMPTS, taken[index], attempts[index])
+    end
+  end
 end
 keep(state[3])
 if swept > 0 and redis.call('EXISTS', READY) == 1 then

@@ -8,9 +8,26 @@ if count == 0 then
   return {}
 end
 local ordering = redis.call('HGET', STATE, 'ordering')
+
+-- Take a message back whose lease has ended, unless it was handed out again: whether it was its delivery's.
+local function take_back(receipt)
+  local place, token = string.match(receipt, '^([^:]+)(:.*)$')
+  if not place or select(4, history(place)) ~= token then
+    return false
+  end
+  local was_shown = redis.call('ZREM', READY, place) == 1
+  local key = key_of(place, ordering)
+  if key and not was_shown then
+    redis.call('HINCRBY', FRONTS, key, 1)
+  end
+  return true
+end
+
+local before = watch()
 local scores = redis.call('ZMSCORE', LEASES, unpack(ARGV, 3, 2 + count))
 local stale, live = {}, {}
 for index = 1, count do
+  scores[index] = scores[index] or take_back(ARGV[2 + index])
   if scores[index] then
     live[#live + 1] = ARGV[2 + index]
   else
@@ -20,7 +37,6 @@ end
 if #live == 0 then
   return stale
 end
-local before = watch()
 redis.call('ZREM', LEASES, unpack(live))
 
 local done = {}
@@ -48,12 +64,18 @@ if #done > 0 then
 end
 
 local time = now()
+local has_histories = redis.call('EXISTS', ATTEMPTS) == 1
 for index = acks + 1, count do
   if scores[index] then
     local place = place_of(ARGV[2 + index])
     local is_nack = index <= acks + nacks
-    if is_nack then
-      redis.call('HINCRBY', ATTEMPTS, place, 1)
+    if is_nack or has_histories then
+      local failures, suspect, is_started = history(place)
+      if is_nack then
+        remember(place, is_started and failures or failures + 1, '')
+      else
+        remember(place, is_started and failures - 1 or failures, suspect)
+      end
     end
     local delay = is_nack and tonumber(ARGV[2 + count + index - acks]) or 0
     if delay > 0 then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -22,6 +23,7 @@ from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import Publishing, Settling, microseconds, publishing, readable
 from tasuki.drivers.redis.codec import decoded
+from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving import Receiver
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import settings
@@ -30,6 +32,10 @@ from tasuki.message import Message
 
 PURGED = 10_000
 """Messages removed by one script of a purge, so that the others are not locked out."""
+
+
+_inherited: list[tuple[Session, Receiver]] = []
+"""A parent process's, in a forked child: never freed, as that would close what both processes share."""
 
 
 class RedisDriver(Driver):
@@ -87,15 +93,20 @@ class RedisDriver(Driver):
             ) from problem
         except ValueError as problem:
             raise UnsupportedError(f"driver {name!r}: {problem}", driver=name) from problem
-        self._receiver = Receiver(clock or SystemClock(), claim_interval, self.capabilities.max_batch)
-        self._session = self._receiver.session = Session(
+        self._new_receiver = partial(Receiver, clock or SystemClock(), claim_interval, self.capabilities.max_batch)
+        self._new_session = partial(
+            Session,
             name,
             found,
-            prefix=prefix,
+            places=Places(name, prefix),
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
-            say_goodbye=self._receiver.put_back,
         )
+        self._begin()
+
+    def _begin(self) -> None:
+        self._receiver = self._new_receiver()
+        self._session = self._receiver.session = self._new_session(say_goodbye=self._receiver.put_back)
 
     @property
     def durability(self) -> Durability:
@@ -107,7 +118,13 @@ class RedisDriver(Driver):
         return self._session.durability(queue)
 
     async def open(self) -> None:
-        """Connect, look at the servers' configuration, and declare what was declared before."""
+        """Connect, look at the servers' configuration, and declare what was declared before.
+
+        A forked child starts from the beginning, with the queues that its parent had declared.
+        """
+        if self._session.is_inherited:
+            _inherited.append((self._session, self._receiver))
+            self._begin()
         await self._session.open()
 
     async def close(self) -> None:

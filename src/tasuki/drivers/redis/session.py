@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from tasuki.contracts.driver import Durability, QueueSpec
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
+from tasuki.drivers.redis.connections import Connections
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.probe import Probe
 from tasuki.drivers.redis.scripts import Place, Script
-from tasuki.drivers.redis.settings import Server, Settings
+from tasuki.drivers.redis.settings import Settings
 from tasuki.drivers.redis.waiting import Listener, Waiters
 from tasuki.errors import BrokerUnavailableError, DriverError
 
@@ -44,7 +45,7 @@ class Session:
         name: str,
         settings: Settings,
         *,
-        prefix: str,
+        places: Places,
         connect_timeout: float,
         read_timeout: float,
         say_goodbye: Callable[[], Awaitable[None]],
@@ -55,7 +56,6 @@ class Session:
         self.owner = ""
         """Of this session alone: begins its receipts, and stands for its consumers."""
         self.waiters = Waiters()
-        self.is_open = False
         self.is_cluster = settings.is_cluster
         self._settings = settings
         self._read_timeout = read_timeout
@@ -65,42 +65,54 @@ class Session:
         self._new_nodes: Callable[[], Nodes] = partial(
             Nodes, settings, connect_timeout=connect_timeout, timeout=read_timeout, on_link=self._probe.ask
         )
-        self.places = Places(name, prefix)
+        self.places = places
         self._consumers: dict[str, int] = {}
         self._home: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
-        self._by_loop: dict[asyncio.AbstractEventLoop, Nodes] = {}
+        self._connections: Connections | None = None
+        self._is_open = False
         self._listener: Listener | None = None
         self._failovers: FailoverWatch | None = None
         self._beating: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open, and opened by this process."""
+        return self._is_open and not self.is_inherited
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether a parent process opened it."""
+        return self._connections is not None and self._connections.is_inherited
 
     async def open(self) -> None:
         """Connect, look at the servers' configuration, and declare what was declared before."""
         loop = asyncio.get_running_loop()
         if self._home is not loop:
-            self._home, self._lock, self.is_open = loop, asyncio.Lock(), False
+            self._home, self._lock, self._is_open = loop, asyncio.Lock(), False
         async with self._lock:
-            if not self.is_open:
+            if not self._is_open:
                 await self._open(loop)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        nodes = self._new_nodes()
+        connections = Connections(self._new_nodes)
+        nodes = connections.home
         self.owner = secrets.token_urlsafe(6)
         try:
             await self._prepare(nodes)
-            self.is_open = True
+            self._is_open = True
         finally:
-            if not self.is_open:
-                nodes.close()
-        self._by_loop[loop] = nodes
+            if not self._is_open:
+                connections.close()
+        self._connections = connections
         self._listener = Listener(nodes, self._read_timeout, self.waiters.wake, self.waiters.wake_all)
-        self._failovers = self._watch(nodes)
-        self._beating = loop.create_task(self._beat(), name=f"consumers of {self.name}")
+        self._failovers = self._watch(connections)
+        self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {self.name}")
 
-    def _watch(self, nodes: Nodes) -> FailoverWatch:
+    def _watch(self, connections: Connections) -> FailoverWatch:
         from tasuki.drivers.redis.sentinels import FailoverWatch  # needs the client too
 
-        return FailoverWatch(self._settings, nodes.connect_sentinel, self._leave)
+        return FailoverWatch(self._settings, connections.home.connect_sentinel, connections.leave)
 
     async def _prepare(self, nodes: Nodes) -> None:
         try:
@@ -113,11 +125,13 @@ class Session:
         await self._attach_all(nodes)
 
     async def close(self) -> None:
-        """Say goodbye, and let go of the connections."""
+        """Say goodbye, and let go of the connections. Does nothing to those of a parent process."""
+        if self.is_inherited:
+            return
         async with self._lock:
-            if not self.is_open:
+            if not self._is_open:
                 return
-            self.is_open = False
+            self._is_open = False
             if self._beating is not None:
                 self._beating.cancel()
             self.waiters.wake_all()
@@ -139,29 +153,17 @@ class Session:
             self._listener.close()
         if self._failovers is not None:
             self._failovers.close()
-        by_loop, self._by_loop = self._by_loop, {}
-        for loop, nodes in by_loop.items():
-            self._call(loop, nodes.close)
-
-    def _leave(self, server: Server) -> None:
-        """Give up a server in all loops: the Sentinels have made another one the master."""
-        for loop, nodes in list(self._by_loop.items()):
-            self._call(loop, partial(nodes.leave, server))
-
-    def _call(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
-        if loop is self._home:
-            action()
-        elif not loop.is_closed():
-            with suppress(RuntimeError):  # it was closed just now, and its connections with it
-                loop.call_soon_threadsafe(action)
+        if self._connections is not None:
+            self._connections.close()
+        self._connections = None
 
     # What the servers promise.
 
     def durability(self, queue: str | None = None) -> Durability:
         """Of the server that has the queue, or the weakest of all; without a connection the last that was known."""
-        nodes = self._by_loop.get(self._home) if self._home else None
-        if nodes is None:
+        if self._connections is None:
             return self._level
+        nodes = self._connections.home
         where = self.places.find(queue) if queue else None
         slot = where.slot if where else None
         level = self._probe.level(link.server for link in nodes.serving(slot))
@@ -242,18 +244,18 @@ class Session:
             if consumers:
                 await self._attach(nodes, queue, 0 if none else consumers)
 
-    async def _beat(self) -> None:
+    async def _beat(self, nodes: Nodes) -> None:
         """Say that the consumers here are alive, see that news still comes, and ask what the servers promise."""
         while True:
             await asyncio.sleep(BEAT)
             for watch in (self._listener, self._failovers):
                 if watch is not None:
                     watch.check()
-            for link in self._nodes("").serving():
+            for link in nodes.serving():
                 with suppress(LinkLostError, ReplyError):
                     await self._probe.ask(link)
             with suppress(DriverError):
-                await self._attach_all(self._nodes(""))
+                await self._attach_all(nodes)
 
     # The way to the server.
 
@@ -304,19 +306,15 @@ class Session:
             raise self._translated(problem, where.name) from problem
 
     def _nodes(self, queue: str) -> Nodes:
-        """The connections of the running loop."""
-        loop = asyncio.get_running_loop()
-        nodes = self._by_loop.get(loop)
-        if nodes is None:
-            if not self.is_open:
-                raise self._closed(queue)
-            for other in [other for other in self._by_loop if other.is_closed()]:
-                self._by_loop.pop(other, None)
-            nodes = self._by_loop[loop] = self._new_nodes()
-        return nodes
+        """The connections of the running loop; also while a close lets come to its end what is under way."""
+        if self._connections is None or self._connections.is_inherited:
+            raise self._closed(queue)
+        return self._connections.here()
 
     def _closed(self, queue: str) -> DriverError:
         problem = f"driver {self.name!r} is not open; open it first"
+        if self.is_inherited:
+            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
         return BrokerUnavailableError(problem, driver=self.name, queue=queue)
 
     def _translated(self, problem: Exception, queue: str) -> DriverError:

@@ -55,7 +55,7 @@ def test_one_option_gives_options_to_all():
     work = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}, 1.5, 9, "k"))
     assert work.parts[0].words[0] == 1
     assert work.parts[0].words[2:6] == [0, 0, b"", 0]
-    assert work.parts[0].words[7:] == [9, 1_500_000, b"=k", b""]
+    assert work.parts[0].words[7:] == [9, 1_500_000, b"=k", 0]
 
 
 def test_a_moved_message_goes_in_a_command_of_its_own():

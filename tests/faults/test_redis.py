@@ -9,7 +9,13 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.redis import RedisDriver, session
-from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueFullError
+from tasuki.errors import (
+    BrokerTimeoutError,
+    BrokerUnavailableError,
+    DriverError,
+    QueueFullError,
+    QueueNotFoundError,
+)
 from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.redis import Redis, Valkey
@@ -281,7 +287,7 @@ async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest
     monkeypatch.setattr(session, "KEPT", 2.0)
     fields = {"url": f"redis://127.0.0.1:{broker.port}"}
     async with driver_at(broker.port, spec=QUEUE) as answerer, driver_at(broker.port) as other:
-        with asker(RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0}) as process:
+        with asker(RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0, f"{session.__name__}.BELIEVED": 2.0}) as process:
             assert await asyncio.to_thread(process.line) == "there"
             await asyncio.sleep(3.0)  # longer than it is kept without use
             await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])
@@ -296,7 +302,10 @@ async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest
             while await nodes.call(0, "KEYS", "*reply.1*"):
                 await asyncio.sleep(0.1)
         assert (await other.depth("q")).ready == 1, "only what is temporary goes"
-        assert not await answerer.publish(QUEUE.name, [Outgoing("last", b"", {})]), "it is made again, for as long"
+        with pytest.raises(QueueNotFoundError):  # and publishing does not make it again
+            await answerer.publish(QUEUE.name, [Outgoing("last", b"", {})])
+        assert not await nodes.call(0, "KEYS", "*reply.1*")
         await answerer.declare(QueueSpec(QUEUE.name))
+        assert not await answerer.publish(QUEUE.name, [Outgoing("last", b"", {})])
         for key in await nodes.call(0, "KEYS", "*reply.1*"):
             assert await nodes.call(0, "PTTL", key) == -1, "temporary no more"

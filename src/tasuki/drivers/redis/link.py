@@ -83,7 +83,7 @@ class Link(asyncio.Protocol):
             self._reason = reason or self._reason
             self._transport.abort()
             self._lose()
-        elif self.deadline is not None:
+        elif self._transport is None and self.deadline is not None and not self.deadline.expired():
             self.deadline.reschedule(self._loop.time())
 
     # What asyncio calls.

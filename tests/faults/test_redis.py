@@ -129,6 +129,35 @@ async def test_a_waiting_receive_lives_through_a_cut(broker: Redis, proxy: Proxy
             assert [item.id for item in await waiting] == ["a"]
 
 
+async def test_a_connection_that_answers_nothing_is_replaced(broker: Redis, proxy: Proxy) -> None:
+    async with driver_at(proxy.port, read_timeout=0.5) as driver:
+        proxy.hush()
+        with pytest.raises(BrokerTimeoutError):
+            await driver.publish("q", messages("doubtful"))
+        assert not await driver.publish("q", messages("a"))
+        assert (await driver.depth("q")).ready == 1
+
+
+async def test_a_waiting_receive_hears_again_after_a_silence(
+    broker: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "BEAT", 0.2)
+    # Only news wakes it: it does not look by itself.
+    fields = {"read_timeout": 0.5, "claim_interval": 10 * SECONDS}
+    async with driver_at(proxy.port, **fields) as consumer, driver_at(broker.port) as publisher:
+        waiting = asyncio.create_task(consumer.receive("q", 1, 10 * SECONDS))
+        async with asyncio.timeout(SECONDS):
+            while proxy.connections() < 2:  # it listens
+                await asyncio.sleep(0.01)
+            proxy.hush()
+            await publisher.publish("q", messages("a"))
+            try:
+                got = await waiting
+            except BrokerTimeoutError:  # the connection for calls was silent too
+                got = await consumer.receive("q", 1, SECONDS)
+            assert [item.id for item in got] == ["a"]
+
+
 async def test_an_old_receipt_never_touches_the_next_delivery(broker: Redis) -> None:
     spec = QueueSpec("q", lease=0.3)
     async with driver_at(broker.port, spec=spec) as zombie, driver_at(broker.port, spec=spec) as worker:
@@ -287,7 +316,9 @@ async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest
     monkeypatch.setattr(session, "KEPT", 2.0)
     fields = {"url": f"redis://127.0.0.1:{broker.port}"}
     async with driver_at(broker.port, spec=QUEUE) as answerer, driver_at(broker.port) as other:
-        with asker(RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0, f"{session.__name__}.BELIEVED": 2.0}) as process:
+        with asker(
+            RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0, f"{session.__name__}.BELIEVED": 2.0}
+        ) as process:
             assert await asyncio.to_thread(process.line) == "there"
             await asyncio.sleep(3.0)  # longer than it is kept without use
             await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])

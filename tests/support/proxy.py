@@ -47,6 +47,10 @@ class Proxy:
         """Let requests through and throw the answers away, until ``serve``."""
         self._call(self._swallow)
 
+    def hush(self) -> None:
+        """Keep the connections that there are now, but let no byte through them any more; new ones are served."""
+        self._call(self._hush)
+
     def cut(self) -> None:
         """Reset (RST) the connections that there are now; new ones are served."""
         self._call(self._cut)
@@ -88,10 +92,11 @@ class Proxy:
             _reset(writer)
             return
         self._writers |= {writer, back}
+        flowing = self._flowing
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, back))
-                group.create_task(self._pass(there, writer, is_answer=True))
+                group.create_task(self._pass(reader, back, flowing))
+                group.create_task(self._pass(there, writer, flowing, is_answer=True))
         except* OSError:
             _reset(writer)
         except* asyncio.CancelledError:
@@ -102,12 +107,12 @@ class Proxy:
             back.close()
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event, *, is_answer: bool = False
     ) -> None:
         while data := await reader.read(_CHUNK):
             if self.delay:
                 await asyncio.sleep(self.delay)
-            await self._flowing.wait()
+            await flowing.wait()
             if is_answer and self._swallowing:
                 continue
             writer.write(data)
@@ -131,6 +136,11 @@ class Proxy:
 
     async def _silence(self) -> None:
         self._flowing.clear()
+
+    async def _hush(self) -> None:
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
 
     async def _cut(self) -> None:
         for writer in list(self._writers):

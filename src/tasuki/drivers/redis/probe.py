@@ -81,8 +81,9 @@ def level(facts: Facts) -> Durability:
 
 async def _facts(link: Link) -> Facts:
     """From INFO, and from CONFIG where it is allowed: hosted servers often refuse it."""
-    asked = asyncio.gather(*(_setting(link, name) for name in _SETTINGS))  # in one round trip
-    info, settings = await _info(link), dict(zip(_SETTINGS, await asked, strict=True))
+    # In one round trip.
+    info, answers = await asyncio.gather(_info(link), asyncio.gather(*(_setting(link, name) for name in _SETTINGS)))
+    settings = dict(zip(_SETTINGS, answers, strict=True))
     return Facts(
         version=info.get("redis_version", ""),
         maxmemory=settings["maxmemory"] or info.get("maxmemory", ""),

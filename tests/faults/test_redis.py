@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.redis import RedisDriver, session
+from tasuki.drivers.redis import RedisDriver, scripts, session
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -310,6 +311,33 @@ async def test_open_with_the_server_away_and_later_there() -> None:
     finally:
         await driver.close()
         broker.end()
+
+
+async def test_a_purge_in_several_steps_leaves_newer_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasuki.drivers.redis.driver.PURGED", 5)
+    spec = QueueSpec("q", ordering="key")
+    newer = [*messages("first", priority=9), *messages("late", delay=60.0), *messages("behind", priority=9, key="k")]
+    async with driver_at(Redis.shared().port, prefix="purged", spec=spec) as driver:
+        await driver.publish("q", [*messages(*"abcdef", key="k"), *messages(*"ghijkl"), *messages(*"mnop", delay=60.0)])
+        ask, steps = driver._session.ask, 0
+
+        async def ask_and_publish(*words: Any) -> Any:
+            nonlocal steps
+            answer = await ask(*words)
+            if words[1] is scripts.PURGE:
+                steps += 1
+                monkeypatch.setattr(driver._session, "ask", ask)
+                await driver.publish("q", newer)
+                monkeypatch.setattr(driver._session, "ask", ask_and_publish)
+            return answer
+
+        monkeypatch.setattr(driver._session, "ask", ask_and_publish)
+        assert await driver.purge("q") == 16
+        monkeypatch.undo()
+        shown = sorted(message.id for message in await driver.peek("q", 100))
+        assert shown == sorted(message.id for message in newer * steps)
+        assert [item.id for item in await take(driver, steps + 1)] == ["first", "behind"] + ["first"] * (steps - 1)
+        await driver.delete("q")
 
 
 async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
     QueueFullError,
-    QueueNotFoundError,
 )
 from tests.support.brokers.postgres import Pgbouncer, Postgres
 from tests.support.proxy import Proxy
@@ -309,26 +308,6 @@ async def _hears(driver: PostgresDriver) -> bool:
     return driver._session is not None and driver._session.hears("q")
 
 
-@pytest.mark.parametrize(
-    ("statement", "text"),
-    [
-        ("DROP TABLE {}.messages", "a table is missing"),
-        ("DROP SCHEMA {} CASCADE", "missing"),
-        ("DROP FUNCTION {}.depth(text)", "a function is missing"),
-    ],
-)
-async def test_what_is_dropped_underneath_is_told(
-    make: Callable[..., Any], sql: asyncpg.Connection, schema: str, statement: str, text: str
-) -> None:
-    driver = await make()
-    await driver.depth("q")
-    await sql.execute(statement.format(schema))
-    with pytest.raises(DriverError, match=text) as raised:
-        await driver.depth("q")
-    assert not raised.value.retryable
-    assert "127.0.0.1" in str(raised.value)
-
-
 async def test_a_dropped_schema_is_made_anew_by_the_next_open(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
@@ -338,15 +317,6 @@ async def test_a_dropped_schema_is_made_anew_by_the_next_open(
     await driver.open()
     await driver.publish("q", [message()])
     assert len(await driver.receive("q", 1, 5.0)) == 1
-
-
-async def test_a_queue_that_was_removed_by_hand(make: Callable[..., Any], sql: asyncpg.Connection, schema: str) -> None:
-    driver = await make()
-    await sql.execute(f"DELETE FROM {schema}.queues")
-    with pytest.raises(QueueNotFoundError, match="declare it again"):
-        await driver.publish("q", [message()])
-    await driver.declare(QueueSpec("q"))
-    await driver.publish("q", [message()])
 
 
 async def test_a_line_whose_front_was_deleted_by_hand(

@@ -15,7 +15,7 @@ class Bell:
 
     def count(self, queue: str) -> int:
         """How often it rang for the queue."""
-        return self._counts[queue]
+        return self._counts.get(queue, 0)
 
     def ring(self, queue: str) -> None:
         """Something may have come into the queue."""
@@ -29,9 +29,14 @@ class Bell:
         for queue in set(self._waiting) | set(self._counts):
             self.ring(queue)
 
+    def forget(self, queue: str) -> None:
+        """Wake all that wait on the queue, and keep nothing of it."""
+        self.ring(queue)
+        del self._counts[queue]
+
     async def wait(self, queue: str, count: int, timeout: float) -> None:
         """Return at the next ring, at once if it rang since ``count``, or after ``timeout`` seconds."""
-        if self._counts[queue] != count:
+        if self.count(queue) != count:
             return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -43,6 +48,8 @@ class Bell:
         finally:
             timer.cancel()
             waiting.discard(future)
+            if not waiting and self._waiting.get(queue) is waiting:
+                del self._waiting[queue]
 
 
 def _finish(future: asyncio.Future[None]) -> None:

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from tasuki.contracts.driver import Durability
-from tasuki.drivers.postgres.durability import SETTINGS, durability_of
+from tasuki.drivers.postgres.durability import VALUES, Level
 from tasuki.errors import BrokerUnavailableError
 
 CACHED_STATEMENTS = 100
-_PROBE = "SELECT pg_backend_pid(), pg_is_in_recovery(), " + ", ".join(f"current_setting('{name}')" for name in SETTINGS)
+_PROBE = f"SELECT pg_backend_pid(), pg_is_in_recovery(), {VALUES}"
+_REPLICATION = "SyncRep"
+"""How the functions of the server begin that wait for a standby: messages are translated, these names are not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a new connection told."""
+class UnreplicatedError(Exception):
+    """The server committed, but gave up the wait for its standby: a promotion may undo it. ``rows`` is the answer."""
 
-    pooled: bool
-    """Whether another server process may do the next transaction."""
-    durability: Durability
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows = rows
+        super().__init__("it is committed here, but perhaps not on the standby: the server gave up the wait for it")
 
 
 class Connector:
-    """Opens connections to one address; ``facts`` are those of the newest one.
+    """Opens connections to one address; ``level`` is what commits on them survive.
 
     ``prepares``: whether they keep prepared statements, where no pooler forbids it.
     """
@@ -43,12 +41,14 @@ class Connector:
     ) -> None:
         self._url = url
         self._tls = tls
-        self._timeout = timeout
+        self.timeout = timeout
         self.connect_timeout = connect_timeout
         self._name = name
         self._prepares = prepares
-        self.facts: Facts | None = None
-        limits = {
+        self.level = Level()
+        self._is_pooled: bool | None = None
+        limits: dict[str, int | str] = {
+            "client_min_messages": "warning",  # what is said of the standby must arrive
             "statement_timeout": int(timeout * 1000),
             "lock_timeout": int(timeout * 500),
             "idle_in_transaction_session_timeout": int(timeout * 1000),
@@ -65,20 +65,20 @@ class Connector:
         Raises what the client raises, and BrokerUnavailableError for a standby.
         """
         async with asyncio.timeout(self.connect_timeout):
-            cached = self._prepares and self.facts is not None and not self.facts.pooled
+            cached = self._prepares and self._is_pooled is False
             connection = await self._connect(CACHED_STATEMENTS if cached else 0)
             try:
-                facts = self.facts = await self._probe(connection)
-                if self._prepares and not facts.pooled and not cached:
+                pooled = self._is_pooled = await self._probe(connection)
+                if self._prepares and not pooled and not cached:
                     # Prepared statements are worth a second try: they live as long as this driver.
                     connection.terminate()
                     connection = await self._connect(CACHED_STATEMENTS)
-                if not facts.pooled:
+                if not pooled:
                     await connection.execute(self._session)
             except BaseException:
                 connection.terminate()
                 raise
-        return Link(connection, "" if not facts.pooled else self._begin, self._timeout)
+        return Link(connection, self._begin if pooled else "", self.timeout)
 
     async def _connect(self, cached: int) -> Any:
         import asyncpg
@@ -92,9 +92,10 @@ class Connector:
             **options,
         )
 
-    @staticmethod
-    async def _probe(connection: Any) -> Facts:
-        """Ask in a transaction, by a statement without a name: it goes through any pooler, and leaves nothing prepared.
+    async def _probe(self, connection: Any) -> bool:
+        """Whether another server process may do the next transaction; learns the level.
+
+        It asks in a transaction, by a statement without a name: so it goes through any pooler and leaves nothing.
 
         Not by COPY, although that is one message: where the server ends the session first, the client drops a future
         with an error in it, which asyncio then complains about.
@@ -105,9 +106,9 @@ class Connector:
         await connection.execute("COMMIT")
         if in_recovery:
             raise BrokerUnavailableError("it is a standby, which takes no writes; give the address of the primary")
-        settings: Mapping[str, str] = dict(zip(SETTINGS, values, strict=True))
+        self.level.learn(tuple(values))
         # A pooler answers with a process number of its own when one connects.
-        return Facts(pid != connection.get_server_pid(), durability_of(settings))
+        return bool(pid != connection.get_server_pid())
 
 
 class Link:
@@ -119,6 +120,8 @@ class Link:
         self._timeout = timeout
         self.busy = False
         """Whether a statement is under way."""
+        self._is_replicated = True
+        connection.add_log_listener(self._noticed)
 
     @property
     def is_open(self) -> bool:
@@ -131,7 +134,10 @@ class Link:
         return bool(self._begin)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        """The rows of one statement in a transaction of its own. Raises what the client raises, or TimeoutError."""
+        """The rows of one statement in a transaction of its own.
+
+        Raises what the client raises, TimeoutError, or UnreplicatedError.
+        """
         loop = asyncio.get_running_loop()
         late = False
 
@@ -142,24 +148,34 @@ class Link:
 
         timer = loop.call_later(self._timeout, give_up)
         whole = False
-        self.busy = True
+        self.busy = self._is_replicated = True
         try:
             if self._begin:
                 rows: list[Any] = await self._fetch_pooled(sql, *arguments)
             else:
                 rows = await self.connection.fetch(sql, *arguments)
             whole = True
-            return rows
         except Exception as problem:
             whole = not late and not self._begin and _leaves_usable(problem)
             if late:
                 raise TimeoutError from problem
+            if self.connection.is_closed() and not getattr(problem, "sqlstate", None):
+                # The client may raise anything when its connection goes in the middle of its protocol.
+                raise ConnectionError(f"the connection was lost: {problem}") from problem
             raise
         finally:
             self.busy = False
             timer.cancel()
             if not whole:
                 self.connection.terminate()
+        if not self._is_replicated:
+            raise UnreplicatedError(rows)
+        return rows
+
+    def _noticed(self, _: Any, message: Any) -> None:
+        """The server says more than an answer; called before the answer that follows it is."""
+        if message.severity_en == "WARNING" and (message.server_source_function or "").startswith(_REPLICATION):
+            self._is_replicated = False
 
     async def _fetch_pooled(self, sql: str, *arguments: Any) -> list[Any]:
         await self.connection.execute(self._begin)

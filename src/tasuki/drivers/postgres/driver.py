@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -23,9 +24,11 @@ from tasuki.contracts.driver import (
 from tasuki.drivers.address import shown
 from tasuki.drivers.postgres import rows
 from tasuki.drivers.postgres.connections import Connector
+from tasuki.drivers.postgres.durability import VALUES
 from tasuki.drivers.postgres.outbox import publish_on
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing import publish_in_parts
+from tasuki.drivers.postgres.purging import purge
 from tasuki.drivers.postgres.receiving import Receiving, settle
 from tasuki.drivers.postgres.schema import checked_name
 from tasuki.drivers.postgres.session import Session
@@ -34,9 +37,11 @@ from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundErro
 from tasuki.message import Message
 
 PURGED = 10_000
-"""Messages removed in one transaction of a purge, so that the others are not locked out."""
+"""Messages removed in one transaction of a deletion, so that the others are not locked out."""
 
-PUBLISH = "SELECT {}.publish($1, $2, $3, $4, $5, $6, $7, $8, false)"
+PUBLISH = f"SELECT {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), {VALUES}"
+PURGE = "SELECT {}.purge($1, 9223372036854775807, $2)"
+START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 
 
@@ -107,18 +112,19 @@ class PostgresDriver(Driver):
         self._tls = tls
         self._clock = clock or SystemClock()
         self._specs: dict[str, QueueSpec] = {}
+        self._inspected: dict[str, QueueSpec] = {}
         self._consumers: dict[str, int] = {}
         self._session: Session | None = None
         self._connectors: tuple[Connector, Connector] | None = None
 
     @property
     def durability(self) -> Durability:
-        """What the commits of the server survive, by its settings when it was connected to."""
-        facts = self._connectors[0].facts if self._connectors else None
-        return self.capabilities.durability if facts is None else facts.durability
+        """What the commits of the server survive, by its settings as it last told them; see ``durability.Level``."""
+        learned = self._connectors[0].level.durability if self._connectors else None
+        return learned or self.capabilities.durability
 
     async def open(self) -> None:
-        """Connect, make what is missing, and declare what was declared before."""
+        """Connect; if queues were declared, make what is missing of the schema, and declare them."""
         if self._session is not None and self._session.is_usable:
             return
         if self._connectors is None:
@@ -131,11 +137,12 @@ class PostgresDriver(Driver):
             timeout=self._timeout,
             connector=self._connectors[0],
             listening=self._connectors[1],
+            specs=self._specs,
             consumers=self._consumers,
         )
         is_open = False
         try:
-            await session.open(list(self._specs.values()))
+            await session.open()
             is_open = True
         finally:
             if not is_open:
@@ -165,18 +172,39 @@ class PostgresDriver(Driver):
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the database; its options hold for all processes, the last declaration wins."""
         self._specs[spec.name] = spec
+        self._inspected.pop(spec.name, None)
         if self._session is not None:
             await self._session.declare(spec)
+
+    async def undeclare(self, queue: str) -> None:
+        """Forget the queue here; the database keeps it, without the consumers of this process."""
+        known = self._specs.pop(queue, None) or self._inspected.pop(queue, None)
+        session = self._session
+        if known is None or session is None or not session.is_usable:
+            self._consumers.pop(queue, None)
+            return
+        if self._consumers.pop(queue, 0):
+            with suppress(DriverError):  # the number goes with the signs of life of this process
+                await session.attach(queue, 0)
+        session.forget_queue(queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know a queue of the database; neither the tables nor the queue are made."""
+        found = await self._usable_session(spec.name).inspect(spec)
+        if spec.name not in self._specs:
+            self._inspected[spec.name] = found
+        return found
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room, in one transaction, or a few for a batch of many megabytes."""
         session = self._open_session(queue)
 
         async def store(columns: rows.Arrays) -> int:
-            stored: int = (await session.ask(queue, PUBLISH, queue, *columns))[0][0]
-            return stored
+            stored, *settings = (await session.store(queue, PUBLISH, queue, *columns))[0]
+            session.learn(settings)
+            return cast(int, stored)
 
-        results = await publish_in_parts(self.name, self._specs[queue], batch, store)
+        results = await publish_in_parts(self.name, queue, batch, store)
         session.bell.ring(queue)
         return results
 
@@ -193,27 +221,45 @@ class PostgresDriver(Driver):
                 # Nothing was committed, and never will be: that is the caller's to do.
                 raise translated(problem, "of the caller", self.name, queue, sent=False) from problem
 
-        return await publish_in_parts(self.name, self._specs[queue], batch, store)
+        return await publish_in_parts(self.name, queue, batch, store)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""
         session = self._open_session(queue)
-        return await Receiving(session, queue, limit).receive(wait, self._clock, self._poll_interval)
+        if limit <= 0:
+            return []
+        receiving = Receiving(session, queue, limit, lambda: self._known(queue) is not None)
+        return await receiving.receive(wait, self._clock, self._poll_interval)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Count the deliveries as failures until they are settled; committed when this returns."""
+        session = self._holding_session(queue)
+        return await self._told_of_held(batch, lambda seqs, tokens: session.ask(queue, START, queue, seqs, tokens))
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
-        session = self._open_session(queue)
-        settling = settle(session, queue, batch, is_by_key=self._specs[queue].ordering == "key")
+        session, spec = self._holding_session(queue), self._known(queue)
+        if not batch:
+            return ()
+        settling = settle(session, queue, batch, is_by_key=spec is not None and spec.ordering == "key")
         return await asyncio.shield(session.spawn(settling))
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in a thread of its own."""
-        session = self._open_session(queue)
-        columns, wanted = rows.settling([Nack(receipt) for receipt in batch])
+        session = self._holding_session(queue)
         is_ours = asyncio.get_running_loop() is session.loop
         ask = session.ask if is_ours else session.fetch_aside
-        places = (await ask(queue, EXTEND, queue, columns[0], columns[1], lease))[0][0]
-        missing = set(rows.stale([*wanted.values()], wanted, places))
+        return await self._told_of_held(batch, lambda seqs, tokens: ask(queue, EXTEND, queue, seqs, tokens, lease))
+
+    @staticmethod
+    async def _told_of_held(
+        batch: Sequence[Receipt], ask: Callable[[list[int], list[int]], Awaitable[list[Any]]]
+    ) -> Sequence[Receipt]:
+        """The receipts of which ``ask`` does not answer for the delivery."""
+        if not batch:
+            return ()
+        (seqs, tokens, *_), wanted = rows.settling([Nack(receipt) for receipt in batch])
+        missing = set(rows.stale([*wanted.values()], wanted, (await ask(seqs, tokens))[0][0]))
         return [receipt for receipt in batch if receipt not in wanted or receipt in missing]
 
     async def depth(self, queue: str) -> Depth:
@@ -232,27 +278,46 @@ class PostgresDriver(Driver):
         return [rows.message(row) for row in found]
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held and was there when the call began, in several transactions."""
+        """Remove what was there and not held when the call began, in several transactions."""
         session = self._open_session(queue)
-        newest = (await session.ask(queue, "SELECT {}.newest()"))[0][0]
-        removed = 0
-        while True:
-            count = (await session.ask(queue, "SELECT {}.purge($1, $2, $3)", queue, newest, PURGED))[0][0]
-            if not count:
-                return removed
-            removed += count
+        assert self._connectors is not None
+        return await session.run(queue, purge(session, queue, self._connectors[0]))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""
         session = self._open_session(queue)
-        await self.purge(queue)  # in several transactions; what is held is few
-        number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
-        del self._specs[queue]
+        spec = self._specs.pop(queue, None)  # first, so that nothing here makes it again
+        is_deleted = False
+        try:
+            while (await session.ask(queue, PURGE, queue, PURGED))[0][0]:
+                pass  # in several transactions; what is held is few
+            number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
+            is_deleted = True
+        finally:
+            if not is_deleted and spec is not None:
+                self._specs.setdefault(queue, spec)
+        self._inspected.pop(queue, None)
         self._consumers.pop(queue, None)
-        session.forget_all(queue)
+        session.forget_queue(queue)
         await session.ask(queue, "SELECT {}.delete_rest($1)", number)
 
+    def _known(self, queue: str) -> QueueSpec | None:
+        return self._specs.get(queue) or self._inspected.get(queue)
+
     def _open_session(self, queue: str) -> Session:
+        """For a queue that is known here."""
+        session = self._usable_session(queue)
+        if self._known(queue) is None:
+            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
+            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
+        return session
+
+    def _holding_session(self, queue: str) -> Session:
+        """For what ends or keeps deliveries, also of a queue that was undeclared since."""
+        session = self._usable_session(queue)
+        return session if session.holds(queue) else self._open_session(queue)
+
+    def _usable_session(self, queue: str) -> Session:
         session = self._session
         if session is None or session.is_closing:
             problem = f"driver {self.name!r} is not open; open it first"
@@ -260,7 +325,4 @@ class PostgresDriver(Driver):
         if session.pid != os.getpid():
             problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
             raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        if queue not in self._specs:
-            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
         return session

@@ -45,6 +45,12 @@ class Listener:
             self._channels[queue] = channel
             self._changed.set()
 
+    def drop(self, queue: str) -> None:
+        """Hear of a queue no more."""
+        if self._channels.pop(queue, None) is not None:
+            self._heard.discard(queue)
+            self._changed.set()
+
     async def close(self) -> None:
         """End the task and its connection."""
         self._task.cancel()
@@ -74,18 +80,27 @@ class Listener:
             link.terminate()
             await self._beat_only()
         link.connection.add_termination_listener(self._lost)
-        listening: dict[str, str] = {}
+        listening: dict[str, tuple[str, Callable[..., None]]] = {}
         while link.is_open:
             self._changed.clear()
-            for queue, channel in self._channels.items():
-                if listening.get(queue) != channel:
-                    async with asyncio.timeout(BEAT):
-                        await link.connection.add_listener(channel, self._notified(queue))
-                    listening[queue] = channel
-                    self._heard.add(queue)
-                    self._bell.ring(queue)  # what came before is not told
+            async with asyncio.timeout(BEAT):
+                await self._follow(link, listening)
             await self._beat(link)
             await self._pause()
+
+    async def _follow(self, link: Link, listening: dict[str, tuple[str, Callable[..., None]]]) -> None:
+        """Listen on the channels that are wanted, and on no others."""
+        for queue, (channel, callback) in list(listening.items()):
+            if self._channels.get(queue) != channel:
+                await link.connection.remove_listener(channel, callback)
+                del listening[queue]
+        for queue, channel in list(self._channels.items()):
+            if queue not in listening:
+                callback = self._notified(queue)
+                await link.connection.add_listener(channel, callback)
+                listening[queue] = channel, callback
+                self._heard.add(queue)
+                self._bell.ring(queue)  # what came before is not told
 
     async def _beat_otherwise(self) -> None:
         """Who cannot listen, as the address for that is wrong, is alive all the same."""

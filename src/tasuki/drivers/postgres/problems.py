@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tasuki.drivers.postgres.connections import UnreplicatedError
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,
@@ -17,15 +18,20 @@ from tasuki.errors import (
 
 NO_QUEUE = "TQ404"
 """Raised by our own functions."""
+NO_RIGHT = "42501"
+NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA = "42P01", "42704", "42883", "3F000"
+MISSING = frozenset({NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA})
+"""A part of the schema is missing; see ``healing.py``."""
 
 _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
-    (NO_QUEUE, QueueNotFoundError, "the queue was removed from the database; restart to declare it again"),
-    ("42501", AccessDeniedError, "this role may not do that; grant it the rights of docs/how-to/postgres.md"),
+    (NO_QUEUE, QueueNotFoundError, "the queue is not in the database; declare it"),
+    (NO_RIGHT, AccessDeniedError, "this role may not do that; grant it the rights of docs/how-to/postgres.md"),
     ("28", AccessDeniedError, "the server refuses the credentials"),
     ("3D000", AccessDeniedError, "there is no such database"),
-    ("42P01", DriverError, "a table is missing; restart to make the schema anew, or restore it"),
-    ("42883", DriverError, "a function is missing; restart to make the schema anew, or restore it"),
-    ("3F000", DriverError, "the schema is missing; restart to make it anew, or restore it"),
+    (NO_TABLE, BrokerUnavailableError, "a table is missing; start a process whose role owns the schema, or restore it"),
+    (NO_TYPE, BrokerUnavailableError, "a table is missing; start a process whose role owns the schema, or restore it"),
+    (NO_FUNCTION, BrokerUnavailableError, "a function is missing; start a process whose role owns the schema"),
+    (NO_SCHEMA, BrokerUnavailableError, "the schema is missing; start a process whose role may make it, or restore it"),
     ("53100", QueueFullError, "the disk of the server is full"),
     ("54", MessageTooLargeError, "it is more than the server takes"),
     ("25006", BrokerUnavailableError, "the server takes no writes: it is a standby, or was made one"),
@@ -36,10 +42,14 @@ _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     ("53", BrokerUnavailableError, "the server has no room for more; see max_connections and pool_size"),
     ("08", BrokerUnavailableError, "the connection was lost"),
     ("58", BrokerUnavailableError, "the server cannot reach its files"),
+    ("XX000", BrokerUnavailableError, "the server failed, as it does when tables are dropped while they are used"),
 )
-_CERTAIN = ("40", "55P03", "57014", "25006", "53", "42", "22", "54", NO_QUEUE)
-"""Errors that undo the transaction for certain; others may come after its commit."""
+_UNCERTAIN = ("08", "40003")
+"""Errors of whoever stands between: what the server did is unknown."""
+_ENDS_SESSION = frozenset({"FATAL", "PANIC"})
 _AWAY = (OSError, asyncio.TimeoutError, EOFError)
+_OURS = (ValueError, TypeError, OverflowError)
+"""Arguments that the client cannot send: trying again is of no use."""
 
 
 def meaning(state: str) -> tuple[type[DriverError], str]:
@@ -66,17 +76,37 @@ def translated(problem: BaseException, where: str, driver: str, queue: str, *, s
     if state:
         kind, text = meaning(state)
         said = getattr(problem, "message", None) or str(problem).partition("\n")[0]
-        outcome: Outcome = "unknown" if sent and not state.startswith(_CERTAIN) else "rejected"
+        outcome: Outcome = "unknown" if sent and not _is_undone(problem, state) else "rejected"
         return kind(f"PostgreSQL {where}: {text} ({said})", driver=driver, queue=queue, outcome=outcome)
     outcome = "unknown" if sent else "rejected"
     if isinstance(problem, TimeoutError):
         text = f"PostgreSQL {where} did not answer in time"
         kind = BrokerTimeoutError if sent else BrokerUnavailableError
         return kind(text, driver=driver, queue=queue, outcome=outcome)
-    if isinstance(problem, _AWAY) or type(problem).__name__ in {"InterfaceError", "ConnectionDoesNotExistError"}:
-        text = f"PostgreSQL {where} cannot be reached: {problem}"
+    if isinstance(problem, UnreplicatedError):
+        text = f"PostgreSQL {where}: {problem}"
+        return BrokerTimeoutError(text, driver=driver, queue=queue, outcome="unknown")
+    if isinstance(problem, _AWAY) or _is_of_the_client(problem):
+        text = f"PostgreSQL {where} cannot be reached: {problem or type(problem).__name__}"
         return BrokerUnavailableError(text, driver=driver, queue=queue, outcome=outcome)
     return DriverError(f"PostgreSQL {where}: {problem}", driver=driver, queue=queue, outcome=outcome)
+
+
+def _is_of_the_client(problem: BaseException) -> bool:
+    """Whether the client itself complains, of its connection or of the protocol: the connection is replaced then.
+
+    It says ``InternalClientError`` and its like where a session is ended in the middle of an answer.
+    """
+    kinds = type(problem).__mro__
+    is_client = any(kind.__module__.startswith("asyncpg.") or kind.__name__ == "InterfaceError" for kind in kinds)
+    return is_client and not isinstance(problem, _OURS)
+
+
+def _is_undone(problem: BaseException, state: str) -> bool:
+    """Whether the server has undone the transaction for certain: it goes on after an error that it reports itself."""
+    original = getattr(problem, "orig", None) or problem
+    severity = getattr(original, "severity_en", None) or getattr(original, "severity", None) or ""
+    return severity not in _ENDS_SESSION and not state.startswith(_UNCERTAIN)
 
 
 def sql_state(problem: BaseException) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.postgres import rows
 from tasuki.errors import DriverError, QueueFullError
 
@@ -14,18 +15,21 @@ _NOTHING: Mapping[int, DriverError] = {}
 
 
 async def publish_in_parts(
-    driver: str, spec: QueueSpec, batch: Sequence[Outgoing], store: Callable[[rows.Arrays], Awaitable[int]]
+    driver: str, queue: str, batch: Sequence[Outgoing], store: Callable[[rows.Arrays], Awaitable[int]]
 ) -> Results:
     """Store a batch, in one statement unless it is of many megabytes; the results as ``Driver.publish`` gives them.
 
     ``store`` says how many of its rows, from the first on, found room.
     """
+    if not batch:
+        return ()
+    check_bounds(batch, driver=driver, queue=queue)
     try:
         columns, refused = rows.arrays(batch), _NOTHING
     except (TypeError, ValueError, OverflowError):
-        sound, refused = _sorted_out(driver, spec.name, batch)
+        sound, refused = _sorted_out(driver, queue, batch)
         if not sound:
-            return _told(len(batch), 0, refused, _full(driver, spec))
+            return _told(len(batch), 0, refused, _full(driver, queue))
         columns = rows.arrays(sound)
     kept = 0
     failed: DriverError | None = None
@@ -40,7 +44,7 @@ async def publish_in_parts(
         kept += stored
         if stored < len(part[0]):
             break
-    return () if kept == len(batch) else _told(len(batch), kept, refused, failed or _full(driver, spec))
+    return () if kept == len(batch) else _told(len(batch), kept, refused, failed or _full(driver, queue))
 
 
 def _sorted_out(
@@ -52,9 +56,9 @@ def _sorted_out(
     return sound, {place: error for place, error in enumerate(refusals) if error is not None}
 
 
-def _full(driver: str, spec: QueueSpec) -> DriverError:
-    problem = f"queue {spec.name!r} holds its max_length of {spec.max_length} messages"
-    return QueueFullError(problem, driver=driver, queue=spec.name)
+def _full(driver: str, queue: str) -> DriverError:
+    problem = f"queue {queue!r} holds as many messages as its max_length allows"
+    return QueueFullError(problem, driver=driver, queue=queue)
 
 
 def _told(count: int, kept: int, refused: Mapping[int, DriverError], failed: DriverError) -> Results:

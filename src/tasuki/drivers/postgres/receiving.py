@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.postgres import rows
-from tasuki.drivers.postgres.session import CLAIM, SETTLE, Session
+from tasuki.drivers.postgres.session import SETTLE, TAKE, Session
 
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
@@ -26,10 +26,11 @@ Claimed = tuple[list[Received], float, bool]
 class Receiving:
     """One receive."""
 
-    def __init__(self, session: Session, queue: str, limit: int) -> None:
+    def __init__(self, session: Session, queue: str, limit: int, is_declared: Callable[[], bool]) -> None:
         self._session = session
         self._queue = queue
         self._limit = limit
+        self._is_declared = is_declared
 
     async def receive(self, wait: float, clock: Clock, poll_interval: float) -> list[Received]:
         """Up to ``limit`` messages, as soon as there is one; none after ``wait`` seconds, or when the session ends."""
@@ -54,7 +55,8 @@ class Receiving:
                 idle, pause = pause, min(pause * 1.5, _DEAF, poll_interval)
             await session.bell.wait(queue, count, min(left, max(min(idle, due_in), _SHORTEST)))
             is_over = clock.monotonic() >= ends_at and session.bell.count(queue) == count
-            if is_over or session.is_closing:  # what a close gives back is for others
+            # What a close gives back is for others; a queue may have been undeclared meanwhile.
+            if is_over or session.is_closing or not self._is_declared():
                 return []
 
     async def _claim(self, wait: float) -> Claimed:
@@ -70,9 +72,9 @@ class Receiving:
 
     async def _claim_whole(self, wait: float) -> Claimed:
         session = self._session
-        found = await session.fetch(self._queue, CLAIM, self._queue, self._limit, MAX_CLAIM_BYTES, session.holder, wait)
+        found = await session.fetch(self._queue, TAKE, self._queue, self._limit, MAX_CLAIM_BYTES, session.holder, wait)
         if found and found[0][0] is None:
-            due_in, is_new = found[0][6], found[0][7]
+            due_in, is_new = found[0][7], found[0][8]
             return [], float("inf") if due_in is None else due_in, is_new
         taken = rows.received(found)
         session.hold(self._queue, [delivery.receipt for delivery in taken])

@@ -82,10 +82,10 @@ def parts(columns: Arrays) -> list[Arrays]:
 
 
 def received(rows: Iterable[Any]) -> list[Received]:
-    """The deliveries out of the rows of ``claim``."""
+    """The deliveries out of the rows of ``take``."""
     return [
-        Received(id, body, _headers(headers), (seq, token), attempt)
-        for seq, token, attempt, id, headers, body, _, _ in rows
+        Received(id, body, _headers(headers), (seq, token), attempt, suspect)
+        for seq, token, attempt, id, headers, body, suspect, _, _ in rows
     ]
 
 
@@ -118,6 +118,12 @@ def settling(batch: Sequence[Settlement]) -> tuple[Settling, Mapping[Receipt, Se
     acts = [0 if isinstance(item, Ack) else 1 if isinstance(item, Nack) else 2 for item in items]
     delays = [item.delay if isinstance(item, Nack) else 0.0 for item in items]
     return (seqs, tokens, acts, delays), wanted
+
+
+def letting_go(receipts: Sequence[Receipt]) -> Settling:
+    """The arrays for ``settle`` that end these deliveries, by rising seq, as their leases would."""
+    count = len(receipts)
+    return [seq for seq, _ in receipts], [token for _, token in receipts], [3] * count, [0.0] * count
 
 
 def is_receipt(receipt: Receipt) -> bool:

@@ -15,10 +15,23 @@ _BEGIN = (
     "SET LOCAL idle_in_transaction_session_timeout = 0"
 )
 # Rows of the catalogue, not to_regclass(): that answers out of a cache, which may be older than the wait for the lock.
-_HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{0}')"
-_HAS_TABLE = (
-    "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = '{0}' AND c.relname = 'migrations')"
+_HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
+_MISSING_TABLES = (
+    "SELECT ARRAY(SELECT unnest($2::text[]) EXCEPT SELECT c.relname FROM pg_class c "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1)"
+)
+_MISSING_FUNCTIONS = (
+    "SELECT ARRAY(SELECT unnest($2::text[]) EXCEPT SELECT p.proname FROM pg_proc p "
+    "JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1)"
+)
+_MADE = re.compile(r"^(create|drop) (?:or replace )?(?:unlogged )?(table|function) (?:if (?:not )?exists )?(\w+)", re.M)
+# Receipts of a table that was dropped must never fit a message of the one that takes its place.
+_NUMBER_ANEW = "ALTER TABLE messages ALTER COLUMN seq RESTART WITH {}"
+_QUEUES_EVER = (
+    "SELECT coalesce(max(queue), 0) + 1 FROM (SELECT max(queue) AS queue FROM messages "
+    "UNION ALL SELECT max(queue) FROM seen UNION ALL SELECT max(queue) FROM deleted "
+    "UNION ALL SELECT max(queue) FROM changes UNION ALL SELECT max(queue) FROM consumers "
+    "UNION ALL SELECT max(queue) FROM waiters) every"
 )
 OLDEST_SERVER = 120000
 """plan_cache_mode."""
@@ -39,46 +52,73 @@ def migrations() -> list[tuple[int, str]]:
     return [(int(name[:4]), text) for name, text in found]
 
 
-async def migrate(connection: Any, schema: str) -> None:
-    """Bring the schema up to date. Raises what the client raises, and DriverError for a schema that is newer."""
-    known = migrations()
+def parts() -> tuple[list[str], list[str]]:
+    """The names of the tables, the one of the versions included, and of the functions that the migrations make."""
+    made: dict[str, set[str]] = {"table": {"migrations"}, "function": set()}
+    for _, text in migrations():
+        for verb, kind, name in _MADE.findall(text):
+            (made[kind].add if verb == "create" else made[kind].discard)(name)
+    return sorted(made["table"]), sorted(made["function"])
+
+
+async def check(connection: Any, schema: str) -> bool:
+    """Whether the schema is whole and up to date; changes nothing.
+
+    Raises what the client raises, DriverError for a schema that is newer, and UnsupportedError for a server too old.
+    """
+    newest = migrations()[-1][0]
     await connection.execute("BEGIN")
-    version = await _version(connection, schema)
+    version, missing = await _state(connection, schema)
     number = int(await _one(connection, "SELECT current_setting('server_version_num')"))
     await connection.execute("COMMIT")
-    if version == known[-1][0]:
-        return
-    if version > known[-1][0]:
+    if version > newest:
         raise DriverError(f"schema {schema!r} has version {version}, which is newer than this Tasuki: update it")
     if number < OLDEST_SERVER:
         raise UnsupportedError(f"PostgreSQL 12 or newer is needed; this is {number // 10000}")
+    return version == newest and not missing
+
+
+async def migrate(connection: Any, schema: str) -> None:
+    """Bring the schema up to date, and make again what somebody dropped of it. Raises what the client raises."""
     await connection.execute(_BEGIN)
     await connection.execute(_LOCK.format(schema))
-    version = await _version(connection, schema)  # another process may have done it meanwhile
-    if version == 0:
-        if not await _one(connection, _HAS_SCHEMA.format(schema)):
+    version, missing = await _state(connection, schema)  # another process may have done it meanwhile
+    if missing:
+        version = 0  # each migration keeps what is there
+        if not await _one(connection, _HAS_SCHEMA, schema):
             await connection.execute(f"CREATE SCHEMA {schema}")
         await connection.execute(
             f"CREATE TABLE IF NOT EXISTS {schema}.migrations "
             "(version integer PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT clock_timestamp())"
         )
     await connection.execute(f"SET LOCAL search_path = {schema}, pg_temp")
-    for number, text in known:
+    for number, text in migrations():
         if number > version:
             await connection.execute(text)
-            await connection.execute(f"INSERT INTO migrations (version) VALUES ({number})")  # noqa: S608 - a number
+            note = f"INSERT INTO migrations (version) VALUES ({number}) ON CONFLICT DO NOTHING"  # noqa: S608 - a number
+            await connection.execute(note)
+    if "messages" in missing:
+        now = await _one(connection, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        await connection.execute(_NUMBER_ANEW.format(now))
+    if "queues" in missing:
+        first = await _one(connection, _QUEUES_EVER)
+        await connection.execute(f"ALTER TABLE queues ALTER COLUMN id RESTART WITH {first}")
     await connection.execute("COMMIT")
 
 
-async def _version(connection: Any, schema: str) -> int:
-    """The version of the schema; 0: there is none."""
-    if not await _one(connection, _HAS_TABLE.format(schema)):
-        return 0
-    version: int = await _one(connection, f"SELECT coalesce(max(version), 0) FROM {schema}.migrations")  # noqa: S608
-    return version
+async def _state(connection: Any, schema: str) -> tuple[int, list[str]]:
+    """The version, 0 if there is none, and what is missing of a schema that has it all."""
+    tables, functions = parts()
+    missing: list[str] = await _one(connection, _MISSING_TABLES, schema, tables)
+    version = 0
+    if "migrations" not in missing:
+        version = await _one(connection, f"SELECT coalesce(max(version), 0) FROM {schema}.migrations")  # noqa: S608
+    if version == migrations()[-1][0]:
+        missing += await _one(connection, _MISSING_FUNCTIONS, schema, functions)
+    return version, missing
 
 
-async def _one(connection: Any, sql: str) -> Any:
+async def _one(connection: Any, sql: str, *arguments: Any) -> Any:
     """One value, asked for in a transaction by a statement without a name: so it goes through any pooler."""
     statement = await connection.prepare(sql, name=False)
-    return await statement.fetchval()
+    return await statement.fetchval(*arguments)

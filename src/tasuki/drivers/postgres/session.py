@@ -6,18 +6,21 @@ import asyncio
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from tasuki.contracts.driver import Nack, QueueSpec, Receipt
+from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import rows
 from tasuki.drivers.postgres.bell import Bell
-from tasuki.drivers.postgres.connections import Connector, Link
+from tasuki.drivers.postgres.connections import Connector, Link, UnreplicatedError
+from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.healing import Healing
 from tasuki.drivers.postgres.listener import Listener
 from tasuki.drivers.postgres.pool import NotConnectedError, Pool
-from tasuki.drivers.postgres.problems import translated
-from tasuki.drivers.postgres.schema import migrate
+from tasuki.drivers.postgres.problems import MISSING, sql_state, translated
+from tasuki.drivers.postgres.schema import check, migrate
 from tasuki.drivers.postgres.sideline import Sideline
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
@@ -29,7 +32,9 @@ CLOSE_TIMEOUT = 3.0
 AT_ONCE = 1000
 """Deliveries given back by one statement, whose work grows faster than their number."""
 
-CLAIM = "SELECT seq, token, attempt, id, headers, body, due_in, registered FROM {}.claim($1, $2, $3, $4, $5)"
+TAKE = "SELECT seq, token, attempt, id, headers, body, suspect, due_in, registered FROM {}.take($1, $2, $3, $4, $5)"
+DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6)"
+INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, channel FROM {}.queues WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
 
 T = TypeVar("T")
@@ -48,14 +53,16 @@ class Session:
         timeout: float,
         connector: Connector,
         listening: Connector,
+        specs: Mapping[str, QueueSpec],
         consumers: Mapping[str, int],
     ) -> None:
         self._name = name
         self._where = where
-        self._schema = schema
+        self.schema = schema
         self._timeout = timeout
         self._connector = connector
         self._listening = listening
+        self._specs = specs
         self._consumers = consumers
         self.holder = secrets.randbits(63)
         self.pid = os.getpid()
@@ -69,6 +76,7 @@ class Session:
         self._temporary_names: set[str] = set()
         self._held: defaultdict[str, set[Receipt]] = defaultdict(set)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._healing = Healing(specs, self._migrate, self._declare, self.spawn)
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -81,29 +89,69 @@ class Session:
         """Whether it is open, in this process, with its loop alive."""
         return self._closing is None and self.pid == os.getpid() and not self.loop.is_closed()
 
-    async def open(self, specs: Iterable[QueueSpec]) -> None:
-        """Connect, bring the tables up to date, declare. Raises DriverError."""
+    async def open(self) -> None:
+        """Connect, bring the tables up to date if queues are declared, and declare them. Raises DriverError."""
+        is_current = False
+
+        async def look(link: Link) -> None:
+            nonlocal is_current
+            async with asyncio.timeout(self._timeout):
+                is_current = await check(link.connection, self.schema)
+
         try:
-            await self._pool.use(self._migrate)
+            await self._pool.use(look)
+            if self._specs and not is_current:
+                await self._migrate()
         except Exception as problem:
             raise self._translated(problem, "") from problem
-        for spec in specs:
+        for spec in list(self._specs.values()):
             await self.declare(spec)
         self._listener = Listener(self._listening.open, self.bell, self._beat)
         for queue, consumers in self._consumers.items():
             await self.attach(queue, consumers)
 
-    async def _migrate(self, link: Link) -> None:
-        async with asyncio.timeout(MIGRATION_TIMEOUT):
-            await migrate(link.connection, self._schema)
+    async def _migrate(self) -> None:
+        async def work(link: Link) -> None:
+            async with asyncio.timeout(MIGRATION_TIMEOUT):
+                await migrate(link.connection, self.schema)
+
+        await self._pool.use(work)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist with these options."""
-        sql = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6)"
-        options = spec.lease, spec.max_length, spec.ordering == "key", spec.dedup_window, spec.temporary
-        found = await self.ask(spec.name, sql, spec.name, *options)
+        self._declared(spec, await self.ask(spec.name, DECLARE, *_declaring(spec)))
+
+    async def _declare(self, spec: QueueSpec) -> None:
+        self._declared(spec, await self._pool.fetch(DECLARE.format(self.schema), *_declaring(spec)))
+
+    def _declared(self, spec: QueueSpec, found: list[Any]) -> None:
         self._channels[spec.name] = found[0][0]
         (self._temporary_names.add if spec.temporary else self._temporary_names.discard)(spec.name)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """The options in force; makes and changes nothing. Raises QueueNotFoundError."""
+        found = await asyncio.shield(self.spawn(self._inspect(spec.name)))
+        if not found:
+            problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
+            raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
+        lease, max_length, by_key, dedup_window, temporary, channel = found[0]
+        self._channels[spec.name] = channel
+        return replace(
+            spec,
+            lease=lease,
+            max_length=max_length,
+            ordering="key" if by_key else "none",
+            dedup_window=dedup_window,
+            temporary=temporary,
+        )
+
+    async def _inspect(self, queue: str) -> list[Any]:
+        try:
+            return await self._pool.fetch(INSPECT.format(self.schema), queue)
+        except Exception as problem:
+            if sql_state(problem) in MISSING:
+                return []  # not even the tables are there
+            raise self._translated(problem, queue) from problem
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers of this driver receive from the queue."""
@@ -116,17 +164,36 @@ class Session:
         """
         return await asyncio.shield(self.spawn(self.fetch(queue, sql, *arguments)))
 
+    async def store(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
+        """The same for a publish, which is confirmed only if no promotion of a standby can undo it."""
+        return await asyncio.shield(self.spawn(self._answer(queue, sql, arguments)))
+
     async def fetch(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
-        """The same for a caller that is never cancelled."""
+        """The same as ``ask`` for a caller that is never cancelled."""
         try:
-            return await self._pool.fetch(sql.format(self._schema), *arguments)
+            return await self._answer(queue, sql, arguments)
+        except DriverError as error:
+            if isinstance(error.__cause__, UnreplicatedError):
+                return error.__cause__.rows  # a promotion may bring a message again, as any crash may
+            raise
+
+    async def _answer(self, queue: str, sql: str, arguments: Sequence[Any]) -> list[Any]:
+        """The rows, or a DriverError; what was dropped underneath is made again, and the statement is sent again."""
+        statement = sql.format(self.schema)
+        try:
+            try:
+                return await self._pool.fetch(statement, *arguments)
+            except Exception as problem:
+                if not await self._healing.mends(problem, queue):
+                    raise
+            return await self._pool.fetch(statement, *arguments)
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
     async def fetch_aside(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
         """The same from another event loop than that of the session."""
         try:
-            return await self._sideline.fetch(sql.format(self._schema), *arguments)
+            return await self._sideline.fetch(sql.format(self.schema), *arguments)
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -137,20 +204,40 @@ class Session:
         task.add_done_callback(self._ended)
         return task
 
+    async def run(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
+        """Several statements to their end, whoever is cancelled. Raises DriverError."""
+        return await asyncio.shield(self.spawn(self._told(queue, work)))
+
+    async def _told(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        except Exception as problem:
+            raise self._translated(problem, queue) from problem
+
     def hold(self, queue: str, receipts: Iterable[Receipt]) -> None:
         """Note deliveries, to be given back at the close."""
         self._held[queue].update(receipts)
 
     def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
         """They are held no more."""
-        self._held[queue].difference_update(receipts)
+        held = self._held[queue]
+        held.difference_update(receipts)
+        if not held:
+            del self._held[queue]
 
-    def forget_all(self, queue: str) -> None:
-        """The queue was removed."""
-        self._held.pop(queue, None)
+    def holds(self, queue: str) -> bool:
+        """Whether deliveries of the queue are open."""
+        return bool(self._held.get(queue))
+
+    def forget_queue(self, queue: str) -> None:
+        """The queue is not declared any more; its open deliveries can still be settled, and a close releases them."""
+        if not self._held.get(queue):
+            self._held.pop(queue, None)
         self._channels.pop(queue, None)
         self._temporary_names.discard(queue)
-        self.bell.ring(queue)
+        if self._listener is not None:
+            self._listener.drop(queue)
+        self.bell.forget(queue)
 
     def hears(self, queue: str) -> bool:
         """Whether new messages of the queue are heard of."""
@@ -179,7 +266,7 @@ class Session:
                 for queue, receipts in list(self._held.items()):
                     held = sorted(receipts)
                     for start in range(0, len(held), AT_ONCE):
-                        columns, _ = rows.settling([Nack(receipt) for receipt in held[start : start + AT_ONCE]])
+                        columns = rows.letting_go(held[start : start + AT_ONCE])
                         await self.fetch(queue, SETTLE, queue, *columns)
                 await self.fetch("", "SELECT {}.leave($1)", self.holder)
         except (DriverError, TimeoutError):
@@ -191,9 +278,10 @@ class Session:
 
     async def _beat(self, link: Link | None) -> None:
         async def ask(sql: str, *arguments: Any) -> list[Any]:
-            return await (self._pool if link is None else link).fetch(sql.format(self._schema), *arguments)
+            return await (self._pool if link is None else link).fetch(sql.format(self.schema), *arguments)
 
         pid = None if link is None else link.connection.get_server_pid()
+        self._connector.level.learn(tuple((await self._pool.fetch(f"SELECT {VALUES}"))[0]))
         found = await ask("SELECT {}.beat($1, $2)", self.holder, pid)
         if not found[0][0]:
             for queue, consumers in list(self._consumers.items()):
@@ -201,6 +289,10 @@ class Session:
                     await self.attach(queue, consumers)
         here = [queue for queue, consumers in self._consumers.items() if consumers]
         await self._temporary.beat(ask, self._temporary_names.intersection(here))
+
+    def learn(self, values: Sequence[str]) -> None:
+        """What the commit of an answered statement survives."""
+        self._connector.level.learn(values)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -214,3 +306,8 @@ class Session:
             text = f"driver {self._name!r} was closed meanwhile"
             return BrokerUnavailableError(text, driver=self._name, queue=queue, outcome="unknown")
         return translated(problem, self._where, self._name, queue, sent=True)
+
+
+def _declaring(spec: QueueSpec) -> tuple[Any, ...]:
+    """The arguments of ``DECLARE``."""
+    return spec.name, spec.lease, spec.max_length, spec.ordering == "key", spec.dedup_window, spec.temporary

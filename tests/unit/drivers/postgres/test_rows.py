@@ -64,8 +64,8 @@ def test_a_batch_of_many_megabytes_is_split_in_order() -> None:
 
 
 def test_deliveries_out_of_rows() -> None:
-    (got,) = rows.received([(7, 3, 2, "id", b'{"a":1,"b":1.0,"c":true,"d":"x"}', b"body", None, None)])
-    assert (got.id, got.body, got.receipt, got.attempt) == ("id", b"body", (7, 3), 2)
+    (got,) = rows.received([(7, 3, 2, "id", b'{"a":1,"b":1.0,"c":true,"d":"x"}', b"body", True, None, None)])
+    assert (got.id, got.body, got.receipt, got.attempt, got.suspect) == ("id", b"body", (7, 3), 2, True)
     assert {key: type(value) for key, value in got.headers.items()} == {"a": int, "b": float, "c": bool, "d": str}
 
 

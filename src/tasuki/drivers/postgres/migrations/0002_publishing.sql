@@ -1,7 +1,7 @@
 -- Declaring and publishing. plpgsql: each verb is one round trip, and one transaction, also through a pooler. To call
 -- another function costs as much as a statement, so what every call needs stands in publish, claim and settle themselves.
 
-create function queue_named(queue_name text) returns queues language plpgsql stable as $$
+create or replace function queue_named(queue_name text) returns queues language plpgsql stable as $$
 declare
     q queues;
 begin
@@ -13,11 +13,11 @@ begin
 end $$;
 
 -- Serialises what must not happen twice at a time in a queue that keeps order per key.
-create function lock_queue(q queues) returns void language sql as $$
+create or replace function lock_queue(q queues) returns void language sql as $$
     select pg_advisory_xact_lock(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))
 $$;
 
-create function declare_queue(
+create or replace function declare_queue(
     queue_name text, new_lease double precision, new_max_length bigint, new_by_key boolean,
     new_dedup_window double precision
 ) returns text language plpgsql as $$
@@ -48,7 +48,7 @@ begin
     return q.channel;
 end $$;
 
-create function recount(q_id integer) returns void language sql as $$
+create or replace function recount(q_id integer) returns void language sql as $$
     with gone as (delete from changes where queue = q_id)
     update queues set total = (select count(*) from messages where queue = q_id), counted_at = clock_timestamp()
     where id = q_id
@@ -56,7 +56,7 @@ $$;
 
 -- How many more messages a bounded queue takes. Publishers of such a queue wait for each other here, but not those in
 -- a transaction of their own (within): how long that takes is not ours to say, so they only look.
-create function room(q queues, wanted integer, within boolean, at timestamptz) returns bigint language plpgsql as $$
+create or replace function room(q queues, wanted integer, within boolean, at timestamptz) returns bigint language plpgsql as $$
 begin
     if within then
         -- One statement: what was added up between two would be seen in neither.
@@ -74,7 +74,7 @@ begin
 end $$;
 
 -- Of one queue with max_length or dedup_window. Returns how many messages, from the first on, are confirmed.
-create function publish_checked(
+create or replace function publish_checked(
     q queues, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[], delays double precision[],
     always boolean[], within boolean, at timestamptz
 ) returns integer language plpgsql as $$
@@ -133,7 +133,7 @@ end $$;
 
 -- Arrays of one length; those of ranks, keys, delays and always may be null. within: in a transaction of the caller's,
 -- which may commit any time later, so whoever waits by then is woken.
-create function publish(
+create or replace function publish(
     queue_name text, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[],
     delays double precision[], always boolean[], within boolean
 ) returns integer language plpgsql as $$

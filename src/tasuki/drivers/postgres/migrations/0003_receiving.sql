@@ -2,11 +2,12 @@
 -- table and for a million rows. Those that wait for row locks take them in the order of seq.
 
 -- What is due comes back into line.
-create function surface(q_id integer, at timestamptz, most integer) returns void language sql as $$
+create or replace function surface(q_id integer, at timestamptz, most integer) returns void language sql as $$
     update messages set state = 0, due = null where seq = any (array(
         select seq from messages where queue = q_id and due <= at order by due limit most for update skip locked))
 $$;
 
+drop type if exists claimed cascade;  -- the functions that return it are made below
 create type claimed as (
     seq bigint, token integer, attempt integer, id text, headers bytea, body bytea,
     due_in double precision,   -- only if nothing was claimed, in a row of nulls: seconds to the next delay or lease
@@ -15,7 +16,7 @@ create type claimed as (
 
 -- Of each key the first one alone, and nothing while another is held. What stands behind an earlier one of its key
 -- leaves the line of the ready ones (state 3) until that one is gone, so that it is looked at once.
-create function claim_by_key(q queues, most integer, most_bytes bigint, until timestamptz)
+create or replace function claim_by_key(q queues, most integer, most_bytes bigint, until timestamptz)
 returns setof claimed language plpgsql as $$
 declare
     looked integer;
@@ -57,7 +58,7 @@ begin
 end $$;
 
 -- Up to most messages, or one row of nulls that says how long to wait.
-create function claim(queue_name text, most integer, most_bytes bigint, who bigint, waits double precision)
+create or replace function claim(queue_name text, most integer, most_bytes bigint, who bigint, waits double precision)
 returns setof claimed language plpgsql as $$
 declare
     q queues;
@@ -110,7 +111,7 @@ begin
 end $$;
 
 -- The first that stands behind comes forward, for each of these keys.
-create function bring_forward(q queues, keys text[]) returns integer language plpgsql as $$
+create or replace function bring_forward(q queues, keys text[]) returns integer language plpgsql as $$
 declare
     moved integer;
 begin
@@ -124,7 +125,7 @@ end $$;
 
 -- acts: 0 ack, 1 nack, 2 release; null: all are acks. seqs must rise. Returns the places (from 1) of those that were
 -- not held with their token.
-create function settle(
+create or replace function settle(
     queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
 ) returns integer[] language plpgsql as $$
 declare
@@ -179,7 +180,7 @@ begin
     return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
 end $$;
 
-create function extend(queue_name text, seqs bigint[], tokens integer[], lease double precision)
+create or replace function extend(queue_name text, seqs bigint[], tokens integer[], lease double precision)
 returns integer[] language plpgsql as $$
 declare
     q queues := queue_named(queue_name);

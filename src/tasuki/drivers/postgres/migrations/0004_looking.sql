@@ -1,6 +1,6 @@
 -- Counting, showing, purging; and who is there.
 
-create function depth(
+create or replace function depth(
     queue_name text, out ready bigint, out in_flight bigint, out delayed bigint, out oldest_age double precision,
     out consumer_count bigint
 ) language plpgsql as $$
@@ -31,14 +31,14 @@ begin
     where c.queue = q.id and is_alive(h, at);
 end $$;
 
-create function is_alive(h holders, at timestamptz) returns boolean language sql stable as $$
+create or replace function is_alive(h holders, at timestamptz) returns boolean language sql stable as $$
     select h.seen > at - interval '20 seconds' and (h.pid is null or exists (
         select 1 from pg_stat_activity a
         where a.pid = h.pid and coalesce(a.backend_start = h.started, true)))
 $$;
 
 -- Receivable ones in order, those behind their key, delayed ones by their time.
-create function peek(queue_name text, most integer, after integer)
+create or replace function peek(queue_name text, most integer, after integer)
 returns table (id text, headers bytea, body bytea) language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -64,12 +64,12 @@ begin
     ) f order by s.part, s.rank, s.due, s.key, s.seq;
 end $$;
 
-create function newest() returns bigint language sql stable as $$
+create or replace function newest() returns bigint language sql stable as $$
     select coalesce(max(seq), 0) from messages
 $$;
 
 -- Removes up to most messages that are not held, of those up to a seq; returns how many.
-create function purge(queue_name text, newest bigint, most integer) returns integer language plpgsql as $$
+create or replace function purge(queue_name text, newest bigint, most integer) returns integer language plpgsql as $$
 declare
     q queues := queue_named(queue_name);
     at timestamptz := clock_timestamp();
@@ -107,7 +107,7 @@ begin
 end $$;
 
 -- Removes a queue with all that it holds; returns its number.
-create function delete_queue(queue_name text) returns integer language plpgsql as $$
+create or replace function delete_queue(queue_name text) returns integer language plpgsql as $$
 declare
     q queues := queue_named(queue_name);
 begin
@@ -122,7 +122,7 @@ begin
 end $$;
 
 -- Called once more after the commit: somebody may have published meanwhile.
-create function delete_rest(q_id integer) returns void language sql as $$
+create or replace function delete_rest(q_id integer) returns void language sql as $$
     delete from messages where queue = q_id and state = 0;
     delete from messages where queue = q_id and due is not null;
     delete from messages where queue = q_id and state = 3 and key is not null;
@@ -132,7 +132,7 @@ $$;
 
 -- A sign of life, and the end of what gave none for long. pid_now: of the connection that listens, or null. Returns
 -- whether it was known.
-create function beat(who bigint, pid_now integer) returns boolean language plpgsql as $$
+create or replace function beat(who bigint, pid_now integer) returns boolean language plpgsql as $$
 declare
     was_known boolean := exists (select 1 from holders h where h.holder = who);
     at timestamptz := clock_timestamp();
@@ -163,7 +163,7 @@ begin
     return was_known;
 end $$;
 
-create function attach(queue_name text, who bigint, consumer_count integer) returns void language plpgsql as $$
+create or replace function attach(queue_name text, who bigint, consumer_count integer) returns void language plpgsql as $$
 declare
     q queues := queue_named(queue_name);
 begin
@@ -172,7 +172,7 @@ begin
     on conflict (queue, holder) do update set count = excluded.count;
 end $$;
 
-create function leave(who bigint) returns void language plpgsql as $$
+create or replace function leave(who bigint) returns void language plpgsql as $$
 begin
     delete from holders where holder = who;
     delete from waiters w where w.holder = who;

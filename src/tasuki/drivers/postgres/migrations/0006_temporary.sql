@@ -2,11 +2,11 @@
 -- functions of before do is as it was, for processes of before.
 
 alter table queues
-    add column temporary boolean not null default false,
-    add column used_at   timestamptz not null default clock_timestamp();   -- of temporary ones: declared, or received from
-create index queues_temporary on queues (used_at) where temporary;
+    add column if not exists temporary boolean not null default false,
+    add column if not exists used_at   timestamptz not null default clock_timestamp();   -- of temporary ones: declared, or received from
+create index if not exists queues_temporary on queues (used_at) where temporary;
 
-create function declare_queue(
+create or replace function declare_queue(
     queue_name text, new_lease double precision, new_max_length bigint, new_by_key boolean,
     new_dedup_window double precision, new_temporary boolean
 ) returns text language plpgsql as $$
@@ -28,20 +28,20 @@ begin
 end $$;
 
 -- A sign that whoever these queues were made for is there. Where it is a recent one, nothing is written.
-create function keep_queues(names text[], kept double precision) returns void language sql as $$
+create or replace function keep_queues(names text[], kept double precision) returns void language sql as $$
     update queues set used_at = clock_timestamp() where id = any (array(
         select q.id from queues q where q.name = any (names) and q.temporary
         and q.used_at < clock_timestamp() - kept * interval '1 second' / 10 order by q.id for update))
 $$;
 
 -- Temporary queues without a sign for so many seconds.
-create function unused_queues(kept double precision) returns setof text language sql stable as $$
+create or replace function unused_queues(kept double precision) returns setof text language sql stable as $$
     select q.name from queues q where q.temporary and q.used_at < clock_timestamp() - kept * interval '1 second'
     order by q.used_at limit 1000
 $$;
 
 -- Removes a queue that is still one of those; another process may be about to do the same, or to declare it.
-create function sweep_queue(queue_name text, kept double precision) returns boolean language plpgsql as $$
+create or replace function sweep_queue(queue_name text, kept double precision) returns boolean language plpgsql as $$
 declare
     q queues;
 begin

@@ -1,0 +1,68 @@
+"""Healing: what was dropped underneath an open driver is made again: parts of the schema, and queues."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
+
+PAUSE = 0.5
+"""Seconds after a failure in which nothing is tried again: a role that may not make tables gets them from another."""
+
+
+class Healing:
+    """For one session. ``migrate`` makes what is missing of the schema, ``declare`` makes one queue.
+
+    Only the queues that this process has declared are made again, and no temporary ones: those end with their process.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, QueueSpec],
+        migrate: Callable[[], Awaitable[None]],
+        declare: Callable[[QueueSpec], Awaitable[None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._specs = specs
+        self._migrate = migrate
+        self._declare = declare
+        self._spawn = spawn
+        self._task: asyncio.Task[None] | None = None
+        self._failed_at = float("-inf")
+
+    async def mends(self, problem: Exception, queue: str) -> bool:
+        """Mend what a statement met; whether it is worth another try. Raises what the client raises."""
+        state = sql_state(problem)
+        if state == NO_QUEUE:
+            spec = self._specs.get(queue)
+            if spec is None or spec.temporary:
+                return False
+            await self._declare(spec)
+            return True
+        loop = asyncio.get_running_loop()
+        if state not in MISSING or loop.time() - self._failed_at < PAUSE:
+            return False
+        if self._task is None or self._task.done():
+            self._task = self._spawn(self._make_all())
+        try:
+            await asyncio.shield(self._task)
+        except Exception as error:
+            if sql_state(error) == NO_RIGHT:
+                return False  # it is for a process whose role owns the schema
+            raise
+        return True
+
+    async def _make_all(self) -> None:
+        is_made = False
+        try:
+            await self._migrate()
+            for spec in list(self._specs.values()):
+                if not spec.temporary:
+                    await self._declare(spec)
+            is_made = True
+        finally:
+            if not is_made:
+                self._failed_at = asyncio.get_running_loop().time()

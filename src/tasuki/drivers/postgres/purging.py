@@ -1,0 +1,47 @@
+"""Purging: a cursor shows the messages that were there when the purge began; they are removed in many transactions."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tasuki.drivers.postgres.connections import Connector, Link
+from tasuki.drivers.postgres.session import Session
+
+AT_ONCE = 10_000
+"""Messages removed in one transaction, so that the others are not locked out."""
+
+_NUMBER = "SELECT id FROM {}.queues WHERE name = $1"
+# Three indexes show all that is not held; the cursor keeps to what was committed when it was opened.
+_SEEN = (
+    "BEGIN; DECLARE seen NO SCROLL CURSOR FOR "
+    "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 0 UNION ALL "
+    "SELECT seq FROM {0}.messages WHERE queue = {1} AND due IS NOT NULL "
+    "AND NOT (state = 2 AND due > clock_timestamp()) UNION ALL "
+    "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 3 AND key IS NOT NULL"
+)
+_NEXT = f"FETCH {AT_ONCE} FROM seen"
+_REMOVE = "SELECT {}.purge_these($1, $2)"
+
+
+async def purge(session: Session, queue: str, connector: Connector) -> int:
+    """Remove the messages; returns how many. Raises what the client raises, and DriverError.
+
+    The cursor has a connection of its own: what is removed is committed meanwhile on others.
+    """
+    await session.fetch(queue, _REMOVE, queue, [])  # raises for a queue that is not there
+    (number,) = (await session.fetch(queue, _NUMBER, queue))[0]
+    link = await connector.open()
+    try:
+        async with asyncio.timeout(connector.timeout):
+            await link.connection.execute(_SEEN.format(session.schema, number))
+        removed = 0
+        while seen := await _next(link, connector.timeout):
+            removed += (await session.fetch(queue, _REMOVE, queue, seen))[0][0]
+        return removed
+    finally:
+        link.terminate()
+
+
+async def _next(link: Link, timeout: float) -> list[int]:
+    async with asyncio.timeout(timeout):
+        return [row[0] for row in await link.connection.fetch(_NEXT)]

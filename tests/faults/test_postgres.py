@@ -6,15 +6,13 @@ import asyncio
 import itertools
 import multiprocessing
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec
+from tasuki.contracts.driver import Ack, Nack, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver, listener
 from tasuki.errors import (
     AccessDeniedError,
@@ -22,12 +20,12 @@ from tasuki.errors import (
     DriverError,
     QueueFullError,
 )
+from tests.faults.postgres_load import PATIENCE, Load, eventually, message, more
 from tests.support.brokers.postgres import Pgbouncer, Postgres
 from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
-PATIENCE = 30.0
 _names = (f"faults_{number}" for number in itertools.count())
 
 
@@ -83,88 +81,6 @@ def address(port: int, user: str = "postgres", database: str = "postgres") -> st
     return f"postgresql://{user}@127.0.0.1:{port}/{database}"
 
 
-def message(id: str = "m", body: bytes = b"body", **options: Any) -> Outgoing:
-    return Outgoing(id, body, {}, **options)
-
-
-async def eventually(look: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Look until it is true; a broker that is away is not."""
-    ends_at = time.monotonic() + PATIENCE
-    while True:
-        try:
-            if value := await look():
-                return value
-        except DriverError:
-            pass
-        assert time.monotonic() < ends_at, f"waited in vain for {what}"
-        await asyncio.sleep(0.02)
-
-
-class Load:
-    """Publishers and consumers that try again, until the block ends; then all that was confirmed must have come."""
-
-    def __init__(self, driver: PostgresDriver) -> None:
-        self._driver = driver
-        self.confirmed: list[str] = []
-        self.doubtful: set[str] = set()
-        self.came: set[str] = set()
-        self.acked: Counter[str] = Counter()
-        self._over = False
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            publishers = [group.create_task(self._publish(number)) for number in range(3)]
-            consumers = [group.create_task(self._consume()) for _ in range(2)]
-            yield
-            self._over = True
-            await asyncio.gather(*publishers)
-            await eventually(self._is_empty, "the end of the queue")
-            for consumer in consumers:
-                consumer.cancel()
-
-    async def some(self) -> None:
-        """Wait until more has been confirmed."""
-        wanted = len(self.confirmed) + 10
-        await eventually(lambda: _more(self.confirmed, wanted), "some load")
-
-    async def _is_empty(self) -> bool:
-        depth = await self._driver.depth("q")
-        return depth == Depth(0, 0, 0, None, 0)
-
-    async def _publish(self, publisher: int) -> None:
-        for number in itertools.count():
-            if self._over:
-                return
-            id = f"{publisher}-{number}"
-            try:
-                assert not any(await self._driver.publish("q", [message(id)]))
-                self.confirmed.append(id)
-            except DriverError as error:
-                if error.outcome == "unknown":
-                    self.doubtful.add(id)
-                await asyncio.sleep(0.005)
-            await asyncio.sleep(0)
-
-    async def _consume(self) -> None:
-        while True:
-            try:
-                got = await self._driver.receive("q", 20, 0.5)
-                self.came.update(item.id for item in got)
-                stale = await self._driver.settle("q", [Ack(item.receipt) for item in got]) if got else ()
-            except DriverError:
-                await asyncio.sleep(0.005)
-                continue
-            self.acked.update(item.id for item in got if item.receipt not in stale)
-            await asyncio.sleep(0)
-
-    def check(self) -> None:
-        """Nothing that was confirmed is missing, and nothing came that was refused."""
-        assert len(self.confirmed) > 20
-        assert set(self.confirmed) <= self.came <= {*self.confirmed, *self.doubtful}
-        assert max(self.acked.values()) == 1
-
-
 async def test_killed_and_restarted_under_load(server: Postgres, make: Callable[..., Any]) -> None:
     driver = await make()
     load = Load(driver)
@@ -175,10 +91,6 @@ async def test_killed_and_restarted_under_load(server: Postgres, make: Callable[
             await asyncio.sleep(0.3)
             server.start()  # not in another thread: it would end with that
     load.check()
-
-
-async def _more(items: list[str], number: int) -> bool:
-    return len(items) >= number
 
 
 async def test_all_sessions_are_ended_again_and_again(make: Callable[..., Any], sql: asyncpg.Connection) -> None:
@@ -500,7 +412,7 @@ async def test_nobody_is_notified_unless_somebody_waits(
     await eventually(lambda: sql.fetchval(f"SELECT count(*) FROM {schema}.waiters"), "somebody who waits")
     await driver.publish("q", [message(f"{number}") for number in range(100)])
     await waiting
-    await eventually(lambda: _more(heard, 1), "a notification")
+    await eventually(lambda: more(heard, 1), "a notification")
     assert len(heard) == 1
     await sql.remove_listener(channel, lambda *_: None)
 

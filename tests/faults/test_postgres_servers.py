@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
-from tests.support.brokers.postgres import Postgres, as_user
+from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -73,24 +72,6 @@ class Encrypted(Postgres):
         subprocess.run([program, *arguments, *options], check=True, capture_output=True, cwd=self.data)
 
 
-class Standby(Postgres):
-    """A copy of another server, which follows it under the name ``standby``."""
-
-    def __init__(self, primary: Postgres) -> None:
-        super().__init__()
-        self._primary = primary
-
-    def prepare(self) -> None:
-        if self.data.exists():
-            return
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, self.user)
-        program = self.binary("pg_basebackup", "/usr/lib/postgresql/*/bin/pg_basebackup")
-        there = f"host=127.0.0.1 port={self._primary.port} user=postgres application_name=standby"
-        command = [*as_user(self.user), program, "-D", str(self.data), "-R", "-c", "fast", "-d", there]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder)
-
-
 @pytest.fixture(scope="module")
 def encrypted() -> Iterator[Encrypted]:
     server = Encrypted()
@@ -119,25 +100,3 @@ async def test_what_the_address_says_of_encryption_counts_without_tls(encrypted:
     with pytest.raises(AccessDeniedError, match="no encryption"):
         await driver.open()
     await works(encrypted)  # sslmode=prefer, as everywhere
-
-
-async def test_a_standby_is_refused_and_waited_for(tmp_path: Path) -> None:
-    primary = Postgres()
-    primary.settings = ("wal_level=replica", "fsync=on")
-    primary.start()
-    standby = Standby(primary)
-    try:
-        assert (await works(primary)).durability == "power"
-        standby.start()
-        with pytest.raises(BrokerUnavailableError, match="standby"):
-            await works(standby)
-        admin = await asyncpg.connect(url(primary))
-        try:
-            await admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-            await admin.execute("SELECT pg_reload_conf()")
-        finally:
-            await admin.close()
-        assert (await works(primary)).durability == "node"
-    finally:
-        standby.end()
-        primary.end()

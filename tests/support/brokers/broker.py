@@ -58,6 +58,11 @@ class Broker(ABC):
             broker.start()
         return broker
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.poll() is None
+
     @abstractmethod
     def command(self) -> Sequence[str]:
         """The program and its arguments. Use ``binary`` to find the program."""

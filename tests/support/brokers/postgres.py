@@ -78,6 +78,25 @@ class Postgres(Broker):
         return answers(self.port)
 
 
+class Standby(Postgres):
+    """A copy of another server, which follows it under the name ``standby``."""
+
+    def __init__(self, primary: Postgres) -> None:
+        super().__init__()
+        self._primary = primary
+
+    def prepare(self) -> None:
+        """Copy the other server, once; see Broker."""
+        if self.data.exists():
+            return
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.user)
+        program = self.binary("pg_basebackup", "/usr/lib/postgresql/*/bin/pg_basebackup")
+        there = f"host=127.0.0.1 port={self._primary.port} user=postgres application_name=standby"
+        command = [*as_user(self.user), program, "-D", str(self.data), "-R", "-c", "fast", "-d", there]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder)
+
+
 class Pgbouncer(Broker):
     """Pools transactions of the shared PostgreSQL server; keeps no prepared statements."""
 

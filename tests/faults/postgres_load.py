@@ -43,6 +43,8 @@ class Load:
         self.doubtful: set[str] = set()
         self.came: set[str] = set()
         self.acked: Counter[str] = Counter()
+        self.final: list[DriverError] = []
+        """Errors after which a consumer or a publisher would give up."""
         self._over = False
 
     @asynccontextmanager
@@ -77,6 +79,7 @@ class Load:
             except DriverError as error:
                 if error.outcome == "unknown":
                     self.doubtful.add(id)
+                self._note(error)
                 await asyncio.sleep(0.005)
             await asyncio.sleep(0)
 
@@ -86,14 +89,20 @@ class Load:
                 got = await self._driver.receive("q", 20, 0.5)
                 self.came.update(item.id for item in got)
                 stale = await self._driver.settle("q", [Ack(item.receipt) for item in got]) if got else ()
-            except DriverError:
+            except DriverError as error:
+                self._note(error)
                 await asyncio.sleep(0.005)
                 continue
             self.acked.update(item.id for item in got if item.receipt not in stale)
             await asyncio.sleep(0)
 
+    def _note(self, error: DriverError) -> None:
+        if not error.retryable:
+            self.final.append(error)
+
     def check(self) -> None:
-        """Nothing that was confirmed is missing, and nothing came that was refused."""
+        """Nothing that was confirmed is missing, nothing came that was refused, and nobody gave up."""
+        assert self.final == []
         assert len(self.confirmed) > 20
         assert set(self.confirmed) <= self.came <= {*self.confirmed, *self.doubtful}
         assert max(self.acked.values()) == 1

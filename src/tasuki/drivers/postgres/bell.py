@@ -10,16 +10,17 @@ class Bell:
     """For one event loop. ``count`` before looking, ``wait`` after: a ring in between is not missed."""
 
     def __init__(self) -> None:
-        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._counts: dict[str, int] = {}
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     def count(self, queue: str) -> int:
-        """How often it rang for the queue."""
-        return self._counts.get(queue, 0)
+        """How often it rang for the queue since somebody first asked."""
+        return self._counts.setdefault(queue, 0)
 
     def ring(self, queue: str) -> None:
         """Something may have come into the queue."""
-        self._counts[queue] += 1
+        if queue in self._counts:
+            self._counts[queue] += 1
         for future in self._waiting.pop(queue, ()):
             if not future.done():
                 future.set_result(None)
@@ -31,12 +32,12 @@ class Bell:
 
     def forget(self, queue: str) -> None:
         """Wake all that wait on the queue, and keep nothing of it."""
+        self._counts.pop(queue, None)
         self.ring(queue)
-        del self._counts[queue]
 
     async def wait(self, queue: str, count: int, timeout: float) -> None:
         """Return at the next ring, at once if it rang since ``count``, or after ``timeout`` seconds."""
-        if self.count(queue) != count:
+        if self._counts.get(queue) != count:
             return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()

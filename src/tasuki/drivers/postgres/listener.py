@@ -31,6 +31,8 @@ class Listener:
         self._bell = bell
         self._beat = beat
         self._channels: dict[str, str] = {}
+        self._listening: dict[str, tuple[str, Callable[..., None]]] = {}
+        """On the connection that there is now, or was last."""
         self._heard: set[str] = set()
         self._changed = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="listen to PostgreSQL")
@@ -80,27 +82,28 @@ class Listener:
             link.terminate()
             await self._beat_only()
         link.connection.add_termination_listener(self._lost)
-        listening: dict[str, tuple[str, Callable[..., None]]] = {}
+        self._listening.clear()
         while link.is_open:
             self._changed.clear()
             async with asyncio.timeout(BEAT):
-                await self._follow(link, listening)
+                await self._follow(link.connection)
             await self._beat(link)
             await self._pause()
 
-    async def _follow(self, link: Link, listening: dict[str, tuple[str, Callable[..., None]]]) -> None:
+    async def _follow(self, connection: Any) -> None:
         """Listen on the channels that are wanted, and on no others."""
-        for queue, (channel, callback) in list(listening.items()):
+        for queue, (channel, callback) in list(self._listening.items()):
             if self._channels.get(queue) != channel:
-                await link.connection.remove_listener(channel, callback)
-                del listening[queue]
+                await connection.remove_listener(channel, callback)
+                del self._listening[queue]
         for queue, channel in list(self._channels.items()):
-            if queue not in listening:
+            if queue not in self._listening:
                 callback = self._notified(queue)
-                await link.connection.add_listener(channel, callback)
-                listening[queue] = channel, callback
-                self._heard.add(queue)
-                self._bell.ring(queue)  # what came before is not told
+                await connection.add_listener(channel, callback)
+                self._listening[queue] = channel, callback
+                if self._channels.get(queue) == channel:  # it may have been dropped meanwhile
+                    self._heard.add(queue)
+                    self._bell.ring(queue)  # what came before is not told
 
     async def _beat_otherwise(self) -> None:
         """Who cannot listen, as the address for that is wrong, is alive all the same."""

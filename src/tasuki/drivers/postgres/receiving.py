@@ -54,9 +54,9 @@ class Receiving:
             else:
                 idle, pause = pause, min(pause * 1.5, _DEAF, poll_interval)
             await session.bell.wait(queue, count, min(left, max(min(idle, due_in), _SHORTEST)))
-            is_over = clock.monotonic() >= ends_at and session.bell.count(queue) == count
-            # What a close gives back is for others; a queue may have been undeclared meanwhile.
-            if is_over or session.is_closing or not self._is_declared():
+            if session.is_closing or not self._is_declared():
+                return []  # what a close gives back is for others
+            if clock.monotonic() >= ends_at and session.bell.count(queue) == count:
                 return []
 
     async def _claim(self, wait: float) -> Claimed:

@@ -31,6 +31,26 @@ begin
     return gone;
 end $$;
 
+-- Removes a queue with all that it holds; returns its number. Of several that do so at once, one finds it.
+create or replace function delete_queue(queue_name text) returns integer language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+begin
+    perform lock_queue(q);
+    delete from queues where id = q.id;
+    if not found then
+        q := queue_named(queue_name);  -- which raises, unless it has been declared again
+        perform lock_queue(q);
+        delete from queues where id = q.id;
+    end if;
+    delete from consumers where queue = q.id;
+    delete from waiters where queue = q.id;
+    perform delete_rest(q.id);
+    insert into deleted (queue, deleted_at) values (q.id, clock_timestamp()) on conflict do nothing;
+    perform pg_notify(q.channel, '');
+    return q.id;
+end $$;
+
 -- Many temporary queues may have been deleted within minutes: their rest is removed in parts.
 create or replace function beat(who bigint, pid_now integer) returns boolean language plpgsql as $$
 declare
@@ -69,7 +89,7 @@ declare
 begin
     for name in select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
-        and p.proname in ('purge_these', 'beat')
+        and p.proname in ('purge_these', 'delete_queue', 'beat')
     loop
         execute format('alter function %s set search_path from current', name);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', name);

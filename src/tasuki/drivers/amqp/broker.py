@@ -158,6 +158,14 @@ class Broker(Driver):
             consumption = await session.consumption(spec, self._lanes[queue], self._prefetch, wait)
             return await consumption.receive(limit, deadline - loop.time())
 
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Recorded by the broker when this returns, and kept until the deliveries are settled."""
+        session, spec = self._check(queue)
+        consumption = session.consumptions.get(queue)
+        if not batch or consumption is None or consumption.ended is not None:
+            return list(batch)
+        return await session.settling.start(spec, consumption, batch)
+
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """Copies go first, and are confirmed before their originals are acked; then acks and requeues at once."""
         session, spec = self._check(queue)

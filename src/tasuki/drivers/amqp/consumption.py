@@ -24,6 +24,8 @@ from tasuki.drivers.amqp.envelope import Parsed, decode
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
+from tasuki.drivers.amqp.lookups import Lookups
+from tasuki.drivers.amqp.resting import Resting
 from tasuki.drivers.amqp.topology import Lane
 from tasuki.drivers.amqp.watch import Watch
 from tasuki.message import new_id
@@ -49,7 +51,6 @@ class Consumption:
         lanes: Sequence[Lane],
         *,
         is_keyed: bool,
-        counts: bool,
         most: int,
         idle: float,
         on_idle: Callable[[], None],
@@ -62,7 +63,6 @@ class Consumption:
         """What was handed out and is not settled, by receipt."""
         self.channel: Channel | None = None
         self.ended: ClosedError | None = None
-        self._counts = counts
         self._most = min(most or MOST, MOST)
         self._on_idle = on_idle
         self._watch = Watch(idle, self._look)
@@ -76,8 +76,21 @@ class Consumption:
         self._dispatching = False
         self._is_outdated = False
         self._is_ending = False
-        self._resting: dict[Delivery, asyncio.TimerHandle] = {}
+        self._resting = Resting(self._requeue, self.put_back)
         """What was nacked and keeps its place, until its time is over."""
+        self._lookups = Lookups(lanes[0].name, self._looked_up)
+
+    @property
+    def connection(self) -> Connection:
+        """That of its channel. Raises ClosedError where there is none."""
+        if self.channel is None:
+            raise self.ended or ClosedError(0, "no channel")
+        return self.channel.connection
+
+    @property
+    def _is_holding_back(self) -> bool:
+        """Whether what is here may be only a part of what must be handed out first."""
+        return self._filling or self._is_ending or self._lookups.task is not None
 
     @property
     def _has_ranks(self) -> bool:
@@ -100,7 +113,7 @@ class Consumption:
         if self.ended is not None:
             raise self.ended
         self._watch.wanted()
-        if len(self.inbox) and not (self._waiters or self._filling or self._is_ending):
+        if len(self.inbox) and not (self._waiters or self._is_holding_back):
             if self._has_ranks and self.channel is not None:
                 # With the answer to any question is here what was confirmed before: perhaps of a higher priority.
                 await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
@@ -112,9 +125,9 @@ class Consumption:
         try:
             self._adjust()
             await asyncio.wait((waiter.done,), timeout=max(wait, 0.0))
-            if not waiter.done.done() and self._adjusting is not None:
+            if not waiter.done.done() and (asked := self._adjusting or self._lookups.task) is not None:
                 # The broker has not said yet what there is.
-                await asyncio.wait((waiter.done, self._adjusting), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((waiter.done, asked), return_when=asyncio.FIRST_COMPLETED)
             is_over = True
             return waiter.done.result() if waiter.done.done() else []
         finally:
@@ -216,11 +229,7 @@ class Consumption:
             return [], []
         for _ in range(2):  # with the answers is here what was on its way
             await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
-        unused, resting = self.inbox.take(len(self.inbox)), list(self._resting)
-        for timer in self._resting.values():
-            timer.cancel()
-        self._resting.clear()
-        return unused, resting
+        return self.inbox.take(len(self.inbox)), self._resting.take()
 
     async def close(self, reason: ClosedError | None = None) -> None:
         """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
@@ -271,28 +280,40 @@ class Consumption:
 
     def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:
         try:
-            parsed = decode(properties, deliver.payload, counts=self._counts, redelivered=deliver.redelivered)
+            parsed = decode(properties, deliver.payload)
         except (ValueError, IndexError, struct.error, msgspec.DecodeError):
-            parsed = Parsed(new_id(), {}, int(deliver.redelivered), 0)  # from a stranger: what can be read is the body
+            parsed = Parsed(new_id(), {}, 0, 0)  # from a stranger: what can be read is the body
         if not self._watch.is_on:
             self._watch.wanted()  # nobody may be waiting any more
         self._unsettled[deliver.tag] = deliver.consumer
         self._consumers.came(deliver.consumer)
         place = (-parsed.priority, 0 if is_of_returned(deliver.consumer) else 1, next(self._arrivals))
-        received = Received(parsed.id, body, parsed.headers, attempt=parsed.attempts + 1)
-        self.inbox.put(
-            Delivery(
-                place,
-                deliver.tag,
-                deliver.consumer,
-                received,
-                properties,
-                parsed.priority,
-                parsed.key,
-                is_partitioned=is_of_keys(deliver.consumer),
-            )
+        is_suspect = parsed.suspect or deliver.redelivered
+        received = Received(parsed.id, body, parsed.headers, attempt=parsed.failures + 1, suspect=is_suspect)
+        is_partitioned = is_of_keys(deliver.consumer)
+        delivery = Delivery(
+            place, deliver.tag, deliver.consumer, received, properties, parsed.priority, parsed.key, is_partitioned
         )
-        self._dispatch_soon()
+        if deliver.redelivered:
+            self._came_again(delivery)
+        else:
+            self.inbox.put(delivery)
+            self._dispatch_soon()
+
+    def _came_again(self, delivery: Delivery) -> None:
+        """A delivery that was one before: it rested here, or its failures are recorded at the broker."""
+        if delivery.is_partitioned and self._resting.resume(delivery):
+            return
+        assert self.channel is not None
+        self.inbox.put(delivery)
+        self._lookups.add(self.channel.connection, delivery)
+
+    def _looked_up(self, error: ClosedError | LateError | None) -> None:
+        if error is None:
+            self._dispatch()
+        elif self.ended is None and self.channel is not None:  # what is here cannot be handed out: the broker has it
+            self._end(error if isinstance(error, ClosedError) else ClosedError(0, "no answer within the deadline"))
+            self.channel.give_up()
 
     def _dispatch_soon(self) -> None:
         """Once for all that came in one piece."""
@@ -302,7 +323,7 @@ class Consumption:
 
     def _dispatch(self) -> None:
         self._dispatching = False
-        while self._waiters and len(self.inbox) and not (self._filling or self._is_ending):
+        while self._waiters and len(self.inbox) and not self._is_holding_back:
             waiter = self._waiters[0]
             if not waiter.done.done():
                 given = self._hand_out(waiter.limit)
@@ -317,7 +338,7 @@ class Consumption:
             receipt = next(_receipts)
             self.held[receipt] = delivery
             old = delivery.received
-            given.append(Received(old.id, old.body, dict(old.headers), receipt=receipt, attempt=old.attempt))
+            given.append(Received(old.id, old.body, dict(old.headers), receipt, old.attempt, old.suspect))
         return given
 
     # Keys.
@@ -327,20 +348,20 @@ class Consumption:
         return delivery.is_partitioned or (self.is_keyed and delivery.key is not None)
 
     def rest(self, delivery: Delivery, delay: float) -> None:
-        """Show a delivery again after a time, one attempt older; nothing of its key is shown until then."""
-        if self.ended is None and delivery not in self._resting:
-            timer = asyncio.get_running_loop().call_later(delay, self._rested, delivery)
-            self._resting[delivery] = timer
-
-    def _rested(self, delivery: Delivery) -> None:
-        del self._resting[delivery]
-        if self.channel is None:
-            return
-        if delivery.is_partitioned:  # the broker counts it, and gives it again before all others of its lane
-            self.channel.connection.write(self._frames(self.channel.number, (), (delivery.tag,)))
-        else:
+        """Show a failed delivery again after a time, one attempt older; nothing of its key is shown until then."""
+        if self.ended is None:
             delivery.received.attempt += 1
-            self.put_back(delivery)
+            delivery.received.suspect = delivery.is_started = False
+            self._resting.add(delivery, delay)
+
+    def rest_again(self, delivery: Delivery) -> None:
+        """A delivery that rested, and was taken out, shows at once."""
+        if self.ended is None:
+            self._resting.add(delivery, 0.0)
+
+    def _requeue(self, delivery: Delivery) -> None:
+        if self.channel is not None:
+            self.channel.connection.write(self._frames(self.channel.number, (), (delivery.tag,)))
 
     def _busy(self) -> set[str]:
         """Keys of which a delivery is held, or rests."""
@@ -359,9 +380,8 @@ class Consumption:
             return
         self.ended = reason
         self._watch.end()
-        for timer in self._resting.values():
-            timer.cancel()
-        self._resting.clear()
+        self._resting.take()
+        self._lookups.end()
         self.inbox.clear()
         self.held.clear()
         self._unsettled.clear()

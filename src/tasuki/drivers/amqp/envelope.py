@@ -25,13 +25,13 @@ from tasuki.drivers.amqp.tables import (
 from tasuki.message import HeaderValue, new_id
 
 MARKER = b"x-tasuki"
-"""Header of our own messages: how many attempts there were before this copy was stored."""
+"""Header of our own messages: how often it had failed before this copy was stored."""
+SUSPECT = b"x-tasuki-suspect"
+"""Header of a copy that was released as a suspect."""
 MORE = b"x-tasuki-more"
 """Header with the id and the headers that a table cannot carry, packed."""
 KEY = b"x-tasuki-key"
 """Header with the key after which messages are ordered."""
-DELIVERY_COUNT = b"x-delivery-count"
-"""RabbitMQ's own: how often this copy came back to its queue."""
 _BROKERS = frozenset({b"CC", b"BCC"})
 """Names to which the broker itself gives a meaning; so it does to all that start with ``x-``."""
 _LONGEST = 255
@@ -61,17 +61,18 @@ class Parsed(msgspec.Struct, gc=False):
 
     id: str
     headers: dict[str, HeaderValue]
-    attempts: int
-    """How often it was handed out before."""
+    failures: int
+    """Those that the message itself tells of; others may be recorded beside it, see ``records``."""
     priority: int
     key: str | None = None
+    suspect: bool = False
 
 
-def encode(message: Outgoing, attempts: int = 0, expiration: bytes | None = None) -> bytes:
+def encode(message: Outgoing, failures: int = 0, expiration: bytes | None = None) -> bytes:
     """The properties of a message to publish; ``expiration``: milliseconds as digits."""
     id = message.id.encode()
     more: dict[str, Any] = {}
-    parts = [encode_field(MARKER, attempts)]
+    parts = [encode_field(MARKER, failures)]
     if message.key is not None:
         parts.append(encode_field(KEY, message.key))
     for key, value in message.headers.items():
@@ -108,28 +109,28 @@ def _texts(headers: Mapping[str, HeaderValue]) -> dict[str, bytes]:
     return texts
 
 
-def decode(content: bytes, method: bytes, *, counts: bool, redelivered: bool) -> Parsed:
-    """A message out of its properties; ``method`` is the ``basic.deliver``, ``counts``: the broker counts for us.
+def decode(content: bytes, method: bytes) -> Parsed:
+    """A message out of its properties; ``method`` is the ``basic.deliver``.
 
-    Where the broker does not count (classic queues) a redelivery is taken for one earlier attempt.
+    The broker's own counts are not looked at: they rise with returns that are no failures, and differ by version (what
+    3.13 to 4.2 count in ``x-delivery-count`` for every return, 4.3 counts for ``basic.reject`` only).
     """
     properties = decode_properties(content)
     headers, ours = _sorted(properties.table)
     marker, more = ours.get(MARKER), ours.get(MORE)
-    returns = ours.get(DELIVERY_COUNT, 0) if counts else int(redelivered)
-    before = returns if isinstance(returns, int) else 0
     id = properties.texts.get("message_id", b"").decode("utf-8", "replace")
     priority = properties.priority or 0
     if not isinstance(marker, int):
         exchange, routing_key = address_of(method)
         headers = {"amqp.exchange": exchange, "amqp.routing_key": routing_key, **_foreign(properties), **headers}
-        return Parsed(id or new_id(), headers, before, priority)
+        return Parsed(id or new_id(), headers, 0, priority)
     if isinstance(more, bytes):
         long_id, rest = _unpack(more)
         id = id if long_id is None else long_id
         headers.update(rest)
     key = ours.get(KEY)
-    return Parsed(id, headers, marker + before, priority, key if isinstance(key, str) else None)
+    is_suspect = ours.get(SUSPECT) is True
+    return Parsed(id, headers, marker, priority, key if isinstance(key, str) else None, is_suspect)
 
 
 def _sorted(table: bytes) -> tuple[dict[str, HeaderValue], dict[bytes, object]]:
@@ -159,8 +160,8 @@ def _foreign(properties: Properties) -> dict[str, HeaderValue]:
     return headers
 
 
-def copied(content: bytes, id: str, attempts: int) -> bytes:
-    """The properties of a copy: as they came, but for our count, and without what the broker wrote into them.
+def copied(content: bytes, id: str, failures: int, *, suspect: bool = False) -> bytes:
+    """The properties of a copy: as they came, but for our marks, and without what the broker wrote into them.
 
     A foreign message becomes one of ours that keeps what it was: its properties stay where they are, and it keeps the
     id that it was given here if it had none.
@@ -173,13 +174,20 @@ def copied(content: bytes, id: str, attempts: int) -> bytes:
         known = {key for key, *_ in fields(table)}
         found = {key.encode(): value for key, value in _foreign(properties).items()}
         table += b"".join(encode_field(key, value) for key, value in found.items() if key not in known)
-    properties.table = b"".join((encode_field(MARKER, attempts), table, *own))
+    marks = encode_field(MARKER, failures) + (encode_field(SUSPECT, value=True) if suspect else b"")
+    properties.table = b"".join((marks, table, *own))
     if "message_id" not in properties.texts and len(id.encode()) <= _LONGEST:
         properties.texts["message_id"] = id.encode()
     properties.texts.pop("expiration", None)
     properties.texts.pop("user_id", None)
     properties.persistent = True
     return properties.encode()
+
+
+def identity(content: bytes, id: str, body: bytes) -> bytes:
+    """What tells a message from the others of its queue; the body where a foreign message came without an id."""
+    data = id.encode()
+    return data if len(data) > _LONGEST else id_of(content) or body
 
 
 def id_of(content: bytes) -> bytes:

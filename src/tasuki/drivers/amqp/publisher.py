@@ -52,6 +52,12 @@ class Publisher:
         self._bound: set[str] = set()
         self._building = asyncio.Lock()
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has said that it takes no messages, and not yet that it does again."""
+        connection = self._link.connection
+        return connection is not None and connection.blocked is not None
+
     async def publish(self, parcels: Sequence[Parcel]) -> list[Fate]:
         """What became of each; all are ``stored`` or not by now.
 

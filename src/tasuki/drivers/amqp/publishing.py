@@ -57,6 +57,11 @@ class Publishing:
         self._remember(queue, parcels, fates)
         return fates
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker is known to take no messages now."""
+        return self._publisher.is_blocked
+
     async def send_plainly(self, parcels: Sequence[Parcel]) -> list[Fate]:
         """The same. Raises BlockedError, UnsentError, ClosedError, LateError."""
         return await self._publisher.publish(parcels)

@@ -48,7 +48,7 @@ async def _empty(consumption: Consumption) -> int:
             for delivery in unused:
                 consumption.put_back(delivery)
             for delivery in resting:
-                consumption.rest(delivery, 0.0)
+                consumption.rest_again(delivery)
     return sum(not delivery.is_moved for delivery in (*unused, *resting))  # of those the copy was counted
 
 

@@ -15,7 +15,7 @@ from tasuki.drivers.amqp.publisher import BlockedError, Publisher
 from tasuki.drivers.amqp.publishing import Publishing
 from tasuki.drivers.amqp.settling import Settling
 from tasuki.drivers.amqp.sweep import Sweep
-from tasuki.drivers.amqp.topology import Lane, is_quorum
+from tasuki.drivers.amqp.topology import Lane
 
 IDLE = 0.5
 """Seconds after which a queue that nobody asks for is no longer consumed."""
@@ -53,7 +53,6 @@ class Session:
             fresh = Consumption(
                 lanes,
                 is_keyed=spec.ordering == "key",
-                counts=is_quorum(spec),
                 most=most,
                 idle=IDLE,
                 on_idle=lambda: self._background(self._hand_back(queue)),

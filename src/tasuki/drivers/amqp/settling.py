@@ -1,22 +1,25 @@
-"""Settling: how deliveries end, and where what was not used goes.
+"""Settling: how deliveries end, which starts of handlers are recorded, and where unused deliveries go.
 
-Nothing is acked before its copy, if it needs one, is confirmed: a crash in between makes two of one, never none.
+Nothing is acked before its copy, if it needs one, is confirmed: a crash in between makes two of one, never none. A nack
+does not fail because its copy cannot be stored (the broker is low on memory or disk, or the publisher's connection is
+away): the delivery rests here instead, so that no settlement that its caller has given up leaves a message unacked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Settlement
-from tasuki.drivers.amqp import envelope
+from tasuki.drivers.amqp import envelope, records
 from tasuki.drivers.amqp.consumption import Consumption
-from tasuki.drivers.amqp.faults import Errors
+from tasuki.drivers.amqp.faults import ClosedError, Errors, LateError
 from tasuki.drivers.amqp.inbox import Delivery
 from tasuki.drivers.amqp.limits import LONGEST_DELAY
 from tasuki.drivers.amqp.publisher import Parcel
 from tasuki.drivers.amqp.publishing import Publishing
 from tasuki.drivers.amqp.topology import is_quorum, return_lane
-from tasuki.errors import BrokerUnavailableError
+from tasuki.errors import DriverError
 
 Taken = Sequence[tuple[Settlement, Delivery]]
 
@@ -27,6 +30,16 @@ class Settling:
     def __init__(self, publishing: Publishing, errors: Errors) -> None:
         self._publishing = publishing
         self._errors = errors
+
+    async def start(self, spec: QueueSpec, consumption: Consumption, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Record failures that count unless the deliveries are settled; returns the stale receipts."""
+        held = {receipt: consumption.held[receipt] for receipt in batch if receipt in consumption.held}
+        fresh = [delivery for delivery in held.values() if not delivery.is_started]
+        with self._errors.translating(spec.name):
+            await _record(spec, consumption, fresh)
+        for delivery in fresh:
+            delivery.is_started = True
+        return [receipt for receipt in batch if receipt not in held]
 
     async def settle(self, spec: QueueSpec, consumption: Consumption, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """The stale receipts; the rest is done. If it fails, what is held is held still."""
@@ -40,53 +53,60 @@ class Settling:
                 taken.append((settlement, delivery))
         is_done = False
         try:
-            await self._carry_out(spec, consumption, taken)
+            done = await self._carry_out(spec, consumption, taken)
             is_done = True
         finally:
             if not is_done and consumption.ended is None:
                 consumption.held.update({settlement.receipt: delivery for settlement, delivery in taken})
+        await _forget(consumption, done)
         return stale
 
-    async def _carry_out(self, spec: QueueSpec, consumption: Consumption, taken: Taken) -> None:
-        acked: list[int] = []
-        requeued: list[int] = []
+    async def _carry_out(self, spec: QueueSpec, consumption: Consumption, taken: Taken) -> Sequence[Delivery]:
+        """Returns those that are no longer at the broker."""
+        done: list[Delivery] = []
         later: list[tuple[Delivery, float]] = []
         freed: list[Delivery] = []
         resting: list[tuple[Delivery, float]] = []
         for settlement, delivery in taken:
             if type(settlement) is Ack:
-                acked.append(delivery.tag)
+                done.append(delivery)
             elif type(settlement) is not Nack:
                 freed.append(delivery)
             elif consumption.keeps(delivery):
                 resting.append((delivery, settlement.delay))
-            elif settlement.delay > 0 or not is_quorum(spec):  # a classic queue does not count what comes back to it
-                later.append((delivery, settlement.delay))
             else:
-                requeued.append(delivery.tag)
+                later.append((delivery, min(settlement.delay, LONGEST_DELAY)))
+        if resting:
+            with suppress(ClosedError, LateError):  # the count then lives as long as this process
+                await _record(spec, consumption, [delivery for delivery, _ in resting if not delivery.is_started])
         if later:
             await self._put_off(spec, later)
-            acked += [delivery.tag for delivery, _ in later]
-        if acked or requeued:
+            done += [delivery for delivery, _ in later if delivery.is_moved]
+            resting += [(delivery, delay) for delivery, delay in later if not delivery.is_moved]
+        if done:
             with self._errors.translating(spec.name):
-                await consumption.settle(acked, requeued)
+                await consumption.settle([delivery.tag for delivery in done], ())
+        await _take_back(spec, consumption, freed)
         # Last, when nothing can fail any more: a delivery is either still held or waits here.
         for delivery, delay in resting:
             consumption.rest(delivery, delay)  # at its place: what is behind it must not pass it
         for delivery in freed:
             consumption.put_back(delivery)
+        return done
 
     async def _put_off(self, spec: QueueSpec, moves: Sequence[tuple[Delivery, float]]) -> None:
-        """Put copies that count this attempt on the ladder; raises unless all are safe."""
-        left = [(delivery, min(delay, LONGEST_DELAY)) for delivery, delay in moves if not delivery.is_moved]
-        parcels = [_copy(spec, delivery, delivery.received.attempt, delay) for delivery, delay in left]
-        fates = await self._publishing.send(spec, parcels) if parcels else []
-        for (delivery, _), fate in zip(left, fates, strict=True):
-            delivery.is_moved = fate == "stored"
-        for fate in fates:
-            if error := self._errors.of_fate(fate, spec.name):
-                problem = f"a message could not be put off: {error}"
-                raise self._errors.make(BrokerUnavailableError, spec.name, problem) from error
+        """Put copies that count this failure on the ladder, or at once in the queue; ``is_moved`` tells which are safe.
+
+        A broker that is known to take no messages is not asked: it would answer at the deadline only.
+        """
+        left = [(delivery, delay) for delivery, delay in moves if not delivery.is_moved]
+        if not left or self._publishing.is_blocked:
+            return
+        parcels = [_copy(spec, delivery, delivery.received.attempt, delay, suspect=False) for delivery, delay in left]
+        with suppress(DriverError):
+            fates = await self._publishing.send(spec, parcels)
+            for (delivery, _), fate in zip(left, fates, strict=True):
+                delivery.is_moved = fate == "stored"
 
     async def hand_back(self, spec: QueueSpec, consumption: Consumption) -> None:
         """End the consumers, and give what lies unused to whoever asks next: not counted, and first in line.
@@ -107,16 +127,57 @@ class Settling:
     async def _hand_back(self, spec: QueueSpec, consumption: Consumption, unused: Sequence[Delivery]) -> None:
         if is_quorum(spec):
             left = [delivery for delivery in unused if not delivery.is_moved]
-            parcels = [_copy(spec, delivery, delivery.received.attempt - 1, 0.0) for delivery in left]
+            parcels = [
+                _copy(spec, delivery, delivery.received.attempt - 1, 0.0, suspect=delivery.received.suspect)
+                for delivery in left
+            ]
             fates = await self._publishing.send_plainly(parcels) if parcels else []
             for delivery, fate in zip(left, fates, strict=True):
                 delivery.is_moved = fate == "stored"
-        safe = [delivery.tag for delivery in unused if delivery.is_moved]
+        safe = [delivery for delivery in unused if delivery.is_moved]
         rest = [delivery.tag for delivery in unused if not delivery.is_moved]
-        await consumption.settle(safe, rest)
+        await consumption.settle([delivery.tag for delivery in safe], rest)
+        await _forget(consumption, safe)
 
 
-def _copy(spec: QueueSpec, delivery: Delivery, attempts: int, delay: float) -> Parcel:
+def _copy(spec: QueueSpec, delivery: Delivery, failures: int, delay: float, *, suspect: bool) -> Parcel:
     received = delivery.received
-    properties = envelope.copied(delivery.properties, received.id, attempts)
+    properties = envelope.copied(delivery.properties, received.id, failures, suspect=suspect)
     return Parcel(return_lane(spec), envelope.short_id(received.id), properties, received.body, delay)
+
+
+async def _record(spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
+    """Record one more failure of each. Raises ClosedError or LateError."""
+    if not deliveries:
+        return
+    names = {delivery: _next_record(spec, delivery) for delivery in deliveries}
+    await records.make(consumption.connection, names.values())
+    for delivery, name in names.items():
+        delivery.records |= {name}
+
+
+async def _take_back(spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
+    """Their handlers have not begun after all; what cannot be taken back counts."""
+    started = [delivery for delivery in deliveries if delivery.is_started]
+    if not started:
+        return
+    names = {delivery: _next_record(spec, delivery) for delivery in started}
+    with suppress(ClosedError, LateError):
+        await records.drop(consumption.connection, names.values())
+    for delivery, name in names.items():
+        delivery.records -= {name}
+        delivery.is_started = False
+
+
+async def _forget(consumption: Consumption, deliveries: Iterable[Delivery]) -> None:
+    """Their messages are gone, or their copies carry the counts; records that cannot be deleted expire."""
+    names = {name for delivery in deliveries if delivery.records for name in delivery.records}
+    if names:
+        with suppress(ClosedError, LateError):
+            await records.drop(consumption.connection, names)
+
+
+def _next_record(spec: QueueSpec, delivery: Delivery) -> str:
+    received = delivery.received
+    message = envelope.identity(delivery.properties, received.id, received.body)
+    return records.name_of(spec.name, message, received.attempt)

@@ -10,14 +10,15 @@ from tasuki.drivers.amqp import envelope, tables
 METHOD = frame.marshal(commands.Basic.Deliver("tag", 1, False, "ex", "key"), 1)[7:-1]
 
 
-def decode(content: bytes, *, counts: bool = True, redelivered: bool = False) -> envelope.Parsed:
-    return envelope.decode(content, METHOD, counts=counts, redelivered=redelivered)
+def decode(content: bytes) -> envelope.Parsed:
+    return envelope.decode(content, METHOD)
 
 
-def with_count(content: bytes, count: int) -> bytes:
+def with_counts(content: bytes, **counts: int) -> bytes:
     """As the broker returns it."""
     properties = tables.decode_properties(content)
-    properties.table += tables.encode_field(envelope.DELIVERY_COUNT, count)
+    for name, count in counts.items():
+        properties.table += tables.encode_field(name.replace("_", "-").encode(), count)
     return properties.encode()
 
 
@@ -34,7 +35,7 @@ def test_what_has_a_property_stands_in_both_places():
     }  # fmt: skip
     assert (properties.timestamp, properties.priority, properties.persistent) == (1700000000, 3, True)
     parsed = decode(content)
-    assert (parsed.id, parsed.headers, parsed.attempts, parsed.priority) == ("id", headers, 0, 3)
+    assert (parsed.id, parsed.headers, parsed.failures, parsed.priority) == ("id", headers, 0, 3)
 
 
 def test_headers_that_a_property_cannot_hold_stay_headers():
@@ -55,19 +56,29 @@ def test_what_the_broker_would_act_on_is_packed():
     assert (parsed.id, parsed.headers) == ("i" * 300, headers)
 
 
-def test_attempts_are_ours_and_the_brokers():
-    content = envelope.encode(Outgoing("id", b"", {}), attempts=3)
-    assert decode(with_count(content, 2)).attempts == 5
-    assert decode(with_count(content, 2), counts=False).attempts == 3
-    assert decode(content, counts=False, redelivered=True).attempts == 4
+def test_failures_are_counted_by_us_and_not_by_the_broker():
+    content = envelope.encode(Outgoing("id", b"", {}), failures=3)
+    for version in ({"x_delivery_count": 2}, {"x_acquired_count": 2}, {"x_acquired_count": 2, "x_delivery_count": 1}):
+        assert decode(with_counts(content, **version)).failures == 3
 
 
 def test_a_copy_keeps_all_but_the_counts():
-    content = with_count(envelope.encode(Outgoing("id", b"", {"a": 1, "x-y": "z"}, priority=4)), 2)
-    copy = envelope.copied(content, "id", 7)
-    parsed = decode(copy)
-    assert (parsed.id, parsed.headers, parsed.attempts, parsed.priority) == ("id", {"a": 1, "x-y": "z"}, 7, 4)
-    assert envelope.id_of(copy) == b"id"
+    content = with_counts(envelope.encode(Outgoing("id", b"", {"a": 1, "x-y": "z"}, priority=4)), x_delivery_count=2)
+    for is_suspect in (True, False):
+        content = envelope.copied(content, "id", 7, suspect=is_suspect)
+        parsed = decode(content)
+        assert (parsed.id, parsed.headers, parsed.failures, parsed.priority) == ("id", {"a": 1, "x-y": "z"}, 7, 4)
+        assert parsed.suspect is is_suspect
+        assert envelope.id_of(content) == b"id"
+
+
+def test_a_message_is_known_by_its_id_or_else_by_its_body():
+    ours = envelope.encode(Outgoing("id", b"body", {}))
+    assert envelope.identity(ours, "id", b"body") == b"id"
+    long = envelope.encode(Outgoing("i" * 300, b"body", {}))
+    assert envelope.identity(long, "i" * 300, b"body") == b"i" * 300
+    foreign = tables.Properties({}).encode()
+    assert envelope.identity(foreign, decode(foreign).id, b"body") == b"body"
 
 
 def test_a_foreign_message_keeps_what_it_was():
@@ -86,7 +97,7 @@ def test_a_foreign_message_keeps_what_it_was():
     assert parsed.id
     copy = envelope.copied(foreign, parsed.id, 1)
     again = decode(copy)
-    assert (again.id, again.attempts) == (parsed.id, 1)
+    assert (again.id, again.failures) == (parsed.id, 1)
     assert own.items() <= again.headers.items()
     properties = tables.decode_properties(copy)
     assert properties.persistent
@@ -97,4 +108,4 @@ def test_a_message_without_anything():
     parsed = decode(b"\x00\x00")
     assert parsed.id
     assert parsed.headers == {"amqp.exchange": "ex", "amqp.routing_key": "key"}
-    assert (parsed.attempts, parsed.priority) == (0, 0)
+    assert (parsed.failures, parsed.priority) == (0, 0)

@@ -1,0 +1,109 @@
+"""What RabbitMQ's deliveries come to: settlements that a broker in trouble does not take, starts that are recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
+from tests.faults.amqp_rig import driver_at, messages, take, until
+from tests.support.brokers.rabbitmq import RabbitMQ
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+
+@pytest.fixture
+def broker() -> RabbitMQ:
+    return RabbitMQ.shared()
+
+
+@pytest.fixture
+def queue() -> str:
+    """A name that no other test has."""
+    return f"q-{uuid.uuid4().hex[:12]}"
+
+
+@asynccontextmanager
+async def low_on_memory(broker: RabbitMQ) -> AsyncIterator[None]:
+    """The broker takes no messages, for as long as this lasts."""
+    await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "0")
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(broker.control, "set_vm_memory_high_watermark", "absolute", "4GB")
+
+
+async def unsettled(broker: RabbitMQ, queue: str) -> int:
+    """How many messages of a queue the broker has pushed and not heard of again."""
+    lines = await asyncio.to_thread(broker.control, "list_queues", "name", "messages_unacknowledged")
+    return sum(int(line.split()[1]) for line in lines.splitlines() if line.startswith(queue))
+
+
+async def test_an_alarm_that_outlasts_every_patience_leaves_nothing_held(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue), request_timeout=1.0) as driver:
+        await driver.publish(queue, messages(*map(str, range(6))))
+        async with low_on_memory(broker):
+            for attempt in (1, 2, 3):
+                got = await take(driver, queue, 6)
+                assert {item.attempt for item in got} == {attempt}
+                assert list(await driver.settle(queue, [Nack(item.receipt, 0.2) for item in got])) == []
+        got = await take(driver, queue, 6)
+        assert {item.attempt for item in got} == {4}
+        assert list(await driver.settle(queue, [Ack(item.receipt) for item in got])) == []
+        await until(lambda: _is(unsettled(broker, queue), 0), "the broker to know that nothing is held")
+
+
+async def test_a_start_is_recorded_though_the_broker_takes_no_messages(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("a"))
+        async with low_on_memory(broker):
+            (got,) = await take(driver, queue)
+            assert list(await driver.start(queue, [got.receipt])) == []
+            await driver.close()
+            await driver.open()
+            (got,) = await take(driver, queue)
+            assert (got.attempt, got.suspect) == (2, True)
+
+
+@pytest.mark.parametrize("ordering", ["none", "key"])
+async def test_records_of_failures_go_with_their_message(broker: RabbitMQ, queue: str, ordering: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue, ordering=ordering)) as driver:  # type: ignore[arg-type]
+        await driver.publish(queue, messages("a", key="k" if ordering == "key" else None))
+        for settlement, attempt in ((Release, 1), (Nack, 1), (Nack, 2), (None, 3), (Ack, 4)):
+            (got,) = await take(driver, queue)
+            assert (got.attempt, got.suspect) == (attempt, attempt == 4)
+            await driver.start(queue, [got.receipt])
+            if settlement is None:
+                await driver.close()
+                await driver.open()
+            else:
+                await driver.settle(queue, [settlement(got.receipt)])
+        assert await _records(broker, queue) == []
+
+
+async def test_a_worker_that_dies_with_a_hundred_messages_charges_the_one_that_it_started(
+    broker: RabbitMQ, queue: str
+) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(broker.port, spec) as publisher:
+        await publisher.publish(queue, messages(*(f"{number:03d}" for number in range(100))))
+        for deaths in range(3):
+            async with driver_at(broker.port, spec) as worker:
+                got = await take(worker, queue, 100)
+                assert [item.id for item in got] == sorted(item.id for item in got)
+                assert {item.suspect for item in got} == {deaths > 0}
+                assert [item.attempt for item in got] == [1 + deaths, *[1] * 99]
+                await worker.start(queue, [got[0].receipt])
+
+
+async def _records(broker: RabbitMQ, queue: str) -> list[str]:
+    lines = await asyncio.to_thread(broker.control, "list_queues", "name")
+    return [line for line in lines.splitlines() if line.startswith(f"{queue}.failed")]
+
+
+async def _is(number: object, wanted: int) -> bool:
+    return await number == wanted  # type: ignore[misc]

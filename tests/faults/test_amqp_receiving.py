@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
+from tasuki.drivers.amqp.connection import Connection
 from tests.faults.amqp_rig import driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
 
@@ -98,6 +100,50 @@ async def test_a_worker_that_dies_with_a_hundred_messages_charges_the_one_that_i
                 assert {item.suspect for item in got} == {deaths > 0}
                 assert [item.attempt for item in got] == [1 + deaths, *[1] * 99]
                 await worker.start(queue, [got[0].receipt])
+
+
+async def test_consumers_stand_while_slow_handlers_work(
+    broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr(Connection, "send", _noting(sent, Connection.send))
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages(*map(str, range(30))))
+        held = await take(driver, queue, 4)
+        held += await take(driver, queue, 6)  # the caller has more room: the consumers are replaced, once
+        for number in range(10, 25):
+            if number == 20:
+                driver._inner._session.consumptions[queue]._watch._idle = 0.02  # type: ignore[attr-defined]
+                sent.clear()
+            await driver.settle(queue, [Ack(held.pop(0).receipt)])
+            held += await take(driver, queue)
+            assert held[-1].id == str(number)
+            if number >= 20:
+                await asyncio.sleep(0.05)  # the handler works, and nobody asks
+        assert not [method for method in sent if isinstance(method, commands.Basic.Consume | commands.Basic.Cancel)]
+        async with driver_at(broker.port, QueueSpec(queue)) as other:  # and what is not needed there is for others
+            assert [item.id for item in await take(other, queue, 5)] == [str(number) for number in range(25, 30)]
+
+
+async def test_what_is_handed_back_stays_before_what_is_left_of_it(broker: RabbitMQ, queue: str) -> None:
+    spec, names = QueueSpec(queue), [f"{number:02d}" for number in range(20)]
+    async with driver_at(broker.port, spec) as publisher:
+        await publisher.publish(queue, messages(*names))
+        for number in (15, 3, 5):
+            async with driver_at(broker.port, spec) as worker:
+                got = await take(worker, queue, number)
+                assert [item.id for item in got] == names[:number]
+                await worker.settle(queue, [Release(item.receipt) for item in got])
+        got = await take(publisher, queue, 20)
+        assert [(item.id, item.attempt) for item in got] == [(name, 1) for name in names]
+
+
+def _noting(sent: list[object], send: Callable[..., None]) -> Callable[..., None]:
+    def noting(self: Connection, channel: int, method: object) -> None:
+        sent.append(method)
+        send(self, channel, method)
+
+    return noting
 
 
 async def _records(broker: RabbitMQ, queue: str) -> list[str]:

@@ -26,6 +26,8 @@ class Consumers:
         """Tag of the consumer of each lane of keys, by the lane's name."""
         self._there: set[str] = set()
         """Tags of all that the broker may have of us."""
+        self.left_returned = False
+        """Whether the lane of returned messages may hold more than the consumers that ended last had room for."""
         self._numbers = count(1)
 
     @property
@@ -95,6 +97,7 @@ class Consumers:
         Those of lanes of keys stay: what one of them has got, or is about to get, would be passed by the next one,
         which the broker gives to somebody else at once. They end with the channel.
         """
+        self.left_returned = any(is_of_returned(tag) and taken >= self.allowed for tag, taken in self._taken.items())
         self.forget()
         old = [tag for tag in self._there if not tag.startswith(_PARTITION)]
         if not old:

@@ -213,6 +213,10 @@ class Consumption:
             self._is_ending = False
             self._adjust()
 
+    def must_go_back(self, delivery: Delivery) -> bool:
+        """Whether an unused delivery can keep its place only in its own lane: others of the lane are behind it."""
+        return self._consumers.left_returned and is_of_returned(delivery.consumer)
+
     @property
     def is_done(self) -> bool:
         """Whether its channel can be closed: nobody waits, and nothing is held that somebody works on."""
@@ -255,10 +259,14 @@ class Consumption:
         return bool(self._waiters) and self._consumers.allowed - taken + len(self.inbox) < wanted
 
     async def _consume(self) -> None:
-        """Let the broker push what the waiters want; they get the first of it, and not what happened to come first."""
+        """Let the broker push what the waiters want; they get the first of it, and not what happened to come first.
+
+        New consumers are allowed as many messages as are held here beside: they stand then, and push the next one for
+        each that is settled, and are not replaced each time that the caller has room for one more.
+        """
         assert self.channel is not None
         self._is_outdated = False
-        wanted = sum(waiter.limit for waiter in self._waiters)
+        wanted = sum(waiter.limit for waiter in self._waiters) + len(self.held)
         await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
 
     def _adjusted(self, task: asyncio.Task[None]) -> None:
@@ -395,8 +403,12 @@ class Consumption:
         self._waiters.clear()
 
     def _look(self) -> None:
-        """Nobody has asked for a while: unless somebody waits still, and if there is anything to end, it is time."""
-        if self._waiters:
+        """No receive for a while: stop consuming, unless one waits, or what is pushed here is in use.
+
+        A full set of consumers is pushed nothing more, and one that has room takes nothing from others until something
+        lies unused.
+        """
+        if self._waiters or (self.held and not len(self.inbox)):
             self._watch.wanted()
         elif self._consumers.are_shared or self._consumers.are_keyed or len(self.inbox):
             self._on_idle()

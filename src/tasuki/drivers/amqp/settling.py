@@ -126,7 +126,7 @@ class Settling:
 
     async def _hand_back(self, spec: QueueSpec, consumption: Consumption, unused: Sequence[Delivery]) -> None:
         if is_quorum(spec):
-            left = [delivery for delivery in unused if not delivery.is_moved]
+            left = [delivery for delivery in unused if not (delivery.is_moved or consumption.must_go_back(delivery))]
             parcels = [
                 _copy(spec, delivery, delivery.received.attempt - 1, 0.0, suspect=delivery.received.suspect)
                 for delivery in left

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,8 +13,10 @@ from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
 from tasuki.drivers.amqp.connection import Connection
+from tasuki.errors import DriverError
 from tests.faults.amqp_rig import driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -21,6 +24,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 @pytest.fixture
 def broker() -> RabbitMQ:
     return RabbitMQ.shared()
+
+
+@pytest.fixture
+def proxy(broker: RabbitMQ) -> Iterator[Proxy]:
+    proxy = Proxy(broker.port)
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture
@@ -144,6 +154,29 @@ def _noting(sent: list[object], send: Callable[..., None]) -> Callable[..., None
         send(self, channel, method)
 
     return noting
+
+
+async def test_a_process_that_was_stopped_starts_nothing_that_others_have_got(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(proxy.port, spec, heartbeat=1.0) as driver, driver_at(broker.port, spec) as other:
+        assert driver.patience == 2.0
+        await driver.publish(queue, messages("a", "b"))
+        held, buffered = await take(driver, queue, 2)
+        await driver.settle(queue, [Release(buffered.receipt)])  # it lies in the process, unused
+        stopped = threading.Event()
+        driver._loop._loop.call_soon_threadsafe(stopped.wait, 60.0)  # type: ignore[union-attr]
+        proxy.cut()  # what the broker does meanwhile
+        assert {item.id for item in await take(other, queue, 2)} == {"a", "b"}
+        await asyncio.sleep(1.1)  # longer than a heartbeat
+        extended = asyncio.create_task(driver.extend(queue, [held.receipt], 30.0))
+        received = asyncio.create_task(driver.receive(queue, 2, 0.0))
+        await asyncio.sleep(0.05)  # both are asked for before the driver reads that its connection has ended
+        stopped.set()
+        answers = await asyncio.gather(extended, received, return_exceptions=True)
+        assert all(isinstance(answer, DriverError) or not answer or answer == [held.receipt] for answer in answers)
+        assert list(await driver.extend(queue, [held.receipt], 30.0)) == [held.receipt]
 
 
 async def _records(broker: RabbitMQ, queue: str) -> list[str]:

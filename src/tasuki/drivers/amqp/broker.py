@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
 from tasuki.drivers.amqp import ladder, removing
@@ -51,6 +52,11 @@ class Broker(Driver):
             return "process"
         lasting = (spec for spec in self._specs.values() if not spec.temporary)
         return "power" if all(map(is_quorum, lasting)) else "broker"
+
+    @property
+    def patience(self) -> float | None:
+        """The broker ends a connection that it has not heard of for two to three heartbeats."""
+        return 2.0 * self._settings.heartbeat or None
 
     async def open(self) -> None:
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
@@ -179,9 +185,14 @@ class Broker(Driver):
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Deliveries are bound to the connection and need no renewal; tells which are no longer held."""
         session, _ = self._check(queue)
+        if not batch:
+            return ()
+        consumption = session.consumptions.get(queue)
         with self._errors.translating():
             await session.link.get()
-        consumption = session.consumptions.get(queue)
+            if consumption is not None:
+                with suppress(ClosedError):
+                    await consumption.check()
         held = consumption.held if consumption is not None else {}
         return [receipt for receipt in batch if receipt not in held]
 

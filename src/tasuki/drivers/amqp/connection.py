@@ -66,6 +66,15 @@ class Connection(asyncio.Protocol):
         """Whether the broker reads as fast as we write."""
         return self._writable.is_set()
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nothing was heard for longer than a heartbeat: the broker sends two in that time.
+
+        So it is with a process that was stopped. The broker may have ended the connection, and that be unread here.
+        """
+        every = self.settings.heartbeat
+        return every > 0 and self._loop.time() - self._heard_at > every
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -170,6 +179,12 @@ class Connection(asyncio.Protocol):
             if not is_open:
                 channel.give_up()
         return channel
+
+    async def check(self) -> None:
+        """Ask the broker for an answer, where the connection is in doubt. Raises ClosedError or LateError."""
+        if self.is_doubtful:
+            channel = await self.open_channel()
+            await channel.close()
 
     def forget(self, channel: Channel) -> None:
         """Its number is free."""

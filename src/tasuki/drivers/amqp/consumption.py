@@ -16,7 +16,6 @@ import msgspec
 from pamqp import commands
 
 from tasuki.contracts.driver import Received
-from tasuki.drivers.amqp import frames
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumers import Consumers, is_of_keys, is_of_returned
@@ -27,6 +26,7 @@ from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.lookups import Lookups
 from tasuki.drivers.amqp.resting import Resting
 from tasuki.drivers.amqp.topology import Lane
+from tasuki.drivers.amqp.unsettled import Unsettled
 from tasuki.drivers.amqp.watch import Watch
 from tasuki.message import new_id
 
@@ -69,8 +69,7 @@ class Consumption:
         self._waiters: deque[Waiter] = deque()
         self._consumers = Consumers()
         self._arrivals = count()
-        self._unsettled: dict[int, bytes] = {}
-        """Consumer of each unsettled delivery, by tag, oldest first."""
+        self._unsettled = Unsettled(self._consumers)
         self._filling = False
         self._adjusting: asyncio.Task[None] | None = None
         self._dispatching = False
@@ -113,6 +112,7 @@ class Consumption:
         if self.ended is not None:
             raise self.ended
         self._watch.wanted()
+        await self.check()
         if len(self.inbox) and not (self._waiters or self._is_holding_back):
             if self._has_ranks and self.channel is not None:
                 # With the answer to any question is here what was confirmed before: perhaps of a higher priority.
@@ -143,6 +143,12 @@ class Consumption:
                 self.release(received.receipt)
         self._watch.wanted()
 
+    async def check(self) -> None:
+        """Make sure that deliveries are still ours, where that is in doubt. Raises ClosedError or LateError."""
+        await self.connection.check()
+        if self.ended is not None:
+            raise self.ended
+
     def take(self, receipt: object) -> Delivery | None:
         """The held delivery of a receipt, which is not held any more."""
         return self.held.pop(receipt, None) if isinstance(receipt, int) else None
@@ -160,39 +166,14 @@ class Consumption:
         self._watch.wanted()
 
     async def settle(self, acked: Collection[int], requeued: Collection[int]) -> None:
-        """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError.
-
-        What was sent before, and only not answered in time, is not sent again: a second ack costs the whole channel.
-        """
+        """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError."""
         channel = self.channel
         if channel is None or channel.closed is not None:
             raise self.ended or ClosedError(0, "no channel")
-        fresh = [[tag for tag in tags if tag in self._unsettled] for tags in (acked, requeued)]
-        channel.connection.write(self._frames(channel.number, *fresh))
+        channel.connection.write(self._unsettled.settle(channel.number, acked, requeued))
         await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
         if self.is_keyed:
             self._dispatch_soon()  # the next of their keys
-
-    def _frames(self, number: int, acked: Collection[int], requeued: Collection[int]) -> bytes:
-        """One ack for all up to the first tag that stays; one frame each for the rest."""
-        left = set(acked)
-        last = 0
-        for tag in self._unsettled:
-            if tag not in left:
-                break
-            last = tag
-        parts = [frames.ack(number, last, multiple=True)] if last else []
-        for tag in acked:
-            self._forget(tag)
-            if tag > last:
-                parts.append(frames.ack(number, tag))
-        for tag in requeued:
-            self._forget(tag)
-            parts.append(frames.requeue(number, tag))
-        return b"".join(parts)
-
-    def _forget(self, tag: int) -> None:
-        self._consumers.gone(self._unsettled.pop(tag, b""))
 
     async def stop(self) -> list[Delivery]:
         """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError.
@@ -293,8 +274,7 @@ class Consumption:
             parsed = Parsed(new_id(), {}, 0, 0)  # from a stranger: what can be read is the body
         if not self._watch.is_on:
             self._watch.wanted()  # nobody may be waiting any more
-        self._unsettled[deliver.tag] = deliver.consumer
-        self._consumers.came(deliver.consumer)
+        self._unsettled.add(deliver.tag, deliver.consumer)
         place = (-parsed.priority, 0 if is_of_returned(deliver.consumer) else 1, next(self._arrivals))
         is_suspect = parsed.suspect or deliver.redelivered
         received = Received(parsed.id, body, parsed.headers, attempt=parsed.failures + 1, suspect=is_suspect)
@@ -331,6 +311,9 @@ class Consumption:
 
     def _dispatch(self) -> None:
         self._dispatching = False
+        if self._waiters and len(self.inbox) and self.connection.is_doubtful:
+            self._lookups.start(self.connection)  # which checks it
+            return
         while self._waiters and len(self.inbox) and not self._is_holding_back:
             waiter = self._waiters[0]
             if not waiter.done.done():
@@ -369,7 +352,7 @@ class Consumption:
 
     def _requeue(self, delivery: Delivery) -> None:
         if self.channel is not None:
-            self.channel.connection.write(self._frames(self.channel.number, (), (delivery.tag,)))
+            self.channel.connection.write(self._unsettled.settle(self.channel.number, (), (delivery.tag,)))
 
     def _busy(self) -> set[str]:
         """Keys of which a delivery is held, or rests."""

@@ -1,4 +1,4 @@
-"""Lookups: finds the recorded failures of redelivered messages, before these are handed out.
+"""Lookups: what must be asked of the broker before messages are handed out: recorded failures of redelivered ones.
 
 Only a redelivered message can have records, so a message without a crash costs nothing here.
 """
@@ -32,6 +32,10 @@ class Lookups:
     def add(self, connection: Connection, delivery: Delivery) -> None:
         """Set ``attempt`` and ``records`` of a delivery soon."""
         self._waiting.append(delivery)
+        self.start(connection)
+
+    def start(self, connection: Connection) -> None:
+        """Check a connection that is in doubt, and look up what there is to look up."""
         if self.task is None:
             self.task = asyncio.get_running_loop().create_task(self._run(connection), name="look up failures")
             self.task.add_done_callback(self._ended)
@@ -43,6 +47,7 @@ class Lookups:
             self.task.cancel()
 
     async def _run(self, connection: Connection) -> None:
+        await connection.check()
         while self._waiting:
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
             async with asyncio.TaskGroup() as group:

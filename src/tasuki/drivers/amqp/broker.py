@@ -17,6 +17,7 @@ from tasuki.drivers.amqp.publisher import Publisher
 from tasuki.drivers.amqp.session import Session
 from tasuki.drivers.amqp.settings import Settings
 from tasuki.drivers.amqp.topology import Defaults, Lane, is_quorum, lanes
+from tasuki.drivers.bounds import check_bounds
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
@@ -153,11 +154,14 @@ class Broker(Driver):
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Confirmed by the broker, message by message, and routed: a message that went nowhere is an error."""
         session, spec = self._check(queue)
+        check_bounds(batch, driver=self.name, queue=queue)
         return await session.publishing.publish(spec, batch)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """From the inbox; waits for the broker's push."""
         session, spec = self._check(queue)
+        if limit <= 0:
+            return []
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         with self._errors.translating(queue):
@@ -175,6 +179,8 @@ class Broker(Driver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """Copies go first, and are confirmed before their originals are acked; then acks and requeues at once."""
         session, spec = self._check(queue)
+        if not batch:
+            return ()
         consumption = session.consumptions.get(queue)
         if consumption is None or consumption.ended is not None:
             with self._errors.translating():

@@ -26,6 +26,8 @@ class Consumers:
         """Tag of the consumer of each lane of keys, by the lane's name."""
         self._there: set[str] = set()
         """Tags of all that the broker may have of us."""
+        self._cancelled: list[str] = []
+        """Tags of those that the broker has ended, and keeps until we say that we know."""
         self.left_returned = False
         """Whether the lane of returned messages may hold more than the consumers that ended last had room for."""
         self._numbers = count(1)
@@ -62,6 +64,7 @@ class Consumers:
     def cancelled(self, tag: str) -> None:
         """The broker has ended one."""
         self._there.discard(tag)
+        self._cancelled.append(tag)
         self._taken.pop(tag.encode(), None)
         self._partitions = {name: other for name, other in self._partitions.items() if other != tag}
 
@@ -73,6 +76,8 @@ class Consumers:
         counts: by the time the second answer is here, so is what they had to give.
         """
         await self.end(channel, lanes)
+        known, self._cancelled = self._cancelled, []
+        await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in known))
         self.allowed = allowed
         keyed = self._new_tags([lane for lane in lanes if lane.is_partition and lane.name not in self._partitions])
         shared = self._new_tags([lane for lane in lanes if not lane.is_partition])

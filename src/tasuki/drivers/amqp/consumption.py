@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
 
@@ -20,27 +19,20 @@ from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumers import Consumers, is_of_keys, is_of_returned
 from tasuki.drivers.amqp.envelope import Parsed, decode
-from tasuki.drivers.amqp.faults import ClosedError, LateError
+from tasuki.drivers.amqp.faults import TAKEN_BACK, ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.lookups import Lookups
 from tasuki.drivers.amqp.resting import Resting
 from tasuki.drivers.amqp.topology import Lane
 from tasuki.drivers.amqp.unsettled import Unsettled
+from tasuki.drivers.amqp.waiters import Waiter, Waiters
 from tasuki.drivers.amqp.watch import Watch
 from tasuki.message import new_id
 
 MOST = 65_535
 """The largest prefetch that the protocol can say."""
 _receipts = count(1)
-
-
-class Waiter:
-    """A ``receive`` that waits."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.done: asyncio.Future[list[Received]] = asyncio.get_running_loop().create_future()
 
 
 class Consumption:
@@ -54,6 +46,7 @@ class Consumption:
         most: int,
         idle: float,
         on_idle: Callable[[], None],
+        on_lost: Callable[[Sequence[Delivery]], None],
     ) -> None:
         self.lanes = lanes
         self.is_keyed = is_keyed
@@ -63,10 +56,12 @@ class Consumption:
         """What was handed out and is not settled, by receipt."""
         self.channel: Channel | None = None
         self.ended: ClosedError | None = None
+        self.notice: ClosedError | None = None
+        """Why the broker has taken deliveries back, if no receive was told yet."""
         self._most = min(most or MOST, MOST)
-        self._on_idle = on_idle
+        self._on_idle, self._on_lost = on_idle, on_lost
         self._watch = Watch(idle, self._look)
-        self._waiters: deque[Waiter] = deque()
+        self._waiters = Waiters()
         self._consumers = Consumers()
         self._arrivals = count()
         self._unsettled = Unsettled(self._consumers)
@@ -119,8 +114,7 @@ class Consumption:
                 await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
             if given := self._hand_out(limit):
                 return given
-        waiter = Waiter(limit)
-        self._waiters.append(waiter)
+        waiter = self._waiters.add(limit)
         is_over = False
         try:
             self._adjust()
@@ -136,8 +130,7 @@ class Consumption:
     def _leave(self, waiter: Waiter, *, is_over: bool) -> None:
         """A waiter goes; one that was cancelled gives back what it got."""
         if not waiter.done.done():
-            self._waiters.remove(waiter)
-            waiter.done.cancel()
+            self._waiters.leave(waiter)
         elif not is_over and waiter.done.exception() is None:
             for received in waiter.done.result():
                 self.release(received.receipt)
@@ -233,11 +226,11 @@ class Consumption:
 
     def _lacks(self) -> bool:
         """Whether the waiters want more than the broker may push: each lane's consumer has an allowance of its own."""
-        if self._is_outdated and self._waiters:
+        if self._is_outdated and len(self._waiters):
             return True
         taken = self._consumers.taken
-        wanted = min(sum(waiter.limit for waiter in self._waiters), self._most - taken)
-        return bool(self._waiters) and self._consumers.allowed - taken + len(self.inbox) < wanted
+        wanted = min(self._waiters.wanted, self._most - taken)
+        return len(self._waiters) > 0 and self._consumers.allowed - taken + len(self.inbox) < wanted
 
     async def _consume(self) -> None:
         """Let the broker push what the waiters want; they get the first of it, and not what happened to come first.
@@ -247,7 +240,7 @@ class Consumption:
         """
         assert self.channel is not None
         self._is_outdated = False
-        wanted = sum(waiter.limit for waiter in self._waiters) + len(self.held)
+        wanted = self._waiters.wanted + len(self.held)
         await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
 
     def _adjusted(self, task: asyncio.Task[None]) -> None:
@@ -255,14 +248,27 @@ class Consumption:
         error = None if task.cancelled() else task.exception()
         if error is not None:  # what was asked may still come about; who asks next begins anew
             self._consumers.forget()
-            self._fail(error if isinstance(error, ClosedError | LateError) else ClosedError(0, repr(error)))
+            self._waiters.fail(error if isinstance(error, ClosedError | LateError) else ClosedError(0, repr(error)))
         self._dispatch()
         self._adjust()
 
     def _cancelled(self, tag: str) -> None:
-        """The broker has ended a consumer: its queue was deleted, or moved to another node."""
+        """The broker has ended a consumer: its queue was deleted, or moved, or a delivery was held for too long (4.3).
+
+        What it has pushed may be with others now. The broker takes no more of it, and waits until all is settled.
+        """
+        consumer = tag.encode()
         self._consumers.cancelled(tag)
         self._is_outdated = True
+        held = [receipt for receipt, delivery in self.held.items() if delivery.consumer == consumer]
+        lost = [self.held.pop(receipt) for receipt in held]
+        lost += [*self.inbox.take_of(consumer), *self._resting.take_of(consumer)]
+        if lost and self.channel is not None:
+            self.channel.connection.write(
+                self._unsettled.settle(self.channel.number, (), [delivery.tag for delivery in lost])
+            )
+            self.notice = ClosedError(0, TAKEN_BACK)
+            self._on_lost(lost)
         self._adjust()
 
     # Deliveries.
@@ -315,13 +321,8 @@ class Consumption:
             self._lookups.start(self.connection)  # which checks it
             return
         while self._waiters and len(self.inbox) and not self._is_holding_back:
-            waiter = self._waiters[0]
-            if not waiter.done.done():
-                given = self._hand_out(waiter.limit)
-                if not given:
-                    return
-                waiter.done.set_result(given)
-            self._waiters.popleft()
+            if not self._waiters.serve(self._hand_out):
+                return
 
     def _hand_out(self, limit: int) -> list[Received]:
         given = []
@@ -370,6 +371,9 @@ class Consumption:
         if self.ended is not None:
             return
         self.ended = reason
+        if reason.is_for_time:
+            self.notice = None if self._waiters else reason
+            self._on_lost(list(self.held.values()))
         self._watch.end()
         self._resting.take()
         self._lookups.end()
@@ -377,13 +381,7 @@ class Consumption:
         self.held.clear()
         self._unsettled.clear()
         self._consumers.forget()
-        self._fail(reason)
-
-    def _fail(self, reason: ClosedError | LateError) -> None:
-        for waiter in self._waiters:
-            if not waiter.done.done():
-                waiter.done.set_exception(reason)
-        self._waiters.clear()
+        self._waiters.fail(reason)
 
     def _look(self) -> None:
         """No receive for a while: stop consuming, unless one waits, or what is pushed here is in use.

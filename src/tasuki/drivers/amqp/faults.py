@@ -24,6 +24,13 @@ Fate = Literal["stored", "refused", "unroutable", "doubtful"]
 ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 405, 406, 530
 
 
+_REMEDY = "give the queue a longer consumer_timeout, and see what a policy and the broker's own consumer_timeout allow"
+TAKEN_BACK = (
+    "the broker ended a consumer and took its messages back: its queue was deleted, or a message was held for "
+    f"longer than the consumer_timeout in force; {_REMEDY}"
+)
+
+
 class ClosedError(Exception):
     """A connection or channel has ended; ``code`` is the broker's, 0 where there is none."""
 
@@ -36,6 +43,11 @@ class ClosedError(Exception):
     def is_for_size(self) -> bool:
         """Whether a message was larger than the broker takes."""
         return self.code == PRECONDITION_FAILED and "larger than" in self.text
+
+    @property
+    def is_for_time(self) -> bool:
+        """Whether a delivery was held for longer than the broker allows."""
+        return self.code == PRECONDITION_FAILED and "acknowledgement" in self.text and "timed out" in self.text
 
 
 class LateError(Exception):
@@ -71,7 +83,8 @@ class Errors:
             kind = AccessDeniedError
         elif error.code == NOT_FOUND and queue:
             kind = QueueNotFoundError
-        return self.make(kind, queue, str(error), outcome)
+        problem = f"{error}; the broker has taken the messages of this process back; {_REMEDY}"
+        return self.make(kind, queue, problem if error.is_for_time else str(error), outcome)
 
     def of_fate(self, fate: Fate, queue: str) -> DriverError | None:
         """The error for a message that the broker answered for."""

@@ -80,6 +80,12 @@ class Inbox:
         self._waiting, self._next = [delivery for delivery in waiting if delivery.is_partitioned], 0
         return [delivery for delivery in waiting if not delivery.is_partitioned]
 
+    def take_of(self, consumer: bytes) -> list[Delivery]:
+        """Those of one consumer."""
+        waiting = self._waiting[self._next :]
+        self._waiting, self._next = [delivery for delivery in waiting if delivery.consumer != consumer], 0
+        return [delivery for delivery in waiting if delivery.consumer == consumer]
+
     def clear(self) -> None:
         """Forget all: the channel is gone, and the broker has them."""
         self._waiting, self._next = [], 0

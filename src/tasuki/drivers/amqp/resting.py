@@ -61,6 +61,14 @@ class Resting:
         self._timers.clear()
         return found
 
+    def take_of(self, consumer: bytes) -> list[Delivery]:
+        """Those of one consumer, which is gone."""
+        self._renewed.pop(consumer, None)
+        found = [delivery for delivery in self._timers if delivery.consumer == consumer]
+        for delivery in found:
+            self._timers.pop(delivery).cancel()
+        return found
+
     def _over(self, delivery: Delivery, due: float) -> None:
         del self._timers[delivery]
         if delivery.is_partitioned:

@@ -47,6 +47,9 @@ class Session:
         queue = spec.name
         async with self._starting.setdefault(queue, asyncio.Lock()):
             found = self.consumptions.get(queue)
+            if found is not None and found.notice is not None:
+                notice, found.notice = found.notice, None
+                raise notice
             if found is not None and found.ended is None:
                 return found
             connection = await self.link.get(wait)
@@ -56,6 +59,7 @@ class Session:
                 most=most,
                 idle=IDLE,
                 on_idle=lambda: self._background(self._hand_back(queue)),
+                on_lost=lambda lost: self._background(self.settling.take_back(spec, fresh, lost)),
             )
             await fresh.start(connection)
             self.consumptions[queue], self._specs[queue] = fresh, spec

@@ -86,7 +86,7 @@ class Settling:
         if done:
             with self._errors.translating(spec.name):
                 await consumption.settle([delivery.tag for delivery in done], ())
-        await _take_back(spec, consumption, freed)
+        await self.take_back(spec, consumption, freed)
         # Last, when nothing can fail any more: a delivery is either still held or waits here.
         for delivery, delay in resting:
             consumption.rest(delivery, delay)  # at its place: what is behind it must not pass it
@@ -107,6 +107,16 @@ class Settling:
             fates = await self._publishing.send(spec, parcels)
             for (delivery, _), fate in zip(left, fates, strict=True):
                 delivery.is_moved = fate == "stored"
+
+    async def take_back(self, spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
+        """Unrecord starts: of handlers that have not begun after all, or whose process lives; else they count."""
+        started = [delivery for delivery in deliveries if delivery.is_started]
+        names = {delivery: _next_record(spec, delivery) for delivery in started}
+        with suppress(ClosedError, LateError):
+            await records.drop(consumption.connection, names.values())
+        for delivery, name in names.items():
+            delivery.records -= {name}
+            delivery.is_started = False
 
     async def hand_back(self, spec: QueueSpec, consumption: Consumption) -> None:
         """End the consumers, and give what lies unused to whoever asks next: not counted, and first in line.
@@ -154,19 +164,6 @@ async def _record(spec: QueueSpec, consumption: Consumption, deliveries: Sequenc
     await records.make(consumption.connection, names.values())
     for delivery, name in names.items():
         delivery.records |= {name}
-
-
-async def _take_back(spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
-    """Their handlers have not begun after all; what cannot be taken back counts."""
-    started = [delivery for delivery in deliveries if delivery.is_started]
-    if not started:
-        return
-    names = {delivery: _next_record(spec, delivery) for delivery in started}
-    with suppress(ClosedError, LateError):
-        await records.drop(consumption.connection, names.values())
-    for delivery, name in names.items():
-        delivery.records -= {name}
-        delivery.is_started = False
 
 
 async def _forget(consumption: Consumption, deliveries: Iterable[Delivery]) -> None:

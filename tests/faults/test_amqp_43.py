@@ -1,0 +1,98 @@
+"""RabbitMQ 4.3, scripted: which returns it counts, and what it does with a delivery that is held for too long."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
+from tasuki.errors import BrokerUnavailableError, DriverError
+from tests.faults.amqp_rig import driver_at, messages, take, until
+from tests.faults.rabbitmq43 import RabbitMQ43
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RabbitMQ43]:
+    async with RabbitMQ43.running() as server:
+        yield server
+
+
+@pytest.mark.parametrize("ordering", ["none", "key"])
+async def test_attempts_are_failures_by_whatever_method_they_return(server: RabbitMQ43, ordering: str) -> None:
+    key = "k" if ordering == "key" else None
+    async with driver_at(server.port, QueueSpec("q", ordering=ordering)) as driver:  # type: ignore[arg-type]
+        await driver.publish("q", messages("a", "b", key=key))
+        for settlement, attempt in ((Nack, 1), (Release, 2), (Nack, 2), (Nack, 3), (Ack, 4)):
+            (got,) = await take(driver, "q")
+            assert (got.id, got.attempt, got.suspect) == ("a", attempt, False)
+            assert list(await driver.settle("q", [settlement(got.receipt)])) == []
+        (got,) = await take(driver, "q")
+        assert (got.id, got.attempt) == ("b", 1)
+
+
+async def test_a_death_charges_only_a_recorded_start(server: RabbitMQ43) -> None:
+    async with driver_at(server.port, QueueSpec("q")) as driver:
+        await driver.publish("q", messages("a", "b"))
+        for deaths in range(3):
+            got = await take(driver, "q", 2)
+            assert [(item.id, item.attempt) for item in got] == [("a", 1 + deaths), ("b", 1)]
+            assert {item.suspect for item in got} == {deaths > 0}
+            await driver.start("q", [got[0].receipt])
+            server.cut()
+            await _forgets(driver, got[0].receipt)
+
+
+@pytest.mark.parametrize("ordering", ["none", "key"])
+async def test_a_cancel_makes_its_deliveries_stale_and_blocks_no_key(server: RabbitMQ43, ordering: str) -> None:
+    key = "k" if ordering == "key" else None
+    async with driver_at(server.port, QueueSpec("q", ordering=ordering)) as driver:  # type: ignore[arg-type]
+        await driver.publish("q", messages("a", "b", key=key))
+        (held,) = await take(driver, "q")
+        for name in list(server.queues):
+            server.time_out(name)
+        await _forgets(driver, held.receipt)
+        with pytest.raises(DriverError, match="consumer_timeout") as problem:
+            await driver.receive("q", 1, 0.0)  # told once, so that it is logged
+        assert problem.value.retryable
+        for name in ("a", "b"):
+            (got,) = await take(driver, "q")
+            assert (got.id, got.attempt, got.suspect) == (name, 1, name == "a")
+            assert list(await driver.settle("q", [Ack(got.receipt)])) == []
+        assert list(await driver.settle("q", [Ack(held.receipt)])) == [held.receipt]
+
+
+async def test_a_handler_that_lives_is_not_charged_for_the_consumer_timeout(server: RabbitMQ43) -> None:
+    async with driver_at(server.port, QueueSpec("q")) as driver:
+        await driver.publish("q", messages("a"))
+        for round_ in range(4):
+            (got,) = await _take_in_spite_of_notices(driver)
+            assert (got.attempt, got.suspect) == (1, round_ > 0)
+            await driver.start("q", [got.receipt])
+            server.time_out("q")
+            server.time_out("q.returned")
+            await _forgets(driver, got.receipt)
+            await until(lambda: _no_records(server), "the start to be taken back")
+
+
+async def _no_records(server: RabbitMQ43) -> bool:
+    return not any(".failed." in name for name in server.queues)
+
+
+async def _take_in_spite_of_notices(driver: object) -> list:
+    while True:
+        with suppress(BrokerUnavailableError):
+            return await take(driver, "q")  # type: ignore[arg-type]
+
+
+async def _forgets(driver: object, receipt: object) -> None:
+    async def is_stale() -> bool:
+        try:
+            return bool(await driver.extend("q", [receipt], 30.0))  # type: ignore[attr-defined]
+        except DriverError:
+            return False
+
+    await until(is_stale, "the delivery to be lost")

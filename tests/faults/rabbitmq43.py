@@ -19,6 +19,7 @@ from typing import Any
 
 from pamqp import body, commands, frame, header
 
+INVALID = "PRECONDITION_FAILED - invalid arg 'x-consumer-timeout' for queue '{}' in vhost '/' of queue type classic"
 CHECKED = ("x-queue-type", "x-expires", "x-message-ttl", "x-max-length", "x-consumer-timeout")
 
 
@@ -188,7 +189,7 @@ class Channel:
         if queue is None:
             self.refuse(404, f"NOT_FOUND - no queue '{what.queue}' in vhost '/'")
         elif "x-consumer-timeout" in arguments and queue.arguments.get("x-queue-type") != "quorum":
-            self.refuse(406, f"PRECONDITION_FAILED - invalid arg 'x-consumer-timeout' for queue '{what.queue}'")
+            self.refuse(406, INVALID.format(what.queue))
         else:
             consumer = Consumer(what.consumer_tag, queue, self, self.prefetch, arguments)
             self.consumers[consumer.tag] = consumer
@@ -204,7 +205,7 @@ class Channel:
             return
         if queue is None:
             if arguments.get("x-queue-type") != "quorum" and "x-consumer-timeout" in arguments:
-                self.refuse(406, f"PRECONDITION_FAILED - invalid arg 'x-consumer-timeout' for queue '{what.queue}'")
+                self.refuse(406, INVALID.format(what.queue))
                 return
             queue = self.server.queues[what.queue] = Queue(arguments)
         for name in () if what.passive else CHECKED:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
+from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.drivers.amqp import resting
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError
 from tests.faults.amqp_rig import driver_at, messages, take, until
-from tests.faults.rabbitmq43 import RabbitMQ43
+from tests.faults.rabbitmq43 import Queue, RabbitMQ43
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -76,6 +79,48 @@ async def test_a_handler_that_lives_is_not_charged_for_the_consumer_timeout(serv
             server.time_out("q.returned")
             await _forgets(driver, got.receipt)
             await until(lambda: _no_records(server), "the start to be taken back")
+
+
+@pytest.mark.parametrize("old", [{}, {"x-consumer-timeout": 60_000}])
+async def test_a_queue_with_another_consumer_timeout_is_no_conflict(server: RabbitMQ43, old: dict[str, int]) -> None:
+    server.queues["q"] = Queue({"x-queue-type": "quorum", **old})
+    for _ in range(2):
+        async with driver_at(server.port, QueueSpec("q", options={"consumer_timeout": 7200.0})) as driver:
+            await driver.publish("q", messages("a"))
+            await take(driver, "q")
+    assert server.queues["q"].arguments.get("x-consumer-timeout") == old.get("x-consumer-timeout")
+    asked = [method for method in server.seen if isinstance(method, commands.Basic.Consume)]
+    assert {(method.arguments or {}).get("x-consumer-timeout") for method in asked} == {7_200_000}
+
+
+async def test_a_classic_queue_has_no_consumer_timeout(server: RabbitMQ43) -> None:
+    async with driver_at(server.port, QueueSpec("q", options={"queue_type": "classic"})) as driver:
+        await driver.publish("q", messages("a"))
+        assert [item.id for item in await take(driver, "q")] == ["a"]
+
+
+async def test_other_arguments_are_still_a_conflict(server: RabbitMQ43) -> None:
+    server.queues["q"] = Queue({"x-queue-type": "quorum", "x-message-ttl": 5})
+    with pytest.raises(QueueConflictError, match="x-message-ttl"):
+        async with driver_at(server.port, QueueSpec("q")):
+            pass
+
+
+async def test_a_long_rest_of_a_key_is_renewed_and_stays_one_rest(
+    server: RabbitMQ43, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resting, "SLICE", 0.05)
+    async with driver_at(server.port, QueueSpec("q", ordering="key")) as driver:
+        await driver.publish("q", messages("a", "b", key="k"))
+        (got,) = await take(driver, "q")
+        began = time.monotonic()
+        await driver.settle("q", [Nack(got.receipt, 0.4)])
+        for name in ("a", "b"):
+            (got,) = await take(driver, "q")
+            assert (got.id, got.attempt, got.suspect) == (name, 2 if name == "a" else 1, False)
+            assert time.monotonic() - began >= 0.4
+            await driver.settle("q", [Ack(got.receipt)])
+        assert sum(isinstance(method, commands.Basic.Nack) for method in server.seen) >= 4
 
 
 async def _no_records(server: RabbitMQ43) -> bool:

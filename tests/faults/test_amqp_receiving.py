@@ -13,7 +13,7 @@ from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.errors import DriverError
+from tasuki.errors import BrokerUnavailableError, DriverError
 from tests.faults.amqp_rig import driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy
@@ -148,6 +148,45 @@ async def test_what_is_handed_back_stays_before_what_is_left_of_it(broker: Rabbi
         assert [(item.id, item.attempt) for item in got] == [(name, 1) for name in names]
 
 
+@asynccontextmanager
+async def impatient(broker: RabbitMQ) -> AsyncIterator[None]:
+    """The broker's own default lets a message be held for half a second, and this is looked at all the time."""
+    settings = "consumer_timeout", "channel_tick_interval"
+    old = [await asyncio.to_thread(broker.control, "eval", f"element(2, application:get_env(rabbit, {name})).")
+           for name in settings]  # fmt: skip
+    await _set(broker, dict(zip(settings, (500, 100), strict=True)))
+    try:
+        yield
+    finally:
+        await _set(broker, dict(zip(settings, map(int, old), strict=True)))
+
+
+async def _set(broker: RabbitMQ, values: dict[str, int]) -> None:
+    calls = (f"application:set_env(rabbit, {name}, {value})" for name, value in values.items())
+    await asyncio.to_thread(broker.control, "eval", f"{', '.join(calls)}.")
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+async def test_a_handler_may_take_longer_than_the_brokers_own_consumer_timeout(
+    broker: RabbitMQ, queue: str, kind: str
+) -> None:
+    spec, short = (
+        QueueSpec(name, options={"queue_type": kind, "consumer_timeout": timeout})
+        for name, timeout in ((queue, None), (f"{queue}-short", 0.5))
+    )
+    async with impatient(broker), driver_at(broker.port, spec, short) as driver:
+        for name in (queue, short.name):
+            await driver.publish(name, messages("a"))
+        (held,) = await take(driver, queue)
+        (lost,) = await take(driver, short.name)
+        await until(lambda: _is(driver.extend(short.name, [lost.receipt], 30.0), [lost.receipt]), "the broker to act")
+        with pytest.raises(BrokerUnavailableError, match=r"timed out.*consumer_timeout"):
+            await driver.receive(short.name, 1, 0.0)
+        (again,) = await take(driver, short.name)
+        assert (again.attempt, again.suspect) == (1, True)
+        assert list(await driver.settle(queue, [Ack(held.receipt)])) == []
+
+
 def _noting(sent: list[object], send: Callable[..., None]) -> Callable[..., None]:
     def noting(self: Connection, channel: int, method: object) -> None:
         sent.append(method)
@@ -184,5 +223,5 @@ async def _records(broker: RabbitMQ, queue: str) -> list[str]:
     return [line for line in lines.splitlines() if line.startswith(f"{queue}.failed")]
 
 
-async def _is(number: object, wanted: int) -> bool:
+async def _is(number: object, wanted: object) -> bool:
     return await number == wanted  # type: ignore[misc]

@@ -10,6 +10,7 @@ from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSp
 from tasuki.drivers.amqp import ladder, removing
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp.consumer_timeout import fitted_to, limited
 from tasuki.drivers.amqp.faults import PRECONDITION_FAILED, ClosedError, Errors
 from tasuki.drivers.amqp.limits import LONGEST_NAME, whole_of
 from tasuki.drivers.amqp.link import Link
@@ -85,7 +86,7 @@ class Broker(Driver):
     async def declare(self, spec: QueueSpec) -> None:
         """Make its queues at the broker; an existing one with other arguments is a conflict."""
         self._check_spec(spec)
-        found = lanes(spec, self._defaults)
+        found = limited(lanes(spec, self._defaults), spec)
         names = {lane.name for lane in found}
         found += [lane for lane in self._lanes.get(spec.name, ()) if lane.name not in names]  # they may hold messages
         session = self._session
@@ -140,6 +141,9 @@ class Broker(Driver):
         except ClosedError as error:
             if error.code != PRECONDITION_FAILED:
                 raise
+            if (fitted := fitted_to(found, error.text)) is not None:
+                await self._declare(connection, queue, fitted)
+                return
             wanted = "; ".join(f"{lane.name} with {lane.shown()}" for lane in found)
             problem = (
                 f"it exists with other arguments: {error.text}. Wanted is {wanted}. "

@@ -8,6 +8,7 @@ from itertools import count
 from pamqp import commands
 
 from tasuki.drivers.amqp.channel import Channel
+from tasuki.drivers.amqp.consumer_timeout import of_consumer
 from tasuki.drivers.amqp.topology import Lane
 
 _SHARED, _RETURNED, _PARTITION = "s", "r", "k"
@@ -136,6 +137,6 @@ def _letter(lane: Lane) -> str:
 
 def _consume(tags: Mapping[str, Lane], arguments: Mapping[str, int] | None = None) -> list[commands.Basic.Consume]:
     return [
-        commands.Basic.Consume(queue=lane.name, consumer_tag=tag, arguments=dict(arguments or {}))
+        commands.Basic.Consume(queue=lane.name, consumer_tag=tag, arguments={**of_consumer(lane), **(arguments or {})})
         for tag, lane in tags.items()
     ]

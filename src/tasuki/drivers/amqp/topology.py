@@ -46,6 +46,8 @@ class Lane:
     auto_delete: bool = False
     is_partition: bool = False
     """Whether it holds messages of some keys: one process at a time gets them, and one after the other."""
+    consumer_timeout: int = 0
+    """Milliseconds for which one of its messages may be held."""
 
     def declare(self) -> commands.Queue.Declare:
         """What makes it."""

@@ -130,6 +130,8 @@ class AMQPQueueOptions(Config):
     """Time after which the broker deletes the queue if nobody uses it."""
     delivery_limit: Positive | None = None
     """Returns after which the broker gives a message up; 100000."""
+    consumer_timeout: PositiveDuration | None = None
+    """How long a message may be held unsettled, buffered or in work; 7 days. The broker's own default is 30 minutes."""
     dead_letter_exchange: str | None = None
     """Where the broker puts what it gives up; the queue tasuki.undeliverable if not given."""
     dead_letter_routing_key: Text | None = None

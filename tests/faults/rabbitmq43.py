@@ -87,7 +87,8 @@ class Channel:
         properties = commands.Basic.Properties(**{**values, "headers": headers})
         self.send(commands.Basic.Deliver(consumer.tag, self.tags, message.acquired > 0, "", "q"))
         self.send(header.ContentHeader(0, len(message.body), properties))
-        self.send(body.ContentBody(message.body))
+        if message.body:
+            self.send(body.ContentBody(message.body))
 
     def settle(self, tag: int, multiple: bool, *, requeue: bool, failed: bool = False) -> None:
         for number in sorted(each for each in self.owners if each == tag or (multiple and each <= tag)):
@@ -131,7 +132,8 @@ class Channel:
         if not self.publish.exchange and queue is None:
             self.send(commands.Basic.Return(312, "NO_ROUTE", "", self.publish.routing_key))
             self.send(header.ContentHeader(0, len(self.parts), self.head.properties))
-            self.send(body.ContentBody(self.parts))
+            if self.parts:
+                self.send(body.ContentBody(self.parts))
         elif queue is not None:
             queue.ready.append(Message(self.head.properties, self.parts))
             queue.pump()

@@ -10,7 +10,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.amqp import resting
+from tasuki.drivers.amqp import active_turn, resting
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError
 from tests.faults.amqp_rig import driver_at, messages, take, until
 from tests.faults.rabbitmq43 import Queue, RabbitMQ43
@@ -121,6 +121,25 @@ async def test_a_long_rest_of_a_key_is_renewed_and_stays_one_rest(
             assert time.monotonic() - began >= 0.4
             await driver.settle("q", [Ack(got.receipt)])
         assert sum(isinstance(method, commands.Basic.Nack) for method in server.seen) >= 4
+
+
+async def test_the_turn_of_a_single_active_consumer_is_renewed(
+    server: RabbitMQ43, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(active_turn, "_RENEWAL", 0.02)
+    spec = QueueSpec("q", options={"single_active_consumer": True})
+    async with driver_at(server.port, spec) as one, driver_at(server.port, spec) as two:
+        await one.publish("q", messages("a", "b"))
+        (held,) = await take(one, "q")
+        assert await two.receive("q", 1, 0.0) == []
+        await until(lambda: _renewals(server, 5), "the turn to be renewed")
+        assert await two.receive("q", 1, 0.0) == []
+        (next_,) = await take(one, "q")
+        assert list(await one.settle("q", [Ack(held.receipt), Ack(next_.receipt)])) == []
+
+
+async def _renewals(server: RabbitMQ43, number: int) -> bool:
+    return sum(isinstance(method, commands.Basic.Nack) for method in server.seen) >= number
 
 
 async def _no_records(server: RabbitMQ43) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,10 +12,11 @@ from contextlib import asynccontextmanager
 import pytest
 from pamqp import commands
 
-from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
+from tasuki.contracts.driver import Ack, Nack, QueueSpec, Received, Release, Settlement
+from tasuki.drivers.amqp import AMQPDriver
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tests.faults.amqp_rig import driver_at, messages, take, until
+from tests.faults.amqp_rig import SECONDS, driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy
 
@@ -185,6 +187,74 @@ async def test_a_handler_may_take_longer_than_the_brokers_own_consumer_timeout(
         (again,) = await take(driver, short.name)
         assert (again.attempt, again.suspect) == (1, True)
         assert list(await driver.settle(queue, [Ack(held.receipt)])) == []
+
+
+async def test_a_single_active_consumer_is_one_process_for_all_parts_of_its_queue(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    spec = QueueSpec(queue, priorities=True, options={"single_active_consumer": True})
+    names = [f"{number:02d}" for number in range(40)]
+    holders: set[AMQPDriver] = set()
+    done: list[str] = []
+
+    async def work(driver: AMQPDriver, number: int) -> None:
+        chance = random.Random(number)
+        handled = 0
+        while len(done) < len(names) and handled < number:
+            try:
+                got = await driver.receive(queue, chance.randint(1, 3), 0.1)
+            except DriverError:
+                continue
+            for item in got:
+                holders.add(driver)
+                assert len(holders) == 1, "two processes handle at the same time"
+                await asyncio.sleep(0.01)
+                if item.attempt == 1 and chance.random() < 0.5:
+                    settlement: Settlement = Nack(item.receipt, chance.choice((0.0, 0.1)))
+                else:
+                    settlement = Ack(item.receipt)
+                    done.append(item.id)
+                    handled += 1
+                holders.discard(driver)
+                assert list(await driver.settle(queue, [settlement])) == []
+        await driver.close()
+
+    async with driver_at(broker.port, spec) as one, driver_at(broker.port, spec) as two:
+        for priority in (0, 5):
+            half = names[: len(names) // 2] if priority else names[len(names) // 2 :]
+            await one.publish(queue, messages(*half, priority=priority))
+        async with asyncio.timeout(SECONDS * 2):
+            await asyncio.gather(work(one, 15), work(two, len(names)))
+    assert sorted(done) == names
+
+
+async def test_the_turn_of_a_single_active_consumer_goes_on_when_its_process_dies(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    spec = QueueSpec(queue, options={"single_active_consumer": True})
+    async with driver_at(proxy.port, spec) as one, driver_at(broker.port, spec) as two:
+        await two.publish(queue, messages("a", "b", "c"))
+        (held,) = await take(one, queue)
+        assert await two.receive(queue, 3, 0.2) == []
+        proxy.refuse()
+        proxy.cut()
+        got = await take(two, queue, 3)
+        assert [item.id for item in got] == ["a", "b", "c"]
+        proxy.serve()
+        assert held.receipt not in {item.receipt for item in await _received(one, queue)}
+        await two.settle(queue, [Release(item.receipt) for item in got])  # unused here, it is another's turn
+        await until(lambda: _is(_number(one, queue), 3), "the turn to come back")
+
+
+async def _number(driver: AMQPDriver, queue: str) -> int:
+    return len(await _received(driver, queue))
+
+
+async def _received(driver: AMQPDriver, queue: str) -> list[Received]:
+    try:
+        return await driver.receive(queue, 3, 0.1)
+    except DriverError:
+        return []
 
 
 def _noting(sent: list[object], send: Callable[..., None]) -> Callable[..., None]:

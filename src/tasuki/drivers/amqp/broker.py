@@ -170,7 +170,7 @@ class Broker(Driver):
         deadline = loop.time() + wait
         with self._errors.translating(queue):
             consumption = await session.consumption(spec, self._lanes[queue], self._prefetch, wait)
-            return await consumption.receive(limit, deadline - loop.time())
+            return [] if consumption is None else await consumption.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""

@@ -194,8 +194,12 @@ class Consumption:
     @property
     def is_done(self) -> bool:
         """Whether its channel can be closed: nobody waits, and nothing is held that somebody works on."""
-        has_work = self._waiters or self.held or self._resting or self._consumers.are_shared
-        return self._consumers.are_keyed and not has_work
+        return self._consumers.are_keyed and self.is_unused
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nobody waits, nothing is held, and no shared lane is consumed."""
+        return not (self._waiters or self.held or self._resting or self._consumers.are_shared)
 
     def stay(self) -> None:
         """Look again in a while."""

@@ -32,6 +32,8 @@ MORE = b"x-tasuki-more"
 """Header with the id and the headers that a table cannot carry, packed."""
 KEY = b"x-tasuki-key"
 """Header with the key after which messages are ordered."""
+EMPTY = Properties({}).encode()
+"""The properties of a message without an id and headers."""
 _BROKERS = frozenset({b"CC", b"BCC"})
 """Names to which the broker itself gives a meaning; so it does to all that start with ``x-``."""
 _LONGEST = 255

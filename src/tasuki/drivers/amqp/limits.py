@@ -10,7 +10,7 @@ RUNGS = 26
 """The broker takes a time to live of at most 2³² ms, so the highest rung is 2²⁵ steps: 38 days."""
 LONGEST_DELAY = (2**RUNGS - 8) * STEP
 """Seconds: 77 days."""
-PART = re.compile(r"\.(returned|consumers|p[1-9]|k[0-9]+)")
+PART = re.compile(r"\.(returned|consumers|active|p[1-9]|k[0-9]+)")
 """What follows the name of a queue in the names of its parts at the broker."""
 LONGEST_NAME = 255 - 2 * RUNGS - len(".returned")
 """Bytes of a queue's name: on the ladder its routing key has a word for each rung before it."""

@@ -9,7 +9,7 @@ from pamqp import commands
 
 from tasuki.drivers.amqp.consumption import Consumption
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
-from tasuki.drivers.amqp.topology import Lane, presence_name
+from tasuki.drivers.amqp.topology import Lane, active_queue_name, presence_name
 
 if TYPE_CHECKING:
     from tasuki.drivers.amqp.session import Session
@@ -58,12 +58,14 @@ async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swep
         consumption = session.consumptions.pop(queue, None)
         if consumption is not None:
             await consumption.close(ClosedError(NOT_FOUND, "it was deleted"))
+        if (turn := session.active_turns.pop(queue, None)) is not None:
+            await turn.give_up()
         connection = await session.link.get()
         if is_swept:
             await session.sweep.run(connection, {lane.name for lane in lanes})
         channel = await connection.open_channel()
         try:
-            names = [*(lane.name for lane in lanes), presence_name(queue)]
+            names = [*(lane.name for lane in lanes), presence_name(queue), active_queue_name(queue)]
             await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))
         finally:
             await channel.close()

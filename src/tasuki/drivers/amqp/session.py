@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp import envelope
+from tasuki.drivers.amqp.active_turn import ActiveTurn, takes_turns
 from tasuki.drivers.amqp.consumption import Consumption
 from tasuki.drivers.amqp.faults import ClosedError, Errors, LateError
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.presence import Presence
-from tasuki.drivers.amqp.publisher import BlockedError, Publisher
+from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher
 from tasuki.drivers.amqp.publishing import Publishing
 from tasuki.drivers.amqp.settling import Settling
 from tasuki.drivers.amqp.sweep import Sweep
@@ -36,15 +39,21 @@ class Session:
         self.was_prepared = False
         """Whether there was a connection on which all queues were declared."""
         self.consumptions: dict[str, Consumption] = {}
+        self.active_turns: dict[str, ActiveTurn] = {}
         self._publisher = publisher
         self._specs: dict[str, QueueSpec] = {}
         self._starting: dict[str, asyncio.Lock] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption:
-        """The live one of a queue, made if there is none. Raises ClosedError or LateError."""
+    async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption | None:
+        """The live one of a queue, made if there is none; None: another process has the turn.
+
+        Raises ClosedError or LateError.
+        """
         queue = spec.name
+        if takes_turns(spec) and not await self._active_turn(queue).wait(await self.link.get(wait), wait):
+            return None
         async with self._starting.setdefault(queue, asyncio.Lock()):
             found = self.consumptions.get(queue)
             if found is not None and found.notice is not None:
@@ -64,6 +73,18 @@ class Session:
             await fresh.start(connection)
             self.consumptions[queue], self._specs[queue] = fresh, spec
             return fresh
+
+    def _active_turn(self, queue: str) -> ActiveTurn:
+        def lost() -> None:
+            if (consumption := self.consumptions.get(queue)) is not None:
+                self._background(consumption.close())  # what is held here is for the one who has the turn now
+
+        async def publish(name: str) -> bool:
+            with suppress(ClosedError, LateError, BlockedError):
+                return await self.publishing.send_plainly([Parcel(name, b"", envelope.EMPTY, b"")]) == ["stored"]
+            return False
+
+        return self.active_turns.setdefault(queue, ActiveTurn(queue, publish, lost))
 
     def turn(self, queue: str) -> asyncio.Lock:
         """For what moves unused messages of a queue: what is in one's hands, another would not see."""
@@ -102,9 +123,11 @@ class Session:
             return
         try:
             await self.settling.hand_back(self._specs[queue], consumption)
-            if consumption.is_done:
+            if consumption.is_done or (queue in self.active_turns and consumption.is_unused):
                 self.consumptions.pop(queue, None)  # whoever asks now begins anew
                 await consumption.close()
+                if queue in self.active_turns:
+                    await self.active_turns[queue].give_up()
             else:
                 consumption.stay()
         except (ClosedError, LateError, BlockedError):

@@ -131,6 +131,11 @@ def presence(queue: str) -> commands.Queue.Declare:
     return commands.Queue.Declare(queue=presence_name(queue), durable=True, auto_delete=True, arguments=arguments)
 
 
+def active_queue_name(queue: str) -> str:
+    """The queue whose message is with the process that may consume a queue."""
+    return f"{queue}.active"
+
+
 def given_up() -> commands.Queue.Declare:
     """The queue for what the broker gives up."""
     return commands.Queue.Declare(queue=GIVEN_UP, durable=True, arguments={"x-queue-type": "quorum"})

@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver, files, store
-from tasuki.drivers.sqlite import driver as driver_module
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.sqlite import SQLiteDriver, files, purge, store
 from tasuki.drivers.sqlite.requests import Call, Publish, Request
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
 from tasuki.testing.clock import FakeClock
@@ -265,7 +264,7 @@ async def test_closing_under_a_foreign_lock_leaves_the_rest_to_the_others(make: 
     with closing(sqlite3.connect(path, isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")
         await driver.close()
-    assert [item.attempt for item in await other.receive("q", 1, 5.0)] == [2]
+    assert [(item.attempt, item.suspect) for item in await other.receive("q", 1, 5.0)] == [(1, True)]
 
 
 async def test_a_restart_of_the_machine_voids_leases(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +273,7 @@ async def test_a_restart_of_the_machine_voids_leases(make: Any, monkeypatch: pyt
     await before.receive("q", 1, 0.0)
     monkeypatch.setattr(files, "boot_id", lambda: "after")
     after = await make()
-    assert [item.attempt for item in await after.receive("q", 1, 0.0)] == [2]
+    assert [(item.attempt, item.suspect) for item in await after.receive("q", 1, 0.0)] == [(1, True)]
 
 
 def test_a_machine_without_a_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +322,7 @@ async def test_a_queue_that_is_missing_in_the_file_is_made(make: Any) -> None:
 
     def drop(store: Any, _: int) -> None:
         store._execute("DELETE FROM queues")
-        store.forget()
+        store.queues.undo()
 
     await driver._writer.submit(Call("", drop))
     assert not await driver.publish("q", [message()])
@@ -461,11 +460,45 @@ async def test_peek_past_the_end_of_each_part(make: Any) -> None:
 
 async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = await make()
-    monkeypatch.setattr(driver_module, "PURGED", 3)
+    monkeypatch.setattr(purge, "PURGED", 3)
     await driver.publish("q", [message(str(number)) for number in range(8)])
     removed, _ = await asyncio.gather(driver.purge("q"), publish_later(driver))
     assert removed == 8
     assert (await driver.depth("q")).ready == 1
+
+
+async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
+    driver = await make()
+    await driver.publish("q", [message(str(number)) for number in range(4)])
+    held = await driver.receive("q", 2, 0.0)
+    writer = driver._writer
+    extent = await writer.submit(Call("q", lambda store, number: store.purging.begin(number)))
+    await driver.settle("q", [Nack(held[0].receipt), Release(held[1].receipt)])
+    await driver.publish("q", [message("new")])
+    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == 2
+    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == 0
+    assert [item.id for item in await driver.receive("q", 5, 0.0)] == ["0", "1", "new"]
+
+
+async def test_a_purge_leaves_a_queue_of_the_same_name_that_is_declared_while_it_runs(make: Any) -> None:
+    driver = await make()
+    await driver.publish("q", [message("old")])
+    extent = await driver._writer.submit(Call("q", lambda store, number: store.purging.begin(number)))
+    await driver.delete("q")
+    await driver.declare(QueueSpec("q"))
+    await driver.publish("q", [message("new")])
+    assert await driver._writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == 0
+
+
+async def test_the_number_of_a_message_is_not_used_again_in_its_queue(make: Any, path: Path) -> None:
+    driver = await make()
+    numbers = []
+    for batch in (1, 3, 2):
+        await driver.publish("q", [message(str(number)) for number in range(batch)])
+        with closing(sqlite3.connect(path)) as connection:
+            numbers += [number for (number,) in connection.execute("SELECT seq FROM messages ORDER BY seq")]
+        assert await driver.purge("q") == batch
+    assert numbers == [1, 2, 3, 4, 5, 6]
 
 
 async def publish_later(driver: SQLiteDriver) -> None:
@@ -493,16 +526,23 @@ def test_a_bare_request_does_nothing() -> None:
     assert not Publish("q", [], {}, set()).is_abandoned
 
 
-def test_a_file_of_version_1_is_upgraded_with_what_it_holds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Path, version: int) -> None:
     path = tmp_path / "queue.db"
-    schema = resources.files("tasuki.drivers.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
+    schema, *steps = (
+        resources.files("tasuki.drivers.sqlite").joinpath(name).read_text(encoding="utf-8")
+        for name in files._STEPS[:version]
+    )
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            f"{schema}; PRAGMA application_id = {files.APPLICATION_ID}; PRAGMA user_version = 1;"
-            "INSERT INTO queues (queue, name, lease, by_key, total) VALUES (7, 'old', 30, 0, 1);"
+            f"{schema}; PRAGMA application_id = {files.APPLICATION_ID}; PRAGMA user_version = {version};"
+            "INSERT INTO queues (queue, name, lease, by_key, total, held) VALUES (7, 'old', 30, 0, 2, 1);"
             "INSERT INTO messages VALUES (1, 7, 9, NULL, 'id', x'62', x'80', 0);"
-            "INSERT INTO ready VALUES (7, 9, 1, 0, NULL)"
+            "INSERT INTO ready VALUES (7, 9, 1, 0, NULL);"
+            "INSERT INTO messages VALUES (2, 7, 9, NULL, 'held', x'62', x'80', 0);"
+            "INSERT INTO held VALUES (1, 2, 7, 9, 3, NULL, 1, 0)"
         )
+        connection.executescript(";".join(steps))
 
     async def run() -> None:
         driver = SQLiteDriver("db", path=path)
@@ -510,7 +550,8 @@ def test_a_file_of_version_1_is_upgraded_with_what_it_holds(tmp_path: Path) -> N
         try:
             for name in ("old", "new"):
                 await driver.declare(QueueSpec(name, dedup_window=60.0))
-            assert [got.id for got in await driver.receive("old", 10, 0.0)] == ["id"]
+            taken = await driver.receive("old", 10, 0.0)
+            assert [(got.id, got.attempt, got.suspect) for got in taken] == [("id", 1, False), ("held", 4, True)]
             for queue in ("old", "new"):
                 await driver.publish(queue, [Outgoing("a", b"", {}), Outgoing("a", b"", {})])
                 assert [got.id for got in await driver.receive(queue, 10, 0.0)] == ["a"]
@@ -588,21 +629,102 @@ def test_a_temporary_queue_goes_with_the_driver_that_receives_from_it(tmp_path: 
     assert asyncio.run(run()) == (["reply.1", "tasks"] if is_used_by_another else ["tasks"])
 
 
-def test_a_reply_to_somebody_who_is_gone_goes_with_the_last_driver(tmp_path: Path) -> None:
-    async def names_after(count: int) -> list[str]:
-        drivers = [SQLiteDriver(str(number), path=tmp_path / "queue.db") for number in range(2)]
-        for driver in drivers:
+def test_a_temporary_queue_goes_with_the_driver_that_declared_it_without_receiving(tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        asks, answers = (SQLiteDriver(name, path=tmp_path / "queue.db") for name in ("asks", "answers"))
+        for driver in (asks, answers):
             await driver.open()
-        await drivers[0].declare(QueueSpec("reply.1", temporary=True))
-        await drivers[0].declare(QueueSpec("tasks"))
-        await drivers[0].publish("reply.1", [Outgoing("late", b"", {})])
-        for driver in drivers[:count]:
-            await driver.close()
-        with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
-            names = [name for (name,) in connection.execute("SELECT name FROM queues ORDER BY name")]
-        for driver in drivers:
-            await driver.close()
-        return names
+            await driver.declare(QueueSpec("tasks"))
+        await asks.declare(QueueSpec("reply.1", temporary=True))
+        await answers.inspect(QueueSpec("reply.1", temporary=True))
+        await answers.publish("reply.1", [message("reply")])
+        await asks.close()
+        names = names_in(tmp_path / "queue.db")
+        with pytest.raises(QueueNotFoundError, match=r"'answers': queue 'reply\.1' is not in the database file"):
+            await answers.publish("reply.1", [message("late")])
+        assert not await answers.publish("tasks", [message("other")])
+        await answers.close()
+        return [*names, *names_in(tmp_path / "queue.db")]
 
-    assert asyncio.run(names_after(1)) == ["reply.1", "tasks"]
-    assert asyncio.run(names_after(2)) == ["tasks"]
+    assert asyncio.run(run()) == ["tasks", "tasks"]
+
+
+def test_what_an_older_version_left_of_temporary_queues_goes_when_the_file_is_opened(tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        driver = SQLiteDriver("db", path=tmp_path / "queue.db")
+        await driver.open()
+        await driver.declare(QueueSpec("tasks"))
+        with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as connection:
+            connection.execute(
+                "INSERT INTO queues (queue, name, lease, by_key, temporary) VALUES (9, 'reply.1', 1, 0, 1)"
+            )
+        await driver.close()
+        await driver.open()
+        await driver.depth("tasks")
+        await driver.close()
+        return names_in(tmp_path / "queue.db")
+
+    assert asyncio.run(run()) == ["tasks"]
+
+
+def names_in(path: Path) -> list[str]:
+    """The queues of a file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM queues ORDER BY name")]
+
+
+async def test_a_publisher_that_is_refused_fails_nobody_else_of_its_group(make: Any) -> None:
+    asks, answers = await make(), await make()
+    await asks.declare(QueueSpec("reply", temporary=True))
+    await answers.inspect(QueueSpec("reply"))
+    waiting = asyncio.create_task(answers.receive("q", 1, 30.0))
+    lost = asyncio.create_task(answers.receive("reply", 1, 30.0))
+    await asyncio.sleep(0)
+    await asks.delete("reply")
+    results = await asyncio.gather(
+        answers.publish("reply", [message("late")]),
+        answers.publish("q", [message("good")]),
+        return_exceptions=True,
+    )
+    assert type(results[0]) is QueueNotFoundError
+    assert results[1] == ()
+    assert [item.id for item in await waiting] == ["good"]
+    with pytest.raises(QueueNotFoundError):
+        await lost
+
+
+async def test_a_new_connection_gives_no_older_options_to_the_file(make: Any, path: Path) -> None:
+    older, newer = await make(), await make()
+    await newer.declare(QueueSpec("q", lease=7.0, max_length=2))
+    await older._writer.submit(Call("", lambda store, _: store.undo()))
+    assert not await older.publish("q", [message("a"), message("b")])
+    with pytest.raises(QueueFullError):
+        await older.publish("q", [message("c")])
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT lease, max_length FROM queues").fetchall() == [(7.0, 2)]
+
+
+async def test_inspecting_tells_the_options_in_force(make: Any) -> None:
+    one, other = await make(), await make()
+    spec = QueueSpec("r", 7.0, 3, "key", 60.0, options={"x": 1})
+    await one.declare(spec)
+    assert await other.inspect(QueueSpec("r", options={"x": 1})) == spec
+    assert await one.inspect(QueueSpec("r")) == QueueSpec("r", 7.0, 3, "key", 60.0)
+    assert one._declared.specs["r"] is spec
+
+
+async def test_a_process_remembers_nothing_of_undeclared_queues(make: Any) -> None:
+    asks, answers = await make(), await make()
+    for number in range(20):
+        spec = QueueSpec(f"reply.{number}", temporary=True)
+        await asks.declare(spec)
+        await answers.inspect(spec)
+        await answers.attach(spec.name, 1)
+        await answers.publish(spec.name, [message("reply")])
+        await answers.undeclare(spec.name)
+        await asks.delete(spec.name)
+    for driver in (asks, answers):
+        assert list(driver._declared.specs) == ["q"]
+        assert not driver._declared.inspected
+        assert not driver._declared.consumers
+        assert list(driver._writer._store.queues._numbers) == ["q"]

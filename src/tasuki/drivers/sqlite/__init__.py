@@ -6,7 +6,8 @@ durability      ``power`` with ``synchronous: full`` (default): confirmed means 
 processes       any number on one machine; a file on a network share is not supported
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
-attempt         counted when handed out and committed with it; a release gives the count back
+attempt         1 plus the nacks, and the recorded starts whose delivery ended without a settlement; committed with them
+suspects        a row in a table of their own, which is empty unless a worker died; ``start`` is committed when it returns
 lease           by CLOCK_BOOTTIME: suspended time counts, a changed wall clock does not; a restart of the machine, a
                 close, or the death of the holder (noticed within a second by its file lock) ends it at once
 delay           by the wall clock, so that it outlives a restart
@@ -14,6 +15,9 @@ duplicates      ids are remembered in the file for ``dedup_window``, by the wall
 waking          at once within the process; what other processes publish is seen within 1 ms while messages flow, and
                 at their ring (Linux: inotify) after that. Where rings cannot be heard, or while other queues of the
                 file are busy: within 40 ms after a quiet second
+purge           in transactions of 20,000 messages, so that other processes go on; removes what waited when it began:
+                the numbers of messages are never used again in their queue
+temporary       a queue goes with the driver that receives from it, or has declared it; publishing never makes it again
 depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now
 deleted bodies  stay in free pages of the file (mode 0600) until they are overwritten
 full disk       publishes are rejected, while acks use the 1 MiB that was set aside as ballast

@@ -21,8 +21,11 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.sqlite import forks
-from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle
+from tasuki.drivers.sqlite.purge import Extent
+from tasuki.drivers.sqlite.queues import Declared
+from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle, Start
 from tasuki.drivers.sqlite.rows import Row
 from tasuki.drivers.sqlite.store import Store
 from tasuki.drivers.sqlite.writer import Writer
@@ -38,8 +41,6 @@ from tasuki.message import Message
 
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""
-PURGED = 20_000
-"""Messages removed in one transaction of a purge, so that the others are not locked out."""
 
 _encode_headers = msgspec.msgpack.Encoder().encode
 
@@ -91,8 +92,7 @@ class SQLiteDriver(Driver):
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._clock = clock or SystemClock()
-        self._specs: dict[str, QueueSpec] = {}
-        self._consumers: dict[str, int] = {}
+        self._declared = Declared()
         self._writer: Writer | None = None
         self._pid = 0
 
@@ -115,15 +115,14 @@ class SQLiteDriver(Driver):
             synchronous=self._synchronous,
             busy_timeout=self._busy_timeout,
             clock=self._clock,
-            specs=self._specs,
-            consumers=self._consumers,
+            declared=self._declared,
         )
         self._pid = os.getpid()
         forks.watch(writer)
         writer.start()
         is_open = False
         try:
-            await writer.submit(Call("", lambda store, _: [store.declare(spec) for spec in self._specs.values()]))
+            await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
             is_open = True
         finally:
             if not is_open:
@@ -139,13 +138,26 @@ class SQLiteDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the file; its options hold for all processes, the last declaration wins."""
-        self._specs[spec.name] = spec
+        self._declared.declare(spec)
         if self._writer is not None:
-            await self._ask(Call(spec.name, lambda store, _: store.declare(spec)))
+            await self._ask(Call("", lambda store, _: store.queues.declare(spec)))
+
+    async def undeclare(self, queue: str) -> None:
+        """Forget the queue; a waiting receive ends, and open deliveries can still be settled."""
+        self._declared.forget(queue)
+        if self._writer is not None:
+            await self._ask(Call("", lambda store, _: store.queues.leave(queue)))
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Read the queue's options from the file; no later verb makes the queue."""
+        found: QueueSpec = await self._ask(Call("", lambda store, _: store.queues.inspect(spec)))
+        self._declared.inspect(found)
+        return found
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room, in one transaction with whatever else has queued up."""
         self._check(queue)
+        check_bounds(batch, driver=self.name, queue=queue)
         rows: list[Row] = []
         delays: dict[int, float] = {}
         always: set[int] = set()
@@ -187,8 +199,8 @@ class SQLiteDriver(Driver):
                 stored -= 1
                 results.append(None)
             else:
-                most = self._specs[queue].max_length
-                problem = f"queue {queue!r} holds its max_length of {most} messages"
+                spec = self._declared.specs.get(queue)
+                problem = f"queue {queue!r} holds its max_length of {spec and spec.max_length} messages"
                 results.append(QueueFullError(problem, driver=self.name, queue=queue))
         if len({type(result) for result in results}) == 1 and results[0] is not None:
             raise results[0]
@@ -197,6 +209,8 @@ class SQLiteDriver(Driver):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""
         self._check(queue)
+        if limit <= 0:
+            return []
         request = Receive(queue, limit, self._clock.monotonic() + wait)
         writer = self._running(queue)
         is_taken = False
@@ -208,15 +222,24 @@ class SQLiteDriver(Driver):
                 writer.give_back(request)
         return taken
 
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Record that the handlers of deliveries begin; committed when this returns."""
+        if not batch:
+            return ()
+        stale: list[Receipt] = await self._ask(Start(queue, batch))
+        return stale
+
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
-        self._check(queue)
+        if not batch:
+            return ()
         stale: list[Receipt] = await self._ask(Settle(queue, batch))
         return stale
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; safe in any thread with a loop."""
-        self._check(queue)
+        if not batch:
+            return ()
         stale: list[Receipt] = await self._ask(Extend(queue, batch, lease))
         return stale
 
@@ -228,9 +251,10 @@ class SQLiteDriver(Driver):
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the file; after a reconnect it is noted again."""
-        self._consumers[queue] = consumers
+        if queue in self._declared.specs:
+            self._declared.consumers[queue] = consumers
         self._check(queue)
-        await self._ask(Call(queue, lambda store, number: store.attach(number, consumers)))
+        await self._ask(Call(queue, lambda store, number: store.queues.attach(number, consumers)))
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
@@ -240,37 +264,37 @@ class SQLiteDriver(Driver):
         return shown
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held and was there when the call began, in several transactions."""
+        """Remove the messages that waited when the call began, in several transactions."""
         self._check(queue)
-        newest = await self._ask(Call(queue, lambda store, _: store.newest()))
+        extent: Extent = await self._ask(Call(queue, lambda store, number: store.purging.begin(number)))
         removed = 0
-        while count := await self._ask(Call(queue, lambda store, number: store.purge(number, newest, PURGED))):
+        while count := await self._ask(Call(queue, lambda store, number: store.purging.run(number, extent))):
             removed += count
         return removed
 
     async def delete(self, queue: str) -> None:
         """Remove it from the file; a process that still has it declared makes it again when it uses it."""
         self._check(queue)
-        spec, is_gone = self._specs[queue], False
+        specs, spec, is_gone = self._declared.specs, self._declared.specs[queue], False
 
         def delete(store: Store, _: int) -> None:
-            store.delete(queue)
-            self._specs.pop(queue, None)
+            store.queues.delete(queue)
+            specs.pop(queue, None)
 
         try:
             await self._ask(Call("", delete))
             is_gone = True
-            self._consumers.pop(queue, None)
+            self._declared.forget(queue)
         finally:
             if not is_gone:
-                self._specs.setdefault(queue, spec)
+                specs.setdefault(queue, spec)
 
     async def _ask(self, request: Request) -> Any:
         return await self._running(request.queue).submit(request)
 
     def _check(self, queue: str) -> None:
         self._running(queue)
-        if queue not in self._specs:
+        if queue not in self._declared.specs:
             problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
             raise QueueNotFoundError(problem, driver=self.name, queue=queue)
 

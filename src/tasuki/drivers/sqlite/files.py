@@ -15,8 +15,8 @@ from typing import Literal
 
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
-SCHEMA_VERSION = 2
-_STEPS = ("schema.sql", "schema_2.sql")
+SCHEMA_VERSION = 3
+_STEPS = ("schema.sql", "schema_2.sql", "schema_3.sql")
 """What makes each version out of the one before."""
 APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
 MAX_WAL_BYTES = 64 * 2**20

@@ -9,7 +9,7 @@ from typing import Any
 from tasuki.contracts.driver import Receipt, Received, Settlement
 from tasuki.drivers.sqlite.rows import Row
 from tasuki.drivers.sqlite.store import Store
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, QueueNotFoundError
 
 
 class Request:
@@ -31,6 +31,15 @@ class Request:
     def run(self, store: Store) -> Any:
         """Do it; the result is answered after the commit."""
 
+    def attempt(self, store: Store) -> Any:
+        """Do it, and return the result. A queue that is gone is this request's own error, and nobody else's."""
+        self.error = None
+        try:
+            return self.run(store)
+        except QueueNotFoundError as error:
+            self.error = error
+            return None
+
 
 class Call(Request):
     """Any other work on a queue: declare, depth, peek, purge."""
@@ -42,7 +51,7 @@ class Call(Request):
 
     def run(self, store: Store) -> Any:
         """Call the work with the queue's number, after everything due has come to the surface if it wants that."""
-        number = store.number(self.queue) if self.queue else 0
+        number = store.queues.find(self.queue) if self.queue else 0
         while self._is_fresh and store.surface(number):
             pass
         return self._work(store, number)
@@ -60,7 +69,21 @@ class Extend(Request):
 
     def run(self, store: Store) -> list[Receipt]:
         """See the store."""
-        return store.extend(store.number(self.queue), self._batch, self._lease)
+        return store.extend(store.queues.find_held(self.queue), self._batch, self._lease)
+
+
+class Start(Request):
+    """Record that handlers begin; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Receipt]) -> None:
+        super().__init__(queue)
+        self._batch = batch
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.start(store.queues.find_held(self.queue), self._batch)
 
 
 class Settle(Request):
@@ -74,7 +97,7 @@ class Settle(Request):
 
     def run(self, store: Store) -> list[Receipt]:
         """See the store."""
-        return store.settle(store.number(self.queue), self._batch)
+        return store.settle(store.queues.find_held(self.queue), self._batch)
 
 
 class Publish(Request):
@@ -89,6 +112,27 @@ class Publish(Request):
         self.always = always
 
 
+def publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> None:
+    """Store the messages of many callers with one statement; room goes to those who came first."""
+    rows: list[Row] = []
+    delays: dict[int, float] = {}
+    always: set[int] = set()
+    for request in requests:
+        for index, delay in request.delays.items():
+            delays[len(rows) + index] = delay
+        always.update(len(rows) + index for index in request.always)
+        rows += request.rows
+    taken: int = 0
+    try:
+        taken = store.publish(store.queues.find(queue), rows, delays, always)
+    except QueueNotFoundError as error:
+        for request in requests:
+            request.error = error
+    for request in requests:
+        request.result = min(taken, len(request.rows))
+        taken -= request.result
+
+
 class Receive(Request):
     """Take messages; parked until there are some or the deadline passes."""
 
@@ -100,9 +144,14 @@ class Receive(Request):
         self.deadline = deadline
         self.result: list[Received] = []
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it can be answered, before its deadline."""
+        return bool(self.result) or self.error is not None
+
     def run(self, store: Store) -> list[Received]:
         """Claim what is there."""
-        number = store.number(self.queue)
+        number = store.queues.find(self.queue)
         store.surface(number)
         return store.claim(number, self._limit)
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
+
+import msgspec
 
 Row = tuple[str, bytes, bytes, int, str | None, float]
 """A message to insert: id, body, headers, rank, key, published_at."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def numbers_text(numbers: Collection[object]) -> str:
+    """Numbers as the JSON list that ``json_each`` reads: one parameter, however many there are."""
+    return _encode(list(numbers)).decode()
 
 
 @dataclass(slots=True)
@@ -20,6 +30,8 @@ class Tally:
     total: int
     held: int
     delayed: int
+    newest: int
+    """The highest number that a message of the queue ever had: the next one is higher, so that none is used again."""
 
     @property
     def ready(self) -> int:

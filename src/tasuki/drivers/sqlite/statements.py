@@ -9,7 +9,18 @@ TEMPORARY = """
     SELECT q.name FROM consumers c JOIN queues q USING (queue) WHERE c.holder = :holder AND q.temporary = 1
     AND NOT EXISTS (SELECT 1 FROM consumers o WHERE o.queue = c.queue AND o.holder != :holder AND o.count > 0)
 """
-TALLY = "SELECT queue, lease, max_length, by_key, dedup_window, total, held, delayed FROM queues WHERE queue = ?"
+ORPHANS = """
+    SELECT name FROM queues q WHERE temporary = 1 AND NOT EXISTS (SELECT 1 FROM consumers c WHERE c.queue = q.queue)
+"""
+OPTIONS = "SELECT lease, max_length, by_key, dedup_window, temporary FROM queues WHERE name = ?"
+TALLY = """
+    SELECT queue, lease, max_length, by_key, dedup_window, total, held, delayed, newest FROM queues WHERE queue = ?
+"""
+# The first message of a batch; the others take the numbers that follow.
+INSERT_FIRST = """
+    INSERT INTO messages (seq, id, body, headers, rank, key, published_at, queue)
+    VALUES (max(?, (SELECT coalesce(max(seq), 0) FROM messages)) + 1, ?, ?, ?, ?, ?, ?, ?)
+"""
 INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
 CLAIM = """
     SELECT r.rank, r.seq, r.attempts, m.id, m.body, m.headers
@@ -64,6 +75,17 @@ DISSOLVE_LINES = (
 )
 
 SAVE = """
-    UPDATE queues SET total = :total, held = :held, delayed = :delayed
-    WHERE queue = :queue AND (total, held, delayed) != (:total, :held, :delayed)
+    UPDATE queues SET total = :total, held = :held, delayed = :delayed, newest = :newest
+    WHERE queue = :queue AND (total, held, delayed, newest) != (:total, :held, :delayed, :newest)
+"""
+PURGED = """
+    SELECT seq, rank, key, 1, ready_at FROM lines
+        WHERE queue = :queue AND waiting = 1 AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
+    UNION ALL SELECT seq, rank, key, 0, ready_at FROM delayed
+        WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
+        AND NOT EXISTS (SELECT 1 FROM lines l
+            WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq)
+    UNION ALL SELECT seq, rank, key, 0, 0 FROM ready
+        WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
+    LIMIT :limit
 """

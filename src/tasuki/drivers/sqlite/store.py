@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import Ack, Depth, Nack, Receipt, Received, Release, Settlement
 from tasuki.drivers.sqlite import statements
 from tasuki.drivers.sqlite.known import Known
 from tasuki.drivers.sqlite.lines import Lines
-from tasuki.drivers.sqlite.rows import Place, Row, Tally
-from tasuki.errors import BrokerUnavailableError
+from tasuki.drivers.sqlite.purge import Purge
+from tasuki.drivers.sqlite.queues import Declared, Queues
+from tasuki.drivers.sqlite.rows import Place, Row, Tally, numbers_text
+from tasuki.drivers.sqlite.suspects import Suspects
 from tasuki.message import HeaderValue, Message
 
 SURFACED = 10_000
@@ -22,7 +23,6 @@ SURFACED = 10_000
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
 
-_encode_numbers = msgspec.json.Encoder().encode
 _decode_headers = msgspec.msgpack.Decoder(dict[str, HeaderValue]).decode
 
 
@@ -30,80 +30,19 @@ class Store:
     """One connection's view of the file; every method runs inside a transaction that the writer opens and commits."""
 
     def __init__(
-        self,
-        connection: sqlite3.Connection,
-        clock: Clock,
-        holder: int,
-        specs: Mapping[str, QueueSpec],
-        consumers: Mapping[str, int],
+        self, connection: sqlite3.Connection, driver: str, clock: Clock, holder: int, declared: Declared
     ) -> None:
         self._execute = connection.execute
         self._executemany: Callable[[str, Iterable[Sequence[object] | Mapping[str, object]]], object] = (
             connection.executemany
         )
-        self._known = Known(connection)
-        self._lines = Lines(connection)
         self._clock = clock
         self._holder = holder
-        self._specs = specs
-        self._consumers = consumers
-        self._numbers: dict[str, int] = {}
-        self._tallies: dict[int, Tally] = {}
-
-    def number(self, name: str) -> int:
-        """The queue's number in this file; made where it is missing, as after a restart with an empty file."""
-        number = self._numbers.get(name)
-        return self.declare(self._specs[name]) if number is None else number
-
-    def declare(self, spec: QueueSpec) -> int:
-        """Create or update the queue; returns its number."""
-        number = self._numbers[spec.name] = self._declare(spec)
-        if spec.name in self._consumers:
-            self.attach(number, self._consumers[spec.name])
-        return number
-
-    def attach(self, queue: int, consumers: int) -> None:
-        """Note how many consumers of this driver receive from the queue."""
-        self._execute("INSERT OR REPLACE INTO consumers VALUES (?, ?, ?)", (queue, self._holder, consumers))
-
-    def _declare(self, spec: QueueSpec) -> int:
-        by_key = int(spec.ordering == "key")
-        found = self._execute("SELECT queue, by_key FROM queues WHERE name = ?", (spec.name,)).fetchone()
-        if found is None:
-            queue = int(self._execute("INSERT INTO numbers DEFAULT VALUES RETURNING queue").fetchone()[0])
-            self._execute("DELETE FROM numbers")
-            self._create(queue, spec)
-            return queue
-        queue = int(found[0])
-        sql = "UPDATE queues SET lease = ?, max_length = ?, by_key = ?, dedup_window = ? WHERE queue = ?"
-        self._execute(sql, (spec.lease, spec.max_length, by_key, spec.dedup_window, queue))
-        if (tally := self._tallies.get(queue)) is not None:
-            # Not read anew: its counters may already hold what this transaction has put back.
-            tally.lease, tally.max_length, tally.by_key = spec.lease, spec.max_length, bool(by_key)
-            tally.dedup_window = spec.dedup_window
-        if spec.dedup_window is None:
-            self._known.forget(queue)
-        if by_key > found[1]:
-            self._lines.form(queue)
-        elif by_key < found[1]:
-            self._lines.dissolve(queue)
-        return queue
-
-    def _create(self, queue: int, spec: QueueSpec) -> None:
-        by_key, temporary = int(spec.ordering == "key"), int(spec.temporary)
-        values = (queue, spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, temporary)
-        self._execute(statements.CREATE, values)
-
-    def delete(self, name: str) -> None:
-        """Remove the queue and all that it holds."""
-        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
-        if found is None:
-            return
-        queue = int(found[0])
-        for table in ("messages", "ready", "delayed", "lines", "held", "consumers", "known", "queues"):
-            self._execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608
-        self._tallies.pop(queue, None)
-        self._numbers.pop(name, None)
+        self._known = Known(connection)
+        self._lines = Lines(connection)
+        self._suspects = Suspects(connection)
+        self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
+        self.purging = Purge(connection, self.queues, self._lines, self._suspects)
 
     def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: Collection[int] = ()) -> int:
         """Store the messages for which there is room; says how many from the start are taken care of.
@@ -111,7 +50,7 @@ class Store:
         Those that were stored, and the duplicates among them. By index: ``delays`` in seconds; ``always``: what is
         stored although its id is known.
         """
-        tally = self.tally(queue)
+        tally = self.queues.tally(queue)
         room = len(rows) if tally.max_length is None else max(tally.max_length - tally.total, 0)
         if tally.dedup_window is None:
             self._insert(tally, rows[:room], delays)
@@ -128,9 +67,11 @@ class Store:
         if not rows:
             return
         queue = tally.queue
-        self._executemany(statements.INSERT.format(queue), rows)
-        last = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
-        first = last - len(rows) + 1
+        self._execute(statements.INSERT_FIRST, (tally.newest, *rows[0], queue))
+        first = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
+        if len(rows) > 1:
+            self._executemany(statements.INSERT.format(queue), rows[1:])
+        tally.newest = last = first + len(rows) - 1
         if delays or tally.by_key:
             now = self._clock.time()
             for index, row in enumerate(rows):
@@ -143,12 +84,12 @@ class Store:
 
     def claim(self, queue: int, limit: int) -> list[Received]:
         """Hand out up to ``limit`` receivable messages under the queue's lease."""
-        tally = self.tally(queue)
+        tally = self.queues.tally(queue)
         if tally.ready <= 0:
             return []
-        taken, size, last = [], 0, (0, 0)
+        taken, size, last, suspects = [], 0, (0, 0), self._suspects.of(queue)
         for rank, seq, attempts, id_, body, headers in self._execute(statements.CLAIM, (queue, limit)):
-            taken.append(Received(id_, body, _decode_headers(headers), 0, attempts + 1))
+            taken.append(Received(id_, body, _decode_headers(headers), 0, attempts + 1, seq in suspects))
             last = (rank, seq)
             size += len(body)
             if size > MAX_CLAIM_BYTES:
@@ -169,10 +110,10 @@ class Store:
         """End deliveries; returns the stale receipts."""
         # Of two settlements of one delivery the first counts.
         wanted = {item.receipt: item for item in reversed(batch) if type(item.receipt) is int}
-        rows = self._execute(statements.UNHOLD, (_encode_numbers(list(wanted)).decode(), queue)).fetchall()
-        tally = self.tally(queue)
+        rows = self._execute(statements.UNHOLD, (numbers_text(wanted), queue)).fetchall()
+        tally = self.queues.tally(queue)
         tally.held -= len(rows)
-        done, keys = [], []
+        done, keys, released = [], [], set()
         for delivery, seq, _, rank, attempts, key in rows:
             settlement = wanted[delivery]
             if type(settlement) is Ack:
@@ -180,7 +121,10 @@ class Store:
                 if key is not None:
                     keys.append((queue, key, seq))
             else:
+                if type(settlement) is Release:
+                    released.add(seq)
                 self._return(Place(seq, queue, rank, attempts, key), settlement)
+        self._suspects.settle(released, [row[1] for row in rows if row[1] not in released])
         if done:
             self._forget(done, keys)
             tally.total -= len(done)
@@ -189,9 +133,14 @@ class Store:
         found = {row[0] for row in rows}
         return [item.receipt for item in batch if item.receipt not in found or item is not wanted[item.receipt]]
 
+    def start(self, queue: int, batch: Sequence[Receipt]) -> list[Receipt]:
+        """Record that the handlers of deliveries begin; returns the stale receipts."""
+        found = self._suspects.start(queue, [receipt for receipt in batch if type(receipt) is int])
+        return [receipt for receipt in batch if receipt not in found]
+
     def extend(self, queue: int, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
         """Set the leases; returns the stale receipts."""
-        numbers = _encode_numbers([receipt for receipt in batch if type(receipt) is int]).decode()
+        numbers = numbers_text([receipt for receipt in batch if type(receipt) is int])
         sql = """
             UPDATE held SET lease_until = ? WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
             RETURNING delivery
@@ -201,7 +150,7 @@ class Store:
 
     def depth(self, queue: int) -> Depth:
         """The counters, and the age of the oldest receivable message."""
-        tally = self.tally(queue)
+        tally = self.queues.tally(queue)
         oldest = self._execute(statements.OLDEST, (queue,)).fetchone()[0]
         age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
         sql = "SELECT coalesce(sum(count), 0) FROM consumers WHERE queue = ?"
@@ -222,41 +171,9 @@ class Store:
         found = (self._execute(sql, (number,)).fetchone() for number in numbers)
         return [Message(id_, body, _decode_headers(headers)) for id_, body, headers in found]
 
-    def purge(self, queue: int, newest: int, limit: int) -> int:
-        """Remove up to ``limit`` waiting messages published up to number ``newest``; returns how many."""
-        rows = self._execute(
-            """
-            SELECT seq, rank, key, 1, ready_at FROM lines WHERE queue = :queue AND waiting = 1 AND seq <= :newest
-            UNION ALL SELECT seq, rank, key, 0, ready_at FROM delayed
-                WHERE queue = :queue AND seq <= :newest AND NOT EXISTS (SELECT 1 FROM lines l
-                    WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq)
-            UNION ALL SELECT seq, rank, key, 0, 0 FROM ready WHERE queue = :queue AND seq <= :newest
-            LIMIT :limit
-            """,
-            {"queue": queue, "newest": newest, "limit": limit},
-        ).fetchall()
-        delayed = [(queue, row[4], row[0]) for row in rows if row[4]]
-        self._executemany("DELETE FROM delayed WHERE queue = ? AND ready_at = ? AND seq = ?", delayed)
-        shown = [(queue, row[1], row[0]) for row in rows if not row[3] and not row[4]]
-        self._executemany("DELETE FROM ready WHERE queue = ? AND rank = ? AND seq = ?", shown)
-        self._executemany("DELETE FROM messages WHERE seq = ?", [row[:1] for row in rows])
-        keyed = [row for row in rows if row[2] is not None]
-        for seq, _, key, waiting, _ in keyed:
-            self._lines.leave(queue, key, waiting, seq)
-        for key in {row[2] for row in keyed}:
-            self._lines.advance(queue, key)
-        tally = self.tally(queue)
-        tally.total -= len(rows)
-        tally.delayed -= len(delayed)
-        return len(rows)
-
-    def newest(self) -> int:
-        """The number of the newest message."""
-        return int(self._execute("SELECT coalesce(max(seq), 0) FROM messages").fetchone()[0])
-
     def surface(self, queue: int) -> int:
         """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""
-        if not self.tally(queue).delayed:
+        if not self.queues.tally(queue).delayed:
             return 0
         rows = self._execute(
             statements.SURFACE, {"queue": queue, "now": self._clock.time(), "limit": SURFACED}
@@ -269,70 +186,43 @@ class Store:
         front = "SELECT 1 FROM lines WHERE queue = ? AND key = ? AND waiting = 0 AND seq = ?"
         shown = [row for row in rows if row[4] is None or self._execute(front, (queue, row[4], row[2])).fetchone()]
         self._executemany("INSERT INTO ready VALUES (?, ?, ?, ?, ?)", shown)
-        self.tally(queue).delayed -= len(rows)
+        self.queues.tally(queue).delayed -= len(rows)
         return len(rows)
 
     def expire(self) -> None:
         """Put back what was held longer than its lease."""
         rows = self._execute(
-            "DELETE FROM held WHERE lease_until <= ? RETURNING seq, queue, rank, attempts + 1, key",
+            "DELETE FROM held WHERE lease_until <= ? RETURNING seq, queue, rank, attempts, key",
             (self._clock.boottime(),),
         ).fetchall()
         self._put_back(rows)
 
     def bury(self, holder: int) -> None:
         """Put back what a driver held that is gone, and forget the driver."""
-        sql = "DELETE FROM held WHERE holder = ? RETURNING seq, queue, rank, attempts + 1, key"
+        sql = "DELETE FROM held WHERE holder = ? RETURNING seq, queue, rank, attempts, key"
         self._put_back(self._execute(sql, (holder,)).fetchall())
-        for (name,) in self._execute(statements.TEMPORARY, {"holder": holder}).fetchall():
-            self.delete(name)
-        self._execute("DELETE FROM consumers WHERE holder = ?", (holder,))
-        self._execute("DELETE FROM holders WHERE holder = ?", (holder,))
-        if self._execute("SELECT 1 FROM holders LIMIT 1").fetchone() is None:
-            # Replies to somebody who died before they came: nobody is left who could ever receive them.
-            for (name,) in self._execute("SELECT name FROM queues WHERE temporary = 1").fetchall():
-                self.delete(name)
+        self.queues.bury(holder)
 
-    def next_change(self, queue: int) -> tuple[float | None, float | None]:
+    def next_change(self, name: str) -> tuple[float | None, float | None]:
         """When the first delayed message is due (wall clock) and when the first lease ends (boot time)."""
+        queue = self.queues.seen(name)
         due = self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0]
         return due, self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
 
-    def has_ready(self, queue: int) -> bool:
+    def has_ready(self, name: str) -> bool:
         """Whether a claim would find something; also outside a transaction."""
+        queue = self.queues.seen(name)
         return self._execute("SELECT 1 FROM ready WHERE queue = ? LIMIT 1", (queue,)).fetchone() is not None
-
-    def tally(self, queue: int) -> Tally:
-        """The queue's options and counters, read once a transaction."""
-        tally = self._tallies.get(queue)
-        if tally is None:
-            row = self._execute(statements.TALLY, (queue,)).fetchone() or self._made_again(queue)
-            tally = self._tallies[queue] = Tally(*row)
-        return tally
-
-    def _made_again(self, queue: int) -> tuple[Any, ...]:
-        """The row of a queue that another process has deleted, and this one still has declared."""
-        name = next(name for name, number in self._numbers.items() if number == queue)
-        if self._execute("SELECT 1 FROM queues WHERE name = ?", (name,)).fetchone():
-            del self._numbers[name]
-            raise BrokerUnavailableError(f"queue {name!r} was deleted and declared again meanwhile", queue=name)
-        self._create(queue, self._specs[name])
-        row: tuple[Any, ...] = self._execute(statements.TALLY, (queue,)).fetchone()
-        return row
 
     def save(self) -> None:
         """Write the counters; the last act before the commit."""
-        rows = [
-            {"total": tally.total, "held": tally.held, "delayed": tally.delayed, "queue": tally.queue}
-            for tally in self._tallies.values()
-        ]
-        self._executemany(statements.SAVE, rows)
-        self._tallies.clear()
+        self.queues.save()
+        self._suspects.end()
 
-    def forget(self) -> None:
+    def undo(self) -> None:
         """After a rollback: drop what this transaction read and made."""
-        self._tallies.clear()
-        self._numbers.clear()
+        self.queues.undo()
+        self._suspects.end()
 
     def _return(self, place: Place, settlement: Settlement) -> None:
         if isinstance(settlement, Nack):
@@ -344,7 +234,8 @@ class Store:
     def _put_back(self, rows: list[tuple[int, int, int, int, str | None]]) -> None:
         for row in rows:
             place = Place(*row)
-            self.tally(place.queue).held -= 1
+            place.attempts += self._suspects.lose(place.queue, place.seq)
+            self.queues.tally(place.queue).held -= 1
             self._lines.leave(place.queue, place.key, 0, place.seq)
             self._place(place)
 
@@ -355,7 +246,7 @@ class Store:
         )  # fmt: skip
         if ready_at:
             self._execute("INSERT INTO delayed VALUES (?, ?, ?, ?, ?, ?)", (queue, ready_at, seq, rank, attempts, key))
-            self.tally(queue).delayed += 1
+            self.queues.tally(queue).delayed += 1
         if key is not None:
             sql = "INSERT INTO lines VALUES (?, ?, 1, ?, ?, ?, ?)"
             self._execute(sql, (queue, key, seq, rank, attempts, ready_at))
@@ -365,7 +256,7 @@ class Store:
 
     def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:
         sql = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))"
-        self._execute(sql, (_encode_numbers(done).decode(),))
+        self._execute(sql, (numbers_text(done),))
         for queue, key, seq in keys:
             self._lines.leave(queue, key, 0, seq)
             self._lines.advance(queue, key)

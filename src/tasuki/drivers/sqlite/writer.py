@@ -10,19 +10,19 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from math import inf
 from typing import Any
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import QueueSpec, Release
+from tasuki.contracts.driver import Release
 from tasuki.drivers.sqlite import files
 from tasuki.drivers.sqlite.inbox import Inbox
 from tasuki.drivers.sqlite.looks import Looks, Pause
-from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop
-from tasuki.drivers.sqlite.rows import Row
+from tasuki.drivers.sqlite.queues import Declared
+from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
 from tasuki.drivers.sqlite.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
@@ -45,16 +45,14 @@ class Writer:
         synchronous: str,
         busy_timeout: float,
         clock: Clock,
-        specs: Mapping[str, QueueSpec],
-        consumers: Mapping[str, int],
+        declared: Declared,
     ) -> None:
         self._name = name
         self._path = path
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._clock = clock
-        self._specs = specs
-        self._consumers = consumers
+        self._declared = declared
         self._inbox = Inbox()
         self._parked: list[Receive] = []
         self._folder = files.Folder(path)
@@ -218,7 +216,9 @@ class Writer:
         """Answer the parked receives whose deadline has passed or whose queue is deleted; drop the cancelled ones."""
         if self._parked:
             now, parked = self._clock.monotonic(), self._parked
-            over = [receive for receive in parked if receive.deadline <= now or receive.queue not in self._specs]
+            over = [
+                receive for receive in parked if receive.deadline <= now or receive.queue not in self._declared.specs
+            ]
             self._parked = [receive for receive in parked if receive not in over and not receive.is_abandoned]
             self._answer(over)
 
@@ -237,7 +237,7 @@ class Writer:
             if (version := connection.execute("PRAGMA data_version").fetchone()[0]) != self._seen_version:
                 self._seen_version = version
                 self._plan_wake()
-                has_found = any(store.has_ready(store.number(name)) for name in {item.queue for item in self._parked})
+                has_found = any(store.has_ready(name) for name in {item.queue for item in self._parked})
         if not self._looks.looked(now, has_heard=has_heard, has_found=has_found):
             self._go_deaf("they came without a ring")
         return has_found
@@ -253,7 +253,7 @@ class Writer:
             self._work([request for request in group if request.order == 0])
             self._sweep(connection)
             self._work([request for request in group if request.order > 0])
-            taken = [receive.run(self._store) if receive.queue in self._specs else [] for receive in receives]
+            taken = [receive.attempt(self._store) for receive in receives]
             self._store.save()
         with self._failing("unknown"):
             connection.execute("COMMIT")
@@ -261,11 +261,11 @@ class Writer:
             self._folder.ring()
         # Not before the commit: what is not committed must not be given back.
         for receive, messages in zip(receives, taken, strict=True):
-            receive.result = messages
-        self._parked = [receive for receive in receives if not receive.result]
+            receive.result = messages or []
+        self._parked = [receive for receive in receives if not receive.is_over]
         self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=len(self._parked) < len(receives))
         self._answer(request for request in group if not isinstance(request, Receive))
-        self._answer(receive for receive in receives if receive.result)
+        self._answer(receive for receive in receives if receive.is_over)
         self._dismiss()
 
     def _look_ahead(self) -> None:
@@ -280,25 +280,10 @@ class Writer:
         ordered = sorted(group, key=lambda request: (request.order, request.queue))
         for (kind, queue), requests in groupby(ordered, key=lambda request: (type(request), request.queue)):
             if kind is Publish:
-                self._publish(queue, [request for request in requests if isinstance(request, Publish)])
+                publish_together(self._store, queue, [item for item in requests if isinstance(item, Publish)])
             elif kind is not Receive:
                 for request in requests:
-                    request.result = request.run(self._store)
-
-    def _publish(self, queue: str, requests: list[Publish]) -> None:
-        """Store the messages of many callers with one statement; room goes to those who came first."""
-        rows: list[Row] = []
-        delays: dict[int, float] = {}
-        always: set[int] = set()
-        for request in requests:
-            for index, delay in request.delays.items():
-                delays[len(rows) + index] = delay
-            always.update(len(rows) + index for index in request.always)
-            rows += request.rows
-        taken = self._store.publish(self._store.number(queue), rows, delays, always)
-        for request in requests:
-            request.result = min(taken, len(request.rows))
-            taken -= request.result
+                    request.result = request.attempt(self._store)
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Put back what was held too long, or by a driver that died or lived before the machine restarted."""
@@ -306,6 +291,8 @@ class Writer:
         now = self._clock.monotonic()
         if now < self._next_sweep:
             return
+        if self._next_sweep < 0:
+            self._store.queues.delete_orphans()
         self._next_sweep = now + SWEEP
         boot = files.boot_id()
         for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
@@ -345,7 +332,7 @@ class Writer:
         """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
         waits = []
         for name in {receive.queue for receive in self._parked}:
-            due, lease = self._store.next_change(self._store.number(name))
+            due, lease = self._store.next_change(name)
             waits += [due - self._clock.time()] if due is not None else []
             waits += [lease - self._clock.boottime()] if lease is not None else []
         self._wake_at = self._clock.monotonic() + max(min(waits, default=inf), 0.0)
@@ -360,7 +347,7 @@ class Writer:
                 yield
         except DriverError as error:
             if self._connection is not None:
-                self._store.forget()
+                self._store.undo()
                 if files.must_reopen(error.__cause__) or not files.has_rolled_back(self._connection):
                     self._disconnect()
             raise
@@ -378,7 +365,7 @@ class Writer:
             self._folder.pass_turn()
         self._connection = connection
         self._identity = files.identity(self._path)
-        self._store = Store(connection, self._clock, self._holder, self._specs, self._consumers)
+        self._store = Store(connection, self._name, self._clock, self._holder, self._declared)
         self._next_sweep, self._seen_version = -1.0, -1
         self._inbox.stop_listening()  # the folder may be a new one
         self._looks = Looks()

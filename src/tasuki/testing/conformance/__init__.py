@@ -21,6 +21,7 @@ from tasuki.testing.conformance.edges import Edges
 from tasuki.testing.conformance.failing import Failing
 from tasuki.testing.conformance.inspecting import Inspecting
 from tasuki.testing.conformance.publishing import Publishing
+from tasuki.testing.conformance.purging import Purging
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.running import Running
 from tasuki.testing.conformance.settling import Settling
@@ -43,6 +44,7 @@ class DriverConformance(
     Stress,
     Asking,
     Publishing,
+    Purging,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

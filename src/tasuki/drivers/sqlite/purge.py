@@ -1,0 +1,62 @@
+"""Purging in several transactions, so that other processes are not locked out; each part inside one of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from tasuki.drivers.sqlite import statements
+from tasuki.drivers.sqlite.lines import Lines
+from tasuki.drivers.sqlite.queues import Queues
+from tasuki.drivers.sqlite.rows import numbers_text
+from tasuki.drivers.sqlite.suspects import Suspects
+
+PURGED = 20_000
+"""Most messages removed in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The messages that a purge removes: those that waited in the queue when it began."""
+
+    queue: int
+    newest: int
+    held: tuple[int, ...]
+
+
+class Purge:
+    """One connection's way to empty a queue."""
+
+    def __init__(self, connection: sqlite3.Connection, queues: Queues, lines: Lines, suspects: Suspects) -> None:
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+        self._queues = queues
+        self._lines = lines
+        self._suspects = suspects
+
+    def begin(self, queue: int) -> Extent:
+        """Note what is there now. Numbers are never used again, so what comes later has higher ones."""
+        held = self._execute("SELECT seq FROM held WHERE queue = ?", (queue,)).fetchall()
+        return Extent(queue, self._queues.tally(queue).newest, tuple(row[0] for row in held))
+
+    def run(self, queue: int, extent: Extent) -> int:
+        """Remove up to ``PURGED`` of the messages; returns how many, 0: all are gone."""
+        if queue != extent.queue:  # deleted and declared again meanwhile
+            return 0
+        wanted = {"queue": queue, "newest": extent.newest, "held": numbers_text(extent.held), "limit": PURGED}
+        rows = self._execute(statements.PURGED, wanted).fetchall()
+        delayed = [(queue, row[4], row[0]) for row in rows if row[4]]
+        self._executemany("DELETE FROM delayed WHERE queue = ? AND ready_at = ? AND seq = ?", delayed)
+        shown = [(queue, row[1], row[0]) for row in rows if not row[3] and not row[4]]
+        self._executemany("DELETE FROM ready WHERE queue = ? AND rank = ? AND seq = ?", shown)
+        self._executemany("DELETE FROM messages WHERE seq = ?", [row[:1] for row in rows])
+        self._suspects.forget([row[0] for row in rows])
+        keyed = [row for row in rows if row[2] is not None]
+        for seq, _, key, waiting, _ in keyed:
+            self._lines.leave(queue, key, waiting, seq)
+        for key in {row[2] for row in keyed}:
+            self._lines.advance(queue, key)
+        tally = self._queues.tally(queue)
+        tally.total -= len(rows)
+        tally.delayed -= len(delayed)
+        return len(rows)

@@ -1,0 +1,53 @@
+"""Clause 24: a purge of a queue that is in use."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tasuki.contracts.driver import Driver
+from tasuki.testing.conformance.rig import Rig, Suite, case
+
+_WAITING, _LATE, _PUBLISHERS, _ROUNDS = 100, 40, 8, 6
+
+
+class Purging(Suite):
+    """A purge has a beginning, and removes no message that was published after it."""
+
+    @case("purge")
+    async def test_24_a_message_published_during_a_purge_survives_it(self, rig: Rig) -> None:
+        """Publishers that never pause: a purge that takes several steps finds new messages at each of them."""
+        other = await rig.elsewhere()
+        for number in range(_ROUNDS):
+            await _purge_under_load(rig, (rig.driver, other)[number // 2 % 2], waits=bool(number % 2))
+
+
+async def _purge_under_load(rig: Rig, purger: Driver, *, waits: bool) -> None:
+    """``waits``: the publishers start when the purge has begun, and so find an empty queue."""
+    waiting = await rig.publish(*rig.messages(_WAITING))
+    began = asyncio.Event()
+    early: list[str] = []
+    late: list[str] = []
+
+    async def publish() -> None:
+        if waits:
+            await began.wait()
+        while len(late) < _LATE:
+            published = late if began.is_set() else early
+            published += await rig.publish(rig.message())
+
+    async def watch() -> None:
+        # Half of the messages are gone only when the purge has begun, also where a count lags behind.
+        while not purging.done() and (await rig.driver.depth(rig.queue)).ready > _WAITING / 2:
+            pass
+        began.set()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_PUBLISHERS):
+            group.create_task(publish())
+        purging = group.create_task(purger.purge(rig.queue))
+        group.create_task(watch())
+    left = await rig.drain()
+    lost = set(late) - set(left)
+    assert not lost, f"{len(lost)} of {len(late)} messages were removed that were published during the purge"
+    assert not set(waiting) & set(left), "messages that waited when the purge began were left"
+    assert purging.result() + len(left) == len(waiting) + len(early) + len(late)

@@ -7,7 +7,7 @@ processes       any number on one machine; a file on a network share is not supp
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
 attempt         1 plus the nacks, and the recorded starts whose delivery ended without a settlement; committed with them
-suspects        a row in a table of their own, which is empty unless a worker died; ``start`` is committed when it returns
+suspects        rows of a table that is empty unless a worker died; ``start`` is committed when it returns
 lease           by CLOCK_BOOTTIME: suspended time counts, a changed wall clock does not; a restart of the machine, a
                 close, or the death of the holder (noticed within a second by its file lock) ends it at once
 delay           by the wall clock, so that it outlives a restart

@@ -20,7 +20,15 @@ from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.behaviours import DURABILITY
-from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
+from tasuki.kinds.build import (
+    build_driver,
+    build_handler,
+    build_resource,
+    driver_fields,
+    is_function,
+    queue_policy,
+    queue_spec,
+)
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind
@@ -81,14 +89,24 @@ class Assembly:
         for id, service in self.services.items():
             queues = {name: queue for name, queue in self.queues.items() if queue.driver is self.drivers[id]}
             service.specs = [queue.spec for queue in queues.values()]
-            levels = {name: _wanted_durability(self.project.configs[name]) for name in (id, *queues)}
-            service.wanted = {name: level for name, level in levels.items() if level is not None}
+            service.wanted = self.wanted_of(id)
+
+    def wanted_of(self, driver: str) -> dict[str, Durability]:
+        """The durability that entries ask of a driver, by their ids: its own and those of its queues."""
+        queues = [name for name, queue in self.queues.items() if queue.driver is self.drivers[driver]]
+        levels = {name: _wanted_durability(self.project.configs[name]) for name in (driver, *queues)}
+        return {name: level for name, level in levels.items() if level is not None}
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
-        """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to."""
+        """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to.
+
+        A driver goes on, with all that it holds, unless it would be made differently.
+        """
         if id in changes.unchanged:
             return True
-        config = self.project.configs[id]
+        config, kind = self.project.configs[id], self.project.kinds[id]
+        if isinstance(kind, DriverKind) and id in old.drivers:
+            return kind == old.project.kinds[id] and driver_fields(self.project, id) == driver_fields(old.project, id)
         if id not in changes.affected or is_function(config):
             return False
         if isinstance(config, QueueConfig):

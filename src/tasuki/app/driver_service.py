@@ -45,9 +45,17 @@ class DriverService:
             "driver %s: what is confirmed survives: %s", self.driver.name, given, extra={"driver": self.driver.name}
         )
         self._compare(given)
-        for id, level in self.wanted.items():
+        try:
+            self.check(self.wanted)
+        except UnsupportedError:
+            await self.driver.close()
+            raise
+
+    def check(self, wanted: Mapping[str, Durability]) -> None:
+        """Raise UnsupportedError when the broker gives less durability than the entries of these ids ask for."""
+        given = self.driver.durability
+        for id, level in wanted.items():
             if DURABILITIES.index(level) > DURABILITIES.index(given):
-                await self.driver.close()
                 raise UnsupportedError(
                     f"{id!r} wants durability {level!r}, and driver {self.driver.name!r} as it is set up gives "
                     f"{given!r}; take a driver or settings that give more, or ask for less",

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.assembly import Assembly
+from tasuki.app.leaving import refuse_dropping, refuse_leaving
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.kinds.project import Project
 from tasuki.queues.queue import Queue
@@ -24,7 +25,8 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
     """Bring a running app from ``old`` to a new version; all or nothing. For one task at a time.
 
     New handlers are compiled and new queues declared before anything running is touched. A consumer of which only the
-    function changed goes on: what runs finishes with the old handler, what starts takes the new one.
+    function changed goes on: what runs finishes with the old handler, what starts takes the new one. A driver goes on
+    unless it would be made differently; then the new one must hold the messages of the old one.
 
     Raises:
         TasukiError: something of the new version cannot start; the old one goes on.
@@ -53,6 +55,10 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
 
 
 async def _prepare(new: Assembly, old: Assembly) -> None:
+    for id, service in new.services.items():
+        if service is old.services.get(id) and service.driver.problem is None:
+            service.check(new.wanted_of(id))
+    await refuse_leaving(old, new)
     fresh = [handler for id, handler in new.handlers.items() if handler is not old.handlers.get(id)]
     for error in await asyncio.gather(*(handler.start() for handler in fresh), return_exceptions=True):
         if error is not None:
@@ -88,17 +94,20 @@ async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
     supervisor = app.supervisor
     before, after = {**old.drivers, **old.consumers}, {**new.drivers, **new.consumers}
     specs = _specs(new)
+    old_specs = _specs(old)
     added = [id for id in after if id not in before]
     changed = [id for id in after if id in before and before[id] is not after[id]]
+    kept = [id for id in after if id in before and before[id] is after[id]]
     for id in added:
         supervisor.add(specs[id])
     is_replaced = False
     try:
-        await supervisor.replace(*(specs[id] for id in changed))
+        supervisor.update(*(specs[id] for id in kept))
+        await supervisor.replace(*(specs[id] for id in changed), check=lambda: refuse_dropping(old, new))
         is_replaced = True
         await supervisor.start([id for id in (*added, *changed) if specs[id].auto_start])
     except BaseException:
-        old_specs = _specs(old)
+        supervisor.update(*(old_specs[id] for id in kept))
         if is_replaced:
             await _try_to(supervisor.replace(*(old_specs[id] for id in changed)))
         await _try_to(supervisor.remove(*added))

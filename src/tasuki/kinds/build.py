@@ -32,6 +32,22 @@ _FILES = {"path", "credentials_file", "nkey_seed_file"}
 """Fields of drivers that name a file; a relative one starts at the project's folder."""
 
 
+def driver_fields(project: Project, id: str) -> dict[str, Any]:
+    """What a driver is made with, secrets readable: two entries with equal fields make the same driver."""
+    fields: dict[str, Any] = _revealed(
+        project.configs[id].model_dump(by_alias=True, exclude={"lifecycle", "durability"})
+    )
+    for name in _FILES & fields.keys():
+        if isinstance(fields[name], str):
+            fields[name] = project.registry.root / fields[name]
+    if isinstance(tls := fields.get("tls"), dict):
+        files = {name: str(project.registry.root / tls[name]) for name in ("ca", "cert", "key") if tls.get(name)}
+        fields["tls"] = {**tls, **files}
+    if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
+        fields["config"] = _revealed(aws.model_dump())
+    return fields
+
+
 def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     """The driver of an entry; its client is imported here, and only here.
 
@@ -41,15 +57,7 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     kind = project.kinds[id]
     assert isinstance(kind, DriverKind)
     module, _, class_name = kind.driver.partition(":")
-    fields = _revealed(project.configs[id].model_dump(by_alias=True, exclude={"lifecycle", "durability"}))
-    for name in _FILES & fields.keys():
-        if isinstance(fields[name], str):
-            fields[name] = project.registry.root / fields[name]
-    if isinstance(tls := fields.get("tls"), dict):
-        files = {name: str(project.registry.root / tls[name]) for name in ("ca", "cert", "key") if tls.get(name)}
-        fields["tls"] = {**tls, **files}
-    if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
-        fields["config"] = _revealed(aws.model_dump())
+    fields = driver_fields(project, id)
     try:
         driver: Driver = getattr(importlib.import_module(module), class_name)(id, clock=clock, **fields)
     except (ImportError, AttributeError) as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.errors import LifecycleError
@@ -132,11 +132,23 @@ class Supervisor:
         self._changes.wake()
         _raise_joined(errors)
 
-    async def replace(self, *specs: ServiceSpec) -> None:
+    def update(self, *specs: ServiceSpec) -> None:
+        """Give services other limits and dependencies without stopping them; a start under way keeps its own.
+
+        Raises:
+            LifecycleError: no such id, or bad dependencies; nothing is changed.
+        """
+        controllers = [self._get(spec.id) for spec in specs]
+        self._checked_graph({spec.id: spec.depends_on for spec in specs})
+        for controller, spec in zip(controllers, specs, strict=True):
+            controller.spec = spec
+
+    async def replace(self, *specs: ServiceSpec, check: Callable[[], Awaitable[None]] | None = None) -> None:
         """Put new services in the place of those with the same ids, as one change, all or nothing.
 
         Stops the old ones and what depends on them, nothing else, and starts again what was running. When a new one
-        cannot start, the old ones are put back and started. To be called by one task at a time.
+        cannot start, or ``check``, called when the old ones have stopped, raises, the old ones are put back and
+        started. To be called by one task at a time.
 
         Raises:
             LifecycleError: no such id, bad dependencies, a new one cannot start, or all was stopped meanwhile.
@@ -151,6 +163,9 @@ class Supervisor:
             for error in await self._stop_some(touched):
                 _log.warning("%s", error)
             self._refuse_after_stop(stops)
+            if check is not None:
+                await check()
+                self._refuse_after_stop(stops)
             self._put(specs)
             await self.start(wanted)
         except BaseException:

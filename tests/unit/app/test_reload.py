@@ -129,16 +129,6 @@ async def test_an_option_of_the_dead_letter_queue_reaches_its_users(app: App, ya
     assert after._dead_letters is live(app).queues["app:dead"]
 
 
-async def test_another_driver(app: App, yaml: Yaml) -> None:
-    before = live(app).drivers["app:driver"]
-    yaml.driver = "{name: driver, kind: queue.driver.memory, lifecycle: {stop_timeout: 3s}}"
-    await reload(app, yaml)
-    assert live(app).drivers["app:driver"] is not before
-    await app.publish("tasks", "a")
-    await asyncio.sleep(1)
-    assert DONE == [("v1", "a")]
-
-
 async def test_consumers_added_and_removed(app: App, yaml: Yaml) -> None:
     yaml.more = SECOND
     changes = await reload(app, yaml)

@@ -498,6 +498,22 @@ class TestReplace:
         assert world.state("a") == "running"
         await world.supervisor.stop()
 
+    async def test_what_a_check_refuses_puts_the_old_ones_back(self, world: World) -> None:
+        world.add("driver")
+        world.add("consumer", "driver")
+        await world.supervisor.start()
+        world.log.clear()
+
+        async def refuse() -> None:
+            world.log.append("check")
+            raise LifecycleError("messages wait")
+
+        with pytest.raises(LifecycleError, match="messages wait"):
+            await world.supervisor.replace(world.spec("driver"), check=refuse)
+        assert world.log == ["stop consumer", "stopped consumer", "stop driver", "stopped driver", "check"]
+        await world.supervisor.until(lambda states: states["consumer"] is State.RUNNING)
+        await world.supervisor.stop()
+
     async def test_a_stop_meanwhile_wins(self, world: World) -> None:
         world.add("a").stops = [2]
         await world.supervisor.start()
@@ -515,4 +531,25 @@ class TestReplace:
         await world.supervisor.start()
         await world.supervisor.replace(world.spec("consumer", "driver"))
         await world.supervisor.until(lambda states: states["consumer"] is State.RUNNING)
+        await world.supervisor.stop()
+
+
+class TestUpdate:
+    async def test_a_running_service_gets_other_limits_and_goes_on(self, world: World) -> None:
+        service = world.add("a")
+        await world.supervisor.start()
+        world.supervisor.update(ServiceSpec("a", service, stop_timeout=3.0))
+        assert world.state("a") == "running"
+        await world.supervisor.stop()
+        assert service.stop_timeouts == [3.0]
+
+    async def test_bad_dependencies_change_nothing(self, world: World) -> None:
+        world.add("a")
+        world.add("b")
+        with pytest.raises(LifecycleError, match="does not exist"):
+            world.supervisor.update(world.spec("b", "a"), world.spec("a", "nowhere"))
+        with pytest.raises(LifecycleError, match="no service"):
+            world.supervisor.update(world.spec("new"))
+        await world.supervisor.start(["b"])
+        assert world.state("a") == "unknown"
         await world.supervisor.stop()

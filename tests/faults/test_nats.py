@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -317,6 +318,28 @@ async def test_delays_hold_over_kills_and_are_never_early(site: Site) -> None:
     taken = await take(driver, 3)
     assert time.monotonic() - began >= 2.0
     assert {(each.id, each.attempt) for each in taken} == {("unseen", 1), ("seen", 1), ("nacked", 2)}
+
+
+async def test_delayed_messages_begin_at_attempt_1_however_soon_a_worker_sees_them(site: Site) -> None:
+    """The publisher's note on a delay came after the worker's, and the delivery that had only waited was counted."""
+    driver, publisher = await site.driver(is_direct=True), await site.driver(is_direct=True)
+    for each in (driver, publisher):
+        await declared(each, lease=60.0)
+    number = 10_000
+
+    async def publish() -> None:
+        for start in range(0, number, 10):
+            await publisher.publish(QUEUE, messages(*(str(start + index) for index in range(10)), delay=0.5))
+
+    publishing = asyncio.create_task(publish())
+    attempts: Counter[int] = Counter()
+    async with asyncio.timeout(PATIENCE * 3):
+        while attempts.total() < number:
+            got = await driver.receive(QUEUE, 100, 1.0)
+            attempts.update(each.attempt for each in got)
+            await driver.settle(QUEUE, [Ack(each.receipt) for each in got])
+    await publishing
+    assert attempts == {1: number}
 
 
 async def test_memory_storage_is_gone_with_the_server_and_the_driver_says_so(site: Site) -> None:

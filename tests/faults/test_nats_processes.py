@@ -142,10 +142,9 @@ async def test_priorities_only_where_they_were_declared(site: Site) -> None:
 
 
 async def test_more_replicas_than_there_are_servers(site: Site) -> None:
-    driver = site.made(site.broker.port, replicas=3)
+    driver = await site.driver(replicas=3)
     with pytest.raises(DriverError, match="replicas"):
-        await driver.open()
-    await driver.close()
+        await declared(driver)
 
 
 async def test_an_extension_after_the_close_and_in_between(site: Site) -> None:

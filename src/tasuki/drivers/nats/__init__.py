@@ -8,9 +8,12 @@ place in line   the stream's order; what goes back is handed out before all new 
 priority        a lane for each level, asked from the highest down; only where the queue was declared for it
 order per key   a fixed number of partitions, each a lane with at most one delivery at a time; strict, also past nacks
 delay           a nack with delay is the server's own; a first delay is delivered once and put off until its time
-attempt         the server's count of deliveries, less those that the book says did not count; a close counts as one
+attempt         1 plus the failures that the book notes: nacks, and starts that were recorded and ended with nothing
+suspect         delivered more often than the book knows of: the last delivery ended without a settlement
 lease           the consumer's ``ack_wait``, renewed by ``+WPI`` over a second connection in a thread of its own
-stale           decided here: the server takes an ack of any delivery, also of one that is long over
+stale           decided here: the server takes an ack of any delivery, also of one that is long over; who settles after
+                the lease asks the book whether somebody else has the message
+options         stand in the stream; the server tells all processes when they change
 depth           total, delayed and consumers exact; what other processes gave back counts as in flight until it is
                 handed out again
 temporary       removed by any process with consumers when its own gave no sign of it for ten minutes

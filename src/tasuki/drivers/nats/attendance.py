@@ -54,6 +54,10 @@ class Attendance:
             await self._renewals.run(lambda connection: self._retract(connection, [queue]))
         self._keep_on()
 
+    def forget(self, queue: str) -> None:
+        """Say nothing more of it; what was said ends by itself."""
+        self._consumers.pop(queue, None)
+
     def begin(self) -> None:
         """Say it all again, as soon as there is a connection."""
         self._keep_on()

@@ -1,10 +1,14 @@
 """Book: what the server does not keep for us, as the last message on a subject each.
 
-The server counts every delivery. A delivery that was handed back untouched, or that only served to wait for a message's
-time, must not count; so before such a message goes back the book says how many of its deliveries were of that sort:
-``<prefix>.b.r.<queue>.<epoch>.<sequence>.<due>.<refunds>``, with the
-number of deliveries and the receipt as content. ``due`` is the time in Unix
-milliseconds until which the message is hidden, 0 if it is not. Entries go when their message is acked.
+The server counts deliveries; the contract counts failures, and wants to know whether the last delivery ended without a
+settlement. So a worker writes a note whenever a delivery ends otherwise than by an ack, and when it records a start:
+``<prefix>.b.r.<queue>.<epoch>.<sequence>.w.<due>``. Its content says how many deliveries had ended by then, how many
+of them failed, whether the message is a suspect, and the receipt. A message that was delivered more often than its note
+says lost its last delivery. Publishers note first delays in a subject of their own (``p`` in place of ``w``): a
+publisher writes after the message is stored, so it must not replace the note of a worker that was faster.
+
+``due`` is the time in Unix milliseconds until which the message is hidden, 0 if it is not. Notes are erased when their
+message is acked.
 """
 
 from __future__ import annotations
@@ -22,27 +26,34 @@ PAGE = 1000
 
 
 class Note(NamedTuple):
-    """One entry: the message went back, hidden until ``due`` (Unix seconds, 0: not hidden)."""
+    """What is known of a message beside the server's count of its deliveries."""
 
     sequence: int
-    due: float
-    refunds: int
-    """How many of its deliveries did not count; -1: it was never delivered, and is hidden from the start."""
+    due: float = 0.0
+    """Hidden until then (Unix seconds); 0: not hidden."""
+    failures: int = 0
     delivered: int = 0
-    """How many deliveries there were; a server that dies may forget the last ones. Known to ``read`` only."""
+    """How many of its deliveries have ended, as far as is known; a server that dies may forget the last ones."""
+    is_suspect: bool = False
+    is_publishers: bool = False
+    """The publisher wrote it: a first delay, for ``depth``, ``peek`` and ``purge`` alone."""
 
 
 def note_in(subject: str, content: bytes = b"") -> Note | None:
-    """What a subject of the book says, and its content; None if it is not one of these."""
+    """The note of a subject of the book and its content; None if it is not one of these."""
     try:
-        sequence, due, refunds = map(int, subject.rsplit(".", 3)[1:])
-        return Note(sequence, due / 1000, refunds, int(content.partition(b" ")[0] or 0))
-    except ValueError:
+        sequence, kind, due = subject.rsplit(".", 3)[1:]
+        delivered, failures, suspect = map(int, content.split(b" ", 3)[:3] if content else (0, 0, 0))
+        return Note(int(sequence), int(due) / 1000, failures, delivered, bool(suspect), _KINDS[kind])
+    except (ValueError, KeyError):
         return None
 
 
+_KINDS = {"w": False, "p": True}
+
+
 class Book:
-    """The entries of one queue; ``epoch`` tells its stream from earlier ones of the same name."""
+    """The notes of one queue; ``epoch`` tells its stream from earlier ones of the same name."""
 
     def __init__(self, names: Names, queue: str, epoch: str) -> None:
         self._names = names
@@ -53,10 +64,12 @@ class Book:
 
     async def write(self, connection: Connection, notes: Sequence[tuple[Note, str]]) -> None:
         """Keep notes with their receipts; returns when the server has them. Raises DriverError if one is not kept."""
+        if not notes:
+            return
         requests = [
             (
-                self._subject(note.sequence, int(note.due * 1000 + 0.999), note.refunds),
-                f"{note.delivered} {receipt}".encode(),
+                self._subject(note.sequence, "p" if note.is_publishers else "w", int(note.due * 1000 + 0.999)),
+                f"{note.delivered} {note.failures} {note.is_suspect:d} {receipt}".encode(),
             )
             for note, receipt in notes
         ]
@@ -71,11 +84,8 @@ class Book:
                 raise refusal(error, driver=connection.address.driver, queue=self._queue)
 
     async def read(self, connection: Connection, sequences: Sequence[int]) -> list[Note | None]:
-        """The last note on each of the messages, or None where there is none."""
-        requests: list[Request] = [
-            (f"STREAM.MSG.GET.{self._names.book}", {"last_by_subj": self._subject(sequence, ">")})
-            for sequence in sequences
-        ]
+        """The last note of a worker on each of the messages, or None where there is none."""
+        requests = [self._last(self._subject(sequence, "w", "*")) for sequence in sequences]
         answers = await ask(connection, self._queue, requests)
         return [
             note_in(answer["message"]["subject"], base64.b64decode(answer["message"].get("data", "")))
@@ -103,7 +113,7 @@ class Book:
         return sorted((note for note in notes.values() if note.due > now), key=lambda note: note.due)
 
     async def notes(self, connection: Connection) -> dict[int, Note]:
-        """All messages that have a note, each with the last ``due`` that it had."""
+        """All messages that have a note, each with the last ``due`` that it had; no more is read of the notes."""
         latest: dict[int, Note] = {}
         offset, total = 0, 1
         while offset < total:
@@ -116,26 +126,31 @@ class Book:
                 raise refusal(error, driver=connection.address.driver, queue=self._queue)
             found = info["state"].get("subjects") or {}
             for note in filter(None, map(note_in, found)):
-                if note.sequence not in latest or latest[note.sequence].due < note.due:
+                if note.sequence not in latest or _age(latest[note.sequence]) < _age(note):
                     latest[note.sequence] = note
             offset += max(len(found), 1)
             total = int(info.get("total", 0))
         return latest
 
     async def receipts(self, connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
-        """The receipts of noted messages."""
+        """The receipts that workers noted."""
         found: dict[int, str] = {}
         for start in range(0, len(sequences), PAGE):
             part = sequences[start : start + PAGE]
-            requests: list[Request] = [
-                (f"STREAM.MSG.GET.{self._names.book}", {"last_by_subj": self._subject(sequence, ">")})
-                for sequence in part
-            ]
+            requests = [self._last(self._subject(sequence, "w", "*")) for sequence in part]
             for sequence, answer in zip(part, await ask(connection, self._queue, requests), strict=True):
                 if "message" in answer:
                     content = base64.b64decode(answer["message"].get("data", "")).decode()
-                    found[sequence] = content.partition(" ")[2]
+                    found[sequence] = content.rpartition(" ")[2]
         return found
+
+    def _last(self, subject: str) -> Request:
+        return f"STREAM.MSG.GET.{self._names.book}", {"last_by_subj": subject}
 
     def _subject(self, sequence: int | str, *rest: int | str) -> str:
         return self._names.returned(self._queue, self._epoch, sequence, *rest)
+
+
+def _age(note: Note) -> tuple[float, bool]:
+    """What is newer, by its due alone; of two equal ones the worker's, which was written of a delivery."""
+    return note.due, not note.is_publishers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import nats.errors
@@ -15,16 +16,16 @@ FAREWELL = 1.0
 
 
 class Client(NATSClient):
-    """The client without its queues: everything that arrives goes to ``route``.
+    """The client without its queues: everything that arrives goes to ``route``, after ``heard`` was called.
 
     With ``must_encrypt`` it says nothing, and no password above all, to a server that does not encrypt.
     """
 
-    def __init__(self, route: Route, *, must_encrypt: bool) -> None:
+    def __init__(self, route: Route, heard: Callable[[], None], *, must_encrypt: bool) -> None:
         super().__init__()
         self.route = route
         self._must_encrypt = must_encrypt
-        self._ps = Reader(self, route)
+        self._ps = Reader(self, route, heard)
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self.route(subject, reply, data, headers)
@@ -59,6 +60,12 @@ class Client(NATSClient):
         """Cut the connection: what is still to be written is thrown away."""
         if self._writer is not None:
             self._writer.transport.abort()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether bytes of ours wait for the socket to take them."""
+        writer = self._writer
+        return writer is not None and writer.transport.get_write_buffer_size() > 0
 
     @property
     def _writer(self) -> asyncio.StreamWriter | None:

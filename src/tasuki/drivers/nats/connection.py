@@ -20,14 +20,18 @@ from nats.nuid import NUID
 
 from tasuki.drivers.address import shown
 from tasuki.drivers.nats.client import Client
-from tasuki.drivers.nats.exchange import Exchange
+from tasuki.drivers.nats.exchange import Exchange, Repeating
 from tasuki.drivers.nats.failures import denied, described, lost
-from tasuki.drivers.nats.wire import frames
+from tasuki.drivers.nats.pulse import Pulse
+from tasuki.drivers.nats.wire import frame, frames
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
 
 _log = logging.getLogger("tasuki.driver.nats")
 
 _DENIALS = ("authorization violation", "authentication", "user authentication expired", "nkey", "account")
+
+_CHANGED = b"$JS.EVENT.ADVISORY.STREAM.UPDATED."
+"""Where the server says that a stream was changed."""
 
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
@@ -62,13 +66,16 @@ class Connection:
         on_delivery: OnDelivery | None = None,
         on_status: OnStatus | None = None,
         on_loss: Callable[[], None] | None = None,
+        on_change: Callable[[str], None] | None = None,
     ) -> None:
         self.address = address
         self.max_payload = 0
         self._on_delivery = on_delivery or _ignored
         self._on_status = on_status or _ignored
         self._on_loss = on_loss or _ignored
+        self._on_change = on_change
         self._client: Client | None = None
+        self._pulse: Pulse | None = None
         self._exchanges: dict[bytes, Exchange] = {}
         self._numbers = count()
         self._inbox = b"_INBOX." + bytes(NUID().next())
@@ -93,7 +100,7 @@ class Connection:
 
     async def _connect(self, server: str) -> None:
         must_encrypt = "tls" in self.address.options or server.startswith("tls://")
-        client = Client(self._route, must_encrypt=must_encrypt)
+        client = Client(self._route, self._heard, must_encrypt=must_encrypt)
         is_connected = False
 
         async def on_closed() -> None:
@@ -116,7 +123,16 @@ class Connection:
                 )
             self._client = client
             client.write(b"SUB %b.> 1\r\n" % self._inbox)
+            if self._on_change is not None:
+                # Who may not subscribe to it is refused that, and no more.
+                client.write(b"SUB %b* 2\r\n" % _CHANGED)
             self.max_payload = client.max_payload
+            self._pulse = Pulse(
+                self.address.timeout,
+                ask=lambda: client.write(b"PING\r\n"),
+                is_sending=lambda: client.is_sending,
+                give_up=lambda: self.drop("it does not answer"),
+            )
             is_connected = True
         except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
             raise self._refused(server, error) from error
@@ -139,6 +155,8 @@ class Connection:
         if self._problem is None:
             self._problem = lost("the connection was closed", driver=self.address.driver)
         self._fail()
+        if self._pulse is not None:
+            self._pulse.cancel()
         if client is not None:
             await client.end()
 
@@ -153,6 +171,8 @@ class Connection:
         """Write frames; raises BrokerUnavailableError if it is certain that they do not leave."""
         if self._client is None or self._problem is not None:
             raise self._gone()
+        if self._pulse is not None:
+            self._pulse.is_awaited = True
         try:
             self._client.write(frames)
         except (OSError, nats.errors.Error, RuntimeError) as error:
@@ -163,7 +183,13 @@ class Connection:
         return f"{self._inbox.decode()}.s.{token}"
 
     async def exchange(
-        self, requests: Sequence[tuple[str, bytes]], *, headers: Sequence[bytes] = (), before: bytes = b""
+        self,
+        requests: Sequence[tuple[str, bytes]],
+        *,
+        headers: Sequence[bytes] = (),
+        before: bytes = b"",
+        is_repeated: bool = False,
+        within: float | None = None,
     ) -> Exchange:
         """Send requests and wait for all answers, or for what makes that impossible.
 
@@ -171,27 +197,36 @@ class Connection:
             requests: subjects and contents.
             headers: a block of NATS headers for each, empty for none; or none for all.
             before: frames to send first, which nobody answers.
+            is_repeated: whether to send requests again while none is answered.
+            within: seconds to wait for the answers, if not as long as for any.
 
         Raises:
             BrokerUnavailableError: nothing was sent.
         """
         number = b"%d" % next(self._numbers)
         exchange = self._exchanges[number] = Exchange([subject for subject, _ in requests])
-        timer = asyncio.get_running_loop().call_later(self.address.timeout, self._overdue, exchange)
+        inbox = b"%b.%b." % (self._inbox, number)
+        seconds = min(self.address.timeout, within or self.address.timeout)
+        timer = asyncio.get_running_loop().call_later(seconds, self._overdue, exchange, seconds)
+        repeating: Repeating | None = None
         try:
-            await self._send_all(before, frames(requests, headers, b"%b.%b." % (self._inbox, number)), exchange)
+            await self._send_all(before, frames(requests, headers, inbox), exchange)
+            if is_repeated:
+                repeating = Repeating(exchange, lambda exchange: self._repeat(before, requests, inbox, exchange))
             await exchange.done
         finally:
             timer.cancel()
+            if repeating is not None:
+                repeating.cancel()
             del self._exchanges[number]
         return exchange
 
     async def _send_all(self, before: bytes, frames: Iterable[bytes], exchange: Exchange) -> None:
         """Write frames in chunks, as fast as the server takes them; raises only if nothing of them has left."""
         chunk, size, has_sent = [before], len(before), False
-        for frame in frames:
-            chunk.append(frame)
-            size += len(frame)
+        for each in frames:
+            chunk.append(each)
+            size += len(each)
             if size <= _CHUNK:
                 continue
             if not self._send_on(b"".join(chunk), has_sent=has_sent):
@@ -224,15 +259,30 @@ class Connection:
             elif not written.cancelled():
                 written.exception()  # a loss reaches the exchange by itself
 
-    def _overdue(self, exchange: Exchange) -> None:
-        text = f"driver {self.address.driver!r}: NATS did not answer within {self.address.timeout:g} s"
+    def _repeat(self, before: bytes, requests: Sequence[tuple[str, bytes]], inbox: bytes, exchange: Exchange) -> None:
+        again = (frame(*requests[index], f"{inbox.decode()}{index}") for index in exchange.unanswered())
+        try:
+            self.send(before + b"".join(again))
+        except DriverError:
+            pass  # it was lost, and the exchange has heard of it
+
+    def _overdue(self, exchange: Exchange, seconds: float) -> None:
+        """The connection may be well: a stream without a leader does not answer."""
+        text = f"driver {self.address.driver!r}: NATS did not answer within {seconds:g} s"
         exchange.fail(BrokerTimeoutError(text, driver=self.address.driver))
-        self.drop("it did not answer in time")
+
+    def _heard(self) -> None:
+        if self._pulse is not None:
+            self._pulse.heard()
 
     def _route(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         try:
             if reply.startswith(b"$JS.ACK."):
                 self._on_delivery(reply.decode(), data)
+                return
+            if subject.startswith(_CHANGED):
+                if self._on_change is not None:
+                    self._on_change(subject[len(_CHANGED) :].decode())
                 return
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""
@@ -254,6 +304,8 @@ class Connection:
                     exchange.fail(denied(error, driver=self.address.driver, outcome=outcome))
 
     def _lose(self, problem: DriverError) -> None:
+        if self._pulse is not None:
+            self._pulse.cancel()
         if self._problem is None:
             self._problem = problem
             self._fail()

@@ -122,8 +122,12 @@ class NATSDriver(Driver):
         """By the storage, the replicas and what is known of the server's syncing."""
         return self._session.durability
 
+    def durability_of(self, queue: str) -> Durability:
+        """By what the queue's stream was made with: its storage and its replicas."""
+        return self._session.durability_of(queue)
+
     async def open(self) -> None:
-        """Connect, make what the driver keeps for itself, and declare what was declared before."""
+        """Connect, and declare what was declared before."""
         await self._session.open()
 
     async def close(self) -> None:
@@ -134,6 +138,14 @@ class NATSDriver(Driver):
         """Make the queue's stream and consumers; the last declaration wins for all processes."""
         await self._session.declare(spec)
 
+    async def undeclare(self, queue: str) -> None:
+        """Forget the queue in this process; what is held can be settled while its lease lasts."""
+        await self._session.undeclare(queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know a queue as its stream says; nothing is made or changed."""
+        return await self._session.inspect(spec)
+
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Send all at once; done when the server has stored all."""
         return await self._session.publish(queue, batch)
@@ -141,6 +153,10 @@ class NATSDriver(Driver):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""
         return await self._session.receive(queue, limit, wait)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Note in the book that these handlers begin."""
+        return await self._session.start(queue, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; done when the server says so."""

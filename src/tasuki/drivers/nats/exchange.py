@@ -1,11 +1,18 @@
-"""Exchange: requests that go out together, and what became of each."""
+"""Exchange: requests that go out together, and what became of each.
+
+A server whose stream has just lost its leader says nothing to a request, not even later. So a request that does no harm
+when it comes twice is sent again while nothing is answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tasuki.errors import DriverError
+
+REPEATED_AFTER = 1.0
+"""Seconds without any answer after which a request is sent again."""
 
 
 class Exchange:
@@ -34,3 +41,32 @@ class Exchange:
         self.problem = problem
         if not self.done.done():
             self.done.set_result(None)
+
+    def unanswered(self) -> list[int]:
+        """The places of requests that nothing came for."""
+        return [index for index, answer in enumerate(self.answers) if answer is None]
+
+
+class Repeating:
+    """Calls ``send`` with the exchange whenever nothing more of it was answered for a while, until it is done."""
+
+    def __init__(self, exchange: Exchange, send: Callable[[Exchange], None]) -> None:
+        self._exchange = exchange
+        self._send = send
+        self._left = exchange.left
+        self._wait()
+
+    def cancel(self) -> None:
+        """No more."""
+        self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(REPEATED_AFTER, self._look)
+
+    def _look(self) -> None:
+        if self._exchange.done.done():
+            return
+        if self._left == self._exchange.left:
+            self._send(self._exchange)
+        self._left = self._exchange.left
+        self._wait()

@@ -18,6 +18,7 @@ from tasuki.errors import (
 )
 
 NO_RESPONDERS = "503"
+UNTAKEN = "no stream takes the message"
 _STREAM_NOT_FOUND = 10059
 _CONSUMER_NOT_FOUND = 10014
 _NAME_IN_USE = 10058
@@ -62,6 +63,11 @@ def is_stream_missing(error: Any) -> bool:
     return isinstance(error, dict) and error.get("err_code") == _STREAM_NOT_FOUND
 
 
+def is_missing(error: Any) -> bool:
+    """Whether a JetStream answer says that the stream or the consumer is not there."""
+    return isinstance(error, dict) and error.get("err_code") in {_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND}
+
+
 def error_in(answer: bytes) -> Any:
     """The ``error`` of a JetStream answer, or None; what is no answer is an error too."""
     try:
@@ -75,6 +81,11 @@ def lost(why: BaseException | str, *, driver: str, queue: str = "", outcome: Out
     """The connection is not there; ``outcome`` is unknown where something had been sent."""
     text = f"driver {driver!r}: NATS is not reachable: {described(why)}"
     return BrokerUnavailableError(text, driver=driver, queue=queue, outcome=outcome)
+
+
+def is_untaken(problem: DriverError | None) -> bool:
+    """Whether a publish found no stream for the message."""
+    return isinstance(problem, BrokerUnavailableError) and UNTAKEN in str(problem)
 
 
 def denied(why: BaseException | str, *, driver: str, outcome: Outcome = "rejected") -> DriverError:

@@ -1,16 +1,18 @@
 """Held: the deliveries that are ours, and until when.
 
 The server takes the acknowledgement of any delivery of a message, also of one that is long over, and would remove what
-another process holds. So nothing is sent for a delivery whose lease has run out by our own clock, or whose message was
-delivered to us again.
+another process holds. So nothing is sent for a delivery whose message was delivered to us again; and once its lease has
+run out by our own clock, the book is asked first whether another process has the message now.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from tasuki.drivers.nats.book import Note
+
 MARGIN = 0.05
-"""Share of a lease in whose last part nothing is given back any more: it would come too late."""
+"""Share of a lease in whose last part a return may come too late."""
 _SWEEP = 1000
 
 
@@ -23,12 +25,31 @@ class Held(msgspec.Struct, gc=False):
     delivered: int
     since: float
     """When its lease began (monotonic)."""
-    refunds: int = 0
-    """How many of its deliveries did not count."""
+    failures: int = 0
+    """How many deliveries of its message failed before this one."""
+    is_suspect: bool = False
+    is_started: bool = False
+    """Whether the book has its start."""
     is_noted: bool = False
     """Whether the book has something about its message."""
     is_ending: bool = False
     """Whether a settlement is under way."""
+
+    def failed(self, due: float) -> tuple[Note, str]:
+        """The note for a delivery that failed."""
+        return Note(self.sequence, due, self.failures + 1, self.delivered), self.receipt
+
+    def released(self) -> tuple[Note, str]:
+        """The note for a delivery that goes back as it came."""
+        return Note(self.sequence, 0.0, self.failures, self.delivered, self.is_suspect), self.receipt
+
+    def started(self) -> tuple[Note, str]:
+        """The note for a delivery whose handler begins: a failure, unless another note says how it ended."""
+        return Note(self.sequence, 0.0, self.failures + 1, self.delivered - 1, is_suspect=True), self.receipt
+
+    def left(self) -> tuple[Note, str]:
+        """The note for a delivery that ends with the process."""
+        return self.started() if self.is_started else self.released()
 
 
 class Table:
@@ -53,12 +74,13 @@ class Table:
         if len(self._by_receipt) > self._next_sweep:
             self._sweep(held.since)
 
-    def find(self, receipt: object, now: float, *, margin: float = 0.0) -> Held | None:
-        """The delivery if it is still ours, and its lease holds for more than ``margin`` of itself; else None."""
-        held = self._by_receipt.get(receipt) if isinstance(receipt, str) else None
-        if held is None or held.since + self.lease * (1.0 - margin) <= now:
-            return None
-        return held
+    def find(self, receipt: object) -> Held | None:
+        """The delivery, unless it was settled, or its message was delivered to us again."""
+        return self._by_receipt.get(receipt) if isinstance(receipt, str) else None
+
+    def is_over(self, held: Held, now: float, *, margin: float = 0.0) -> bool:
+        """Whether its lease does not hold for more than ``margin`` of itself."""
+        return held.since + self.lease * (1.0 - margin) <= now
 
     def remove(self, held: Held) -> None:
         """A delivery that has ended."""
@@ -67,7 +89,7 @@ class Table:
 
     def living(self, now: float) -> list[Held]:
         """All whose lease holds."""
-        return [held for held in list(self._by_receipt.values()) if held.since + self.lease > now]
+        return [held for held in list(self._by_receipt.values()) if not self.is_over(held, now)]
 
     def clear(self) -> None:
         """All have ended."""

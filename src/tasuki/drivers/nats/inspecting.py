@@ -56,7 +56,7 @@ class Inspector:
         total = int(stream["state"]["messages"])
         pending = sum(int(info["num_ack_pending"]) for info in consumers)
         delayed = min(len(hidden), total)
-        put_off = sum(note.refunds >= 0 for note in hidden)
+        put_off = sum(not note.is_publishers for note in hidden)
         held = len(self._queue.table.living(self._clock.monotonic()))
         # Without consumers in other processes, what we do not hold ourselves is on its way back, not held.
         in_flight = max(pending - put_off, 0) if elsewhere else min(held, pending)
@@ -158,7 +158,8 @@ class Inspector:
         return found
 
     async def _next(self, lane: Lane, sequence: int) -> Stored | None:
-        fields = {"seq": sequence, "next_by_subj": self._names.subject(self._name, lane.name)}
+        subject = self._names.filter(self._name, lane.name, ever_ordered=self._queue.plan.ever_ordered)
+        fields = {"seq": sequence, "next_by_subj": subject}
         (answer,) = await ask(self._connection, self._name, [(f"STREAM.MSG.GET.{self._queue.stream}", fields)])
         return _stored(answer)
 

@@ -8,7 +8,7 @@ Requests are short, so that a close can wait for the last ones.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,10 +17,11 @@ from tasuki.drivers.nats.lanes import PLAIN, Lane
 from tasuki.drivers.nats.receipts import Receipt
 from tasuki.drivers.nats.setup import pull
 from tasuki.drivers.nats.wire import frame
-from tasuki.errors import BrokerTimeoutError
 
 SLICE = 0.5
 """Seconds that one request waits at the server."""
+OVERDUE = 1.0
+"""Seconds after its end for which an answer to a request is waited for; its consumer is looked for then."""
 GRACE = 0.05
 """Seconds that a message which nobody took is kept for the next receive."""
 
@@ -56,25 +57,18 @@ class Intake:
     """The messages on their way in, of one queue on one connection after another.
 
     Args:
-        driver: its name, for errors.
-        queue: its name, for errors.
         stream: the queue's stream.
-        lanes: its lanes.
         give_back: hands messages back that nobody took; must not raise.
     """
 
     def __init__(
         self,
-        driver: str,
-        queue: str,
         stream: str,
-        lanes: Sequence[Lane],
-        give_back: Callable[[list[Arrival]], Coroutine[None, None, None]],
+        give_back: Callable[[Sequence[Arrival]], Coroutine[None, None, None]],
     ) -> None:
-        self._driver = driver
-        self._queue = queue
         self._stream = stream
-        self.use(lanes)
+        self.lanes: Sequence[Lane] = ()
+        self._ranks: Mapping[str, int] = {}
         self._give_back = give_back
         self._pulls: dict[str, _Pull] = {}
         self._lock = asyncio.Lock()
@@ -84,13 +78,20 @@ class Intake:
         self._is_closed = False
         self._returning: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self.is_consumer_missing = False
+        self._is_interrupted = False
+        self.is_doubtful = False
+        """Whether a consumer says nothing, or that it is not there."""
 
     def use(self, lanes: Sequence[Lane]) -> None:
         """It has these lanes now."""
         self.lanes = sorted(lanes, key=lambda lane: lane.rank)
         self._ranks = {lane.name: lane.rank for lane in lanes}
-        self.is_consumer_missing = False
+        self._is_interrupted = False
+
+    def interrupt(self) -> None:
+        """End what waits, until there are lanes to ``use``."""
+        self._is_interrupted = True
+        self._wake()
 
     def arrived(self, receipt: str, parts: Receipt, data: bytes) -> None:
         """A message came in."""
@@ -112,7 +113,7 @@ class Intake:
             return
         del self._pulls[lane]
         if status.startswith(("503", "409 Consumer Deleted")):
-            self.is_consumer_missing = True
+            self.is_doubtful = True
         self._wake()
 
     def lost(self) -> None:
@@ -130,7 +131,7 @@ class Intake:
         """Up to ``limit`` messages, as soon as there is one; those of the highest priority.
 
         Raises:
-            BrokerUnavailableError, BrokerTimeoutError: the server is away, or says nothing.
+            BrokerUnavailableError: the server is away.
         """
         until = asyncio.get_running_loop().time() + wait
         try:
@@ -204,7 +205,7 @@ class Intake:
 
     @property
     def _is_over(self) -> bool:
-        return self._is_closed or self.is_consumer_missing
+        return self._is_closed or self.is_doubtful or self._is_interrupted
 
     async def _ask_high_lanes(self, connection: Connection, limit: int) -> None:
         """Ask the lanes of higher priority one by one for what they have, those that are not being asked already."""
@@ -219,27 +220,27 @@ class Intake:
             end = loop.time() + _ANSWER
             while lane.name in self._pulls and loop.time() < end and not self._is_over:
                 await self._sleep_on(connection, end)
+            self._pulls.pop(lane.name, None)
 
     def _request(self, connection: Connection, lane: str, batch: int, expires: float) -> bytes:
         self._count += 1
         token = f"{self._stream}.{lane}.{self._count}"
         now = asyncio.get_running_loop().time()
-        overdue_at = now + expires + connection.address.timeout if expires else float("inf")
+        overdue_at = now + expires + OVERDUE if expires else float("inf")
         self._pulls[lane] = _Pull(str(self._count), batch, overdue_at)
         content = pull(batch, expires=expires, is_waiting=expires > 0)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
         return frame(subject, content, connection.status_inbox(token))
 
     async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:
-        """Until something changes; an overdue request means that the connection is dead."""
+        """Until something changes; an overdue request means that its consumer has lost its leader."""
         overdue_at = min(request.overdue_at for request in self._pulls.values())
         await self._sleep(min(overdue_at, until))
         if not connection.is_usable:
             connection.send(b"")  # raises what became of it
         if self._pulls and asyncio.get_running_loop().time() >= overdue_at:
-            connection.drop("a request for messages was not answered")
-            problem = f"driver {self._driver!r}: NATS does not answer"
-            raise BrokerTimeoutError(problem, driver=self._driver, queue=self._queue)
+            self._pulls.clear()  # what still comes for them is taken all the same
+            self.is_doubtful = True
 
     async def _sleep(self, until: float) -> None:
         loop = asyncio.get_running_loop()

@@ -19,15 +19,28 @@ class Item:
         self.note: Note | None = None
 
     @property
-    def refunds(self) -> int:
-        """How many of its deliveries did not count."""
-        return max(self.note.refunds, 0) if self.note is not None else 0
+    def failures(self) -> int:
+        """How many of its deliveries failed so far."""
+        return self.note.failures if self.note is not None else 0
 
     @property
     def delivered(self) -> int:
         """How often it was delivered; the server may have forgotten some of them when it died."""
-        known = self.arrival.parts.delivered
-        return known if self.note is None or self.note.refunds < 0 else max(known, self.note.delivered + 1)
+        return max(self.arrival.parts.delivered, self._ended + 1)
+
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether a delivery ended without a settlement of which the book does not know yet."""
+        return self.delivered > self._ended + 1
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a delivery ended without a settlement, and no failure since."""
+        return self.has_lapsed or (self.note is not None and self.note.is_suspect)
+
+    @property
+    def _ended(self) -> int:
+        return self.note.delivered if self.note is not None else 0
 
     @property
     def due(self) -> float:
@@ -40,8 +53,13 @@ class Item:
         return max(self.head.due, note.due) if note is not None and is_forgotten else self.head.due
 
     def returned(self, due: float = 0.0) -> tuple[Note, str]:
-        """The note for a delivery that does not count."""
-        note = Note(self.arrival.parts.sequence, due, self.refunds + 1, self.delivered)
+        """The note for a delivery that goes back unseen, and does not count."""
+        note = Note(self.arrival.parts.sequence, due, self.failures, self.delivered, self.is_suspect)
+        return note, self.arrival.receipt
+
+    def lapsed(self) -> tuple[Note, str]:
+        """The note for a delivery that is handed over, and says that all before it are over."""
+        note = Note(self.arrival.parts.sequence, 0.0, self.failures, self.delivered - 1, is_suspect=True)
         return note, self.arrival.receipt
 
     def sign(self, content: bytes) -> tuple[str, str, bytes]:

@@ -42,6 +42,11 @@ class Plan:
     ordered: bool = False
     """Whether order per key holds now."""
 
+    @property
+    def ever_ordered(self) -> bool:
+        """Whether order per key holds, or once held."""
+        return self.partitions > 0
+
     def lanes(self) -> list[Lane]:
         """All lanes, the plain one first."""
         found = [Lane(PLAIN, 9)]

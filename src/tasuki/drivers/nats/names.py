@@ -1,7 +1,9 @@
 """Names at the server: queues ⇄ tokens, streams, subjects; all that a server forbids in them is written otherwise.
 
-A stream is ``<prefix>+<queue>``, its subjects are ``<prefix>.q.<queue>.<lane>``. ``.`` becomes ``~``, and whatever is
-not a letter, a digit, ``_`` or ``-`` becomes ``=`` and two hexadecimal digits a byte.
+A stream is ``<prefix>+<queue>``, its subjects are ``<prefix>.q.<queue>.<lane>``, or ``<prefix>.o.<queue>.<lane>`` while
+the queue is declared with order per key: a process which does not know of the order yet cannot publish past it then.
+``.`` becomes ``~``, and whatever is not a letter, a digit, ``_`` or ``-`` becomes ``=`` and two hexadecimal digits a
+byte.
 """
 
 from __future__ import annotations
@@ -53,9 +55,13 @@ class Names:
             )
         return name
 
-    def subject(self, queue: str, lane: str) -> str:
+    def subject(self, queue: str, lane: str, *, ordered: bool = False) -> str:
         """Where messages of a lane are published; ``>`` for all lanes."""
-        return f"{self.prefix}.q.{token_of(queue)}.{lane}"
+        return f"{self.prefix}.{'o' if ordered else 'q'}.{token_of(queue)}.{lane}"
+
+    def filter(self, queue: str, lane: str, *, ever_ordered: bool) -> str:
+        """What finds all messages of a lane in the queue's stream."""
+        return f"{self.prefix}.{'*' if ever_ordered else 'q'}.{token_of(queue)}.{lane}"
 
     def returned(self, queue: str, epoch: str, sequence: int | str, *rest: int | str) -> str:
         """Where the book notes what became of a message; ``>`` and ``*`` stand for any."""

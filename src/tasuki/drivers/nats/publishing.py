@@ -6,17 +6,18 @@ import json
 from collections.abc import Sequence
 
 from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.nats.api import ask
 from tasuki.drivers.nats.book import Note
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.envelope import pack
 from tasuki.drivers.nats.exchange import Exchange
-from tasuki.drivers.nats.failures import NO_RESPONDERS, is_stream_missing, lost, refusal
+from tasuki.drivers.nats.failures import NO_RESPONDERS, UNTAKEN, is_stream_missing, is_untaken, lost, refusal
 from tasuki.drivers.nats.ids import digest
+from tasuki.drivers.nats.lanes import plan_in
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.open_queue import OpenQueue
 from tasuki.errors import (
-    BrokerUnavailableError,
     DriverError,
     MessageTooLargeError,
     QueueFullError,
@@ -68,6 +69,7 @@ class Publishing:
         self, connection: Connection, batch: Sequence[Outgoing], now: float
     ) -> Sequence[DriverError | None]:
         """Send what can be sent; one result a message, or none if all are confirmed."""
+        check_bounds(batch, driver=self._driver, queue=self._name)
         results: Results = [None] * len(batch)
         known = await self._known(connection, batch)
         sent: list[int] = []
@@ -156,7 +158,7 @@ class Publishing:
         lane = self._queue.plan.lane_of(message)
         subject = self._subjects.get(lane)
         if subject is None:
-            subject = self._subjects[lane] = self._names.subject(self._name, lane)
+            subject = self._subjects[lane] = self._names.subject(self._name, lane, ordered=self._queue.plan.ordered)
         return subject
 
     def _result(self, answer: bytes | str | None, problem: DriverError | None) -> DriverError:
@@ -169,13 +171,15 @@ class Publishing:
                 return QueueFullError(text, driver=self._driver, queue=self._name)
             return refused
         if answer is not None or problem is None:
-            return lost("no stream takes the message", driver=self._driver, queue=self._name)
+            return lost(UNTAKEN, driver=self._driver, queue=self._name)
         return type(problem)(str(problem), driver=self._driver, queue=self._name, outcome=problem.outcome)
 
     async def _note_delays(self, connection: Connection, delayed: list[tuple[int, float]]) -> None:
         """Only for those who look; the time itself is in the message."""
         try:
-            await self._queue.book.write(connection, [(Note(sequence, due, -1), "") for sequence, due in delayed])
+            await self._queue.book.write(
+                connection, [(Note(number, due, is_publishers=True), "") for number, due in delayed]
+            )
         except DriverError:
             pass
 
@@ -202,5 +206,7 @@ class Publishing:
             self._queue.is_missing = True
             gone = self._queue.gone()
             for index, result in enumerate(results):
-                if isinstance(result, BrokerUnavailableError) and result.outcome == "rejected":
+                if is_untaken(result):
                     results[index] = gone
+        elif "config" in info and plan_in(info["config"].get("metadata")) != self._queue.plan:
+            self._queue.changed()

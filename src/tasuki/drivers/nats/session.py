@@ -14,18 +14,19 @@ from tasuki.drivers.nats.api import ask, demand
 from tasuki.drivers.nats.attendance import Attendance
 from tasuki.drivers.nats.connection import Address, Connection
 from tasuki.drivers.nats.durability import level, says_always
-from tasuki.drivers.nats.failures import is_stream_missing
+from tasuki.drivers.nats.failures import is_stream_missing, is_untaken
 from tasuki.drivers.nats.ids import Ids
 from tasuki.drivers.nats.inspecting import Inspector
 from tasuki.drivers.nats.link import Link
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.open_queue import OpenQueue
 from tasuki.drivers.nats.publishing import Publishing
-from tasuki.drivers.nats.receipts import read
+from tasuki.drivers.nats.queues import Queues
 from tasuki.drivers.nats.renewals import Renewals
-from tasuki.drivers.nats.setup import Storage, make_book, make_queue
+from tasuki.drivers.nats.settling import check_delays
+from tasuki.drivers.nats.setup import Storage
 from tasuki.drivers.nats.temporary import Temporary
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, QueueNotFoundError
+from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 
 _FAREWELL = 5.0
@@ -63,21 +64,24 @@ class Session:
         )
         self._storage = Storage(settings.storage, settings.replicas)
         self._renewals = Renewals(lambda: Link(self._address, lambda: Connection(self._address)))
-        self._specs: dict[str, QueueSpec] = {}
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
         self._attendance = Attendance(self._names, self._renewals, self._temporary, self._is_temporary)
-        self._queues: dict[str, OpenQueue] = {}
-        self._by_stream: dict[str, OpenQueue] = {}
-        self._makings: dict[str, asyncio.Lock] = {}
+        self._queues = Queues(settings.driver, self._names, self._storage, self._temporary, clock)
         self._link: Link | None = None
         self._closing: asyncio.Task[None] | None = None
         self._pid = 0
         self._is_synced = settings.server_sync == "always"
+        self._synced_on: Connection | None = None
 
     @property
     def durability(self) -> Durability:
-        """By storage, replicas and syncing."""
+        """By storage, replicas and syncing, for queues that are made by this process."""
         return level(self._storage.kind, self._storage.replicas, is_synced=self._is_synced)
+
+    def durability_of(self, queue: str) -> Durability:
+        """By the storage and the replicas that the queue's stream has, and syncing."""
+        found = self._queues.found(queue)
+        return self.durability if found is None else found.durability(is_synced=self._is_synced)
 
     async def open(self) -> None:
         """Connect, and declare what was declared before."""
@@ -87,15 +91,15 @@ class Session:
             return
         link = self._link = Link(self._address, self._connection)
         self._pid = os.getpid()
-        self._queues, self._by_stream, self._makings = {}, {}, {}
+        self._queues.begin(link.get)
         self._renewals.open()
         is_open = False
         try:
             connection = await link.get()
-            await make_book(connection, self._names, self._storage)
-            for spec in list(self._specs.values()):
-                await self._make(spec, connection)
-            await self._look_at_sync()
+            await demand(connection, "", ("INFO", {}))
+            await self._look_at_sync(connection)
+            for queue in list(self._queues.declared):
+                await self._queues.ready(queue, connection)
             is_open = True
         finally:
             if not is_open:
@@ -115,7 +119,7 @@ class Session:
 
     async def _close(self, link: Link) -> None:
         try:
-            queues, self._queues, self._link = list(self._queues.values()), {}, None
+            queues, self._link = self._queues.forget_all(), None
             farewell = asyncio.ensure_future(self._hand_back(queues, link.current))
             await asyncio.wait([farewell], timeout=_FAREWELL)
             if not farewell.done():
@@ -125,8 +129,7 @@ class Session:
                 farewell.result()
             await asyncio.to_thread(self._renewals.close)
         finally:
-            self._by_stream.clear()
-            self._makings.clear()
+            self._queues.reset()
             await link.close()
             self._closing = None
 
@@ -138,23 +141,26 @@ class Session:
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the stream and its consumers; before ``open`` it is recorded only."""
-        self._names.stream(spec.name)  # a name that cannot be is refused before it is recorded
-        before = self._specs.get(spec.name)
-        self._specs[spec.name] = spec
-        if self._link is None:
-            return
-        try:
-            await self._make(spec, await self._running(spec.name).get())
-        except QueueConflictError:
-            if before is not None:
-                self._specs[spec.name] = before
-            raise
+        connection = None if self._link is None else await self._running(spec.name).get()
+        await self._queues.declare(spec, connection)
+
+    async def undeclare(self, queue: str) -> None:
+        """Forget the queue here."""
+        await self._queues.undeclare(queue)
+        self._attendance.forget(queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know a queue as it stands at the server."""
+        return await self._queues.inspect(spec, await self._running(spec.name).get())
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Raises where all messages have the same fate."""
-        found, connection = await self._ready(queue)
-        publishing = Publishing(self._driver, found, self._names, self._settings.most)
-        results = await publishing.publish(connection, batch, self._clock.time())
+        found, connection = await self._ready(queue, is_publishing=True)
+        if not batch:
+            return ()
+        results = await self._publish(found, connection, batch)
+        if found.is_outdated:
+            results = await self._publish_again(queue, batch, results)
         first = results[0] if results else None
         if first is not None and all(
             result is not None and type(result) is type(first) and result.outcome == first.outcome for result in results
@@ -162,27 +168,62 @@ class Session:
             raise first
         return results
 
+    async def _publish(
+        self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]
+    ) -> Sequence[DriverError | None]:
+        publishing = Publishing(self._driver, found, self._names, self._settings.most)
+        return await publishing.publish(connection, batch, self._clock.time())
+
+    async def _publish_again(
+        self, queue: str, batch: Sequence[Outgoing], results: Sequence[DriverError | None]
+    ) -> Sequence[DriverError | None]:
+        """Messages that no stream took, as another process has changed the lanes, go where they belong now."""
+        left = [index for index, result in enumerate(results) if is_untaken(result)]
+        if not left:
+            return results
+        found, connection = await self._ready(queue, is_publishing=True)
+        again = await self._publish(found, connection, [batch[index] for index in left])
+        changed = dict(zip(left, again or [None] * len(left), strict=True))
+        merged = [changed.get(index, result) for index, result in enumerate(results)]
+        return merged if any(merged) else ()
+
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages."""
-        found, connection = await self._ready(queue)
-        received = await found.receive(connection, limit, wait)
-        if not received:
-            if found.intake.is_consumer_missing:
-                await self._check_stream(found, connection)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            found, connection = await self._ready(queue)
+            if limit <= 0:
+                return []
+            received = await found.receive(connection, limit, max(until - loop.time(), 0.0))
+            if received:
+                return received
+            if found.intake.is_doubtful:
+                await self._queues.restore(found, connection)
             self._running(queue)
-        return received
+            if not found.is_outdated or loop.time() >= until:
+                return received
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Note that handlers begin."""
+        found, connection = await self._held(queue)
+        return await found.start(connection, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries."""
-        found, connection = await self._ready(queue)
-        return await found.settle(connection, batch)
+        check_delays(batch, driver=self._driver, queue=queue)
+        found, connection = await self._held(queue)
+        stale = await found.settle(connection, batch)
+        if self._queues.is_left(queue):
+            self._queues.sweep()
+        return stale
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set leases; from any loop."""
         self._running(queue)
-        self._spec(queue)
-        found = self._queues.get(queue)
+        found = self._queues.found(queue)
         if found is None:
+            self._queues.spec(queue)
             raise self._unavailable(queue, "its queue is not ready")
         renew = found.extend
         return await self._renewals.run(lambda connection: renew(connection, batch, lease))
@@ -194,7 +235,7 @@ class Session:
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the consumers of this process."""
         self._running(queue)
-        self._spec(queue)
+        self._queues.spec(queue)
         await self._attendance.say(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int) -> list[Message]:
@@ -209,16 +250,15 @@ class Session:
         """Remove the stream and all that the book has of it."""
         found, connection = await self._ready(queue)
         # First: receives of a closed queue would come back at once, again and again, and nobody may make it anew.
-        spec = self._spec(queue)
-        del self._specs[queue]
-        self._queues.pop(queue, None)
+        spec = self._queues.spec(queue)
+        self._queues.drop(queue)
         is_done = False
         try:
             await self._remove(found, connection)
             is_done = True
         finally:
             if not is_done:
-                self._specs.setdefault(queue, spec)
+                self._queues.declared.setdefault(queue, spec)
 
     async def _remove(self, found: OpenQueue, connection: Connection) -> None:
         queue = found.spec.name
@@ -235,88 +275,39 @@ class Session:
         found, connection = await self._ready(queue)
         return Inspector(found, self._names, connection, self._clock, self._attendance)
 
-    async def _ready(self, queue: str) -> tuple[OpenQueue, Connection]:
+    async def _ready(self, queue: str, *, is_publishing: bool = False) -> tuple[OpenQueue, Connection]:
         """The queue with its stream, and the connection."""
         link = self._running(queue)
-        spec = self._spec(queue)
+        self._queues.spec(queue)
         connection = await link.get()
-        found = self._queues.get(queue)
-        if found is None or found.is_missing or found.intake.is_consumer_missing:
-            found = await self._make(spec, connection)
-        if found.book.is_missing:
-            await make_book(connection, self._names, self._storage)
-            found.book.is_missing = False
-        return found, connection
+        if self._synced_on is not connection:
+            await self._look_at_sync(connection)
+        return await self._queues.ready(queue, connection, is_publishing=is_publishing), connection
 
-    async def _make(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
-        """Make the stream what the spec says; one at a time for each queue."""
-        lock = self._makings.setdefault(spec.name, asyncio.Lock())
-        async with lock:
-            if spec.temporary:  # first: a stream without the note would never be removed
-                await self._temporary.keep(connection, [spec.name])
-            plan, epoch = await make_queue(connection, self._names, spec, self._storage)
-            ids = self._ids(spec.name) if spec.dedup_window else None
-            if ids is not None:
-                await ids.make(connection, spec.dedup_window or 0.0)
-            link = self._running(spec.name)
-            found = self._queues.get(spec.name)
-            if found is not None and found.epoch == epoch:
-                found.declared(spec, plan, ids)
-                return found
-            made = OpenQueue(
-                self._driver, spec, plan=plan, names=self._names, epoch=epoch, clock=self._clock, connect=link.get
-            )
-            made.ids = ids
-            self._queues[spec.name] = self._by_stream[made.stream] = made
-        if found is not None:  # a stream of that name was removed and made again: what was held is gone with it
-            await found.close(None)
-        return made
+    async def _held(self, queue: str) -> tuple[OpenQueue, Connection]:
+        """The same for what ends deliveries: also of a queue that is not declared any more."""
+        found = self._queues.found(queue)
+        if found is not None and self._queues.is_left(queue):
+            return found, await self._running(queue).get()
+        return await self._ready(queue)
 
     def _is_temporary(self, queue: str) -> bool:
-        spec = self._specs.get(queue)
+        spec = self._queues.declared.get(queue)
         return spec is not None and spec.temporary
 
     def _ids(self, queue: str) -> Ids:
         return Ids(self._names, queue, self._storage.kind, self._storage.replicas)
 
-    async def _check_stream(self, queue: OpenQueue, connection: Connection) -> None:
-        """Raise QueueNotFoundError if a queue has lost not only its consumer but its stream."""
-        (info,) = await ask(connection, queue.spec.name, [(f"STREAM.INFO.{queue.stream}", {})])
-        if is_stream_missing(info.get("error")):
-            queue.is_missing = True
-            raise queue.gone()
-
     def _connection(self) -> Connection:
-        return Connection(self._address, self._on_delivery, self._on_status, self._on_loss)
+        queues = self._queues
+        return Connection(self._address, queues.delivered, queues.ended, queues.lost, queues.changed)
 
-    def _on_delivery(self, receipt: str, data: bytes) -> None:
-        parts = read(receipt)
-        queue = self._by_stream.get(parts.stream) if parts is not None else None
-        if parts is not None and queue is not None:
-            queue.intake.arrived(receipt, parts, data)
-
-    def _on_status(self, token: str, status: str) -> None:
-        stream, lane, number = token.rsplit(".", 2)
-        queue = self._by_stream.get(stream)
-        if queue is not None:
-            queue.intake.ended(lane, number, status)
-
-    def _on_loss(self) -> None:
-        for queue in self._by_stream.values():
-            queue.intake.lost()
-
-    async def _look_at_sync(self) -> None:
-        """Whether the server syncs each write, where that can be looked up."""
+    async def _look_at_sync(self, connection: Connection) -> None:
+        """Whether the server syncs each write, where that can be looked up: it may be another one after a reconnect."""
         settings = self._settings
-        if settings.monitoring and not self._is_synced:
+        self._synced_on = connection
+        if settings.monitoring and settings.server_sync != "always":
             self._is_synced = await asyncio.to_thread(says_always, settings.monitoring, settings.timeout)
-
-    def _spec(self, queue: str) -> QueueSpec:
-        spec = self._specs.get(queue)
-        if spec is None:
-            problem = f"queue {queue!r} was never declared on driver {self._driver!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self._driver, queue=queue)
-        return spec
 
     def _running(self, queue: str) -> Link:
         if self._link is None:

@@ -1,21 +1,27 @@
-"""Setup: the streams and consumers of a queue, made and changed so that nothing is lost."""
+"""Setup: the streams and consumers of a queue, made and changed so that nothing is lost.
+
+A stream's configuration tells all options in force: those that the server does not know stand in its metadata.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.connection import Connection
-from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_missing, is_stream_missing, refusal
 from tasuki.drivers.nats.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.names import Names
 from tasuki.errors import DriverError, QueueConflictError
 
+_OURS = "tasuki."
 _TEMPORARY = "tasuki.temporary"
+_LEASE = "tasuki.lease"
+_DEDUP_WINDOW = "tasuki.dedup_window"
 
 MOST_PULLS = 8192
 """Pull requests that may wait at one consumer: one for each process."""
@@ -49,8 +55,8 @@ async def make_book(connection: Connection, names: Names, storage: Storage) -> N
         raise refusal(error, driver=connection.address.driver, queue="")
 
 
-async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> tuple[Plan, str]:
-    """Make a queue's stream and consumers what the spec says; returns its lanes, and what is unlike in each stream.
+async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> Answer:
+    """Make a queue's stream and consumers what the spec says; returns what the server says of the stream.
 
     Raises:
         QueueConflictError: the stream holds messages that the new options cannot be kept for.
@@ -65,14 +71,59 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
         config = stream_config(names, spec, plan, storage)
         (info,) = await demand(connection, spec.name, (f"STREAM.CREATE.{stream}", config))
     else:
-        plan = await _changed_plan(connection, names, spec, plan_in(info["config"].get("metadata")), plan)
-        config = {**info["config"], **_changing(spec, plan)}
-        old = {name: value for name, value in (info["config"].get("metadata") or {}).items() if name != _TEMPORARY}
-        config["metadata"] = {**old, **config["metadata"]}
+        kept = info["config"].get("metadata") or {}
+        plan = await _changed_plan(connection, names, spec, plan_in(kept), plan)
+        config = {**info["config"], **_changing(names, spec, plan)}
+        others = {name: value for name, value in kept.items() if not name.startswith(_OURS)}
+        config["metadata"] = {**others, **config["metadata"]}
         if config != info["config"]:
             (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
-    await demand(connection, spec.name, *(_consumer(names, spec, lane) for lane in plan.lanes()))
-    return plan, epoch_of(info)
+    # After the stream: what went past the order until now is found by the filters, and what comes now has the order.
+    await demand(connection, spec.name, *(_consumer(names, spec, plan, lane) for lane in plan.lanes()))
+    return info
+
+
+async def delivered_up_to(
+    connection: Connection, queue: str, stream: str, lanes: Iterable[str]
+) -> dict[str, int | None]:
+    """The last sequence that each lane's consumer has delivered; None where there is no consumer.
+
+    Waits for one that is there and has no leader just now.
+    """
+    asked = sorted(lanes)
+    answers = await ask(connection, queue, [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in asked])
+    found: dict[str, int | None] = {}
+    for lane, answer in zip(asked, answers, strict=True):
+        error = answer.get("error")
+        if error and not is_missing(error):
+            raise refusal(error, driver=connection.address.driver, queue=queue)
+        found[lane] = None if error else int(answer["delivered"]["stream_seq"])
+    return found
+
+
+def spec_in(info: Answer, given: QueueSpec) -> QueueSpec:
+    """The options in force of a queue whose stream is there; what the stream does not tell is as it was given."""
+    config = info["config"]
+    kept: Mapping[str, str] = config.get("metadata") or {}
+    plan = plan_in(kept)
+    length = int(config.get("max_msgs", -1))
+    return replace(
+        given,
+        lease=_seconds(kept.get(_LEASE)) or given.lease,
+        max_length=length if length > 0 else None,
+        ordering="key" if plan.ordered else "none",
+        dedup_window=_seconds(kept.get(_DEDUP_WINDOW)),
+        priorities=plan.priorities,
+        temporary=is_temporary(kept),
+        options={**given.options, "partitions": plan.partitions} if plan.partitions else given.options,
+    )
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
 
 
 def is_temporary(metadata: Mapping[str, str] | None) -> bool:
@@ -89,28 +140,33 @@ def stream_config(names: Names, spec: QueueSpec, plan: Plan, storage: Storage) -
     """The configuration of a new stream."""
     return {
         "name": names.stream(spec.name),
-        "subjects": [names.subject(spec.name, ">")],
         "retention": "workqueue",
         "discard": "new",
         "max_consumers": -1,
         "max_bytes": -1,
         "storage": storage.kind,
         "num_replicas": storage.replicas,
-        **_changing(spec, plan),
+        **_changing(names, spec, plan),
     }
 
 
-def _changing(spec: QueueSpec, plan: Plan) -> dict[str, Any]:
+def _changing(names: Names, spec: QueueSpec, plan: Plan) -> dict[str, Any]:
     """What a declaration may change."""
-    metadata = {**plan.metadata(), **({_TEMPORARY: "true"} if spec.temporary else {})}
-    changing: dict[str, Any] = {"max_msgs": spec.max_length or -1, "metadata": metadata}
+    subjects = [] if plan.ordered else [names.subject(spec.name, ">")]
+    if plan.partitions:
+        subjects.append(names.subject(spec.name, ">", ordered=True))
+    metadata = {**plan.metadata(), _LEASE: repr(spec.lease)}
+    if spec.temporary:
+        metadata[_TEMPORARY] = "true"
+    changing: dict[str, Any] = {"subjects": subjects, "max_msgs": spec.max_length or -1, "metadata": metadata}
     if spec.dedup_window is not None:
+        metadata[_DEDUP_WINDOW] = repr(spec.dedup_window)
         changing["duplicate_window"] = max(int(spec.dedup_window * SECOND), SECOND // 10)
     return changing
 
 
-def _consumer(names: Names, spec: QueueSpec, lane: Lane) -> Request:
-    subject = names.subject(spec.name, lane.name)
+def _consumer(names: Names, spec: QueueSpec, plan: Plan, lane: Lane) -> Request:
+    subject = names.filter(spec.name, lane.name, ever_ordered=plan.ever_ordered)
     stream = names.stream(spec.name)
     config: Mapping[str, Any] = {
         "durable_name": lane.name,

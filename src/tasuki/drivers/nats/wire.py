@@ -21,17 +21,19 @@ Route = Callable[[bytes, bytes, bytes, bytes | None], None]
 
 
 class Reader(Parser):
-    """Takes the place of the client's parser."""
+    """Takes the place of the client's parser; ``heard`` is called for whatever comes."""
 
-    def __init__(self, client: Any, route: Route) -> None:
+    def __init__(self, client: Any, route: Route, heard: Callable[[], None]) -> None:
         super().__init__(client)
         self._route_message = route
+        self._heard = heard
         self._chunks: list[bytes] = []
         self._size = 0
         self._needed_size = 0
 
     async def parse(self, data: bytes = b"") -> None:
         """Take bytes as they come."""
+        self._heard()
         self._chunks.append(data)
         self._size += len(data)
         if self._size < self._needed_size:

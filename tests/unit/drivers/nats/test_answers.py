@@ -75,11 +75,13 @@ def test_what_a_server_says_of_syncing():
 
 
 def test_notes_are_read_from_subjects():
-    assert note_in("tasuki.b.r.q.20.17.1700000000500.2", b"5 $JS.ACK.x") == Note(17, 1700000000.5, 2, 5)
-    assert note_in("tasuki.b.r.q.20.17.0.-1") == Note(17, 0.0, -1, 0)
-    for subject in ("", "a.b", "tasuki.b.r.q.20.x.0.0"):
+    noted = note_in("tasuki.b.r.q.20.17.w.1700000000500", b"5 2 1 $JS.ACK.x")
+    assert noted == Note(17, 1700000000.5, failures=2, delivered=5, is_suspect=True)
+    assert note_in("tasuki.b.r.q.20.17.p.1500") == Note(17, 1.5, is_publishers=True)
+    for subject in ("", "a.b", "tasuki.b.r.q.20.x.w.0", "tasuki.b.r.q.20.17.z.0", "tasuki.b.r.q.20.17.w.x"):
         assert note_in(subject) is None
-    assert note_in("tasuki.b.r.q.20.17.0.1", b"many") is None
+    for content in (b"many", b"1 2", b"1 2 x"):
+        assert note_in("tasuki.b.r.q.20.17.w.0", content) is None
 
 
 def test_a_nack_is_never_early():

@@ -1,5 +1,6 @@
 import pytest
 
+from tasuki.drivers.nats.book import Note
 from tasuki.drivers.nats.held import Held, Table
 
 
@@ -9,26 +10,27 @@ def held(receipt, sequence=1, since=0.0):
 
 def test_a_delivery_is_ours_until_its_lease_ends():
     table = Table(10.0)
-    table.add(held("a"))
-    assert table.find("a", 9.9) is not None
-    assert table.find("a", 10.0) is None
-    assert table.find("a", 9.4, margin=0.05) is not None
-    assert table.find("a", 9.6, margin=0.05) is None
+    table.add(ours := held("a"))
+    assert table.find("a") is ours
+    assert not table.is_over(ours, 9.9)
+    assert table.is_over(ours, 10.0)
+    assert not table.is_over(ours, 9.4, margin=0.05)
+    assert table.is_over(ours, 9.6, margin=0.05)
 
 
 @pytest.mark.parametrize("receipt", ["b", 1, None, ("a",)])
 def test_what_is_not_ours_is_not_found(receipt):
     table = Table(10.0)
     table.add(held("a"))
-    assert table.find(receipt, 0.0) is None
+    assert table.find(receipt) is None
 
 
 def test_a_new_delivery_of_a_message_ends_the_old_one():
     table = Table(10.0)
     table.add(held("old"))
     table.add(held("new", since=1.0))
-    assert table.find("old", 1.0) is None
-    assert table.find("new", 1.0) is not None
+    assert table.find("old") is None
+    assert table.find("new") is not None
     assert len(table) == 1
 
 
@@ -39,15 +41,15 @@ def test_removing_the_old_one_leaves_the_new_one():
     table.add(held("new"))
     table.remove(old)
     table.add(held("newest"))
-    assert table.find("new", 0.0) is None
+    assert table.find("new") is None
     assert [each.receipt for each in table.living(0.0)] == ["newest"]
 
 
 def test_a_changed_lease_holds_for_all_as_at_the_server():
     table = Table(10.0)
-    table.add(held("a"))
+    table.add(ours := held("a"))
     table.lease = 30.0
-    assert table.find("a", 25.0) is not None
+    assert not table.is_over(ours, 25.0)
 
 
 def test_what_nobody_settles_is_forgotten_in_time():
@@ -55,4 +57,15 @@ def test_what_nobody_settles_is_forgotten_in_time():
     for number in range(5000):
         table.add(held(f"r{number}", number, since=float(number)))
     assert len(table) < 2100
-    assert table.find("r4999", 4999.5) is not None
+    assert table.find("r4999") is not None
+
+
+def test_what_the_book_says_of_a_delivery_that_ends():
+    ours = Held("r", "m", 7, 3, 0.0, failures=1, is_suspect=True)
+    assert ours.failed(5.0) == (Note(7, 5.0, failures=2, delivered=3, is_suspect=False), "r")
+    assert ours.released() == (Note(7, 0.0, failures=1, delivered=3, is_suspect=True), "r")
+    # Its delivery is not over, and if nothing more is heard of it, it was a failure.
+    assert ours.started() == (Note(7, 0.0, failures=2, delivered=2, is_suspect=True), "r")
+    assert ours.left() == ours.released()
+    ours.is_started = True
+    assert ours.left() == ours.started()

@@ -14,6 +14,10 @@ HEAD = b"NATS/1.0 408 Request Timeout\r\n\r\n"
 class Client:
     def __init__(self):
         self.seen = []
+        self.heard = 0
+
+    def hear(self):
+        self.heard += 1
 
     def route(self, subject, reply, data, headers):
         self.seen.append((subject, reply, data, headers))
@@ -33,7 +37,7 @@ class Client:
 
 def read(*chunks):
     client = Client()
-    reader = Reader(client, client.route)
+    reader = Reader(client, client.route, client.hear)
 
     async def feed():
         for chunk in chunks:

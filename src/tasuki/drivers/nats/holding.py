@@ -1,0 +1,167 @@
+"""Holding: deliveries that are ours, from their start to their settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
+from tasuki.drivers.nats.admission import Admission
+from tasuki.drivers.nats.book import Book, Note
+from tasuki.drivers.nats.connection import Connection
+from tasuki.drivers.nats.failures import lost
+from tasuki.drivers.nats.held import MARGIN, Held, Table
+from tasuki.drivers.nats.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
+from tasuki.drivers.nats.whole import Whole
+from tasuki.errors import BrokerTimeoutError, DriverError
+
+_Item = tuple[Held, Settlement]
+Delivered = Callable[[Connection, Iterable[str]], Awaitable[dict[str, int | None]]]
+
+
+class Holding:
+    """What this process holds of one queue; ``delivered`` asks how far the consumers of some lanes are."""
+
+    def __init__(
+        self, delivered: Delivered, *, book: Book, table: Table, admission: Admission, whole: Whole, clock: Clock
+    ) -> None:
+        self._delivered = delivered
+        self._book = book
+        self._table = table
+        self._admission = admission
+        self._whole = whole
+        self._clock = clock
+
+    async def start(self, connection: Connection, batch: Sequence[Receipt]) -> list[Receipt]:
+        """Note that the handlers of these deliveries begin; returns the receipts that were stale."""
+        now = self._clock.monotonic()
+        found = {receipt: self._table.find(receipt) for receipt in batch}
+        begun = [held for held in found.values() if held and not held.is_ending and not self._table.is_over(held, now)]
+        await self._whole.run(self._start(connection, [held for held in begun if not held.is_started]))
+        stale = set(found) - {held.receipt for held in begun}
+        return [receipt for receipt in batch if receipt in stale]
+
+    async def _start(self, connection: Connection, begun: list[Held]) -> None:
+        await self._book.write(connection, [held.started() for held in begun])
+        for held in begun:
+            held.is_started = held.is_noted = True
+
+    async def settle(self, connection: Connection, batch: Sequence[Settlement]) -> list[Receipt]:
+        """End deliveries, even if the caller is cancelled; returns the receipts that were stale."""
+        stale: list[Receipt] = []
+        items: list[_Item] = []
+        for settlement in batch:
+            held = self._table.find(settlement.receipt)
+            if held is None or held.is_ending:
+                stale.append(settlement.receipt)
+            else:
+                held.is_ending = True
+                items.append((held, settlement))
+        if items:
+            stale += await self._whole.run(self._settle(connection, items))
+        return stale
+
+    async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
+        """Renew leases; returns the receipts that were stale."""
+        now = self._clock.monotonic()
+        stale: list[Receipt] = []
+        items: list[Held] = []
+        for receipt in batch:
+            held = self._table.find(receipt)
+            if held is None or self._table.is_over(held, now):
+                stale.append(receipt)
+            else:
+                items.append(held)
+        if not items:
+            return stale
+        usual = self._table.lease
+        # The server renews for the consumer's own lease; another one is put off like a nack, and yet not given up.
+        is_usual = abs(lease - usual) < 0.001
+        content = IN_PROGRESS if is_usual else nak(lease)
+        unknown = await self._confirmed(connection, [(held, content) for held in items])
+        for held in items:
+            if held.receipt in unknown:
+                stale.append(held.receipt)
+            else:
+                held.since = now if is_usual else now - usual + lease
+        return stale
+
+    async def close(self, connection: Connection | None) -> None:
+        """Hand back what is held as it is."""
+        held = sorted(self._table.living(self._clock.monotonic()), key=lambda held: held.sequence)
+        self._table.clear()
+        if connection is None or not held:
+            return
+        try:
+            await self._book.write(connection, [each.left() for each in held])
+            await confirmed(connection, [(each.lane, each.receipt, NAK) for each in held])
+        except DriverError:
+            pass  # their leases end by themselves
+
+    async def _settle(self, connection: Connection, items: list[_Item]) -> list[Receipt]:
+        """Write down what does not count or is hidden, then tell the server; returns what it knows nothing of."""
+        items.sort(key=lambda item: item[0].sequence)  # the order in which they come back
+        try:
+            taken = await self._taken(connection, items)
+            items = [item for item in items if item[0].sequence not in taken]
+            await self._book.write(connection, [note for held, kind in items if (note := self._note(held, kind))])
+            unknown = await self._confirmed(connection, [(held, _content(kind)) for held, kind in items])
+        except BaseException:
+            for held, _ in items:
+                held.is_ending = False
+            raise
+        for held in [*taken.values(), *(held for held, _ in items)]:
+            self._table.remove(held)
+        noted = [held.sequence for held, kind in items if held.is_noted and type(kind) is Ack]
+        await self._admission.erase(connection, noted)
+        return [
+            *(held.receipt for held in taken.values()),
+            *(held.receipt for held, _ in items if held.receipt in unknown),
+        ]
+
+    async def _confirmed(self, connection: Connection, items: Sequence[tuple[Held, bytes]]) -> set[str]:
+        """Tell the server; returns the receipts that it knows nothing of, as their consumer is gone or has forgotten.
+
+        Raises DriverError where it may have heard of nothing: a consumer has no leader just now.
+        """
+        problem: DriverError | None = None
+        try:
+            silent = await confirmed(connection, [(held.lane, held.receipt, content) for held, content in items])
+        except BrokerTimeoutError as error:
+            problem, silent = error, {held.lane for held, _ in items}
+        if not silent:
+            return set()
+        found = await self._delivered(connection, silent)
+        asked = [held for held, _ in items if held.lane in silent]
+        unknown = [held for held in asked if (last := found[held.lane]) is None or held.sequence > last]
+        if len(unknown) == len(asked):
+            return {held.receipt for held in asked}
+        for held in unknown:
+            self._table.remove(held)  # the next try finds the others alone
+        raise problem or lost("a consumer has no leader now", driver=connection.address.driver, outcome="unknown")
+
+    async def _taken(self, connection: Connection, items: list[_Item]) -> dict[int, Held]:
+        """The deliveries whose lease is over, and whose message another process has by now."""
+        now = self._clock.monotonic()
+        late = [
+            held for held, kind in items if self._table.is_over(held, now, margin=0.0 if type(kind) is Ack else MARGIN)
+        ]
+        if not late:
+            return {}
+        notes = await self._book.read(connection, [held.sequence for held in late])
+        return {
+            held.sequence: held
+            for held, note in zip(late, notes, strict=True)
+            if note is not None and note.delivered >= held.delivered
+        }
+
+    def _note(self, held: Held, settlement: Settlement) -> tuple[Note, str] | None:
+        if isinstance(settlement, Nack):
+            return held.failed(self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0)
+        return held.released() if isinstance(settlement, Release) else None
+
+
+def _content(settlement: Settlement) -> bytes:
+    if isinstance(settlement, Ack):
+        return ACK
+    return nak(settlement.delay) if isinstance(settlement, Nack) else NAK

@@ -92,7 +92,8 @@ class Admission:
             except DriverError:
                 untaken(items)
                 raise
-        return [self._begin(item) for item in items]
+        now, loop_now = self._clock.monotonic(), asyncio.get_running_loop().time()
+        return [self._begin(item, now, loop_now) for item in items]
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
         """Hand messages back that nobody took; if that fails, their lease ends by itself."""
@@ -113,21 +114,24 @@ class Admission:
         except DriverError:
             pass
 
-    def _begin(self, item: Item) -> Received:
+    def _begin(self, item: Item, now: float, loop_now: float) -> Received:
         arrival, parts = item.arrival, item.arrival.parts
+        is_noted = item.note is not None or item.has_lapsed or item.head.due > 0
+        since = now - (loop_now - arrival.at)
         self._table.add(
             Held(
                 arrival.receipt,
                 parts.consumer,
                 parts.sequence,
                 item.delivered,
-                self._clock.monotonic() - (asyncio.get_running_loop().time() - arrival.at),
+                since,
                 item.failures,
-                is_suspect=item.is_suspect,
-                is_noted=item.note is not None or item.has_lapsed or item.head.due > 0,
+                item.is_suspect,
+                is_noted=is_noted,
             )
         )
-        return Received(item.head.id, item.body, item.head.headers, arrival.receipt, 1 + item.failures, item.is_suspect)
+        head = item.head
+        return Received(head.id, item.body, head.headers, arrival.receipt, 1 + item.failures, item.is_suspect)
 
     async def _looked_up(
         self, connection: Connection, items: list[Item], *, is_handed_over: bool = False
@@ -137,7 +141,7 @@ class Admission:
         if again:
             notes = await self._book.read(connection, [item.arrival.parts.sequence for item in again])
             for item, note in zip(again, notes, strict=True):
-                item.note = note
+                item.learn(note)
         now = self._clock.time()
         await self._put_off(connection, [item for item in items if item.due > now])
         ready = [item for item in items if item.due <= now]

@@ -78,9 +78,9 @@ class Table:
         """The delivery, unless it was settled, or its message was delivered to us again."""
         return self._by_receipt.get(receipt) if isinstance(receipt, str) else None
 
-    def is_over(self, held: Held, now: float, *, margin: float = 0.0) -> bool:
-        """Whether its lease does not hold for more than ``margin`` of itself."""
-        return held.since + self.lease * (1.0 - margin) <= now
+    def is_over(self, held: Held, now: float) -> bool:
+        """Whether its lease has ended."""
+        return held.since + self.lease <= now
 
     def remove(self, held: Held) -> None:
         """A delivery that has ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
+from tasuki.contracts.driver import Ack, Nack, Receipt, Settlement
 from tasuki.drivers.nats.admission import Admission
 from tasuki.drivers.nats.book import Book, Note
 from tasuki.drivers.nats.connection import Connection
@@ -78,7 +78,7 @@ class Holding:
         # The server renews for the consumer's own lease; another one is put off like a nack, and yet not given up.
         is_usual = abs(lease - usual) < 0.001
         content = IN_PROGRESS if is_usual else nak(lease)
-        unknown = await self._confirmed(connection, [(held, content) for held in items])
+        unknown = await self._confirmed(connection, items, [(held.lane, held.receipt, content) for held in items])
         for held in items:
             if held.receipt in unknown:
                 stale.append(held.receipt)
@@ -104,35 +104,39 @@ class Holding:
         try:
             taken = await self._taken(connection, items)
             items = [item for item in items if item[0].sequence not in taken]
-            await self._book.write(connection, [note for held, kind in items if (note := self._note(held, kind))])
-            unknown = await self._confirmed(connection, [(held, _content(kind)) for held, kind in items])
+            notes = [self._note(held, kind) for held, kind in items if type(kind) is not Ack]
+            await self._book.write(connection, notes)
+            signs = [(held.lane, held.receipt, _content(kind)) for held, kind in items]
+            unknown = await self._confirmed(connection, [held for held, _ in items], signs)
         except BaseException:
             for held, _ in items:
                 held.is_ending = False
             raise
-        for held in [*taken.values(), *(held for held, _ in items)]:
+        for held in taken.values():
+            self._table.remove(held)
+        for held, _ in items:
             self._table.remove(held)
         noted = [held.sequence for held, kind in items if held.is_noted and type(kind) is Ack]
         await self._admission.erase(connection, noted)
-        return [
-            *(held.receipt for held in taken.values()),
-            *(held.receipt for held, _ in items if held.receipt in unknown),
-        ]
+        stale = [held.receipt for held in taken.values()]
+        return [*stale, *(held.receipt for held, _ in items if held.receipt in unknown)] if unknown else stale
 
-    async def _confirmed(self, connection: Connection, items: Sequence[tuple[Held, bytes]]) -> set[str]:
+    async def _confirmed(
+        self, connection: Connection, items: Sequence[Held], signs: Sequence[tuple[str, str, bytes]]
+    ) -> set[str]:
         """Tell the server; returns the receipts that it knows nothing of, as their consumer is gone or has forgotten.
 
         Raises DriverError where it may have heard of nothing: a consumer has no leader just now.
         """
         problem: DriverError | None = None
         try:
-            silent = await confirmed(connection, [(held.lane, held.receipt, content) for held, content in items])
+            silent = await confirmed(connection, signs)
         except BrokerTimeoutError as error:
-            problem, silent = error, {held.lane for held, _ in items}
+            problem, silent = error, {held.lane for held in items}
         if not silent:
             return set()
         found = await self._delivered(connection, silent)
-        asked = [held for held, _ in items if held.lane in silent]
+        asked = [held for held in items if held.lane in silent]
         unknown = [held for held in asked if (last := found[held.lane]) is None or held.sequence > last]
         if len(unknown) == len(asked):
             return {held.receipt for held in asked}
@@ -142,10 +146,9 @@ class Holding:
 
     async def _taken(self, connection: Connection, items: list[_Item]) -> dict[int, Held]:
         """The deliveries whose lease is over, and whose message another process has by now."""
-        now = self._clock.monotonic()
-        late = [
-            held for held, kind in items if self._table.is_over(held, now, margin=0.0 if type(kind) is Ack else MARGIN)
-        ]
+        over = self._clock.monotonic() - self._table.lease
+        nearly = over + self._table.lease * MARGIN
+        late = [held for held, kind in items if held.since <= (over if type(kind) is Ack else nearly)]
         if not late:
             return {}
         notes = await self._book.read(connection, [held.sequence for held in late])
@@ -155,10 +158,10 @@ class Holding:
             if note is not None and note.delivered >= held.delivered
         }
 
-    def _note(self, held: Held, settlement: Settlement) -> tuple[Note, str] | None:
+    def _note(self, held: Held, settlement: Settlement) -> tuple[Note, str]:
         if isinstance(settlement, Nack):
             return held.failed(self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0)
-        return held.released() if isinstance(settlement, Release) else None
+        return held.released()
 
 
 def _content(settlement: Settlement) -> bytes:

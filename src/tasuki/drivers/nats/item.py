@@ -8,39 +8,31 @@ from tasuki.drivers.nats.intake import Arrival
 
 
 class Item:
-    """A message that came in, and what the book says of it."""
+    """A message that came in, and what the book says of it once ``learn`` was called."""
 
-    __slots__ = ("arrival", "body", "head", "note")
+    __slots__ = ("arrival", "body", "delivered", "failures", "has_lapsed", "head", "is_suspect", "note")
 
     def __init__(self, arrival: Arrival) -> None:
         parts = arrival.parts
         self.arrival = arrival
         self.head, self.body = unpack(arrival.data, f"{parts.stream}-{parts.sequence}")
         self.note: Note | None = None
-
-    @property
-    def failures(self) -> int:
+        self.failures = 0
         """How many of its deliveries failed so far."""
-        return self.note.failures if self.note is not None else 0
-
-    @property
-    def delivered(self) -> int:
+        self.delivered = parts.delivered
         """How often it was delivered; the server may have forgotten some of them when it died."""
-        return max(self.arrival.parts.delivered, self._ended + 1)
+        self.has_lapsed = self.is_suspect = parts.delivered > 1
+        """Whether a delivery ended without a settlement of which the book does not know yet; and whether one ended so
+        since the last failure."""
 
-    @property
-    def has_lapsed(self) -> bool:
-        """Whether a delivery ended without a settlement of which the book does not know yet."""
-        return self.delivered > self._ended + 1
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether a delivery ended without a settlement, and no failure since."""
-        return self.has_lapsed or (self.note is not None and self.note.is_suspect)
-
-    @property
-    def _ended(self) -> int:
-        return self.note.delivered if self.note is not None else 0
+    def learn(self, note: Note | None) -> None:
+        """What the book says of it."""
+        self.note = note
+        if note is not None:
+            self.failures = note.failures
+            self.delivered = max(self.arrival.parts.delivered, note.delivered + 1)
+            self.has_lapsed = self.delivered > note.delivered + 1
+            self.is_suspect = self.has_lapsed or note.is_suspect
 
     @property
     def due(self) -> float:

@@ -8,7 +8,7 @@ from tasuki.drivers.nats.receipts import Receipt
 
 def item(delivered, note=None):
     made = Item(Arrival("r", Receipt("s", "m", delivered, 7, 0.0), b"body", 0.0, 9))
-    made.note = note
+    made.learn(note)
     return made
 
 

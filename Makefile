@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test brokers check format fuzz mutate matrix bench compat wheel wheel-check lock clean
+.PHONY: help demo test killers brokers check format fuzz mutate matrix bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages
 
 test: $(VENV)/.dev brokers ## Run the whole suite, with branch coverage and its thresholds
 	@sh scripts/test.sh --numprocesses $(WORKERS)
+
+killers: $(VENV)/.dev brokers ## Kill workers by their messages on every driver, in all settings; DRIVERS="sqlite" for one
+	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))
 
 brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh

@@ -13,6 +13,7 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.suspects import Gate
 from tasuki.consumers.verdict import RetryPolicy
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.handler import Context, Handler, Reject, Retry
@@ -39,7 +40,9 @@ class World:
         self.auto_ack = dice.random() < 0.1
         self.options = ConsumerOptions(dice.randint(1, 5), dice.randint(1, 12), self.auto_ack, LIMIT)
         # Swarm testing: each world has a subset of the faults only.
-        self.trouble = {verb: dice.choice([0.0, 0.0, 0.1, 0.4]) for verb in ("receive", "settle", "extend", "publish")}
+        self.trouble = {
+            verb: dice.choice([0.0, 0.0, 0.1, 0.4]) for verb in ("receive", "start", "settle", "extend", "publish")
+        }
         self.kills = dice.random() < 0.5
         self.thieves = dice.random() < 0.3
         self.script = dice.randint(0, 2**32)
@@ -145,7 +148,7 @@ class Simulation:
         world, driver = self.world, ModelDriver(self.broker, trouble=self.trouble)
         queue = make_queue(driver, clock=self.clock, lease=world.lease)
         dead = make_queue(driver, "dead", clock=self.clock)
-        return Consumer(
+        consumer = Consumer(
             f"app:consumer{len(self.consumers)}",
             queue=queue,
             handler=Worker(self),
@@ -156,6 +159,8 @@ class Simulation:
             dead_letters=dead if world.has_dead_letter else None,
             clock=self.clock,
         )
+        consumer.gate = Gate()
+        return consumer
 
     async def run(self) -> None:
         try:
@@ -201,6 +206,8 @@ class Simulation:
         while True:
             for consumer in self.consumers:
                 most = max(self.world.options.prefetch, self.world.options.concurrency)
+                if self.world.trouble["publish"]:
+                    most *= 2  # some may be kept, as their dead letters cannot be published yet
                 assert consumer.held <= most, "prefetch exceeded"
                 driver = consumer.queue.driver
                 assert isinstance(driver, ModelDriver)
@@ -288,6 +295,9 @@ class Simulation:
         if reason == "max_attempts":
             assert attempts >= world.max_attempts
             assert attempts == world.max_attempts or self.world.faults
+        elif reason == "worker_died":
+            assert attempts == world.max_attempts + 1
+            assert self.kills or self.thefts
         else:
             expected = {"rejected": "reject", "undecodable": "undecodable"}[reason]
             assert expected in {world.outcome(body, attempt) for attempt in range(1, attempts + 1)}

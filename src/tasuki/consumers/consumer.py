@@ -18,9 +18,10 @@ from tasuki.consumers.keeper import Holding, Keeper
 from tasuki.consumers.pool import Pool
 from tasuki.consumers.replies import Answer
 from tasuki.consumers.settler import Settler
+from tasuki.consumers.suspects import PROCESS_GATE, Suspects
 from tasuki.consumers.verdict import RELEASE, RetryPolicy, Verdict
 from tasuki.consumers.window import Window
-from tasuki.contracts.driver import Received, Settlement
+from tasuki.contracts.driver import Received, Release, Settlement
 from tasuki.contracts.handler import Handler
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import delivery_logger
@@ -80,6 +81,7 @@ class Consumer:
         self.options = options
         self.metrics = ConsumerMetrics(consumer=id, queue=queue.id, driver=queue.driver.name)
         self.stopping = False
+        self.gate = PROCESS_GATE
         self._dead_letters = dead_letters
         self._keeper = keeper
         self._clock = clock
@@ -118,7 +120,9 @@ class Consumer:
             auto_ack=options.auto_ack,
             handler_timeout=options.handler_timeout,
         )
-        self._pool = Pool(self.id, options.concurrency, self._executor.execute, self._on_empty)
+        self._suspects = Suspects(self.gate)
+        suspects = None if options.auto_ack else self._suspects
+        self._pool = Pool(self.id, options.concurrency, self._executor.execute, self._on_empty, suspects)
         self._settler = Settler(
             consumer=self.id,
             queue=self.queue,
@@ -212,6 +216,7 @@ class Consumer:
         if self._tasks is not tasks:
             return  # another stop has been faster
         self._tasks = []
+        self._suspects.close()
         self._keeper.remove(self._holding)
         self.queue.consumer_count -= 1
         await self._attach()
@@ -230,6 +235,11 @@ class Consumer:
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`."""
         self._settler.settle(delivery, verdict)
+
+    def drop(self, delivery: Delivery) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        self.metrics.lease_lost += 1
+        self._on_settled([Release(delivery.received.receipt)])
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`."""
@@ -288,6 +298,8 @@ class Consumer:
 
     def _on_settled(self, batch: list[Settlement]) -> None:
         self._window.held -= len(batch)
+        if self._suspects.current is not None:
+            self._suspects.settled(batch)
         if self._leased:
             for settlement in batch:
                 self._holding.deliveries.pop(settlement.receipt, None)

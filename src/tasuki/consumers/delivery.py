@@ -38,6 +38,9 @@ class Holder(Protocol):
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out the verdict; called once per delivery, in the loop's thread."""
 
+    def drop(self, delivery: Delivery) -> None:
+        """Hold a delivery no longer that the broker has taken back."""
+
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """Reply to a request that is settled already."""
 
@@ -72,6 +75,12 @@ class Delivery(HostContext):
         self.was_acked = verdict.action == "ack"
         self.holder.settle(self, verdict)
         return True
+
+    def drop(self) -> None:
+        """Let go of a delivery that the broker reported as stale: there is nothing left to settle."""
+        if not self.settled:
+            self.settled = self.lost = True
+            self.holder.drop(self)
 
     async def acked_first(self) -> bool:
         """Ack, and wait for it, before the handler runs; False: the message is not ours to handle."""

@@ -14,7 +14,7 @@ from tasuki.consumers.replies import Answer, failure
 from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Handler, Reject, Retry
-from tasuki.errors import CodecError, HandlerError, InvalidBodyError, ResultError
+from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
@@ -23,6 +23,9 @@ from tasuki.units import format_duration, parse_duration
 _log = logging.getLogger("tasuki.consumer")
 
 MAX_ERROR_CHARS = 4096
+
+_START_PAUSE = 0.5
+"""Seconds before a suspect is released whose start could not be recorded: the broker gives it back at once."""
 
 
 class Executor:
@@ -82,7 +85,7 @@ class Executor:
         except Exception as error:  # somebody's codec, or the body's own type: __post_init__, a validator
             delivery.conclude(self._failed(delivery, _text_of(error), error))
             return
-        if self._auto_ack and not await self._ack_first(delivery, worker):
+        if (self._auto_ack or received.suspect) and not await self._prepare(delivery, worker):
             delivery.ended = True
             return
         result: Any = None
@@ -120,8 +123,7 @@ class Executor:
             delivery.conclude(RELEASE)  # stale at the broker unless the lease is still ours after all
             return False
         if received.attempt > 1 and self._policy.exhausted(received.attempt):
-            error = "every attempt ended without a settlement: its workers died"
-            delivery.conclude(Verdict("dead_letter", reason="max_attempts", error=error))
+            delivery.conclude(self._policy.worker_died(received.attempt))
             return False
         if EXPIRES_AT in received.headers:
             expires_at = received.headers[EXPIRES_AT]
@@ -132,20 +134,38 @@ class Executor:
                 return False
         return True
 
-    async def _ack_first(self, delivery: Delivery, worker: Worker) -> bool:
-        """Settle before the handler runs; False: the broker has not taken it, or a stop came, and it must not run."""
+    async def _prepare(self, delivery: Delivery, worker: Worker) -> bool:
+        """Ack a message first, or record the start of a suspect; False: that failed or a stop came, do not run it."""
         worker.started = float("inf")  # the handler's time has not begun
         try:
-            taken = await delivery.acked_first()
+            may_run = await (delivery.acked_first() if self._auto_ack else self._record_start(delivery))
         except asyncio.CancelledError:
             if worker.cause is None:
                 raise
-            taken = False
+            may_run = False
         if worker.cause is not None:
             await _absorb_cancellation(worker)
-            taken = False
+            may_run = False
+        if not may_run:
+            delivery.conclude(RELEASE)
         worker.started = self._monotonic()
-        return taken
+        return may_run
+
+    async def _record_start(self, delivery: Delivery) -> bool:
+        """Record at the broker that the handler of a suspect begins; False: the message is not ours to handle."""
+        received = delivery.received
+        if received.attempt == 1:
+            self._metrics.redelivered += 1
+        try:
+            stale = await self._queue.driver.start(self._queue.spec.name, [received.receipt])
+        except DriverError as error:
+            _log.warning("cannot record the start of a message that may have killed its worker; released: %s", error,
+                         extra=delivery.log_fields())  # fmt: skip
+            await asyncio.sleep(_START_PAUSE)
+            return False
+        if stale:
+            delivery.drop()
+        return not stale
 
     def _decode_as(self, received: Received) -> Any:
         """Decode a body whose header says what it is: bytes, or what another queue's codec wrote."""

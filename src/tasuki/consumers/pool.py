@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.suspects import Suspects
 from tasuki.consumers.verdict import RELEASE
 
 _TURN = 32
@@ -41,7 +42,10 @@ class Worker:
 
 
 class Pool:
-    """``concurrency`` workers; ``execute`` treats one delivery, ``on_empty`` hears when the buffer is used up."""
+    """``concurrency`` workers; ``execute`` treats one delivery, ``on_empty`` hears when the buffer is used up.
+
+    ``suspects`` decides when a suspect may start; None: suspects start like all messages.
+    """
 
     def __init__(
         self,
@@ -49,13 +53,19 @@ class Pool:
         concurrency: int,
         execute: Callable[[Delivery, Worker], Awaitable[None]],
         on_empty: Callable[[], None],
+        suspects: Suspects | None = None,
     ) -> None:
         self._name = name
         self._execute = execute
         self._on_empty = on_empty
+        self._suspects = suspects
+        if suspects is not None:
+            suspects.on_turn = self._call
         self.workers = [Worker() for _ in range(concurrency)]
         self.buffer: deque[Delivery] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
+        self._blocked: asyncio.Future[None] | None = None
+        """Resolved when the only worker may go on past a suspect whose turn had not come."""
         self._ramping = False
         self._stopped = False
 
@@ -78,7 +88,8 @@ class Pool:
 
     def take_back(self) -> list[Delivery]:
         """Everything that has not started, newest first; the buffer is empty after it."""
-        unstarted = list(reversed(self.buffer))
+        parked = [] if self._suspects is None else self._suspects.take_back()
+        unstarted = [*reversed(self.buffer), *reversed(parked)]
         self.buffer.clear()
         return unstarted
 
@@ -107,11 +118,18 @@ class Pool:
                 self._idle.append(idle)
                 await idle
                 continue
-            worker.delivery = delivery = self.buffer.popleft()
+            delivery = self.buffer.popleft()
             if not self.buffer:
                 self._on_empty()
+            execute = self._execute
+            if delivery.received.suspect and self._suspects is not None:
+                if not self._suspects.begin(delivery):
+                    await self._keep_order()
+                    continue
+                execute = self._execute_suspect
+            worker.delivery = delivery
             try:
-                await self._execute(delivery, worker)
+                await execute(delivery, worker)
             except Exception:
                 delivery.conclude(RELEASE)  # a defect of ours ends this worker, and must not keep the message
                 raise
@@ -122,9 +140,34 @@ class Pool:
                 turn = _TURN
                 await asyncio.sleep(0)
 
+    async def _execute_suspect(self, delivery: Delivery, worker: Worker) -> None:
+        assert self._suspects is not None
+        try:
+            await self._execute(delivery, worker)
+        finally:
+            self._suspects.ended()
+
+    async def _keep_order(self) -> None:
+        """With one worker, let the messages behind a parked suspect wait for it; several workers have no order."""
+        if len(self.workers) == 1:
+            self._blocked = asyncio.get_running_loop().create_future()
+            await self._blocked
+
+    def _call(self, suspect: Delivery) -> None:
+        """Put a parked suspect back at the head of the buffer: the gate is open."""
+        self.buffer.appendleft(suspect)
+        self._unblock()
+        if not self._ramping:
+            self._ramp_up(1)
+
+    def _unblock(self) -> None:
+        if self._blocked is not None and not self._blocked.done():
+            self._blocked.set_result(None)
+
     async def drain(self, timeout: float) -> bool:
         """Let the running handlers finish and the workers end; False if some still run after ``timeout`` seconds."""
         self._stopped = True
+        self._unblock()
         for idle in self._idle:
             if not idle.done():
                 idle.set_result(None)

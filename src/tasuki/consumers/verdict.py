@@ -40,8 +40,16 @@ class RetryPolicy:
     drops_expired: bool = False
 
     def exhausted(self, attempt: int) -> bool:
-        """Whether this delivery must not start: its predecessors used up the attempts, or killed their workers."""
+        """Whether this delivery must not start: recorded starts that ended with their worker used up the attempts.
+
+        A handler that fails is given up at ``max_attempts`` already.
+        """
         return self.has_dead_letter and attempt > self.max_attempts
+
+    def worker_died(self, attempt: int) -> Verdict:
+        """Give up an exhausted message; without a dead-letter queue none is exhausted."""
+        error = f"the worker process died {attempt - 1} times while handling this message (failures included)"
+        return Verdict("dead_letter", reason="worker_died", error=error)
 
     def failed(self, attempt: int, error: str, delay: float | None = None) -> Verdict:
         """The handler failed, or asked for a retry after ``delay`` seconds (None: as the backoff says)."""

@@ -39,7 +39,7 @@ class DeadLetterConfig(Config):
     queue: Id
     """The queue that takes them."""
     max_attempts: Positive = 5
-    """Deliveries of a message before it goes there."""
+    """Attempts of a message before it goes there: failures, and deaths of the worker process in its handler."""
 
 
 def _secret(value: object) -> SecretStr:

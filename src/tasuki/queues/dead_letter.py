@@ -21,7 +21,7 @@ from tasuki.message import (
     is_reserved,
 )
 
-Reason = Literal["max_attempts", "rejected", "expired", "undecodable", "invalid", "unsigned"]
+Reason = Literal["max_attempts", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died"]
 
 MAX_ERROR_CHARS = 4096
 

@@ -39,7 +39,9 @@ class Stored:
     headers: dict[str, HeaderValue]
     number: int
     due: float
-    attempt: int = 0
+    failures: int = 0
+    suspect: bool = False
+    started: bool = False
     receipt: int | None = None
     lease_until: float = 0.0
     holder: ModelDriver | None = None
@@ -102,6 +104,7 @@ class ModelDriver(Driver):
             for stored in queue.stored:
                 if stored.holder is self:
                     stored.receipt = stored.holder = None
+                    stored.started = False
 
     async def declare(self, spec: QueueSpec) -> None:
         queue = self.broker.queues.setdefault(spec.name, ModelQueue(spec))
@@ -137,12 +140,24 @@ class ModelDriver(Driver):
             if len(taken) == limit:
                 break
             if (stored.receipt is None or stored.lease_until <= now) and stored.due <= now:
+                if stored.receipt is not None:  # ended without a settlement
+                    stored.suspect, stored.failures = True, stored.failures + stored.started
+                stored.started, attempt = False, stored.failures + 1
                 stored.receipt = receipt = next(self.broker.numbers)
-                stored.attempt += 1
                 stored.lease_until, stored.holder = now + target.spec.lease, self
-                self.broker.deliveries.append((stored.id, stored.attempt))
-                taken.append(Received(stored.id, stored.body, dict(stored.headers), receipt, stored.attempt))
+                self.broker.deliveries.append((stored.id, attempt))
+                headers = dict(stored.headers)
+                taken.append(Received(stored.id, stored.body, headers, receipt, attempt, stored.suspect))
         return taken
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        target = await self._begin("start", queue, list(batch))
+        held = {receipt: self._held(target, receipt) for receipt in batch}
+        for stored in held.values():
+            if stored is not None:
+                stored.started = True
+        await self.trouble("start", "after")
+        return [receipt for receipt, stored in held.items() if stored is None]
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         target = await self._begin("settle", queue, list(batch))
@@ -154,13 +169,13 @@ class ModelDriver(Driver):
                 stale.append(settlement.receipt)
                 continue
             stored.receipt = stored.holder = None
+            stored.started = False
             if isinstance(settlement, Ack):
                 target.stored.remove(stored)
                 target.acked.append(stored.id)
             elif isinstance(settlement, Nack):
                 stored.due = self.broker.clock.monotonic() + settlement.delay
-            else:
-                stored.attempt -= 1
+                stored.failures, stored.suspect = stored.failures + 1, False
         await self.trouble("settle", "after")
         return stale
 

@@ -170,16 +170,16 @@ async def test_wait_raises_what_the_broker_refuses_for_good() -> None:
 
 
 async def test_more_attempts_than_allowed_are_dead_lettered_without_running() -> None:
-    """Whoever got it before was killed by it each time."""
+    """It has killed the worker process each time."""
     bench, broker = await leased(max_attempts=2)
     await bench.queue.publish(1)
-    broker.queues["tasks"].stored[0].attempt = 2
+    broker.queues["tasks"].stored[0].failures = 2
     async with bench:
         await bench.empty()
     assert bench.handler.seen == []
     (letter,) = await bench.dead_letters()
-    assert (letter.headers["x_dead_letter_reason"], letter.headers["attempts"]) == ("max_attempts", 3)
-    assert "its workers died" in letter.headers["x_last_error"]
+    assert (letter.headers["x_dead_letter_reason"], letter.headers["attempts"]) == ("worker_died", 3)
+    assert "the worker process died 2 times while handling this message" in letter.headers["x_last_error"]
 
 
 async def test_a_lost_lease_is_not_started_and_a_running_handler_sees_it() -> None:

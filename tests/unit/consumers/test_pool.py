@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.pool import Pool, Worker
+from tasuki.contracts.driver import Received
 
 pytestmark = pytest.mark.anyio
 
@@ -15,6 +16,7 @@ class Item:
 
     def __init__(self, name: str = "") -> None:
         self.name = name
+        self.received = Received(name, b"", {}, name)
         self.verdicts: list[Any] = []
 
     def conclude(self, verdict: Any) -> bool:

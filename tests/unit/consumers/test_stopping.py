@@ -31,7 +31,7 @@ async def test_a_stop_releases_what_has_not_started_newest_first_and_uncounted()
     assert bench.handler.contexts[0].stopping
     assert not stop.done()
     stored = broker.queues["tasks"].stored
-    assert [one.attempt for one in stored] == [1, 0, 0, 0, 0]
+    assert [one.failures for one in stored] == [0, 0, 0, 0, 0]
     batches = [what for verb, what in bench.queue.driver.calls if verb == "settle"]  # type: ignore[attr-defined]
     receipts = [settlement.receipt for batch in batches for settlement in batch]
     assert receipts == sorted(receipts, reverse=True)
@@ -149,5 +149,5 @@ async def test_a_receive_that_ends_after_the_stop_goes_back_untouched() -> None:
     await asyncio.sleep(0.1)
     await bench.consumer.stop(5)
     assert bench.handler.seen == []
-    assert [stored.attempt for stored in broker.queues["tasks"].stored] == [0, 0, 0]
+    assert [stored.failures for stored in broker.queues["tasks"].stored] == [0, 0, 0]
     assert all(stored.receipt is None for stored in broker.queues["tasks"].stored)

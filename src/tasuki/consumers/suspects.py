@@ -1,0 +1,132 @@
+"""Suspects: messages whose last delivery ended without a settlement, so that any of them may have killed its worker.
+
+A process handles one suspect at a time, and records its start at the broker before the handler runs. So a death can be
+attributed: the message that killed its worker is one attempt older, and the messages beside it are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from tasuki.consumers.delivery import Delivery
+from tasuki.contracts.driver import Settlement
+from tasuki.handlers.loops import tell
+
+
+class Gate:
+    """Admits one suspect at a time; all consumers of a process share it, whatever event loops they run on."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Open the gate and forget all waiters, as a forked child must: they belong to its parent."""
+        self._lock = threading.RLock()
+        self._holder: asyncio.AbstractEventLoop | None = None
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
+
+    def take(self) -> bool:
+        """Close the gate behind the caller; False if another suspect is being handled."""
+        with self._lock:
+            # An event loop that was closed in the middle of a suspect has ended its handler too.
+            if self._holder is not None and not self._holder.is_closed():
+                return False
+            self._holder = asyncio.get_running_loop()
+            return True
+
+    def free(self) -> None:
+        """Open the gate, and wake all waiters: the first that takes it has it."""
+        with self._lock:
+            self._holder = None
+            waiting, self._waiting = self._waiting, []
+        for loop, wake in waiting:
+            tell(loop, wake)
+
+    def wait(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` once, on the running loop, when the gate is open."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if self._holder is not None:
+                self._waiting.append((loop, wake))
+                return
+        loop.call_soon(wake)
+
+
+PROCESS_GATE = Gate()
+os.register_at_fork(after_in_child=PROCESS_GATE.reset)
+
+
+class Suspects:
+    """The suspects of one consumer: at most one has its turn, the others are parked.
+
+    A turn ends when the handler has ended and the broker has its settlement: the next suspect may kill the process, and
+    must not take an ack with it that has not arrived yet.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self.parked: deque[Delivery] = deque()
+        self.on_turn: Callable[[Delivery], None] = _nothing
+        """Called with the first parked suspect when it may try again; it is not parked any more then."""
+        self.current: Delivery | None = None
+        """The suspect that has its turn."""
+        self._gate = gate
+        self._called: Delivery | None = None
+        self._is_waiting = False
+        self._has_ended = self._is_settled = False
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Give a suspect its turn; if it is not its turn yet, park it and return False."""
+        is_taken = self._gate.take()
+        if is_taken:
+            self.current = delivery
+            self._has_ended = self._is_settled = False
+        elif delivery is self._called:
+            self.parked.appendleft(delivery)
+        else:
+            self.parked.append(delivery)
+        if self.parked and not self._is_waiting:
+            self._is_waiting = True
+            self._gate.wait(self._call_first)
+        return is_taken
+
+    def ended(self) -> None:
+        """The handler of the current suspect has ended, or never ran."""
+        self._has_ended = True
+        self._pass_on()
+
+    def settled(self, batch: Iterable[Settlement]) -> None:
+        """These deliveries are settled at the broker, or have been given up."""
+        current = self.current
+        if current is not None and any(settlement.receipt == current.received.receipt for settlement in batch):
+            self._is_settled = True
+            self._pass_on()
+
+    def take_back(self) -> list[Delivery]:
+        """All parked suspects, oldest first; none is parked after it."""
+        parked = list(self.parked)
+        self.parked.clear()
+        return parked
+
+    def close(self) -> None:
+        """End the current turn, whatever its handler does; for a consumer that has stopped."""
+        self._has_ended = self._is_settled = True
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self.current is not None and self._has_ended and self._is_settled:
+            self.current = None
+            self._gate.free()
+
+    def _call_first(self) -> None:
+        self._is_waiting = False
+        if self.parked:
+            self._called = first = self.parked.popleft()
+            self.on_turn(first)  # which begins it, and so waits for the next
+
+
+def _nothing(delivery: Delivery) -> None:
+    """Nothing is parked yet."""

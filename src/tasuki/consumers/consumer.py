@@ -130,6 +130,7 @@ class Consumer:
             metrics=self.metrics,
             clock=self._clock,
             on_settled=self._on_settled,
+            on_kept=self._on_kept,
         )
         self._fetcher = Fetcher(
             consumer=self.id,
@@ -303,6 +304,12 @@ class Consumer:
         if self._leased:
             for settlement in batch:
                 self._holding.deliveries.pop(settlement.receipt, None)
+        self._fetcher.room_made()
+
+    def _on_kept(self, delivery: Delivery, change: int) -> None:
+        self._window.kept += change
+        # Its handler has ended, and no suspect may wait for room in a dead-letter queue.
+        self._suspects.settled([Release(delivery.received.receipt)])
         self._fetcher.room_made()
 
     async def _watch(self, limit: float) -> None:

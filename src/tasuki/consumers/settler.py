@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from tasuki.backoff import Backoff
@@ -15,7 +15,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.replies import Answer, Replies, failure
 from tasuki.consumers.verdict import ACK, Verdict
-from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.message import is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -29,7 +29,11 @@ _LOG_EVERY = 10.0
 
 
 class Settler:
-    """Ends the deliveries of one consumer; ``on_settled`` is told how many are no longer held."""
+    """Ends the deliveries of one consumer.
+
+    ``on_settled`` gets the deliveries that are no longer held; ``on_kept`` gets 1 for a delivery whose dead letter or
+    reply cannot be published yet, and -1 when that is over.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Settler:
         metrics: ConsumerMetrics,
         clock: Clock,
         on_settled: Callable[[list[Settlement]], None],
+        on_kept: Callable[[Delivery, int], None],
     ) -> None:
         self._consumer = consumer
         self._queue = queue
@@ -48,6 +53,7 @@ class Settler:
         self._metrics = metrics
         self._clock = clock
         self._on_settled = on_settled
+        self._on_kept = on_kept
         self._replies = Replies(queue=queue, metrics=metrics, clock=clock)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
@@ -148,17 +154,39 @@ class Settler:
                 waiting.set_result(settlement.receipt not in untaken)
 
     async def _reply(self, delivery: Delivery, answer: Answer) -> None:
-        """Reply, and only when that is confirmed ack the request; else keep it, so that it is handled again."""
-        receipt = delivery.received.receipt
-        try:
-            await self._replies.send(delivery, answer)
-        except (Exception, asyncio.CancelledError) as error:  # cancelled by ``finish``: the consumer must stop now
-            _log.error("cannot be replied to yet, kept: %r", error, extra=delivery.log_fields())
-            self._metrics.nacked += 1
-            self._add(Nack(receipt, self._queue.policy.retry.delay(delivery.received.attempt)))
-        else:
+        """Reply, and only when that is confirmed ack the request."""
+        if await self._insist(lambda: self._replies.send(delivery, answer), delivery, "replied to"):
             self._metrics.acked += 1
-            self._add(Ack(receipt))
+            self._add(Ack(delivery.received.receipt))
+
+    async def _insist(self, publish: Callable[[], Awaitable[None]], delivery: Delivery, what: str) -> bool:
+        """Publish what must be confirmed before the ack, as often as it takes; the delivery is kept meanwhile.
+
+        Keeping it costs no attempt, and its handler does not run again. False: the consumer stops or the lease is lost,
+        and the message is released.
+        """
+        failures = 0
+        try:
+            while not delivery.lost:
+                try:
+                    await publish()
+                except Exception as error:
+                    failures += 1
+                    if failures == 1:
+                        self._on_kept(delivery, 1)
+                    if failures in (1, 4) or failures % 20 == 0:
+                        _log.error("cannot be %s yet, kept: %r", what, error, extra=delivery.log_fields())
+                    await asyncio.sleep(self._queue.policy.retry.delay(failures))
+                else:
+                    return True
+        except asyncio.CancelledError:  # by ``finish``: the consumer must stop now
+            _log.error("cannot be %s before the stop, released", what, extra=delivery.log_fields())
+        finally:
+            if failures:
+                self._on_kept(delivery, -1)
+        self._metrics.released += 1
+        self._add(Release(delivery.received.receipt))
+        return False
 
     async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> None:
         try:
@@ -168,34 +196,32 @@ class Settler:
             _log.error("cannot be replied to: %r", error, extra=delivery.log_fields())
 
     async def _move(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Publish to the dead-letter queue, and only when that is confirmed ack the original; else keep it."""
+        """Publish to the dead-letter queue, and only when that is confirmed ack the original."""
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
-        error: BaseException | None
-        try:
-            error = await self._publish(dead_letters, received, verdict)
-        except (Exception, asyncio.CancelledError) as failed:  # cancelled by ``finish``: the consumer must stop now
-            error = failed
-        if error is None:
-            self._metrics.dead_lettered += 1
-            _log.error(
-                "dead-lettered to %s after attempt %d (%s): %s",
-                dead_letters.id,
-                received.attempt,
-                verdict.reason,
-                verdict.error,
-                extra=delivery.log_fields(),
-            )
-            if is_request(received) and verdict.reason != "unsigned":  # what was forged gets no answer
-                await self._try_to_reply(delivery, failure(verdict))
-            self._add(Ack(received.receipt))
-        else:
-            _log.error("cannot be dead-lettered yet, kept: %r", error, extra=delivery.log_fields())
-            self._metrics.nacked += 1
-            self._add(Nack(received.receipt, self._queue.policy.retry.delay(received.attempt)))
 
-    async def _publish(self, target: Queue, received: Received, verdict: Verdict) -> DriverError | None:
-        message = dead_letter(
+        async def publish() -> None:
+            error = (await dead_letters.forward((self._dead_letter(received, verdict),)))[0]
+            if error is not None:
+                raise error
+
+        if not await self._insist(publish, delivery, "dead-lettered"):
+            return
+        self._metrics.dead_lettered += 1
+        _log.error(
+            "dead-lettered to %s after attempt %d (%s): %s",
+            dead_letters.id,
+            received.attempt,
+            verdict.reason,
+            verdict.error,
+            extra=delivery.log_fields(),
+        )
+        if is_request(received) and verdict.reason != "unsigned":  # what was forged gets no answer
+            await self._try_to_reply(delivery, failure(verdict))
+        self._add(Ack(received.receipt))
+
+    def _dead_letter(self, received: Received, verdict: Verdict) -> Outgoing:
+        return dead_letter(
             received,
             queue=self._queue.id,
             reason=verdict.reason,
@@ -204,7 +230,6 @@ class Settler:
             now=self._clock.time(),
             content_type=self._queue.codec.name,
         )
-        return (await target.forward((message,)))[0]
 
     async def finish(self, timeout: float) -> bool:
         """Wait until everything given so far is settled; False if that took longer than ``timeout`` seconds.

@@ -273,6 +273,34 @@ async def test_a_dead_letter_queue_that_is_away_loses_nothing() -> None:
     assert letter.headers["x_dead_letter_reason"] == "max_attempts"
 
 
+async def test_a_full_dead_letter_queue_costs_no_attempt_and_keeps_the_handlers_error() -> None:
+    async def fail(body: Any, context: Context) -> None:
+        if body != "fine":
+            raise ValueError("out of stock")
+
+    bench = await make_bench(
+        fail,
+        max_attempts=2,
+        dead_options={"max_length": 1, "overflow": "reject"},
+        options=ConsumerOptions(concurrency=2, prefetch=3),
+    )
+    await bench.queue.publish_many([1, 2, 3, 4])
+    async with bench:
+        await asyncio.sleep(600)
+        assert sorted(bench.handler.seen) == [(body, attempt) for body in (1, 2, 3, 4) for attempt in (1, 2)]
+        await bench.queue.publish("fine")
+        await asyncio.sleep(1)
+        assert ("fine", 1) in bench.handler.seen, "the other messages go on"
+        while (await bench.queue.info())["message_count"]:
+            await bench.dead.purge()
+            await asyncio.sleep(1)
+    assert len(bench.handler.seen) == 9
+    (letter,) = await bench.dead_letters()
+    headers = letter.headers
+    assert (headers["x_dead_letter_reason"], headers["attempts"]) == ("max_attempts", 2)
+    assert headers["x_last_error"] == "ValueError: out of stock"
+
+
 async def test_a_new_handler_takes_what_starts_the_old_one_finishes_what_runs() -> None:
     gate = Gate()
     bench = await make_bench(gate, options=ConsumerOptions(concurrency=1, prefetch=3))

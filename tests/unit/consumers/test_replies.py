@@ -115,7 +115,7 @@ async def test_a_reply_that_cannot_be_published_now_keeps_the_request() -> None:
     replies.driver.publish = sometimes  # type: ignore[method-assign]
     async with bench:
         await bench.empty()
-    assert [attempt for _, attempt in bench.handler.seen] == [1, 2, 3]
+    assert [attempt for _, attempt in bench.handler.seen] == [1], "its effect has happened: it does not run again"
     assert len(await replies.peek()) == 1
 
 

@@ -33,6 +33,7 @@ class Rig:
         self.dead: Queue = make_queue(self.driver, "dead", **dead_options)
         self.metrics = ConsumerMetrics(consumer="c", queue="q", driver="d")
         self.settled: list[Settlement] = []
+        self.kept: list[int] = []
         self.errors: list[Exception] = []
         self.publish_errors: list[Exception] = []
         self.settler = Settler(
@@ -42,6 +43,7 @@ class Rig:
             metrics=self.metrics,
             clock=clock_of_loop(),
             on_settled=self.settled.extend,
+            on_kept=lambda delivery, change: self.kept.append(change),
         )
 
     async def trouble(self, verb: str, when: str) -> None:
@@ -178,17 +180,44 @@ async def test_stale_ones_are_counted_and_not_an_error(caplog: pytest.LogCapture
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailableError("away"), KeyError("defect")])
-async def test_a_dead_letter_that_is_not_taken_is_kept(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_dead_letter_that_is_not_taken_is_kept_until_it_is(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     rig = Rig()
     (delivery,) = await rig.hold(1)
-    rig.publish_errors = [error]
+    rig.publish_errors = [error] * 3
+    async with rig.running():
+        rig.settler.settle(delivery, DEAD)
+        await asyncio.sleep(1 + 2 + 3.9)
+        assert (rig.settled, rig.kept) == ([], [1])
+        await asyncio.sleep(0.2)
+    assert (rig.settled, rig.kept) == ([Ack(delivery.received.receipt)], [1, -1])
+    assert rig.broker.ids("dead") == [delivery.received.id]
+    assert "cannot be dead-lettered yet, kept" in caplog.text
+
+
+async def test_a_dead_letter_that_is_not_taken_before_the_stop_is_released() -> None:
+    """A release counts no attempt: its handler has failed once, not once more for each try."""
+    rig = Rig()
+    (delivery,) = await rig.hold(1)
+    rig.publish_errors = [BrokerUnavailableError("away")] * 1000
     async with rig.running():
         rig.settler.settle(delivery, DEAD)
         assert await rig.settler.finish(5)
-    assert rig.settled == [Nack(delivery.received.receipt, 1.0)]
+    assert rig.settled == [Release(delivery.received.receipt)]
     assert rig.broker.ids("tasks") == [delivery.received.id]
     assert rig.broker.ids("dead") == []
-    assert "cannot be dead-lettered yet, kept" in caplog.text
+
+
+async def test_a_dead_letter_whose_lease_was_lost_is_let_go() -> None:
+    rig = Rig()
+    (delivery,) = await rig.hold(1)
+    rig.publish_errors = [BrokerUnavailableError("away")] * 1000
+    async with rig.running():
+        rig.settler.settle(delivery, DEAD)
+        delivery.lost = True
+        await asyncio.sleep(2)
+    assert rig.settled == [Release(delivery.received.receipt)]
 
 
 async def test_a_dead_letter_that_cannot_even_be_made_is_kept() -> None:
@@ -197,7 +226,7 @@ async def test_a_dead_letter_that_cannot_even_be_made_is_kept() -> None:
     async with rig.running():
         rig.settler.settle(delivery, DEAD._replace(error=5))  # type: ignore[arg-type]
         assert await rig.settler.finish(5)
-    assert rig.settled == [Nack(delivery.received.receipt, 1.0)]
+    assert rig.settled == [Release(delivery.received.receipt)]
 
 
 async def test_a_full_dead_letter_queue_holds_up_a_stop_only_so_long() -> None:
@@ -207,7 +236,7 @@ async def test_a_full_dead_letter_queue_holds_up_a_stop_only_so_long() -> None:
         rig.settler.settle(delivery, DEAD)
         assert await rig.settler.finish(3)
     assert 1.5 <= now() < 3
-    assert rig.settled == [Nack(delivery.received.receipt, 1.0)]
+    assert rig.settled == [Release(delivery.received.receipt)]
     assert rig.broker.ids("tasks") == [delivery.received.id]
     await asyncio.sleep(10)
     assert rig.broker.ids("dead") == []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.contracts.handler import Context, Reject, Retry
+    from tasuki.contracts.handler import Context, Interrupted, Reject, Retry
     from tasuki.errors import TasukiError
     from tasuki.message import Message
     from tasuki.queues.queue import Envelope
@@ -21,6 +21,7 @@ __all__ = [
     "Confirmed",
     "Context",
     "Envelope",
+    "Interrupted",
     "Message",
     "Reject",
     "Rejected",
@@ -35,6 +36,7 @@ _HOME = {
     "Confirmed": "tasuki.queues.result",
     "Context": "tasuki.contracts.handler",
     "Envelope": "tasuki.queues.queue",
+    "Interrupted": "tasuki.contracts.handler",
     "Message": "tasuki.message",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",

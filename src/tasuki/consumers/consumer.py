@@ -15,6 +15,7 @@ from tasuki.consumers.executor import Executor
 from tasuki.consumers.fetcher import Fetcher
 from tasuki.consumers.host import Host
 from tasuki.consumers.keeper import Holding, Keeper
+from tasuki.consumers.overtime import Overtime
 from tasuki.consumers.pool import Pool
 from tasuki.consumers.replies import Answer
 from tasuki.consumers.settler import Settler
@@ -27,6 +28,7 @@ from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import delivery_logger
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
+from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -210,8 +212,13 @@ class Consumer:
         running = self._pool.interrupt()
         self._handed_back += len(running)
         await self._pool.drain(_CANCEL_GRACE)
-        for delivery in running:
-            delivery.conclude(RELEASE)  # a handler that ignored its cancellation: its message goes back all the same
+        left = [delivery for delivery in running if not (delivery.ended or delivery.settled)]
+        if left:
+            _log.error("%d handlers go on although they were interrupted; their messages are kept until they end",
+                       len(left), extra={"consumer": self.id, "queue": self.queue_id})  # fmt: skip
+            for delivery in left:
+                self._on_settled([Release(delivery.received.receipt)])  # from here on it is not held by this consumer
+            Overtime(self.queue, left, self)
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         if self._tasks is not tasks:
@@ -318,8 +325,13 @@ class Consumer:
             await asyncio.sleep(min(max(limit / 10, 0.01), 0.1))
             overdue = self._clock.monotonic() - limit
             for worker in self._pool.workers:
-                if worker.delivery is not None and worker.started <= overdue:
-                    worker.interrupt("timeout")
+                if worker.delivery is not None and worker.started <= overdue and worker.interrupt("timeout"):
+                    _log.warning(
+                        "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
+                        self.function_id,
+                        format_duration(limit),
+                        extra=worker.delivery.log_fields(),
+                    )
 
 
 def _stack_of(task: asyncio.Task[Any]) -> list[traceback.FrameSummary]:

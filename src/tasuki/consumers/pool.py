@@ -34,11 +34,12 @@ class Worker:
         self.cause: Cause | None = None
         """Why the running handler was cancelled, if it was."""
 
-    def interrupt(self, cause: Cause) -> None:
+    def interrupt(self, cause: Cause) -> bool:
         """Cancel the running handler, once for a cause; a stop also after a timeout that the handler ignored."""
-        if self.delivery is not None and self.task is not None and self.cause not in (cause, "stop"):
-            self.cause = cause
-            self.task.cancel()
+        if self.delivery is None or self.task is None or self.cause in (cause, "stop"):
+            return False
+        self.cause = cause
+        return self.task.cancel()
 
 
 class Pool:

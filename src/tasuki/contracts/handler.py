@@ -33,6 +33,14 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
         super().__init__(reason or "rejected")
 
 
+class Interrupted(BaseException):
+    """Raised inside a plain function that runs in a thread: its time is over, or its worker stops.
+
+    It comes between two steps of Python code; a call into C code ends first. Clean up and let it pass. A function that
+    catches it and returns has succeeded.
+    """
+
+
 class Context(ABC):
     """What a running handler may know and do, beside its body.
 

@@ -34,6 +34,14 @@ async def outcome_of(job: Future[T], cancel: Callable[[], object]) -> T:
     A cancel of the caller is passed on with ``cancel``, and then the end of the job is waited for all the same: it may
     be one that cannot be stopped.
     """
+    cancelled = await end_of(job, cancel)
+    if cancelled is not None:
+        raise cancelled
+    return job.result()
+
+
+async def end_of(job: Future[Any], cancel: Callable[[], object]) -> asyncio.CancelledError | None:
+    """Return when a job of another thread has ended; with the caller's cancellation, if one came and was passed on."""
     loop = asyncio.get_running_loop()
     cancelled: asyncio.CancelledError | None = None
     while not job.done():
@@ -45,9 +53,7 @@ async def outcome_of(job: Future[T], cancel: Callable[[], object]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
             cancel()
-    if cancelled is not None:
-        raise cancelled
-    return job.result()
+    return cancelled
 
 
 def _wake(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], job: Future[Any]) -> None:

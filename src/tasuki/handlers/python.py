@@ -75,7 +75,7 @@ class PythonHandler(Handler):
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
         self._invoke = function if is_async else functools.partial(self._threads.run, function)
         bound = bind(function, parameters)
-        self._run = _contain(bound if is_async else functools.partial(self._threads.run, bound))
+        self._run = _contain(bound if is_async else functools.partial(self._threads.handle, bound))
 
     async def stop(self) -> None:
         """Let the threads end."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tasuki import forks
+from tasuki.contracts.handler import Interrupted
 from tasuki.errors import HandlerError
-from tasuki.handlers.loops import outcome_of
+from tasuki.handlers.loops import end_of
 
 Outcome = tuple[Any, BaseException | None]
 
@@ -26,25 +29,106 @@ class Threads:
     async def run(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
         """Call the function in a thread, with the context variables of the caller.
 
-        A thread cannot be cancelled. So when the caller is cancelled, this returns only when the thread has ended (at
-        once if it had not begun), and then raises CancelledError: who waits for this knows that the function is over.
+        When the caller is cancelled, ``Interrupted`` is raised in the thread. A thread may ignore that; so this returns
+        only when the function has ended (at once if it had not begun), and then raises CancelledError.
         A coroutine that the function returns is awaited here, on the loop.
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
-        job = self._pool.submit(contextvars.copy_context().run, _call, function, args, named)
-        result, error = await outcome_of(job, job.cancel)
-        if isinstance(error, GeneratorExit):
-            raise refuse_exit(error) from error  # on the loop it would mean that this coroutine is closed
+        (result, error), cancelled = await self._call(function, args, named)
+        if cancelled is not None:
+            raise cancelled
         if error is not None:
             raise error
         return await run_on(result)
+
+    async def handle(self, function: Callable[..., Any], *args: Any) -> Any:
+        """The same, but a function that ends by itself after the cancellation decides: its work may be done."""
+        (result, error), cancelled = await self._call(function, args, {})
+        if cancelled is not None and (isinstance(error, Interrupted) or inspect.isawaitable(result)):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise cancelled
+        if error is not None:
+            raise error
+        return result if cancelled is not None else await run_on(result)
+
+    async def _call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[Outcome, asyncio.CancelledError | None]:
+        """How the function ended, and the cancellation of the caller that came meanwhile."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+        call = _Call(function, args, named)
+        job = self._pool.submit(contextvars.copy_context().run, call.run)
+
+        def cancel() -> None:
+            if not job.cancel():
+                call.interrupt()
+
+        cancelled = await end_of(job, cancel)
+        if job.cancelled():
+            return (None, Interrupted()), cancelled
+        result, error = job.result()
+        if isinstance(error, GeneratorExit):
+            refused = refuse_exit(error)  # on the loop it would mean that this coroutine is closed
+            refused.__cause__ = error
+            return (None, refused), cancelled
+        return (result, error), cancelled
 
     def close(self) -> None:
         """Let the threads end when they are done; does not wait for them."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False)
+
+
+class _Call:
+    """One call in a thread; ``interrupt`` reaches nothing but the function itself."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self._function = function
+        self._args = args
+        self._named = named
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        """The thread that runs the function; None before and after."""
+        self._is_interrupted = False
+
+    def run(self) -> Outcome:
+        """Call the function; in the thread."""
+        outcome: list[Outcome] = []
+        self._thread = threading.get_ident()
+        try:
+            outcome.append(_call(self._function, self._args, self._named))
+        except Interrupted as late:  # as the function was just returning: its result is lost
+            outcome.append((None, late))
+        while self._thread is not None:
+            try:
+                self._end()
+            except Interrupted:  # raised only now; what the function has returned counts
+                continue
+        return outcome[0]
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._is_interrupted:  # and perhaps not raised yet: that must not hit the next call
+                _raise_in(threading.get_ident(), None)
+            self._thread = None
+
+    def interrupt(self) -> None:
+        """Raise Interrupted in the function if it runs, at its next step of Python code."""
+        with self._lock:
+            if self._thread is not None:
+                self._is_interrupted = True
+                _raise_in(self._thread, Interrupted)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Raise an exception in a thread, asynchronously; None takes back one that has not been raised yet."""
+    import ctypes  # only where something is late
+
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), ctypes.py_object(error) if error is not None else None
+    )
 
 
 async def run_on(result: Any) -> Any:

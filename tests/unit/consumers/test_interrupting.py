@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tasuki.consumers.pool import Worker
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.errors import BrokerUnavailableError, HandlerError, LifecycleError, StopTimeoutError
 from tests.unit.consumers.model import ModelBroker, ModelDriver
-from tests.unit.consumers.parts import clock_of_loop, make_bench, now
+from tests.unit.consumers.parts import clock_of_loop, leased, make_bench, now
 
 pytestmark = pytest.mark.anyio
 
@@ -197,33 +198,64 @@ async def test_one_that_finishes_its_work_when_stopped_is_acked() -> None:
     assert (await bench.queue.info())["message_count"] == 0
 
 
-async def test_one_that_ignores_everything_is_left_behind_and_its_message_goes_back() -> None:
-    errors: list[HandlerError] = []
-
+@pytest.mark.parametrize("ending", ["ack", "returns", "fails", "rejects"])
+async def test_the_message_of_one_that_ignores_everything_is_kept_until_it_ends(ending: str) -> None:
     async def run(body: Any, context: Context) -> None:
-        end = now() + 30
+        if bench.consumer.metrics.delivered > 1:
+            return
+        end = now() + 60
         while now() < end:
             try:
                 await asyncio.sleep(end - now())
             except asyncio.CancelledError:
                 pass
-        try:
+        assert context.stopping
+        if ending == "ack":
             context.ack()
-        except HandlerError as error:
-            errors.append(error)
+        elif ending == "fails":
+            raise ValueError("late")
+        elif ending == "rejects":
+            raise Reject("late")
 
-    bench = await make_bench(run, options=TIMED)
+    bench, broker = await leased(run, options=TIMED)
     await bench.queue.publish(1)
     await bench.consumer.start()
     await asyncio.sleep(5)
     with pytest.raises(StopTimeoutError):
         await bench.consumer.stop(1)
     assert now() < 9
+    assert (bench.consumer.held, bench.consumer.running) == (0, 0)
+    await asyncio.sleep(45)
+    assert (await bench.queue.depth()).in_flight == 1, "its lease is kept"
+    await asyncio.sleep(10)
+    (stored,) = broker.queues["tasks"].stored or [None]
+    assert (stored is None) == (ending in ("ack", "returns"))
+    if stored is not None:
+        assert (stored.receipt, stored.failures) == (None, 0), "handed back, unharmed"
+        async with bench:
+            await bench.empty()
+
+
+async def test_the_message_of_one_that_outlasts_the_driver_comes_again() -> None:
+    async def run(body: Any, context: Context) -> None:
+        end = now() + 60
+        while now() < end:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(end - now())
+
+    async def trouble(verb: str, when: str) -> None:
+        if verb == "extend" and now() > 20:
+            raise BrokerUnavailableError("closed")
+
+    bench, _ = await leased(run, trouble)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(5)
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(1)
+    await asyncio.sleep(45)
     assert (await bench.queue.depth()).ready == 1
-    await asyncio.sleep(40)
-    assert [str(error) for error in errors] == ["already settled"]
-    assert (await bench.queue.depth()).ready == 1
-    assert bench.consumer.metrics.acked == 0
+    assert not [task for task in asyncio.all_tasks() if "overtime" in task.get_name()]
 
 
 AUTO = ConsumerOptions(auto_ack=True)

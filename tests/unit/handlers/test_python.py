@@ -4,6 +4,7 @@ import contextvars
 import functools
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from unittest.mock import AsyncMock
 import msgspec
 import pytest
 
-from tasuki.contracts.handler import Context, Reject, Retry
+from tasuki.contracts.handler import Context, Interrupted, Reject, Retry
 from tasuki.errors import HandlerError, HandlerNotFoundError, InvalidBodyError
 from tasuki.handlers.python import PythonHandler
 from tasuki.message import Message
@@ -363,28 +364,100 @@ class TestThreads:
         gate.set()
         assert await task is True
 
-    @pytest.mark.parametrize("outcome", ["returns", "raises"])
-    async def test_a_cancelled_one_is_waited_for(self, make: Make, outcome: str) -> None:
+    async def test_a_cancelled_one_is_interrupted_and_waited_for(self, make: Make) -> None:
         loop = asyncio.get_running_loop()
         started, gate, ended = asyncio.Event(), threading.Event(), []
 
         def f() -> None:
-            loop.call_soon_threadsafe(started.set)
-            gate.wait(10)
-            ended.append(True)
-            if outcome == "raises":
-                raise ValueError("too late for anyone to hear")
+            try:
+                loop.call_soon_threadsafe(started.set)
+                while True:
+                    time.sleep(0.001)
+            except Interrupted:
+                loop.call_soon_threadsafe(started.set)
+                gate.wait(10)
+                ended.append(True)
+                raise
 
         task = asyncio.ensure_future((await make(f)).handle(1, CONTEXT))
         await started.wait()
-        for _ in range(3):
-            task.cancel()
-            await asyncio.sleep(0)
-            assert not task.done()
+        started.clear()
+        task.cancel()
+        await started.wait()
+        assert not task.done()
         gate.set()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert ended
+
+    @pytest.mark.parametrize("error", [None, Reject("no"), ValueError("broken")])
+    async def test_one_that_ends_by_itself_after_a_cancel_decides(self, make: Make, error: Exception | None) -> None:
+        loop = asyncio.get_running_loop()
+        started = asyncio.Event()
+
+        def f() -> str:
+            try:
+                loop.call_soon_threadsafe(started.set)
+                while True:
+                    time.sleep(0.001)
+            except Interrupted:
+                if error is not None:
+                    raise error from None
+                return "charged"
+
+        handler = await make(f)
+        task = asyncio.ensure_future(handler.handle(1, CONTEXT))
+        await started.wait()
+        task.cancel()
+        if error is None:
+            assert await task == "charged"
+        else:
+            with pytest.raises(type(error)):
+                await task
+        started.clear()
+        call = asyncio.ensure_future(handler.call((), CONTEXT))
+        await started.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):  # the caller goes on no more
+            await call
+
+    async def test_one_that_would_go_on_as_a_coroutine_does_not(self, make: Make) -> None:
+        loop = asyncio.get_running_loop()
+        started, ran = asyncio.Event(), []
+
+        async def later() -> None:
+            ran.append(True)
+
+        def f() -> Any:
+            try:
+                loop.call_soon_threadsafe(started.set)
+                while True:
+                    time.sleep(0.001)
+            except Interrupted:
+                return later()
+
+        task = asyncio.ensure_future((await make(f)).handle(1, CONTEXT))
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ran == []
+
+    async def test_a_late_interrupt_never_hits_the_next_call_of_the_thread(self, make: Make) -> None:
+        def short() -> str:
+            return "".join(map(str, range(20)))
+
+        handler = await make(short, threads=1)
+        cancelled = 0
+        for _ in range(300):
+            task = asyncio.ensure_future(handler.handle(1, CONTEXT))
+            await asyncio.sleep(0)
+            task.cancel()
+            result = (await asyncio.gather(task, return_exceptions=True))[0]
+            cancelled += isinstance(result, asyncio.CancelledError)
+            assert isinstance(result, asyncio.CancelledError) or result == short()
+            assert await handler.handle(1, CONTEXT) == short()
+        assert cancelled
 
     async def test_one_that_has_not_begun_is_cancelled_at_once(self, make: Make) -> None:
         loop = asyncio.get_running_loop()

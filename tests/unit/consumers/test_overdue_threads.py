@@ -1,0 +1,105 @@
+"""Plain functions that run longer than ``handler_timeout``: in real time, as they run in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tasuki import App, Interrupted
+from tasuki.errors import StopTimeoutError
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = "50ms"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def busy(until: threading.Event) -> None:
+    """Python code that goes on until told to end; each step can be interrupted."""
+    ends_at = time.monotonic() + 30
+    while not until.is_set() and time.monotonic() < ends_at:
+        time.sleep(0.001)
+
+
+async def eventually(condition: object) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.005)
+
+
+async def test_it_is_interrupted_and_counts_as_failed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    app = App("memory://", root=tmp_path)
+    queue, ended = app.queue("tasks", dead_letter={"queue": "dead", "max_attempts": 1}), []
+
+    @queue.consumer(handler_timeout=LIMIT)
+    def handle(body: int) -> None:
+        try:
+            busy(threading.Event())
+        finally:
+            ended.append(body)
+
+    async with app.worker():
+        await queue.publish(1)
+        await eventually(lambda: ended)
+        dead = app.queue("dead")
+        while not (letters := await dead.peek()):
+            await asyncio.sleep(0.005)
+    assert "ran longer than handler_timeout (50ms)" in str(letters[0].headers["x_last_error"])
+    assert caplog.text.count("has run for handler_timeout (50ms): interrupted") == 1
+
+
+async def test_what_finishes_after_all_counts_and_is_not_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A card that was charged must not be charged again."""
+    app = App("memory://", root=tmp_path)
+    queue, charged, finish = app.queue("tasks"), Counter[int](), threading.Event()
+
+    @queue.consumer(handler_timeout=LIMIT)
+    def handle(body: int) -> str:
+        try:
+            busy(finish)
+        except Interrupted:
+            finish.wait(30)  # it is in the middle of something
+        charged[body] += 1
+        return "charged"
+
+    async with app.worker():
+        await queue.publish(1)
+        await eventually(lambda: "has run for handler_timeout" in caplog.text)
+        assert (await queue.info())["in_flight"] == 1, "nobody else gets it meanwhile"
+        finish.set()
+        while (await queue.info())["message_count"]:
+            await asyncio.sleep(0.005)
+    assert charged == {1: 1}
+    assert "failed" not in caplog.text
+
+
+async def test_a_stop_interrupts_and_hands_back(tmp_path: Path) -> None:
+    app = App("memory://", root=tmp_path)
+    queue, running, seen = app.queue("tasks"), threading.Event(), []
+
+    @queue.consumer(lifecycle={"stop_timeout": "10ms"})
+    def handle(body: int) -> None:
+        running.set()
+        try:
+            busy(threading.Event())
+        except Interrupted as error:
+            seen.append(type(error))
+            raise
+
+    await app.start()
+    await queue.publish(1)
+    await asyncio.to_thread(running.wait, 30)
+    with pytest.raises(StopTimeoutError):
+        await app.close()
+    assert seen == [Interrupted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -10,6 +11,9 @@ import threading
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from tasuki.cli.descriptors import Descriptors
+from tasuki.cli.exits import ERROR
 
 T = TypeVar("T")
 
@@ -20,14 +24,17 @@ _stuck: list[str] = []
 
 
 def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
-    """Run a command's work on a loop of its own; ``fast``: on uvloop if it is installed.
+    """Run a command's work on a loop of its own; ``fast``: a worker's, on uvloop if it is installed.
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C, and the work did not handle that itself.
     """
     before = set(threading.enumerate())
+    descriptors = Descriptors(_leave_deaf) if fast else None
     loop = _new_loop(fast=fast)
     asyncio.set_event_loop(loop)
+    if descriptors is not None:
+        loop.call_soon(descriptors.watch)
     task = loop.create_task(work)
     is_main = threading.current_thread() is threading.main_thread()
     if is_main:
@@ -39,6 +46,8 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
     finally:
         if is_main:
             loop.remove_signal_handler(signal.SIGINT)
+        if descriptors is not None:
+            descriptors.stop()
         _end(loop)
         _stuck.extend(_await_threads(before))
 
@@ -84,6 +93,13 @@ def _await_threads(before: set[threading.Thread]) -> list[str]:
     for thread in new:
         thread.join(max(ends_at - time.monotonic(), 0.0))
     return [thread.name for thread in new if thread.is_alive()]
+
+
+def _leave_deaf() -> None:
+    """End the process from another thread: its loop would not hear of anything any more."""
+    for handler in (*logging.getLogger().handlers, *logging.getLogger("tasuki").handlers):
+        handler.flush()
+    leave(ERROR)
 
 
 def leave_if_stuck(code: int) -> None:

@@ -14,7 +14,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.executor import Executor
 from tasuki.consumers.fetcher import Fetcher
 from tasuki.consumers.host import Host
-from tasuki.consumers.keeper import Holding, Keeper
+from tasuki.consumers.keeper import Holding, Keeper, lease_of
 from tasuki.consumers.overtime import Overtime
 from tasuki.consumers.pool import Pool
 from tasuki.consumers.replies import Answer
@@ -87,7 +87,6 @@ class Consumer:
         self._dead_letters = dead_letters
         self._keeper = keeper
         self._clock = clock
-        self._leased = queue.driver.capabilities.leases
         self._tasks: list[asyncio.Task[None]] = []
         self._handed_back = 0
 
@@ -112,7 +111,8 @@ class Consumer:
             _log.warning("prefetch %d is less than concurrency %d and was raised to it", options.prefetch,
                          options.concurrency, extra={"consumer": self.id})  # fmt: skip
         self._window = Window(max(options.prefetch, options.concurrency))
-        self._holding = Holding(self.queue, self.metrics)
+        self._lease = lease_of(self.queue)
+        self._holding = Holding(self.queue, self.metrics, self._lease)
         self._executor = Executor(
             handler=self.handler,
             queue=self.queue,
@@ -140,6 +140,7 @@ class Consumer:
             window=self._window,
             buffered=self._pool.buffer.__len__,
             accept=self._accept,
+            on_failure=self._keeper.check,
             clock=self._clock,
         )
         self._keeper.add(self._holding)
@@ -288,11 +289,11 @@ class Consumer:
         return [(delivery, _stack_of(task)) for delivery, task in busy if delivery is not None and task is not None]
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
-        lease_until = asked_at + self.queue.spec.lease if self._leased else float("inf")
+        lease_until = float("inf") if self._lease is None else asked_at + self._lease
         deliveries = [Delivery(one, self, lease_until) for one in received]
         self._window.held += len(deliveries)
         self.metrics.delivered += len(deliveries)
-        if self._leased:
+        if self._lease is not None:
             for delivery in deliveries:
                 self._holding.deliveries[delivery.received.receipt] = delivery
         if self.stopping:  # a receive that its cancellation came too late for
@@ -308,7 +309,7 @@ class Consumer:
         self._window.held -= len(batch)
         if self._suspects.current is not None:
             self._suspects.settled(batch)
-        if self._leased:
+        if self._lease is not None:
             for settlement in batch:
                 self._holding.deliveries.pop(settlement.receipt, None)
         self._fetcher.room_made()

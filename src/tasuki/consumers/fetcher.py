@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
+from tasuki.consumers.keeper import lease_of
 from tasuki.consumers.window import Window
 from tasuki.contracts.driver import Received
 from tasuki.errors import DriverError
@@ -22,7 +23,10 @@ _RETRY = Backoff(initial_delay=0.1, max_delay=5.0)
 
 
 class Fetcher:
-    """``accept`` gets each batch, with the time just before it was asked for: its lease is counted from there."""
+    """``accept`` gets each batch, with the time just before it was asked for: its lease is counted from there.
+
+    ``on_failure`` hears of each receive that failed: what was received before may be lost too.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Fetcher:
         window: Window,
         buffered: Callable[[], int],
         accept: Callable[[list[Received], float], None],
+        on_failure: Callable[[], None],
         clock: Clock,
     ) -> None:
         self._consumer = consumer
@@ -39,6 +44,7 @@ class Fetcher:
         self._window = window
         self._buffered = buffered
         self._accept = accept
+        self._on_failure = on_failure
         self._clock = clock
         self._room: asyncio.Future[None] | None = None
         self._stopped = False
@@ -50,7 +56,8 @@ class Fetcher:
         name = self._queue.spec.name
         driver = self._queue.driver
         # A lease is counted from before the wait, so the wait must leave most of it.
-        wait = min(WAIT, self._queue.spec.lease / 4) if driver.capabilities.leases else WAIT
+        lease = lease_of(self._queue)
+        wait = WAIT if lease is None else min(WAIT, lease / 4)
         while not self._stopped:
             wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
             if not wanted:
@@ -84,6 +91,7 @@ class Fetcher:
 
     async def _back_off(self, error: DriverError) -> None:
         self.failures += 1
+        self._on_failure()
         delay = _RETRY.delay(self.failures)
         level = logging.WARNING if self.failures in (1, 4) or self.failures % 20 == 0 else logging.DEBUG
         _log.log(level, "cannot receive, tries again in %.1f s: %s", delay, error, extra=self._extra())

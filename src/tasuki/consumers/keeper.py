@@ -24,13 +24,60 @@ from tasuki.queues.queue import Queue
 _log = logging.getLogger("tasuki.consumer")
 
 
+_SESSION_PERIOD = 1.0
+"""Seconds between two questions whether a session still holds its deliveries; the broker is not asked."""
+
+
+def lease_of(queue: Queue) -> float | None:
+    """Seconds for which a delivery is surely the consumer's without a renewal; None: until its driver is closed.
+
+    A broker without leases gives deliveries to others when it has heard nothing for its patience.
+    """
+    driver = queue.driver
+    return queue.spec.lease if driver.capabilities.leases else driver.patience
+
+
 @dataclass(eq=False, slots=True)
 class Holding:
     """What one consumer holds, by receipt. The loop's thread adds and removes; the keeper's thread reads copies."""
 
     queue: Queue
     metrics: ConsumerMetrics
+    lease: float | None
+    """See ``lease_of``."""
     deliveries: dict[Receipt, Delivery] = field(default_factory=dict)
+
+    def due(self, now: float) -> dict[Receipt, Delivery]:
+        """What is to be renewed: what has used up more than a third of its lease; all that hangs on a session."""
+        assert self.lease is not None
+        least_left = self.lease * 2 / 3 if self.queue.driver.capabilities.leases else float("inf")
+        return {
+            receipt: delivery
+            for receipt, delivery in self.deliveries.copy().items()
+            if not delivery.lost and delivery.lease_until - now < least_left
+        }
+
+    def take_expired(self, due: dict[Receipt, Delivery], now: float) -> None:
+        """Give up what a session has held in silence for too long: only its broker knows, and cannot be asked.
+
+        After a pause of the whole process the session looks alive until its end has been read.
+        """
+        if not self.queue.driver.capabilities.leases:
+            for receipt in [receipt for receipt, delivery in due.items() if delivery.lease_until <= now]:
+                self.lose(due.pop(receipt))
+
+    def lose(self, delivery: Delivery) -> None:
+        """The broker may have given it to another consumer."""
+        delivery.lost = True
+        self.metrics.lease_lost += 1
+        _log.warning("lease lost: the message may be handled twice", extra={"queue": self.queue.id})
+
+    @property
+    def period(self) -> float:
+        """Seconds between two renewals; a third of the lease is left when one of them fails."""
+        assert self.lease is not None
+        period = max(self.lease / 6, 0.01)
+        return period if self.queue.driver.capabilities.leases else min(period, _SESSION_PERIOD)
 
 
 class Keeper:
@@ -45,7 +92,7 @@ class Keeper:
 
     def add(self, holding: Holding) -> None:
         """Keep the leases of a holding from now on; nothing to do where the driver has no leases."""
-        if not holding.queue.driver.capabilities.leases:
+        if holding.lease is None:
             return
         with self._lock:
             self._holdings.append(holding)
@@ -62,6 +109,11 @@ class Keeper:
             if not self._holdings:
                 self._look()
                 self._thread, self._look = None, _nothing
+
+    def check(self) -> None:
+        """Ask now whether sessions still hold their deliveries: a connection seems to be lost."""
+        with self._lock:
+            self._look()
 
     def _run(self) -> None:
         asyncio.run(self._keep())
@@ -81,37 +133,31 @@ class Keeper:
             for holding in holdings:
                 if holding not in renewals:
                     renewals[holding] = loop.create_task(self.renew(holding), name="renew leases")
-            # A third of the shortest lease is renewed in time even when one renewal fails.
-            shortest = min(holding.queue.spec.lease for holding in holdings)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(shortest / 6, 0.01)):
+                async with asyncio.timeout(min(holding.period for holding in holdings)):
                     await changed.wait()
 
     async def renew(self, holding: Holding) -> None:
-        """Renew what has used up more than a third of its lease; does not raise."""
-        spec, driver = holding.queue.spec, holding.queue.driver
+        """Renew what is due; does not raise."""
+        spec, driver, lease = holding.queue.spec, holding.queue.driver, holding.lease
+        assert lease is not None
         now = self._clock.monotonic()
-        due = {
-            receipt: delivery
-            for receipt, delivery in holding.deliveries.copy().items()
-            if not delivery.lost and delivery.lease_until - now < spec.lease * 2 / 3
-        }
+        due = holding.due(now)
+        holding.take_expired(due, now)
         receipts = list(due)
         for start in range(0, len(receipts), driver.capabilities.max_batch):
             batch = receipts[start : start + driver.capabilities.max_batch]
             try:
-                stale = set(await driver.extend(spec.name, batch, spec.lease))
+                stale = set(await driver.extend(spec.name, batch, lease))
             except Exception as error:  # whatever it is, the next round must come
                 unexpected = None if isinstance(error, DriverError) else error
                 _log.warning("cannot renew leases: %s", error, exc_info=unexpected, extra={"queue": holding.queue.id})
                 return
             for receipt in batch:
                 if receipt not in stale:
-                    due[receipt].lease_until = now + spec.lease
+                    due[receipt].lease_until = now + lease
                 elif receipt in holding.deliveries and not due[receipt].settled:  # else it was settled meanwhile
-                    due[receipt].lost = True
-                    holding.metrics.lease_lost += 1
-                    _log.warning("lease lost: the message may be handled twice", extra={"queue": holding.queue.id})
+                    holding.lose(due[receipt])
 
 
 def _nothing() -> None:

@@ -123,8 +123,12 @@ class Settler:
             self._wake = None  # what is settled after the end has nobody to wake
 
     async def _flush(self, batch: list[Settlement]) -> None:
-        """Settle one batch; while the broker is away try again until the leases must have lapsed anyway."""
-        deadline = self._clock.monotonic() + self._queue.spec.lease
+        """Settle one batch; while the broker is away try again until the leases must have lapsed anyway.
+
+        A broker without leases would hold the messages for ever, so it is tried for as long as the consumer lives.
+        """
+        has_leases = self._driver.capabilities.leases
+        deadline = self._clock.monotonic() + self._queue.spec.lease if has_leases else float("inf")
         failures = 0
         while True:
             try:

@@ -133,17 +133,20 @@ class LoopKeeper(Keeper):
         self._renewing: dict[Holding, asyncio.Task[None]] = {}
 
     def add(self, holding: Holding) -> None:
-        if holding.queue.driver.capabilities.leases:
+        if holding.lease is not None:
             self._renewing[holding] = asyncio.get_running_loop().create_task(self._renew(holding))
 
     def remove(self, holding: Holding) -> None:
         if holding in self._renewing:
             self._renewing.pop(holding).cancel()
 
+    def check(self) -> None:
+        """It comes soon enough."""
+
     async def _renew(self, holding: Holding) -> None:
         while True:
             await self.renew(holding)
-            await asyncio.sleep(holding.queue.spec.lease / 6)
+            await asyncio.sleep(holding.period)
 
 
 def make_queue(driver: Driver, name: str = "tasks", *, clock: Clock | None = None, **options: Any) -> Queue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import (
+    BrokerUnavailableError,
     HandlerError,
     LifecycleError,
     QueueFullError,
     QueueNotFoundError,
     StopTimeoutError,
 )
-from tests.unit.consumers.model import ModelDriver
+from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import Bench, Gate, ScriptedHandler, clock_of_loop, leased, make_bench, now
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +223,54 @@ async def test_a_buffered_message_whose_lease_ran_out_is_not_started() -> None:
     assert bench.consumer.metrics.lease_lost == 1
     assert bench.handler.seen[1:] == [(2, 1)]  # released in time all the same: nobody else had taken it
     await stopped_late(bench, 0)
+
+
+class SessionDriver(ModelDriver):
+    """Of a broker without leases: deliveries hang on its connection, and go to others after ten seconds of silence."""
+
+    capabilities = replace(ModelDriver.capabilities, leases=False)
+    patience = 10.0
+
+
+@pytest.mark.parametrize("notices", ["the pause", "the lost session"])
+async def test_what_a_session_has_lost_is_not_started(notices: str) -> None:
+    async def run(body: Any, context: Context) -> None:
+        if body == 1:
+            await asyncio.sleep(20)
+            seen.append(context.lease_lost)
+
+    seen: list[bool] = []
+    broker = ModelBroker(clock_of_loop())
+    driver = SessionDriver(broker)
+    bench = await make_bench(run, driver=driver, options=ConsumerOptions(concurrency=1, prefetch=3), lease=1000.0)
+    await bench.queue.publish_many([1, 2, 3])
+    await bench.consumer.start()
+    await asyncio.sleep(5)
+    if notices == "the pause":
+        bench.consumer._keeper.remove(bench.consumer._holding)  # the whole process stands
+    for stored in broker.queues["tasks"].stored:
+        stored.lease_until = 0.0
+    assert len(await SessionDriver(broker).receive("tasks", 7, 0)) == 3
+    await asyncio.sleep(30)
+    assert bench.handler.seen == [(1, 1)]
+    assert seen == [notices == "the lost session"]
+    await bench.consumer.stop(1)
+
+
+async def test_a_settlement_is_tried_for_as_long_as_it_takes_where_no_lease_ends() -> None:
+    async def trouble(verb: str, when: str) -> None:
+        if verb == "settle" and now() < 500:
+            raise BrokerUnavailableError("a memory alarm")
+
+    broker = ModelBroker(clock_of_loop())
+    bench = await make_bench(driver=SessionDriver(broker, trouble=trouble), lease=1.0)
+    await bench.queue.publish(1)
+    async with bench:
+        await asyncio.sleep(499)
+        assert bench.consumer.held == 1
+        await bench.empty()
+    assert bench.handler.seen == [(1, 1)]
+    assert broker.queues["tasks"].acked
 
 
 async def test_a_handler_that_publishes_to_its_own_full_queue_fails_and_does_not_hang() -> None:

@@ -32,6 +32,7 @@ class Rig:
             window=self.window,
             buffered=lambda: self.buffered,
             accept=self.accept,
+            on_failure=lambda: None,
             clock=clock_of_loop(),
         )
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from tasuki.clock import SystemClock
 from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.keeper import Holding, Keeper
+from tasuki.consumers.keeper import Holding, Keeper, lease_of
 from tasuki.contracts.driver import Driver, Receipt, Received
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
@@ -57,7 +58,7 @@ class ExtendingDriver(ModelDriver):
 
 def holding(driver: Any, clock: Any, count: int = 1, lease: float = 30.0, left: float = 0.0) -> Holding:
     queue = make_queue(driver, clock=clock, lease=lease)
-    found = Holding(queue, ConsumerMetrics(consumer="c", queue="q", driver="d"))
+    found = Holding(queue, ConsumerMetrics(consumer="c", queue="q", driver="d"), lease_of(queue))
     for receipt in range(count):
         delivery = Delivery(Received("1", b"x", {}, receipt), None, clock.monotonic() + left)  # type: ignore[arg-type]
         found.deliveries[receipt] = delivery
@@ -122,6 +123,35 @@ async def test_what_was_settled_meanwhile_is_not_lost() -> None:
     assert not settled.lost
     assert not gone.lost
     assert held.metrics.lease_lost == 0
+
+
+class SessionDriver(ExtendingDriver):
+    """Of a broker without leases, which is patient for thirty seconds."""
+
+    capabilities = replace(ModelDriver.capabilities, leases=False)
+    patience = 30.0
+
+
+async def test_what_hangs_on_a_session_is_asked_for_every_time() -> None:
+    driver, clock = SessionDriver(), FakeClock()
+    held = holding(driver, clock, 2, left=30.0)
+    assert held.period == 1.0
+    await Keeper(clock).renew(held)
+    assert driver.extended == [[0, 1]]
+    driver.stale = [1]
+    await Keeper(clock).renew(held)
+    assert [delivery.lost for delivery in held.deliveries.values()] == [False, True]
+
+
+async def test_a_session_that_was_silent_for_longer_than_its_brokers_patience_is_not_believed() -> None:
+    """After a pause of the process it looks alive, until the loop has read that it was closed."""
+    driver, clock = SessionDriver(), FakeClock()
+    held = holding(driver, clock, 2, left=30.0)
+    clock.advance(31)
+    await Keeper(clock).renew(held)
+    assert driver.extended == []
+    assert all(delivery.lost for delivery in held.deliveries.values())
+    assert held.metrics.lease_lost == 2
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailableError("away"), RuntimeError("defect")])

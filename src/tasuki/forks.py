@@ -35,6 +35,7 @@ def signals_on_loop(handlers: Mapping[signal.Signals, Callable[[], object]]) -> 
     Python's own handling of them again.
     """
     loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     keep_from_children(handlers)
@@ -43,6 +44,8 @@ def signals_on_loop(handlers: Mapping[signal.Signals, Callable[[], object]]) -> 
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+            if callable(previous := before[number]):
+                signal.signal(number, previous)
             _taken.discard(number)
 
 

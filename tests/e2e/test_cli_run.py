@@ -95,18 +95,97 @@ def test_a_late_stop_hands_the_work_back_unharmed_and_exits_with_5(tmp_path: Pat
     assert notes(project)[1:] == ["1 attempt 1"]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_second_signal_cancels(tmp_path: Path, number: signal.Signals, code: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "second", "code"), [(signal.SIGINT, signal.SIGTERM, 143), (signal.SIGTERM, signal.SIGINT, 130)]
+)
+def test_a_second_signal_cancels(tmp_path: Path, number: signal.Signals, second: signal.Signals, code: int) -> None:
     project = write_project(tmp_path, CONTEXT + HANGING, stop_timeout="10m")
     publish(project, 1)
     with start("run", folder=project) as worker:
         wait_for_notes(project)
         worker.send(number)
         worker.wait_for("stopping: ")
-        worker.send(number)
+        worker.send(second)
         assert worker.wait() == code, worker.output
     assert "Traceback" not in worker.output
     assert run_json("info", "tasks", folder=project)["ready"] == 1
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_signal_that_is_sent_twice_drains(tmp_path: Path, processes: str) -> None:
+    project = write_project(tmp_path, CONTEXT + BUSY)
+    publish(project, 1)
+    with start("run", "--processes", processes, folder=project) as worker:
+        wait_for_notes(project)
+        worker.send(signal.SIGTERM)
+        worker.send(signal.SIGTERM)
+        worker.wait_for("stopping: ")
+        worker.send(signal.SIGTERM)
+        (project / "go").touch()
+        assert worker.wait() == 0, worker.output
+    assert notes(project) == ["start 1 attempt 1", "end 1"]
+
+
+STARTING = """
+import pathlib, time
+pathlib.Path("importing").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.01)
+from tasuki import App
+app = App()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "jobs.py").write_text(STARTING)
+    with start("run", "jobs:app", folder=tmp_path) as worker:
+        wait_until((tmp_path / "importing").exists, "the import")
+        worker.send(number)
+        assert worker.wait() == 0, worker.output
+    assert "Traceback" not in worker.output
+
+
+IN_CODE = """
+import os
+from tasuki import App
+
+app = App()
+
+@app.queue("tasks").consumer
+async def handle(body):
+    with open("notes.txt", "a") as file:
+        file.write(f"WORD {body}\\n")
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_hup_brings_the_new_code_of_an_app_in_python(tmp_path: Path, processes: str) -> None:
+    module = tmp_path / "jobs.py"
+    module.write_text(IN_CODE.replace("WORD", "old"))
+
+    def handled(body: int) -> list[str]:
+        done = run("publish", "tasks", str(body), "-p", "jobs:app", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return wait_for_notes(tmp_path, body)
+
+    with start("run", "--processes", processes, "jobs:app", folder=tmp_path) as worker:
+        for _ in range(int(processes)):
+            worker.wait_for("running")
+        assert handled(1) == ["old 1"]
+        module.write_text("broken (")
+        worker.send(signal.SIGHUP)
+        for _ in range(int(processes)):
+            worker.wait_for("change refused")
+        module.write_text(IN_CODE.replace("WORD", "new"))
+        worker.send(signal.SIGHUP)
+        for _ in range(int(processes)):
+            worker.wait_for("restarting")
+        for _ in range(int(processes)):
+            worker.wait_for("running; ")
+        assert handled(2)[1:] == ["new 2"]
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0, worker.output
 
 
 def test_hup_takes_a_changed_handler_and_refuses_a_broken_one(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from tasuki.app.declare import Declarations, name_of
 from tasuki.app.handle import QueueHandle
 from tasuki.app.opening import open_drivers
+from tasuki.app.stopping import StopSignals
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.keeper import Keeper
@@ -65,8 +66,16 @@ class App:
         self.supervisor = Supervisor(clock=self.clock)
         self.assembly: Assembly | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.stop_signals = StopSignals()
+        """The signals to stop of this run, or, while the app does not run, of the next one."""
+        self.stopped_by: int | None = None
+        """Number of the signal that ended the last run."""
         self.cut_short_by: int | None = None
         """Number of the second signal, which cancelled what still ran when the first had asked to drain."""
+        self.stop_requested: asyncio.Event | None = None
+        """Ends ``run`` when it is set; None: it does not run."""
+        self.on_hangup: Callable[[App], Awaitable[None]] | None = None
+        """What HUP does to a running app; None: it applies what differs, in this process."""
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
         self._url = url
@@ -158,6 +167,11 @@ class App:
         from tasuki.kinds.project import check
 
         return check(self.load_entries())
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is declared in Python, and not in a folder or a file."""
+        return self._target is None
 
     @property
     def is_open(self) -> bool:
@@ -265,7 +279,9 @@ class App:
         return lifespan
 
     async def run(self, *, until_empty: bool = False, signals: bool = True) -> None:
-        """Consume until stopped: by ``TERM`` or ``INT`` (drain; a second one cancels), or ``until_empty``.
+        """Consume until stopped: by ``TERM`` or ``INT`` (drain; a second one cancels), ``drain``, or ``until_empty``.
+
+        The same signal again within 0.5 s is one signal: some programs that pass signals on send them twice.
 
         ``HUP`` reloads, ``QUIT`` logs what every worker is doing. ``until_empty`` returns when no consumed queue holds
         a message any more, delayed ones included.
@@ -276,6 +292,11 @@ class App:
         from tasuki.app.running import run_until_stopped
 
         await run_until_stopped(self, until_empty=until_empty, signals=signals)
+
+    def drain(self) -> None:
+        """End ``run`` as the first ``TERM`` does. Does nothing if it does not run."""
+        if self.stop_requested is not None:
+            self.stop_requested.set()
 
     async def reload(self) -> Changes:
         """Read everything again and apply what differs, with no message lost.

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tasuki.app.stopping import Meaning, StopSignals
 from tasuki.app.tools import until_empty
 from tasuki.errors import TasukiError
 from tasuki.forks import signals_on_loop
@@ -24,10 +25,10 @@ _log = logging.getLogger("tasuki.app")
 
 async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> None:
     """See :meth:`tasuki.App.run`."""
-    stop = asyncio.Event()
-    with _signals(app, stop) if signals else _no_signals():
+    app.stop_requested = stop = asyncio.Event()
+    with _signals(app) if signals else _no_signals():
         try:
-            if await _first(stop, app.start()):
+            if app.stop_signals.first is not None or await _first(stop, app.start()):
                 return
             ended = _wait_empty(app) if until_empty else app.supervisor.wait()
             _log.info("running; stop with Ctrl-C")
@@ -35,7 +36,12 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
                 _log.warning("nothing will be handled: %s", missing)
             await _first(stop, ended)
         finally:
-            await app.close()
+            app.stop_requested = None
+            try:
+                await app.close()
+            finally:
+                heard, app.stop_signals = app.stop_signals, StopSignals()
+                app.stopped_by, app.cut_short_by = heard.first, heard.second
 
 
 def _what_is_missing(app: App) -> str:
@@ -99,7 +105,7 @@ def _no_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _signals(app: App, stop: asyncio.Event) -> Iterator[None]:
+def _signals(app: App) -> Iterator[None]:
     """TERM and INT: drain, then cancel. HUP: reload. QUIT: say what every worker does."""
     background: set[asyncio.Task[None]] = set()
 
@@ -109,18 +115,18 @@ def _signals(app: App, stop: asyncio.Event) -> Iterator[None]:
         task.add_done_callback(background.discard)
 
     def end(number: int) -> None:
-        if stop.is_set():
-            app.cut_short_by = number
+        meaning = app.stop_signals.hear(number, app.clock.monotonic())
+        if meaning is Meaning.CANCEL:
             _log.warning("stopping now: running handlers are cancelled and their messages handed back")
             spawn(lambda: _hurry(app))
-        else:
+        elif meaning is Meaning.DRAIN:
             _log.info("stopping: running handlers finish; again to cancel them")
-            stop.set()
+            app.drain()
 
     handlers: dict[signal.Signals, Callable[[], object]] = {
         signal.SIGTERM: lambda: end(signal.SIGTERM),
         signal.SIGINT: lambda: end(signal.SIGINT),
-        signal.SIGHUP: lambda: spawn(lambda: _reload(app)),
+        signal.SIGHUP: lambda: spawn(lambda: (app.on_hangup or reload)(app)),
         signal.SIGQUIT: lambda: dump(app),
     }
     with signals_on_loop(handlers):
@@ -134,7 +140,8 @@ async def _hurry(app: App) -> None:
         pass  # the stop that it hurries reports it
 
 
-async def _reload(app: App) -> None:
+async def reload(app: App) -> None:
+    """Apply what differs, and log what came of it; never raises TasukiError."""
     try:
         changes = await app.reload()
     except TasukiError as error:
@@ -144,6 +151,9 @@ async def _reload(app: App) -> None:
     else:
         _log.info("reloaded: %d added, %d removed, %d changed", len(changes.added), len(changes.removed),
                   len(changes.changed))  # fmt: skip
+        if app.is_code:
+            _log.warning("a running process keeps the Python code it has imported: restart it to take new code, "
+                         "or run the app with 'tasuki run', which replaces it")  # fmt: skip
 
 
 def dump(app: App) -> None:

@@ -9,11 +9,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
+from tasuki.app.stopping import Meaning, StopSignals
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
 from tasuki.cli.project import Target
 from tasuki.cli.watching import tasuki
+from tasuki.forks import signals_on_loop
 
 _STABLE = 10.0
 """Seconds after which a process counts as stable, and its next restart is quick again."""
@@ -37,6 +40,7 @@ class Fleet:
         *,
         ends_when_done: bool = False,
         backoff: Backoff | None = None,
+        signals: StopSignals | None = None,
     ) -> None:
         self._arguments = arguments
         self._count = count
@@ -44,28 +48,30 @@ class Fleet:
         self._backoff = backoff or Backoff(initial_delay=0.5, max_delay=30.0)
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
-        self._is_cut_short = False
+        self._signals = signals or StopSignals()
         # The children read; only this process can write, so they see its end, however it dies.
         self._lifeline, self._grip = os.pipe()
 
     async def run(self) -> int:
         """Keep them running until stopped, or until all are done; the worst of their exit codes."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end, number)
-        for number in (signal.SIGHUP, signal.SIGQUIT):
-            loop.add_signal_handler(number, self._forward, number)
+        handlers: dict[signal.Signals, Callable[[], object]] = {
+            **{number: partial(self._end, number) for number in (signal.SIGTERM, signal.SIGINT)},
+            **{number: partial(self._forward, number) for number in (signal.SIGHUP, signal.SIGQUIT)},
+        }
         try:
-            codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
+            with signals_on_loop(handlers):
+                if self._signals.first is not None:  # while this process started
+                    return OK
+                codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
         finally:
             os.close(self._grip)
             os.close(self._lifeline)
         return max(codes)
 
     def _end(self, number: int) -> None:
-        self._is_cut_short = self._stop.is_set()
-        self._stop.set()
-        self._forward(number)
+        if self._signals.hear(number, time.monotonic()) is not Meaning.NOTHING:
+            self._stop.set()
+            self._forward(number)
 
     def _forward(self, number: int) -> None:
         for process in self._running.values():
@@ -82,7 +88,7 @@ class Fleet:
                 if code in _NO_USE and not self._stop.is_set():
                     self._end(signal.SIGTERM)
                 # One that a first signal ends like this was still starting, and had taken nothing.
-                return OK if code in _BY_SIGNAL and not self._is_cut_short else code
+                return OK if code in _BY_SIGNAL and self._signals.second is None else code
             failures = 1 if time.monotonic() - started > _STABLE else failures + 1
             delay = self._backoff.delay(failures)
             _log.warning("process %d ended with exit code %d; starts again in %.1f s", number, code, delay)

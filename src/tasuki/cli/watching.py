@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasuki.app.running import reload
 from tasuki.cli.project import Target
+from tasuki.cli.starting import keep_for_the_next
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -32,13 +33,26 @@ Seen = dict[str, tuple[int, int]]
 
 
 class Watcher:
-    """Looks at the files of a project now and again, and makes its process follow."""
+    """Makes a process follow the changes of its project: at HUP, and if it ``run``s, as soon as a file changes.
+
+    Made when the user's modules are imported.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._folder = target.folder.resolve()
+        self._imported = {path: _state(path) for path in _modules()}
         self.wants_restart = False
         """A change needs a new process, and this one drains for it."""
+
+    async def hang_up(self, app: App) -> None:
+        """Take the new code: an app in Python, and one whose modules have changed, in a new process."""
+        modules = _modules()
+        stale = sorted(name for path, name in modules.items() if _state(path) != self._imported.get(path))
+        if self._target.is_code or stale:
+            await self._replace(app, stale)
+        else:
+            await reload(app)
 
     async def run(self, app: App) -> None:
         """Watch until cancelled."""
@@ -53,7 +67,7 @@ class Watcher:
                 now = later
             changed = {path for path in seen.keys() | now.keys() if seen.get(path) != now.get(path)}
             seen = now
-            await self._follow(changed)
+            await self._follow(app, changed)
 
     async def _later(self) -> Seen:
         await asyncio.sleep(PAUSE / 3)
@@ -64,18 +78,22 @@ class Watcher:
         paths = {*_source_files(self._folder), *_modules()}
         return {path: state for path in paths if (state := _state(path))}
 
-    async def _follow(self, changed: set[str]) -> None:
+    async def _follow(self, app: App, changed: set[str]) -> None:
         modules = _modules()
-        stale = sorted({modules[path] for path in changed if path in modules})
-        if not stale:
-            os.kill(os.getpid(), signal.SIGHUP)  # the running app reloads, or refuses and says why
-            return
+        if stale := sorted({modules[path] for path in changed if path in modules}):
+            await self._replace(app, stale)
+        else:
+            await reload(app)
+
+    async def _replace(self, app: App, stale: list[str]) -> None:
+        """Drain this process for a new one, if that could start."""
         if problem := await asyncio.to_thread(self._check, stale):
             _log.error("change refused, the old version goes on:\n%s", problem)
             return
-        _log.info("%s changed: restarting", ", ".join(stale))
+        what = f"{', '.join(stale)} changed" if stale else "reload"
+        _log.info("%s: restarting; running handlers finish, then a new process takes the new code", what)
         self.wants_restart = True
-        os.kill(os.getpid(), signal.SIGTERM)
+        app.drain()
 
     def _check(self, modules: list[str]) -> str:
         """What a new process would say of the project and these modules; empty if it is well."""
@@ -97,6 +115,7 @@ def restart() -> None:
     """Begin anew in this process, with the same command line."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    keep_for_the_next()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
 
 

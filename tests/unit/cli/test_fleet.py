@@ -94,7 +94,8 @@ async def test_a_second_signal_is_told_too(tmp_path: Path) -> None:
         run(
             worker(
                 tmp_path,
-                f"pathlib.Path({path!r}, 'term').exists() and os._exit(143); pathlib.Path({path!r}, 'term').touch()",
+                f"signal.signal(signal.SIGINT, end); term = pathlib.Path({path!r}, 'term'); "
+                "term.exists() and os._exit(143); term.touch()",
             ),
             1,
         )
@@ -102,8 +103,20 @@ async def test_a_second_signal_is_told_too(tmp_path: Path) -> None:
     await appear(tmp_path, "ready-*", 1)
     os.kill(os.getpid(), signal.SIGTERM)
     await appear(tmp_path, "term", 1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
     assert await running == 143
+
+
+async def test_a_doubled_signal_reaches_the_processes_once(tmp_path: Path) -> None:
+    terms = f"pathlib.Path({str(tmp_path)!r}, 'term').open('a').write('x'); os.read(0, 1); time.sleep(0.2); os._exit(0)"
+    source = worker(tmp_path, terms).replace("import os,", "import time, os,")
+    running = asyncio.create_task(run(source, 1))
+    await appear(tmp_path, "ready-*", 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await appear(tmp_path, "term", 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+    assert (tmp_path / "term").read_text() == "x"
 
 
 async def test_one_that_was_still_starting_when_stopped_is_no_failure() -> None:

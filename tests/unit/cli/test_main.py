@@ -188,7 +188,9 @@ class FakeFleet:
 
     command: list[str]
 
-    def __init__(self, arguments: Callable[[int], list[str]], count: int, *, ends_when_done: bool) -> None:
+    def __init__(
+        self, arguments: Callable[[int], list[str]], count: int, *, ends_when_done: bool, signals: object
+    ) -> None:
         type(self).command = [*arguments(9), str(count), str(ends_when_done)]
 
     async def run(self) -> int:
@@ -212,6 +214,8 @@ class FakeWatcher:
     def __init__(self, target: object) -> None: ...
 
     async def run(self, app: object) -> None: ...
+
+    async def hang_up(self, app: object) -> None: ...
 
 
 def test_a_restart_after_a_change(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,10 +241,12 @@ async def handle():
 """
 
 
-@pytest.mark.parametrize(("times", "code"), [(1, 5), (2, 143)])
-def test_stops_that_come_late(tasuki: CommandLine, project: Path, times: int, code: int) -> None:
-    term = "os.kill(os.getpid(), signal.SIGTERM); await asyncio.sleep(0.1);"
-    write_project(project, HANGING.format(signals=term * times), stop_timeout="300ms" if times == 1 else "1h")
+@pytest.mark.parametrize(
+    ("numbers", "code"), [(["SIGTERM"], 5), (["SIGTERM", "SIGTERM"], 5), (["SIGTERM", "SIGINT"], 130)]
+)
+def test_stops_that_come_late(tasuki: CommandLine, project: Path, numbers: list[str], code: int) -> None:
+    sent = "".join(f"os.kill(os.getpid(), signal.{number}); await asyncio.sleep(0);" for number in numbers)
+    write_project(project, HANGING.format(signals=sent), stop_timeout="300ms" if code == 5 else "1h")
     tasuki("publish", "tasks", "1")
     done = tasuki("run")
     assert done.returncode == code

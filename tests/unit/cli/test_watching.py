@@ -28,13 +28,22 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def signals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    sent: list[str] = []
-    monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number.name))
-    return sent
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the watcher asks of the app."""
+    done: list[str] = []
+
+    async def reload(app: object) -> None:
+        done.append("reload")
+
+    monkeypatch.setattr(watching, "reload", reload)
+    return done
 
 
-async def change(path: Path, text: str, done: Any) -> Watcher:
+def app_that_notes(asked: list[str]) -> Any:
+    return SimpleNamespace(is_open=True, drain=lambda: asked.append("drain"))
+
+
+async def change(path: Path, text: str, done: Any, asked: list[str]) -> Watcher:
     """Watch, change a file, and wait until that had its effect."""
     watcher = Watcher(Target("."))
     looked = asyncio.Event()
@@ -47,7 +56,7 @@ async def change(path: Path, text: str, done: Any) -> Watcher:
             loop.call_soon_threadsafe(looked.set)
 
     watcher.look = look_and_tell  # type: ignore[method-assign]
-    task = asyncio.create_task(watcher.run(SimpleNamespace(is_open=True)))  # type: ignore[arg-type]
+    task = asyncio.create_task(watcher.run(app_that_notes(asked)))
     async with asyncio.timeout(30):
         await looked.wait()
         path.write_text(text)
@@ -58,44 +67,62 @@ async def change(path: Path, text: str, done: Any) -> Watcher:
     return watcher
 
 
-async def test_a_changed_handler_is_reloaded(project: Path, signals: list[str]) -> None:
-    watcher = await change(project / "handlers.py", "def handle(): return 1\n", lambda: signals)
-    assert signals == ["SIGHUP"]
+async def test_a_changed_handler_is_reloaded(project: Path, asked: list[str]) -> None:
+    watcher = await change(project / "handlers.py", "def handle(): return 1\n", lambda: asked, asked)
+    assert asked == ["reload"]
     assert not watcher.wants_restart
 
 
-async def test_a_new_file_is_reloaded(project: Path, signals: list[str]) -> None:
-    await change(project / "more.yaml", "version: '1.0'\n", lambda: signals)
-    assert signals == ["SIGHUP"]
+async def test_a_new_file_is_reloaded(project: Path, asked: list[str]) -> None:
+    await change(project / "more.yaml", "version: '1.0'\n", lambda: asked, asked)
+    assert asked == ["reload"]
 
 
 def imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, path.stem, SimpleNamespace(__file__=str(path)))  # type: ignore[misc]
 
 
-async def test_a_changed_module_is_a_restart(
-    project: Path, signals: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_changed_module_is_a_restart(project: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     path = project / "imported_module.py"
     path.write_text("WORD = 1\n")
     imported(path, monkeypatch)
-    watcher = await change(path, "WORD = 'two'\n", lambda: signals)
-    assert signals == ["SIGTERM"]
+    watcher = await change(path, "WORD = 'two'\n", lambda: asked, asked)
+    assert asked == ["drain"]
     assert watcher.wants_restart
 
 
 async def test_a_broken_module_is_refused(
-    project: Path, signals: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    project: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = project / "broken_module.py"
     path.write_text("WORD = 1\n")
     imported(path, monkeypatch)
     with caplog.at_level(logging.ERROR, "tasuki.reload"):
-        watcher = await change(path, "WORD = (\n", lambda: caplog.records)
-    assert signals == []
+        watcher = await change(path, "WORD = (\n", lambda: caplog.records, asked)
+    assert asked == []
     assert not watcher.wants_restart
     assert "change refused" in caplog.text
     assert "broken_module" in caplog.text
+
+
+async def test_hang_up_reloads_a_folder_in_place(project: Path, asked: list[str]) -> None:
+    watcher = Watcher(Target("."))
+    await watcher.hang_up(app_that_notes(asked))
+    assert asked == ["reload"]
+    assert not watcher.wants_restart
+
+
+async def test_hang_up_with_a_changed_module_is_a_restart(
+    project: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = project / "imported_module.py"
+    path.write_text("WORD = 1\n")
+    imported(path, monkeypatch)
+    watcher = Watcher(Target("."))
+    path.write_text("WORD = 'two'\n")
+    await watcher.hang_up(app_that_notes(asked))
+    assert asked == ["drain"]
+    assert watcher.wants_restart
 
 
 def test_what_is_not_watched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,5 +139,6 @@ def test_what_is_not_watched(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_restart_has_the_same_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(os, "execv", lambda path, arguments: calls.append((path, arguments)))
+    monkeypatch.setattr(watching, "keep_for_the_next", lambda: None)
     restart()
     assert calls == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,7 @@ from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.running import follow_emptying, refuse_memory, summary
+from tasuki.cli.starting import EarlySignals, StoppedError
 from tasuki.cli.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
 
@@ -45,8 +47,26 @@ def command(
     """Run the consumers of the project TARGET (a folder, a YAML file or package.module:app; default '.').
 
     TERM and INT (Ctrl-C) drain: running handlers finish, what has not started goes back. A second one cancels what
-    still runs. HUP reloads the project, QUIT says what every worker is doing.
+    still runs. HUP reloads the project (an app in Python in a new process), QUIT says what every worker is doing.
     """
+    early = EarlySignals()
+    try:
+        with early.handled():
+            return _command(target, processes, health_file, lifeline, early, reloads=reloads, until_empty=until_empty)
+    except StoppedError:
+        return OK
+
+
+def _command(
+    target: Target,
+    processes: int,
+    health_file: Path | None,
+    lifeline: int | None,
+    early: EarlySignals,
+    *,
+    reloads: bool,
+    until_empty: bool,
+) -> int:
     if lifeline is not None:
         from tasuki.cli.fleet import drain_with_parent
 
@@ -66,21 +86,27 @@ def command(
         def arguments(lifeline: int) -> list[str]:
             return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty)
 
-        return loop.run(Fleet(arguments, processes, ends_when_done=until_empty).run())
+        fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops)
+        early.is_starting = False
+        return loop.run(fleet.run())
     if health_file is not None:
         try:
             health_file.touch()
         except OSError as error:
             raise CommandError(f"--health-file: {error}") from error
-    watcher = Watcher(target) if reloads else None
-    code = loop.run(_run(app, watcher, health_file, until_empty=until_empty), fast=True)
-    if watcher is not None and watcher.wants_restart and app.cut_short_by is None:
+    watcher = Watcher(target)
+    app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
+    early.is_starting = False  # what comes now is for the app to see, as soon as it runs
+    beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
+    beside += [watcher.hang_up(app)] if early.wants_reload else []
+    code = loop.run(_run(app, beside, health_file, until_empty=until_empty), fast=True)
+    if watcher.wants_restart and app.stopped_by is None:
         restart()
     return code
 
 
-async def _run(app: App, watcher: Watcher | None, health_file: Path | None, *, until_empty: bool) -> int:
-    beside = [asyncio.create_task(watcher.run(app), name="watch sources")] if watcher else []
+async def _run(app: App, extra: list[Coroutine[Any, Any, None]], health_file: Path | None, *, until_empty: bool) -> int:
+    beside = [asyncio.create_task(work) for work in extra]
     if health_file is not None:
         from tasuki.app.health import Pulse
 

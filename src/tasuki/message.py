@@ -29,7 +29,6 @@ DEAD_LETTER_REASON = "x_dead_letter_reason"
 DEAD_LETTER_TIME = "x_dead_letter_time"
 LAST_ERROR = "x_last_error"
 SIGNATURE = "x_signature"
-REPLY_BY = "x_reply_by"
 RESERVED_PREFIX = "x_"
 
 

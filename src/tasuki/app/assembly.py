@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tasuki.app.driver_service import DriverService
@@ -130,7 +131,7 @@ class Assembly:
         if isinstance(kind := self.project.kinds[id], DriverKind):
             self.drivers[id] = build_driver(self.project, id, self._clock)
             self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
-            self.services[id].closing = [self.requests.close]
+            self.services[id].closing = [self.requests.close, self.reply_queues.close]
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)
         elif isinstance(config, ConsumerConfig):
@@ -227,14 +228,17 @@ class Assembly:
         """See :class:`tasuki.consumers.host.Host`."""
         return (await self.queue(queue).publish(body, headers, **options)).id
 
-    async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> Queue:
+    @asynccontextmanager
+    async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:
         """See :class:`tasuki.consumers.host.Host`."""
         id = resolve_id(name, request.id.partition(":")[0])
         if guard is not None:
             guard.publish(id)
         if id not in self.queues and is_reply_id(id):
-            return await self.reply_queues.get(id, request)
-        return self.queue(id)
+            async with self.reply_queues.lend(id, request) as queue:
+                yield queue
+        else:
+            yield self.queue(id)
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         """See :class:`tasuki.consumers.host.Host`; without a caller's context it is the application that calls."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 
 from tasuki.backoff import Backoff
 from tasuki.contracts.driver import Ack, Nack, Received, Settlement
@@ -23,6 +24,11 @@ _END_GRACE = 1.0
 _NOT_OURS = 0.2
 """Seconds for which a reply of somebody else is hidden from us in a declared queue, so that they can take it."""
 
+_MOST_GIVEN_UP = 10_000
+"""Timed-out requests that are remembered, so that their late replies can be told from others."""
+_UNCLAIMED = 300.0
+"""Seconds after which a reply in a declared queue that no process has taken is for none of them."""
+
 
 class Inbox:
     """``is_own``: made for this process alone, and removed with it; else others may wait on the same queue."""
@@ -31,6 +37,9 @@ class Inbox:
         self.queue = queue
         self.is_own = is_own
         self._waiting: dict[str, asyncio.Future[Message]] = {}
+        self._given_up: OrderedDict[str, tuple[Queue, float]] = OrderedDict()
+        self._put_back: OrderedDict[str, float] = OrderedDict()
+        """Replies that seem to be for another process, by message id, and when each was first seen."""
         self._task: asyncio.Task[None] | None = None
         self._is_declared = not is_own
         self._is_closed = False
@@ -54,6 +63,12 @@ class Inbox:
     def forget(self, correlation_id: str) -> None:
         """Nobody waits for this one any more."""
         self._waiting.pop(correlation_id, None)
+
+    def give_up(self, correlation_id: str, queue: Queue) -> None:
+        """The request to that queue has timed out: its reply will be late. Only this process's own time counts."""
+        self._given_up[correlation_id] = (queue, asyncio.get_running_loop().time())
+        if len(self._given_up) > _MOST_GIVEN_UP:
+            self._given_up.popitem(last=False)
 
     async def close(self) -> None:
         """Let whoever waits know, and remove the queue as far as the driver can. Idempotent."""
@@ -117,12 +132,34 @@ class Inbox:
         except DriverError as error:
             _log.debug("reply queue %s: %s", self.queue.id, error)
 
+    def _is_late(self, correlation_id: str) -> bool:
+        """Whether this process has asked, and waits no more; counted and logged, once."""
+        queue, given_up_at = self._given_up.pop(correlation_id, (None, 0.0))
+        if queue is None:
+            return False
+        queue.metrics.late_replies += 1
+        late = asyncio.get_running_loop().time() - given_up_at
+        _log.warning("queue %s: a reply came %.1f s after its request had timed out", queue.id, late)
+        return True
+
+    def _is_unclaimed(self, received: Received) -> bool:
+        """Whether no other process has taken a reply for so long that none waits for it; that is logged."""
+        now = asyncio.get_running_loop().time()
+        if now - self._put_back.setdefault(received.id, now) < _UNCLAIMED:
+            if len(self._put_back) > _MOST_GIVEN_UP:
+                self._put_back.popitem(last=False)
+            return False
+        del self._put_back[received.id]
+        _log.warning("queue %s: a reply that no process has waited for was removed", self.queue.id)
+        return True
+
     def _deliver(self, received: Received) -> Settlement:
         """Hand a reply to whoever waits for it."""
-        future = self._waiting.pop(str(received.headers.get(CORRELATION_ID, "")), None)
+        correlation_id = str(received.headers.get(CORRELATION_ID, ""))
+        future = self._waiting.pop(correlation_id, None)
         if future is None or future.done():
-            # Too late, or for another process.
-            return Ack(received.receipt) if self.is_own else Nack(received.receipt, _NOT_OURS)
+            is_over = self._is_late(correlation_id) or self.is_own or self._is_unclaimed(received)
+            return Ack(received.receipt) if is_over else Nack(received.receipt, _NOT_OURS)
         signer = self.queue.signer
         if signer is not None and (problem := signer.verify(received)) is not None:
             _log.warning("a reply in %s was refused: %s", self.queue.id, problem)

@@ -44,6 +44,8 @@ class Requests:
         for name in (REPLY_TO, CORRELATION_ID):
             if headers and name in headers:
                 raise PublishError(f"header {name!r} of a request is set by the request itself")
+        if "connection" in options:
+            raise PublishError("a request cannot wait for a reply within the caller's own transaction")
         limit = seconds("timeout", timeout)
         inbox = self._inbox(queue, reply_to)
         correlation_id = uuid.uuid4().hex
@@ -52,9 +54,10 @@ class Requests:
             async with asyncio.timeout(limit):
                 await inbox.open()
                 reply = inbox.expect(correlation_id)
-                await queue.publish_request(body, sent, until=self._clock.time() + limit, timeout=limit, **options)
+                await queue.publish(body, sent, timeout=limit, **options)
                 message = await reply
         except TimeoutError as error:
+            inbox.give_up(correlation_id, queue)
             raise RequestTimeoutError(
                 f"queue {queue.id!r}: no reply within {format_duration(limit)}; the message may still be handled"
             ) from error

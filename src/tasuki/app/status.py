@@ -18,7 +18,8 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
 
     Returns:
         ``consumers``: by id, ``running`` and ``held`` now, and all of ``ConsumerMetrics.as_dict``; ``queues``: by id,
-        ``published``, ``rejected`` and ``unknown`` publishes of this process; ``metrics``: what handlers have counted,
+        ``published``, ``rejected`` and ``unknown`` publishes of this process, and
+        ``late_replies`` to its requests; ``metrics``: what handlers have counted,
         each ``{name, type, labels, value}``, a histogram with ``count`` and ``sum`` instead of ``value``. The first two
         are empty without an assembly.
     """
@@ -34,6 +35,7 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
                 "published": queue.metrics.published,
                 "rejected": queue.metrics.rejected,
                 "unknown": queue.metrics.unknown,
+                "late_replies": queue.metrics.late_replies,
             }
             for id, queue in queues
         },

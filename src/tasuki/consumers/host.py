@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.handler import Context
@@ -22,11 +23,12 @@ class Host(Protocol):
     ) -> str:
         """Publish; returns the message id."""
 
-    async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> Queue:
-        """Where the reply to a message of queue ``request`` goes, by the name in its header.
+    def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AbstractAsyncContextManager[Queue]:
+        """Where the reply to a message of queue ``request`` goes, by the name in its header; for within the block.
 
         Raises:
             QueueNotFoundError: no such queue is declared.
+            RequesterGoneError: the requester's own reply queue is gone; also where the block raises QueueNotFoundError.
             PolicyDeniedError: whoever has this guard may not publish there.
             DriverError: the reply queue of another process cannot be reached now.
         """

@@ -10,7 +10,6 @@ from tasuki.message import (
     CONTENT_TYPE,
     CORRELATION_ID,
     MESSAGE_TYPE,
-    REPLY_BY,
     REPLY_TO,
     HeaderValue,
     Message,
@@ -18,7 +17,6 @@ from tasuki.message import (
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
-    from tasuki.clock import Clock
     from tasuki.consumers.delivery import Delivery
     from tasuki.consumers.verdict import Verdict
     from tasuki.observe.metrics import ConsumerMetrics
@@ -30,6 +28,10 @@ ERROR = "error"
 
 _KINDS = {"max_attempts": "Internal", "worker_died": "Internal", "expired": "Timeout"}
 _BYTES_LIKE = (bytes, bytearray, memoryview)
+
+
+class RequesterGoneError(QueueNotFoundError):
+    """The reply queue that a requester had made for itself is gone, and so is the requester."""
 
 
 class Answer(NamedTuple):
@@ -50,10 +52,9 @@ def failure(verdict: Verdict) -> Answer:
 class Replies:
     """Publishes the answers of one consumer."""
 
-    def __init__(self, *, queue: Queue, metrics: ConsumerMetrics, clock: Clock) -> None:
+    def __init__(self, *, queue: Queue, metrics: ConsumerMetrics) -> None:
         self._queue = queue
         self._metrics = metrics
-        self._clock = clock
 
     async def send(self, delivery: Delivery, answer: Answer) -> None:
         """Publish an answer, and return when it is confirmed or can never be given; that is counted and logged.
@@ -61,36 +62,32 @@ class Replies:
         Raises:
             DriverError: the reply queue cannot take it now; trying again may help.
         """
-        message = delivery.received
-        until = message.headers.get(REPLY_BY)
-        if isinstance(until, int | float) and until <= self._clock.time():
-            return  # nobody waits any more
-        target = await self._target(delivery)
-        if target is None:
+        name, holder = delivery.received.headers[REPLY_TO], delivery.holder
+        try:
+            if not isinstance(name, str):
+                raise QueueNotFoundError(f"{name!r} is not the id of a queue")
+            async with holder.host.reply_queue(name, self._queue, holder.guard) as target:
+                await self._send(target, delivery, answer)
+        except RequesterGoneError:
+            self._metrics.requesters_gone += 1
+            _log.warning("no reply to %r: its requester is gone", name, extra=delivery.log_fields())
+        except (QueueNotFoundError, PolicyDeniedError) as error:
             self._metrics.result_errors += 1
-            return
+            self._complain(delivery, str(error))
+
+    async def _send(self, target: Queue, delivery: Delivery, answer: Answer) -> None:
+        """Publish an answer, or that it cannot be published. Raises QueueNotFoundError when the queue is gone."""
         if answer.unfit:
             await self._apologise(target, delivery, answer, answer.unfit)
             return
         try:
-            await self._publish(target, message, answer)
+            await self._publish(target, delivery.received, answer)
+        except QueueNotFoundError:
+            raise
         except (CodecError, PublishError, DriverError) as error:
             if isinstance(error, DriverError) and error.retryable:
                 raise
             await self._apologise(target, delivery, answer, str(error))
-
-    async def _target(self, delivery: Delivery) -> Queue | None:
-        """The queue that the message names, if there is one and the consumer's actor may publish to it."""
-        name = delivery.received.headers[REPLY_TO]
-        holder = delivery.holder
-        if not isinstance(name, str):
-            self._complain(delivery, f"{name!r} is not the id of a queue")
-            return None
-        try:
-            return await holder.host.reply_queue(name, self._queue, holder.guard)
-        except (QueueNotFoundError, PolicyDeniedError) as error:
-            self._complain(delivery, str(error))
-            return None
 
     async def _apologise(self, target: Queue, delivery: Delivery, answer: Answer, problem: str) -> None:
         """The result cannot travel: say so instead. The effect has happened, so the message is done all the same."""

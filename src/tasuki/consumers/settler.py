@@ -54,7 +54,7 @@ class Settler:
         self._clock = clock
         self._on_settled = on_settled
         self._on_kept = on_kept
-        self._replies = Replies(queue=queue, metrics=metrics, clock=clock)
+        self._replies = Replies(queue=queue, metrics=metrics)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
         self._awaited: dict[Receipt, asyncio.Future[bool]] = {}

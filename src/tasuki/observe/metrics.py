@@ -33,7 +33,7 @@ class Histogram:
 class QueueMetrics:
     """What happened on the publishing side of one queue, since the process started."""
 
-    __slots__ = ("driver", "published", "queue", "rejected", "unknown")
+    __slots__ = ("driver", "late_replies", "published", "queue", "rejected", "unknown")
 
     def __init__(self, *, queue: str, driver: str) -> None:
         self.queue = queue
@@ -41,6 +41,8 @@ class QueueMetrics:
         self.published = 0
         self.rejected = 0
         self.unknown = 0
+        self.late_replies = 0
+        """Replies to requests here that came after their requests had timed out."""
 
 
 class ConsumerMetrics:
@@ -61,6 +63,7 @@ class ConsumerMetrics:
         "redelivered",
         "released",
         "replied",
+        "requesters_gone",
         "result_errors",
         "stale",
         "timed_out",
@@ -77,6 +80,7 @@ class ConsumerMetrics:
         self.nacked = 0
         self.released = 0
         self.replied = 0
+        self.requesters_gone = 0
         self.result_errors = 0
         self.dead_lettered = 0
         self.dropped = 0

@@ -15,7 +15,6 @@ from tasuki.message import (
     ORIGINAL_QUEUE,
     PARTITION_KEY,
     PRIORITY,
-    REPLY_BY,
     SIGNATURE,
     Message,
     is_reserved,
@@ -52,8 +51,6 @@ def redriven(message: Message) -> Outgoing:
     All but its signature: signed anew, a forged message would be a good one after all.
     """
     headers = {key: value for key, value in message.headers.items() if key == SIGNATURE or not is_reserved(key)}
-    if REPLY_BY in message.headers:
-        headers[REPLY_BY] = message.headers[REPLY_BY]  # nobody waits for that reply any more, and now all can see it
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)
     return Outgoing(
         message.id,

@@ -11,7 +11,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
 from tasuki.errors import BrokerUnavailableError, DriverError, TasukiError
-from tasuki.message import REPLY_BY, TIMESTAMP, HeaderValue, Message, new_id
+from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
 from tasuki.queues.codec import Codecs
@@ -112,26 +112,6 @@ class Queue:
             self.guard.publish(self.id)
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
         return await self._send(message, seconds("timeout", timeout), connection)
-
-    async def publish_request(
-        self,
-        body: Any,
-        headers: Mapping[str, HeaderValue],
-        *,
-        until: float,
-        timeout: float,
-        delay: float | str = 0.0,
-        ttl: float | str | None = None,
-        priority: int | None = None,
-        key: str | None = None,
-        id: str | None = None,
-    ) -> Confirmed:
-        """Publish a message whose sender waits for a reply ``until`` a wall-clock time; the rest as ``publish``."""
-        if self.guard is not None:
-            self.guard.publish(self.id)
-        message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
-        message.headers[REPLY_BY] = until
-        return await self._send(message, timeout)
 
     async def _send(self, message: Outgoing, timeout: float, connection: Any = None) -> Confirmed:
         if self.signer is not None:

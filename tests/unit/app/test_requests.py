@@ -12,7 +12,8 @@ import pytest
 
 from tasuki import App, Reject
 from tasuki.app.reply_queues import is_reply_id, new_reply_id
-from tasuki.contracts.driver import Outgoing
+from tasuki.clock import SystemClock
+from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.errors import (
     BrokerUnavailableError,
     CodecError,
@@ -93,7 +94,7 @@ async def test_the_error_of_the_handler_arrives(make_app: Make) -> None:
             await app.request("tasks", "long")
 
 
-async def test_no_reply_in_time(make_app: Make) -> None:
+async def test_no_reply_in_time(make_app: Make, caplog: pytest.LogCaptureFixture) -> None:
     app = make_app()
     seen = double(app)
     async with app.worker():
@@ -103,7 +104,93 @@ async def test_no_reply_in_time(make_app: Make) -> None:
         assert isinstance(caught.value, TimeoutError)
         await asyncio.sleep(10)
         assert seen == [{"sleep": 5}]
+        assert app.assembly.queues["app:tasks"].metrics.late_replies == 1  # type: ignore[union-attr]
+        assert "queue app:tasks: a reply came 3.0 s after its request had timed out" in caplog.text
         assert await app.request("tasks", 1) == 2
+
+
+class BehindClock(SystemClock):
+    """A clock that is an hour slow."""
+
+    def time(self) -> float:
+        return super().time() - 3600
+
+
+async def test_the_clocks_of_requester_and_responder_need_not_agree(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        app.assembly.requests._clock = BehindClock()  # type: ignore[union-attr]
+        assert await app.request("tasks", 21, timeout=2) == 42
+
+
+def foreign_id(number: int) -> str:
+    return f"reply:{number:032x}"
+
+
+async def ask_as(app: App, number: int) -> None:
+    """Publish a request as another process does, and wait until it is handled."""
+    consumer = app.assembly.consumers["app:handle_tasks.consumer"]  # type: ignore[union-attr]
+    before = consumer.metrics.acked
+    await app.publish("tasks", number, {"reply_to": foreign_id(number), "correlation_id": "c"})
+    while consumer.metrics.acked == before:
+        await asyncio.sleep(0.01)
+
+
+async def test_a_reply_never_makes_the_queue_of_a_requester_that_is_gone(
+    make_app: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        driver: Any = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+        metrics = app.assembly.consumers["app:handle_tasks.consumer"].metrics  # type: ignore[union-attr]
+        name = foreign_id(7).replace(":", ".")
+        await driver.declare(QueueSpec(name, temporary=True))
+        await ask_as(app, 7)
+        assert (metrics.replied, metrics.requesters_gone) == (1, 0)
+        await driver.delete(name)
+        for number in (7, 7, 8):
+            await ask_as(app, number)
+        assert (metrics.replied, metrics.requesters_gone, metrics.result_errors) == (1, 3, 0)
+        assert [queue for queue in driver._queues if queue.startswith("reply.")] == []
+        assert f"no reply to '{foreign_id(8)}': its requester is gone" in caplog.text
+
+
+async def test_a_responder_remembers_few_requesters(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    double(app)
+    async with app.worker():
+        driver: Any = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+        known: set[str] = set()
+        inspect, undeclare = driver.inspect, driver.undeclare
+
+        async def note_inspect(spec: QueueSpec) -> QueueSpec:
+            known.add(spec.name)
+            return await inspect(spec)  # type: ignore[no-any-return]
+
+        async def note_undeclare(queue: str) -> None:
+            known.remove(queue)
+            await undeclare(queue)
+
+        monkeypatch.setattr(driver, "inspect", note_inspect)
+        monkeypatch.setattr(driver, "undeclare", note_undeclare)
+        for number in range(300):
+            await driver.declare(QueueSpec(foreign_id(number).replace(":", "."), temporary=True))
+            await ask_as(app, number)
+        assert len(known) == len(app.assembly.reply_queues._known) == 100  # type: ignore[union-attr]
+        metrics = app.assembly.consumers["app:handle_tasks.consumer"].metrics  # type: ignore[union-attr]
+        assert (metrics.replied, metrics.requesters_gone) == (300, 0)
+
+
+async def test_a_reply_that_no_process_takes_is_removed_from_a_declared_queue(make_app: Make) -> None:
+    app = make_app()
+    double(app)
+    answers = app.queue("answers")
+    async with app.worker():
+        await answers.publish("for a process that is gone", {"correlation_id": "theirs"})
+        assert await app.request("tasks", {"sleep": 400}, reply_to="answers", timeout=500) == 400
+        assert await answers.peek() == []
 
 
 async def test_the_reply_queue_goes_with_the_app(make_app: Make) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,13 +84,14 @@ class FakeHost:
             return (await self.queues[queue].publish(body, headers, **options)).id
         return "id"
 
-    async def reply_queue(self, name: str, request: Queue, guard: Any) -> Queue:
+    @asynccontextmanager
+    async def reply_queue(self, name: str, request: Queue, guard: Any) -> AsyncIterator[Queue]:
         self.calls.append(("reply", name, request.id))
         if guard is not None:
             guard.publish(name)
         if name not in self.queues:
             raise QueueNotFoundError(f"queue {name!r} is not defined", queue=name)
-        return self.queues[name]
+        yield self.queues[name]
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
         self.calls.append(("call", context, function, args))

@@ -11,12 +11,11 @@ from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject
 from tasuki.errors import BrokerUnavailableError, HandlerError, MessageTooLargeError, ResultError
-from tasuki.message import REPLY_BY
 from tasuki.queues.queue import Queue
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.security.scope import Scope
-from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench, make_queue
+from tests.unit.consumers.parts import Bench, make_bench, make_queue
 
 pytestmark = pytest.mark.anyio
 
@@ -272,18 +271,6 @@ async def test_auto_ack_is_answered_after_the_handler(fails: bool) -> None:
     lost = {"kind": "Internal", "message": "ValueError: lost", "retryable": None}
     assert await answers(replies) == [(lost, "error") if fails else (5, None)]
     assert len(bench.handler.seen) == 1
-
-
-async def test_nobody_waits_any_more() -> None:
-    bench, replies = await bench_with_replies(None)
-    now = clock_of_loop().time()
-    await bench.queue.publish_request(1, ASKS, until=now - 1, timeout=5)
-    await bench.queue.publish_request(2, ASKS, until=now + 100, timeout=5)
-    async with bench:
-        await bench.empty()
-    assert len(await replies.peek()) == 1
-    assert len(bench.handler.seen) == 2
-    assert REPLY_BY not in (await replies.peek())[0].headers
 
 
 async def test_a_reply_queue_that_refuses_for_good_does_not_keep_the_request(caplog: pytest.LogCaptureFixture) -> None:

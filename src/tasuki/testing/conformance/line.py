@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from tasuki.app.reply_queues import ForeignReplyQueues
@@ -43,8 +43,8 @@ class _Nobody:
     def __init__(self, clock: Clock) -> None:
         self._reply_queues = ForeignReplyQueues(clock)
 
-    async def reply_queue(self, name: str, request: Queue, guard: object) -> Queue:
-        return await self._reply_queues.get(name, request)
+    def reply_queue(self, name: str, request: Queue, guard: object) -> AbstractAsyncContextManager[Queue]:
+        return self._reply_queues.lend(name, request)
 
     async def publish_from(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]

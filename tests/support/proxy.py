@@ -107,7 +107,12 @@ class Proxy:
             back.close()
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event, *, is_answer: bool = False
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        flowing: asyncio.Event,
+        *,
+        is_answer: bool = False,
     ) -> None:
         while data := await reader.read(_CHUNK):
             if self.delay:

@@ -9,7 +9,7 @@
     ├── LifecycleError(service)                         for the operator
     │   ├── StartTimeoutError · StopTimeoutError · RestartLimitError
     ├── DriverError(driver, queue; retryable, outcome)
-    │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻
+    │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
     │   └── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     ├── RequestTimeoutError                             for whoever waits for a reply
@@ -172,6 +172,12 @@ class AccessDeniedError(DriverError):
 
 class UnsupportedError(DriverError):
     """The driver lacks the capability; ``tasuki drivers`` shows who has it."""
+
+
+class DurabilityError(DriverError):
+    """The broker gives less durability than the queue demands; nothing was stored."""
+
+    retryable = True
 
 
 class PublishError(TasukiError):

@@ -9,6 +9,7 @@ from tasuki.errors import (
     BrokerUnavailableError,
     ConfigError,
     DriverError,
+    DurabilityError,
     HandlerError,
     LifecycleError,
     LuaLimitError,
@@ -67,7 +68,7 @@ def test_lifecycle_errors_know_the_service() -> None:
 
 def test_what_is_retryable() -> None:
     retryable = {error for error in CLASSES.values() if issubclass(error, DriverError) and error.retryable}
-    assert retryable == {BrokerUnavailableError, BrokerTimeoutError, ThrottledError, QueueFullError}
+    assert retryable == {BrokerUnavailableError, BrokerTimeoutError, ThrottledError, QueueFullError, DurabilityError}
 
 
 def test_outcomes() -> None:

@@ -78,6 +78,7 @@ class App:
         """What HUP does to a running app; None: it applies what differs, in this process."""
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
+        self._reads_only = False
         self._url = url
         self._environ = environ
         self._target: Path | None = None
@@ -201,6 +202,8 @@ class App:
 
         assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper)
         assembly.take_charge()
+        for service in assembly.services.values():
+            service.reads_only = self._reads_only
         self.supervisor = Supervisor(clock=self.clock)
         for spec in (*assembly.driver_specs(), *assembly.consumer_specs()):
             self.supervisor.add(spec)
@@ -211,6 +214,22 @@ class App:
             except BaseException:
                 await self._end()
                 raise
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[App]:
+        """Open for a look within the block: nothing is made or changed at the brokers, queues are as they stand there.
+
+        A queue that a broker does not have raises QueueNotFoundError when it is asked about. Not for publishing.
+
+        Raises:
+            ProjectError, LifecycleError: as ``open``.
+        """
+        self._reads_only = True
+        try:
+            async with self:
+                yield self
+        finally:
+            self._reads_only = False
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.

@@ -16,7 +16,7 @@ from tasuki.consumers.consumer import Consumer, ConsumerOptions
 from tasuki.consumers.keeper import Keeper
 from tasuki.consumers.permissions import GuardedPermissions
 from tasuki.consumers.verdict import RetryPolicy
-from tasuki.contracts.driver import Driver, Durability
+from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
@@ -31,7 +31,6 @@ from tasuki.kinds.build import (
     queue_spec,
 )
 from tasuki.kinds.consumer import ConsumerConfig
-from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.lifecycle import LifecycleConfig
 from tasuki.kinds.project import Project
@@ -87,16 +86,11 @@ class Assembly:
         """Be the project that is in force: for handlers as their host, for drivers as to which queues they declare."""
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
+        for queue in self.queues.values():
+            queue.demand.level = self._demanded_durability(queue.id)
         for id, service in self.services.items():
-            queues = {name: queue for name, queue in self.queues.items() if queue.driver is self.drivers[id]}
-            service.specs = [queue.spec for queue in queues.values()]
-            service.wanted = self.wanted_of(id)
-
-    def wanted_of(self, driver: str) -> dict[str, Durability]:
-        """The durability that entries ask of a driver, by their ids: its own and those of its queues."""
-        queues = [name for name, queue in self.queues.items() if queue.driver is self.drivers[driver]]
-        levels = {name: _wanted_durability(self.project.configs[name]) for name in (driver, *queues)}
-        return {name: level for name, level in levels.items() if level is not None}
+            service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
+            service.accepted = getattr(self.project.configs[id], "durability", None)
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
         """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to.
@@ -153,6 +147,14 @@ class Assembly:
             policy=queue_policy(config),
             clock=self._clock,
         )
+
+    def _demanded_durability(self, id: str) -> Durability | None:
+        """The most that the queue or its driver demands."""
+        config = self.project.configs[id]
+        assert isinstance(config, QueueConfig)
+        of_driver: Durability | None = getattr(self.project.configs[config.driver], "durability", None)
+        levels = [level for level in (wanted_durability(config), of_driver) if level is not None]
+        return max(levels, key=DURABILITIES.index, default=None)
 
     def _consumer(self, id: str, config: ConsumerConfig) -> Consumer:
         queue = self.queues[config.queue]
@@ -315,13 +317,6 @@ class Assembly:
         kept = set(but)
         retired = [handler for group in self._retired for handler in group.handlers]
         await stop_all(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
-
-
-def _wanted_durability(config: Config) -> Durability | None:
-    if isinstance(config, QueueConfig):
-        return wanted_durability(config)
-    level: Durability | None = getattr(config, "durability", None)
-    return level
 
 
 def _in_order_of_need(project: Project) -> list[str]:

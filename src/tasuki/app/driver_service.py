@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
-from tasuki.contracts.driver import DURABILITIES, Driver, Durability, QueueSpec
-from tasuki.errors import DriverError, UnsupportedError
+from tasuki.app.knowing import changes_of, know
+from tasuki.contracts.driver import DURABILITIES, Driver, Durability
+from tasuki.errors import DriverError, QueueNotFoundError
+from tasuki.queues.demand import is_less
+from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.app")
 
+_RECORDING = 1.0
+"""Seconds to note the declarations of a driver that is not open; it asks nothing of the broker for that."""
 _ONE_MACHINE: Durability = "power"
 """The most that a broker on one machine can give."""
 
 
 class DriverService:
-    """A driver as a service: its queues are declared before it opens, so a broker that is away learns them later.
+    """A driver as a service, with the queues that are on it.
 
     ``levels`` says which durability the broker gives when, for people.
     """
@@ -24,52 +30,65 @@ class DriverService:
     def __init__(self, driver: Driver, levels: str = "") -> None:
         self.driver = driver
         self._levels = f" ({levels})" if levels else ""
-        self.specs: Sequence[QueueSpec] = ()
-        self.wanted: Mapping[str, Durability] = {}
-        """The durability that entries ask for: the driver's own and those of its queues, by id."""
+        self.queues: Sequence[Queue] = ()
+        self.accepted: Durability | None = None
+        """The durability that the driver's entry states."""
+        self.reads_only = False
+        """Nothing is made or changed at the broker: its queues are known as they stand there."""
         self.closing: Sequence[Callable[[Driver], Awaitable[None]]] = ()
         """What uses the driver beside the consumers, and must end before it is closed."""
 
     async def start(self) -> None:
-        """Declare and open. Raises UnsupportedError when the broker gives less durability than is wanted."""
-        for spec in self.specs:
-            await self.driver.declare(spec)
+        """Open, and declare the queues; a broker that is away learns them as soon as it is back."""
         try:
             await self.driver.open()
-        except DriverError as error:
-            self.driver.problem = error
+        except BaseException as error:
+            self.driver.problem = error if isinstance(error, DriverError) else self.driver.problem
+            if not self.reads_only:
+                await self._record()
             raise
         self.driver.problem = None
+        if self.reads_only:
+            await self._know()
+            return
+        await self._warn_of_changes()
+        await self._declare()
         given = self.driver.durability
-        _log.info(
-            "driver %s: what is confirmed survives: %s", self.driver.name, given, extra={"driver": self.driver.name}
-        )
+        _log.info("driver %s: durability %s", self.driver.name, given, extra={"driver": self.driver.name})
         self._compare(given)
-        try:
-            self.check(self.wanted)
-        except UnsupportedError:
-            await self.driver.close()
-            raise
+        for queue in self.queues:
+            queue.demand.refusal()  # logs it
 
-    def check(self, wanted: Mapping[str, Durability]) -> None:
-        """Raise UnsupportedError when the broker gives less durability than the entries of these ids ask for."""
-        given = self.driver.durability
-        for id, level in wanted.items():
-            if DURABILITIES.index(level) > DURABILITIES.index(given):
-                raise UnsupportedError(
-                    f"{id!r} wants durability {level!r}, and driver {self.driver.name!r} as it is set up gives "
-                    f"{given!r}; take a driver or settings that give more, or ask for less",
-                    driver=self.driver.name,
-                )
+    async def _know(self) -> None:
+        for queue in self.queues:
+            with suppress(QueueNotFoundError):  # each verb says so again
+                await know(self.driver, queue.spec)
+
+    async def _record(self) -> None:
+        """Declare for the time when the broker is back; a publish says until then that it is away."""
+        with suppress(DriverError, TimeoutError):
+            async with asyncio.timeout(_RECORDING):
+                await self._declare()
+
+    async def _declare(self) -> None:
+        for queue in self.queues:
+            await self.driver.declare(queue.spec)
+
+    async def _warn_of_changes(self) -> None:
+        """Say which settings of live queues the declarations are about to change, for all processes."""
+        for queue in self.queues:
+            if changes := await changes_of(self.driver, queue.spec):
+                text = "queue %s: this process changes the settings of the queue at the broker, for all processes: %s"
+                _log.warning(text, queue.id, "; ".join(changes), extra={"queue": queue.id})
 
     def _compare(self, given: Durability) -> None:
         """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough.
 
         What only more machines could give is not missed.
         """
-        name, level = self.driver.name, DURABILITIES.index
-        best = min(self.driver.capabilities.durability, _ONE_MACHINE, key=level)
-        if level(given) < level(best) and name not in self.wanted:
+        name = self.driver.name
+        best = min(self.driver.capabilities.durability, _ONE_MACHINE, key=DURABILITIES.index)
+        if is_less(given, best) and self.accepted is None:
             _log.warning(
                 "driver %s: what is confirmed has durability %r as the broker is set up, and could have %r%s; "
                 "change its settings, or write 'durability: %s' at the driver if that is enough",

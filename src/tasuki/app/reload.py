@@ -55,9 +55,6 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
 
 
 async def _prepare(new: Assembly, old: Assembly) -> None:
-    for id, service in new.services.items():
-        if service is old.services.get(id) and service.driver.problem is None:
-            service.check(new.wanted_of(id))
     await refuse_leaving(old, new)
     fresh = [handler for id, handler in new.handlers.items() if handler is not old.handlers.get(id)]
     for error in await asyncio.gather(*(handler.start() for handler in fresh), return_exceptions=True):

@@ -10,10 +10,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tasuki.app.knowing import know
 from tasuki.clock import Clock
 from tasuki.consumers.replies import RequesterGoneError
 from tasuki.contracts.driver import Driver, QueueSpec
-from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
+from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.queue import Queue
 
@@ -116,7 +117,7 @@ class _Foreign:
             if queue is None:
                 queue = reply_queue(id, request, clock)
                 if not self.queues:
-                    await _know(queue)
+                    await know(queue.driver, queue.spec)
                 self.queues[request.id] = queue
             return queue
 
@@ -131,10 +132,3 @@ class _Foreign:
             except DriverError as error:  # it costs some memory, and the reply is out
                 _log.debug("reply queue %s is not forgotten: %s", id, error)
             return not self.users
-
-
-async def _know(queue: Queue) -> None:
-    try:
-        await queue.driver.inspect(queue.spec)
-    except UnsupportedError:  # a driver of an earlier contract, which must declare what it publishes to
-        await queue.driver.declare(queue.spec)

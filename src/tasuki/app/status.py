@@ -19,7 +19,8 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
     Returns:
         ``consumers``: by id, ``running`` and ``held`` now, and all of ``ConsumerMetrics.as_dict``; ``queues``: by id,
         ``published``, ``rejected`` and ``unknown`` publishes of this process, and
-        ``late_replies`` to its requests; ``metrics``: what handlers have counted,
+        ``late_replies`` to its requests, the ``durability`` that its driver gives, and the ``demanded_durability``: if
+        that is more, publishing is refused; ``metrics``: what handlers have counted,
         each ``{name, type, labels, value}``, a histogram with ``count`` and ``sum`` instead of ``value``. The first two
         are empty without an assembly.
     """
@@ -36,6 +37,8 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
                 "rejected": queue.metrics.rejected,
                 "unknown": queue.metrics.unknown,
                 "late_replies": queue.metrics.late_replies,
+                "durability": queue.durability,
+                "demanded_durability": queue.demand.level,
             }
             for id, queue in queues
         },

@@ -133,7 +133,7 @@ class QueueConfig(Config):
     max_message_size: PositiveSize = 2**20
     """Largest body."""
     durability: DurabilityLevel | None = None
-    """What a confirmed message must survive; refused at the start if its driver cannot promise it."""
+    """What a confirmed message must survive; publishing is refused while its broker gives less."""
     lease: PositiveDuration = 30.0
     """Time after which the messages of a killed worker are back."""
     ordering: Literal["none", "key"] = "none"

@@ -16,6 +16,7 @@ from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
 from tasuki.queues.codec import Codecs
 from tasuki.queues.composer import Composer, Envelope, seconds
+from tasuki.queues.demand import Demand
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 from tasuki.queues.signature import Signer
@@ -57,6 +58,7 @@ class Queue:
         self._clock = clock
         self._composer = Composer(id, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
+        self.demand = Demand(id, driver, spec.name)
         self.guard: Guard | None = None
         """Whose rights are checked at each call; None: nobody's."""
         self.origin: Queue | None = None
@@ -72,7 +74,7 @@ class Queue:
     @property
     def durability(self) -> Durability:
         """What a confirmed message survives."""
-        return self.driver.durability
+        return self.demand.given
 
     async def publish(
         self,
@@ -116,6 +118,9 @@ class Queue:
     async def _send(self, message: Outgoing, timeout: float, connection: Any = None) -> Confirmed:
         if self.signer is not None:
             self.signer.sign((message,))
+        error: DriverError | None
+        if self.demand.level is not None and (error := self.demand.refusal()) is not None:
+            raise self._failed(message.id, error)
         if connection is None:
             error = (await self._batcher.publish((message,), timeout))[0]
         else:
@@ -123,7 +128,7 @@ class Queue:
         if error is not None:
             raise self._failed(message.id, error)
         self.metrics.published += 1
-        return Confirmed(message.id, self.driver.durability)
+        return Confirmed(message.id, self.demand.given)
 
     async def _publish_within(self, connection: Any, messages: Sequence[Outgoing]) -> list[DriverError | None]:
         """Publish in the caller's transaction; one result each, in order."""
@@ -168,11 +173,13 @@ class Queue:
                 results.append(Rejected(id, error, False))
         if self.signer is not None:
             self.signer.sign(messages)
-        if connection is None:
+        if refusal := self.demand.refusal():
+            errors: list[DriverError | None] = [refusal] * len(messages)
+        elif connection is None:
             errors = await self._batcher.publish(messages, limit) if messages else []
         else:
             errors = await self._publish_within(connection, messages)
-        durability = self.driver.durability
+        durability = self.demand.given
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)
             return [Confirmed(message.id, durability) for message in messages]
@@ -186,6 +193,8 @@ class Queue:
 
         Their ids may well be known to the queue: none is taken for a duplicate.
         """
+        if refusal := self.demand.refusal():
+            return [refusal] * len(messages)
         for message in messages:
             message.deduplicate = False
         results = await self._batcher.publish(messages, timeout)
@@ -236,7 +245,7 @@ class Queue:
     def _result(self, id: str, error: DriverError | None) -> PublishResult:
         if error is None:
             self.metrics.published += 1
-            return Confirmed(id, self.driver.durability)
+            return Confirmed(id, self.demand.given)
         error = self._failed(id, error)
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
 

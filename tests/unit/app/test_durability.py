@@ -1,13 +1,18 @@
-"""A queue or driver that asks for more durability than there is does not start."""
+"""A queue or driver that demands more durability than there is: publishing is refused, all else goes on."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasuki import App
-from tasuki.errors import LifecycleError, ProjectError
+from tasuki.app.status import status_of
+from tasuki.contracts.driver import Outgoing
+from tasuki.errors import DurabilityError, ProjectError
+from tasuki.queues.result import Rejected
 
 pytestmark = pytest.mark.anyio
 
@@ -24,12 +29,57 @@ def app(folder: Path, driver: str, level: str) -> App:
     return App.load(folder)
 
 
-async def test_too_little_by_the_settings_is_refused(tmp_path: Path) -> None:
-    refused = app(tmp_path, "sqlite, synchronous: normal", "power")
-    with pytest.raises(LifecycleError) as caught:
-        await refused.open()
-    assert "'app:tasks' wants durability 'power'" in str(caught.value)
-    assert not refused.is_open
+def handled_in(app: App) -> list[Any]:
+    """What the app's consumer handles."""
+    seen: list[Any] = []
+
+    @app.queue("tasks").consumer
+    def handle(body: Any) -> None:
+        seen.append(body)
+
+    return seen
+
+
+async def test_publishing_for_too_little_is_refused_and_all_else_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weak = app(tmp_path, "sqlite, synchronous: normal", "power")
+    seen = handled_in(weak)
+    async with weak.worker():
+        for _ in range(2):
+            with pytest.raises(DurabilityError, match="demands durability 'power', and driver 'app:driver' gives 'bro"):
+                await weak.publish("tasks", 1)
+        (result,) = await weak.queue("tasks").publish_many([1])
+        assert isinstance(result, Rejected)
+        assert result.retryable
+        live: Any = weak.assembly
+        (error,) = await live.queues["app:tasks"].forward([Outgoing("a", b"1", {})])
+        assert isinstance(error, DurabilityError)
+        await live.drivers["app:driver"].publish("tasks", [Outgoing("a", b'"from before"', {})])
+        while not seen:
+            await asyncio.sleep(0.01)
+        status = status_of(live)["queues"]["app:tasks"]
+        assert (status["durability"], status["demanded_durability"]) == ("broker", "power")
+    assert seen == ["from before"]
+    assert sum("publishing is refused" in record.getMessage() for record in caplog.records) == 1
+    async with weak.reading():
+        assert (await weak.live_queue("tasks").depth()).ready == 0
+
+
+async def test_a_level_that_falls_and_rises_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with app(tmp_path, "sqlite", "power") as opened:
+        driver: Any = opened.assembly.drivers["app:driver"]  # type: ignore[union-attr]
+        assert (await opened.publish("tasks", 1)).durability == "power"
+        monkeypatch.setattr(driver, "durability_of", lambda queue: "process")
+        with pytest.raises(DurabilityError):
+            await opened.publish("tasks", 2)
+        monkeypatch.undo()
+        assert (await opened.publish("tasks", 3)).durability == "power"
+        assert (await opened.live_queue("tasks").depth()).ready == 2
+    levels = [record.levelname for record in caplog.records if "publishing" in record.getMessage()]
+    assert levels == ["ERROR", "WARNING"]
 
 
 @pytest.mark.parametrize(
@@ -50,8 +100,15 @@ async def test_what_the_driver_can_never_give_is_refused_by_the_check(
 async def test_a_requirement_counts_like_a_durability(tmp_path: Path, words: str) -> None:
     text = PROJECT.format(driver="sqlite, synchronous: normal", level="memory").replace("durability: memory", words)
     (tmp_path / "_index.yaml").write_text(text)
-    with pytest.raises(LifecycleError, match="wants durability 'power'"):
-        await App.load(tmp_path).open()
+    async with App.load(tmp_path) as opened:
+        with pytest.raises(DurabilityError, match="demands durability 'power'"):
+            await opened.publish("tasks", 1)
+
+
+async def test_the_demand_of_the_driver_is_that_of_its_queues(tmp_path: Path) -> None:
+    async with app(tmp_path, "sqlite, synchronous: normal, durability: power", "process") as opened:
+        with pytest.raises(DurabilityError, match="'app:tasks' demands durability 'power'"):
+            await opened.publish("tasks", 1)
 
 
 @pytest.mark.parametrize(("driver", "level"), [("memory", "memory"), ("sqlite", "power"), ("sqlite", "broker")])

@@ -101,7 +101,14 @@ async def test_it_holds_counters(make_app: MakeApp, tmp_path: Path) -> None:
     consumer = told["consumers"]["app:handle.consumer"]
     expected = {"delivered": 3, "acked": 2, "dead_lettered": 1, "handler_count": 3, "running": 0, "held": 0}
     assert {name: consumer[name] for name in expected} == expected
-    assert told["queues"]["app:tasks"] == {"published": 3, "rejected": 0, "unknown": 0}
+    assert told["queues"]["app:tasks"] == {
+        "published": 3,
+        "rejected": 0,
+        "unknown": 0,
+        "late_replies": 0,
+        "durability": "memory",
+        "demanded_durability": None,
+    }
     assert told["pid"] == os.getpid()
     assert consumer["moved_at"] == told["time"] == later["consumers"]["app:handle.consumer"]["moved_at"] < later["time"]
     assert [path.name for path in tmp_path.glob("*alive*")] == ["alive"]

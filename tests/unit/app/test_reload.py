@@ -102,7 +102,11 @@ async def test_what_a_driver_declares_when_it_comes_back_is_the_new_version(app:
     await reload(app, yaml)
     service = live(app).services["app:driver"]
     await service.start()
-    assert {spec.name: spec.max_length for spec in service.specs} == {"dead": None, "tasks": 1, "extra": None}
+    assert {queue.spec.name: queue.spec.max_length for queue in service.queues} == {
+        "dead": None,
+        "tasks": 1,
+        "extra": None,
+    }
 
 
 async def test_another_dead_letter_queue(app: App, yaml: Yaml) -> None:

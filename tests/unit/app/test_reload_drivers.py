@@ -14,7 +14,7 @@ from tasuki import App
 from tasuki.app import leaving, reload
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite import SQLiteDriver
-from tasuki.errors import BrokerUnavailableError, LifecycleError, UnsupportedError
+from tasuki.errors import BrokerUnavailableError, DurabilityError, LifecycleError
 from tasuki.supervisor.state import State
 
 pytestmark = pytest.mark.anyio
@@ -258,12 +258,14 @@ async def test_an_old_driver_that_cannot_be_asked_is_replaced_with_a_warning(
     assert "queue app:tasks: its old driver cannot be asked for waiting messages: broker is away" in caplog.text
 
 
-async def test_more_durability_than_a_driver_that_goes_on_gives_is_refused(project: Project) -> None:
+async def test_more_durability_than_a_driver_that_goes_on_gives_refuses_what_is_published(project: Project) -> None:
     await project.start("sqlite, synchronous: normal, durability: broker")
     before = project.driver
-    with pytest.raises(UnsupportedError, match="'app:driver' wants durability 'power'"):
-        await project.change("sqlite, synchronous: normal, durability: power")
+    await project.change("sqlite, synchronous: normal, durability: power")
     assert project.driver is before
+    with pytest.raises(DurabilityError, match="'app:tasks' demands durability 'power'"):
+        await project.publish(1)
+    await project.change("sqlite, synchronous: normal, durability: broker")
     await project.publish(1)
 
 

@@ -42,7 +42,7 @@ async def goes_on(app: App, yaml: Yaml, before: Any) -> None:
     assert live(app) is before
     assert before.consumers["app:consumer"].host is before
     assert before.queues["app:tasks"].consumer_count == 1
-    assert [spec.name for spec in before.services["app:driver"].specs] == ["dead", "tasks"]
+    assert [queue.spec.name for queue in before.services["app:driver"].queues] == ["dead", "tasks"]
     assert {status.state for status in app.supervisor.states().values()} == {State.RUNNING}
     assert set(app.supervisor.states()) == {"app:driver", "app:consumer"}
     DONE.clear()

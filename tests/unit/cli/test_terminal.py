@@ -136,7 +136,7 @@ def test_a_run_on_a_terminal_says_what_runs(tasuki: CommandLine, monkeypatch: py
     done = tasuki("run", "--until-empty")
     assert done.returncode == 0
     assert "app:consumer: app:tasks → app:handle" in done.stderr
-    assert "survives: power" in done.stderr
+    assert "durability power" in done.stderr
 
 
 def test_the_summary(tasuki: CommandLine, project: Path) -> None:

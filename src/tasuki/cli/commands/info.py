@@ -9,7 +9,7 @@ import click
 from tasuki.cli import loop
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, print_json, print_pairs
-from tasuki.cli.project import Target, find_queue
+from tasuki.cli.project import Target, find_queue, looking_at
 
 
 @click.command("info")
@@ -22,8 +22,9 @@ def command(target: Target, queue: str, *, as_json: bool) -> None:
     id = find_queue(app.check(), queue)
 
     async def look() -> dict[str, Any]:
-        async with app:
-            return await app.live_queue(id).info()
+        async with app.reading():
+            with looking_at(id):
+                return await app.live_queue(id).info()
 
     info = loop.run(look())
     if as_json:

@@ -11,7 +11,7 @@ import click
 from tasuki.cli import loop
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, preview, print_json, print_table
-from tasuki.cli.project import Target, find_queue
+from tasuki.cli.project import Target, find_queue, looking_at
 from tasuki.message import TIMESTAMP, Message
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def command(target: Target, queue: str, limit: int, *, as_json: bool) -> None:
     id = find_queue(app.check(), queue)
 
     async def look() -> list[dict[str, Any]]:
-        async with app:
+        async with app.reading():
             live = app.live_queue(id)
-            return [_as_dict(live, message) for message in await _peek(live, limit)]
+            with looking_at(id):
+                return [_as_dict(live, message) for message in await _peek(live, limit)]
 
     messages = loop.run(look())
     if as_json:

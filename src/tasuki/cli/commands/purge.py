@@ -10,7 +10,7 @@ from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, is_terminal, print_json
-from tasuki.cli.project import Target, find_queue
+from tasuki.cli.project import Target, find_queue, looking_at
 
 
 @click.command("purge")
@@ -24,9 +24,10 @@ def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:
     id = find_queue(app.check(), queue)
 
     async def purge() -> int:
-        async with app:
+        async with app.reading():
             live = app.live_queue(id)
-            depth = await live.depth()
+            with looking_at(id):
+                depth = await live.depth()
             if not yes:
                 _confirm(f"Remove {count(depth.ready + depth.delayed, 'message')} from {id} for good?")
             return await live.purge()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ from tasuki.cli import loop
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, print_json, print_table
 from tasuki.cli.project import Target, is_shared
+from tasuki.errors import QueueNotFoundError
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -22,7 +24,7 @@ _COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
 @json_option
 @project_options()
 def command(target: Target, *, as_json: bool) -> None:
-    """List the queues of the project. Counts that cannot be seen from here (memory queues) are left open."""
+    """List the queues of the project. Unknown counts are left open: memory queues, and queues not made yet."""
     app = target.load()
     rows = loop.run(_look(app, app.check()))
     if as_json:
@@ -42,9 +44,12 @@ async def _look(app: App, project: Project) -> list[dict[str, Any]]:
     rows = []
     if not shared:
         return [_row(id, config.driver, {}) for id, config in queues.items()]
-    async with app:
+    async with app.reading():
         for id, config in queues.items():
-            info = await app.live_queue(id).info() if id in shared else {}
+            info = {}
+            if id in shared:
+                with suppress(QueueNotFoundError):  # its broker does not have it yet
+                    info = await app.live_queue(id).info()
             rows.append(_row(id, config.driver, info))
     return rows
 

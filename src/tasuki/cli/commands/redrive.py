@@ -8,7 +8,7 @@ from tasuki.cli import loop
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.progress import bar
-from tasuki.cli.project import Target, find_queue
+from tasuki.cli.project import Target, find_queue, looking_at
 
 
 @click.command("redrive")
@@ -28,8 +28,9 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
     destination = find_queue(project, to) if to else None
 
     async def redrive() -> tuple[int, int]:
-        async with app:
-            ready = (await app.live_queue(source).depth()).ready
+        async with app.reading():
+            with looking_at(source):
+                ready = (await app.live_queue(source).depth()).ready
             wanted = ready if limit is None else min(ready, limit)
             with bar(wanted, "redriving") as advance:
                 moved = await app.redrive(source, to=destination, limit=limit, progress=advance)

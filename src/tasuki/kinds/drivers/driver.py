@@ -11,7 +11,7 @@ class DriverConfig(Config):
     """What every driver has."""
 
     durability: DurabilityLevel | None = None
-    """What a confirmed message must survive on all of its queues; refused at the start if the broker cannot."""
+    """What a confirmed message must survive on all of its queues; publishing is refused while the broker gives less."""
     lifecycle: LifecycleConfig = LifecycleConfig()
     """When it starts and stops."""
 

@@ -12,6 +12,8 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App
+from tasuki.contracts.driver import Received
+from tasuki.errors import ProjectError, UnsupportedError
 from tests.e2e import seed
 from tests.e2e.projects import write
 from tests.support.brokers.broker import free_port
@@ -37,6 +39,58 @@ async def until(condition: Any, what: str) -> None:
         while not condition():
             await asyncio.sleep(0.01)
     assert condition(), what
+
+
+PRIORITIES = """
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.memory}
+  - {name: tasks, kind: queue.queue, driver: driver}
+  - {name: send, kind: function.lua, modules: [queue], source: file://send.lua}
+"""
+SEND = """
+local queue = require("queue")
+return function(priority)
+  local _, err = queue.publish("app:tasks", priority, {}, {priority = priority})
+  return err == nil
+end
+"""
+
+
+async def test_code_that_publishes_with_priority(driver: str, tmp_path: Path) -> None:
+    """It works on each driver that the check lets pass, without a line in the entry."""
+    (tmp_path / "send.lua").write_text(SEND)
+    folder = write(tmp_path, {"_index.yaml": PRIORITIES})
+    app = App.load(folder, overrides=[*overrides(driver, "app:driver", tmp_path), *renamed("app:tasks")])
+    if driver == "sqs":
+        with pytest.raises(ProjectError, match="hand out messages by priority"):
+            app.check()
+        return
+    async with app:
+        for priority in (1, 9):
+            assert await app.call("app:send", priority)
+        queue = app.live_queue("app:tasks")
+        first: list[Received] = []
+        async with asyncio.timeout(60):
+            while not first:
+                first = await queue.driver.receive(queue.spec.name, 1, 1.0)
+        assert queue.decode(first[0]) == 9
+
+
+@pytest.mark.parametrize("name", ["amqp", "nats"])
+async def test_a_priority_that_nobody_foresaw_is_refused_with_the_line_to_add(name: str, tmp_path: Path) -> None:
+    if name not in [str(getattr(driver, "values", [driver])[0]) for driver in DRIVERS]:
+        pytest.skip(f"no {name}")
+    script = "return function() end"
+    folder = write(tmp_path, {"_index.yaml": PRIORITIES.replace("file://send.lua", script)})
+    app = App.load(folder, overrides=[*overrides(name, "app:driver", tmp_path), *renamed("app:tasks")])
+    async with app:
+        with pytest.raises(UnsupportedError) as caught:
+            await app.publish("app:tasks", 1, priority=5)
+    assert str(caught.value) == (
+        "queue 'app:tasks' was declared without priorities; add 'requires: [priority]' to the entry 'app:tasks' "
+        "(these drivers need no such line: memory, postgres, redis, sqlite)"
+    )
 
 
 async def test_the_seed(driver: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

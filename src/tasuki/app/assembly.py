@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tasuki.app.driver_service import DriverService
@@ -30,6 +32,7 @@ from tasuki.kinds.build import (
     queue_policy,
     queue_spec,
 )
+from tasuki.kinds.capabilities import priority_advice
 from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.lifecycle import LifecycleConfig
@@ -97,15 +100,16 @@ class Assembly:
 
         A driver goes on, with all that it holds, unless it would be made differently.
         """
-        if id in changes.unchanged:
-            return True
         config, kind = self.project.configs[id], self.project.kinds[id]
+        if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
+            return True
         if isinstance(kind, DriverKind) and id in old.drivers:
             return kind == old.project.kinds[id] and driver_fields(self.project, id) == driver_fields(old.project, id)
-        if id not in changes.affected or is_function(config):
+        if (id not in changes.unchanged and id not in changes.affected) or is_function(config):
             return False
-        if isinstance(config, QueueConfig):
-            return self.drivers[config.driver] is old.drivers.get(config.driver)
+        if isinstance(config, QueueConfig):  # its publishers' code may require more of it than before
+            is_same = config == old.project.configs[id]
+            return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
             queue = self.queues[config.queue]
             needed = [queue.id, *([queue.policy.dead_letter] if queue.policy.dead_letter else [])]
@@ -144,7 +148,7 @@ class Assembly:
             spec=queue_spec(config),
             codec=codec,
             codecs=self.codecs,
-            policy=queue_policy(config),
+            policy=replace(queue_policy(config), priority_advice=partial(priority_advice, id)),
             clock=self._clock,
         )
 

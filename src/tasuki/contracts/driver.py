@@ -94,6 +94,8 @@ class Capabilities:
     ordering_key: bool = False
     native_delay: bool = False
     native_priority: bool = False
+    declares_priorities: bool = False
+    """Priorities work only in a queue declared with ``priorities``."""
     counts_attempts: bool = False
     leases: bool = False
     """Deliveries have a lease that must be extended; False: they are bound to the open driver."""

@@ -32,3 +32,9 @@ def all_capabilities() -> dict[str, Capabilities]:
     kinds = {name: find_driver(name) for name in driver_names()}
     found = {name: capabilities_of(kind) for name, kind in kinds.items() if kind is not None}
     return {name: capabilities for name, capabilities in found.items() if capabilities is not None}
+
+
+def priority_advice(queue: str) -> str:
+    """What to write at a queue whose driver must know of priorities beforehand, and which drivers need no line."""
+    free = [name for name, has in all_capabilities().items() if has.native_priority and not has.declares_priorities]
+    return f"add 'requires: [priority]' to the entry {queue!r} (these drivers need no such line: {', '.join(free)})"

@@ -25,6 +25,7 @@ from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind
 from tasuki.kinds.options import merge_options
 from tasuki.kinds.problems import problems_of
+from tasuki.kinds.publishing import needs_of_publishers
 from tasuki.kinds.queue import QueueConfig
 from tasuki.kinds.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.security import AnyPolicyConfig, SecurityConfig
@@ -144,6 +145,7 @@ class _Checker:
         self.edges[entry.id] = tuple(dict.fromkeys(sound))
 
     def _check_options(self) -> None:
+        self._published = needs_of_publishers(self.registry, self.configs)
         for entry in self.registry.of_kind("queue.queue"):
             driver = self._driver_of(entry)
             options, problems = merge_options(entry, driver, "queue")
@@ -164,9 +166,13 @@ class _Checker:
         capabilities = capabilities_of(driver)
         if capabilities is None:
             return config  # it cannot be built either, and building says why
-        for need in needs_of(config):
+        published = self._published.get(entry.id, {})
+        unsaid = {name: need for name, need in published.items() if name not in config.requires}
+        for need in (*needs_of(config), *unsaid.values()):
             if not need.requirement.is_met(capabilities):
                 self._refuse(entry, need, driver, config.driver)
+        if unsaid:
+            config = config.model_copy(update={"requires": [*config.requires, *unsaid]})
         most = capabilities.max_message_bytes
         if most is None or config.max_message_size <= most:
             return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,5 +22,7 @@ class QueuePolicy:
     max_attempts: int = 5
     drop_expired: bool = False
     retry: Backoff = field(default_factory=Backoff)
+    priority_advice: Callable[[], str] = field(default=lambda: "", compare=False)
+    """What to do when the driver refuses a priority because the queue was declared without."""
     signing: Signing | None = None
     """None: messages are neither signed nor verified."""

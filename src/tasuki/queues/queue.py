@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
-from tasuki.errors import BrokerUnavailableError, DriverError, TasukiError
+from tasuki.errors import BrokerUnavailableError, DriverError, TasukiError, UnsupportedError
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
@@ -126,7 +126,7 @@ class Queue:
         else:
             error = (await self._publish_within(connection, (message,)))[0]
         if error is not None:
-            raise self._failed(message.id, error)
+            raise self._failed(message.id, self._advised(message, error))
         self.metrics.published += 1
         return Confirmed(message.id, self.demand.given)
 
@@ -183,7 +183,8 @@ class Queue:
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)
             return [Confirmed(message.id, durability) for message in messages]
-        told = iter([self._result(message.id, error) for message, error in zip(messages, errors, strict=True)])
+        answers = zip(messages, errors, strict=True)
+        told = iter([self._result(message.id, self._advised(message, error)) for message, error in answers])
         return [result if result is not None else next(told) for result in results]
 
     async def forward(
@@ -248,6 +249,17 @@ class Queue:
             return Confirmed(id, self.demand.given)
         error = self._failed(id, error)
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
+
+    def _advised(self, message: Outgoing, error: DriverError | None) -> Any:
+        """The same error, or for a priority that the queue was not declared for one that says what to do."""
+        if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
+            return error
+        if not self.driver.capabilities.declares_priorities:
+            return error
+        text = f"queue {self.id!r} was declared without priorities; {self.policy.priority_advice()}"
+        told = UnsupportedError(text, driver=self.driver.name, queue=self.id)
+        told.__cause__ = error
+        return told
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,3 +247,26 @@ async def test_a_hundred_reloads_under_load_lose_and_leave_nothing(app: App, yam
     assert sorted(body for _, body in DONE) == list(range(100))
     assert len(asyncio.all_tasks()) == tasks
     assert len(live(app)._retired) <= 1
+
+
+async def test_code_that_begins_to_publish_with_priority_prepares_its_queue(tmp_path: Path) -> None:
+    script = "local queue = require('queue') return function() queue.publish('app:tasks', 1, nil, {%s}) end"
+    (tmp_path / "send.lua").write_text(script % "")
+    (tmp_path / "_index.yaml").write_text(
+        """
+        namespace: app
+        entries:
+          - {name: driver, kind: queue.driver.memory}
+          - {name: tasks, kind: queue.queue, driver: driver}
+          - {name: send, kind: function.lua, modules: [queue], source: file://send.lua}
+          - {name: consumer, kind: queue.consumer, queue: tasks, func: send}
+        """
+    )
+    app = App.load(tmp_path)
+    async with app:
+        assert not live(app).queues["app:tasks"].spec.priorities
+        (tmp_path / "send.lua").write_text(script % "priority = 5")
+        await app.reload()
+        queue = live(app).queues["app:tasks"]
+        assert queue.spec.priorities
+        assert live(app).consumers["app:consumer"].queue is queue

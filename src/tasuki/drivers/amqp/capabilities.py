@@ -10,6 +10,7 @@ CAPABILITIES = Capabilities(
     ordering_key=True,
     native_delay=True,
     native_priority=True,
+    declares_priorities=True,
     counts_attempts=True,
     counts_consumers=True,
     purge=True,

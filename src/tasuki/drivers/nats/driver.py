@@ -54,6 +54,7 @@ class NATSDriver(Driver):
         ordering_key=True,
         native_delay=True,
         native_priority=True,
+        declares_priorities=True,
         counts_attempts=True,
         leases=True,
         exact_depth=False,

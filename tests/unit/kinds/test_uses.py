@@ -1,0 +1,104 @@
+"""What code publishes with is read from its source, without running it."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tasuki import App
+from tasuki.errors import ProjectError
+from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.uses import uses_in_lua, uses_in_python
+
+PYTHON = [
+    ("app.publish('a:tasks', 1, priority=5)", [("a:tasks", "priority")]),
+    ("await app.request('tasks', 1, priority=n, delay='5s')", [("tasks", "delay"), ("tasks", "priority")]),
+    ("tasks = app.queue('tasks')\nasync def f(): await tasks.publish(1, priority=n)", [("tasks", "priority")]),
+    ("app.queue('tasks', max_length=5).publish(1, {'priority': 3})", [("tasks", "priority")]),
+    ("context.publish('tasks', {'priority': 9}, {'priority': 1})", [("tasks", "priority")]),
+    ("context.publish('tasks', 1, headers={'priority': 1})", [("tasks", "priority")]),
+    ("app.publish('tasks', 1, connection=session)", [("tasks", "transactional")]),
+    ("app.publish('tasks', {'priority': 5})", []),
+    ("tasks = app.queue('tasks')\ntasks.publish({'priority': 5})", []),
+    ("app.publish('tasks', 1, priority=0, delay=None)", []),
+    ("app.publish(name, 1, priority=5)", []),
+    ("q = app.queue('a')\nq = app.queue('b')\nq.publish(1, priority=5)", []),
+    ("shop.sell('tasks', 1, priority=5)", []),
+    ("this is no Python (", []),
+]
+LUA = [
+    ("queue.publish('a:tasks', {id = 1}, nil, {priority = 5})", [("a:tasks", "priority")]),
+    ('queue.publish("tasks", body, {\n  priority = n, x = f(1, {delay = 2})\n}, {delay="5s"})', ["priority", "delay"]),
+    ("queue.publish('tasks', {priority = 5})", []),
+    ("queue.publish('tasks', 1, {inner = {priority = 5}}, {})", []),
+    ("-- queue.publish('tasks', 1, {}, {priority = 5})", []),
+    ("local text = [[ queue.publish('tasks', 1, {}, {priority = 5}) ]]", []),
+    ("queue.publish('a,(b', 1, {}, {priority = 5}) queue.publish(name, 1, {}, {priority = 5})", []),
+    ("queue.publish('tasks', 1, {}, {priority == 5})", []),
+    ("queue.publish('tasks', 1, {}, {priority = 5}", []),
+]
+
+
+@pytest.mark.parametrize(("text", "uses"), PYTHON)
+def test_python(text: str, uses: list[tuple[str, str]]) -> None:
+    names = {"transactional": "connection"}
+    found = sorted((use.queue, use.option) for use in uses_in_python(text))
+    assert found == [(queue, names.get(option, option)) for queue, option in uses]
+
+
+@pytest.mark.parametrize(("text", "uses"), LUA)
+def test_lua(text: str, uses: list[tuple[str, str] | str]) -> None:
+    found = [(use.queue, use.option) for use in uses_in_lua(text)]
+    assert found == [use if isinstance(use, tuple) else ("tasks", use) for use in uses]
+
+
+YAML = """
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.%s}
+  - {name: tasks, kind: queue.queue, driver: driver}
+  - name: send
+    kind: function.lua
+    modules: [queue]
+    source: file://send.lua
+"""
+SEND = "local queue = require('queue')\nreturn function(n)\n  queue.publish('app:tasks', n, nil, {priority = 5})\nend\n"
+
+
+def project(folder: Path, driver: str) -> App:
+    (folder / "_index.yaml").write_text(YAML % driver)
+    (folder / "send.lua").write_text(SEND)
+    return App.load(folder)
+
+
+@pytest.mark.parametrize("driver", ["memory", "sqlite", "nats", "amqp", "redis", "postgres"])
+def test_a_queue_whose_publishers_use_priority_is_prepared_for_it(tmp_path: Path, driver: str) -> None:
+    config = project(tmp_path, driver).check().configs["app:tasks"]
+    assert isinstance(config, QueueConfig)
+    assert config.requires == ["priority"]
+
+
+def test_a_driver_that_cannot_do_it_is_refused_with_the_place(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as caught:
+        project(tmp_path, "sqs").check()
+    (error,) = caught.value.errors
+    assert error.entry == "app:tasks"
+    assert error.problem.startswith(f"publish(…, priority=…) at {tmp_path / 'send.lua'}:3 needs a driver that can hand")
+    assert "these can: amqp" in error.hint
+
+
+def test_an_app_in_code_is_read_where_it_was_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "jobs_with_priority.py").write_text(
+        textwrap.dedent("""
+            from tasuki import App
+            app = App("nats://localhost:1")
+            tasks = app.queue("tasks")
+            async def later(): await tasks.publish(1, priority=5)
+            """)
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = App.load("jobs_with_priority:app").check().configs["app:tasks"]
+    assert isinstance(config, QueueConfig)
+    assert config.requires == ["priority"]

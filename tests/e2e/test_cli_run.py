@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -318,5 +319,17 @@ def test_the_health_file_is_there_as_soon_as_it_runs(tmp_path: Path) -> None:
         assert worker.wait() == 0, worker.output
     bad = run("run", "--health-file", "nowhere/alive", folder=project)
     assert (bad.returncode, "--health-file" in bad.stderr) == (1, True)
-    several = run("run", "--health-file", "alive", "--processes", "2", folder=project)
-    assert (several.returncode, "one process" in several.stderr) == (2, True)
+
+
+def test_the_health_of_several_processes(tmp_path: Path) -> None:
+    project = write_project(tmp_path, CONTEXT + ATTEMPTS)
+    assert run("health", "alive", folder=project).returncode == 1
+    with start("run", "--processes", "2", "--health-file", "alive", folder=project) as fleet:
+        wait_until(lambda: run("health", "alive", "--ready", folder=project).returncode == 0, "both to be ready")
+        processes = json.loads((project / "alive").read_text())["processes"]
+        assert {number: process["ready"] for number, process in processes.items()} == {"1": True, "2": True}
+        os.kill(processes["1"]["pid"], signal.SIGKILL)
+        gone = wait_until(lambda: run("health", "alive", "--ready", folder=project).stderr, "one to be missing")
+        assert "process 1: it has not started yet" in gone
+        fleet.send(signal.SIGTERM)
+        assert fleet.wait() == 0, fleet.output

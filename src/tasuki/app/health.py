@@ -1,145 +1,166 @@
-"""Health: whether messages move, told to an orchestrator by the age of a file, and to people by what is in it."""
+"""Health: looks at consumers and brokers again and again, and writes what comes of it into a file."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tasuki.app.assembly import Assembly
+from tasuki.app.health_file import PERIOD, head, write
+from tasuki.app.judge import Judge, Look, problem_of
 from tasuki.app.status import status_of
-from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.consumer import Consumer
-from tasuki.errors import DriverError
+from tasuki.contracts.driver import Depth
+from tasuki.errors import BrokerTimeoutError, DriverError
+from tasuki.queues.demand import is_less
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
 
 _log = logging.getLogger("tasuki.app")
 
-PERIOD = 5.0
-"""Seconds between two looks; a healthy process's file is never older than a few of them."""
-
-PATIENCE = 3
-"""Looks in a row without progress after which a consumer is stuck."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at a consumer saw."""
-
-    delivered: int
-    """Deliveries since the start."""
-    has_room: bool
-    """Whether it could take more: one whose workers are all busy does not stand still."""
-    ready: int | None
-    """Messages that wait for it; None: the broker did not answer, which no restart of a worker mends."""
-
 
 @dataclass(slots=True)
-class Progress:
-    """Judges a row of looks at one consumer."""
+class Question:
+    """One consumer's question to its broker: how deep its queue is. It is never given up, only answered."""
 
-    delivered: int = -1
-    """As the last look saw it; -1: there was none."""
-    _idle_looks: int = 0
-
-    def is_stuck(self, look: Look) -> bool:
-        """Whether messages were ready, it had room, and none came, for ``PATIENCE`` looks in a row."""
-        stands_still = bool(look.ready) and look.has_room and look.delivered == self.delivered
-        self._idle_looks = self._idle_looks + 1 if stands_still else 0
-        self.delivered = look.delivered
-        return self._idle_looks >= PATIENCE
+    asked_at: float
+    answer: asyncio.Task[Depth]
 
 
 @dataclass(slots=True)
 class Pulse:
-    """Writes a file again and again, as long as no consumer is stuck and the event loop turns.
+    """Writes a health file again and again.
 
-    It holds one JSON document: :func:`tasuki.app.status.status_of`, with ``pid`` and ``time`` (Unix seconds), and for
-    each consumer ``moved_at``: the last look that found something newly delivered to it; null: nothing yet.
+    It holds one JSON document: ``pid``, ``time`` (Unix seconds), ``live``, ``ready``, ``why`` not (``live`` and
+    ``ready``: lists of reasons), ``warnings``, and :func:`tasuki.app.status.status_of`; for each consumer also
+    ``moved_at``: the last look that found something newly delivered to it; null: nothing yet.
     """
 
     file: Path
-    assembly: Callable[[], Assembly | None]
+    app: App
     period: float = PERIOD
-    clock: Clock = field(default_factory=SystemClock)
+    _live_at: float = 0.0
+    _reported: tuple[str, ...] = ()
     _moved_at: dict[str, float] = field(default_factory=dict)
-    _progress: dict[str, Progress] = field(default_factory=dict)
+    _judges: dict[str, Judge] = field(default_factory=dict)
+    _questions: dict[str, Question] = field(default_factory=dict)
     _blind: set[str] = field(default_factory=set)
-    """Consumers whose queue could not be looked at for a reason that nobody expected; said once, with its traceback."""
+    """Consumers whose queue could not be looked at for an unexpected reason; logged once, with its traceback."""
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError when the file cannot be written at the start."""
         self.file.touch()  # is there and can be written
-        self._write()  # not what a process of before has left
-        while True:
-            await asyncio.sleep(self.period)
-            if stuck := await self.stuck():
-                _log.error("no progress although messages are ready: %s", ", ".join(stuck))
-            else:
-                self._write()
+        self._write([], ["it is starting"])  # not what an earlier process has left
+        try:
+            while True:
+                await asyncio.sleep(self.period)
+                live, ready = await self.look()
+                self._report(live)
+                self._write(live, ready)
+        finally:
+            for question in self._questions.values():
+                question.answer.cancel()
 
-    async def stuck(self) -> list[str]:
-        """Ids of the consumers that stand still now; one call is one look."""
-        live = self.assembly()
-        consumers: Mapping[str, Consumer] = live.consumers if live is not None else {}
-        self._progress = {id: self._progress.get(id, Progress()) for id in consumers}
+    async def look(self) -> tuple[list[str], list[str]]:
+        """Why the process is not live now, and why it is not ready; one call is one look."""
+        if (assembly := self.app.assembly) is None:
+            return [], ["it is not open"]
+        consumers: Mapping[str, Consumer] = assembly.consumers
+        self._judges = {id: self._judges.get(id, Judge()) for id in consumers}
         self._blind &= consumers.keys()
+        for gone in self._questions.keys() - consumers.keys():
+            self._questions.pop(gone).answer.cancel()
         # All at once: one after the other, many queues of a broker that does not answer would let the file get old.
         looks = await asyncio.gather(*map(self._look, consumers.values()))
+        live, ready = [], [f"driver {id}: {why}" for id in assembly.drivers if (why := self._problem(id))]
+        ready += [self.app.keeper.problem] if self.app.keeper.problem else []
         for id, look in zip(consumers, looks, strict=True):
-            if look.delivered > max(self._progress[id].delivered, 0):
-                self._moved_at[id] = self.clock.time()
-        return [id for id, look in zip(consumers, looks, strict=True) if self._progress[id].is_stuck(look)]
+            if look.delivered > max(self._judges[id].delivered, 0):
+                self._moved_at[id] = self.app.clock.time()
+            not_live, not_ready = self._judges[id].judge(look)
+            live += [f"{id}: {not_live}"] if not_live else []
+            ready += [f"{id}: {not_ready}"] if not_ready else []
+        return live, ready
+
+    def _problem(self, id: str) -> str:
+        return problem_of(self.app.supervisor.states().get(id))
 
     async def _look(self, consumer: Consumer) -> Look:
+        held, running, delivered = consumer.held, consumer.running, consumer.metrics.delivered
         options = consumer.options
-        has_room = consumer.is_consuming and consumer.held < max(options.prefetch, options.concurrency)
-        ready = await self._ready(consumer) if has_room else None
-        return Look(consumer.metrics.delivered, has_room, ready)
+        window = max(options.prefetch, options.concurrency)
+        problem = self._problem(consumer.id) or consumer.problem
+        if not consumer.is_consuming:
+            return Look(delivered, problem=problem)
+        ready, silence, unanswered = await self._ready(consumer)
+        return Look(
+            delivered=delivered,
+            settled=delivered - held,
+            unsettled=consumer.unsettled,
+            is_free=running < options.concurrency and held < window,
+            ready=ready,
+            silence=silence,
+            problem=problem or unanswered,
+        )
 
-    async def _ready(self, consumer: Consumer) -> int | None:
+    async def _ready(self, consumer: Consumer) -> tuple[int | None, float, str]:
+        """How many messages are ready; how long the broker has been silent; why the queue cannot be looked into."""
+        now = asyncio.get_running_loop().time
+        question = self._questions.get(consumer.id)
+        if question is None:
+            asking = asyncio.ensure_future(consumer.queue.driver.depth(consumer.queue.spec.name))
+            question = self._questions[consumer.id] = Question(now(), asking)
+        elif question.answer.done():  # it had no answer, and is asked again
+            question.answer = asyncio.ensure_future(consumer.queue.driver.depth(consumer.queue.spec.name))
+        await asyncio.wait([question.answer], timeout=self.period)
+        silence = now() - question.asked_at
+        if not question.answer.done():
+            return None, silence, f"the broker has not answered for {silence:.0f} s"
         try:
-            async with asyncio.timeout(self.period):
-                depth = await consumer.queue.driver.depth(consumer.queue.spec.name)
-        except (DriverError, TimeoutError):
-            return None
-        except Exception:  # a driver's own mistake; the other consumers are looked at all the same
+            depth = question.answer.result()
+        except BrokerTimeoutError as error:
+            return None, silence, str(error)
+        except DriverError as error:
+            del self._questions[consumer.id]
+            return None, 0.0, str(error)
+        except Exception as error:  # a driver's own mistake; the other consumers are looked at all the same
+            del self._questions[consumer.id]
             if consumer.id not in self._blind:
                 self._blind.add(consumer.id)
-                _log.exception(
-                    "health: cannot look into the queue of %s; it is taken for healthy until that works", consumer.id
-                )
-            return None
+                _log.exception("health: cannot look into the queue of %s", consumer.id)
+            return None, 0.0, f"its queue cannot be looked into: {error!r}"
+        del self._questions[consumer.id]
         self._blind.discard(consumer.id)
         # In order per key what counts as ready may stand behind a message that is held, or waits for a retry.
         may_be_behind = consumer.queue.spec.ordering == "key" and depth.in_flight + depth.delayed > 0
-        return 0 if may_be_behind else depth.ready
+        return (0 if may_be_behind else depth.ready), 0.0, ""
 
-    def _write(self) -> None:
-        status = status_of(self.assembly())
+    def _report(self, live: list[str]) -> None:
+        """Log what has begun, and that it is over."""
+        ids = tuple(reason.partition(": ")[0] for reason in live)
+        if live and ids != self._reported:
+            _log.error("messages do not move: %s", "; ".join(live))
+        elif self._reported and not live:
+            _log.warning("messages move again")
+        self._reported = ids
+
+    def _write(self, live: list[str], ready: list[str]) -> None:
+        now = self.app.clock.time()
+        self._live_at = self._live_at if live else now
+        assembly = self.app.assembly
+        status = status_of(assembly)
         for id, consumer in status["consumers"].items():
             consumer["moved_at"] = self._moved_at.get(id)
-        document = {"pid": os.getpid(), "time": self.clock.time(), **status}
+        warnings = [
+            f"publishing to queue {id} is refused: it demands durability {demanded!r}, and the broker gives {given!r}"
+            for id, queue in status["queues"].items()
+            if (demanded := queue["demanded_durability"]) and is_less(given := queue["durability"], demanded)
+        ]
         try:
-            _replace(self.file, json.dumps(document) + "\n")
+            write(self.file, {**head(live, ready, now), "warnings": warnings, **status}, self._live_at)
         except OSError as error:  # an orchestrator that restarts us then is right
             _log.error("cannot write the health file: %s", error)
-
-
-def _replace(file: Path, text: str) -> None:
-    """Give a file a new content, all at once for whoever reads it; what is no file of ours to replace is touched."""
-    if file.is_symlink() or not file.is_file():
-        file.touch()
-        return
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(file)
-    except OSError:  # a folder that nobody may write to, a file that is mounted alone: its age is what counts
-        file.touch()
-        with suppress(OSError):
-            fresh.unlink()

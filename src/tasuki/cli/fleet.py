@@ -8,12 +8,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from tasuki.app.stopping import Meaning, StopSignals
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
+from tasuki.cli.fleet_health import file_of, gather
 from tasuki.cli.project import Target
 from tasuki.cli.watching import tasuki
 from tasuki.forks import signals_on_loop
@@ -30,17 +33,19 @@ _log = logging.getLogger("tasuki.processes")
 class Fleet:
     """``count`` processes; its ``run`` is for the main thread.
 
-    ``arguments`` makes the command line of one, from the number of the file descriptor that tells it of our end.
+    ``arguments`` makes the command line of one, from the number of the file descriptor that tells it of our end, and
+    its health file.
     """
 
     def __init__(
         self,
-        arguments: Callable[[int], list[str]],
+        arguments: Callable[[int, Path | None], list[str]],
         count: int,
         *,
         ends_when_done: bool = False,
         backoff: Backoff | None = None,
         signals: StopSignals | None = None,
+        health_file: Path | None = None,
     ) -> None:
         self._arguments = arguments
         self._count = count
@@ -48,6 +53,7 @@ class Fleet:
         self._backoff = backoff or Backoff(initial_delay=0.5, max_delay=30.0)
         self._running: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
+        self._health_file = health_file
         self._signals = signals or StopSignals()
         # The children read; only this process can write, so they see its end, however it dies.
         self._lifeline, self._grip = os.pipe()
@@ -62,11 +68,22 @@ class Fleet:
             with signals_on_loop(handlers):
                 if self._signals.first is not None:  # while this process started
                     return OK
-                codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
+                async with self._health():
+                    codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
         finally:
             os.close(self._grip)
             os.close(self._lifeline)
         return max(codes)
+
+    @asynccontextmanager
+    async def _health(self) -> AsyncIterator[None]:
+        """Write the health file within the block, if there is to be one."""
+        gathering = asyncio.create_task(gather(self._health_file, self._count)) if self._health_file else None
+        try:
+            yield
+        finally:
+            if gathering is not None:
+                gathering.cancel()
 
     def _end(self, number: int) -> None:
         if self._signals.hear(number, time.monotonic()) is not Meaning.NOTHING:
@@ -99,9 +116,10 @@ class Fleet:
             return OK  # stopped while it did not run
 
     async def _run_once(self, number: int) -> int:
+        file = file_of(self._health_file, number) if self._health_file else None
         # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
         process = await asyncio.create_subprocess_exec(
-            *self._arguments(self._lifeline),
+            *self._arguments(self._lifeline, file),
             stdin=asyncio.subprocess.DEVNULL,
             process_group=0,
             pass_fds=(self._lifeline,),
@@ -111,16 +129,26 @@ class Fleet:
         if self._stop.is_set():
             process.send_signal(signal.SIGTERM)
         code = await process.wait()
+        if file is not None:
+            file.unlink(missing_ok=True)  # what it said is over
         return code if code >= 0 else 128 - code
 
 
 def child_arguments(
-    target: Target, lifeline: int, *, log_level: str, log_format: str, reloads: bool, until_empty: bool
+    target: Target,
+    lifeline: int,
+    *,
+    log_level: str,
+    log_format: str,
+    reloads: bool,
+    until_empty: bool,
+    health_file: Path | None = None,
 ) -> list[str]:
     """The command line of a child: the same project, one process."""
     arguments = [*tasuki(), "run", f"--lifeline={lifeline}", f"--log-level={log_level}", f"--log-format={log_format}"]
     arguments += ["--reload"] if reloads else []
     arguments += ["--until-empty"] if until_empty else []
+    arguments += [f"--health-file={health_file}"] if health_file else []
     arguments += [f"--override={override}" for override in target.overrides]
     return [*arguments, "--", target.name]
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "publish": "Publish one message, or a file of them.",
     "queues": "List the queues and how full they are.",
     "info": "Show the counts of one queue.",
+    "health": "Say whether a worker is live, or ready; for probes.",
     "peek": "Show waiting messages without taking them.",
     "purge": "Remove the waiting messages of a queue.",
     "redrive": "Send dead letters back to where they came from.",

@@ -268,6 +268,17 @@ class Consumer:
         return bool(self._tasks) and not self.stopping
 
     @property
+    def problem(self) -> str:
+        """Why it cannot receive now; empty if it can, or does not consume."""
+        failure = self._fetcher.failure if self.is_consuming else None
+        return f"it cannot receive: {failure}" if failure is not None else ""
+
+    @property
+    def unsettled(self) -> int:
+        """Deliveries whose handlers have ended, and whose settlement the broker has not taken yet."""
+        return max(self.held - self.running - len(self._pool.buffer), 0) if self._tasks else 0
+
+    @property
     def held(self) -> int:
         """Deliveries that are not settled yet."""
         return self._window.held if self._tasks else 0

@@ -48,6 +48,8 @@ class Fetcher:
         self._clock = clock
         self._room: asyncio.Future[None] | None = None
         self._stopped = False
+        self.failure: DriverError | None = None
+        """Why the last receive failed; None: it did not."""
         self.failures = 0
         """Receives that failed in a row; 0 while the broker answers."""
 
@@ -73,7 +75,7 @@ class Fetcher:
                 await self._back_off(error)
                 continue
             if self.failures:
-                self.failures = 0
+                self.failures, self.failure = 0, None
                 _log.info("consuming again", extra=self._extra())
             if received:
                 self._accept(received, asked_at)
@@ -90,7 +92,7 @@ class Fetcher:
             self._room = None
 
     async def _back_off(self, error: DriverError) -> None:
-        self.failures += 1
+        self.failures, self.failure = self.failures + 1, error
         self._on_failure()
         delay = _RETRY.delay(self.failures)
         level = logging.WARNING if self.failures in (1, 4) or self.failures % 20 == 0 else logging.DEBUG

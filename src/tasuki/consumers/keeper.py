@@ -115,6 +115,12 @@ class Keeper:
         with self._lock:
             self._look()
 
+    @property
+    def problem(self) -> str:
+        """Why no lease is renewed; empty if they are, or if there is none."""
+        thread = self._thread
+        return "" if thread is None or thread.is_alive() else "the thread that renews leases has ended"
+
     def _run(self) -> None:
         asyncio.run(self._keep())
 

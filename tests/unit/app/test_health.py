@@ -4,46 +4,26 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasuki import App, Reject
-from tasuki.app.health import PATIENCE, PERIOD, Look, Progress, Pulse
+from tasuki.app.health import Pulse
+from tasuki.app.health_file import PERIOD
+from tasuki.app.judge import PATIENCE
 from tasuki.contracts.driver import Depth, Received
 from tasuki.drivers.memory import MemoryDriver
-from tasuki.errors import BrokerUnavailableError
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, StopTimeoutError
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
 
 MakeApp = Callable[..., App]
-
-
-def test_stuck_is_ready_with_room_and_without_progress_for_some_looks() -> None:
-    progress = Progress()
-    looks = [progress.is_stuck(Look(7, has_room=True, ready=1)) for _ in range(PATIENCE + 2)]
-    assert looks == [False] * PATIENCE + [True, True]
-
-
-@pytest.mark.parametrize(
-    "better",
-    [
-        Look(8, has_room=True, ready=1),
-        Look(7, has_room=False, ready=1),
-        Look(7, has_room=True, ready=0),
-        Look(7, has_room=True, ready=None),
-    ],
-    ids=["progress", "busy", "empty", "broker away"],
-)
-def test_one_better_look_starts_the_count_anew(better: Look) -> None:
-    progress = Progress()
-    for _ in range(PATIENCE):
-        assert not progress.is_stuck(Look(7, has_room=True, ready=1))
-    assert not progress.is_stuck(better)
-    assert not progress.is_stuck(Look(better.delivered, has_room=True, ready=1))
 
 
 @pytest.fixture
@@ -65,7 +45,7 @@ def age(file: Path) -> float:
 async def test_the_file_is_touched_while_messages_move(app: App, tmp_path: Path) -> None:
     file = tmp_path / "alive"
     async with app.worker():
-        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        pulse = asyncio.create_task(Pulse(file, app).run())
         for number in range(10):
             await app.publish("tasks", number)
             await asyncio.sleep(PERIOD / 2)
@@ -86,7 +66,7 @@ async def test_it_holds_counters(make_app: MakeApp, tmp_path: Path) -> None:
 
     async with app.worker():
         file.write_text("of a process of before")
-        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly, clock=app.clock).run())
+        pulse = asyncio.create_task(Pulse(file, app).run())
         await asyncio.sleep(PERIOD / 2)
         assert json.loads(file.read_text())["pid"] == os.getpid()
         await asyncio.sleep(PERIOD)
@@ -119,7 +99,7 @@ async def test_what_is_no_plain_file_is_touched_and_not_replaced(app: App, tmp_p
     target.write_text("mine")
     link.symlink_to(target)
     async with app.worker():
-        pulse = asyncio.create_task(Pulse(link, lambda: app.assembly).run())
+        pulse = asyncio.create_task(Pulse(link, app).run())
         await asyncio.sleep(PERIOD / 2)
         os.utime(target, (1, 1))
         await asyncio.sleep(PERIOD)
@@ -136,7 +116,7 @@ async def test_a_file_that_cannot_be_replaced_is_touched(
     file = tmp_path / "alive"
     monkeypatch.setattr(Path, "replace", mounted)
     async with app.worker():
-        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        pulse = asyncio.create_task(Pulse(file, app).run())
         await asyncio.sleep(PERIOD / 2)
         os.utime(file, (1, 1))
         await asyncio.sleep(PERIOD)
@@ -157,16 +137,31 @@ async def test_what_waits_behind_its_key_is_not_stuck(make_app: MakeApp, tmp_pat
             raise ValueError("again, later")
 
     async with app.worker():
-        pulse = Pulse(tmp_path / "alive", lambda: app.assembly)
+        pulse = Pulse(tmp_path / "alive", app)
         for number in range(2):
             await app.publish("lines", number, key="k")
         for _ in range(PATIENCE * 6):
             await asyncio.sleep(PERIOD)
-            assert await pulse.stuck() == []
+            assert await pulse.look() == ([], [])
         assert seen == [0]
 
 
-async def test_a_consumer_that_stands_still_stops_it(
+def document(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text())  # type: ignore[no-any-return]
+
+
+@asynccontextmanager
+async def pulsing(app: App, file: Path) -> AsyncIterator[None]:
+    """A worker with a health file, which has looked once."""
+    async with app.worker():
+        pulse = asyncio.create_task(Pulse(file, app).run())
+        await asyncio.sleep(PERIOD * 1.5)
+        yield
+        pulse.cancel()
+        await asyncio.wait([pulse])
+
+
+async def test_a_consumer_that_stands_still_is_not_live(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def nothing_comes(self: MemoryDriver, queue: str, limit: int, wait: float) -> list[Received]:
@@ -175,32 +170,140 @@ async def test_a_consumer_that_stands_still_stops_it(
 
     file = tmp_path / "alive"
     monkeypatch.setattr(MemoryDriver, "receive", nothing_comes)
-    with caplog.at_level(logging.ERROR, "tasuki"):
-        async with app.worker():
-            await app.publish("tasks", 1)
-            pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
-            await asyncio.sleep(PERIOD * (PATIENCE + 1.5))
-            os.utime(file, (1, 1))
-            await asyncio.sleep(PERIOD * 3)
-            assert age(file) == 1
-            assert "no progress although messages are ready: app:handle" in caplog.text
-            monkeypatch.undo()
-            await asyncio.sleep(PERIOD * 3)
-            assert age(file) > 1
-            pulse.cancel()
+    async with pulsing(app, file):
+        await app.publish("tasks", 1)
+        await asyncio.sleep(PERIOD)
+        assert document(file)["live"]
+        live_at = age(file)
+        await asyncio.sleep(PERIOD * (PATIENCE + 1))
+        told = document(file)
+        why = "app:handle.consumer: no progress although 1 messages are ready and a worker is free"
+        assert (told["live"], told["ready"], told["why"]) == (False, False, {"live": [why], "ready": [why]})
+        assert age(file) < told["time"] - PERIOD  # as old as the last time that it was live
+        old = age(file)
+        assert old - live_at < PERIOD * PATIENCE
+        assert f"messages do not move: {why}" in caplog.text
+        monkeypatch.undo()
+        await asyncio.sleep(PERIOD * 3)
+        assert document(file)["live"]
+        assert age(file) > old
+        assert "messages move again" in caplog.text
+
+
+async def test_long_handlers_on_all_workers_are_no_standstill(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app()
+
+    @app.queue("tasks").consumer(prefetch=4)
+    async def handle(body: Any) -> None:
+        await asyncio.sleep(1000)
+
+    async with pulsing(app, tmp_path / "alive"):
+        for number in range(10):
+            await app.publish("tasks", number)
+        for _ in range(PATIENCE * 3):
+            await asyncio.sleep(PERIOD)
+            assert document(tmp_path / "alive")["ready"]
+        with pytest.raises(StopTimeoutError):
+            await app.close(0)
 
 
 async def test_a_broker_that_is_away_is_no_reason_to_restart(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(self: MemoryDriver, queue: str) -> Depth:
+    async def away(self: MemoryDriver, queue: str, *rest: Any) -> Any:
         raise BrokerUnavailableError("away")
 
     file = tmp_path / "alive"
+    async with pulsing(app, file):
+        assert document(file)["ready"]
+        for verb in ("depth", "receive"):
+            monkeypatch.setattr(MemoryDriver, verb, away)
+        await asyncio.sleep(PERIOD * 10)
+        told = document(file)
+        assert (told["live"], told["ready"]) == (True, False)
+        assert told["why"]["ready"] == ["app:handle.consumer: it cannot receive: away"]
+        monkeypatch.undo()
+        await asyncio.sleep(PERIOD * 3)
+        assert document(file)["ready"]
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["timeouts", "nothing"])
+async def test_a_broker_that_answers_nothing_is_not_live_after_15_seconds(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_told: bool
+) -> None:
+    async def silent(self: MemoryDriver, queue: str) -> Depth:
+        await asyncio.sleep(3 if is_told else 1000)
+        raise BrokerTimeoutError("no answer")
+
+    file = tmp_path / "alive"
+    async with pulsing(app, file):
+        monkeypatch.setattr(MemoryDriver, "depth", silent)
+        begun = asyncio.get_running_loop().time()
+        await asyncio.sleep(PERIOD * 2)
+        assert (document(file)["live"], document(file)["ready"]) == (True, False)
+        while document(file)["live"]:
+            await asyncio.sleep(1)
+        assert 15 <= asyncio.get_running_loop().time() - begun <= 15 + 3 * PERIOD
+        assert "the broker has answered nothing for" in document(file)["why"]["live"][0]
+        monkeypatch.undo()
+        if is_told:
+            await asyncio.sleep(PERIOD * 2)
+            assert document(file)["live"]
+
+
+async def test_handled_messages_that_nobody_settles_are_not_live(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(self: MemoryDriver, queue: str, batch: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    file = tmp_path / "alive"
+    async with pulsing(app, file):
+        monkeypatch.setattr(MemoryDriver, "settle", hangs)
+        await app.publish("tasks", 1)
+        await asyncio.sleep(PERIOD * (PATIENCE + 2))
+        assert document(file)["why"]["live"] == ["app:handle.consumer: 1 handled messages are not settled"]
+
+
+async def test_a_consumer_in_restart_back_off_is_not_ready(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app()
+
+    @app.queue("tasks").consumer(lifecycle={"restart": {"initial_delay": "1h", "max_delay": "1h"}})
+    async def handle(body: Any) -> None:
+        return None
+
+    file = tmp_path / "alive"
+    async with pulsing(app, file):
+        app.assembly.consumers["app:handle.consumer"]._fetching.cancel()  # type: ignore[union-attr]
+        await asyncio.sleep(PERIOD * 2)
+        told = document(file)
+        assert (told["live"], told["ready"]) == (True, False)
+        assert told["why"]["ready"][0].startswith("app:handle.consumer: it has failed: consumer 'app:handle.consumer'")
+
+
+async def test_a_dead_helper_thread_is_not_ready(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "alive"
+    async with pulsing(app, file):
+        ended = threading.Thread(target=int)
+        ended.start()
+        ended.join()
+        monkeypatch.setattr(app.keeper, "_thread", ended)
+        await asyncio.sleep(PERIOD * 2)
+        assert document(file)["why"]["ready"] == ["the thread that renews leases has ended"]
+        monkeypatch.undo()
+
+
+async def test_publishing_that_is_refused_is_a_warning(make_app: MakeApp, tmp_path: Path) -> None:
+    app = make_app()
+    app.queue("tasks")
     async with app.worker():
-        monkeypatch.setattr(MemoryDriver, "depth", away)
-        pulse = Pulse(file, lambda: app.assembly)
-        assert [await pulse.stuck() for _ in range(6)] == [[]] * 6
+        app.assembly.queues["app:tasks"].demand.level = "power"  # type: ignore[union-attr]
+        (tmp_path / "alive").touch()
+        pulse = Pulse(tmp_path / "alive", app)
+        pulse._write(*await pulse.look())
+    told = document(tmp_path / "alive")
+    assert told["live"]
+    assert "publishing to queue app:tasks is refused" in told["warnings"][0]
 
 
 async def test_a_driver_that_fails_oddly_is_told_once_and_the_pulse_goes_on(
@@ -213,20 +316,16 @@ async def test_a_driver_that_fails_oddly_is_told_once_and_the_pulse_goes_on(
         return [record.getMessage() for record in caplog.records if record.exc_info]
 
     file = tmp_path / "alive"
-    async with app.worker():
-        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+    async with pulsing(app, file):
         for times in (1, 2):
             monkeypatch.setattr(MemoryDriver, "depth", broken)
-            await asyncio.sleep(PERIOD * 3.5)
-            os.utime(file, (1, 1))
-            await asyncio.sleep(PERIOD * 2)
-            assert age(file) > 1
+            await asyncio.sleep(PERIOD * 5)
+            assert (document(file)["live"], document(file)["ready"]) == (True, False)
             assert len(told()) == times
             monkeypatch.undo()
             await asyncio.sleep(PERIOD * 2)  # it works again, so the next failure is news
         assert "cannot look into the queue of app:handle" in told()[0]
         assert "a driver's own mistake" in caplog.text
-        pulse.cancel()
 
 
 async def test_many_queues_of_a_broker_that_does_not_answer(
@@ -242,18 +341,15 @@ async def test_many_queues_of_a_broker_that_does_not_answer(
     app, file = make_app(), tmp_path / "alive"
     for number in range(20):
         app.queue(f"q{number}").consumer(name=f"c{number}")(handle)
-    async with app.worker():
+    async with pulsing(app, file):
         monkeypatch.setattr(MemoryDriver, "depth", silent)
-        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
-        await asyncio.sleep(PERIOD / 2)
-        os.utime(file, (1, 1))
+        before = document(file)["time"]
         await asyncio.sleep(PERIOD * 2)
-        assert age(file) > 1
-        pulse.cancel()
+        assert document(file)["time"] > before
 
 
-async def test_no_application_no_problem(tmp_path: Path) -> None:
-    assert await Pulse(tmp_path / "alive", lambda: None).stuck() == []
+async def test_an_app_that_is_not_open_is_live_and_not_ready(app: App, tmp_path: Path) -> None:
+    assert await Pulse(tmp_path / "alive", app).look() == ([], ["it is not open"])
 
 
 async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -261,7 +357,7 @@ async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: p
     folder.mkdir()
     file = folder / "alive"
     async with app.worker():
-        pulse = asyncio.create_task(Pulse(file, lambda: app.assembly).run())
+        pulse = asyncio.create_task(Pulse(file, app).run())
         await asyncio.sleep(PERIOD / 2)
         file.unlink()
         folder.rmdir()
@@ -270,4 +366,4 @@ async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: p
         assert "cannot write the health file" in caplog.text
         pulse.cancel()
     with pytest.raises(OSError, match="gone"):
-        await Pulse(file, lambda: app.assembly).run()
+        await Pulse(file, app).run()

@@ -151,7 +151,7 @@ def test_names_that_two_namespaces_share(tasuki: CommandLine, project: Path, nam
             f"version: '1.0'\nnamespace: {namespace}\nentries: [{{name: shared, kind: queue.queue, driver: app:driver, "
             f"queue_name: shared_{namespace}}}]\n"
         )
-    done = tasuki("info", name)
+    done = tasuki("publish", name, "1")
     if name == "shared":
         assert done.returncode == 1
         assert "app:shared, other:shared" in done.stderr

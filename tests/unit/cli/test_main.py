@@ -154,7 +154,14 @@ def test_results_for_people(tasuki: CommandLine, project: Path) -> None:
     assert "is not defined" in tasuki("call", "nothing").stderr
 
 
+_COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
+
+
 def test_people_see_tables(tasuki: CommandLine) -> None:
+    for command in ("peek", "info", "purge"):
+        assert "queue 'app:tasks' does not exist at its broker: a worker makes it" in tasuki(command, "tasks").stderr
+    assert tasuki.json("queues")[0] == {"queue": "app:tasks", "driver": "app:driver", **dict.fromkeys(_COUNTS)}
+    assert tasuki("run", "--until-empty").returncode == 0
     assert "app:tasks has no waiting messages" in tasuki("peek", "tasks").stdout
     tasuki("publish", "tasks", '{"n": 1}', "--header", "a=b")
     tasuki("publish", "tasks", "--raw", "bytes", "-", stdin=b"not json")
@@ -189,9 +196,9 @@ class FakeFleet:
     command: list[str]
 
     def __init__(
-        self, arguments: Callable[[int], list[str]], count: int, *, ends_when_done: bool, signals: object
+        self, arguments: Callable[[int, None], list[str]], count: int, *, ends_when_done: bool, **_: object
     ) -> None:
-        type(self).command = [*arguments(9), str(count), str(ends_when_done)]
+        type(self).command = [*arguments(9, None), str(count), str(ends_when_done)]
 
     async def run(self) -> int:
         return 5

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--health-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write counters into this file (JSON) every 5 s while messages move: for an orchestrator's liveness probe.",
+    help="Write health and counters into this file (JSON) every 5 s; 'tasuki health' reads it.",
 )
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
@@ -75,25 +75,23 @@ def _command(
     project = app.check()
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
-    if processes > 1:
-        if health_file is not None:
-            raise click.UsageError("--health-file is for one process: let the orchestrator start several")
-        from tasuki.cli.fleet import Fleet, child_arguments
-
-        refuse_memory(project)
-        logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
-
-        def arguments(lifeline: int) -> list[str]:
-            return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty)
-
-        fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops)
-        early.is_starting = False
-        return loop.run(fleet.run())
     if health_file is not None:
         try:
             health_file.touch()
         except OSError as error:
             raise CommandError(f"--health-file: {error}") from error
+    if processes > 1:
+        from tasuki.cli.fleet import Fleet, child_arguments
+
+        refuse_memory(project)
+        logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
+
+        def arguments(lifeline: int, file: Path | None) -> list[str]:
+            return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty, health_file=file)
+
+        fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
+        early.is_starting = False
+        return loop.run(fleet.run())
     watcher = Watcher(target)
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
@@ -110,9 +108,7 @@ async def _run(app: App, extra: list[Coroutine[Any, Any, None]], health_file: Pa
     if health_file is not None:
         from tasuki.app.health import Pulse
 
-        beside.append(
-            asyncio.create_task(Pulse(health_file, lambda: app.assembly, clock=app.clock).run(), name="health")
-        )
+        beside.append(asyncio.create_task(Pulse(health_file, app).run(), name="health"))
     if until_empty and is_terminal(sys.stderr):
         beside.append(asyncio.create_task(follow_emptying(app), name="progress"))
     try:

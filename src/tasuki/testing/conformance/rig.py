@@ -208,13 +208,13 @@ class Rig:
         assert len(taken) == number, f"{number} messages expected, {len(taken)} came"
         return taken
 
-    async def drain(self) -> list[str]:
+    async def drain(self, *, queue: str | None = None) -> list[str]:
         """Receive and ack until nothing comes; returns the ids."""
         drained: list[str] = []
         end = time.monotonic() + self.suite.patience * 2
-        while got := await self.driver.receive(self.queue, 100, 0.2):
+        while got := await self.driver.receive(queue or self.queue, 100, 0.2):
             drained += ids(got)
-            await self.ack(*got)
+            await self.ack(*got, queue=queue)
             assert time.monotonic() < end, "messages come without end"
         return drained
 

@@ -377,6 +377,16 @@ class PeekTakes(Mutant):
         return list(await super().receive(queue, limit, 0.0))
 
 
+class PurgeTakesWhatComesMeanwhile(Mutant):
+    noticed_by = ("test_24_a_message_published_during_a_purge_survives_it",)
+
+    async def purge(self, queue: str) -> int:
+        removed = 0
+        while count := await self.inner.purge(queue):
+            removed += count
+        return removed
+
+
 class PurgeDoesNothing(Mutant):
     noticed_by = ("test_24_purge_removes_what_is_not_held",)
 

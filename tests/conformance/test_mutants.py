@@ -352,6 +352,15 @@ class PurgeTakesHeld(MemoryDriver):
         return removed
 
 
+class PurgeTakesWhatComesMeanwhile(MemoryDriver):
+    async def purge(self, queue: str) -> int:
+        removed = 0
+        while count := await super().purge(queue):
+            removed += count
+            await asyncio.sleep(0)
+        return removed
+
+
 class PurgeForgetsDelayed(MemoryDriver):
     async def purge(self, queue: str) -> int:
         delayed = self._queue(queue).delayed

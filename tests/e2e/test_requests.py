@@ -42,7 +42,12 @@ entries:
   - {name: lua.consumer, kind: queue.consumer, queue: lua, func: greet, lifecycle: {auto_start: true}}
 """,
     "handlers.py": """
+import time
+from pathlib import Path
+
 def add(body):
+    while body.get("wait") and not Path(__file__).with_name("go").exists():
+        time.sleep(0.01)
     if body.get("fail"):
         raise ValueError("no numbers")
     return {"sum": sum(body["numbers"])}
@@ -115,3 +120,37 @@ def test_whoever_is_killed_while_waiting_leaves_no_reply_queue(tmp_path: Path) -
             assert len(reply_queues(tmp_path / "queues.db")) == 1
             asker.kill()
         wait_until(lambda: not reply_queues(tmp_path / "queues.db"), "the reply queue to go")
+
+
+LATE_ASKER = """
+import asyncio, sys
+from tasuki import App
+
+async def main():
+    async with App.load(sys.argv[1]) as app:
+        asked = [asyncio.create_task(app.request("app:python", {"numbers": [n], "wait": True})) for n in range(3)]
+        await asyncio.wait(asked)
+
+asyncio.run(main())
+"""
+
+
+def test_replies_to_a_killed_process_make_no_queue(tmp_path: Path) -> None:
+    """The handler answers when the reply queue is gone."""
+    projects.write(tmp_path, FILES)
+    database = tmp_path / "queues.db"
+    with start("run", ".", folder=tmp_path) as worker:
+        worker.wait_for("running")
+        command = [sys.executable, "-c", LATE_ASKER, str(tmp_path)]
+        with subprocess.Popen(command, cwd=tmp_path, env=environ()) as asker:
+            wait_until(lambda: messages(database) == 3, "the requests")
+            asker.kill()
+        wait_until(lambda: not reply_queues(database), "the reply queue to go")
+        (tmp_path / "go").touch()
+        wait_until(lambda: messages(database) == 0, "the requests to be handled")
+        assert reply_queues(database) == []
+
+
+def messages(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])

@@ -19,8 +19,8 @@ from tests.support.brokers.redis import Redis
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 RIGHTS = (
-    *("~{tasuki:*", "&{tasuki:*", "+@hash", "+@sortedset", "+evalsha", "+script|load", "+subscribe", "+publish"),
-    *("+ping", "+select", "+info", "+time", "+exists", "+del", "+unlink", "+pexpire", "+persist"),
+    *("~{tasuki:*", "&{tasuki:*", "+@hash", "+@sortedset", "+evalsha", "+script|load", "+subscribe", "+unsubscribe"),
+    *("+publish", "+ping", "+select", "+info", "+time", "+exists", "+del", "+unlink", "+pexpire", "+persist"),
 )
 """What a user needs; the guide shows the same."""
 

@@ -13,7 +13,7 @@ from tasuki.drivers.redis import RedisDriver
 from tasuki.drivers.redis.scripts import place
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
 from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
-from tests.support.brokers.redis import MASTER, Cluster, Redis, ScriptedSentinel, Sentinel, Valkey
+from tests.support.brokers.redis import MASTER, Cluster, Redis, ReplicatedCluster, ScriptedSentinel, Sentinel, Valkey
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -28,6 +28,15 @@ def sentinel() -> Iterator[Sentinel]:
     yield broker
     for server in (broker, broker.primary, broker.replica):
         server.end()
+
+
+@pytest.fixture
+def replicated() -> Iterator[ReplicatedCluster]:
+    broker = ReplicatedCluster()
+    broker.start()
+    yield broker
+    for node in broker.members():
+        node.end()
 
 
 @pytest.fixture
@@ -163,7 +172,7 @@ async def test_of_several_servers_the_master_is_found(sentinel: Sentinel) -> Non
         assert not await driver.publish("q", messages("a"))
 
 
-async def test_nodes_that_die_under_load_lose_nothing(cluster: Cluster) -> None:
+async def test_a_node_that_dies_under_load_loses_nothing(cluster: Cluster) -> None:
     fields = {"addrs": f"127.0.0.1:{cluster.port}", "is_cluster_mode": True, "read_timeout": 2.0}
     async with driver_at(0, **fields) as publisher, driver_at(0, **fields) as consumer:
         for name in QUEUES:
@@ -171,12 +180,29 @@ async def test_nodes_that_die_under_load_lose_nothing(cluster: Cluster) -> None:
                 await driver.declare(QueueSpec(name, lease=2.0))
         assert {place("tasuki", QueueSpec(name)).slot * 3 // 16384 for name in QUEUES} == {0, 1, 2}
         async with Work(publisher, consumer, QUEUES) as work:
-            for node in cluster.nodes:
-                await work.goes_on(100)
-                await asyncio.to_thread(Redis.restart, node)
+            await work.goes_on(100)
+            await asyncio.to_thread(Redis.restart, cluster.nodes[1])
             await work.goes_on(100)
             await work.catches_up()
         assert not work.lost()
+
+
+async def test_a_frozen_node_of_a_cluster_is_left_as_soon_as_its_replica_has_its_slots(
+    replicated: ReplicatedCluster,
+) -> None:
+    # Nothing but the other nodes can say so before the answer is overdue.
+    fields = {"addrs": f"127.0.0.1:{replicated.port}", "is_cluster_mode": True, "read_timeout": 10 * SECONDS}
+    owner = replicated.nodes[place("tasuki", QueueSpec("q")).slot * 3 // 16384]
+    async with driver_at(0, **fields) as driver:
+        await driver.publish("q", messages("first"))
+        owner.freeze()
+        try:
+            async with asyncio.timeout(SECONDS):
+                while await _is_refused(driver):
+                    await asyncio.sleep(0.05)
+        finally:
+            owner.thaw()
+        assert "a" in {item.id for item in await take(driver)} | {item.id for item in await take(driver)}
 
 
 async def test_a_slot_that_moved_is_followed(cluster: Cluster) -> None:

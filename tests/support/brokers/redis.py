@@ -78,7 +78,7 @@ class Sentinel(Redis):
         """Start the two servers first."""
         self.primary.start()
         self.replica.start()
-        _until(lambda: "master_link_status:up" in self.replica.ask("INFO", "replication"), "the replica")
+        _until(partial(follows, self.replica), "the replica")
         (self.folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
             f"sentinel monitor {MASTER} 127.0.0.1 {self.primary.port} 1\n"
@@ -162,14 +162,49 @@ class Cluster(Redis):
             _until(partial(_is_whole, node), "the cluster")
 
 
+class ReplicatedCluster(Cluster):
+    """The same, each of the three with a replica that takes its place."""
+
+    name = "redis-cluster-replicated"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.replicas: Sequence[Redis] = tuple(Redis(*_cluster_options(free_port())) for _ in range(3))
+
+    def start(self) -> None:
+        """Start the replicas too, and wait until they follow."""
+        is_new = self.process is None
+        super().start()
+        for replica, node in zip(self.replicas, self.nodes, strict=True) if is_new else ():
+            replica.start()
+            bus = replica.options[-1]
+            assert self.ask("CLUSTER", "MEET", "127.0.0.1", str(replica.port), bus) == "+OK"
+            id = node.ask("CLUSTER", "MYID").splitlines()[1]
+            _until(partial(_is_replica, replica, id), "the replica to know its master")
+        for replica in self.replicas if is_new else ():
+            _until(partial(follows, replica), "the replica")
+
+    def members(self) -> Sequence[Redis]:
+        """All six servers."""
+        return (*self.nodes, *self.replicas)
+
+
+def _is_replica(node: Redis, of: str) -> bool:
+    return node.ask("CLUSTER", "REPLICATE", of) == "+OK"
+
+
+def follows(node: Redis) -> bool:
+    return "master_link_status:up" in node.ask("INFO", "replication")
+
+
 def _cluster_options(bus: int) -> Sequence[str]:
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-port", str(bus))
-    return (*_LOG, *options)
+    options = ("--repl-diskless-sync-delay", "0", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    return (*_LOG, *options, "--cluster-port", str(bus))
 
 
 def _is_whole(node: Redis) -> bool:
     state = node.ask("CLUSTER", "INFO")
-    return "cluster_state:ok" in state and "cluster_known_nodes:3" in state
+    return "cluster_state:ok" in state and "cluster_known_nodes:1" not in state and "cluster_known_nodes:2" not in state
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:

@@ -208,8 +208,10 @@ class Nodes:
     async def _look_again(self, link: Link) -> None:
         try:
             masters: Collection[Server] = ()
+            ranges: Sequence[Range] = ()
             if self._settings.is_cluster:
-                masters = [server for _, _, server in await self._map(but=link.server)]
+                ranges = await self._map(but=link.server)
+                masters = [server for _, _, server in ranges]
             elif self._settings.master:
                 masters = [await master_of(self._settings, self.connect_sentinel)]
         except (LinkLostError, ReplyError):
@@ -218,6 +220,7 @@ class Nodes:
             self._looking = None
         if masters and link.server not in masters:
             self.leave(link.server)
+            self._ranges = ranges
 
     async def connect_sentinel(self, server: Server) -> Link:
         """A link to a Sentinel, for the caller to close."""

@@ -14,7 +14,7 @@ from tests.support.brokers.redis import MASTER, Redis, ReplicatedCluster, Sentin
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.cluster]
 
-ROUNDS = 2
+ROUNDS = 4
 QUEUES = ("q", "r", "s", "t")
 
 

@@ -133,19 +133,19 @@ class RedisDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist at the server; its options hold for all processes, the last declaration wins."""
-        await self._session.declare(spec)
+        await self._session.queues.declare(spec)
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue in this process."""
-        self._session.undeclare(queue, is_held=self._receiver.holds(queue))
+        self._session.queues.undeclare(queue, is_held=self._receiver.holds(queue))
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know the queue as it is at the server, with the options that are in force there."""
-        return await self._session.inspect(spec)
+        return await self._session.queues.inspect(spec)
 
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys."""
-        await self._session.delete(queue)
+        await self._session.queues.delete(queue)
         self._receiver.forget_queue(queue)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
@@ -216,7 +216,7 @@ class RedisDriver(Driver):
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number at the server, where it is believed while this process gives signs of life."""
-        await self._session.attach(queue, consumers)
+        await self._session.queues.attach(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -6,17 +6,16 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contracts.driver import Durability, QueueSpec
+from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.connections import Connections
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.probe import Probe
+from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import Settings
 from tasuki.drivers.redis.waiting import Listener, Waiters
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 
 BEAT = 5.0
 """Seconds between two signs of life of a driver that has consumers."""
-BELIEVED = 3 * BEAT
-"""Seconds for which its consumers are counted without one."""
-KEPT = 600.0
-"""Seconds for which a temporary queue is kept when nobody uses it: much longer than a living process says nothing."""
 GOODBYE = 3.0
 """Longest time that a close waits for the server."""
 
@@ -66,7 +61,7 @@ class Session:
             Nodes, settings, connect_timeout=connect_timeout, timeout=read_timeout, on_link=self._probe.ask
         )
         self.places = places
-        self._consumers: dict[str, int] = {}
+        self.queues = Queues(self)
         self._home: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
         self._connections: Connections | None = None
@@ -120,9 +115,7 @@ class Session:
                 self._probe.check(link.server)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, "") from problem
-        for where in self.places.declared():
-            await self._declare(nodes, where)
-        await self._attach_all(nodes)
+        await self.queues.restore(nodes)
 
     async def close(self) -> None:
         """Say goodbye, and let go of the connections. Does nothing to those of a parent process."""
@@ -144,8 +137,8 @@ class Session:
 
     async def _take_leave(self) -> None:
         await self._say_goodbye()
-        nodes = self._nodes("")
-        await self._attach_all(nodes, none=True)
+        nodes = self.nodes("")
+        await self.queues.attach_all(nodes, none=True)
         await nodes.drain()
 
     def _cut_off(self) -> None:
@@ -156,8 +149,6 @@ class Session:
         if self._connections is not None:
             self._connections.close()
         self._connections = None
-
-    # What the servers promise.
 
     def durability(self, queue: str | None = None) -> Durability:
         """Of the server that has the queue, or the weakest of all; without a connection the last that was known."""
@@ -171,78 +162,11 @@ class Session:
             self._level = level
         return level or self._level
 
-    # Queues and consumers.
-
     def place(self, queue: str) -> Place:
         """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""
         if not self.is_open:
-            raise self._closed(queue)
+            raise self.closed(queue)
         return self.places.get(queue)
-
-    async def declare(self, spec: QueueSpec) -> None:
-        """Note the queue, and make it exist if open."""
-        where = self.places.declare(spec)
-        if self.is_open:
-            await self._declare(self._nodes(spec.name), where)
-
-    async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        """Know a queue as it is at the server. Raises QueueNotFoundError."""
-        if not self.is_open:
-            raise self._closed(spec.name)
-        where = self.places.inspected(spec)
-        found = in_force(spec, await self._run(self._nodes(spec.name), where, scripts.INSPECT))
-        self.places.know(replace(where, spec=found))
-        return found
-
-    def undeclare(self, queue: str, *, is_held: bool) -> None:
-        """Forget a queue; its open deliveries can still be settled and extended."""
-        where = self.places.forget(queue, is_held=is_held)
-        self._consumers.pop(queue, None)
-        if where is not None:
-            self._hear_no_more(where)
-
-    def _hear_no_more(self, where: Place) -> None:
-        if self._listener is not None:
-            self._listener.leave(where)
-        self.waiters.wake_all(where.channel)
-
-    async def _declare(self, nodes: Nodes, where: Place) -> None:
-        spec = where.spec
-        most = "" if spec.max_length is None else spec.max_length
-        window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
-        span = int(KEPT * 1000) if spec.temporary else ""
-        await self._run(nodes, where, scripts.DECLARE, microseconds(spec.lease), most, spec.ordering, window, span)
-
-    async def delete(self, queue: str) -> None:
-        """Remove the queue's keys, and forget it."""
-        where = self.place(queue)
-        self.places.forget(queue, is_held=False)  # first, so that no other call here makes it again
-        is_deleted = False
-        try:
-            await self._run(self._nodes(queue), where, scripts.DELETE)
-            is_deleted = True
-        finally:
-            if not is_deleted:
-                self.places.know(where)
-        self._consumers.pop(queue, None)
-        self._hear_no_more(where)
-
-    async def attach(self, queue: str, consumers: int) -> None:
-        """Note how many consumers there are here."""
-        if self.is_open:
-            self.place(queue)
-        self._consumers[queue] = consumers  # also while it is closed: the next open says it
-        await self._attach(self._nodes(queue), queue, consumers)
-
-    async def _attach(self, nodes: Nodes, queue: str, consumers: int) -> None:
-        where = self.places.find(queue)
-        if where is not None:
-            await self._run(nodes, where, scripts.ATTACH, self.owner, consumers, microseconds(BELIEVED))
-
-    async def _attach_all(self, nodes: Nodes, *, none: bool = False) -> None:
-        for queue, consumers in list(self._consumers.items()):
-            if consumers:
-                await self._attach(nodes, queue, 0 if none else consumers)
 
     async def _beat(self, nodes: Nodes) -> None:
         """Say that the consumers here are alive, see that news still comes, and ask what the servers promise."""
@@ -255,9 +179,7 @@ class Session:
                 with suppress(LinkLostError, ReplyError):
                     await self._probe.ask(link)
             with suppress(DriverError):
-                await self._attach_all(nodes)
-
-    # The way to the server.
+                await self.queues.attach_all(nodes)
 
     def hears(self, where: Place) -> bool:
         """Whether no news of the queue can be missed from now on."""
@@ -271,22 +193,28 @@ class Session:
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, where.name) from problem
 
+    def hear_no_more(self, where: Place) -> None:
+        """End the subscription to a queue, and the receives that wait for it."""
+        if self._listener is not None:
+            self._listener.leave(where)
+        self.waiters.wake_all(where.channel)
+
     async def ask(self, queue: str, script: Script, *arguments: Word) -> Any:
         """A script's answer. Raises DriverError."""
         where = self.place(queue)
-        return await self._run(self._nodes(queue), where, script, *arguments)
+        return await self.run(self.nodes(queue), where, script, *arguments)
 
     async def ask_about(self, queue: str, script: Script, *arguments: Word) -> Any:
         """The same about open deliveries, also of an undeclared queue."""
         if not self.is_open:
-            raise self._closed(queue)
-        return await self._run(self._nodes(queue), self.places.open_deliveries(queue), script, *arguments)
+            raise self.closed(queue)
+        return await self.run(self.nodes(queue), self.places.open_deliveries(queue), script, *arguments)
 
     async def finish(self, where: Place, script: Script, *arguments: Word) -> Any:
         """The same, also while a close lets come to its end what is under way."""
-        return await self._run(self._nodes(where.name), where, script, *arguments)
+        return await self.run(self.nodes(where.name), where, script, *arguments)
 
-    async def _run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any:
+    async def run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any:
         """A script's answer. A declared queue that is gone at the server (flushed, lost with its disk) is made again.
 
         Not by publishing to a temporary one: it went with its consumer.
@@ -300,18 +228,19 @@ class Session:
                     raise
             if self.is_open:
                 self.place(where.name)  # else it was deleted
-            await self._declare(nodes, where)
+            await self.queues.make(nodes, where)
             return await scripts.run(nodes, where, script, arguments)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, where.name) from problem
 
-    def _nodes(self, queue: str) -> Nodes:
+    def nodes(self, queue: str) -> Nodes:
         """The connections of the running loop; also while a close lets come to its end what is under way."""
         if self._connections is None or self._connections.is_inherited:
-            raise self._closed(queue)
+            raise self.closed(queue)
         return self._connections.here()
 
-    def _closed(self, queue: str) -> DriverError:
+    def closed(self, queue: str) -> DriverError:
+        """Why nothing can be asked."""
         problem = f"driver {self.name!r} is not open; open it first"
         if self.is_inherited:
             problem = f"driver {self.name!r} was opened by the parent process; open it in this one"

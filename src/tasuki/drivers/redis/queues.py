@@ -1,0 +1,102 @@
+"""Queues: declares, inspects, forgets and deletes them, and says how many consumers of this process each has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.batches import in_force, microseconds
+from tasuki.drivers.redis.scripts import Place
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.nodes import Nodes
+    from tasuki.drivers.redis.session import Session
+
+BELIEVED = 15.0
+"""Seconds for which the consumers of a driver are counted without a sign of life."""
+KEPT = 600.0
+"""Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
+
+
+class Queues:
+    """Of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._consumers: dict[str, int] = {}
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Note the queue, and make it exist if open."""
+        session = self._session
+        where = session.places.declare(spec)
+        if session.is_open:
+            await self.make(session.nodes(spec.name), where)
+
+    async def make(self, nodes: Nodes, where: Place) -> None:
+        """Make a queue exist at the server with its options."""
+        spec = where.spec
+        most = "" if spec.max_length is None else spec.max_length
+        window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
+        span = int(KEPT * 1000) if spec.temporary else ""
+        options = (microseconds(spec.lease), most, spec.ordering, window, span)
+        await self._session.run(nodes, where, scripts.DECLARE, *options)
+
+    async def restore(self, nodes: Nodes) -> None:
+        """Declare what was declared before, and say who consumes."""
+        for where in self._session.places.declared():
+            await self.make(nodes, where)
+        await self.attach_all(nodes)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Know a queue as it is at the server. Raises QueueNotFoundError."""
+        session = self._session
+        if not session.is_open:
+            raise session.closed(spec.name)
+        where = session.places.inspected(spec)
+        found = in_force(spec, await session.run(session.nodes(spec.name), where, scripts.INSPECT))
+        session.places.know(replace(where, spec=found))
+        return found
+
+    def undeclare(self, queue: str, *, is_held: bool) -> None:
+        """Forget a queue; its open deliveries can still be settled and extended."""
+        where = self._session.places.forget(queue, is_held=is_held)
+        self._consumers.pop(queue, None)
+        if where is not None:
+            self._session.hear_no_more(where)
+
+    async def delete(self, queue: str) -> None:
+        """Remove the queue's keys, and forget it."""
+        session = self._session
+        where = session.place(queue)
+        session.places.forget(queue, is_held=False)  # first, so that no other call here makes it again
+        is_deleted = False
+        try:
+            await session.run(session.nodes(queue), where, scripts.DELETE)
+            is_deleted = True
+        finally:
+            if not is_deleted:
+                session.places.know(where)
+        self._consumers.pop(queue, None)
+        session.hear_no_more(where)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """Note how many consumers there are here."""
+        session = self._session
+        if session.is_open:
+            session.place(queue)
+        self._consumers[queue] = consumers  # also while it is closed: the next open says it
+        await self._attach(session.nodes(queue), queue, consumers)
+
+    async def attach_all(self, nodes: Nodes, *, none: bool = False) -> None:
+        """Say it of all queues, or that there are none any more."""
+        for queue, consumers in list(self._consumers.items()):
+            if consumers:
+                await self._attach(nodes, queue, 0 if none else consumers)
+
+    async def _attach(self, nodes: Nodes, queue: str, consumers: int) -> None:
+        session = self._session
+        where = session.places.find(queue)
+        if where is not None:
+            await session.run(nodes, where, scripts.ATTACH, session.owner, consumers, microseconds(BELIEVED))

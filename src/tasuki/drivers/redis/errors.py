@@ -56,7 +56,7 @@ _TEXTS: dict[str, tuple[type[DriverError], str]] = {
     "invalid password": (AccessDeniedError, "it refuses the user or the password"),
 }
 """Parts of answers that begin with ERR only."""
-NOT_THE_MASTER = frozenset({"READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN"})
+NOT_THE_MASTER = frozenset({"READONLY", "MASTERDOWN", "LOADING"})
 """After these another server may be the right one."""
 
 

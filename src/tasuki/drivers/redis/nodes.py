@@ -9,6 +9,7 @@ the other nodes are asked whether it is still a master: one that was frozen or c
 from __future__ import annotations
 
 import asyncio
+import itertools
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any
@@ -51,6 +52,7 @@ class Nodes:
         self._ranges: Sequence[Range] = ()
         self._moved: dict[int, Server] = {}
         self._first = 0
+        self._seen: Collection[Server] = ()
         self._is_closed = False
         self._all: weakref.WeakSet[Link] = weakref.WeakSet()
         self._looking: asyncio.Task[None] | None = None
@@ -69,6 +71,8 @@ class Nodes:
                 self._forget(link)
             elif refusal.code == "NOREPLICAS":
                 self._doubt(link)
+            elif refusal.code == "CLUSTERDOWN":  # the node is well, and perhaps the only one that can tell the next map
+                self._ranges, self._moved = (), {}
             if not self._settings.is_cluster or refusal.code not in {"MOVED", "ASK"}:
                 raise
             return await self._redirected(slot, refusal, link, words)
@@ -270,7 +274,7 @@ class Nodes:
     async def _map(self, but: Server = _ANY) -> Sequence[Range]:
         """Which server has which slots, from the first that answers, ``but`` not from this one."""
         problem: Exception = LinkLostError("no server is configured", is_sent=False)
-        for server in dict.fromkeys((*self._links, *self._settings.servers)):
+        for server in dict.fromkeys((*self._links, *self._settings.servers, *self._seen)):
             if server == but:
                 continue
             link = self._links.get(server)
@@ -281,10 +285,12 @@ class Nodes:
                 problem = failed
                 continue
             if slots:
-                return [
-                    (first, last, Server(server.host if node[0] in _UNKNOWN_HOST else node[0].decode(), node[1]))
-                    for first, last, node, *_ in slots
+                named = [
+                    [Server(server.host if host in _UNKNOWN_HOST else host.decode(), port) for host, port, *_ in nodes]
+                    for _, _, *nodes in slots
                 ]
+                self._seen = dict.fromkeys(itertools.chain(*named))
+                return [(first, last, nodes[0]) for (first, last, *_), nodes in zip(slots, named, strict=True)]
         raise problem
 
     async def _redirected(self, slot: int, refusal: ReplyError, link: Link, words: Sequence[Word]) -> Any:

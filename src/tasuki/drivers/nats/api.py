@@ -15,7 +15,7 @@ Request = tuple[str, Mapping[str, Any]]
 
 NO_JETSTREAM = "JetStream does not answer: is it enabled (nats-server -js), and is there a leader?"
 SECOND = 1_000_000_000
-_ONCE = ("STREAM.MSG.DELETE.", "STREAM.DELETE.", "STREAM.PURGE.")
+_ONCE = "STREAM.MSG.DELETE."
 
 
 async def ask(connection: Connection, queue: str, requests: Sequence[Request]) -> list[Answer]:
@@ -26,7 +26,7 @@ async def ask(connection: Connection, queue: str, requests: Sequence[Request]) -
     """
     driver = connection.address.driver
     raw = [(f"$JS.API.{verb}", json.dumps(fields).encode() if fields else b"") for verb, fields in requests]
-    # All but a removal, whose second answer would be that there is nothing to remove.
+    # All but the removal of a message, whose second answer would be that there is no such message.
     is_repeated = not any(verb.startswith(_ONCE) for verb, _ in requests)
     exchange = await connection.exchange(raw, is_repeated=is_repeated)
     if exchange.problem is not None:

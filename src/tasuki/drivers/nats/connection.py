@@ -69,6 +69,8 @@ class Connection:
         on_change: Callable[[str], None] | None = None,
     ) -> None:
         self.address = address
+        self.server = ""
+        """The address that it is connected to."""
         self.max_payload = 0
         self._on_delivery = on_delivery or _ignored
         self._on_status = on_status or _ignored
@@ -86,10 +88,14 @@ class Connection:
         """Whether it is connected, as far as is known."""
         return self._client is not None and self._problem is None
 
-    async def connect(self) -> None:
-        """Connect to one of the servers. Raises BrokerUnavailableError or AccessDeniedError."""
+    async def connect(self, lost_server: str = "") -> None:
+        """Connect to one of the servers; the one that was lost comes last, as it may take a connection and say nothing.
+
+        Raises BrokerUnavailableError or AccessDeniedError.
+        """
         problem: DriverError | None = None
-        for server in random.sample(list(self.address.servers), len(self.address.servers)):
+        servers = random.sample(list(self.address.servers), len(self.address.servers))
+        for server in sorted(servers, key=lambda server: server == lost_server):
             try:
                 await self._connect(server)
             except DriverError as error:
@@ -122,6 +128,7 @@ class Connection:
                     **self.address.options,
                 )
             self._client = client
+            self.server = server
             client.write(b"SUB %b.> 1\r\n" % self._inbox)
             if self._on_change is not None:
                 # Who may not subscribe to it is refused that, and no more.

@@ -20,6 +20,7 @@ class Link:
         self._make = make
         self._connection: Connection | None = None
         self._attempt: asyncio.Task[Connection] | None = None
+        self._lost_server = ""
         self._failures = 0
         self._failed_at = 0.0
         self.is_closed = False
@@ -65,10 +66,11 @@ class Link:
             await asyncio.sleep(max(pause, 0.0))
         old, self._connection = self._connection, None
         if old is not None:
+            self._lost_server = old.server
             await old.close()
         connection = self._make()
         try:
-            await connection.connect()
+            await connection.connect(self._lost_server)
         except DriverError:
             self._failures += 1
             self._failed_at = loop.time()

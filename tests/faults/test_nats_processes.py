@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import nats
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.nats import NATSDriver, attendance
+from tasuki.drivers.nats.purging import Purging
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, UnsupportedError
 from tests.faults.nats_site import PATIENCE, QUEUE, Site, a_site, declared, drained, messages, take
 
@@ -109,6 +111,50 @@ async def test_a_purge_beside_a_receive_that_waits(site: Site) -> None:
     assert await driver.purge(QUEUE) == 2
     await driver.settle(QUEUE, [Release(got[0].receipt)])
     assert await drained(driver) == ["now"]
+
+
+@pytest.mark.parametrize("options", [{}, {"priorities": True}, {"ordering": "key"}])
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_purge_beside_publishers_removes_what_was_there_when_it_began(
+    site: Site, options: dict[str, Any], holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, publisher = await site.driver(is_direct=True), await site.driver(is_direct=True)
+    for each in (driver, publisher):
+        await declared(each, **options)
+
+    def made(*ids: str) -> list[Outgoing]:
+        ordered = "ordering" in options
+        return [
+            Outgoing(id, b"", {}, priority=len(id) % 10 if options and not ordered else 0, key="k" if ordered else None)
+            for id in ids
+        ]
+
+    await publisher.publish(QUEUE, made(*(f"old{'x' * (number % 3)}{number}" for number in range(60))))
+    if holds:  # by another process: it can only be purged message by message
+        await publisher.publish(QUEUE, messages("later", delay=60.0))
+        (held,) = await take(publisher, 1)
+    has_begun = asyncio.Event()
+    second_step = Purging._purge_hidden
+
+    async def begun(self: Purging) -> int:
+        has_begun.set()
+        return await second_step(self)
+
+    monkeypatch.setattr(Purging, "_purge_hidden", begun)
+    purging = asyncio.create_task(driver.purge(QUEUE))
+    early: list[str] = []
+    late: list[str] = []
+    while not purging.done() or len(late) < 20:
+        published = late if has_begun.is_set() else early
+        batch = made(f"new{len(early + late)}", f"newx{len(early + late)}")
+        await publisher.publish(QUEUE, batch)
+        published += [message.id for message in batch]
+    if holds:
+        assert list(await publisher.settle(QUEUE, [Ack(held.receipt)])) == []
+    left = await drained(driver)
+    assert not [id for id in left if id.startswith(("old", "later"))]
+    assert set(late) <= set(left)
+    assert await purging + len(left) + holds == 60 + holds + len(early) + len(late)
 
 
 async def test_the_partitions_of_a_queue_are_decided_once(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Inspecting: counting, showing and removing messages without taking them."""
+"""Inspecting: counting and showing messages without taking them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ from tasuki.drivers.nats.envelope import unpack
 from tasuki.drivers.nats.lanes import Lane
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.open_queue import OpenQueue
-from tasuki.drivers.nats.settling import ACK, confirmed
 from tasuki.message import Message
-
-_MOST = 1000
-_TURN = 0.2
-"""Seconds that a purge waits for its turn beside the receives of this process, and for a last message."""
 
 
 class Stored(NamedTuple):
@@ -49,7 +44,10 @@ class Inspector:
         """Count; see the table of the package for what is exact."""
         lanes = self._queue.plan.lanes()
         stream, *consumers = await demand(
-            self._connection, self._name, (f"STREAM.INFO.{self._queue.stream}", {}), *map(self._consumer, lanes)
+            self._connection,
+            self._name,
+            (f"STREAM.INFO.{self._queue.stream}", {}),
+            *map(self._consumer, lanes),
         )
         hidden = await self._queue.book.hidden(self._connection, self._clock.time())
         attached, elsewhere = await self._attendance.count(self._connection, self._name)
@@ -71,46 +69,6 @@ class Inspector:
         if len(found) < wanted:
             found += await self._read([note.sequence for note in hidden[: wanted - len(found)]])
         return [self._shown(stored) for stored in found[after:wanted]]
-
-    async def purge(self) -> int:
-        """Remove what is not held."""
-        removed = await self._purge_hidden()
-        for lane in self._queue.plan.lanes():
-            if lane.one_at_a_time:
-                removed += await self._purge_lane(lane)
-        while arrivals := await self._queue.intake.take(self._connection, _MOST, _TURN):
-            signs = [(arrival.parts.consumer, arrival.receipt, ACK) for arrival in arrivals]
-            await confirmed(self._connection, signs)
-            removed += len(arrivals)
-            noted = [arrival.parts.sequence for arrival in arrivals if arrival.parts.delivered > 1]
-            await self._queue.book.erase(self._connection, noted)
-        return removed
-
-    async def _purge_hidden(self) -> int:
-        """What waits for its time is known to the consumer, so it must hear of it: an ack with the receipt of then."""
-        notes = await self._queue.book.hidden(self._connection, self._clock.time())
-        sequences = [note.sequence for note in notes]
-        receipts = await self._queue.book.receipts(self._connection, sequences)
-        acked = {sequence: receipt for sequence, receipt in receipts.items() if receipt}
-        signs = [(receipt.split(".")[-6], receipt, ACK) for receipt in acked.values()]
-        if signs:
-            await confirmed(self._connection, signs)
-        if sequences:
-            await self._queue.book.erase(self._connection, sequences)
-        return len(acked)
-
-    async def _purge_lane(self, lane: Lane) -> int:
-        """What waits behind the first message of a partition cannot be received, so it is removed where it lies."""
-        (info,) = await demand(self._connection, self._name, self._consumer(lane))
-        removed, sequence = 0, int(info["delivered"]["stream_seq"]) + 1
-        while True:
-            stored = await self._next(lane, sequence)
-            if stored is None:
-                return removed
-            fields = {"seq": stored.sequence, "no_erase": True}
-            (answer,) = await ask(self._connection, self._name, [(f"STREAM.MSG.DELETE.{self._queue.stream}", fields)])
-            removed += bool(answer.get("success"))
-            sequence = stored.sequence + 1
 
     async def _oldest_age(
         self, lanes: Sequence[Lane], consumers: Sequence[Answer], hidden: set[int], now: str

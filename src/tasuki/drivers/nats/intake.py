@@ -78,6 +78,7 @@ class Intake:
         self._is_closed = False
         self._returning: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._only: Lane | None = None
         self._is_interrupted = False
         self.is_doubtful = False
         """Whether a consumer says nothing, or that it is not there."""
@@ -127,8 +128,8 @@ class Intake:
         if not self._lock.locked():
             self._return_soon()
 
-    async def take(self, connection: Connection, limit: int, wait: float) -> list[Arrival]:
-        """Up to ``limit`` messages, as soon as there is one; those of the highest priority.
+    async def take(self, connection: Connection, limit: int, wait: float, lane: Lane | None = None) -> list[Arrival]:
+        """Up to ``limit`` messages, as soon as there is one; those of the highest priority, or of this ``lane``.
 
         Raises:
             BrokerUnavailableError: the server is away.
@@ -140,15 +141,16 @@ class Intake:
         except TimeoutError:
             return []  # another receive has waited for nothing just as long
         try:
-            if self._buffer and len(self.lanes) > 1:
+            self._only = lane
+            if self._is_offered and len(self._asked) > 1:
                 # What came for an earlier request may be of a low lane: what is on its way in a higher one goes first.
                 await asyncio.sleep(_MOMENT)
             while not self._is_over:
-                if self._buffer:
+                if self._is_offered:
                     return self._pick(limit)
                 remaining = until - asyncio.get_running_loop().time()
                 await self._ask(connection, limit, remaining)
-                if not self._buffer and remaining <= SLICE:
+                if not self._is_offered and remaining <= SLICE:
                     break
             return []
         finally:
@@ -173,24 +175,41 @@ class Intake:
     def _pick(self, limit: int) -> list[Arrival]:
         """Out of what is there: high priority first, then the order in the stream."""
         self._buffer.sort(key=lambda arrival: (arrival.rank, arrival.parts.sequence))
-        taken, self._buffer = self._buffer[:limit], self._buffer[limit:]
+        if self._only is None:
+            taken, self._buffer = self._buffer[:limit], self._buffer[limit:]
+            return taken
+        taken = [arrival for arrival in self._buffer if arrival.parts.consumer == self._only.name][:limit]
+        self._buffer = [arrival for arrival in self._buffer if arrival not in taken]
         return taken
+
+    @property
+    def _asked(self) -> Sequence[Lane]:
+        """The lanes of the receive under way."""
+        return self.lanes if self._only is None else [self._only]
+
+    @property
+    def _is_offered(self) -> bool:
+        """Whether something came that the receive under way wants."""
+        if self._only is None:
+            return bool(self._buffer)
+        return any(arrival.parts.consumer == self._only.name for arrival in self._buffer)
 
     async def _ask(self, connection: Connection, limit: int, wait: float) -> None:
         """Ask until something is there, for one slice at most."""
-        if len(self.lanes) > 1:
+        asked = self._asked
+        if len(asked) > 1:
             await self._ask_high_lanes(connection, limit)
             if self._buffer or self._is_over:
                 return
         expires = min(max(wait, _SHORTEST), SLICE)
         frames = [
-            self._request(connection, lane.name, limit if lane.name == PLAIN else 1, expires)
-            for lane in self.lanes
+            self._request(connection, lane.name, limit if lane.name == PLAIN or len(asked) == 1 else 1, expires)
+            for lane in asked
             if lane.name not in self._pulls
         ]
         connection.send(b"".join(frames))
         end = asyncio.get_running_loop().time() + expires
-        while not self._is_over and (self._is_flowing or (self._pulls and not self._buffer)):
+        while not self._is_over and (self._is_flowing or (self._pulls and not self._is_offered)):
             if len(self.lanes) == 1 or self._is_flowing:
                 await self._sleep_on(connection)
             elif asyncio.get_running_loop().time() < end:

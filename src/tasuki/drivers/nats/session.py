@@ -21,6 +21,7 @@ from tasuki.drivers.nats.link import Link
 from tasuki.drivers.nats.names import Names
 from tasuki.drivers.nats.open_queue import OpenQueue
 from tasuki.drivers.nats.publishing import Publishing
+from tasuki.drivers.nats.purging import Purging
 from tasuki.drivers.nats.queues import Queues
 from tasuki.drivers.nats.renewals import Renewals
 from tasuki.drivers.nats.settling import check_delays
@@ -244,7 +245,8 @@ class Session:
 
     async def purge(self, queue: str) -> int:
         """Remove what is not held."""
-        return await (await self._inspector(queue)).purge()
+        found, connection = await self._ready(queue)
+        return await Purging(found, self._names, connection, self._clock).purge()
 
     async def delete(self, queue: str) -> None:
         """Remove the stream and all that the book has of it."""

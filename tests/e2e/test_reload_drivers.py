@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tasuki import App
+from tasuki.errors import LifecycleError
 from tests.e2e import projects
+from tests.e2e.test_every_driver import renamed
+from tests.support.brokers.everywhere import overrides
 from tests.support.process import run, run_json, start, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -70,3 +74,47 @@ def test_hup_keeps_what_the_drivers_hold_or_refuses(tmp_path: Path) -> None:
         assert run_json("info", "kept", folder=tmp_path)["ready"] == 1
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0, worker.output
+
+
+ONE_QUEUE = """
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.memory}
+  - {name: tasks, kind: queue.queue, driver: driver}
+"""
+SAME_PLACE = {
+    "sqlite": "busy_timeout=1s",
+    "redis": "client_name=other",
+    "amqp": "connection_name=other",
+    "postgres": "pool_size=3",
+    "nats": "connection_name=other",
+}
+ELSEWHERE = {
+    "sqlite": "path=other.db",
+    "redis": "db=3",
+    "amqp": "vhost=nowhere",
+    "postgres": "schema=elsewhere",
+    "nats": "stream_prefix=elsewhere",
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("driver", SAME_PLACE)
+async def test_a_reload_tells_another_connection_from_another_place(driver: str, tmp_path: Path) -> None:
+    projects.write(tmp_path, {"_index.yaml": ONE_QUEUE})
+    base = [*overrides(driver, "app:driver", tmp_path), *renamed("app:tasks")]
+    async with App.load(tmp_path, overrides=base) as app:
+        await app.queue("app:tasks").publish_many(range(5))
+        assert app.assembly is not None
+        before = app.assembly.drivers["app:driver"]
+        for change, is_kept in (("lifecycle.stop_timeout=3s", True), (SAME_PLACE[driver], False)):
+            app.overrides = [*base, f"app:driver:{change}"]
+            await app.reload()
+            assert (app.assembly.drivers["app:driver"] is before) == is_kept
+            assert (await app.live_queue("app:tasks").info())["ready"] == 5
+        app.overrides = [*base, f"app:driver:{ELSEWHERE[driver]}"]
+        with pytest.raises(
+            LifecycleError, match=r"driver 'app:driver' cannot be changed .* \(5 in queue 'app:tasks'\)"
+        ):
+            await app.reload()
+        assert await app.live_queue("app:tasks").purge() == 5

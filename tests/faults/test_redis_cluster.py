@@ -37,7 +37,7 @@ def cluster() -> Iterator[ReplicatedCluster]:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60.0):
+    async with asyncio.timeout(180.0):  # a busy Sentinel waits half a minute by itself
         while not await asyncio.to_thread(_holds, condition):
             await asyncio.sleep(0.05)
 

@@ -10,6 +10,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.nats import NATSDriver, attendance, temporary
 from tasuki.drivers.nats.api import ask
+from tasuki.errors import QueueNotFoundError
 from tests.faults.nats_site import PATIENCE, Site, a_site
 from tests.support.asker import QUEUE, asker
 
@@ -76,6 +77,49 @@ async def test_a_killed_asker_leaves_no_queue(site: Site) -> None:
     (got,) = await living.receive(OURS.name, 1, PATIENCE)
     await living.settle(OURS.name, [Ack(got.receipt)])
     assert [got.id for got in await answerer.receive("q", 1, PATIENCE)] == ["stays"]
+
+
+async def test_no_number_of_living_queues_hides_a_forgotten_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first thousand by name were looked at, and no other was ever removed."""
+    monkeypatch.setattr(temporary, "_MOST", 10)
+    driver = await opened(site, QUEUE)
+    session = driver._session
+    assert session._link is not None
+    connection = await session._link.get()
+    living = [f"reply.0{number}" for number in range(50)]
+    await session._temporary.keep(connection, living)
+    async with asyncio.timeout(PATIENCE):
+        while "tasuki+reply~1" in await streams(driver):
+            await asyncio.sleep(KEPT / temporary.ROUNDS)
+            await session._temporary.keep(connection, living)
+            await session._temporary.beat(connection, [])
+    assert {queue.replace(".", "~") for queue in living} <= {subject.split(".")[-1] for subject in await noted(driver)}
+
+
+async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site) -> None:
+    """State flat over many requesters: at the server, and in the process that answers."""
+    requester, responder = await opened(site), await opened(site)
+
+    def known() -> list[int]:
+        queues = responder._session._queues
+        kept = (queues.declared, queues._inspected, queues._open, queues._left, queues._by_stream, queues._locks)
+        return [*map(len, kept), len(asyncio.all_tasks())]
+
+    before = known()
+    for number in range(200):
+        spec = QueueSpec(f"reply.{number}", temporary=True)
+        await requester.declare(spec)
+        assert (await responder.inspect(spec)).temporary
+        await responder.publish(spec.name, [Outgoing("r", b"", {})])
+        await requester.delete(spec.name)
+        with pytest.raises(QueueNotFoundError):
+            await responder.publish(spec.name, [Outgoing("late", b"", {})])
+        with pytest.raises(QueueNotFoundError):
+            await responder.publish(spec.name, [Outgoing("later", b"", {})])
+        await responder.undeclare(spec.name)
+    assert known() == before
+    assert not await noted(responder)
+    assert await streams(responder) == {"tasuki+=book"}
 
 
 async def test_one_that_is_declared_for_good_stays(site: Site) -> None:

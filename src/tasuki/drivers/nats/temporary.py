@@ -25,7 +25,7 @@ ROUNDS = 10
 SIGNS = 4 * ROUNDS
 """Signs in that time."""
 _MOST = 1000
-"""Queues looked at in one round."""
+"""Old notes read in one look; those behind them come when these are gone."""
 
 Remains = Callable[[Connection, str], Awaitable[None]]
 """Removes what there is of a queue beside its stream and notes, by its name."""
@@ -70,20 +70,26 @@ class Temporary:
         self._suspects = unused
 
     async def _unused(self, connection: Connection) -> dict[str, int]:
-        """Notes that are old: subject → number of the message."""
+        """Notes that are old: subject → number of the message; the oldest first, and no more than one look can read.
+
+        Notes lie in the order in which they were written, so none behind the first young one is old.
+        """
         book = self._names.book
-        (info,) = await ask(connection, "", [(f"STREAM.INFO.{book}", {"subjects_filter": self._names.temporary("*")})])
-        subjects = list(info.get("state", {}).get("subjects") or {})[:_MOST]
-        if not subjects or "ts" not in info:
+        (info,) = await ask(connection, "", [(f"STREAM.INFO.{book}", {})])
+        if "ts" not in info:
             return {}
-        requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]
-        said = zip(subjects, await ask(connection, "", requests), strict=True)
         now = seconds_of(info["ts"])
-        return {
-            subject: int(answer["message"]["seq"])
-            for subject, answer in said
-            if "message" in answer and now - seconds_of(answer["message"]["time"]) > KEPT
-        }
+        unused: dict[str, int] = {}
+        sequence = 1
+        while len(unused) < _MOST:
+            fields = {"seq": sequence, "next_by_subj": self._names.temporary("*")}
+            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{book}", fields)])
+            note = answer.get("message")
+            if note is None or now - seconds_of(note["time"]) <= KEPT:
+                break
+            sequence = int(note["seq"]) + 1
+            unused[note["subject"]] = int(note["seq"])
+        return unused
 
     async def _remove(self, connection: Connection, subject: str, sequence: int) -> None:
         try:

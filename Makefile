@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test killers brokers check format fuzz mutate matrix bench compat wheel wheel-check lock clean
+.PHONY: help demo test killers brokers check format fuzz mutate matrix nats-newest bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and w
 	@rm -f build/conformance.json
 	@$(PYTEST) tests/conformance --quiet --numprocesses $(WORKERS) --ignore tests/conformance/test_mutants.py
 	@$(VENV)/bin/python scripts/drivers.py --record
+
+nats-newest: $(VENV)/.dev brokers ## Run the tests of NATS on the newest server that a package brings
+	@sh scripts/nats-newest.sh --quiet --numprocesses $(WORKERS)
 
 bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks

@@ -1,6 +1,6 @@
 #!/bin/sh
 # lock.sh [UV-OPTIONS]: pin what the project needs (run.txt), what its developers need (dev.txt) and what makes fuzzing
-# look at coverage where there is a wheel for it (fuzz.txt), with hashes.
+# look at coverage where there is a wheel for it (fuzz.txt), and the newest NATS (nats.txt), with hashes.
 #
 # One resolution for Python 3.11 to 3.14 and all platforms; it is then proven that wheels alone satisfy each of them.
 # The files name no index, so that any mirror can serve them. Options go to uv, such as --upgrade-package NAME.
@@ -22,6 +22,7 @@ compile requirements/dev.txt pyproject.toml requirements/build.in --group dev --
 # The second may not choose versions of its own.
 compile requirements/run.txt pyproject.toml requirements/build.in --constraint requirements/dev.txt
 compile requirements/fuzz.txt requirements/fuzz.in "$@"
+compile requirements/nats.txt requirements/nats.in "$@"
 
 if grep -n '://' requirements/*.txt; then
     echo "the lines above name a host; requirements must work with any index" >&2

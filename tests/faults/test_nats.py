@@ -111,6 +111,48 @@ async def test_a_receive_does_not_hang_on_a_frozen_server(site: Site) -> None:
     assert await drained(driver) == ["a"]
 
 
+async def test_a_silent_connection_is_replaced_however_long_a_request_may_take(site: Site) -> None:
+    """Its requests waited their whole timeout: for a connection that answers nothing that is a wait for nothing."""
+    driver = await site.driver(timeout=300.0)
+    await declared(driver)
+    before = await driver._session._link.get()
+    receiving = asyncio.create_task(driver.receive(QUEUE, 1, 300.0))
+    site.proxy.silence()
+    async with asyncio.timeout(60.0):
+        with pytest.raises(DriverError) as caught:
+            await driver.publish(QUEUE, messages("doubtful"))
+        assert caught.value.retryable
+        with pytest.raises(DriverError):
+            await receiving
+        site.proxy.serve()
+        site.proxy.cut()
+        while True:
+            try:
+                await driver.publish(QUEUE, messages("after"))
+                break
+            except DriverError:
+                await asyncio.sleep(0.05)
+    assert await driver._session._link.get() is not before
+    assert "after" in await drained(driver)
+
+
+async def test_an_ack_that_the_server_has_forgotten_the_delivery_of_is_stale(site: Site) -> None:
+    """A server that was killed may forget deliveries, and answers nothing to their acks: they were tried for a lease."""
+    driver = await site.driver(is_direct=True)
+    await declared(driver, lease=300.0)
+    await driver.publish(QUEUE, messages("a", "b"))
+    held = await take(driver, 2)
+    # As the server is after it has forgotten: its consumer begins again.
+    info = await site.ask(f"CONSUMER.INFO.{STREAM}.m")
+    await site.ask(f"CONSUMER.DELETE.{STREAM}.m")
+    subject = info["config"]["filter_subject"]
+    await site.ask(f"CONSUMER.CREATE.{STREAM}.m.{subject}", stream_name=STREAM, config=info["config"])
+    receipts = [each.receipt for each in held]
+    async with asyncio.timeout(PATIENCE):
+        assert list(await driver.settle(QUEUE, [Ack(receipt) for receipt in receipts])) == receipts
+    assert await drained(driver) == ["a", "b"]
+
+
 async def test_what_is_published_while_the_server_is_away_is_not_stored_later(site: Site) -> None:
     driver = await site.driver(is_direct=True)
     await declared(driver)

@@ -102,11 +102,11 @@ class Connector:
         """
         await connection.execute("BEGIN")
         statement = await connection.prepare(_PROBE, name=False)
-        pid, in_recovery, *values = await statement.fetchrow()
+        pid, in_recovery, values = await statement.fetchrow()
         await connection.execute("COMMIT")
         if in_recovery:
             raise BrokerUnavailableError("it is a standby, which takes no writes; give the address of the primary")
-        self.level.learn(tuple(values))
+        self.level.learn(values)
         # A pooler answers with a process number of its own when one connects.
         return bool(pid != connection.get_server_pid())
 

@@ -200,7 +200,7 @@ class PostgresDriver(Driver):
         session = self._open_session(queue)
 
         async def store(columns: rows.Arrays) -> int:
-            stored, *settings = (await session.store(queue, PUBLISH, queue, *columns))[0]
+            stored, settings = (await session.store(queue, PUBLISH, queue, *columns))[0]
             session.learn(settings)
             return cast(int, stored)
 

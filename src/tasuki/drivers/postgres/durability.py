@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tasuki.contracts.driver import Durability
 
 SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
-VALUES = ", ".join(f"current_setting('{name}')" for name in SETTINGS)
-"""Columns for a statement, so that its answer says what its own commit survives."""
+VALUES = "concat_ws(chr(10), " + ", ".join(f"current_setting('{name}')" for name in SETTINGS) + ")"
+"""One column for a statement, so that its answer says what its own commit survives."""
 
 
 class Level:
     """What commits survive, as the server last said: with a connection, a publish, or a sign of life."""
 
     def __init__(self) -> None:
-        self._values: Sequence[str] = ()
+        self._values = ""
         self.durability: Durability | None = None
 
-    def learn(self, values: Sequence[str]) -> None:
-        """Take over the values of ``VALUES``."""
+    def learn(self, values: str) -> None:
+        """Take over what ``VALUES`` gave."""
         if values != self._values:
             self._values = values
-            self.durability = durability_of(dict(zip(SETTINGS, values, strict=True)))
+            self.durability = durability_of(dict(zip(SETTINGS, values.split("\n"), strict=True)))
 
 
 def durability_of(settings: Mapping[str, str]) -> Durability:

@@ -281,7 +281,7 @@ class Session:
             return await (self._pool if link is None else link).fetch(sql.format(self.schema), *arguments)
 
         pid = None if link is None else link.connection.get_server_pid()
-        self._connector.level.learn(tuple((await self._pool.fetch(f"SELECT {VALUES}"))[0]))
+        self.learn((await self._pool.fetch(f"SELECT {VALUES}"))[0][0])
         found = await ask("SELECT {}.beat($1, $2)", self.holder, pid)
         if not found[0][0]:
             for queue, consumers in list(self._consumers.items()):
@@ -290,7 +290,7 @@ class Session:
         here = [queue for queue, consumers in self._consumers.items() if consumers]
         await self._temporary.beat(ask, self._temporary_names.intersection(here))
 
-    def learn(self, values: Sequence[str]) -> None:
+    def learn(self, values: str) -> None:
         """What the commit of an answered statement survives."""
         self._connector.level.learn(values)
 

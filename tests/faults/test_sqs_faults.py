@@ -205,6 +205,22 @@ async def test_what_arrives_with_a_damaged_one_is_handed_out(gate: Gate, queue: 
         assert len(got) == damaged[0] - 1
 
 
+async def test_a_delay_that_sqs_would_not_outlive_is_refused_in_a_fifo_queue(gate: Gate, queue: str) -> None:
+    """SQS counts the retention from the sending; a standard queue sends a delayed message again in between."""
+    fifo, standard = QueueSpec(f"{queue}.fifo", ordering="key"), QueueSpec(queue)
+    day = 86_400.0
+    async with opened(gate.port, fifo, standard, message_retention_period=day) as driver:
+        (late,) = messages(1, key="k", delay=day)
+        (soon,) = messages(1, key="l", delay=day - 1)
+        with pytest.raises(UnsupportedError, match="MessageRetentionPeriod"):
+            await driver.publish(fifo.name, [late])
+        assert [type(result) for result in await driver.publish(fifo.name, [late, soon])] == [
+            UnsupportedError,
+            type(None),
+        ]
+        assert not any(await driver.publish(standard.name, [late]))
+
+
 async def test_what_comes_behind_a_failure_in_a_fifo_queue_is_not_sent(gate: Gate, queue: str) -> None:
     """Published again, all of it keeps its order."""
     async with opened(gate.port, QueueSpec(queue, ordering="key")) as driver:

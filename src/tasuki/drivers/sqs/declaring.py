@@ -28,6 +28,8 @@ class Found:
     is_fifo: bool
     largest: int
     """Bytes of a message."""
+    kept_for: float
+    """Seconds for which SQS keeps a message."""
 
 
 class Declaring:
@@ -48,25 +50,26 @@ class Declaring:
         is_fifo = is_first_in_first_out(spec)
         await self._check_other(spec, is_fifo=is_fifo)
         url = await self._url(spec, is_fifo=is_fifo) or await self._create(spec, is_fifo=is_fifo)
-        return Found(url, is_fifo, await self._largest(spec, url))
+        return Found(url, is_fifo, *await self._bounds(spec, url))
 
     async def inspect(self, spec: QueueSpec) -> Found:
         """Find the queue, and leave everything as it is. Raises QueueNotFoundError if it does not exist."""
         is_fifo = is_first_in_first_out(spec)
         for sort in (is_fifo,) if spec.name.endswith(FIFO) else (is_fifo, not is_fifo):
             if url := await self._url(spec, is_fifo=sort):
-                return Found(url, sort, await self._largest(spec, url))
+                return Found(url, sort, *await self._bounds(spec, url))
         problem = f"queue {spec.name!r} does not exist at SQS; a worker or a publisher that declares it makes it"
         raise QueueNotFoundError(problem, driver=self._driver, queue=spec.name)
 
-    async def _largest(self, spec: QueueSpec, url: str) -> int:
-        """Bytes of a message; SQS's own limit where we may not ask."""
-        names = ["MaximumMessageSize"]
+    async def _bounds(self, spec: QueueSpec, url: str) -> tuple[int, float]:
+        """Bytes and retention of a message; SQS's own limit and the driver's field where we may not ask."""
+        names = ["MaximumMessageSize", "MessageRetentionPeriod"]
         try:
             answer = await self._clients.call("get_queue_attributes", spec.name, QueueUrl=url, AttributeNames=names)
         except AccessDeniedError:
-            return LARGEST
-        return int((answer.get("Attributes") or {}).get("MaximumMessageSize", LARGEST))
+            return LARGEST, self._retention
+        attributes = answer.get("Attributes") or {}
+        return int(attributes.get(names[0], LARGEST)), float(attributes.get(names[1], self._retention))
 
     async def find_suspects(self, spec: QueueSpec, url: str) -> str | None:
         """Where the suspects of a queue are; None: nobody has started one yet, or it cannot be seen."""

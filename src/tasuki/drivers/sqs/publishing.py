@@ -101,10 +101,21 @@ class Publishing:
                 problem = f"SQS stored another body than driver {self._driver!r} sent (its MD5 differs)"
                 found[number] = DriverError(problem, driver=self._driver, queue=queue, outcome="unknown")
 
+    def _check_delay(self, source: Source, message: Outgoing, delay: int) -> None:
+        """A delayed message of a FIFO queue is hidden where it is, and its retention goes on; others are sent again."""
+        if source.is_fifo and delay >= source.kept_for:
+            text = (
+                f"message {message.id!r} was not stored: SQS deletes messages of this FIFO queue {source.kept_for:g} s "
+                f"after they are sent, and this one has a delay of {delay} s; give the queue a longer "
+                "MessageRetentionPeriod (message_retention_period of the driver, when the queue is made)"
+            )
+            raise UnsupportedError(text, driver=self._driver, queue=source.spec.name)
+
     def _entry(self, source: Source, index: int, message: Outgoing) -> Entry:
         """Encode and check one message. Raises MessageTooLargeError or UnsupportedError."""
         key = message.key if source.is_keyed else None
         delay = whole(message.delay) if message.delay > 0 else 0
+        self._check_delay(source, message, delay)
         native = 0 if source.is_fifo else min(delay, LONGEST_DELAY)
         name = source.spec.name
         try:

@@ -82,7 +82,7 @@ class Session:
     def _know(self, spec: QueueSpec, found: Found) -> None:
         old = self.sources.get(spec.name) or self.undeclared.pop(spec.name, None)
         if old is not None and old.url == found.url:
-            old.spec, old.largest = spec, found.largest
+            old.spec, old.largest, old.kept_for = spec, found.largest, found.kept_for
             self.sources[spec.name] = old
             return
         self.sources[spec.name] = _source(spec, found)
@@ -182,4 +182,4 @@ class Session:
 
 
 def _source(spec: QueueSpec, found: Found) -> Source:
-    return Source(spec, found.url, is_fifo=found.is_fifo, largest=found.largest)
+    return Source(spec, found.url, is_fifo=found.is_fifo, largest=found.largest, kept_for=found.kept_for)

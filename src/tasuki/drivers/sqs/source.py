@@ -7,6 +7,7 @@ a delivery is open until it is settled, its lease has passed, or the message has
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 import msgspec
@@ -55,12 +56,16 @@ class Held(msgspec.Struct, eq=False):
 class Source:
     """A queue at SQS."""
 
-    def __init__(self, spec: QueueSpec, url: str, *, is_fifo: bool, largest: int = LARGEST) -> None:
+    def __init__(
+        self, spec: QueueSpec, url: str, *, is_fifo: bool, largest: int = LARGEST, kept_for: float = inf
+    ) -> None:
         self.spec = spec
         self.url = url
         self.is_fifo = is_fifo
         self.largest = largest
         """Bytes of a message, body and attributes."""
+        self.kept_for = kept_for
+        """Seconds after which SQS deletes a message."""
         self.suspects_url: str | None = None
         """Where its suspects are while they are handled; None: not made or not found yet."""
         self._open: dict[str, Held] = {}

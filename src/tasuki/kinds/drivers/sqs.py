@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions
-from tasuki.kinds.fields import Duration, Flag, Id, PositiveDuration, Text
+from tasuki.kinds.fields import Duration, Flag, Id, PositiveDuration, Text, at_field
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES
 
@@ -45,6 +45,13 @@ class SQSDriverConfig(DriverConfig):
     """Time within which a connection must be made."""
     request_timeout: PositiveDuration = 10.0
     """Time within which SQS must answer; the wait of a long poll comes on top."""
+
+    @model_validator(mode="after")
+    def _check_delay(self) -> Self:
+        """SQS would delete each message before it is due."""
+        if self.default_delay_seconds >= self.message_retention_period:
+            raise at_field("default_delay_seconds", "the delay is not shorter than message_retention_period")
+        return self
 
 
 KIND = DriverKind(

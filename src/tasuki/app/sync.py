@@ -8,6 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import LifecycleError
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PERIOD = 1.0
+"""Seconds between two looks at the thread while a call waits for its result."""
+
 _made: weakref.WeakSet[SyncApp] = weakref.WeakSet()
 _inherited: list[object] = []
-"""What a forked child has of its parent's apps: never used, and never freed, for that could close it for the parent."""
+"""What belongs to a parent process, or to a dead thread: never used, and never freed, as that could close it there."""
 
 
 def _let_go_of_parent() -> None:
@@ -100,7 +104,20 @@ class SyncApp:
         except BaseException:
             work.close()
             raise
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
+        return self._result(asyncio.run_coroutine_threadsafe(work, loop))
+
+    def _result(self, future: Future[T]) -> T:
+        """What comes of the work; it must not be waited for if the thread that does it has died."""
+        while True:
+            try:
+                return future.result(_PERIOD)
+            except TimeoutError:
+                if future.done():
+                    raise
+                if self._thread is not None and not self._thread.is_alive():
+                    raise LifecycleError(
+                        "the event loop of app.sync has failed; the next call starts another"
+                    ) from None
 
     def close(self) -> None:
         """Close what ``sync`` has opened. Idempotent; also done at exit."""
@@ -125,6 +142,10 @@ class SyncApp:
         if running is not None:
             raise LifecycleError("app.sync would block the event loop: await the queue's own publish here")
         with self._lock:
+            if self._thread is not None and not self._thread.is_alive():  # its loop has failed
+                _inherited.append((self._loop, self._app.forget()))
+                self._loop = self._thread = None
+                atexit.unregister(self.close)
             if self._loop is None:
                 if self._app.loop is not None:
                     return self._app.loop  # open elsewhere: a worker whose sync handler publishes

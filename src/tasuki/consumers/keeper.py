@@ -18,6 +18,8 @@ from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import Receipt
 from tasuki.errors import DriverError
+from tasuki.handlers.loops import tell
+from tasuki.helper_threads import HelperThread
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 
@@ -86,7 +88,7 @@ class Keeper:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._holdings: list[Holding] = []
-        self._thread: threading.Thread | None = None
+        self._helper: HelperThread | None = None
         self._look: Callable[[], object] = _nothing
         self._lock = threading.Lock()
 
@@ -96,9 +98,10 @@ class Keeper:
             return
         with self._lock:
             self._holdings.append(holding)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tasuki keeper", daemon=True)
-                self._thread.start()
+            if self._helper is None:
+                helper = HelperThread("tasuki keeper", self._run)
+                helper.start()
+                self._helper = helper
             self._look()  # its lease may be shorter than what the thread is waiting for
 
     def remove(self, holding: Holding) -> None:
@@ -106,9 +109,10 @@ class Keeper:
         with self._lock:
             if holding in self._holdings:
                 self._holdings.remove(holding)
-            if not self._holdings:
+            if not self._holdings and self._helper is not None:
+                self._helper.stop()
                 self._look()
-                self._thread, self._look = None, _nothing
+                self._helper, self._look = None, _nothing
 
     def check(self) -> None:
         """Ask now whether sessions still hold their deliveries: a connection seems to be lost."""
@@ -118,23 +122,25 @@ class Keeper:
     @property
     def problem(self) -> str:
         """Why no lease is renewed; empty if they are, or if there is none."""
-        thread = self._thread
-        return "" if thread is None or thread.is_alive() else "the thread that renews leases has ended"
+        helper = self._helper
+        return "" if helper is None else helper.problem
 
-    def _run(self) -> None:
-        asyncio.run(self._keep())
+    def _run(self, helper: HelperThread) -> None:
+        with asyncio.Runner() as runner:  # which fails when files are short
+            runner.run(self._keep(helper))
 
-    async def _keep(self) -> None:
+    async def _keep(self, helper: HelperThread) -> None:
         """Renew every holding in a task of its own: a broker that hangs costs no other its leases."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         renewals: dict[Holding, asyncio.Task[None]] = {}
         while True:
             changed.clear()
             with self._lock:
-                if threading.current_thread() is not self._thread:
+                if helper is not self._helper:
                     return
-                self._look = functools.partial(loop.call_soon_threadsafe, changed.set)
+                self._look = functools.partial(tell, loop, changed.set)
                 holdings = list(self._holdings)
+            helper.works()
             renewals = {holding: task for holding, task in renewals.items() if not task.done()}
             for holding in holdings:
                 if holding not in renewals:

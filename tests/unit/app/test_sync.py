@@ -142,3 +142,19 @@ def test_a_close_that_fails_ends_its_thread(app: App, monkeypatch: pytest.Monkey
         with pytest.raises(LifecycleError, match="does not close"):
             app.sync.close()
     app.sync.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_loop_that_has_failed_answers_with_an_error_and_is_replaced(app: App) -> None:
+    def fail() -> None:
+        raise SystemExit
+
+    @app.function()
+    async def breaks() -> None:
+        asyncio.get_running_loop().call_soon(fail)
+        await asyncio.sleep(3600)
+
+    assert app.sync.call("double", 2) == 4
+    with pytest.raises(LifecycleError, match=r"the event loop of app\.sync has failed"):
+        app.sync.call("breaks")
+    assert app.sync.call("double", 4) == 8

@@ -20,6 +20,7 @@ from tasuki.contracts.driver import Driver, Receipt, Received
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError
+from tasuki.helper_threads import problems
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.model import ModelBroker, ModelDriver
@@ -256,3 +257,27 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_messages_and_those_that_
     assert (await bench.queue.info())["message_count"] == 0
     await driver.close()
     await asyncio.to_thread(wait_for, lambda: keepers() == 0)
+
+
+def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Files may be short for a moment, and its loop needs some."""
+    clock, driver, new, left = SystemClock(), ExtendingDriver(), asyncio.new_event_loop, [1, 1]
+
+    def short() -> asyncio.AbstractEventLoop:
+        if threading.current_thread().name == "tasuki keeper" and left:
+            left.pop()
+            raise OSError(24, "Too many open files")
+        return new()
+
+    monkeypatch.setattr("asyncio.events.new_event_loop", short)
+    keeper, held = Keeper(clock), holding(driver, clock)
+    keeper.add(held)
+    keeper.check()
+    assert driver.told.wait(30)
+    assert not left
+    assert "thread 'tasuki keeper' failed, begins again" in caplog.text
+    assert problems() == {}
+    keeper.remove(held)
+    wait_for(lambda: keepers() == 0)

@@ -55,10 +55,12 @@ class Renewals:
             if not self._is_open:
                 work.close()
                 raise BrokerUnavailableError("the driver is not open; open it first")
-            if self._loop is None:
-                self._begin()
-            assert self._loop is not None
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            try:
+                loop = self._running_loop()
+            except (OSError, RuntimeError) as error:  # files or threads are short
+                work.close()
+                raise BrokerUnavailableError(f"cannot start the thread that renews leases: {error}") from error
+            return asyncio.run_coroutine_threadsafe(work, loop)
 
     async def get(self) -> Connection:
         """The thread's connection; for what runs in the thread."""
@@ -78,20 +80,22 @@ class Renewals:
     async def _with_connection(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         return await work(await self.get())
 
-    def _begin(self) -> None:
-        ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="tasuki nats renewals", daemon=True)
-        self._thread.start()
-        ready.wait()
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of the thread, which is started if there is none, or none any more."""
+        if self._loop is None or self._thread is None or not self._thread.is_alive():
+            loop = asyncio.new_event_loop()
+            self._ended = asyncio.Event()
+            thread = threading.Thread(target=self._run, args=(loop,), name="tasuki nats renewals", daemon=True)
+            thread.start()
+            self._loop, self._thread = loop, thread
+        return self._loop
 
-    def _run(self, ready: threading.Event) -> None:
-        asyncio.run(self._serve(ready))
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(self._serve())
 
-    async def _serve(self, ready: threading.Event) -> None:
-        self._ended = asyncio.Event()
+    async def _serve(self) -> None:
         link = self._link = self._make_link()
-        self._loop = asyncio.get_running_loop()
-        ready.set()
         try:
             await self._ended.wait()
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki.drivers.postgres.pool import Pool
+from tasuki.errors import BrokerUnavailableError
 
 
 class Sideline:
@@ -25,9 +26,9 @@ class Sideline:
         work = self._fetch(sql, *arguments)
         try:
             future = asyncio.run_coroutine_threadsafe(work, self._running_loop())
-        except BaseException:
+        except (OSError, RuntimeError) as error:  # files or threads are short
             work.close()
-            raise
+            raise BrokerUnavailableError(f"cannot start the thread that renews leases: {error}") from error
         return await asyncio.wrap_future(future)
 
     async def close(self) -> None:
@@ -44,10 +45,11 @@ class Sideline:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, name="tasuki postgres", daemon=True)
-                self._thread.start()
+            if self._loop is None or self._thread is None or not self._thread.is_alive():
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=loop.run_forever, name="tasuki postgres", daemon=True)
+                thread.start()
+                self._loop, self._thread, self._pool = loop, thread, None
             return self._loop
 
     async def _fetch(self, sql: str, *arguments: Any) -> list[Any]:

@@ -50,8 +50,10 @@ class ThreadedLuaHandler(Handler):
     async def _start(self) -> None:
         if self._threads:
             return
-        threads = [_Thread(self._script, number) for number in range(self._size)]
+        threads: list[_Thread] = []
         try:
+            for number in range(self._size):
+                threads.append(_Thread(self._script, number))
             for thread in threads:
                 do_at_load(self.id, await thread.run(thread.boot()))
         except BaseException:

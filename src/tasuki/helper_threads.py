@@ -1,0 +1,71 @@
+"""Helper threads: one that fails begins again after a pause, and the log and health know of it.
+
+A thread that dies silently is the worst of failures: leases are not renewed any more, and everything looks fine.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+
+from tasuki.backoff import Backoff
+
+_log = logging.getLogger("tasuki.threads")
+
+_PAUSES = Backoff(initial_delay=0.1, max_delay=1.0)
+
+_all: weakref.WeakSet[HelperThread] = weakref.WeakSet()
+
+
+class HelperThread:
+    """A daemon thread whose ``work`` goes on until it returns; when it raises, it begins again.
+
+    ``work`` is given this object, and calls its ``works`` each time that it has come so far that it is of use.
+    """
+
+    def __init__(self, name: str, work: Callable[[HelperThread], object], pauses: Backoff = _PAUSES) -> None:
+        self.name = name
+        self.problem = ""
+        """Why it does not work now; empty while it does."""
+        self._work = work
+        self._pauses = pauses
+        self._failures = 0
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Begin. Raises RuntimeError when the system has no thread for it: its owner must try again."""
+        threading.Thread(target=self._run, name=self.name, daemon=True).start()
+        _all.add(self)
+
+    def works(self) -> None:
+        """It is of use now."""
+        if self.problem:
+            _log.info("thread %r works again", self.name)
+        self.problem, self._failures = "", 0
+
+    def stop(self) -> None:
+        """Do not begin again; ``work`` itself is ended by its owner."""
+        self._stopped.set()
+        _all.discard(self)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._work(self)
+            except Exception as error:
+                self._failures += 1
+                self.problem = f"{type(error).__name__}: {error}"
+                delay = self._pauses.delay(self._failures)
+                _log.error("thread %r failed, begins again in %.1f s: %s", self.name, delay, self.problem,
+                           exc_info=error if self._failures == 1 else None)  # fmt: skip
+                self._stopped.wait(delay)
+            else:
+                break
+        _all.discard(self)
+
+
+def problems() -> dict[str, str]:
+    """The helper threads of this process that do not work now, by name, and why; for health."""
+    return {helper.name: helper.problem for helper in list(_all) if helper.problem}

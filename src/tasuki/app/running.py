@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tasuki.app.blocked import LoopWatch
 from tasuki.app.stopping import Meaning, StopSignals
 from tasuki.app.tools import until_empty
 from tasuki.errors import TasukiError
@@ -34,7 +35,8 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
             _log.info("running; stop with Ctrl-C")
             if missing := _what_is_missing(app):
                 _log.warning("nothing will be handled: %s", missing)
-            await _first(stop, ended)
+            with LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else ()).watching():
+                await _first(stop, ended)
         finally:
             app.stop_requested = None
             try:
@@ -127,9 +129,11 @@ def _signals(app: App) -> Iterator[None]:
         signal.SIGTERM: lambda: end(signal.SIGTERM),
         signal.SIGINT: lambda: end(signal.SIGINT),
         signal.SIGHUP: lambda: spawn(lambda: (app.on_hangup or reload)(app)),
-        signal.SIGQUIT: lambda: dump(app),
+        signal.SIGQUIT: lambda: None,
     }
     with signals_on_loop(handlers):
+        # Not on the loop: it is wanted most when a handler blocks that.
+        signal.signal(signal.SIGQUIT, lambda number, frame: dump(app))
         yield
 
 

@@ -16,7 +16,7 @@ from tasuki.consumers.fetcher import Fetcher
 from tasuki.consumers.host import Host
 from tasuki.consumers.keeper import Holding, Keeper, lease_of
 from tasuki.consumers.overtime import Overtime
-from tasuki.consumers.pool import Pool
+from tasuki.consumers.pool import Pool, Worker
 from tasuki.consumers.replies import Answer
 from tasuki.consumers.settler import Settler
 from tasuki.consumers.suspects import PROCESS_GATE, Suspects
@@ -288,15 +288,18 @@ class Consumer:
         """Handlers that run now."""
         return self._pool.running if self._tasks else 0
 
+    @property
+    def workers(self) -> list[Worker]:
+        """Its workers, idle ones too."""
+        return self._pool.workers if self._tasks else []
+
     def deliveries(self) -> list[Delivery]:
         """What runs now."""
-        workers = self._pool.workers if self._tasks else []
-        return [worker.delivery for worker in workers if worker.delivery is not None]
+        return [worker.delivery for worker in self.workers if worker.delivery is not None]
 
     def stacks(self) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
         """What runs now, and where each handler stands."""
-        workers = self._pool.workers if self._tasks else []
-        busy = [(worker.delivery, worker.task) for worker in workers]
+        busy = [(worker.delivery, worker.task) for worker in self.workers]
         return [(delivery, _stack_of(task)) for delivery, task in busy if delivery is not None and task is not None]
 
     def _accept(self, received: list[Received], asked_at: float) -> None:

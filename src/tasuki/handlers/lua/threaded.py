@@ -52,8 +52,7 @@ class ThreadedLuaHandler(Handler):
             return
         threads: list[_Thread] = []
         try:
-            for number in range(self._size):
-                threads.append(_Thread(self._script, number))
+            threads += (_Thread(self._script, number) for number in range(self._size))
             for thread in threads:
                 do_at_load(self.id, await thread.run(thread.boot()))
         except BaseException:

@@ -1,0 +1,103 @@
+"""Blocked: a thread that reports within a second when something holds up the event loop, and what."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.delivery import Delivery
+from tasuki.handlers.loops import tell
+from tasuki.helper_threads import HelperThread
+
+_log = logging.getLogger("tasuki.app")
+
+PERIOD = 0.2
+"""Seconds between two signs of life that the loop is asked for."""
+
+PATIENCE = 4
+"""Periods without an answer after which it is blocked. Periods, not seconds: a paused process has counted none."""
+
+_OURS = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parent))
+
+
+class LoopWatch:
+    """Watches the running loop for the consumers that work on it."""
+
+    def __init__(self, consumers: Callable[[], Iterable[Consumer]], period: float = PERIOD) -> None:
+        self._consumers = consumers
+        self._period = period
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._ended = threading.Event()
+        self._missed = 0
+        """Periods since the loop was asked for the sign of life that it has not given; 0: it has."""
+        self._blocked_at: float | None = None
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the loop is held up now; for any thread."""
+        return self._blocked_at is not None
+
+    @contextmanager
+    def watching(self) -> Iterator[LoopWatch]:
+        """Watch within the block."""
+        helper = HelperThread("tasuki loop watch", self._watch)
+        helper.start()
+        try:
+            yield self
+        finally:
+            helper.stop()
+            self._ended.set()
+
+    def _watch(self, helper: HelperThread) -> None:
+        helper.works()
+        while not self._ended.wait(self._period):
+            if not self._missed:
+                self._missed = 1
+                tell(self._loop, self._answer)
+                continue
+            self._missed += 1
+            if self._missed == PATIENCE:
+                self._blocked_at = time.monotonic() - PATIENCE * self._period
+                self._report()
+
+    def _answer(self) -> None:
+        """On the loop."""
+        self._missed = 0
+        if self._blocked_at is not None:
+            seconds, self._blocked_at = time.monotonic() - self._blocked_at, None
+            _log.warning("the event loop goes on; it was blocked for %.1f s", seconds)
+
+    def _report(self) -> None:
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented, for tools such as this
+        delivery = self._delivery()
+        by = "" if delivery is None else f" by the handler {delivery.function} (message {delivery.received.id})"
+        _log.error(
+            "the event loop is blocked%s; nothing else is handled on it. Await what takes long, or make the handler a "
+            "plain def, which runs in a thread:\n%s",
+            by,
+            "".join(traceback.format_list(_stack(frame))) if frame is not None else "",
+            extra=None if delivery is None else delivery.log_fields(),
+        )
+
+    def _delivery(self) -> Delivery | None:
+        """What is handled by the task that runs now."""
+        current = asyncio.current_task(self._loop)
+        workers = (worker for consumer in self._consumers() for worker in consumer.workers)
+        return next((worker.delivery for worker in workers if worker.task is current), None)
+
+
+def _stack(frame: FrameType) -> list[traceback.FrameSummary]:
+    """Where a thread stands, outermost first: from the last of our frames on, if others follow."""
+    frames = list(traceback.extract_stack(frame))
+    ours = [number for number, each in enumerate(frames) if each.filename.startswith(_OURS)]
+    return frames[ours[-1] + 1 :] or frames if ours else frames

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasuki import helper_threads
 from tasuki.app.health_file import PERIOD, head, write
 from tasuki.app.judge import Judge, Look, problem_of
 from tasuki.app.status import status_of
@@ -77,7 +78,7 @@ class Pulse:
         # All at once: one after the other, many queues of a broker that does not answer would let the file get old.
         looks = await asyncio.gather(*map(self._look, consumers.values()))
         live, ready = [], [f"driver {id}: {why}" for id in assembly.drivers if (why := self._problem(id))]
-        ready += [self.app.keeper.problem] if self.app.keeper.problem else []
+        ready += [f"thread {name}: {why}" for name, why in helper_threads.problems().items()]
         for id, look in zip(consumers, looks, strict=True):
             if look.delivered > max(self._judges[id].delivered, 0):
                 self._moved_at[id] = self.app.clock.time()

@@ -119,12 +119,6 @@ class Keeper:
         with self._lock:
             self._look()
 
-    @property
-    def problem(self) -> str:
-        """Why no lease is renewed; empty if they are, or if there is none."""
-        helper = self._helper
-        return "" if helper is None else helper.problem
-
     def _run(self, helper: HelperThread) -> None:
         with asyncio.Runner() as runner:  # which fails when files are short
             runner.run(self._keep(helper))

@@ -19,6 +19,7 @@ from tasuki.app.judge import PATIENCE
 from tasuki.contracts.driver import Depth, Received
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, StopTimeoutError
+from tasuki.helper_threads import HelperThread
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -281,16 +282,21 @@ async def test_a_consumer_in_restart_back_off_is_not_ready(make_app: MakeApp, tm
         assert told["why"]["ready"][0].startswith("app:handle.consumer: it has failed: consumer 'app:handle.consumer'")
 
 
-async def test_a_dead_helper_thread_is_not_ready(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "alive"
+async def test_a_helper_thread_that_fails_is_not_ready(app: App, tmp_path: Path) -> None:
+    def work(helper: HelperThread) -> None:
+        helper.problem = "OSError: Too many open files"
+        failed.set()
+        end.wait(60)
+
+    file, failed, end = tmp_path / "alive", threading.Event(), threading.Event()
     async with pulsing(app, file):
-        ended = threading.Thread(target=int)
-        ended.start()
-        ended.join()
-        monkeypatch.setattr(app.keeper, "_thread", ended)
+        helper = HelperThread("tasuki keeper", work)
+        helper.start()
+        assert failed.wait(60)
         await asyncio.sleep(PERIOD * 2)
-        assert document(file)["why"]["ready"] == ["the thread that renews leases has ended"]
-        monkeypatch.undo()
+        assert document(file)["why"]["ready"] == ["thread tasuki keeper: OSError: Too many open files"]
+        helper.stop()
+        end.set()
 
 
 async def test_publishing_that_is_refused_is_a_warning(make_app: MakeApp, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tasuki import App
-from tasuki.contracts.driver import Driver, Received
+from tasuki.contracts.driver import Received
 from tasuki.message import DEAD_LETTER_REASON, LAST_ERROR
 from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed
@@ -128,8 +128,6 @@ async def test_a_killer_is_given_up_and_its_neighbors_are_handled(
     app = App.load(write(tmp_path, PROJECT), overrides=options)
     workers = Workers(tmp_path, options)
     async with app:
-        if type(app.live_queue("app:tasks").driver).start is Driver.start:
-            pytest.skip("this driver records no starts yet")
         await app.queue("tasks").publish_many(list(range(1 + INNOCENT)))
         await asyncio.wait_for(asyncio.gather(*(workers.keep() for _ in range(setting.processes))), 240)
         letters = await _taken(app, "app:dead")

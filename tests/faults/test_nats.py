@@ -137,7 +137,7 @@ async def test_a_silent_connection_is_replaced_however_long_a_request_may_take(s
 
 
 async def test_an_ack_that_the_server_has_forgotten_the_delivery_of_is_stale(site: Site) -> None:
-    """A server that was killed may forget deliveries, and answers nothing to their acks: they were tried for a lease."""
+    """A killed server may forget deliveries, and answers nothing to their acks: they were tried for a whole lease."""
     driver = await site.driver(is_direct=True)
     await declared(driver, lease=300.0)
     await driver.publish(QUEUE, messages("a", "b"))

@@ -63,7 +63,7 @@ def test_bad_values(problems):
 def test_a_delay_of_all_messages_that_their_retention_would_not_outlive(problems):
     text = "  - {name: sqs, kind: queue.driver.sqs, message_retention_period: 1m, default_delay_seconds: 60}\n"
     (problem,) = problems(text)
-    assert "default_delay_seconds: the delay is not shorter than message_retention_period" in problem
+    assert problem == "3:71: app:sqs: default_delay_seconds is not shorter than message_retention_period"
 
 
 def test_a_key_that_is_no_text_is_not_shown(problems):

@@ -50,7 +50,9 @@ class SQSDriverConfig(DriverConfig):
     def _check_delay(self) -> Self:
         """SQS would delete each message before it is due."""
         if self.default_delay_seconds >= self.message_retention_period:
-            raise at_field("default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period")
+            raise at_field(
+                "default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period"
+            )
         return self
 
 

@@ -71,6 +71,21 @@ async def test_an_alarm_that_outlasts_every_patience_leaves_nothing_held(broker:
         await until(lambda: _is(unsettled(broker, queue), 0), "the broker to know that nothing is held")
 
 
+async def test_what_an_alarm_kept_here_is_handed_back_with_its_count(broker: RabbitMQ, queue: str) -> None:
+    spec = QueueSpec(queue)
+    async with driver_at(broker.port, spec) as other:
+        async with driver_at(broker.port, spec, request_timeout=1.0) as driver:
+            await driver.publish(queue, messages("a", "b"))
+            async with low_on_memory(broker):
+                failed, unused = await take(driver, queue, 2)
+                assert list(await driver.settle(queue, [Nack(failed.receipt, 60.0)])) == []
+                assert list(await driver.settle(queue, [Release(unused.receipt)])) == []
+                (got,) = await take(other, queue)  # while the alarm lasts
+                assert (got.id, got.attempt) == ("b", 1)
+        (got,) = await take(other, queue)
+        assert (got.id, got.attempt, got.suspect) == ("a", 2, False)
+
+
 async def test_a_start_is_recorded_though_the_broker_takes_no_messages(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
         await driver.publish(queue, messages("a"))

@@ -24,7 +24,7 @@ from tasuki.drivers.amqp.frames import Deliver
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.lookups import Lookups
 from tasuki.drivers.amqp.resting import Resting
-from tasuki.drivers.amqp.topology import Lane
+from tasuki.drivers.amqp.topology import Lane, has_ranks
 from tasuki.drivers.amqp.unsettled import Unsettled
 from tasuki.drivers.amqp.waiters import Waiter, Waiters
 from tasuki.drivers.amqp.watch import Watch
@@ -86,11 +86,6 @@ class Consumption:
         """Whether what is here may be only a part of what must be handed out first."""
         return self._filling or self._is_ending or self._lookups.task is not None
 
-    @property
-    def _has_ranks(self) -> bool:
-        shared = [lane for lane in self.lanes if not lane.is_partition]
-        return len(shared) > 2 or any("x-max-priority" in lane.arguments for lane in shared)
-
     def reshape(self, lanes: Sequence[Lane], *, is_keyed: bool) -> None:
         """The queue was declared anew: the next receive consumes the lanes that there are now."""
         self._is_outdated = self._is_outdated or self.lanes != lanes
@@ -109,7 +104,7 @@ class Consumption:
         self._watch.wanted()
         await self.check()
         if len(self.inbox) and not (self._waiters or self._is_holding_back):
-            if self._has_ranks and self.channel is not None:
+            if has_ranks(self.lanes) and self.channel is not None:
                 # With the answer to any question is here what was confirmed before: perhaps of a higher priority.
                 await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
             if given := self._hand_out(limit):
@@ -266,7 +261,10 @@ class Consumption:
         self._is_outdated = True
         held = [receipt for receipt, delivery in self.held.items() if delivery.consumer == consumer]
         lost = [self.held.pop(receipt) for receipt in held]
-        lost += [*self.inbox.take_of(consumer), *self._resting.take_of(consumer)]
+        lost += [
+            *self.inbox.take_of(consumer),
+            *self._resting.take_where(lambda delivery: delivery.consumer == consumer),
+        ]
         if lost and self.channel is not None:
             self.channel.connection.write(
                 self._unsettled.settle(self.channel.number, (), [delivery.tag for delivery in lost])
@@ -354,6 +352,11 @@ class Consumption:
         """A delivery that rested, and was taken out, shows at once."""
         if self.ended is None:
             self._resting.add(delivery, 0.0)
+
+    def wake(self) -> None:
+        """Put back what rests here, but for lanes of keys: a closing process hands it back with its count."""
+        for delivery in self._resting.take_where(lambda delivery: not delivery.is_partitioned):
+            self.put_back(delivery)
 
     def _requeue(self, delivery: Delivery) -> None:
         if self.channel is not None:

@@ -27,6 +27,8 @@ class Delivery:
     """Whether it came from a lane that gives the next one only when this one is settled."""
     is_moved: bool = False
     """Whether a copy is safe elsewhere, so that this one needs only an ack."""
+    is_counted_here: bool = False
+    """Whether a failure of it is known to this process alone, until there is a copy."""
     is_started: bool = False
     """Whether the failure that it becomes if this process dies is recorded."""
     records: frozenset[str] = frozenset()

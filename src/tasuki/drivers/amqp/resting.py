@@ -61,10 +61,9 @@ class Resting:
         self._timers.clear()
         return found
 
-    def take_of(self, consumer: bytes) -> list[Delivery]:
-        """Those of one consumer, which is gone."""
-        self._renewed.pop(consumer, None)
-        found = [delivery for delivery in self._timers if delivery.consumer == consumer]
+    def take_where(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Some, which rest no longer."""
+        found = [delivery for delivery in self._timers if is_wanted(delivery)]
         for delivery in found:
             self._timers.pop(delivery).cancel()
         return found

@@ -102,7 +102,8 @@ class Session:
         if self.link.connection is not None:
             try:
                 async with asyncio.timeout(_PARTING):
-                    for queue in list(self.consumptions):
+                    for queue, consumption in list(self.consumptions.items()):
+                        consumption.wake()
                         await self._hand_back(queue)
             except TimeoutError:
                 pass  # the broker takes it back by itself then, and counts it as handed out

@@ -63,26 +63,17 @@ class Settling:
 
     async def _carry_out(self, spec: QueueSpec, consumption: Consumption, taken: Taken) -> Sequence[Delivery]:
         """Returns those that are no longer at the broker."""
-        done: list[Delivery] = []
-        later: list[tuple[Delivery, float]] = []
-        freed: list[Delivery] = []
-        resting: list[tuple[Delivery, float]] = []
-        for settlement, delivery in taken:
-            if type(settlement) is Ack:
-                done.append(delivery)
-            elif type(settlement) is not Nack:
-                freed.append(delivery)
-            elif consumption.keeps(delivery):
-                resting.append((delivery, settlement.delay))
-            else:
-                later.append((delivery, min(settlement.delay, LONGEST_DELAY)))
+        done, later, freed, resting = _sorted(consumption, taken)
         if resting:
             with suppress(ClosedError, LateError):  # the count then lives as long as this process
                 await _record(spec, consumption, [delivery for delivery, _ in resting if not delivery.is_started])
         if later:
             await self._put_off(spec, later)
             done += [delivery for delivery, _ in later if delivery.is_moved]
-            resting += [(delivery, delay) for delivery, delay in later if not delivery.is_moved]
+            for delivery, delay in later:
+                if not delivery.is_moved:
+                    delivery.is_counted_here = True
+                    resting.append((delivery, delay))
         if done:
             with self._errors.translating(spec.name):
                 await consumption.settle([delivery.tag for delivery in done], ())
@@ -135,7 +126,7 @@ class Settling:
                     consumption.put_back(delivery)
 
     async def _hand_back(self, spec: QueueSpec, consumption: Consumption, unused: Sequence[Delivery]) -> None:
-        if is_quorum(spec):
+        if is_quorum(spec) and not self._publishing.is_blocked:
             left = [delivery for delivery in unused if not (delivery.is_moved or consumption.must_go_back(delivery))]
             parcels = [
                 _copy(spec, delivery, delivery.received.attempt - 1, 0.0, suspect=delivery.received.suspect)
@@ -145,9 +136,33 @@ class Settling:
             for delivery, fate in zip(left, fates, strict=True):
                 delivery.is_moved = fate == "stored"
         safe = [delivery for delivery in unused if delivery.is_moved]
-        rest = [delivery.tag for delivery in unused if not delivery.is_moved]
-        await consumption.settle([delivery.tag for delivery in safe], rest)
+        others = [delivery for delivery in unused if not delivery.is_moved]
+        back = [delivery.tag for delivery in others if not delivery.is_counted_here]
+        await consumption.settle([delivery.tag for delivery in safe], back)
+        for delivery in others:
+            if delivery.is_counted_here:
+                consumption.put_back(delivery)
         await _forget(consumption, safe)
+
+
+def _sorted(
+    consumption: Consumption, taken: Taken
+) -> tuple[list[Delivery], list[tuple[Delivery, float]], list[Delivery], list[tuple[Delivery, float]]]:
+    """What is acked, what is put off by a copy, what is released, and what rests at its place."""
+    done: list[Delivery] = []
+    later: list[tuple[Delivery, float]] = []
+    freed: list[Delivery] = []
+    resting: list[tuple[Delivery, float]] = []
+    for settlement, delivery in taken:
+        if type(settlement) is Ack:
+            done.append(delivery)
+        elif type(settlement) is not Nack:
+            freed.append(delivery)
+        elif consumption.keeps(delivery):
+            resting.append((delivery, settlement.delay))
+        else:
+            later.append((delivery, min(settlement.delay, LONGEST_DELAY)))
+    return done, later, freed, resting
 
 
 def _copy(spec: QueueSpec, delivery: Delivery, failures: int, delay: float, *, suspect: bool) -> Parcel:

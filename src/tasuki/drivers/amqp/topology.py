@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +94,12 @@ def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
         names = (f"{spec.name}.k{number}" for number in range(_partitions(spec)))
         found += [Lane(name, False, _quorum(options, alone), is_partition=True) for name in names]
     return found
+
+
+def has_ranks(lanes: Sequence[Lane]) -> bool:
+    """Whether some of their messages go before others."""
+    shared = [lane for lane in lanes if not lane.is_partition]
+    return len(shared) > 2 or any("x-max-priority" in lane.arguments for lane in shared)
 
 
 def partition_lane(spec: QueueSpec, key: str) -> str:

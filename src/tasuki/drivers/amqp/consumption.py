@@ -7,18 +7,16 @@ When nobody has asked for a while they end, and what lies unused goes back, so t
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
 
-import msgspec
 from pamqp import commands
 
 from tasuki.contracts.driver import Received
+from tasuki.drivers.amqp.arrivals import arrived
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.consumers import Consumers, is_of_keys, is_of_returned
-from tasuki.drivers.amqp.envelope import Parsed, decode
+from tasuki.drivers.amqp.consumers import Consumers, is_of_returned
 from tasuki.drivers.amqp.faults import TAKEN_BACK, ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
@@ -28,7 +26,6 @@ from tasuki.drivers.amqp.topology import Lane, has_ranks
 from tasuki.drivers.amqp.unsettled import Unsettled
 from tasuki.drivers.amqp.waiters import Waiter, Waiters
 from tasuki.drivers.amqp.watch import Watch
-from tasuki.message import new_id
 
 MOST = 65_535
 """The largest prefetch that the protocol can say."""
@@ -276,20 +273,10 @@ class Consumption:
     # Deliveries.
 
     def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:
-        try:
-            parsed = decode(properties, deliver.payload)
-        except (ValueError, IndexError, struct.error, msgspec.DecodeError):
-            parsed = Parsed(new_id(), {}, 0, 0)  # from a stranger: what can be read is the body
+        delivery = arrived(deliver, properties, body, next(self._arrivals))
         if not self._watch.is_on:
             self._watch.wanted()  # nobody may be waiting any more
-        self._unsettled.add(deliver.tag, deliver.consumer)
-        place = (-parsed.priority, 0 if is_of_returned(deliver.consumer) else 1, next(self._arrivals))
-        is_suspect = parsed.suspect or deliver.redelivered
-        received = Received(parsed.id, body, parsed.headers, attempt=parsed.failures + 1, suspect=is_suspect)
-        is_partitioned = is_of_keys(deliver.consumer)
-        delivery = Delivery(
-            place, deliver.tag, deliver.consumer, received, properties, parsed.priority, parsed.key, is_partitioned
-        )
+        self._unsettled.add(delivery.tag, delivery.consumer)
         if deliver.redelivered:
             self._came_again(delivery)
         else:

@@ -31,9 +31,13 @@ class Item:
     number: int
     outgoing: Outgoing
     due: float
-    attempts: int = 0
+    failures: int = 0
     receipt: Any = None
+    """Of its last delivery, until that is settled."""
+    is_held: bool = False
     until: float = 0.0
+    is_started: bool = False
+    is_suspect: bool = False
 
 
 class Model:
@@ -42,10 +46,14 @@ class Model:
         self.spec = QueueSpec("q", lease=LEASE)
 
     def held(self) -> list[Item]:
-        return [item for item in self.items if item.receipt is not None]
+        return [item for item in self.items if item.is_held]
+
+    def delivered(self, receipt: Any) -> Item | None:
+        """What this receipt settles: also after the lease, as long as the message was not handed out again."""
+        return next((item for item in self.items if item.receipt is not None and item.receipt == receipt), None)
 
     def receivable(self, now: float) -> list[Item]:
-        ready = [item for item in self.items if item.receipt is None and item.due <= now and self.is_front(item)]
+        ready = [item for item in self.items if not item.is_held and item.due <= now and self.is_front(item)]
         return sorted(ready, key=lambda item: (-item.outgoing.priority, item.number))
 
     def is_front(self, item: Item) -> bool:
@@ -53,15 +61,35 @@ class Model:
         if self.spec.ordering == "none" or key is None:
             return True
         line = [other for other in self.items if other.outgoing.key == key]
-        return line[0] is item and not any(other.receipt is not None for other in line)
+        return line[0] is item and not any(other.is_held for other in line)
 
-    def put_back(self, item: Item, counted: int, due: float = 0.0) -> None:
-        item.receipt, item.due, item.attempts = None, due, item.attempts + counted
+    def hand_out(self, item: Item) -> None:
+        item.is_held, item.is_started = True, False
+
+    def nack(self, item: Item, due: float = 0.0) -> None:
+        item.failures += not item.is_started
+        item.is_suspect = False
+        self._put_back(item, due)
+
+    def release(self, item: Item) -> None:
+        item.failures -= item.is_started
+        self._put_back(item)
+
+    def lose(self, item: Item) -> None:
+        """Its delivery ended without a settlement."""
+        item.is_held, item.is_suspect, item.due = False, True, 0.0
+
+    def start(self, item: Item) -> None:
+        item.failures += not item.is_started
+        item.is_started = True
 
     def expire(self, now: float) -> None:
         for item in self.held():
             if item.until <= now:
-                self.put_back(item, 1)
+                self.lose(item)
+
+    def _put_back(self, item: Item, due: float = 0.0) -> None:
+        item.is_held, item.receipt, item.is_started, item.due = False, None, False, due
 
 
 outgoing = st.builds(
@@ -130,9 +158,11 @@ class DriverMachine(RuleBasedStateMachine):
         for _ in range(limit):
             if first := self.model.receivable(self.now)[:1]:
                 expected += first
-                first[0].receipt = "taken"
+                self.model.hand_out(first[0])
         got = self.run(self.driver.receive("q", limit, 0.0))
-        assert [(item.id, item.attempt) for item in got] == [(item.outgoing.id, item.attempts + 1) for item in expected]
+        assert [(item.id, item.attempt, item.suspect) for item in got] == [
+            (item.outgoing.id, item.failures + 1, item.is_suspect) for item in expected
+        ]
         for item, received in zip(expected, got, strict=True):
             assert (received.body, received.headers) == (item.outgoing.body, item.outgoing.headers)
             item.receipt, item.until = received.receipt, self.now + LEASE
@@ -145,7 +175,7 @@ class DriverMachine(RuleBasedStateMachine):
         batch, stale = [], []
         for receipt in receipts:
             kind = data.draw(st.sampled_from(["ack", "ack", "nack", "later", "release"]))
-            item = next((item for item in self.model.held() if item.receipt == receipt), None)
+            item = self.model.delivered(receipt)
             if item is None:
                 stale.append(receipt)
             if kind == "ack":
@@ -154,20 +184,33 @@ class DriverMachine(RuleBasedStateMachine):
             elif kind == "release":
                 batch.append(Release(receipt))
                 if item:
-                    self.model.put_back(item, 0)
+                    self.model.release(item)
             else:
                 delay = 6.0 if kind == "later" else 0.0
                 batch.append(Nack(receipt, delay))
                 if item:
-                    self.model.put_back(item, 1, self.now + delay if delay else 0.0)
+                    self.model.nack(item, self.now + delay if delay else 0.0)
         assert sorted(self.run(self.driver.settle("q", batch))) == sorted(stale)
         self.settle_clock()
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        receipt = data.draw(st.sampled_from(self.old))
+        item = self.model.delivered(receipt)
+        if item is not None and not item.is_held:
+            return  # past its lease: whether it can still be recorded is the driver's choice
+        assert list(self.run(self.driver.start("q", [receipt]))) == ([] if item else [receipt])
+        if item:
+            self.model.start(item)
 
     @precondition(lambda self: self.old)
     @rule(data=st.data(), lease=st.sampled_from([3.0, LEASE, 30.0]))
     def extend(self, data: st.DataObject, lease: float) -> None:
         receipt = data.draw(st.sampled_from(self.old))
-        item = next((item for item in self.model.held() if item.receipt == receipt), None)
+        item = self.model.delivered(receipt)
+        if item is not None and not item.is_held:
+            return  # past its lease: whether it can be had back is the driver's choice
         assert list(self.run(self.driver.extend("q", [receipt], lease))) == ([] if item else [receipt])
         if item:
             item.until = self.now + lease
@@ -194,13 +237,18 @@ class DriverMachine(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.run(self.driver.close())
         self.run(self.driver.open())
+        # Whether a receipt past its lease is still good after that is the driver's choice.
+        late = {item.receipt for item in self.model.items if not item.is_held}
+        self.old = [receipt for receipt in self.old if receipt not in late]
+        for item in self.model.items:
+            item.receipt = None
         for item in self.model.held():
-            self.model.put_back(item, 1)
+            self.model.lose(item)
 
     @rule(limit=st.integers(1, 4), after=st.integers(0, 4))
     def peek(self, limit: int, after: int) -> None:
         self.settle_clock()
-        waiting = [item for item in self.model.items if item.receipt is None]
+        waiting = [item for item in self.model.items if not item.is_held]
         shown = self.run(self.driver.peek("q", 100))
         assert sorted(message.id for message in shown) == sorted(item.outgoing.id for item in waiting)
         receivable = [item.outgoing.id for item in self.model.receivable(self.now)]
@@ -213,7 +261,7 @@ class DriverMachine(RuleBasedStateMachine):
             return
         self.settle_clock()
         held = len(self.model.held())
-        delayed = sum(item.due > self.now and item.receipt is None for item in self.model.items)
+        delayed = sum(item.due > self.now and not item.is_held for item in self.model.items)
         depth = self.run(self.driver.depth("q"))
         assert (depth.ready, depth.in_flight, depth.delayed) == (len(self.model.items) - held - delayed, held, delayed)
         assert (depth.oldest_age is None) == (not self.model.receivable(self.now))

@@ -9,5 +9,7 @@ CREATE TABLE suspects (
     seq        INTEGER PRIMARY KEY,
     queue      INTEGER NOT NULL,
     is_lost    INTEGER NOT NULL,             -- its last delivery ended without a settlement
-    is_started INTEGER NOT NULL              -- the start of the delivery that is open is recorded
+    is_started INTEGER NOT NULL,             -- the start of the delivery that is open is recorded
+    delivery   INTEGER,                      -- which lease ended: its receipt settles until the message is handed out
+    is_counted INTEGER NOT NULL DEFAULT 0    -- that delivery had been started, and is among the attempts
 );

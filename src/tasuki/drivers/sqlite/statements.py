@@ -35,6 +35,11 @@ UNHOLD = """
     DELETE FROM held WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
     RETURNING delivery, seq, queue, rank, attempts, key
 """
+# A delivery whose lease has ended is held again, to be settled at once.
+RESUME = """
+    INSERT INTO held (delivery, seq, queue, rank, attempts, key, holder, lease_until)
+    SELECT ?, seq, queue, rank, attempts - ?, key, ?, 0 FROM ready WHERE queue = ? AND seq = ?
+"""
 SURFACE = """
     DELETE FROM delayed WHERE queue = :queue AND (ready_at, seq) IN
         (SELECT ready_at, seq FROM delayed WHERE queue = :queue AND ready_at <= :now

@@ -87,9 +87,10 @@ class Store:
         tally = self.queues.tally(queue)
         if tally.ready <= 0:
             return []
-        taken, size, last, suspects = [], 0, (0, 0), self._suspects.of(queue)
+        taken, seqs, size, last, suspects = [], [], 0, (0, 0), self._suspects.of(queue)
         for rank, seq, attempts, id_, body, headers in self._execute(statements.CLAIM, (queue, limit)):
             taken.append(Received(id_, body, _decode_headers(headers), 0, attempts + 1, seq in suspects))
+            seqs.append(seq)
             last = (rank, seq)
             size += len(body)
             if size > MAX_CLAIM_BYTES:
@@ -103,6 +104,8 @@ class Store:
         for received in taken:
             received.receipt = receipt = receipt + 1
         self._execute("DELETE FROM ready WHERE queue = ? AND (rank, seq) <= (?, ?)", (queue, *last))
+        if suspects:
+            self._suspects.hand_out(suspects.intersection(seqs))
         tally.held += len(taken)
         return taken
 
@@ -110,6 +113,7 @@ class Store:
         """End deliveries; returns the stale receipts."""
         # Of two settlements of one delivery the first counts.
         wanted = {item.receipt: item for item in reversed(batch) if type(item.receipt) is int}
+        self._resume(queue, wanted)
         rows = self._execute(statements.UNHOLD, (numbers_text(wanted), queue)).fetchall()
         tally = self.queues.tally(queue)
         tally.held -= len(rows)
@@ -132,6 +136,13 @@ class Store:
             return []
         found = {row[0] for row in rows}
         return [item.receipt for item in batch if item.receipt not in found or item is not wanted[item.receipt]]
+
+    def _resume(self, queue: int, deliveries: Collection[int]) -> None:
+        """Hold again what was put back when its lease ended, for a settlement that comes late."""
+        for delivery, seq, counted in self._suspects.resume(queue, deliveries):
+            if self._execute(statements.RESUME, (delivery, counted, self._holder, queue, seq)).rowcount:
+                self._execute("DELETE FROM ready WHERE queue = ? AND seq = ?", (queue, seq))
+                self.queues.tally(queue).held += 1
 
     def start(self, queue: int, batch: Sequence[Receipt]) -> list[Receipt]:
         """Record that the handlers of deliveries begin; returns the stale receipts."""
@@ -192,14 +203,14 @@ class Store:
     def expire(self) -> None:
         """Put back what was held longer than its lease."""
         rows = self._execute(
-            "DELETE FROM held WHERE lease_until <= ? RETURNING seq, queue, rank, attempts, key",
+            "DELETE FROM held WHERE lease_until <= ? RETURNING delivery, seq, queue, rank, attempts, key",
             (self._clock.boottime(),),
         ).fetchall()
         self._put_back(rows)
 
     def bury(self, holder: int) -> None:
         """Put back what a driver held that is gone, and forget the driver."""
-        sql = "DELETE FROM held WHERE holder = ? RETURNING seq, queue, rank, attempts, key"
+        sql = "DELETE FROM held WHERE holder = ? RETURNING NULL, seq, queue, rank, attempts, key"
         self._put_back(self._execute(sql, (holder,)).fetchall())
         self.queues.bury(holder)
 
@@ -231,10 +242,10 @@ class Store:
         self._lines.leave(place.queue, place.key, 0, place.seq)
         self._place(place)
 
-    def _put_back(self, rows: list[tuple[int, int, int, int, str | None]]) -> None:
-        for row in rows:
-            place = Place(*row)
-            place.attempts += self._suspects.lose(place.queue, place.seq)
+    def _put_back(self, rows: list[tuple[int | None, int, int, int, int, str | None]]) -> None:
+        for delivery, seq, queue, rank, attempts, key in rows:
+            place = Place(seq, queue, rank, attempts, key)
+            place.attempts += self._suspects.lose(place.queue, place.seq, delivery)
             self.queues.tally(place.queue).held -= 1
             self._lines.leave(place.queue, place.key, 0, place.seq)
             self._place(place)

@@ -26,18 +26,40 @@ class Suspects:
         """Record the starts of deliveries; returns the deliveries that are held."""
         sql = "SELECT delivery, seq FROM held WHERE queue = ? AND delivery IN (SELECT value FROM json_each(?))"
         found = self._execute(sql, (queue, numbers_text(deliveries))).fetchall()
-        sql = "INSERT INTO suspects VALUES (?, ?, 0, 1) ON CONFLICT (seq) DO UPDATE SET is_started = 1"
+        sql = """
+            INSERT INTO suspects (seq, queue, is_lost, is_started) VALUES (?, ?, 0, 1)
+            ON CONFLICT (seq) DO UPDATE SET is_started = 1
+        """
         for _, seq in found:
             self._execute(sql, (seq, queue))
         self._is_empty = None
         return {delivery for delivery, _ in found}
 
-    def lose(self, queue: int, seq: int) -> bool:
-        """The delivery of a message has ended without a settlement; returns whether its start was recorded."""
+    def lose(self, queue: int, seq: int, delivery: int | None) -> bool:
+        """A delivery has ended without a settlement, None: with its holder; returns whether its start was recorded."""
         found = self._execute("SELECT is_started FROM suspects WHERE seq = ?", (seq,)).fetchone()
-        self._execute("INSERT OR REPLACE INTO suspects VALUES (?, ?, 1, 0)", (seq, queue))
+        is_counted = found is not None and bool(found[0])
+        self._execute("INSERT OR REPLACE INTO suspects VALUES (?, ?, 1, 0, ?, ?)", (seq, queue, delivery, is_counted))
         self._is_empty = False
-        return found is not None and bool(found[0])
+        return is_counted
+
+    def hand_out(self, seqs: Collection[int]) -> None:
+        """The receipts of the deliveries before are stale from now on."""
+        if not self._has_none():
+            self._execute(f"UPDATE suspects SET delivery = NULL WHERE {_IN}", (numbers_text(seqs),))  # noqa: S608
+
+    def resume(self, queue: int, deliveries: Collection[int]) -> list[tuple[int, int, int]]:
+        """The deliveries among these whose lease has ended and whose message nobody has got since.
+
+        Returns delivery, message and the attempts counted for it; their starts are recorded as before.
+        """
+        if self._has_none():
+            return []
+        sql = """
+            UPDATE suspects SET is_started = is_counted
+            WHERE queue = ? AND delivery IN (SELECT value FROM json_each(?)) RETURNING delivery, seq, is_counted
+        """
+        return self._execute(sql, (queue, numbers_text(deliveries))).fetchall()
 
     def settle(self, released: Collection[int], ended: Collection[int]) -> None:
         """Take back the starts of the released messages, which stay suspects; forget those that are acked or nacked."""

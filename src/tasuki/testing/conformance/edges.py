@@ -41,6 +41,7 @@ class Edges(Suite):
         await rig.publish(rig.message())
         got = await rig.one()
         await rig.advance(rig.long * 1.2)
+        await rig.driver.depth(rig.queue)  # which may notice the end of the lease
         await rig.ack(got)
         await rig.nothing()
         await rig.advance(rig.long * 1.2)

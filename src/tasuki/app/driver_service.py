@@ -57,6 +57,7 @@ class DriverService:
         _log.info("driver %s: durability %s", self.driver.name, given, extra={"driver": self.driver.name})
         self._compare(given)
         for queue in self.queues:
+            self._compare_queue(queue, given)
             queue.demand.refusal()  # logs it
 
     async def _know(self) -> None:
@@ -98,6 +99,21 @@ class DriverService:
                 self._levels,
                 given,
                 extra={"driver": name},
+            )
+
+    def _compare_queue(self, queue: Queue, given: Durability) -> None:
+        """Say so when a queue that was made earlier gives less than a new one would, unless its entry says enough."""
+        stands = self.driver.durability_of(queue.spec.name)
+        if is_less(stands, given) and queue.demand.level is None:
+            _log.warning(
+                "queue %s: it was made with settings that give durability %r, and a new queue of driver %s has %r; "
+                "change the queue at the broker, or write 'durability: %s' at the queue if that is enough",
+                queue.id,
+                stands,
+                self.driver.name,
+                given,
+                stands,
+                extra={"queue": queue.id},
             )
 
     async def wait(self) -> None:

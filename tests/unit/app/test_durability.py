@@ -11,6 +11,7 @@ import pytest
 from tasuki import App
 from tasuki.app.status import status_of
 from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.sqlite import SQLiteDriver
 from tasuki.errors import DurabilityError, ProjectError
 from tasuki.queues.result import Rejected
 
@@ -134,3 +135,21 @@ async def test_less_than_the_driver_could_give_is_said_once(
     said = [record.getMessage() for record in caplog.records if "as the broker is set up" in record.getMessage()]
     assert len(said) == warnings
     assert all("durability 'broker'" in text and "could have 'power'" in text for text in said)
+
+
+@pytest.mark.parametrize(("field", "warnings"), [("", 1), (", durability: broker", 0)])
+async def test_a_queue_that_stands_with_less_than_a_new_one_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, field: str, warnings: int
+) -> None:
+    """Such as a stream of one replica, where the entry now asks for three; a queue that says enough is none."""
+    monkeypatch.setattr(SQLiteDriver, "durability_of", lambda self, queue: "broker")
+    (tmp_path / "_index.yaml").write_text(PROJECT.format(driver="sqlite", level="").replace(", durability: ", field))
+    strong = App.load(tmp_path)
+    handled_in(strong)
+    async with strong.worker():
+        pass
+    said = [record.getMessage() for record in caplog.records if "it was made with" in record.getMessage()]
+    assert len(said) == warnings
+    for line in said:
+        assert line.startswith("queue app:tasks: it was made with settings that give durability 'broker', and a new")
+        assert "has 'power'" in line

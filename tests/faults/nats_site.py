@@ -181,7 +181,7 @@ async def through(load: Load, act: Callable[[], Awaitable[None]]) -> None:
     end = time.monotonic() + PATIENCE
     left: set[str] = set()
     while not load.confirmed <= load.acked | left:
-        assert time.monotonic() < end, f"lost: {sorted(load.confirmed - load.acked | left)[:5]}"
+        assert time.monotonic() < end, f"lost: {sorted(load.confirmed - load.acked - left)[:5]}"
         left |= set(await drained(load.driver))
     assert load.acked | left <= load.confirmed | load.doubtful
     assert load.confirmed

@@ -21,6 +21,7 @@ NO_RESPONDERS = "503"
 UNTAKEN = "no stream takes the message"
 _STREAM_NOT_FOUND = 10059
 _CONSUMER_NOT_FOUND = 10014
+_MESSAGE_NOT_FOUND = 10037
 _NAME_IN_USE = 10058
 _SUBJECTS_OVERLAP = 10065
 _STORE_FAILED = 10077
@@ -61,6 +62,11 @@ def refusal(error: Any, *, driver: str, queue: str) -> DriverError:
 def is_stream_missing(error: Any) -> bool:
     """Whether a JetStream answer says that the stream is not there."""
     return isinstance(error, dict) and error.get("err_code") == _STREAM_NOT_FOUND
+
+
+def is_message_missing(error: Any) -> bool:
+    """Whether a JetStream answer says that the stream has no such message."""
+    return isinstance(error, dict) and error.get("err_code") == _MESSAGE_NOT_FOUND
 
 
 def is_missing(error: Any) -> bool:

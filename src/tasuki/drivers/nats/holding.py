@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Settlement
@@ -16,16 +16,16 @@ from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import BrokerTimeoutError, DriverError
 
 _Item = tuple[Held, Settlement]
-Delivered = Callable[[Connection, Iterable[str]], Awaitable[dict[str, int | None]]]
+Unknown = Callable[[Connection, Sequence[Held]], Awaitable[tuple[set[str], set[str]]]]
 
 
 class Holding:
-    """What this process holds of one queue; ``delivered`` asks how far the consumers of some lanes are."""
+    """What we hold of one queue; ``unknown`` asks what the server has forgotten, and what of that is done."""
 
     def __init__(
-        self, delivered: Delivered, *, book: Book, table: Table, admission: Admission, whole: Whole, clock: Clock
+        self, unknown: Unknown, *, book: Book, table: Table, admission: Admission, whole: Whole, clock: Clock
     ) -> None:
-        self._delivered = delivered
+        self._unknown = unknown
         self._book = book
         self._table = table
         self._admission = admission
@@ -135,13 +135,13 @@ class Holding:
             problem, silent = error, {held.lane for held in items}
         if not silent:
             return set()
-        found = await self._delivered(connection, silent)
         asked = [held for held in items if held.lane in silent]
-        unknown = [held for held in asked if (last := found[held.lane]) is None or held.sequence > last]
+        unknown, gone = await self._unknown(connection, asked)
         if len(unknown) == len(asked):
-            return {held.receipt for held in asked}
-        for held in unknown:
-            self._table.remove(held)  # the next try finds the others alone
+            return unknown - gone
+        for held in asked:
+            if held.receipt in unknown:
+                self._table.remove(held)  # the next try finds the others alone
         raise problem or lost("a consumer has no leader now", driver=connection.address.driver, outcome="unknown")
 
     async def _taken(self, connection: Connection, items: list[_Item]) -> dict[int, Held]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Durability, QueueSpec, Receipt, Received, Settlement
@@ -12,13 +12,13 @@ from tasuki.drivers.nats.api import Answer
 from tasuki.drivers.nats.book import Book
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.durability import level
-from tasuki.drivers.nats.held import Table
+from tasuki.drivers.nats.held import Held, Table
 from tasuki.drivers.nats.holding import Holding
 from tasuki.drivers.nats.ids import Ids
 from tasuki.drivers.nats.intake import Arrival, Intake
 from tasuki.drivers.nats.lanes import plan_in
 from tasuki.drivers.nats.names import Names
-from tasuki.drivers.nats.setup import delivered_up_to, epoch_of, spec_in
+from tasuki.drivers.nats.setup import delivered_up_to, epoch_of, removed, spec_in
 from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import DriverError, QueueNotFoundError
 
@@ -67,7 +67,7 @@ class OpenQueue:
             connect=connect,
         )
         self._holding = Holding(
-            self._delivered, book=self.book, table=self.table, admission=self._admission, whole=self._whole, clock=clock
+            self._unknown, book=self.book, table=self.table, admission=self._admission, whole=self._whole, clock=clock
         )
         self.intake = Intake(self.stream, self.give_back)
         self.is_missing = False
@@ -127,9 +127,14 @@ class OpenQueue:
         """Renew leases; on whichever loop the connection is."""
         return await self._holding.extend(connection, batch, lease)
 
-    async def _delivered(self, connection: Connection, lanes: Iterable[str]) -> dict[str, int | None]:
+    async def _unknown(self, connection: Connection, held: Sequence[Held]) -> tuple[set[str], set[str]]:
+        """Receipts of which no consumer knows any more, and those of them whose message is gone: an ack was done."""
         self.intake.is_doubtful = True
-        return await delivered_up_to(connection, self.spec.name, self.stream, lanes)
+        name, lanes = self.spec.name, {each.lane for each in held}
+        reached = await delivered_up_to(connection, name, self.stream, lanes)
+        unknown = [each for each in held if (last := reached[each.lane]) is None or each.sequence > last]
+        gone = await removed(connection, name, self.stream, [each.sequence for each in unknown])
+        return {each.receipt for each in unknown}, {each.receipt for each in unknown if each.sequence in gone}
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
         """Hand messages back that nobody took."""

@@ -7,12 +7,15 @@ RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
 # Test processes: one more than cores, for many tests wait for a broker's clock.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
+# Make has no other way to name a space.
+space := $(subst ,, )
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test killers brokers check format fuzz mutate matrix nats-newest bench compat wheel wheel-check lock clean
+.PHONY: help demo test killers faults-cluster brokers check format fuzz mutate matrix nats-newest bench compat wheel wheel-check lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages, two brokers (offline, under a minute)
 	@$(VENV)/bin/python examples/survey/demo.py
@@ -22,6 +25,9 @@ test: $(VENV)/.dev brokers ## Run the whole suite, with branch coverage and its 
 
 killers: $(VENV)/.dev brokers ## Kill workers by their messages on every driver, in all settings; DRIVERS="sqlite" for one
 	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))
+
+faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters that lose a node; DRIVERS="amqp nats" for some
+	@$(PYTEST) tests/faults -m cluster --quiet --numprocesses 0 --timeout 600 $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
 
 brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh

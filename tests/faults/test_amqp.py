@@ -6,14 +6,16 @@ import asyncio
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.amqp import AMQPDriver
-from tasuki.drivers.amqp.limits import LONGEST_NAME
+from tasuki.drivers.amqp import AMQPDriver, delay_queues
+from tasuki.drivers.amqp.delay_queues import SHARDS
+from tasuki.drivers.amqp.limits import LONGEST_NAME, STEP, TIMES
 from tasuki.drivers.amqp.topology import GIVEN_UP
 from tasuki.errors import (
     AccessDeniedError,
@@ -285,7 +287,7 @@ async def test_other_arguments_are_a_conflict_that_costs_no_connection(
         assert proxy.connections() == connections
 
 
-async def test_a_name_is_as_long_as_the_ladder_allows_and_no_longer(broker: RabbitMQ, queue: str) -> None:
+async def test_a_name_is_as_long_as_its_parts_allow_and_no_longer(broker: RabbitMQ, queue: str) -> None:
     longest = queue.ljust(LONGEST_NAME, "x")
     async with driver_at(broker.port, QueueSpec(longest)) as driver:
         await driver.publish(longest, messages("a", delay=0.1))
@@ -327,8 +329,8 @@ async def test_a_vhost_that_is_not_there(broker: RabbitMQ) -> None:
 
 
 async def test_delays_outlive_a_restart_of_the_broker(broker: RabbitMQ, queue: str) -> None:
-    # Its highest rung outlasts the restart: what expires while the broker starts it may try again only minutes later.
-    delay = 13.0
+    # In one delay queue: a message that expires while the broker starts may be tried again only minutes later.
+    delay = 15.0
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
         await driver.publish(queue, messages("now"))
         (now,) = await take(driver, queue)
@@ -417,11 +419,32 @@ async def test_a_classic_queue_says_what_it_survives(broker: RabbitMQ, queue: st
         assert [(item.id, item.attempt) for item in await take(driver, queue)] == [("a", 2)]
 
 
-async def test_a_ladder_that_was_deleted_is_made_anew(broker: RabbitMQ, queue: str) -> None:
+async def test_a_burst_that_is_due_together_leaves_over_all_shards_and_few_messages_keep_their_order(
+    broker: RabbitMQ, queue: str
+) -> None:
+    few, many = [f"{number:04d}" for number in range(200)], [f"{number:04d}" for number in range(2200)]
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        assert not any(await driver.publish(queue, messages(*few, delay=1.0)))
+        got = await take(driver, queue, len(few))
+        assert [item.id for item in got] == few
+        await driver.settle(queue, [Ack(item.receipt) for item in got])
+        for start in range(0, len(many), 1000):
+            assert not any(await driver.publish(queue, messages(*many[start : start + 1000], delay=30.0)))
+        time_of = TIMES.index(round(30.0 / STEP))
+        waiting = [await ready(broker.port, delay_queues.queue_name(time_of, shard)) for shard in range(SHARDS)]
+        assert min(waiting) > 100
+        assert await driver.purge(queue) == len(many)
+        assert not any(await driver.publish(queue, messages(*many[:1000], delay=0.5)))
+        got = await take(driver, queue, 1000)
+        assert Counter(item.id for item in got) == Counter(many[:1000])
+        assert {(item.attempt, len(item.headers)) for item in got} == {(1, 0)}
+
+
+async def test_delay_queues_that_were_deleted_are_made_again(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
         await driver.publish(queue, messages("a", delay=0.2))
         async with hand_at(broker.port) as channel:
-            await channel.ask(commands.Exchange.Delete(exchange="tasuki.delay.1"))
+            await channel.ask(commands.Exchange.Delete(exchange="tasuki.delayed.in.0"))
         with pytest.raises(BrokerUnavailableError) as problem:
             await driver.publish(queue, messages("b", delay=0.2))
         assert problem.value.outcome == "unknown"

@@ -60,7 +60,7 @@ async def test_a_purge_takes_what_other_processes_have_put_off_and_leaves_what_i
         await second.publish(queue, messages("held", "nacked"))
         held, nacked = await take(second, queue, 2)
         await second.settle(queue, [Nack(nacked.receipt, 60.0)])
-        for number in range(20):  # of both on every rung, by turns, and with more than one rung to climb down
+        for number in range(20):  # for both queues by turns, in several delay queues
             await driver.publish(queue, messages(f"gone-{number}", delay=4.0 + number / 10))
             await second.publish(queue, messages(f"gone-too-{number}", delay=100.0))
             await second.publish(other, messages(f"{number:02d}", delay=4.0 + number / 10))

@@ -12,13 +12,13 @@ held            bound to the connection, which lives on a thread of its own: a h
 place in line   by publishing; by priority first where the queue ``requires: [priority]`` (a lane each); what comes
                 back, released or put off, is first of its priority (``<queue>.returned``)
 attempt         ours, in a header of the message, and the broker's count of returns; a release is not counted
-delay           a ladder of durable queues that all share (``tasuki.delay.*``), at most a second late; outlives a
-                restart of the broker
+delay           through durable queues that all share (``tasuki.delayed.*``), one to four hops; outlives a restart of the
+                broker
 depth           ready: exact; in flight and delayed: those of this process; consumers: of all processes
 given up        what the broker itself would delete goes to ``tasuki.undeliverable``
 order per key   lanes of keys (``<queue>.k0`` …) that give one message at a time to one process; what is nacked stays
                 with it until its time is over
-purge, delete   all parts of a queue, and what lies for it on the ladder, which is looked through as a whole
+purge, delete   all parts of a queue, and its messages in the delay queues, all of which are searched
 temporary       one classic queue, which the broker removes when nobody has consumed it for ten minutes
 not possible    max_length, dedup, peek: see docs/how-to/amqp.md
 headers         in the header table, with their types; those that AMQP has a property for in the property too

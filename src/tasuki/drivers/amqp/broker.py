@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
-from tasuki.drivers.amqp import ladder, removing
+from tasuki.drivers.amqp import delay_queues, removing
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumer_timeout import fitted_to, limited
@@ -136,8 +136,12 @@ class Broker(Driver):
         channel = await connection.open_channel()
         try:
             back = next((lane for lane in found if lane.is_returned), found[0])
-            # Bound with each declaration: what is deleted and made again has lost its way down from the ladder.
-            await channel.ask(*ladder.foot(), *(lane.declare() for lane in found), ladder.foot_binding(back.name))
+            # Bound with each declaration: a queue that was deleted and made again has lost its binding.
+            await channel.ask(
+                *delay_queues.last_exchange(),
+                *(lane.declare() for lane in found),
+                delay_queues.target_binding(back.name),
+            )
         except ClosedError as error:
             if error.code != PRECONDITION_FAILED:
                 raise
@@ -245,7 +249,7 @@ class Broker(Driver):
         session, spec = self._check(queue)
         found = self._lanes[queue]
         del self._specs[queue], self._lanes[queue]  # first: a new connection declares what is there
-        # Replies are not put off, and their queues too many to look through the ladder for each.
+        # Replies are rarely delayed, and a requester's queue must be cheap to delete.
         is_swept = not spec.temporary or session.publishing.delayed(queue) > 0
         is_done = False
         try:

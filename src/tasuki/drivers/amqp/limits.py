@@ -1,19 +1,28 @@
-"""How much and how long: bounds of the driver that need no client to be told."""
+"""Limits of the driver; importable without pamqp."""
 
 import re
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """RabbitMQ 4's own default; a larger message would cost the whole channel."""
 STEP = 0.1
-"""Seconds of the lowest rung of the delay ladder; a delay is rounded up to a whole number of them."""
-RUNGS = 26
-"""The broker takes a time to live of at most 2³² ms, so the highest rung is 2²⁵ steps: 38 days."""
-LONGEST_DELAY = (2**RUNGS - 8) * STEP
-"""Seconds: 77 days."""
+"""Seconds of the shortest delay queue; a delay is rounded up to a whole number of them."""
+_SECOND = 10
+_MINUTE, _HOUR, _DAY = 60 * _SECOND, 3600 * _SECOND, 86400 * _SECOND
+TIMES = (
+    1, 2, 3, 5,
+    *(seconds * _SECOND for seconds in (1, 2, 4, 8, 15, 30)),
+    *(minutes * _MINUTE for minutes in (1, 2, 4, 8, 15, 30)),
+    *(hours * _HOUR for hours in (1, 2, 4, 8, 12)),
+    *(days * _DAY for days in (1, 2, 4, 8, 15, 16, 32)),
+)  # fmt: skip
+"""Steps that a message waits in each of the delay queues. Taking the longest that fits, again and again, makes up every
+delay; the common ones need one or two. The broker takes a time to live of at most 2³² ms, 49 days."""
+LONGEST_DELAY = 78 * 86400.0
+"""Seconds: the sum of the days, so that a delay that is rounded up fits too."""
 PART = re.compile(r"\.(returned|consumers|active|p[1-9]|k[0-9]+)")
 """What follows the name of a queue in the names of its parts at the broker."""
-LONGEST_NAME = 255 - 2 * RUNGS - len(".returned")
-"""Bytes of a queue's name: on the ladder its routing key has a word for each rung before it."""
+LONGEST_NAME = 194
+"""Bytes of a queue's name: the names of its parts are longer, and 255 are the broker's most."""
 
 
 def whole_of(name: str) -> str | None:

@@ -7,15 +7,16 @@ acking go on on another, and make room.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pamqp import commands
 
-from tasuki.drivers.amqp import frames, ladder
+from tasuki.drivers.amqp import frames
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.confirms import Batch
 from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp.delaying import Delayed, Delaying
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Fate, LateError
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.settings import Settings
@@ -42,15 +43,13 @@ class Parcel(NamedTuple):
 
 
 class Publisher:
-    """Publishes to queues directly, or through the delay ladder."""
+    """Publishes to queues directly, or through the delay queues."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._link = Link(settings, self._prepare)
         self._channel: Channel | None = None
-        self._rungs = -1
-        self._bound: set[str] = set()
-        self._building = asyncio.Lock()
+        self._delaying = Delaying()
 
     @property
     def is_blocked(self) -> bool:
@@ -66,21 +65,26 @@ class Publisher:
             UnsentError: nothing was sent either, for there is no connection.
             LateError, ClosedError: it is not known what was stored.
         """
+        delayed = {
+            index: self._delaying.place(parcel.queue, parcel.delay)
+            for index, parcel in enumerate(parcels)
+            if parcel.delay > 0
+        }
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                connection, channel = await self._ready(parcels)
+                connection, channel = await self._ready(list(delayed.values()))
         except TimeoutError as error:
             raise LateError from error
         batch = Batch(len(parcels))
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                await self._write(connection, channel, parcels, batch)
+                await self._write(connection, channel, parcels, delayed, batch)
                 await batch.done
         except TimeoutError as error:
             raise LateError from error
         except ClosedError as error:
-            if error.code == NOT_FOUND:  # somebody has deleted the ladder's exchanges: they are made anew
-                self._rungs, self._bound = -1, set()
+            if error.code == NOT_FOUND:  # another program has deleted an exchange of the delay queues
+                self._delaying.forget()
             raise
         return batch.fates
 
@@ -92,11 +96,12 @@ class Publisher:
         """Cut the connection if it has not ended."""
         self._link.abort()
 
-    async def _ready(self, parcels: Sequence[Parcel]) -> tuple[Connection, Channel]:
-        """Connected, not blocked, and with a ladder that is high enough. Nothing is sent before that."""
+    async def _ready(self, delayed: Sequence[Delayed]) -> tuple[Connection, Channel]:
+        """Wait until the connection is open and not blocked, and the delay queues exist; nothing is sent before."""
         try:
             connection = await self._link.get()
-            await self._build(connection, parcels)
+            if delayed:
+                await self._delaying.prepare(connection, delayed)
             channel = self._channel
             if channel is None or not channel.is_alive or channel.connection is not connection:
                 channel = await self._open(connection)
@@ -115,21 +120,27 @@ class Publisher:
             raise UnsentError(error.code, error.text) from error
         return connection, channel
 
-    async def _write(self, connection: Connection, channel: Channel, parcels: Sequence[Parcel], batch: Batch) -> None:
+    async def _write(
+        self,
+        connection: Connection,
+        channel: Channel,
+        parcels: Sequence[Parcel],
+        delayed: Mapping[int, Delayed],
+        batch: Batch,
+    ) -> None:
         """Write all, some hundred kilobytes at a time, as fast as the broker reads."""
         number, most = channel.number, connection.frame_max
         parts: list[bytes] = []
         sent: list[tuple[str, bytes]] = []
         start = size = 0
-        for parcel in parcels:
-            exchange, key = "", parcel.queue
+        for index, parcel in enumerate(parcels):
+            exchange, properties = "", parcel.properties
             if parcel.delay > 0:
-                exchange, key, _ = ladder.entry(parcel.delay, parcel.queue)
-            data = frames.publish(
-                number, frames.short(exchange), frames.short(key), parcel.properties, parcel.body, most
-            )
+                exchange, properties = delayed[index].exchange, delayed[index].mark(properties)
+            key = frames.short(parcel.queue)
+            data = frames.publish(number, frames.short(exchange), key, properties, parcel.body, most)
             parts.append(data)
-            sent.append((key, parcel.id))
+            sent.append((parcel.queue, parcel.id))
             size += len(data)
             if size >= _CHUNK:
                 self._send(connection, channel, batch, sent, parts, start)
@@ -153,7 +164,7 @@ class Publisher:
 
     async def _prepare(self, connection: Connection) -> None:
         """A new connection may lead to a broker that has lost everything."""
-        self._rungs, self._bound = -1, set()
+        self._delaying.forget()
         await self._open(connection)
 
     async def _open(self, connection: Connection) -> Channel:
@@ -161,23 +172,3 @@ class Publisher:
         await channel.ask(commands.Confirm.Select())
         self._channel = channel
         return channel
-
-    async def _build(self, connection: Connection, parcels: Sequence[Parcel]) -> None:
-        """Make the rungs, and the ways to the queues, that are not there yet."""
-        delayed = [parcel for parcel in parcels if parcel.delay > 0]
-        if not delayed:
-            return
-        async with self._building:
-            top = max(ladder.entry(parcel.delay, parcel.queue)[2] for parcel in delayed)
-            queues = {parcel.queue for parcel in delayed} - self._bound
-            if top <= self._rungs and not queues:
-                return
-            channel = await connection.open_channel()
-            try:
-                await channel.ask(*ladder.foot(), *map(ladder.foot_binding, queues))
-                self._bound |= queues
-                for number in range(self._rungs + 1, top + 1):
-                    await channel.ask(*ladder.rung(number))
-                    self._rungs = number
-            finally:
-                await channel.close()

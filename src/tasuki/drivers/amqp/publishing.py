@@ -15,11 +15,11 @@ from tasuki.drivers.amqp.topology import is_quorum, partition_lane, priority_lan
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
 
 _ON_THE_WAY = 1.0
-"""Seconds that a message may need from the ladder to its queue."""
+"""Seconds that a message may need from its last delay queue to its queue."""
 
 
 class Publishing:
-    """The publishing side of one driver; remembers what it has put on the ladder, to be counted."""
+    """The publishing side of one driver; remembers which messages it has delayed, to count them."""
 
     def __init__(self, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
         self._publisher = publisher
@@ -67,14 +67,14 @@ class Publishing:
         return await self._publisher.publish(parcels)
 
     def delayed(self, queue: str) -> int:
-        """How many messages of a queue this process has put on the ladder that cannot have come down yet."""
+        """How many messages of a queue this process has delayed whose time is not over."""
         due, now = self._delayed.get(queue, []), time.monotonic()
         while due and due[0] < now:
             heapq.heappop(due)
         return len(due)
 
     def forget(self, queue: str) -> None:
-        """None of its messages is on the ladder any more."""
+        """None of its messages is delayed any more."""
         self._delayed.pop(queue, None)
 
     def _remember(self, queue: str, parcels: Sequence[Parcel], fates: Sequence[Fate]) -> None:
@@ -88,7 +88,7 @@ class Publishing:
         if spec.ordering == "key" and message.key is not None:
             lane, expiration = partition_lane(spec, message.key), self._expiration
         elif message.delay > 0:
-            lane, expiration = return_lane(spec), None  # on the ladder it would come down too early by it
+            lane, expiration = return_lane(spec), None  # it would end the delay early
         else:
             lane = priority_lane(spec.name, message.priority) if is_quorum(spec) else spec.name
             expiration = self._expiration

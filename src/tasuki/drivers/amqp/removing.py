@@ -1,4 +1,4 @@
-"""Removing: what purges and deletes a queue with all its parts, those on the delay ladder too."""
+"""Removing: what purges and deletes a queue with all its parts, its delayed messages too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
     """Remove all that nobody holds; returns how many. Raises ClosedError or LateError.
 
-    From the ladder down to what was pushed here, which is the way that messages go.
+    From the delay queues to what was pushed here, which is the way that messages go.
     """
     async with session.turn(queue):
         connection = await session.link.get()

@@ -86,7 +86,7 @@ class Settling:
         return done
 
     async def _put_off(self, spec: QueueSpec, moves: Sequence[tuple[Delivery, float]]) -> None:
-        """Put copies that count this failure on the ladder, or at once in the queue; ``is_moved`` tells which are safe.
+        """Publish copies that count this failure, delayed or at once; ``is_moved`` tells which are safe.
 
         A broker that is known to take no messages is not asked: it would answer at the deadline only.
         """

@@ -1,38 +1,41 @@
-"""Sweep: takes what is put off for some queues out of the ladder, and leaves there what is for others.
+"""Sweep: removes the messages for some queues from the delay queues, and leaves those for other queues.
 
-All that lies on a rung is taken into the hand at once; ours is acked, and the rest goes back in its order, with the
-time that it had. So nothing is published anew, and what others have put off is at most late by the time that a sweep
-takes. What a sweeper that dies has in its hand goes back too, but may count as handed out once more. From the top down,
-because messages only climb down; and twice, because one that the broker is just carrying from rung to rung is on
-neither.
+A sweep consumes a whole delay queue, acks our messages and requeues the others in their order, with the time that they
+had. So nothing is published again, and other messages are at most late by the time that a sweep takes. From the
+shortest time to the longest, because messages go this way; and twice, because a message that the broker is just moving
+is in neither queue.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from pamqp import commands
 
-from tasuki.drivers.amqp import frames, ladder
+from tasuki.drivers.amqp import delay_queues, frames
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import NOT_FOUND, RESOURCE_LOCKED, ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
-from tasuki.drivers.amqp.limits import RUNGS, STEP
+from tasuki.drivers.amqp.limits import STEP, TIMES
 
-_TURN = f"{ladder.NAME}.sweep"
+_TURN = f"{delay_queues.NAME}.sweep"
 """A queue of the connection that sweeps: of two sweepers each would see only a part."""
 _TURN_PAUSE = 0.05
 _MOST = 65_535
 """Most that one consumer can have unsettled."""
 
 
+Place = tuple[int, int]
+"""Time and shard of a delay queue."""
+
+
 @dataclass(slots=True)
 class Part:
-    """What one consumer was given, in the order in which it lay on the rung."""
+    """What one consumer was given, in the order in which it lay in the delay queue."""
 
     ours: list[int] = field(default_factory=list)
     """Tags."""
@@ -41,13 +44,15 @@ class Part:
     """The last tag of the others."""
 
     def settlement(self, number: int) -> bytes:
-        """Acks for ours, and the rest back as a whole."""
+        """Ack ours, and requeue the others as a whole. One ack for all where there are no others."""
+        if not self.others:
+            return frames.ack(number, self.ours[-1], multiple=True)
         acks = [frames.ack(number, tag) for tag in self.ours]
-        return b"".join([*acks, frames.requeue(number, self.last, multiple=True)] if self.others else acks)
+        return b"".join([*acks, frames.requeue(number, self.last, multiple=True)])
 
 
 class Hand:
-    """What was taken off one rung."""
+    """The messages taken from one delay queue."""
 
     def __init__(self, wanted: Collection[str]) -> None:
         self._wanted = wanted
@@ -59,7 +64,7 @@ class Hand:
         """A delivery; only its routing key matters."""
         self.seen += 1
         part = self.parts.setdefault(deliver.consumer, Part())
-        if ladder.goal(frames.address_of(deliver.payload)[1]) in self._wanted:
+        if frames.address_of(deliver.payload)[1] in self._wanted:
             part.ours.append(deliver.tag)
         else:
             part.others += 1
@@ -75,28 +80,32 @@ class Sweep:
     async def run(self, connection: Connection, queues: Collection[str]) -> int:
         """Remove what is on its way to these queues; returns how many. Raises ClosedError or LateError."""
         async with self._turn:
-            height = await _height(connection)
-            if not height:
+            found = await _existing(connection)
+            if not found:
                 return 0
             async with _alone(connection):
-                removed = await _pass(connection, queues, height)
-                await asyncio.sleep(STEP)  # longer than the broker takes to carry one
-                return removed + await _pass(connection, queues, height)
+                return await _passes(connection, queues, found)
 
 
-async def _height(connection: Connection) -> int:
-    """How many rungs there are; they are made from the lowest up."""
+async def _existing(connection: Connection) -> list[Place]:
+    """The delay queues that exist, shortest times first; the shards of a time are made from the first one up."""
+    shards = await asyncio.gather(*(_shards(connection, time) for time in range(len(TIMES))))
+    return [(time, shard) for time, number in enumerate(shards) for shard in range(number)]
+
+
+async def _shards(connection: Connection, time: int) -> int:
+    """How many shards a time has."""
     channel = await connection.open_channel()
     try:
-        for number in range(RUNGS):
-            await channel.ask(ladder.look(number))
+        for shard in range(delay_queues.SHARDS):
+            await channel.ask(delay_queues.look(time, shard))
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise
-        return number
+        return shard
     finally:
         await channel.close()
-    return RUNGS
+    return delay_queues.SHARDS
 
 
 @asynccontextmanager
@@ -129,43 +138,50 @@ async def _begin(connection: Connection) -> bool:
     return True
 
 
-async def _pass(connection: Connection, queues: Collection[str], height: int) -> int:
+async def _passes(connection: Connection, queues: Collection[str], found: Sequence[Place]) -> int:
+    """Search twice on one channel.
+
+    The channel holds many acks back until the queue has answered for earlier ones, and loses them when it closes. So it
+    stays open for a moment longer than the broker takes to settle or to move a message.
+    """
     removed = 0
     channel = await connection.open_channel()
     try:
-        for number in reversed(range(height)):
-            removed += await _sweep(channel, number, queues)
+        for _ in range(2):
+            for place in found:
+                removed += await _sweep(channel, place, queues)
+            await asyncio.sleep(STEP)
     finally:
         await channel.close()  # what was not settled goes back
     return removed
 
 
-async def _sweep(channel: Channel, number: int, queues: Collection[str]) -> int:
-    """One rung. What comes onto it meanwhile may stay."""
-    (rung,) = await channel.ask(ladder.look(number))
-    if not rung.message_count:
+async def _sweep(channel: Channel, place: Place, queues: Collection[str]) -> int:
+    """One delay queue. Messages that arrive meanwhile may stay."""
+    (there,) = await channel.ask(delay_queues.look(*place))
+    if not there.message_count:
         return 0
     hand = Hand(queues)
     channel.on_delivery = hand.came
     tags: list[str] = []
     is_empty = False
-    while hand.seen < rung.message_count and not is_empty:
-        tags.append(f"sweep.{number}.{len(tags)}")
-        consume = commands.Basic.Consume(queue=ladder.rung_name(number), consumer_tag=tags[-1])
+    while hand.seen < there.message_count and not is_empty:
+        tags.append(f"sweep.{len(tags)}")
+        consume = commands.Basic.Consume(queue=delay_queues.queue_name(*place), consumer_tag=tags[-1])
         await channel.ask(commands.Basic.Qos(prefetch_count=_MOST), consume)
-        is_empty = await _fill(channel, number, hand, min(rung.message_count, len(tags) * _MOST))
+        is_empty = await _fill(channel, place, hand, min(there.message_count, len(tags) * _MOST))
     await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
     await _flush(channel)
     parts = list(hand.parts.values())
     for part in parts[:-1]:
-        await _put_back(channel, number, part)
+        await _put_back(channel, place, part)
     for part in parts[-1:]:
         channel.connection.write(part.settlement(channel.number))
     await _flush(channel)
     return sum(len(part.ours) for part in parts)
 
 
-async def _put_back(channel: Channel, number: int, part: Part) -> None:
+async def _put_back(channel: Channel, place: Place, part: Part) -> None:
     """Settle a part, and wait until it lies there again: the broker does not keep the order of two consumers' parts.
 
     It comes back at once, but what has expired meanwhile leaves at once too. Half is a sign; and there is an end to
@@ -173,23 +189,23 @@ async def _put_back(channel: Channel, number: int, part: Part) -> None:
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + channel.connection.settings.request_timeout
-    (before,) = await channel.ask(ladder.look(number))
+    (before,) = await channel.ask(delay_queues.look(*place))
     channel.connection.write(part.settlement(channel.number))
     await _flush(channel)
     while loop.time() < deadline:
-        (now,) = await channel.ask(ladder.look(number))
+        (now,) = await channel.ask(delay_queues.look(*place))
         if now.message_count >= before.message_count + part.others / 2:
             break
 
 
-async def _fill(channel: Channel, number: int, hand: Hand, most: int) -> bool:
+async def _fill(channel: Channel, place: Place, hand: Hand, most: int) -> bool:
     """Wait until so many are here, or all (True). Raises LateError when no more come although there are."""
     loop = asyncio.get_running_loop()
     seen, deadline = hand.seen, loop.time() + channel.connection.settings.request_timeout
     while hand.seen < most:
-        (rung,) = await channel.ask(ladder.look(number))
+        (there,) = await channel.ask(delay_queues.look(*place))
         await _flush(channel)
-        if not rung.message_count:
+        if not there.message_count:
             return True
         if hand.seen > seen:
             seen, deadline = hand.seen, loop.time() + channel.connection.settings.request_timeout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tasuki.message import HeaderValue
@@ -108,6 +108,19 @@ def encode_field(key: bytes, value: HeaderValue) -> bytes:
 def encode_bytes(key: bytes, value: bytes) -> bytes:
     """One field with bytes."""
     return b"".join((bytes((len(key),)), key, b"x", _LENGTH.pack(len(value)), value))
+
+
+def encode_texts(key: bytes, values: Sequence[str]) -> bytes:
+    """One field with an array of texts."""
+    items = b"".join(b"S" + _LENGTH.pack(len(data)) + data for data in (value.encode() for value in values))
+    return b"".join((bytes((len(key),)), key, b"A", _LENGTH.pack(len(items)), items))
+
+
+def with_field(properties: bytes, field: bytes) -> bytes:
+    """Encoded properties with one more field in their table."""
+    found = decode_properties(properties)
+    found.table += field
+    return found.encode()
 
 
 def fields(table: bytes) -> Iterator[tuple[bytes, object, int, int]]:

@@ -122,7 +122,7 @@ def return_lane(spec: QueueSpec) -> str:
 
 
 def is_bounded(spec: QueueSpec) -> bool:
-    """Whether it may be full: what comes down from the ladder must never be refused, as it would let nothing pass."""
+    """Whether it may be full: it would then refuse a delayed message at its time, which would block a delay queue."""
     return bool(spec.options.get("max_length") or spec.options.get("max_length_bytes"))
 
 

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pamqp import commands
@@ -78,8 +79,10 @@ async def test_connections_cut_under_load_lose_nothing(broker: RabbitMQ, proxy: 
         assert work.errors
 
 
-async def test_a_frozen_broker_hangs_nobody(broker: RabbitMQ, queue: str) -> None:
-    async with driver_at(broker.port, QueueSpec(queue), request_timeout=1.0, connection_timeout=1.0) as driver:
+async def test_a_frozen_broker_hangs_nobody_and_its_connections_are_replaced(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    async with driver_at(proxy.port, QueueSpec(queue), request_timeout=1.0, connection_timeout=1.0) as driver:
         await driver.publish(queue, messages("a", "b"))
         first, second = await take(driver, queue, 2)
         broker.freeze()
@@ -88,18 +91,78 @@ async def test_a_frozen_broker_hangs_nobody(broker: RabbitMQ, queue: str) -> Non
             with pytest.raises(BrokerTimeoutError) as problem:
                 await driver.publish(queue, messages("c"))
             assert problem.value.outcome == "unknown"
-            with pytest.raises(BrokerTimeoutError):
+            with pytest.raises((BrokerTimeoutError, BrokerUnavailableError)):
                 await driver.settle(queue, [Ack(first.receipt)])
-            with pytest.raises(BrokerTimeoutError):
-                await driver.depth(queue)
-            with pytest.raises(BrokerTimeoutError):
-                await driver.receive(queue, 1, 0.2)
+            for verb in (driver.depth(queue), driver.receive(queue, 1, 0.2), driver.publish(queue, messages("d"))):
+                with pytest.raises(BrokerUnavailableError, match=r"no answer|did not answer"):
+                    await verb
             assert time.monotonic() - began < SECONDS / 2
         finally:
             broker.thaw()
-        await driver.settle(queue, [Ack(second.receipt)])
-        await driver.settle(queue, [Ack(first.receipt)])
-        assert [item.id for item in await take(driver, queue)] == ["c"]
+        got: dict[str, str] = {}
+
+        async def all_came() -> bool:
+            try:
+                found = await driver.receive(queue, 10, 1.0)
+                await driver.settle(queue, [Ack(item.receipt) for item in found])
+            except DriverError:
+                return False
+            got.update({item.id: item.id for item in found})
+            return got.keys() >= {"a", "b", "c"}
+
+        await until(all_came, "the messages of the connections that were given up")
+        assert list(await driver.settle(queue, [Ack(second.receipt)])) == [second.receipt]
+
+
+@pytest.mark.parametrize("length", [2**32 - 1, 2**20, 0, 100_000])
+async def test_a_damaged_frame_ends_the_connection_and_not_the_work(
+    broker: RabbitMQ, proxy: Proxy, queue: str, length: int
+) -> None:
+    spec, fields = QueueSpec(queue), {"request_timeout": 2.0, "heartbeat": 1.0}
+    async with driver_at(broker.port, spec) as publisher, driver_at(proxy.port, spec, **fields) as driver:
+        waiting = asyncio.create_task(driver.receive(queue, 1, 2 * SECONDS))
+
+        async def is_consumed() -> bool:
+            return await consumers(broker.port, f"{queue}.returned") == 1
+
+        await until(is_consumed, "the consumer to be at the broker")
+        proxy.damage = lambda data: data[:3] + length.to_bytes(4, "big") + data[7:]
+        await publisher.publish(queue, messages("a"))
+        with pytest.raises(BrokerUnavailableError, match="cannot be read"):
+            async with asyncio.timeout(SECONDS):
+                await waiting
+        assert (await take(driver, queue))[0].id == "a"
+
+
+async def test_a_connection_that_answers_nothing_is_replaced_by_the_next_call(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    fields = {"heartbeat": 600.0, "request_timeout": 0.5, "connection_timeout": 5.0}  # no heartbeat will end it
+    async with driver_at(proxy.port, QueueSpec(queue), **fields) as driver:
+        for verb in (lambda: driver.publish(queue, messages("a")), lambda: driver.depth(queue)):
+            await verb()
+            before = proxy.accepted
+            proxy.silence()
+            with pytest.raises(BrokerTimeoutError):
+                await verb()
+            assert proxy.accepted == before
+            proxy.serve()
+            await connected(verb)
+            assert proxy.accepted == before + 1
+        assert {item.id for item in await take(driver, queue)} == {"a"}
+
+
+async def connected(verb: Any) -> None:
+    """Wait until a verb works again."""
+
+    async def works() -> bool:
+        try:
+            await verb()
+        except DriverError:
+            return False
+        return True
+
+    await until(works, "the driver to be connected")
 
 
 async def test_a_frozen_broker_keeps_nobody_from_closing(broker: RabbitMQ, queue: str) -> None:

@@ -282,7 +282,7 @@ async def test_without_heartbeats_a_frozen_broker_fills_no_memory(broker: Rabbit
             with pytest.raises(DriverError):
                 await driver.publish(queue, [Outgoing("b", body, {})])
         connection = driver._inner._session._publisher._link.connection  # type: ignore[attr-defined]
-        assert connection._transport.get_write_buffer_size() < 10 * 2**20
+        assert connection is None  # given up, and what was written to it with it
         with pytest.raises(DriverError):
             await driver.depth(queue)
         proxy.serve()

@@ -1,4 +1,4 @@
-"""A TCP proxy before a broker, which can refuse, cut, silence and slow its connections. Runs in a thread of its own."""
+"""A TCP proxy before a broker, which can refuse, cut, silence, slow and damage its connections; in its own thread."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ class Proxy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
+        self.accepted = 0
+        """How many connections it has passed on so far."""
         self.delay = 0.0
         """Seconds that each chunk waits on its way, in both directions."""
+        self.damage: Callable[[bytes], bytes] | None = None
+        """Changes the next bytes that the broker sends; once."""
         self._flowing: asyncio.Event
         self._refusing = False
         self._swallowing = False
@@ -91,6 +95,7 @@ class Proxy:
         except OSError:
             _reset(writer)
             return
+        self.accepted += 1
         self._writers |= {writer, back}
         flowing = self._flowing
         try:
@@ -115,6 +120,9 @@ class Proxy:
         is_answer: bool = False,
     ) -> None:
         while data := await reader.read(_CHUNK):
+            if is_answer and self.damage is not None:
+                damage, self.damage = self.damage, None
+                data = damage(data)
             if self.delay:
                 await asyncio.sleep(self.delay)
             await flowing.wait()

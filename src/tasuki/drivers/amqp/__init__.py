@@ -12,8 +12,8 @@ held            bound to the connection, which lives on a thread of its own: a h
 place in line   by publishing; by priority first where the queue ``requires: [priority]`` (a lane each); what comes
                 back, released or put off, is first of its priority (``<queue>.returned``)
 attempt         ours, in a header of the message, and the broker's count of returns; a release is not counted
-delay           through durable queues that all share (``tasuki.delayed.*``), one to four hops; outlives a restart of the
-                broker
+delay           through durable queues that all share (``tasuki.delayed.*``), with few hops; outlives a restart of
+                the broker
 depth           ready: exact; in flight and delayed: those of this process; consumers: of all processes
 given up        what the broker itself would delete goes to ``tasuki.undeliverable``
 order per key   lanes of keys (``<queue>.k0`` …) that give one message at a time to one process; what is nacked stays

@@ -67,6 +67,7 @@ class Channel:
             async with asyncio.timeout(self.connection.settings.request_timeout):
                 return [await answer for answer in waiting]
         except TimeoutError as error:
+            self.connection.unanswered()
             raise LateError from error
         finally:
             for answer in waiting:
@@ -80,6 +81,7 @@ class Channel:
             async with asyncio.timeout(self.connection.settings.request_timeout):
                 await self.connection.drain()
         except TimeoutError as error:
+            self.connection.unanswered()
             raise LateError from error
 
     async def close(self) -> None:
@@ -133,7 +135,9 @@ class Channel:
         elif kind == frames.BODY:
             self._body.append(payload)
             self._missing -= len(payload)
-            if self._missing <= 0:
+            if self._missing < 0:
+                raise ValueError("a body that is longer than its header says")
+            if not self._missing:
                 self._content_came()
 
     def _method_came(self, payload: bytes) -> None:

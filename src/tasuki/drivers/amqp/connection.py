@@ -8,7 +8,6 @@ can be set; and a message costs no task and no lock.
 from __future__ import annotations
 
 import asyncio
-import struct
 from typing import Any, cast
 
 from pamqp import commands, heartbeat
@@ -54,6 +53,8 @@ class Connection(asyncio.Protocol):
         self._gone = asyncio.Event()
         self._reason: ClosedError | None = None
         self._heard_at = self._sent_at = loop.time()
+        self._frame_began = self._heard_at
+        """When the first byte came of the frame that is not whole yet."""
         self._beat: asyncio.TimerHandle | None = None
 
     @property
@@ -85,16 +86,21 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See Protocol."""
         self._heard_at = self._loop.time()
+        if not self._buffer:
+            self._frame_began = self._heard_at
         self._buffer += data
         try:
-            for kind, number, payload in frames.split(self._buffer):
+            for kind, number, payload in frames.split(self._buffer, self.frame_max):
+                self._frame_began = self._heard_at
                 if kind == frames.HEARTBEAT:
                     continue
                 if number == 0:
                     self._control(payload)
                 elif (channel := self._channels.get(number)) is not None:
                     channel.received(kind, payload)
-        except (ValueError, IndexError, KeyError, struct.error) as error:  # no AMQP: nothing after it can be read
+        except (
+            Exception
+        ) as error:  # damaged bytes, which the codec may trip over anywhere: nothing after them can be read
             self.end(ClosedError(502, f"the broker sent what cannot be read: {error!r}"))
 
     def pause_writing(self) -> None:
@@ -127,8 +133,7 @@ class Connection(asyncio.Protocol):
         self.send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, settings.heartbeat))
         self.send(0, commands.Connection.Open(virtual_host=settings.vhost))
         await self._expect(commands.Connection.OpenOk)
-        if settings.heartbeat:
-            self._beat = self._loop.call_later(settings.heartbeat / 2, self._keep_alive)
+        self._beat = self._loop.call_later(self._pause, self._keep_alive)
 
     async def close(self) -> None:
         """Say goodbye, and end; waits for the broker's answer for a moment."""
@@ -160,6 +165,14 @@ class Connection(asyncio.Protocol):
         for channel in list(self._channels.values()):
             channel.end(self.lost.result())
         self._channels.clear()
+
+    def unanswered(self) -> None:
+        """End it because a call had no answer within its deadline: nothing tells that the next one would have one.
+
+        Not while the broker has blocked it: then it answers when it has room again.
+        """
+        if self.blocked is None:
+            self.end(ClosedError(0, f"the broker did not answer within {self.settings.request_timeout:g} s"))
 
     async def open_channel(self) -> Channel:
         """A new channel. Raises ClosedError."""
@@ -240,15 +253,25 @@ class Connection(asyncio.Protocol):
             raise ClosedError(503, f"{kind.__name__} expected, {type(method).__name__} came")
         return method
 
+    @property
+    def _pause(self) -> float:
+        return (self.settings.heartbeat or self.settings.request_timeout) / 2
+
     def _keep_alive(self) -> None:
-        """Send a heartbeat if nothing else was sent, and end what has been silent for two of them."""
+        """Send a heartbeat if nothing else was sent, and end a connection that is silent or stuck in a frame."""
         every, now = self.settings.heartbeat, self._loop.time()
-        if now - self._heard_at > 2 * every + 1:
+        if every and now - self._heard_at > 2 * every + 1:
             self.end(ClosedError(0, f"the broker was silent for {now - self._heard_at:.0f} s"))
             return
-        if now - self._sent_at > every / 3:
+        # A damaged length swallows all that comes, heartbeats too, as parts of one frame.
+        if self._buffer and now - self._frame_began > self.settings.request_timeout:
+            self.end(
+                ClosedError(502, f"the broker sent what cannot be read: a frame took {now - self._frame_began:.0f} s")
+            )
+            return
+        if every and now - self._sent_at > every / 3:
             self.write(frames.HEARTBEAT_FRAME)
-        self._beat = self._loop.call_later(every / 2, self._keep_alive)
+        self._beat = self._loop.call_later(self._pause, self._keep_alive)
 
 
 async def connect(settings: Settings) -> Connection:

@@ -5,8 +5,9 @@ lies in the queue of each of its times, one after the other; the broker dead-let
 the last one to its target. No process has to run, and a restart of the broker changes nothing.
 
 A message's routing key is its target. Its hops stand in the header BCC, which RabbitMQ takes for more routing keys and
-keeps for each dead-lettering: ``tasuki.delayed:3>7`` leads from the fourth time's queue to the eighth's. Direct exchanges
-look these keys up; a topic exchange, with a word for each time in one key, cost three times the CPU of the whole hop.
+keeps for each dead-lettering: ``tasuki.delayed:3>7`` leads from the fourth time's queue to the eighth's. Direct
+exchanges look these keys up; a topic exchange, with a word for each time in one key, cost three times the CPU of the
+whole hop.
 
 The shortest time comes first. So messages that are due together, and were published one by one, make their many short
 hops when they were published, and only one when they are due.

@@ -18,6 +18,7 @@ OVERHEAD = 8
 DELIVER, RETURN, ACK, NACK = 0x003C003C, 0x003C0032, 0x003C0050, 0x003C0078
 """Class and method of what the broker sends per message."""
 
+_KINDS = frozenset({METHOD, HEADER, BODY, HEARTBEAT})
 _HEAD = struct.Struct(">BHI")
 _LONG = struct.Struct(">Q")
 _CONTENT = struct.Struct(">HHQ")
@@ -36,15 +37,18 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-def split(buffer: bytearray) -> Iterator[Frame]:
+def split(buffer: bytearray, frame_max: int) -> Iterator[Frame]:
     """The whole frames at the start of the buffer, which are taken out of it when the iterator ends.
 
-    Raises ValueError for what is no frame; then the connection cannot be used any more.
+    Raises ValueError for bytes that are no frame; then the connection cannot be used any more. A head is checked as
+    soon as it is here: a wrong length would have us wait for bytes that never come.
     """
-    start, size = 0, len(buffer)
+    start, size, most = 0, len(buffer), frame_max - OVERHEAD
     try:
-        while size - start >= OVERHEAD:
+        while size - start >= _HEAD.size:
             kind, channel, length = _HEAD.unpack_from(buffer, start)
+            if length > most or kind not in _KINDS:
+                raise ValueError(f"a frame of type {kind} with {length} bytes; {most} are the most")
             end = start + 7 + length
             if size <= end:
                 break

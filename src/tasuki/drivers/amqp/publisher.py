@@ -73,20 +73,26 @@ class Publisher:
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 connection, channel = await self._ready(list(delayed.values()))
-        except TimeoutError as error:
-            raise LateError from error
+        except (TimeoutError, LateError) as error:
+            self._unanswered()
+            raise UnsentError(0, "no answer within the deadline") from error
         batch = Batch(len(parcels))
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 await self._write(connection, channel, parcels, delayed, batch)
                 await batch.done
         except TimeoutError as error:
+            self._unanswered()
             raise LateError from error
         except ClosedError as error:
             if error.code == NOT_FOUND:  # another program has deleted an exchange of the delay queues
                 self._delaying.forget()
             raise
         return batch.fates
+
+    def _unanswered(self) -> None:
+        if (connection := self._link.connection) is not None:
+            connection.unanswered()
 
     async def close(self) -> None:
         """End the connection; what is under way stays unknown."""

@@ -79,7 +79,7 @@ def test_frames_are_found_however_they_are_cut(payloads, data):
     buffer, found, start = bytearray(), [], 0
     for end in [*cuts, len(stream)]:
         buffer += stream[start:end]
-        found += list(frames.split(buffer))
+        found += list(frames.split(buffer, 4096))
         start = end
     assert [(part.channel, part.payload) for part in found] == list(enumerate(payloads))
     assert not buffer
@@ -87,7 +87,7 @@ def test_frames_are_found_however_they_are_cut(payloads, data):
 
 def test_what_is_no_frame_is_refused():
     with pytest.raises(ValueError, match="end octet"):
-        list(frames.split(bytearray(b"\x01\x00\x01\x00\x00\x00\x01x\x00")))
+        list(frames.split(bytearray(b"\x01\x00\x01\x00\x00\x00\x01x\x00"), 4096))
 
 
 @given(st.dictionaries(keys, values, max_size=8))
@@ -142,3 +142,18 @@ def test_fields_are_left_out_by_name_and_by_prefix():
     table = b"".join(tables.encode_field(key, 1) for key in (b"a", b"x-death", b"b", b"c"))
     left = tables.without(table, {b"b"}, b"x-")
     assert [key for key, *_ in tables.fields(left)] == [b"a", b"c"]
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        (b"\x01\x00\x01\x00\x00\x10\x00", "4096 bytes"),
+        (b"\x03\x00\x01\xff\xff\xff\xff", "4294967295 bytes"),
+        (b"\x04\x00\x01\x00\x00\x00\x01", "type 4"),
+        (b"AMQP\x00\x00\x09", "type 65"),
+    ],
+)
+def test_an_impossible_head_is_refused_before_anything_follows_it(head, problem):
+    with pytest.raises(ValueError, match=problem):
+        list(frames.split(bytearray(head), 4096))
+    assert list(frames.split(bytearray(b"\x01\x00\x01\x00\x00\x0f\xf8"), 4096)) == []  # the largest one may come

@@ -38,11 +38,11 @@ async def driver_at(port: int, *specs: QueueSpec, **fields: Any) -> AsyncIterato
 async def hand_at(port: int) -> AsyncIterator[Channel]:
     """A channel of its own, for what another program or an operator does."""
     settings = Settings(
-        host="127.0.0.1", port=port, vhost="/", user="guest", password="guest", mechanism="PLAIN", tls=None,
+        hosts=[("127.0.0.1", port)], vhost="/", user="guest", password="guest", mechanism="PLAIN", tls=None,
         name="hand", heartbeat=0, connection_timeout=10, request_timeout=10, reconnect_delay=1,
         reconnect_max_delay=1, frame_size=0, channel_max=0,
     )  # fmt: skip
-    connection = await connect(settings)
+    connection = await connect(settings, "127.0.0.1", port)
     try:
         yield await connection.open_channel()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pamqp import commands
@@ -67,7 +68,7 @@ async def test_a_purge_takes_what_other_processes_have_put_off_and_leaves_what_i
         assert await driver.purge(queue) == 41
         assert (await driver.depth(queue)).delayed == 0
         got = await take(driver, other, 20)
-        assert [(item.id, item.attempt) for item in got] == [(f"{number:02d}", 1) for number in range(20)]
+        assert sorted((item.id, item.attempt) for item in got) == [(f"{number:02d}", 1) for number in range(20)]
         await driver.settle(other, [Ack(item.receipt) for item in got])
         await second.settle(queue, [Nack(held.receipt)])
         assert [item.id for item in await take(driver, queue)] == ["held"]
@@ -295,3 +296,37 @@ async def test_without_heartbeats_a_frozen_broker_fills_no_memory(broker: Rabbit
 
         async with asyncio.timeout(SECONDS):
             await until(is_taken, "the broker to take messages again")
+
+
+async def test_many_reply_queues_leave_nothing_here_and_at_the_broker(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port) as requester, driver_at(broker.port) as responder:
+        known: list[dict[str, int]] = []
+        for number in range(40):
+            reply = QueueSpec(f"{queue}-reply-{number}", temporary=True)
+            await requester.declare(reply)
+            await requester.attach(reply.name, 1)
+            await responder.inspect(reply)
+            assert not any(await responder.publish(reply.name, messages("a", delay=0.1 * (number % 2))))
+            (got,) = await take(requester, reply.name)
+            await requester.settle(reply.name, [Ack(got.receipt)])
+            await responder.undeclare(reply.name)
+            await requester.delete(reply.name)
+            known.append({**sizes(requester, "requester"), **sizes(responder, "responder")})
+        assert known[-1] == known[9], "nothing grows with the number of reply queues"
+        left = await asyncio.to_thread(broker.control, "list_queues", "name")
+        assert f"{queue}-reply" not in left
+
+
+def sizes(driver: AMQPDriver, name: str) -> dict[str, int]:
+    """How much each part of a driver remembers."""
+    inner: Any = driver._inner
+    session = inner._session
+    publishing, publisher = session.publishing, session._publisher
+    connections = [link.connection for link in (session.link, publisher._link) if link.connection is not None]
+    parts = [driver, inner, session, session.presence, publishing, publisher, publisher._delaying, *connections]
+    return {
+        f"{name} {index} {type(part).__name__}.{key}": len(value)
+        for index, part in enumerate(parts)
+        for key, value in vars(part).items()
+        if isinstance(value, dict | set | list) and key != "_due"  # which is bounded
+    }

@@ -25,6 +25,17 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{','.join(hosts)}{parts.path}"
 
 
+def hosts_of(url: str) -> list[tuple[str, int | None]]:
+    """The hosts of a URL, which may be several with commas between them, and their ports. Raises ValueError."""
+    found = []
+    for text in urlsplit(url).netloc.rpartition("@")[2].split(","):
+        parts = urlsplit(f"//{text}")
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("no host and port")
+        found.append((parts.hostname, parts.port))
+    return found
+
+
 def _shown_host(text: str) -> str:
     """Raises ValueError for a port that cannot be."""
     parts = urlsplit(f"//{text}")

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.support.brokers.broker import Broker, _die_with_parent, _starter, free_port
 
@@ -127,3 +128,52 @@ def _wait_for_port(port: int) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+class RabbitMQNode(RabbitMQ):
+    """One node of a cluster; ``seed`` is the first one, whose epmd and cookie all share."""
+
+    def __init__(self, seed: RabbitMQNode | None = None) -> None:
+        super().__init__()
+        self.seed = seed or self
+        self.port_of_epmd = self.seed.port_of_epmd
+        self.peers: Sequence[str] = ()
+
+    @property
+    def node_name(self) -> str:
+        return self.environment()["RABBITMQ_NODENAME"]
+
+    def prepare(self) -> None:
+        """Its peers and the cookie, too."""
+        lines = ["cluster_formation.peer_discovery_backend = classic_config"]
+        lines += [
+            f"cluster_formation.classic_config.nodes.{number} = {name}" for number, name in enumerate(self.peers, 1)
+        ]
+        self.settings = "\n".join(lines) + "\n"
+        cookie = self.folder / ".erlang.cookie"
+        if not cookie.exists():
+            cookie.write_text("tests")
+            cookie.chmod(0o400)
+        if self.seed is not self:
+            self.epmd = self.seed.epmd
+        super().prepare()
+
+    def end(self) -> None:
+        """The seed's epmd ends with the seed."""
+        if self.seed is not self:
+            self.epmd = None
+        super().end()
+
+
+def cluster(size: int) -> list[RabbitMQNode]:
+    """Running nodes of one cluster."""
+    seed = RabbitMQNode()
+    nodes = [seed, *(RabbitMQNode(seed) for _ in range(size - 1))]
+    for node in nodes:
+        node.peers = [each.node_name for each in nodes]
+    seed.prepare()
+    with ThreadPoolExecutor(size) as pool:
+        list(pool.map(RabbitMQNode.start, nodes))
+    seed.control("await_startup")
+    seed.control("await_online_nodes", str(size))
+    return nodes

@@ -22,7 +22,7 @@ def queue(fields: str) -> str:
 
 def test_every_field_reaches_the_driver(project):
     text = entry(
-        f"url: 'amqps://me:{SECRET}@host:1/path', vhost: v, connection_name: n, auth_mechanism: EXTERNAL, "
+        f"url: 'amqps://me:{SECRET}@host:1,other/path', vhost: v, connection_name: n, auth_mechanism: EXTERNAL, "
         "heartbeat: 5s, connection_timeout: 1s, request_timeout: 2s, reconnect_delay: 3s, reconnect_max_delay: 4s, "
         "default_message_ttl: 1h, default_queue_ttl: 2h, default_queue_expiry: 24h, prefetch_count: 7, "
         "frame_size: 64KiB, channel_max: 9, tls: {cert: c.pem, key: k.pem, ca: a.pem, server_name: s}"
@@ -31,7 +31,7 @@ def test_every_field_reaches_the_driver(project):
     driver = build_driver(checked, "app:r", SystemClock())
     settings = driver._inner._settings
     root = checked.registry.root
-    assert (settings.host, settings.port, settings.vhost, settings.user) == ("host", 1, "v", "me")
+    assert (settings.hosts, settings.vhost, settings.user) == ([("host", 1), ("other", 5671)], "v", "me")
     assert (settings.password, settings.mechanism, settings.name) == (SECRET, "EXTERNAL", "n")
     assert (settings.heartbeat, settings.frame_size, settings.channel_max) == (5, 65536, 9)
     assert (settings.connection_timeout, settings.request_timeout) == (1.0, 2.0)
@@ -40,7 +40,7 @@ def test_every_field_reaches_the_driver(project):
         "enabled": True, "server_name": "s", "insecure_skip_verify": False,
         "cert": str(root / "c.pem"), "key": str(root / "k.pem"), "ca": str(root / "a.pem"),
     }  # fmt: skip
-    assert settings.server_name == "s"
+    assert settings.server_name("host") == "s"
     assert SECRET not in repr(checked.configs) + repr(settings) + settings.shown
 
 
@@ -55,6 +55,7 @@ def test_nothing_needs_to_be_given(project):
     [
         (f"url: 'http://me:{SECRET}@host'", "write amqp://"),
         (f"url: 'amqp://me:{SECRET}@host:port/'", "write amqp://"),
+        (f"url: 'amqp://me:{SECRET}@host,/'", "write amqp://"),
         ("url: 5", "write amqp://"),
         ("heartbeat: 100ms", "from 1s"),
         ("frame_size: 100", "at least 4096"),

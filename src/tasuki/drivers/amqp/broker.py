@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
-from tasuki.drivers.amqp import delay_queues, removing
+from tasuki.drivers.amqp import declaring, removing
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.consumer_timeout import fitted_to, limited
-from tasuki.drivers.amqp.faults import PRECONDITION_FAILED, ClosedError, Errors
-from tasuki.drivers.amqp.limits import LONGEST_NAME, whole_of
+from tasuki.drivers.amqp.consumer_timeout import limited
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.publisher import Publisher
 from tasuki.drivers.amqp.session import Session
@@ -22,9 +21,7 @@ from tasuki.drivers.bounds import check_bounds
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
-    QueueConflictError,
     QueueNotFoundError,
-    UnsupportedError,
 )
 
 
@@ -45,6 +42,8 @@ class Broker(Driver):
         self._specs: dict[str, QueueSpec] = {}
         self._lanes: dict[str, list[Lane]] = {}
         self._attached: dict[str, int] = {}
+        self._inspected: set[str] = set()
+        """Known queues that are never made here."""
         self._session: Session | None = None
 
     @property
@@ -85,77 +84,82 @@ class Broker(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make its queues at the broker; an existing one with other arguments is a conflict."""
-        self._check_spec(spec)
+        declaring.check_spec(spec, self._specs, self._errors)
         found = limited(lanes(spec, self._defaults), spec)
         names = {lane.name for lane in found}
         found += [lane for lane in self._lanes.get(spec.name, ()) if lane.name not in names]  # they may hold messages
         session = self._session
         if session is not None:
             with self._errors.translating(spec.name):
-                await self._declare(await session.link.get(), spec.name, found)
-            if (consumption := session.consumptions.get(spec.name)) is not None:
-                consumption.reshape(found, is_keyed=spec.ordering == "key")
-        self._specs[spec.name], self._lanes[spec.name] = spec, found
+                await declaring.declare(await session.link.get(), self._errors, spec, found)
+        self._know(spec, found)
+        self._inspected.discard(spec.name)
 
-    def _check_spec(self, spec: QueueSpec) -> None:
-        if len(spec.name.encode()) > LONGEST_NAME:
-            problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
-            raise self._errors.make(UnsupportedError, spec.name[:80], problem)
-        beginning = f"{spec.name}."
-        parts = [name for name in self._specs if name.startswith(beginning) and whole_of(name) == spec.name]
-        if parts or whole_of(spec.name) in self._specs:
-            part = parts[0] if parts else spec.name
-            problem = f"{part!r} is the name of a part of the queue {whole_of(part)!r}; give one of them another name"
-            raise self._errors.make(QueueConflictError, spec.name, problem)
-        asked = {
-            "max_length": spec.max_length is not None,
-            "ordering: key in a classic queue": spec.ordering == "key" and not is_quorum(spec),
-            "dedup_window": spec.dedup_window is not None,
-        }
-        for name in [name for name, is_asked in asked.items() if is_asked]:
-            problem = f"RabbitMQ cannot keep {name}; take another driver for it, or leave it out"
-            raise self._errors.make(UnsupportedError, spec.name, problem)
+    def _know(self, spec: QueueSpec, found: list[Lane]) -> None:
+        self._specs[spec.name], self._lanes[spec.name] = spec, found
+        if self._session is not None:
+            self._session.known(spec, found)
+
+    async def undeclare(self, queue: str) -> None:
+        """Forget it; its channels here end when its open deliveries are settled."""
+        spec = self._specs.pop(queue, None)
+        self._lanes.pop(queue, None)
+        self._attached.pop(queue, None)
+        self._inspected.discard(queue)
+        if spec is not None and self._session is not None:
+            await self._session.leave(queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Look for its queues; the broker shows no arguments to a client, so the given options are the answer."""
+        queue, session = spec.name, self._session
+        if session is None:
+            raise self._errors.make(BrokerUnavailableError, "", "it is not open; open it first")
+        declared = self._specs.get(queue) if queue not in self._inspected else None
+        with self._errors.translating(queue):
+            there = await declaring.existing(await session.link.get(), lanes(declared or spec, self._defaults))
+        if not there:
+            raise self._errors.make(QueueNotFoundError, queue, "the broker does not have it; declare it first")
+        if declared is None:
+            self._inspected.add(queue)
+            self._know(spec, there)
+        return declared or spec
+
+    def _is_made_again(self, queue: str) -> bool:
+        """Whether a queue that is gone from the broker is declared again: a lasting one that this process declared."""
+        spec = self._specs.get(queue)
+        return spec is not None and not spec.temporary and queue not in self._inspected
+
+    async def _make_again(self, session: Session, queue: str) -> bool:
+        """Declare a queue again that was deleted at the broker, unless this process has forgotten it."""
+        if not self._is_made_again(queue):
+            return False
+        with self._errors.translating(queue):
+            connection = await session.link.get()
+            await declaring.declare(connection, self._errors, self._specs[queue], self._lanes[queue])
+        return True
 
     async def _prepare(self, connection: Connection) -> None:
         """Every new connection may lead to a broker that has lost what is not durable, or everything."""
         session = self._session
         if session is None:
             raise ClosedError(0, "closed")
-        for queue, found in list(self._lanes.items()):
-            spec = self._specs.get(queue)
-            if spec is None:
-                continue  # somebody has begun to delete it
-            # A temporary queue of another process may be gone for good: it would be made for nobody.
-            if not (session.was_prepared and spec.temporary and queue not in self._attached):
-                await self._declare(connection, queue, found)
+        for queue, spec in list(self._specs.items()):
+            if queue in self._specs and queue not in self._inspected:
+                await self._declare_again(connection, spec, is_reconnect=session.was_prepared)
         for queue, number in list(self._attached.items()):
-            await session.presence.set(connection, queue, number)
+            await session.presence.set(connection, self._specs[queue], number)
         session.was_prepared = True
 
-    async def _declare(self, connection: Connection, queue: str, found: Sequence[Lane]) -> None:
-        channel = await connection.open_channel()
-        try:
-            back = next((lane for lane in found if lane.is_returned), found[0])
-            # Bound with each declaration: a queue that was deleted and made again has lost its binding.
-            await channel.ask(
-                *delay_queues.last_exchange(),
-                *(lane.declare() for lane in found),
-                delay_queues.target_binding(back.name),
-            )
-        except ClosedError as error:
-            if error.code != PRECONDITION_FAILED:
-                raise
-            if (fitted := fitted_to(found, error.text)) is not None:
-                await self._declare(connection, queue, fitted)
-                return
-            wanted = "; ".join(f"{lane.name} with {lane.shown()}" for lane in found)
-            problem = (
-                f"it exists with other arguments: {error.text}. Wanted is {wanted}. "
-                "Arguments of a queue cannot be changed: declare it as it is, or empty and delete it at the broker"
-            )
-            raise self._errors.make(QueueConflictError, queue, problem) from error
-        finally:
-            await channel.close()
+    async def _declare_again(self, connection: Connection, spec: QueueSpec, *, is_reconnect: bool) -> None:
+        found = self._lanes[spec.name]
+        if is_reconnect and spec.temporary:
+            # That of another process may be gone for good: it would be made for nobody.
+            if spec.name in self._attached:
+                await declaring.remake(connection, self._errors, spec, found)
+        elif is_reconnect and not is_quorum(spec) and len(self._settings.hosts) > 1:
+            return  # it lives on one node; if that is lost, the broker answers nothing about it, and all would stand
+        else:
+            await declaring.declare(connection, self._errors, spec, found)
 
     # Messages.
 
@@ -163,18 +167,39 @@ class Broker(Driver):
         """Confirmed by the broker, message by message, and routed: a message that went nowhere is an error."""
         session, spec = self._check(queue)
         check_bounds(batch, driver=self.name, queue=queue)
-        return await session.publishing.publish(spec, batch)
+        results = await session.publishing.publish(spec, batch)
+        lost = [index for index, error in enumerate(results) if isinstance(error, QueueNotFoundError)]
+        if not lost or not self._is_made_again(queue):
+            return results
+        with suppress(DriverError):  # else it is certain all the same that the broker has not stored them
+            await self._make_again(session, queue)
+            again = await session.publishing.publish(spec, [batch[index] for index in lost])
+            merged = list(results)
+            for place, index in enumerate(lost):
+                merged[index] = again[place] if again else None
+            return merged if any(merged) else ()
+        return results
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """From the inbox; waits for the broker's push."""
         session, spec = self._check(queue)
         if limit <= 0:
             return []
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait
+        deadline = asyncio.get_running_loop().time() + wait
         with self._errors.translating(queue):
-            consumption = await session.consumption(spec, self._lanes[queue], self._prefetch, wait)
-            return [] if consumption is None else await consumption.receive(limit, deadline - loop.time())
+            try:
+                return await self._receive(session, spec, limit, deadline)
+            except ClosedError as error:
+                if error.code != NOT_FOUND or not await self._make_again(session, queue):
+                    raise
+            return await self._receive(session, spec, limit, deadline)
+
+    async def _receive(self, session: Session, spec: QueueSpec, limit: int, deadline: float) -> list[Received]:
+        loop = asyncio.get_running_loop()
+        consumption = await session.consumption(
+            spec, self._lanes[spec.name], self._prefetch, max(deadline - loop.time(), 0.0)
+        )
+        return [] if consumption is None else await consumption.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""
@@ -186,7 +211,7 @@ class Broker(Driver):
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """Copies go first, and are confirmed before their originals are acked; then acks and requeues at once."""
-        session, spec = self._check(queue)
+        session, spec = self._check_held(queue)
         if not batch:
             return ()
         consumption = session.consumptions.get(queue)
@@ -194,11 +219,13 @@ class Broker(Driver):
             with self._errors.translating():
                 await session.link.get()
             return [settlement.receipt for settlement in batch]
-        return await session.settling.settle(spec, consumption, batch)
+        stale = await session.settling.settle(spec, consumption, batch)
+        await session.settled(queue)
+        return stale
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Deliveries are bound to the connection and need no renewal; tells which are no longer held."""
-        session, _ = self._check(queue)
+        session, _ = self._check_held(queue)
         if not batch:
             return ()
         consumption = session.consumptions.get(queue)
@@ -221,7 +248,7 @@ class Broker(Driver):
             channel = await connection.open_channel()
             try:
                 answers = await channel.ask(*(lane.look() for lane in found))
-                consumers = await session.presence.count(channel, queue)
+                consumers = await session.presence.count(connection, queue)
             finally:
                 await channel.close()
         ready = sum(answer.message_count for answer in answers)
@@ -231,10 +258,10 @@ class Broker(Driver):
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Stand for so many consumers; again after each reconnect."""
-        session, _ = self._check(queue)
+        session, spec = self._check(queue)
         self._attached[queue] = consumers
         with self._errors.translating(queue):
-            await session.presence.set(await session.link.get(), queue, consumers)
+            await session.presence.set(await session.link.get(), spec, consumers)
 
     # Removing.
 
@@ -257,10 +284,19 @@ class Broker(Driver):
                 await removing.delete(session, queue, found, is_swept=is_swept)
             is_done = True
             self._attached.pop(queue, None)
+            self._inspected.discard(queue)
+            session.forget(queue)
         finally:
             if not is_done:
                 self._specs.setdefault(queue, spec)
                 self._lanes.setdefault(queue, found)
+
+    def _check_held(self, queue: str) -> tuple[Session, QueueSpec]:
+        """The same for an undeclared queue with open deliveries."""
+        session = self._session
+        if session is not None and queue not in self._specs and (left := session.left.get(queue)) is not None:
+            return session, left
+        return self._check(queue)
 
     def _check(self, queue: str) -> tuple[Session, QueueSpec]:
         if self._session is None:

@@ -36,6 +36,15 @@ class Batch:
             self.done.set_result(None)
 
 
+class Twins:
+    """Messages under way with one routing key and id, of which some were returned."""
+
+    def __init__(self) -> None:
+        self.sent: dict[int, Sent] = {}
+        self.returns = 0
+        self.answers = 0
+
+
 class Confirms:
     """The messages of one channel that are not answered for yet."""
 
@@ -43,6 +52,8 @@ class Confirms:
         self._pending: dict[int, Sent] = {}
         self._last = 0
         self._oldest = 1
+        self._twins: dict[tuple[str, bytes], Twins] = {}
+        """By routing key and id, where one was returned and not all are answered for."""
 
     def sent(self, batch: Batch, messages: Sequence[tuple[str, bytes]], start: int) -> None:
         """Messages (routing key and id) are written now, in order; ``start``: the first one's place in the batch."""
@@ -56,20 +67,32 @@ class Confirms:
         for number in tags:
             sent = self._pending.pop(number, None)
             if sent is not None:
+                if self._twins:
+                    self._confirmed(sent)
                 sent.batch.note(sent.place, "stored" if is_stored else "refused")
         if is_multiple:
             self._oldest = max(self._oldest, tag + 1)
 
+    def _confirmed(self, sent: Sent) -> None:
+        """One of the messages that may have been returned is answered for."""
+        twins = self._twins.get((sent.key, sent.id))
+        if twins is not None:
+            twins.answers += 1
+            if twins.answers == len(twins.sent):
+                del self._twins[sent.key, sent.id]
+
     def returned(self, key: str, properties: bytes) -> None:
         """A message went nowhere; the confirm that follows does not mean that it is stored.
 
-        A return carries no tag. If several messages with its id and key are under way, which of them it was is not
-        known, and none of them may be called stored.
+        A return carries no tag. If several messages with its id and key are under way, it is not known which of them it
+        was until as many were returned; none of them may be called stored before.
         """
         id = id_of(properties)
-        found = [sent for sent in self._pending.values() if sent.id == id and sent.key == key]
-        for sent in found:
-            sent.batch.fates[sent.place] = "unroutable" if len(found) == 1 else "doubtful"
+        twins = self._twins.setdefault((key, id), Twins())
+        twins.sent |= {tag: sent for tag, sent in self._pending.items() if sent.id == id and sent.key == key}
+        twins.returns += 1
+        for sent in twins.sent.values():
+            sent.batch.fates[sent.place] = "unroutable" if twins.returns >= len(twins.sent) else "doubtful"
 
     def end(self, reason: ClosedError) -> None:
         """Nothing more will be answered."""
@@ -78,3 +101,4 @@ class Confirms:
                 sent.batch.done.set_exception(reason)
                 sent.batch.done.exception()  # its waiter may be gone
         self._pending.clear()
+        self._twins.clear()

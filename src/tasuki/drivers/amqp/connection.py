@@ -274,7 +274,7 @@ class Connection(asyncio.Protocol):
         self._beat = self._loop.call_later(self._pause, self._keep_alive)
 
 
-async def connect(settings: Settings) -> Connection:
+async def connect(settings: Settings, host: str, port: int) -> Connection:
     """A connection that is ready for use, within the connection timeout. Raises ClosedError."""
     loop = asyncio.get_running_loop()
     connection: Connection | None = None
@@ -284,10 +284,10 @@ async def connect(settings: Settings) -> Connection:
             context = settings.context()
             _, connection = await loop.create_connection(
                 lambda: Connection(settings),
-                settings.host,
-                settings.port,
+                host,
+                port,
                 ssl=context,
-                server_hostname=settings.server_name if context else None,
+                server_hostname=settings.server_name(host) if context else None,
             )
             await connection.handshake()
         is_open = True

@@ -205,13 +205,15 @@ class Consumption:
             await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
         return self.inbox.take(len(self.inbox)), self._resting.take()
 
+    def dismiss(self, reason: ClosedError) -> None:
+        """End every waiting receive."""
+        self._waiters.fail(reason)
+
     async def close(self, reason: ClosedError | None = None) -> None:
         """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
         self._end(reason or ClosedError(0, "closed"))
         if self.channel is not None:
             await self.channel.close()
-
-    # Consumers.
 
     def _adjust(self) -> None:
         """See to it that the broker may push what the waiters want."""
@@ -270,8 +272,6 @@ class Consumption:
             self._on_lost(lost)
         self._adjust()
 
-    # Deliveries.
-
     def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:
         delivery = arrived(deliver, properties, body, next(self._arrivals))
         if not self._watch.is_on:
@@ -322,8 +322,6 @@ class Consumption:
             given.append(Received(old.id, old.body, dict(old.headers), receipt, old.attempt, old.suspect))
         return given
 
-    # Keys.
-
     def keeps(self, delivery: Delivery) -> bool:
         """Whether a delivery that failed must keep its place among those of its key."""
         return delivery.is_partitioned or (self.is_keyed and delivery.key is not None)
@@ -357,8 +355,6 @@ class Consumption:
             for delivery in each
             if delivery.key is not None
         }
-
-    # The end.
 
     def _end(self, reason: ClosedError) -> None:
         """The channel is gone, and all that was unsettled on it is the broker's again."""

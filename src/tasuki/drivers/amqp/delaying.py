@@ -13,6 +13,7 @@ from tasuki.drivers.amqp import delay_queues
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.delay_queues import SHARDS, Way
 from tasuki.drivers.amqp.tables import with_field
+from tasuki.drivers.amqp.topology import returned_name
 
 _SHARE = 256
 """Messages that are due in the same second and lie in the same shard; the next ones take the next shard."""
@@ -68,6 +69,10 @@ class Delaying:
     def forget(self) -> None:
         """Make everything again: the broker may have lost it."""
         self._made = set()
+
+    def forget_target(self, queue: str) -> None:
+        """Bind a queue again for its next delayed message."""
+        self._made -= {("target", queue), ("target", returned_name(queue))}
 
     async def prepare(self, connection: Connection, messages: Sequence[Delayed]) -> None:
         """Make the delay queues that these messages pass. Raises ClosedError or LateError."""

@@ -20,7 +20,8 @@ class AMQPDriver(Threaded):
     Args:
         name: the entry's id.
         clock: not used: the broker tells the time.
-        url: ``amqp://user:password@host:port/vhost``, or ``amqps://`` with TLS.
+        url: ``amqp://user:password@host:port/vhost``, or ``amqps://`` with TLS; several nodes of a cluster as
+            ``host:port,host:port``.
         vhost: in place of the URL's.
         connection_name: what the broker shows for our connections.
         auth_mechanism: how to log in; EXTERNAL takes the name from the client's certificate.
@@ -62,10 +63,9 @@ class AMQPDriver(Threaded):
         from tasuki.drivers.amqp.settings import Settings, read_url
         from tasuki.drivers.amqp.topology import Defaults
 
-        host, port, path, user, password, encryption = read_url(name, url, tls)
+        hosts, path, user, password, encryption = read_url(name, url, tls)
         settings = Settings(
-            host=host,
-            port=port,
+            hosts=hosts,
             vhost=vhost or path,
             user=user,
             password=password,

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from tasuki.backoff import Backoff
-from tasuki.drivers.amqp.connection import Connection, connect
+from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.hosts import Hosts
 from tasuki.drivers.amqp.settings import Settings
 
 AUTH_PAUSE = 30.0
@@ -19,6 +20,7 @@ class Link:
 
     def __init__(self, settings: Settings, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         self._settings = settings
+        self._hosts = Hosts(settings)
         self._prepare = prepare
         self._backoff = Backoff(initial_delay=settings.reconnect_delay, max_delay=settings.reconnect_max_delay)
         self._connection: Connection | None = None
@@ -86,7 +88,7 @@ class Link:
             self._connection.end(ClosedError(0, "closed"))
 
     async def _connect(self) -> Connection:
-        connection = await connect(self._settings)
+        connection = await self._hosts.connect()
         is_ready = False
         try:
             await self._prepare(connection)

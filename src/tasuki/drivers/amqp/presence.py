@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pamqp import commands
 
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.topology import presence, presence_name
 
 
@@ -19,8 +21,9 @@ class Presence:
         self._channels: dict[str, Channel] = {}
         self._numbers: dict[str, int] = {}
 
-    async def set(self, connection: Connection, queue: str, number: int) -> None:
-        """Be that many consumers of a queue. Raises ClosedError or LateError."""
+    async def set(self, connection: Connection, spec: QueueSpec, number: int) -> None:
+        """Register this many consumers of a queue. Raises ClosedError or LateError."""
+        queue = spec.name
         channel = self._channels.get(queue)
         if channel is None or not channel.is_alive or channel.connection is not connection:
             if not number:
@@ -33,7 +36,7 @@ class Presence:
         self._numbers[queue] = number
         if number > now:
             fresh = [commands.Basic.Consume(queue=name, consumer_tag=f"c{index}") for index in range(now, number)]
-            await channel.ask(presence(queue), *fresh)
+            await channel.ask(presence(spec), *fresh)
         elif number < now:
             await channel.ask(*(commands.Basic.Cancel(consumer_tag=f"c{index}") for index in range(number, now)))
 
@@ -43,7 +46,15 @@ class Presence:
         if (channel := self._channels.pop(queue, None)) is not None:
             await channel.close()
 
-    async def count(self, channel: Channel, queue: str) -> int:
+    async def count(self, connection: Connection, queue: str) -> int:
         """How many there are in all processes. Raises ClosedError or LateError."""
-        answer = (await channel.ask(presence(queue)))[0]
+        channel = await connection.open_channel()
+        try:
+            (answer,) = await channel.ask(commands.Queue.Declare(queue=presence_name(queue), passive=True))
+        except ClosedError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return 0  # nobody has attached one, or not since the last ones went
+        finally:
+            await channel.close()
         return int(answer.consumer_count)

@@ -90,6 +90,10 @@ class Publisher:
             raise
         return batch.fates
 
+    def forget_target(self, queue: str) -> None:
+        """A queue may be deleted, or is of no interest here any more."""
+        self._delaying.forget_target(queue)
+
     def _unanswered(self) -> None:
         if (connection := self._link.connection) is not None:
             connection.unanswered()

@@ -74,8 +74,9 @@ class Publishing:
         return len(due)
 
     def forget(self, queue: str) -> None:
-        """None of its messages is delayed any more."""
+        """None of its messages is delayed any more; the next one makes sure of its way again."""
         self._delayed.pop(queue, None)
+        self._publisher.forget_target(queue)
 
     def _remember(self, queue: str, parcels: Sequence[Parcel], fates: Sequence[Fate]) -> None:
         now = time.monotonic()

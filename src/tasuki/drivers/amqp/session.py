@@ -11,7 +11,7 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp import envelope
 from tasuki.drivers.amqp.active_turn import ActiveTurn, takes_turns
 from tasuki.drivers.amqp.consumption import Consumption
-from tasuki.drivers.amqp.faults import ClosedError, Errors, LateError
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.presence import Presence
 from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher
@@ -40,6 +40,8 @@ class Session:
         """Whether there was a connection on which all queues were declared."""
         self.consumptions: dict[str, Consumption] = {}
         self.active_turns: dict[str, ActiveTurn] = {}
+        self.left: dict[str, QueueSpec] = {}
+        """Undeclared queues with open deliveries."""
         self._publisher = publisher
         self._specs: dict[str, QueueSpec] = {}
         self._starting: dict[str, asyncio.Lock] = {}
@@ -73,6 +75,43 @@ class Session:
             await fresh.start(connection)
             self.consumptions[queue], self._specs[queue] = fresh, spec
             return fresh
+
+    def known(self, spec: QueueSpec, lanes: Sequence[Lane]) -> None:
+        """A queue was declared or inspected, perhaps with other lanes."""
+        self.left.pop(spec.name, None)
+        if (consumption := self.consumptions.get(spec.name)) is not None:
+            consumption.reshape(lanes, is_keyed=spec.ordering == "key")
+
+    async def leave(self, queue: str) -> None:
+        """Free what a queue uses here, but for its open deliveries: they end when they are settled."""
+        consumption = self.consumptions.get(queue)
+        if consumption is not None and consumption.ended is None:
+            self.left[queue] = self._specs[queue]
+            consumption.dismiss(ClosedError(NOT_FOUND, "it was undeclared"))
+            await self._hand_back(queue)
+        else:
+            self.forget(queue)
+        self.publishing.forget(queue)
+        with suppress(ClosedError, LateError):
+            await self.presence.forget(queue)
+        await self.settled(queue)
+
+    async def settled(self, queue: str) -> None:
+        """Free the rest of a queue that was left, once nothing of it is held."""
+        if queue not in self.left:
+            return
+        consumption = self.consumptions.get(queue)
+        if consumption is None or not consumption.held:
+            self.forget(queue)
+            if consumption is not None:
+                await consumption.close(ClosedError(NOT_FOUND, "it was undeclared"))
+            if (turn := self.active_turns.pop(queue, None)) is not None:
+                await turn.give_up()
+
+    def forget(self, queue: str) -> None:
+        """Nothing of it is used here any more."""
+        for known in (self.consumptions, self.left, self._specs, self._starting, self._turns):
+            known.pop(queue, None)
 
     def _active_turn(self, queue: str) -> ActiveTurn:
         def lost() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from tasuki.drivers.address import hosts_of
 from tasuki.drivers.tls import tls_context
 from tasuki.errors import DriverError
 
@@ -18,8 +19,8 @@ _PORTS = {"amqp": 5672, "amqps": 5671}
 class Settings:
     """All that a connection needs; ``repr`` shows no secret."""
 
-    host: str
-    port: int
+    hosts: Sequence[tuple[str, int]]
+    """Nodes of one cluster; any of them will do."""
     vhost: str
     user: str = field(repr=False)
     password: str = field(repr=False)
@@ -37,28 +38,30 @@ class Settings:
     @property
     def shown(self) -> str:
         """The address for messages and logs."""
-        return f"{'amqps' if self.tls else 'amqp'}://{self.host}:{self.port}{self.vhost if self.vhost != '/' else '/'}"
+        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        return f"{'amqps' if self.tls else 'amqp'}://{hosts}/{'' if self.vhost == '/' else self.vhost}"
 
     def context(self) -> ssl.SSLContext | None:
         """For TLS; reads the certificates."""
         return tls_context(self.tls)
 
-    @property
-    def server_name(self) -> str | None:
-        """The name that the broker's certificate must have."""
-        return (self.tls.get("server_name") or self.host) if self.tls else None
+    def server_name(self, host: str) -> str | None:
+        """The name that a host's certificate must have."""
+        return (self.tls.get("server_name") or host) if self.tls else None
 
 
-def read_url(driver: str, url: str, tls: Mapping[str, Any] | None) -> tuple[str, int, str, str, str, Any]:
-    """Host, port, vhost, user, password and TLS fields of ``amqp[s]://user:password@host:port/vhost``."""
+Address = tuple[Sequence[tuple[str, int]], str, str, str, Mapping[str, Any] | None]
+
+
+def read_url(driver: str, url: str, tls: Mapping[str, Any] | None) -> Address:
+    """Hosts, vhost, user, password and TLS fields of ``amqp[s]://user:password@host:port,host:port/vhost``."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        parts, hosts = urlsplit(url), hosts_of(url)
     except ValueError:
-        parts = None
-    if parts is None or parts.scheme not in _PORTS or not parts.hostname:
+        parts, hosts = urlsplit(""), []
+    if parts.scheme not in _PORTS or not hosts:
         raise DriverError(f"url of driver {driver!r} is no address like amqp://user:password@host:5672/", driver=driver)
     encrypted = tls if tls and tls.get("enabled", True) else {"enabled": True} if parts.scheme == "amqps" else None
-    vhost = unquote(parts.path[1:]) or "/"
+    standard = _PORTS["amqps" if encrypted else "amqp"]
     user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
-    return parts.hostname, port or _PORTS["amqps" if encrypted else "amqp"], vhost, user, password, encrypted
+    return [(host, port or standard) for host, port in hosts], unquote(parts.path[1:]) or "/", user, password, encrypted

@@ -118,7 +118,12 @@ def priority_lane(queue: str, priority: int) -> str:
 
 def return_lane(spec: QueueSpec) -> str:
     """Where messages come back to: the lane for it, which is never full, or the queue itself."""
-    return f"{spec.name}.returned" if is_quorum(spec) or is_bounded(spec) else spec.name
+    return returned_name(spec.name) if is_quorum(spec) or is_bounded(spec) else spec.name
+
+
+def returned_name(queue: str) -> str:
+    """The name of that lane."""
+    return f"{queue}.returned"
 
 
 def is_bounded(spec: QueueSpec) -> bool:
@@ -131,10 +136,16 @@ def presence_name(queue: str) -> str:
     return f"{queue}.consumers"
 
 
-def presence(queue: str) -> commands.Queue.Declare:
-    """An empty queue whose consumers stand for ours, over all processes; it goes with the last of them."""
+def presence(spec: QueueSpec) -> commands.Queue.Declare:
+    """An empty queue whose consumers stand for ours, over all processes; it goes a while after the last of them.
+
+    A quorum queue, which does not stand and fall with one node; that of a temporary queue lives like that.
+    """
+    name = presence_name(spec.name)
     arguments: dict[str, Any] = {"x-expires": PRESENCE_EXPIRY_MS}
-    return commands.Queue.Declare(queue=presence_name(queue), durable=True, auto_delete=True, arguments=arguments)
+    if spec.temporary:
+        return commands.Queue.Declare(queue=name, durable=True, auto_delete=True, arguments=arguments)
+    return commands.Queue.Declare(queue=name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
 
 
 def active_queue_name(queue: str) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from tasuki.drivers.address import hosts_of
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig
 from tasuki.kinds.fields import (
@@ -36,13 +37,13 @@ def _secret(value: object) -> object:
 
 
 def _url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
     try:
-        parts = urlsplit(value.get_secret_value())
-        is_good = parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and parts.port != 0
+        is_good = urlsplit(url).scheme in {"amqp", "amqps"} and bool(hosts_of(url))
     except ValueError:
         is_good = False
     if not is_good:
-        raise ValueError("write amqp://user:password@host:5672/vhost, or amqps:// for TLS")
+        raise ValueError("write amqp://user:password@host:5672/vhost, or amqps:// for TLS; several hosts with commas")
     return value
 
 
@@ -67,7 +68,8 @@ class AMQPDriverConfig(DriverConfig):
     """Queues at RabbitMQ 3.13 or newer."""
 
     url: Url = SecretStr("amqp://guest:guest@localhost:5672/")
-    """amqp://user:password@host:port/vhost, or amqps:// with TLS; ${env:NAME} keeps the password out of the file."""
+    """amqp://user:password@host:port/vhost, or amqps:// with TLS; a cluster as host:port,host:port; ${env:NAME} keeps
+    the password out of the file."""
     vhost: Text | None = None
     """The virtual host; that of the url if not given."""
     connection_name: Text | None = None

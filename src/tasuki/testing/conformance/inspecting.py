@@ -92,6 +92,7 @@ class Inspecting(Suite):
     @case("multi_process", "delete")
     async def test_30_an_inspected_queue_is_not_made_again(self, rig: Rig) -> None:
         temporary = rig.spec(temporary=True)
+        await rig.driver.delete(rig.queue)  # a lasting queue may not become a temporary one
         await rig.driver.declare(temporary)
         other = await rig.stranger()
         await other.inspect(temporary)

@@ -72,6 +72,22 @@ async def test_a_return_makes_a_confirm_worthless():
     confirms.returned("q", Properties({"message_id": b"b"}).encode())
     confirms.answered(4, True, is_stored=True)
     assert batch.fates == ["unroutable", "doubtful", "doubtful", "stored"]
+    assert not confirms._twins
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_answered_between", [False, True])
+async def test_when_all_messages_of_an_id_were_returned_none_is_in_doubt(is_answered_between):
+    confirms, batch = Confirms(), Batch(2)
+    confirms.sent(batch, [("q", b"a"), ("q", b"a")], 0)
+    confirms.returned("q", Properties({"message_id": b"a"}).encode())
+    if is_answered_between:
+        confirms.answered(1, False, is_stored=True)
+    confirms.returned("q", Properties({"message_id": b"a"}).encode())
+    confirms.answered(2, True, is_stored=True)
+    assert batch.fates == ["unroutable", "unroutable"]
+    assert batch.done.done()
+    assert not confirms._twins
 
 
 @pytest.mark.anyio
@@ -156,12 +172,12 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
     broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn)
     declared, deletions = [], []
 
-    async def declare(connection, queue, lanes):
-        declared.append(queue)
+    async def declare(connection, spec, *, is_reconnect):
+        declared.append(spec.name)
         deletions.append(asyncio.create_task(broker.delete("b")))
         await asyncio.sleep(0)
 
-    broker._declare = declare
+    broker._declare_again = declare
     await broker._prepare(None)
     assert declared == ["a"]
     deletions[0].cancel()
@@ -194,11 +210,15 @@ async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
 
 
 def test_addresses():
-    assert read_url("d", "amqp://u:p%40ss@host:1234/v%2Fh", None) == ("host", 1234, "v/h", "u", "p@ss", None)
-    assert read_url("d", "amqp://host", None) == ("host", 5672, "/", "guest", "guest", None)
-    assert read_url("d", "amqps://host", None)[1::4] == (5671, {"enabled": True})
-    assert read_url("d", "amqp://host", {"enabled": True})[1] == 5671
-    for url in ("http://host", "amqp://", "amqp://u:secret@host:port/", "nonsense"):
+    expected = ([("host", 1234)], "v/h", "u", "p@ss", None)
+    assert read_url("d", "amqp://u:p%40ss@host:1234/v%2Fh", None) == expected
+    assert read_url("d", "amqp://host", None) == ([("host", 5672)], "/", "guest", "guest", None)
+    assert read_url("d", "amqps://host", None)[::4] == ([("host", 5671)], {"enabled": True})
+    assert read_url("d", "amqp://host", {"enabled": True})[0] == [("host", 5671)]
+    several = read_url("d", "amqp://u:p@a:1,b,[::1]:3/v", None)
+    assert several == ([("a", 1), ("b", 5672), ("::1", 3)], "v", "u", "p", None)
+    assert AMQPDriver("d", url="amqp://u:secret@a:1,[::1]/v")._inner._errors.broker == "amqp://a:1,[::1]:5672/v"
+    for url in ("http://host", "amqp://", "amqp://u:secret@host:port/", "amqp://u:secret@a,,b/", "nonsense"):
         with pytest.raises(DriverError) as problem:
             read_url("d", url, None)
         assert "secret" not in str(problem.value)

@@ -1,0 +1,116 @@
+"""Declaring: the queues of a queue, made at the broker, or only looked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from pamqp import commands
+from pamqp.base import Frame as Method
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp import delay_queues
+from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp.consumer_timeout import fitted_to
+from tasuki.drivers.amqp.faults import NOT_FOUND, PRECONDITION_FAILED, ClosedError, Errors
+from tasuki.drivers.amqp.limits import LONGEST_NAME, whole_of
+from tasuki.drivers.amqp.topology import Lane, is_quorum, presence_name
+from tasuki.errors import QueueConflictError, UnsupportedError
+
+_LOST_AFTER = 1.0
+"""Seconds after which a temporary queue that does not answer is taken for lost with its node."""
+
+
+def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
+    """Refuse what RabbitMQ cannot keep, and a name that is like a part of a known queue. Raises DriverError."""
+    if len(spec.name.encode()) > LONGEST_NAME:
+        problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
+        raise errors.make(UnsupportedError, spec.name[:80], problem)
+    beginning = f"{spec.name}."
+    parts = [name for name in known if name.startswith(beginning) and whole_of(name) == spec.name]
+    if parts or whole_of(spec.name) in known:
+        part = parts[0] if parts else spec.name
+        problem = f"{part!r} is the name of a part of the queue {whole_of(part)!r}; give one of them another name"
+        raise errors.make(QueueConflictError, spec.name, problem)
+    asked = {
+        "max_length": spec.max_length is not None,
+        "ordering: key in a classic queue": spec.ordering == "key" and not is_quorum(spec),
+        "dedup_window": spec.dedup_window is not None,
+    }
+    for name in [name for name, is_asked in asked.items() if is_asked]:
+        problem = f"RabbitMQ cannot keep {name}; take another driver for it, or leave it out"
+        raise errors.make(UnsupportedError, spec.name, problem)
+
+
+async def declare(connection: Connection, errors: Errors, spec: QueueSpec, found: Sequence[Lane]) -> None:
+    """Make the queues, as far as they are not there. Raises DriverError, ClosedError or LateError."""
+    try:
+        await _declare(connection, spec, found)
+    except ClosedError as error:
+        if error.code != PRECONDITION_FAILED:
+            raise
+        if (fitted := fitted_to(found, error.text)) is not None:
+            await declare(connection, errors, spec, fitted)
+            return
+        wanted = "; ".join(f"{lane.name} with {lane.shown()}" for lane in found)
+        problem = (
+            f"it exists with other arguments: {error.text}. Wanted is {wanted}. "
+            "Arguments of a queue cannot be changed: declare it as it is, or empty and delete it at the broker"
+        )
+        raise errors.make(QueueConflictError, spec.name, problem) from error
+
+
+async def _declare(connection: Connection, spec: QueueSpec, found: Sequence[Lane]) -> None:
+    makes = [lane.declare() for lane in found]
+    if spec.temporary:  # its messages are rarely delayed, and a requester's queue must be cheap to make
+        await _ask(connection, makes)
+        return
+    back = next((lane for lane in found if lane.is_returned), found[0])
+    # Bound with each declaration: a queue that was deleted and made again has lost its binding.
+    await _ask(connection, [*delay_queues.last_exchange(), *makes, delay_queues.target_binding(back.name)])
+
+
+async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found: Sequence[Lane]) -> None:
+    """Declare a temporary queue of ours after a reconnect. Raises DriverError, ClosedError or LateError.
+
+    It is a classic queue, on the node where it was made. If that node is lost, RabbitMQ answers a declaration after a
+    minute or never, but a deletion at once.
+    """
+    channel = await connection.open_channel()
+    try:
+        async with asyncio.timeout(_LOST_AFTER):
+            await channel.ask(*(lane.look() for lane in found))
+        await channel.close()
+    except ClosedError:
+        pass  # it was deleted
+    except TimeoutError:
+        channel.give_up()
+        names = [*(lane.name for lane in found), presence_name(spec.name)]
+        await _ask(connection, [commands.Queue.Delete(queue=name) for name in names])
+    await declare(connection, errors, spec, found)
+
+
+async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
+    """The queues that the broker has; none if the first of them is not there. Raises ClosedError or LateError."""
+    are_there = await asyncio.gather(*(_is_there(connection, lane) for lane in found))
+    there = [lane for lane, is_there in zip(found, are_there, strict=True) if is_there]
+    return there if are_there[0] else []
+
+
+async def _is_there(connection: Connection, lane: Lane) -> bool:
+    try:
+        await _ask(connection, [lane.look()])
+    except ClosedError as error:
+        if error.code != NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def _ask(connection: Connection, methods: Sequence[Method]) -> None:
+    """On a channel of their own: a refusal ends it."""
+    channel = await connection.open_channel()
+    try:
+        await channel.ask(*methods)
+    finally:
+        await channel.close()

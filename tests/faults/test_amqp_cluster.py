@@ -1,0 +1,100 @@
+"""A RabbitMQ cluster of three nodes that loses the node to which the driver is connected."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tasuki.contracts.driver import Ack, QueueSpec
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.errors import DriverError
+from tests.faults.amqp_rig import driver_at, messages, take, until
+from tests.faults.redis_rig import Work
+from tests.support.brokers.rabbitmq import RabbitMQNode, cluster
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+QUEUE, REPLIES = "tasks", "reply.1"
+SPECS = (QueueSpec(QUEUE), QueueSpec(REPLIES, temporary=True))
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Sequence[RabbitMQNode]]:
+    made = cluster(3)
+    yield made
+    for node in reversed(made):
+        node.end()
+
+
+@asynccontextmanager
+async def driver_of(nodes: Sequence[RabbitMQNode], first: int, *specs: QueueSpec) -> AsyncIterator[AMQPDriver]:
+    """A driver that knows all nodes, and connects to this one as long as it is there."""
+    order = [*nodes[first:], *nodes[:first]]
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in order)
+    fields = {"url": f"amqp://guest:guest@{hosts}/", "request_timeout": 3.0, "connection_timeout": 3.0}
+    async with driver_at(order[0].port, *specs, **fields) as driver:
+        yield driver
+
+
+async def lose(nodes: Sequence[RabbitMQNode], index: int) -> None:
+    """All works on without the node to which everything is connected, before it is back."""
+    async with driver_of(nodes, index, *SPECS) as publisher, driver_of(nodes, index, *SPECS) as consumer:
+        await consumer.attach(QUEUE, 3)
+        await consumer.attach(REPLIES, 1)
+        async with Work(publisher, consumer, (QUEUE,)) as work:
+            await work.goes_on(100)
+            nodes[index].kill()
+            lost_at = time.monotonic()
+            await work.goes_on(1)
+            print(f"\nhandling went on {time.monotonic() - lost_at:.1f} s after the loss of node {index}")
+            await work.goes_on(300)
+            assert work.errors
+
+            async def is_counted() -> bool:
+                try:
+                    # The broker counts those of the lost node, too, until it is back.
+                    return ((await publisher.depth(QUEUE)).consumers or 0) >= 3
+                except DriverError:
+                    return False
+
+            await until(is_counted, "depth to work again")
+            # A requester has its reply queue again, and delays end.
+            assert not any(await publisher.publish(REPLIES, messages("reply")))
+            (reply,) = await take(consumer, REPLIES)
+            assert list(await consumer.settle(REPLIES, [Ack(reply.receipt)])) == []
+            assert not any(await publisher.publish(QUEUE, messages("delayed", delay=1.0)))
+
+            async def has_come() -> bool:
+                return "delayed" in work.delivered
+
+            await until(has_come, "the delayed message")
+        assert not work.lost()
+        await asyncio.to_thread(nodes[index].start)
+
+
+async def test_the_loss_of_the_connected_node_stops_nothing(nodes: Sequence[RabbitMQNode]) -> None:
+    await lose(nodes, 0)
+
+
+@pytest.mark.cluster
+async def test_each_node_may_be_lost_in_turn(nodes: Sequence[RabbitMQNode]) -> None:
+    for turn in range(6):
+        await lose(nodes, turn % 3)
+        await asyncio.to_thread(nodes[(turn + 1) % 3].control, "await_online_nodes", "3")
+
+
+@pytest.mark.cluster
+async def test_a_node_that_answers_nothing_is_left(nodes: Sequence[RabbitMQNode]) -> None:
+    async with driver_of(nodes, 1, *SPECS) as publisher, driver_of(nodes, 1, *SPECS) as consumer:
+        async with Work(publisher, consumer, (QUEUE,)) as work:
+            await work.goes_on(100)
+            nodes[1].freeze()
+            try:
+                await work.goes_on(300)
+            finally:
+                nodes[1].thaw()
+        assert not work.lost()

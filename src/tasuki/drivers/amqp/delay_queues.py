@@ -13,7 +13,7 @@ The shortest time comes first. So messages that are due together, and were publi
 hops when they were published, and only one when they are due.
 
 RabbitMQ moves the expired messages of one queue slowly (its dead-letter worker keeps 32 in flight), so each time has up
-to ``SHARDS`` queues side by side, and a burst spreads over them; see docs/adr/0012-amqp-delay-queues.md.
+to ``SHARDS`` queues side by side, and a burst spreads over them; see docs/adr/0014-amqp-delay-queues.md.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from tasuki.app.knowing import changes_of, know
+from tasuki.app.option_changes import changes_of
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.queues.demand import is_less
@@ -63,7 +63,7 @@ class DriverService:
     async def _know(self) -> None:
         for queue in self.queues:
             with suppress(QueueNotFoundError):  # each verb says so again
-                await know(self.driver, queue.spec)
+                await self.driver.inspect(queue.spec)
 
     async def _record(self) -> None:
         """Declare for the time when the broker is back; a publish says until then that it is away."""

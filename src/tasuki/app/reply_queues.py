@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tasuki.app.knowing import know
 from tasuki.clock import Clock
 from tasuki.consumers.replies import RequesterGoneError
 from tasuki.contracts.driver import Driver, QueueSpec
@@ -117,7 +116,7 @@ class _Foreign:
             if queue is None:
                 queue = reply_queue(id, request, clock)
                 if not self.queues:
-                    await know(queue.driver, queue.spec)
+                    await queue.driver.inspect(queue.spec)
                 self.queues[request.id] = queue
             return queue
 

@@ -237,17 +237,17 @@ class Driver(ABC):
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist with these options. Before ``open`` it is recorded, and done by ``open``."""
 
+    @abstractmethod
     async def undeclare(self, queue: str) -> None:
         """Forget the queue in this process, and free what it used here; nothing changes at the broker. Idempotent."""
-        raise self._unsupported("undeclare", queue)
 
+    @abstractmethod
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know an existing queue without making or changing it; for tools, and for replies to other processes.
 
         Returns the options in force as far as the broker can tell them, else those given. Raises QueueNotFoundError
         where the broker does not have the queue. A queue that this process has declared stays declared.
         """
-        raise self._unsupported("inspect", spec.name)
 
     @abstractmethod
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
@@ -272,13 +272,13 @@ class Driver(ABC):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``."""
 
+    @abstractmethod
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Record at the broker that the handlers of these deliveries begin; returns the receipts that were stale.
 
         Called for suspects only, so that a message without a crash costs nothing. A driver that can record only by
         storing the message again may report a receipt as stale: the message then comes at once, with its record.
         """
-        return ()
 
     @abstractmethod
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:

@@ -110,6 +110,12 @@ class ModelDriver(Driver):
         queue = self.broker.queues.setdefault(spec.name, ModelQueue(spec))
         queue.spec = spec
 
+    async def undeclare(self, queue: str) -> None:
+        return None
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        return self.broker.queues[spec.name].spec
+
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         target = await self._begin("publish", queue, list(batch))
         results: list[DriverError | None] = []

@@ -44,6 +44,15 @@ class Slow(Driver):
     async def declare(self, spec):
         self.threads.add(threading.get_ident())
 
+    async def undeclare(self, queue):
+        self.threads.add(threading.get_ident())
+
+    async def inspect(self, spec):
+        return spec
+
+    async def start(self, queue, batch):
+        return []
+
     async def publish(self, queue, batch):
         await self._work()
         return ()

@@ -46,6 +46,14 @@ class FakeDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None: ...
 
+    async def undeclare(self, queue: str) -> None: ...
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        return spec
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        raise NotImplementedError
+
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         raise NotImplementedError
 

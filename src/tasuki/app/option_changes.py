@@ -1,26 +1,18 @@
-"""Knowing queues without changing them: for tools, for replies to other processes, and before a declaration."""
+"""Changes: what a declaration would change in a queue that is in use."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
 from tasuki.contracts.driver import Driver, QueueSpec
-from tasuki.errors import QueueNotFoundError, UnsupportedError
-
-
-async def know(driver: Driver, spec: QueueSpec) -> None:
-    """Have the driver know a queue as it stands at the broker. Raises QueueNotFoundError if it is not there."""
-    try:
-        await driver.inspect(spec)
-    except UnsupportedError:  # a driver of an earlier contract, which must declare whatever it is to reach
-        await driver.declare(spec)
+from tasuki.errors import QueueNotFoundError
 
 
 async def changes_of(driver: Driver, spec: QueueSpec) -> list[str]:
     """What declaring the queue would change at the broker, each with both values; empty for a new queue."""
     try:
         return differences(await driver.inspect(spec), spec)
-    except (QueueNotFoundError, UnsupportedError):
+    except QueueNotFoundError:
         return []
 
 

@@ -574,6 +574,32 @@ class InspectDeclares(Mutant):
         return spec
 
 
+class InspectChangesOptions(Mutant):
+    noticed_by = ("test_30_inspecting_changes_no_option",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        await super().inspect(spec)
+        await super().declare(spec)
+        return spec
+
+
+class HoldsWhatItCouldNotSettle(Mutant):
+    noticed_by = ("test_31_what_could_not_be_settled_comes_back",)
+    needs = "leases"
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        try:
+            return await super().settle(queue, batch)
+        except DriverError:
+            self.owed = [item.receipt for item in batch]
+            raise
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        if owed := getattr(self, "owed", ()):
+            await super().extend(queue, owed, 300.0)
+        return await super().receive(queue, limit, wait)
+
+
 class PublishMakesTheQueueAgain(Mutant):
     noticed_by = ("test_30_an_inspected_queue_is_not_made_again",)
 

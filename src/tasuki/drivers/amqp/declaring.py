@@ -85,8 +85,9 @@ async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found:
         pass  # it was deleted
     except TimeoutError:
         channel.give_up()
-        names = [*(lane.name for lane in found), presence_name(spec.name)]
-        await _ask(connection, [commands.Queue.Delete(queue=name) for name in names])
+        await _ask(connection, [commands.Queue.Delete(queue=lane.name) for lane in found])
+    # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
+    await _ask(connection, [commands.Queue.Delete(queue=presence_name(spec.name))])
     await declare(connection, errors, spec, found)
 
 

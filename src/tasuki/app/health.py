@@ -91,7 +91,7 @@ class Pulse:
         return problem_of(self.app.supervisor.states().get(id))
 
     async def _look(self, consumer: Consumer) -> Look:
-        held, running, delivered = consumer.held, consumer.running, consumer.metrics.delivered
+        held, delivered, has_free_worker = consumer.held, consumer.metrics.delivered, consumer.has_free_worker
         options = consumer.options
         window = max(options.prefetch, options.concurrency)
         problem = self._problem(consumer.id) or consumer.problem
@@ -102,7 +102,7 @@ class Pulse:
             delivered=delivered,
             settled=delivered - held,
             unsettled=consumer.unsettled,
-            is_free=running < options.concurrency and held < window,
+            is_free=has_free_worker and held < window,
             ready=ready,
             silence=silence,
             problem=problem or unanswered,

@@ -28,7 +28,7 @@ class Look:
     ready: int | None = None
     """Messages that wait for it; None: the broker has not told."""
     silence: float = 0.0
-    """Seconds since the broker was asked, if it has answered nothing."""
+    """Seconds since the broker was asked how many are ready, if it has not told."""
     problem: str = ""
     """Why it cannot consume now, as far as that is known."""
 
@@ -42,6 +42,8 @@ class Judge:
     _settled: int = -1
     _idle: int = 0
     _unsettled: int = 0
+    _heard: float = 0.0
+    """How long the broker had been silent when the consumer last got on all the same: it was only slow to count."""
 
     def judge(self, look: Look) -> tuple[str, str]:
         """Why the consumer is not live, and why it is not ready; both empty if messages move."""
@@ -50,13 +52,15 @@ class Judge:
         # A broker that is known to be away takes no settlements, and a restart would not bring it back.
         is_left = look.unsettled > 0 and look.settled == self._settled and not look.problem
         self._unsettled = self._unsettled + 1 if is_left else 0
+        is_moving = self.delivered >= 0 and (look.delivered, look.settled) != (self.delivered, self._settled)
+        self._heard = look.silence if is_moving else min(self._heard, look.silence)
         self.delivered, self._settled = look.delivered, look.settled
         wedge = self._wedge(look)
         return wedge, wedge or look.problem
 
     def _wedge(self, look: Look) -> str:
-        if look.silence >= SILENCE:
-            return f"the broker has answered nothing for {look.silence:.0f} s"
+        if (silence := look.silence - self._heard) >= SILENCE:
+            return f"the broker has answered nothing for {silence:.0f} s"
         if self._idle >= PATIENCE:
             return f"no progress although {look.ready} messages are ready and a worker is free"
         if self._unsettled >= PATIENCE:

@@ -275,8 +275,14 @@ class Consumer:
 
     @property
     def unsettled(self) -> int:
-        """Deliveries whose handlers have ended, and whose settlement the broker has not taken yet."""
-        return max(self.held - self.running - len(self._pool.buffer), 0) if self._tasks else 0
+        """Deliveries whose handlers have ended, and whose settlement the broker has not taken yet.
+
+        Not those that are kept because their dead letter or reply cannot be published yet.
+        """
+        if not self._tasks:
+            return 0
+        unstarted = len(self._pool.buffer) + len(self._suspects.parked)
+        return max(self.held - self.running - unstarted - self._window.kept, 0)
 
     @property
     def held(self) -> int:
@@ -287,6 +293,11 @@ class Consumer:
     def running(self) -> int:
         """Handlers that run now."""
         return self._pool.running if self._tasks else 0
+
+    @property
+    def has_free_worker(self) -> bool:
+        """Whether one of its workers could take a message now."""
+        return bool(self._tasks) and self._pool.has_free_worker
 
     @property
     def workers(self) -> list[Worker]:

@@ -81,6 +81,12 @@ class Pool:
         """Handlers that run now."""
         return sum(worker.delivery is not None for worker in self.workers)
 
+    @property
+    def has_free_worker(self) -> bool:
+        """Whether a worker has nothing to do. The only one that keeps its place behind a suspect is not free."""
+        is_blocked = self._blocked is not None and not self._blocked.done()
+        return not is_blocked and self.running < len(self.workers)
+
     def offer(self, deliveries: list[Delivery]) -> None:
         """Put deliveries into the buffer, in order, and wake workers."""
         self.buffer.extend(deliveries)

@@ -48,6 +48,16 @@ def test_silence() -> None:
     assert Judge().judge(Look(silence=SILENCE))[0] == "the broker has answered nothing for 15 s"
 
 
+def test_a_broker_that_gives_and_takes_messages_is_not_silent_only_slow_to_count() -> None:
+    judge = Judge()
+    for seconds in range(0, 300, 5):
+        settled = min(seconds // 60, 3)
+        live, ready = judge.judge(Look(settled, settled, silence=seconds, problem="no answer"))
+        assert (bool(live), bool(ready)) == (SILENCE <= seconds % 60 or seconds >= 195, True), seconds
+        if live:
+            assert live == f"the broker has answered nothing for {seconds - settled * 60} s"
+
+
 @pytest.mark.parametrize(
     ("status", "problem"),
     [

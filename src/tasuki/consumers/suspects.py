@@ -32,11 +32,14 @@ class Gate:
     def take(self) -> bool:
         """Close the gate behind the caller; False if another suspect is being handled."""
         with self._lock:
-            # An event loop that was closed in the middle of a suspect has ended its handler too.
-            if self._holder is not None and not self._holder.is_closed():
+            if self._is_closed():
                 return False
             self._holder = asyncio.get_running_loop()
             return True
+
+    def _is_closed(self) -> bool:
+        """Whether a suspect is being handled: an event loop that was closed meanwhile has ended its handler too."""
+        return self._holder is not None and not self._holder.is_closed()
 
     def free(self) -> None:
         """Open the gate, and wake all waiters: the first that takes it has it."""
@@ -50,7 +53,7 @@ class Gate:
         """Call ``wake`` once, on the running loop, when the gate is open."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if self._holder is not None:
+            if self._is_closed():
                 self._waiting.append((loop, wake))
                 return
         loop.call_soon(wake)
@@ -88,9 +91,7 @@ class Suspects:
             self.parked.appendleft(delivery)
         else:
             self.parked.append(delivery)
-        if self.parked and not self._is_waiting:
-            self._is_waiting = True
-            self._gate.wait(self._call_first)
+        self._wait()
         return is_taken
 
     def ended(self) -> None:
@@ -120,12 +121,19 @@ class Suspects:
         if self.current is not None and self._has_ended and self._is_settled:
             self.current = None
             self._gate.free()
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the next turn if there is need for one; only after the own one, so behind those who wait already."""
+        if self.parked and self.current is None and not self._is_waiting:
+            self._is_waiting = True
+            self._gate.wait(self._call_first)
 
     def _call_first(self) -> None:
         self._is_waiting = False
         if self.parked:
             self._called = first = self.parked.popleft()
-            self.on_turn(first)  # which begins it, and so waits for the next
+            self.on_turn(first)  # which begins it; the next is waited for after that
 
 
 def _nothing(delivery: Delivery) -> None:

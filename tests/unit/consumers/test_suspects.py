@@ -125,6 +125,39 @@ async def test_two_consumers_of_a_process_share_the_gate() -> None:
     assert two.handler.seen
 
 
+async def test_what_waits_for_its_turn_is_neither_left_unsettled_nor_has_it_a_free_worker() -> None:
+    """Health would have the worker restarted, which charges the living suspect that the others wait for."""
+    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
+    bench = await bench_of(broker, run, 1)
+    bench.consumer.gate = gate
+    await suspected(broker, bench, 2)
+    assert gate.take(), "another consumer of this process handles a suspect"
+    async with bench:
+        await asyncio.sleep(10)
+        assert (bench.consumer.held, bench.consumer.unsettled, bench.consumer.has_free_worker) == (2, 0, False)
+        gate.free()
+        await bench.empty()
+        assert bench.consumer.has_free_worker
+
+
+async def test_no_consumer_with_many_suspects_keeps_another_from_its_turn() -> None:
+    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
+    many = await bench_of(broker, run, 4)
+    few = await make_bench(run, driver=ModelDriver(ModelBroker(clock_of_loop())), options=ConsumerOptions(1, 10))
+    many.consumer.gate = few.consumer.gate = gate
+    await suspected(broker, many, 8)
+    await few.queue.publish("mine")
+    for stored in few.queue.driver.broker.queues["tasks"].stored:  # type: ignore[attr-defined]
+        stored.suspect = True
+    async with many:
+        await asyncio.sleep(0.5)
+        async with few:
+            await few.empty()
+        await many.empty()
+    assert run.order.index("mine") <= 2, run.order
+    assert len(run.order) == 9
+
+
 async def test_parked_suspects_keep_their_leases_and_go_back_at_a_stop() -> None:
     broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
     bench = await bench_of(broker, run, 4)
@@ -284,6 +317,16 @@ async def test_a_loop_that_was_closed_in_a_suspect_leaves_the_gate_open() -> Non
     thread.join()
     gc.collect()
     assert gate.take()
+
+
+async def test_who_waits_for_a_loop_that_was_closed_is_called() -> None:
+    gate, done = Gate(), asyncio.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(_take(gate)))
+    thread.start()
+    thread.join()
+    gate.wait(done.set)
+    async with asyncio.timeout(1):
+        await done.wait()
 
 
 async def _take(gate: Gate) -> None:

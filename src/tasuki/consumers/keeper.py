@@ -69,8 +69,10 @@ class Holding:
                 self.lose(due.pop(receipt))
 
     def lose(self, delivery: Delivery) -> None:
-        """The broker may have given it to another consumer."""
+        """The broker may have given it to another consumer; news only if its settlement is not under way already."""
         delivery.lost = True
+        if delivery.settled:
+            return
         self.metrics.lease_lost += 1
         _log.warning("lease lost: the message may be handled twice", extra={"queue": self.queue.id})
 
@@ -162,7 +164,7 @@ class Keeper:
             for receipt in batch:
                 if receipt not in stale:
                     due[receipt].lease_until = now + lease
-                elif receipt in holding.deliveries and not due[receipt].settled:  # else it was settled meanwhile
+                elif receipt in holding.deliveries:  # else it was settled meanwhile
                     holding.lose(due[receipt])
 
 

@@ -338,6 +338,7 @@ async def test_a_full_dead_letter_queue_costs_no_attempt_and_keeps_the_handlers_
     async with bench:
         await asyncio.sleep(600)
         assert sorted(bench.handler.seen) == [(body, attempt) for body in (1, 2, 3, 4) for attempt in (1, 2)]
+        assert bench.consumer.unsettled == 0, "somebody sees to them, and a restart would not help"
         await bench.queue.publish("fine")
         await asyncio.sleep(1)
         assert ("fine", 1) in bench.handler.seen, "the other messages go on"
@@ -349,6 +350,31 @@ async def test_a_full_dead_letter_queue_costs_no_attempt_and_keeps_the_handlers_
     headers = letter.headers
     assert (headers["x_dead_letter_reason"], headers["attempts"]) == ("max_attempts", 2)
     assert headers["x_last_error"] == "ValueError: out of stock"
+
+
+async def test_a_message_that_was_kept_for_its_dead_letter_and_lost_meanwhile_is_no_dead_letter() -> None:
+    async def fail(body: Any, context: Context) -> None:
+        raise ValueError("out of stock")
+
+    async def trouble(verb: str, when: str) -> None:
+        if (verb == "extend" and 10 < now() < 60) or (verb == "receive" and now() > 10):
+            raise BrokerUnavailableError("away")
+
+    full = {"max_length": 1, "overflow": "reject"}
+    driver = MemoryDriver("app:dead", clock=clock_of_loop())
+    bench, broker = await leased(fail, trouble, max_attempts=1, dead_driver=driver, dead_options=full)
+    other = await make_bench(driver=ModelDriver(broker), dead_driver=driver, dead_options=full)
+    await bench.dead.publish("in the way")
+    await bench.queue.publish(1)
+    async with bench:
+        await asyncio.sleep(5)
+        async with other:
+            await asyncio.sleep(95)
+            assert other.handler.seen == [(1, 1)]
+        await bench.dead.purge()
+        await asyncio.sleep(20)
+        assert await bench.dead_letters() == []
+        assert bench.consumer.held == 0
 
 
 async def test_a_new_handler_takes_what_starts_the_old_one_finishes_what_runs() -> None:

@@ -9,12 +9,15 @@ from typing import Any
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.replies import Answer
-from tasuki.consumers.verdict import Verdict
+from tasuki.consumers.verdict import RELEASE, Verdict
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.consumer")
+
+_PAUSE = 0.5
+"""Seconds between two tries while the broker is away."""
 
 _running: set[asyncio.Task[None]] = set()
 """All of this process: an event loop holds only weak references to its tasks."""
@@ -23,7 +26,7 @@ _running: set[asyncio.Task[None]] = set()
 class Overtime:
     """Takes deliveries over from a stopped consumer, and settles each when its handler ends.
 
-    It ends with the last of them, or when the driver is closed: the broker then gives back what is left.
+    It ends with the last of them, or when the broker has been away for a lease: it then gives back what is left.
     """
 
     def __init__(self, queue: Queue, deliveries: Iterable[Delivery], consumer: Any) -> None:
@@ -32,6 +35,10 @@ class Overtime:
         self._consumer = consumer
         self._held = {delivery.received.receipt: delivery for delivery in deliveries}
         self._ended: asyncio.Queue[Settlement] = asyncio.Queue()
+        self._settling: Settlement | None = None
+        self._has_leases = queue.driver.capabilities.leases
+        self._now = asyncio.get_running_loop().time
+        self._renew_at = self._lapse_at = self._now() + queue.spec.lease / 3  # the keeper has left more than that
         for delivery in self._held.values():
             delivery.holder = self
         task = asyncio.get_running_loop().create_task(self._run(), name=f"{consumer.id} overtime")
@@ -52,22 +59,45 @@ class Overtime:
         else:
             self._ended.put_nowait(Release(receipt))
 
+    def drop(self, delivery: Delivery) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        self.settle(delivery, RELEASE)
+
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply."""
 
     async def _run(self) -> None:
-        driver, name, lease = self._queue.driver, self._queue.spec.name, self._queue.spec.lease
         try:
             while self._held:
                 try:
-                    async with asyncio.timeout(lease / 3):
-                        settlement = await self._ended.get()
-                except TimeoutError:
-                    if driver.capabilities.leases:
-                        await driver.extend(name, list(self._held), lease)
-                else:
-                    self._held.pop(settlement.receipt, None)
-                    await driver.settle(name, [settlement])
+                    await self._renew()
+                    await self._settle_next()
+                except DriverError as error:
+                    if not (self._has_leases and error.retryable) or self._now() >= self._lapse_at:
+                        raise
+                    await asyncio.sleep(_PAUSE)
         except DriverError as error:
             _log.warning("messages of handlers that outlast their consumer are given back by the broker: %s", error,
                          extra={"consumer": self._consumer.id, "queue": self._queue.id})  # fmt: skip
+
+    async def _renew(self) -> None:
+        """Renew all leases when it is time to."""
+        if not self._has_leases or (now := self._now()) < self._renew_at:
+            return
+        driver, name, lease = self._queue.driver, self._queue.spec.name, self._queue.spec.lease
+        receipts, size = list(self._held), driver.capabilities.max_batch
+        for start in range(0, len(receipts), size):
+            await driver.extend(name, receipts[start : start + size], lease)
+        self._renew_at, self._lapse_at = now + lease / 3, now + lease
+
+    async def _settle_next(self) -> None:
+        """Settle what ends next; nothing if leases must be renewed before."""
+        if self._settling is None:
+            try:
+                async with asyncio.timeout(self._renew_at - self._now() if self._has_leases else None):
+                    self._settling = await self._ended.get()
+            except TimeoutError:
+                return
+        await self._queue.driver.settle(self._queue.spec.name, [self._settling])
+        self._held.pop(self._settling.receipt, None)
+        self._settling = None

@@ -236,6 +236,29 @@ async def test_the_message_of_one_that_ignores_everything_is_kept_until_it_ends(
             await bench.empty()
 
 
+async def test_many_that_end_one_by_one_keep_their_leases_even_while_the_broker_is_away_for_a_moment() -> None:
+    async def run(body: float, context: Context) -> None:
+        end = now() + body
+        while now() < end:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(end - now())
+
+    async def trouble(verb: str, when: str) -> None:
+        if verb in ("extend", "settle") and 37 < now() < 41:
+            raise BrokerUnavailableError("away for a moment")
+
+    bench, broker = await leased(run, trouble, options=ConsumerOptions(20, 20))
+    await bench.queue.publish_many([10.0 + 5 * number for number in range(20)])
+    await bench.consumer.start()
+    await asyncio.sleep(5)
+    with pytest.raises(StopTimeoutError):
+        await bench.consumer.stop(1)
+    while left := broker.queues["tasks"].stored:
+        assert (await bench.queue.depth()).ready == 0, f"{len(left)} still run, and one is given to others"
+        await asyncio.sleep(1)
+    assert 105 <= now() < 108
+
+
 async def test_the_message_of_one_that_outlasts_the_driver_comes_again() -> None:
     async def run(body: Any, context: Context) -> None:
         end = now() + 60

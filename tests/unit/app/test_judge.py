@@ -53,7 +53,7 @@ def test_a_broker_that_gives_and_takes_messages_is_not_silent_only_slow_to_count
     for seconds in range(0, 300, 5):
         settled = min(seconds // 60, 3)
         live, ready = judge.judge(Look(settled, settled, silence=seconds, problem="no answer"))
-        assert (bool(live), bool(ready)) == (SILENCE <= seconds % 60 or seconds >= 195, True), seconds
+        assert (bool(live), bool(ready)) == (seconds % 60 >= SILENCE or seconds >= 195, True), seconds
         if live:
             assert live == f"the broker has answered nothing for {seconds - settled * 60} s"
 

@@ -48,6 +48,9 @@ class TestSQS(Proxied, DriverConformance):
         """Like the ordering."""
         await self._cannot_switch(rig, dedup_window=rig.window)
 
+    def test_28_a_start_counts_once_also_if_the_settlement_comes_after_the_lease(self) -> None:
+        raise SkipTest("not applicable: SQS does not tell whether a message was handed out again")
+
     def test_32_a_settlement_after_the_lease_is_taken(self) -> None:
         raise SkipTest("not applicable: SQS does not tell whether a message was handed out again")
 

@@ -81,6 +81,16 @@ class Suspects(Suite):
             assert list(await rig.driver.start(rig.queue, [got.receipt])) == []
             await rig.advance(rig.long * 1.2)
 
+    @case("leases", "counts_attempts")
+    async def test_28_a_start_counts_once_also_if_the_settlement_comes_after_the_lease(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        for settlement, attempt in ((Nack, 1), (Release, 2), (Nack, 2), (Ack, 3)):
+            got = await rig.begin(await rig.one())
+            assert got.attempt == attempt, f"{settlement.__name__} was to come at attempt {attempt}"
+            await rig.advance(rig.long * 1.2)
+            await rig.driver.depth(rig.queue)  # which may notice the end of the lease
+            assert list(await rig.driver.settle(rig.queue, [settlement(got.receipt)])) == []
+
     @case("counts_attempts")
     async def test_28_the_start_of_a_settled_delivery_is_stale(self, rig: Rig) -> None:
         await rig.publish(*rig.messages(2))

@@ -87,7 +87,7 @@ end
 
 -- The history of a message: its failures; 's' if it is a suspect, as its last delivery ended without a settlement; 'r' if
 -- the start of its delivery is recorded, and counted as a failure until it is settled; and ':' with the token of the last
--- delivery, from the end of its lease until the message is handed out again.
+-- delivery, from the end of its lease until the message is handed out again, and ':r' if its start was recorded.
 local function history(place)
   local found = redis.call('HGET', ATTEMPTS, place) or '0'
   local failures, suspect, started, token = string.match(found, '^(%d+)(s?)(r?)(.*)$')
@@ -115,8 +115,8 @@ end
 
 -- The delivery of a receipt, held no longer, ended without a settlement.
 local function lose(place, ordering, token)
-  local failures = history(place)
-  remember(place, failures, 's' .. token)
+  local failures, _, is_started = history(place)
+  remember(place, failures, 's' .. token .. (is_started and token ~= '' and ':r' or ''))
   put_back(place, ordering)
 end
 

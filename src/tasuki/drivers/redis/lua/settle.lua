@@ -12,7 +12,13 @@ local ordering = redis.call('HGET', STATE, 'ordering')
 -- Take a message back whose lease has ended, unless it was handed out again: whether it was its delivery's.
 local function take_back(receipt)
   local place, token = string.match(receipt, '^([^:]+)(:.*)$')
-  if not place or select(4, history(place)) ~= token then
+  if not place then
+    return false
+  end
+  local failures, _, _, last = history(place)
+  if last == token .. ':r' then
+    remember(place, failures, 'sr')
+  elseif last ~= token then
     return false
   end
   local was_shown = redis.call('ZREM', READY, place) == 1

@@ -66,6 +66,17 @@ class TestSQS(Proxied, DriverConformance):
         assert list(await rig.driver.settle(rig.queue, [Ack(got.receipt)])) == [got.receipt]
         assert (await rig.one()).id == got.id
 
+    @case("delete")
+    async def test_a_delete_finds_the_suspects_that_another_process_has_started(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        other: Any = await rig.another()
+        await rig.begin(await rig.one())
+        session = other._session
+        source = session.sources[rig.queue]
+        assert await session._declaring.find_suspects(source.spec, source.url) is not None
+        await other.delete(rig.queue)
+        assert await session._declaring.find_suspects(source.spec, source.url) is None
+
     @case("ordering_key")
     async def test_another_process_cannot_switch_the_ordering(self, rig: Rig) -> None:
         """SQS decides the ordering when a queue is made: another ordering is another queue, refused with messages."""

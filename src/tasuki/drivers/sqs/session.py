@@ -149,10 +149,11 @@ class Session:
             await polling.close(_CLOSE_TIMEOUT)
 
     async def delete(self, source: Source) -> None:
-        """Remove the queue."""
+        """Remove the queue, and the one of its suspects, which another process may have made."""
         await self._clients.call("delete_queue", source.spec.name, QueueUrl=source.url)
-        if source.suspects_url is not None:
-            await self._clients.call("delete_queue", source.spec.name, QueueUrl=source.suspects_url)
+        suspects_url = source.suspects_url or await self._declaring.find_suspects(source.spec, source.url)
+        if suspects_url is not None:
+            await self._clients.call("delete_queue", source.spec.name, QueueUrl=suspects_url)
         self.sources.pop(source.spec.name, None)
         polling = self._pollings.pop(source, None)
         if polling is not None:

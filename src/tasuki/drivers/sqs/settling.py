@@ -24,7 +24,8 @@ from tasuki.drivers.sqs.timing import LONGEST_DELAY, hideable, whole
 from tasuki.drivers.sqs.translate import is_stale
 from tasuki.errors import DriverError
 
-_LOOK_AGAIN = 0.005
+_PAUSE = 0.005
+"""Seconds between two looks whether another request about a delivery is over."""
 
 Hide = tuple[Held, float]
 """A delivery, and for how many seconds to hide it."""
@@ -46,6 +47,8 @@ class Settling:
 
     async def settle(self, source: Source, batch: Sequence[Settlement]) -> list[Receipt]:
         """End deliveries; the stale receipts. If a part fails, what is done is remembered, and the error raised."""
+        while any(isinstance(item.receipt, Held) and item.receipt.is_moving for item in batch):  # noqa: ASYNC110
+            await asyncio.sleep(_PAUSE)  # its start goes on although its caller was cancelled
         now = self._clock.boottime()
         stale: list[Receipt] = []
         done: list[Held] = []
@@ -147,7 +150,7 @@ class Settling:
     async def _hide_unless_extending(self, source: Source, hides: Sequence[Hide], fates: dict[Held, Fate]) -> None:
         """The keeper cannot begin to extend what was taken, but what it has begun would undo a delay."""
         while any(held.is_extending for held, _ in hides):  # noqa: ASYNC110 - an event would be of another loop
-            await asyncio.sleep(_LOOK_AGAIN)
+            await asyncio.sleep(_PAUSE)
         await self._hide(source, hides, fates)
 
     async def _hide(self, source: Source, hides: Sequence[Hide], fates: dict[Held, Fate]) -> None:

@@ -110,6 +110,7 @@ class Source:
             found.group,
         )
         held.attempt, held.received_at, held.lease_until = found.attempt, found.received_at, found.lease_until
+        held.is_copied = False
         self._open[held.message_id] = held
 
     def holds_started(self, now: float) -> bool:

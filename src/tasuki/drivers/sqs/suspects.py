@@ -71,10 +71,12 @@ class Suspects:
             source.suspects_url = await self._declaring.create_suspects(source.spec, source.url)
         target = Source(source.spec, source.suspects_url, is_fifo=False, largest=source.largest)
         written = copy(held.body, held.attributes, held.envelope.again(attempts=held.attempt - 1, suspect=True))
-        results: list[Result] = [None]
-        await self._publishing.send(target, [Entry(0, written, {})], results)
-        if results[0] is not None:
-            raise results[0]
+        if not held.is_copied:  # else what came after that has failed before
+            results: list[Result] = [None]
+            await self._publishing.send(target, [Entry(0, written, {})], results)
+            if results[0] is not None:
+                raise results[0]
+            held.is_copied = True
         await self._delete(held)
         if source.holds_started(self._clock.boottime()):
             source.take(held, self._clock.boottime())

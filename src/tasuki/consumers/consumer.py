@@ -228,11 +228,11 @@ class Consumer:
         self._suspects.close()
         self._keeper.remove(self._holding)
         self.queue.consumer_count -= 1
-        await self._attach()
         workers = [worker.task for worker in self._pool.workers if worker.task is not None]
-        for task in (*tasks, *workers):
+        for task in (*tasks, *workers):  # first, for this stop may be cut short
             task.cancel()
         await asyncio.wait([*tasks, *workers], timeout=_END_GRACE)
+        await self._attach()
 
     def replace_handler(self, handler: Handler) -> None:
         """Treat new messages with another handler, already started; running ones finish with theirs."""

@@ -151,3 +151,21 @@ async def test_a_receive_that_ends_after_the_stop_goes_back_untouched() -> None:
     assert bench.handler.seen == []
     assert [stored.failures for stored in broker.queues["tasks"].stored] == [0, 0, 0]
     assert all(stored.receipt is None for stored in broker.queues["tasks"].stored)
+
+
+async def test_a_stop_that_is_cut_short_leaves_no_task_behind() -> None:
+    async def hang(queue: str, consumers: int) -> None:
+        await asyncio.Event().wait()
+
+    bench, _ = await leased()
+    await bench.consumer.start()
+    await asyncio.sleep(1)
+    bench.queue.driver.attach = hang  # type: ignore[method-assign]
+    stop = asyncio.create_task(bench.consumer.stop(10))
+    await asyncio.sleep(0.3)
+    assert not stop.done()
+    stop.cancel()
+    await asyncio.wait([stop])
+    await asyncio.sleep(0.1)
+    left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("app:consumer")]
+    assert left == []

@@ -37,10 +37,13 @@ class Probe:
     def __init__(self, driver: str) -> None:
         self._driver = driver
         self._facts: dict[Server, Facts] = {}
+        self._levels: dict[Server, Durability] = {}
+        """What follows from the facts; looked up at each publish."""
 
     async def ask(self, link: Link) -> None:
         """Ask a server. Raises LinkLostError or ReplyError."""
-        self._facts[link.server] = await _facts(link)
+        facts = self._facts[link.server] = await _facts(link)
+        self._levels[link.server] = level(facts)
 
     def check(self, server: Server) -> None:
         """Raise UnsupportedError for a server that is too old, or would throw messages away."""
@@ -50,7 +53,7 @@ class Probe:
 
     def level(self, servers: Iterable[Server]) -> Durability | None:
         """What a confirmed message survives on the weakest of them; None if there are none."""
-        levels = [level(self._facts[server]) for server in servers if server in self._facts]
+        levels = [self._levels[server] for server in servers if server in self._levels]
         return min(levels, key=DURABILITIES.index) if levels else None
 
 

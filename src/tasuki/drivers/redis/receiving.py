@@ -81,7 +81,7 @@ class Receiver:
         if held is not None:
             held.difference_update(receipts)
             if not held:
-                del self._held[queue]
+                self._held.pop(queue, None)  # the keeper's thread may have done it just now
                 self.session.places.let_go(queue)
 
     def holds(self, queue: str) -> bool:

@@ -54,7 +54,7 @@ class HelperThread:
         while not self._stopped.is_set():
             try:
                 self._work(self)
-            except Exception as error:
+            except BaseException as error:  # also what would end the thread without a word, as SystemExit does
                 self._failures += 1
                 self.problem = f"{type(error).__name__}: {error}"
                 delay = self._pauses.delay(self._failures)

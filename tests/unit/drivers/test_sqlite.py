@@ -17,7 +17,9 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite import SQLiteDriver, files, purge, store
 from tasuki.drivers.sqlite.requests import Call, Publish, Request
+from tasuki.drivers.sqlite.writer import Writer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
+from tasuki.helper_threads import problems
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.conformance import ShiftedClock
 
@@ -728,3 +730,57 @@ async def test_a_process_remembers_nothing_of_undeclared_queues(make: Any) -> No
         assert not driver._declared.inspected
         assert not driver._declared.consumers
         assert list(driver._writer._store.queues._numbers) == ["q"]
+
+
+async def test_a_failure_of_the_writers_thread_is_answered_known_and_mended(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = await make()
+    transact, seen = Writer._transact, []
+
+    def fail_once(self: Writer, group: list[Request]) -> None:
+        if any(isinstance(request, Publish) for request in group) and not seen:
+            seen.append(threading.current_thread().name)
+            raise MemoryError("no memory")
+        transact(self, group)
+
+    monkeypatch.setattr(Writer, "_transact", fail_once)
+    async with asyncio.timeout(30):
+        waiting = asyncio.create_task(driver.receive("q", 1, 30.0))
+        await asyncio.sleep(0)
+        with pytest.raises(BrokerUnavailableError, match="MemoryError: no memory") as failed:
+            await driver.publish("q", [Outgoing("a", b"1", {})])
+        assert failed.value.outcome == "unknown"
+        with pytest.raises(BrokerUnavailableError):
+            await waiting
+        while "no memory" not in problems().get(seen[0], ""):  # for health, until it works again
+            await asyncio.sleep(0.001)
+        assert not any(await driver.publish("q", [Outgoing("a", b"1", {})]))
+        assert [received.id for received in await driver.receive("q", 1, 30.0)] == ["a"]
+        while seen[0] in problems():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_writer_that_fails_can_be_closed(make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await make()
+
+    def fail(self: Writer, group: list[Request]) -> None:
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(Writer, "_turn", fail)
+    async with asyncio.timeout(30):
+        await driver.close()
+
+
+async def test_without_a_thread_the_broker_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = SQLiteDriver("s", path=str(path))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        with pytest.raises(BrokerUnavailableError, match="can't start new thread"):
+            await driver.open()
+    await driver.open()
+    await driver.close()
+
+
+def _no_thread(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -109,7 +109,7 @@ class SQLiteDriver(Driver):
         if self._writer is not None and self._pid == os.getpid():
             return
         forks.close_inherited()
-        writer = self._writer = Writer(
+        writer = Writer(
             self.name,
             self._path,
             synchronous=self._synchronous,
@@ -117,9 +117,9 @@ class SQLiteDriver(Driver):
             clock=self._clock,
             declared=self._declared,
         )
-        self._pid = os.getpid()
         forks.watch(writer)
         writer.start()
+        self._writer, self._pid = writer, os.getpid()
         is_open = False
         try:
             await writer.submit(Call("", lambda store, _: store.queues.declare_all()))

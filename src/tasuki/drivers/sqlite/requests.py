@@ -22,6 +22,7 @@ class Request:
         self.future: asyncio.Future[Any] | None = None
         self.result: Any = None
         self.error: DriverError | None = None
+        self.is_answered = False
 
     @property
     def is_abandoned(self) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from math import inf
@@ -19,12 +19,14 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Release
 from tasuki.drivers.sqlite import files
+from tasuki.drivers.sqlite.answers import Answers
 from tasuki.drivers.sqlite.inbox import Inbox
 from tasuki.drivers.sqlite.looks import Looks, Pause
 from tasuki.drivers.sqlite.queues import Declared
 from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
 from tasuki.drivers.sqlite.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
+from tasuki.helper_threads import HelperThread
 
 _log = logging.getLogger("tasuki.driver.sqlite")
 
@@ -54,6 +56,7 @@ class Writer:
         self._clock = clock
         self._declared = declared
         self._inbox = Inbox()
+        self._answer = Answers(self.give_back).give
         self._parked: list[Receive] = []
         self._folder = files.Folder(path)
         self._room = files.Room(path)
@@ -64,13 +67,16 @@ class Writer:
         self._is_log_due = False
         self._looks = Looks()
         self.at_work = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"tasuki-sqlite-{name}", daemon=True)
+        self._helper = HelperThread(f"tasuki-sqlite-{name}", self._run)
 
     # Called from event loops.
 
     def start(self) -> None:
-        """Start the thread; the file is opened by the first request."""
-        self._thread.start()
+        """Start the thread; the file is opened by the first request. Raises BrokerUnavailableError without a thread."""
+        try:
+            self._helper.start()
+        except RuntimeError as error:
+            raise BrokerUnavailableError(f"cannot start the thread that writes: {error}", driver=self._name) from error
 
     async def stop(self) -> None:
         """Give back what is held, close the file, end the thread. A second call waits for the same end."""
@@ -105,43 +111,49 @@ class Writer:
                 request.error = BrokerUnavailableError(problem, driver=self._name, queue=request.queue)
         self._answer(requests)
 
-    def _answer(self, requests: Iterable[Request]) -> None:
-        """Hand results to the loops that asked, once for each loop."""
-        loops: dict[asyncio.AbstractEventLoop, list[Request]] = {}
-        for request in requests:
-            if request.future is not None:
-                loops.setdefault(request.future.get_loop(), []).append(request)
-        for loop, answered in loops.items():
-            try:
-                loop.call_soon_threadsafe(self._deliver, answered)
-            except RuntimeError:  # the loop was closed: nobody will take what was taken
-                for request in answered:
-                    if isinstance(request, Receive):
-                        self.give_back(request)
-
-    def _deliver(self, answered: list[Request]) -> None:
-        for request in answered:
-            future = request.future
-            if future is None or future.done():
-                if isinstance(request, Receive):
-                    self.give_back(request)
-            elif request.error is not None:
-                future.set_exception(request.error)
-            else:
-                future.set_result(request.result)
-
     # The thread.
 
-    def _run(self) -> None:
-        stops: list[Request] = []
-        while not stops:
-            group = self._next_group()
-            stops = [request for request in group if type(request) is Stop]
-            with self.at_work:
-                self._turn([request for request in group if type(request) is not Stop])
+    def _run(self, helper: HelperThread) -> None:
+        """Turn after turn, until a request to stop; a failure that is no error of the database begins it anew."""
+        group: list[Request] = []
+        while not any(type(request) is Stop for request in group):
+            group = []
+            try:
+                group = self._next_group()
+                with self.at_work:
+                    self._turn([request for request in group if type(request) is not Stop])
+                helper.works()
+            except Exception as error:
+                group += self._inbox.rest()
+                self._drop(group, error)
+                if not any(type(request) is Stop for request in group):
+                    raise
+        self._end([request for request in group if type(request) is Stop])
+
+    def _drop(self, group: Sequence[Request], error: Exception) -> None:
+        """Let nobody wait for an answer that does not come; what of it was stored is not known."""
+        with suppress(Exception):
+            if self._connection is not None:
+                self._store.undo()
+        with suppress(Exception):
+            self._disconnect()
+        left = [request for request in [*self._parked, *group] if not request.is_answered and type(request) is not Stop]
+        self._parked = []
+        for request in left:
+            if isinstance(request, Receive):
+                self.give_back(request)
+        problem = f"the thread that writes failed and begins again: {type(error).__name__}: {error}"
+        unavailable = BrokerUnavailableError(problem, outcome="unknown")
+        unavailable.__cause__ = error
+        self._fail(left, unavailable)
+
+    def _end(self, stops: Sequence[Request]) -> None:
         parked, self._parked = self._parked, []  # none of them may take what the end gives back
-        with self.at_work:
-            self._shut()
+        try:
+            with self.at_work:
+                self._shut()
+        except Exception:
+            _log.exception("driver %r: the end failed", self._name)
         self._inbox.close()
         self._answer([*parked, *stops])
         while late := self._inbox.rest():

@@ -33,10 +33,13 @@ class HelperThread:
         self._pauses = pauses
         self._failures = 0
         self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin. Raises RuntimeError when the system has no thread for it: its owner must try again."""
-        threading.Thread(target=self._run, name=self.name, daemon=True).start()
+        thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        thread.start()
+        self._thread = thread
         _all.add(self)
 
     def works(self) -> None:
@@ -50,11 +53,18 @@ class HelperThread:
         self._stopped.set()
         _all.discard(self)
 
+    def join(self) -> None:
+        """Wait for the end of its thread."""
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self._work(self)
             except BaseException as error:  # also what would end the thread without a word, as SystemExit does
+                if self._stopped.is_set():
+                    break
                 self._failures += 1
                 self.problem = f"{type(error).__name__}: {error}"
                 delay = self._pauses.delay(self._failures)

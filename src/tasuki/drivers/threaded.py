@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -25,7 +26,11 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.helper_threads import HelperThread
 from tasuki.message import Message
+
+_LETTING_GO = 1.0
+"""Seconds to close what a loop that failed has left."""
 
 T = TypeVar("T")
 
@@ -67,7 +72,12 @@ class Threaded(Driver):
         async with self._one_at_a_time():
             if self._loop is not None and self._loop.is_here:
                 return
-            self._loop = loop = LoopThread(f"tasuki {self.name}")
+            try:
+                loop = LoopThread(f"tasuki {self.name}", self._reopen)
+            except (OSError, RuntimeError) as error:  # files or threads are short
+                problem = f"cannot start the thread of driver {self.name!r}: {error}"
+                raise BrokerUnavailableError(problem, driver=self.name) from error
+            self._loop = loop
             is_open = False
             try:
                 await loop.call(self._open)
@@ -82,6 +92,13 @@ class Threaded(Driver):
             await self._inner.declare(spec)
         await self._inner.open()
 
+    async def _reopen(self) -> None:
+        """On a new loop, after the old one failed: what belonged to that is let go as far as it can be."""
+        with suppress(Exception):
+            async with asyncio.timeout(_LETTING_GO):
+                await self._inner.close()
+        await self._open()
+
     async def close(self) -> None:
         """Close the inner driver, and end its thread; it goes on to its end if the caller is cancelled."""
         self._closing = asyncio.get_running_loop().create_task(self._close(), name="close driver")
@@ -93,7 +110,8 @@ class Threaded(Driver):
             if loop is None or not loop.is_here:
                 return
             try:
-                await loop.call(self._inner.close, is_whole=True)
+                if loop.failure is None:
+                    await loop.call(self._inner.close, is_whole=True)
             finally:
                 loop.stop()
 
@@ -182,15 +200,26 @@ class Threaded(Driver):
 
 
 class LoopThread:
-    """A thread with an event loop; ``call`` runs coroutines there for callers on any loop."""
+    """A thread with an event loop; ``call`` runs coroutines there for callers on any loop.
 
-    def __init__(self, name: str) -> None:
+    If the loop fails, all calls fail with it, and a new one begins with ``begin_again``.
+    """
+
+    def __init__(self, name: str, begin_again: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        self.failure: BaseException | None = None
+        """Why it does not work now."""
         self._pid = os.getpid()
+        self._begin_again = begin_again
         self._loop = asyncio.new_event_loop()
+        self._calls: set[_Call] = set()
         self._is_over = False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._helper = HelperThread(name, self._run)
+        try:
+            self._helper.start()
+        except BaseException:
+            self._loop.close()
+            raise
 
     @property
     def is_here(self) -> bool:
@@ -213,35 +242,73 @@ class LoopThread:
         with self._lock:  # what comes after the stop, from another thread, would never be answered
             if self._is_over:
                 raise BrokerUnavailableError("the driver was closed meanwhile")
-            self._loop.call_soon_threadsafe(call.start)
+            if self.failure is not None:
+                raise _unavailable(self.failure)
+            loop = self._loop
+            loop.call_soon_threadsafe(call.start)
+            self._calls.add(call)
         is_answered = False
         try:
             result: T = await call.answer
             is_answered = True
         finally:
+            self._calls.discard(call)
             if not is_answered:
-                call.abandon(self._loop)
+                call.abandon(loop)
         return result
 
     def stop(self) -> None:
         """End what still runs, and the thread."""
         with self._lock:
             self._is_over = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+            self._helper.stop()
+            with suppress(RuntimeError):  # its loop has failed
+                self._loop.call_soon_threadsafe(self._loop.stop)
+        self._helper.join()
 
-    def _run(self) -> None:
+    def _run(self, helper: HelperThread) -> None:
+        if self.failure is not None:
+            with self._lock:
+                self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
         try:
+            if self.failure is not None and self._begin_again is not None:
+                self._loop.run_until_complete(self._begin_again())
+            self.failure = None
+            helper.works()
             self._loop.run_forever()
-            left = asyncio.all_tasks(self._loop)
-            for task in left:
-                task.cancel()
-            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            if not self._is_over:
+                raise RuntimeError("its event loop was stopped")
+            self._end()
+        except BaseException as error:
+            self._fail(error)
+            raise
         finally:
             asyncio.set_event_loop(None)
-            self._loop.close()
+            with suppress(OSError):  # its files may be what failed
+                self._loop.close()
+
+    def _end(self) -> None:
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+
+    def _fail(self, error: BaseException) -> None:
+        """Let nobody wait for an answer that does not come."""
+        with self._lock:
+            self.failure = error
+            calls, self._calls = self._calls, set()
+        for call in calls:
+            call.fail(_unavailable(error))
+
+
+def _unavailable(failure: BaseException) -> BrokerUnavailableError:
+    problem = f"the thread of the driver failed and begins again: {type(failure).__name__}: {failure}"
+    error = BrokerUnavailableError(problem, outcome="unknown")
+    error.__cause__ = failure
+    return error
 
 
 class _Call:
@@ -277,6 +344,11 @@ class _Call:
             private.call_soon_threadsafe(self._cancel)
         except RuntimeError:
             pass  # it has ended, and everything on it
+
+    def fail(self, error: DriverError) -> None:
+        """On any thread: the private loop has failed."""
+        with suppress(RuntimeError):  # the caller's loop is closed
+            self._loop.call_soon_threadsafe(lambda: None if self.answer.done() else self.answer.set_exception(error))
 
     def _cancel(self) -> None:
         if self._task is None:

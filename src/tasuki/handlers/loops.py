@@ -21,11 +21,7 @@ async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]
     Raises:
         HandlerError: that loop is closed.
     """
-    job = _Job(work, loop)
-    value, problem = await outcome_of(job.outcome, job.cancel)
-    if problem is not None:
-        raise problem
-    return value
+    return await Job(work, loop).result()
 
 
 async def outcome_of(job: Future[T], cancel: Callable[[], object]) -> T:
@@ -77,7 +73,7 @@ async def end_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Job:
+class Job:
     """A coroutine in another loop; ``outcome``: its result and its error, both as values."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
@@ -88,6 +84,18 @@ class _Job:
         if not tell(loop, self._begin):
             work.close()
             self.outcome.set_result((None, HandlerError("the handler is stopped", kind="Internal", retryable=True)))
+
+    async def result(self) -> Any:
+        """See ``run_in``."""
+        value, problem = await outcome_of(self.outcome, self.cancel)
+        if problem is not None:
+            raise problem
+        return value
+
+    def fail(self, error: HandlerError) -> None:
+        """Its loop has failed, and will not end it; in the thread of that loop."""
+        if not self.outcome.done():
+            self.outcome.set_result((None, error))
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._work)

@@ -13,6 +13,7 @@ from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSp
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.threaded import LoopThread, Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.helper_threads import problems
 
 pytestmark = pytest.mark.anyio
 
@@ -28,8 +29,13 @@ class Slow(Driver):
         self.settled: list = []
         self.threads: set[int] = set()
         self.beats = 0
+        self.opened_on: list[asyncio.AbstractEventLoop] = []
+        self.refusal: Exception | None = None
 
     async def open(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.opened_on.append(asyncio.get_running_loop())
         self.threads.add(threading.get_ident())
         self._beating = asyncio.create_task(self._beat())
 
@@ -233,3 +239,56 @@ async def test_a_call_after_the_stop_is_refused_and_not_left_without_an_answer()
 
     with pytest.raises(BrokerUnavailableError, match="closed meanwhile"):
         await thread.call(verb)
+
+
+async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow):
+    driver, inner = slow
+    await driver.declare(QueueSpec("q"))
+    call = asyncio.create_task(driver.receive("q", 1, 1.0))
+    await until(inner.begun.is_set)
+    driver._loop._loop.call_soon_threadsafe(exit_thread)
+    async with asyncio.timeout(30):
+        with pytest.raises(BrokerUnavailableError, match="begins again: SystemExit: no more") as failed:
+            await call
+        assert failed.value.outcome == "unknown"
+        inner.go.set()
+        while True:  # until it works again, every call says so
+            try:
+                await driver.publish("q", [])
+            except BrokerUnavailableError:
+                await asyncio.sleep(0.01)
+            else:
+                break
+    assert len(inner.opened_on) == 2, "the broker's driver is opened anew, on the new loop"
+    assert inner.opened_on[0] is not inner.opened_on[1]
+    assert "tasuki slow" not in problems()
+
+
+async def test_one_that_cannot_begin_again_is_known_and_can_be_closed(slow):
+    driver, inner = slow
+    inner.refusal = OSError("no files")
+    driver._loop._loop.call_soon_threadsafe(exit_thread)
+    await until(lambda: "no files" in problems().get("tasuki slow", ""))
+    with pytest.raises(BrokerUnavailableError, match="no files"):
+        await driver.publish("q", [])
+    async with asyncio.timeout(30):
+        await driver.close()
+    assert "tasuki slow" not in problems()
+
+
+async def test_without_a_thread_the_broker_is_unavailable(monkeypatch):
+    driver = Threaded(MemoryDriver("m"))
+
+    def short():
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", short)
+        with pytest.raises(BrokerUnavailableError, match="Too many open files"):
+            await driver.open()
+    await driver.open()
+    await driver.close()
+
+
+def exit_thread():
+    raise SystemExit("no more")

@@ -12,14 +12,17 @@ import asyncio
 import threading
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context, Handler
-from tasuki.handlers.loops import end_all, run_in, tell
+from tasuki.errors import HandlerError
+from tasuki.handlers.loops import Job, end_all, run_in, tell
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
+from tasuki.helper_threads import HelperThread
 from tasuki.message import is_request
 
 _OPERATIONS = catalogue.operations(catalogue.MODULES)
@@ -80,7 +83,7 @@ class ThreadedLuaHandler(Handler):
     async def _thread(self) -> _Thread:
         if not self._threads:
             await self.start()
-        return min(self._threads, key=lambda thread: thread.load)
+        return min(self._threads, key=lambda thread: (thread.failure is not None, thread.load))
 
 
 class _Thread:
@@ -88,21 +91,50 @@ class _Thread:
 
     def __init__(self, script: LuaScript, number: int) -> None:
         self.load = 0
-        self._handler = RemoteLuaHandler(script)
+        self.failure: BaseException | None = None
+        """Why it does not work now."""
+        self._script = script
+        self._is_over = False
+        self._jobs: set[Job] = set()
+        self._lock = threading.Lock()
+        self._begin()
+        self._helper = HelperThread(f"tasuki-{script.id}_{number}", self._serve)
+        self._helper.start()
+
+    def _begin(self) -> None:
+        self._handler = RemoteLuaHandler(self._script)
         self._handler.own_clock = time.thread_time
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name=f"tasuki-{script.id}_{number}", daemon=True)
-        self._thread.start()
 
-    def _serve(self) -> None:
+    def _serve(self, helper: HelperThread) -> None:
+        if self.failure is not None:  # a runtime is worth nothing without its loop
+            self._begin()
         asyncio.set_event_loop(self._loop)
         try:
+            if self.failure is not None:
+                self._loop.run_until_complete(self._handler.start())
+                self.failure = None
+            helper.works()
             self._loop.run_forever()
+            if not self._is_over:
+                raise RuntimeError("its event loop was stopped")
             self._loop.run_until_complete(end_all())
             self._loop.run_until_complete(self._handler.stop())
+        except BaseException as error:
+            self._fail(error)
+            raise
         finally:
             asyncio.set_event_loop(None)
-            self._loop.close()
+            with suppress(OSError):  # its files may be what failed
+                self._loop.close()
+
+    def _fail(self, failure: BaseException) -> None:
+        """Let nobody wait for a result that does not come."""
+        with self._lock:
+            self.failure = failure
+            jobs, self._jobs = self._jobs, set()
+        for job in jobs:
+            job.fail(_failed(failure))
 
     async def boot(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Load the script, in this thread; what it wants to have done besides."""
@@ -111,7 +143,16 @@ class _Thread:
 
     async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine in this thread."""
-        return await run_in(self._loop, work)
+        with self._lock:
+            if self.failure is not None:
+                work.close()
+                raise _failed(self.failure)
+            job = Job(work, self._loop)
+            self._jobs.add(job)
+        try:
+            return await job.result()
+        finally:
+            self._jobs.discard(job)
 
     async def treat(self, value: Any, context: Context, *, is_call: bool) -> Any:
         """One message or call."""
@@ -124,7 +165,14 @@ class _Thread:
 
     def stop(self) -> None:
         """Let it end."""
+        self._is_over = True
+        self._helper.stop()
         tell(self._loop, self._loop.stop)
+
+
+def _failed(failure: BaseException) -> HandlerError:
+    problem = f"the thread of the script failed and begins again: {type(failure).__name__}: {failure}"
+    return HandlerError(problem, kind="Internal", retryable=True)
 
 
 class _Asking:

@@ -143,3 +143,29 @@ async def test_a_stopped_handler_leaves_no_thread_and_starts_again(make: Make) -
     while own & set(threads()):
         await asyncio.sleep(0.01)
     assert await handler.call([0], delivery()) == 1
+
+
+async def test_a_thread_that_fails_is_known_and_begins_again(make: Make) -> None:
+    handler = make("if body == 'wait' then time.sleep('1h') end return body", threads=1)
+    await handler.start()
+    thread = handler._threads[0]
+    async with asyncio.timeout(30):
+        waiting = asyncio.create_task(handler.call(["wait"], delivery()))
+        while not thread._jobs:
+            await asyncio.sleep(0.001)
+        thread._loop.call_soon_threadsafe(_exit)
+        with pytest.raises(HandlerError, match="begins again: SystemExit: no more") as failed:
+            await waiting
+        assert failed.value.retryable
+        while True:
+            try:
+                assert await handler.call(["hello"], delivery()) == "hello"
+            except HandlerError:
+                await asyncio.sleep(0.01)
+            else:
+                break
+    assert len(threads()) == 1
+
+
+def _exit() -> None:
+    raise SystemExit("no more")

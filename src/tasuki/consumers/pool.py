@@ -184,8 +184,5 @@ class Pool:
         return all(task.done() for task in tasks)
 
     def interrupt(self) -> list[Delivery]:
-        """Cancel the handlers that still run; returns their deliveries."""
-        running = [worker for worker in self.workers if worker.delivery is not None]
-        for worker in running:
-            worker.interrupt("stop")
-        return [worker.delivery for worker in running if worker.delivery is not None]
+        """Cancel the handlers that still run; returns their deliveries, each only the first time."""
+        return [worker.delivery for worker in self.workers if worker.delivery is not None and worker.interrupt("stop")]

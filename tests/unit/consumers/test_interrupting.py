@@ -259,6 +259,28 @@ async def test_many_that_end_one_by_one_keep_their_leases_even_while_the_broker_
     assert 105 <= now() < 108
 
 
+async def test_a_stop_that_is_hurried_takes_a_delivery_over_once() -> None:
+    async def run(body: Any, context: Context) -> None:
+        end = now() + 60
+        while now() < end:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(end - now())
+
+    bench, broker = await leased(run)
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await asyncio.sleep(5)
+    stops = [asyncio.create_task(bench.consumer.stop(10))]
+    await asyncio.sleep(1)
+    stops.append(asyncio.create_task(bench.consumer.stop(0)))
+    told = await asyncio.gather(*stops, return_exceptions=True)
+    assert all("1 handlers still ran" in str(error) for error in told), told
+    assert len([task for task in asyncio.all_tasks() if "overtime" in task.get_name()]) == 1
+    while broker.queues["tasks"].stored:
+        await asyncio.sleep(1)
+    assert not [task for task in asyncio.all_tasks() if "overtime" in task.get_name()]
+
+
 async def test_the_message_of_one_that_outlasts_the_driver_comes_again() -> None:
     async def run(body: Any, context: Context) -> None:
         end = now() + 60

@@ -15,8 +15,10 @@ from types import FrameType
 
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.delivery import Delivery
+from tasuki.handlers import threads
 from tasuki.handlers.loops import tell
 from tasuki.helper_threads import HelperThread
+from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.app")
 
@@ -41,6 +43,8 @@ class LoopWatch:
         self._missed = 0
         """Periods since the loop was asked for the sign of life that it has not given; 0: it has."""
         self._blocked_at: float | None = None
+        self._overdue: set[Delivery] = set()
+        """What has been found overdue while the loop is blocked."""
 
     @property
     def is_blocked(self) -> bool:
@@ -69,10 +73,31 @@ class LoopWatch:
             if self._missed == PATIENCE:
                 self._blocked_at = time.monotonic() - PATIENCE * self._period
                 self._report()
+            if self._missed >= PATIENCE:
+                self._interrupt_overdue()
+
+    def _interrupt_overdue(self) -> None:
+        """The consumers' own watches stand still now: interrupt what runs in threads, name what cannot be."""
+        for consumer in self._consumers():
+            for worker in consumer.overdue():
+                delivery = worker.delivery
+                if delivery is None or delivery in self._overdue:
+                    continue
+                if threads.interrupt(worker.task):
+                    said = "interrupted; its message is kept until it ends"
+                elif worker.task is asyncio.current_task(self._loop):
+                    said = "it blocks the event loop, and cannot be interrupted"
+                else:
+                    continue  # it waits on the loop, and is cancelled when that goes on
+                self._overdue.add(delivery)
+                limit = format_duration(consumer.options.handler_timeout or 0.0)
+                _log.warning("handler %s has run for handler_timeout (%s): %s", delivery.function, limit, said,
+                             extra=delivery.log_fields())  # fmt: skip
 
     def _answer(self) -> None:
         """On the loop."""
         self._missed = 0
+        self._overdue.clear()
         if self._blocked_at is not None:
             seconds, self._blocked_at = time.monotonic() - self._blocked_at, None
             _log.warning("the event loop goes on; it was blocked for %.1f s", seconds)

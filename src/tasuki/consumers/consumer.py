@@ -345,13 +345,19 @@ class Consumer:
         self._suspects.settled([Release(delivery.received.receipt)])
         self._fetcher.room_made()
 
+    def overdue(self) -> list[Worker]:
+        """The workers whose handlers have run for ``handler_timeout``."""
+        if self.options.handler_timeout is None:
+            return []
+        since = self._clock.monotonic() - self.options.handler_timeout
+        return [worker for worker in self.workers if worker.delivery is not None and worker.started <= since]
+
     async def _watch(self, limit: float) -> None:
         """Cancel handlers that run longer than ``limit``: one sweep over the workers instead of a timer per message."""
         while True:
             await asyncio.sleep(min(max(limit / 10, 0.01), 0.1))
-            overdue = self._clock.monotonic() - limit
-            for worker in self._pool.workers:
-                if worker.delivery is not None and worker.started <= overdue and worker.interrupt("timeout"):
+            for worker in self.overdue():
+                if worker.delivery is not None and worker.interrupt("timeout"):
                     _log.warning(
                         "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
                         self.function_id,

@@ -13,7 +13,7 @@ from tasuki.consumers.pool import Worker
 from tasuki.consumers.replies import Answer, failure
 from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
-from tasuki.contracts.handler import Handler, Reject, Retry
+from tasuki.contracts.handler import Handler, Interrupted, Reject, Retry
 from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -188,7 +188,8 @@ class Executor:
         # What a cancelled handler raises instead of CancelledError is the cancellation's doing too.
         if worker.cause == "stop":
             return RELEASE
-        if worker.cause == "timeout":
+        # While the loop is blocked, nobody but its watch can interrupt a function in a thread, and says no cause.
+        if worker.cause == "timeout" or (isinstance(error, Interrupted) and self._is_overdue(worker)):
             self._metrics.timed_out += 1
             limit = format_duration(self._handler_timeout or 0.0)
             return self._failed(delivery, f"the handler ran longer than handler_timeout ({limit})")
@@ -205,6 +206,10 @@ class Executor:
         if isinstance(error, GeneratorExit):
             raise error
         return self._failed(delivery, _text_of(error), error)
+
+    def _is_overdue(self, worker: Worker) -> bool:
+        limit = self._handler_timeout
+        return limit is not None and worker.started <= self._monotonic() - limit
 
     def _returned_false(self, delivery: Delivery, worker: Worker) -> Verdict:
         if worker.cause == "stop":

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasuki import forks
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.handler import Context, Handler, Interrupted
 from tasuki.errors import HandlerError
 from tasuki.handlers.binding import Convert, bind, fill
 from tasuki.handlers.body import check_type, make_converter, make_decoder
@@ -148,7 +148,7 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
         except BaseException as error:
             if forks.count != before:
                 forks.leave_child(error)
-            if isinstance(error, Exception) or _is_closed(error) or _is_cancelled(error):
+            if isinstance(error, Exception | Interrupted) or _is_closed(error) or _is_cancelled(error):
                 raise
             raise refuse_exit(error) from error
         if forks.count != before:

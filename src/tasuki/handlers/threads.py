@@ -17,6 +17,15 @@ from tasuki.handlers.loops import end_of
 
 Outcome = tuple[Any, BaseException | None]
 
+_running: dict[asyncio.Task[Any] | None, _Call] = {}
+"""The calls under way, by the task that waits for each."""
+
+
+def interrupt(task: asyncio.Task[Any] | None) -> bool:
+    """Interrupt the function that a task waits for, from any thread; False: it waits for none."""
+    call = _running.get(task)
+    return call is not None and call.interrupt()
+
 
 class Threads:
     """A pool of threads; started by its first call, and again by the first call after a ``close``."""
@@ -64,7 +73,12 @@ class Threads:
             if not job.cancel():
                 call.interrupt()
 
-        cancelled = await end_of(job, cancel)
+        task = asyncio.current_task()
+        _running[task] = call
+        try:
+            cancelled = await end_of(job, cancel)
+        finally:
+            del _running[task]
         if job.cancelled():
             return (None, Interrupted()), cancelled
         result, error = job.result()
@@ -114,12 +128,14 @@ class _Call:
                 _raise_in(threading.get_ident(), None)
             self._thread = None
 
-    def interrupt(self) -> None:
-        """Raise Interrupted in the function if it runs, at its next step of Python code."""
+    def interrupt(self) -> bool:
+        """Raise Interrupted in the function if it runs, at its next step of Python code; False: it does not run."""
         with self._lock:
-            if self._thread is not None:
-                self._is_interrupted = True
-                _raise_in(self._thread, Interrupted)
+            if self._thread is None:
+                return False
+            self._is_interrupted = True
+            _raise_in(self._thread, Interrupted)
+            return True
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:

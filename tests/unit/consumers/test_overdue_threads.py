@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App, Interrupted
+from tasuki.app.blocked import LoopWatch
 from tasuki.errors import StopTimeoutError
 
 pytestmark = pytest.mark.anyio
@@ -103,3 +104,39 @@ async def test_a_stop_interrupts_and_hands_back(tmp_path: Path) -> None:
     with pytest.raises(StopTimeoutError):
         await app.close()
     assert seen == [Interrupted]
+
+
+async def test_it_is_interrupted_while_another_handler_blocks_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = App("memory://", root=tmp_path)
+    tasks, blocking = app.queue("tasks", dead_letter={"queue": "dead", "max_attempts": 1}), app.queue("blocking")
+    running, ended, interrupted = threading.Event(), threading.Event(), []
+
+    @tasks.consumer(handler_timeout=LIMIT)
+    def handle(body: int) -> None:
+        running.set()
+        try:
+            busy(threading.Event())
+        finally:
+            ended.set()
+
+    @blocking.consumer(handler_timeout=LIMIT)
+    async def block(body: int) -> None:
+        assert running.wait(30)
+        interrupted.append(ended.wait(30))
+        ends_at = time.monotonic() + 30
+        while "it blocks the event loop" not in caplog.text and time.monotonic() < ends_at:
+            time.sleep(0.001)
+
+    async with app.worker():
+        assert app.assembly is not None
+        with LoopWatch(app.assembly.consumers.values, period=0.01).watching():
+            await tasks.publish(1)
+            await blocking.publish(1)
+            dead = app.queue("dead")
+            while not (letters := await dead.peek()):
+                await asyncio.sleep(0.005)
+    assert interrupted == [True], "while the loop was blocked"
+    assert "ran longer than handler_timeout (50ms)" in str(letters[0].headers["x_last_error"])
+    assert "it blocks the event loop, and cannot be interrupted" in caplog.text

@@ -42,13 +42,24 @@ class Inbox:
         """Replies that seem to be for another process, by message id, and when each was first seen."""
         self._task: asyncio.Task[None] | None = None
         self._is_declared = not is_own
+        self.problem: DriverError | None = None
+        """Why the queue could not be made when that was last tried."""
         self._is_closed = False
 
     async def open(self) -> None:
-        """Make the queue, once. Raises DriverError when the broker cannot now."""
-        if not self._is_declared:
-            await self._declare()
-            self._is_declared = True
+        """Make the queue, once; goes on trying while the broker cannot. Raises DriverError when it never will."""
+        failures = 0
+        while not self._is_declared:
+            try:
+                await self._declare()
+            except DriverError as error:
+                if not error.retryable:
+                    raise
+                self.problem = error
+                failures += 1
+                await asyncio.sleep(_PATIENCE.delay(failures))
+            else:
+                self._is_declared, self.problem = True, None
 
     def expect(self, correlation_id: str) -> asyncio.Future[Message]:
         """The reply that is to come; ``forget`` it when nobody waits any more."""

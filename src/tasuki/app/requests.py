@@ -57,6 +57,8 @@ class Requests:
                 await queue.publish(body, sent, timeout=limit, **options)
                 message = await reply
         except TimeoutError as error:
+            if inbox.problem is not None:  # nothing was published
+                raise inbox.problem from error
             inbox.give_up(correlation_id, queue)
             raise RequestTimeoutError(
                 f"queue {queue.id!r}: no reply within {format_duration(limit)}; the message may still be handled"

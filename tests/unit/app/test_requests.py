@@ -321,6 +321,31 @@ async def test_a_reload_makes_no_more_reply_queues(tmp_path: Path) -> None:
         assert len(app.assembly.requests._own) == 1  # type: ignore[union-attr]
 
 
+async def test_a_reply_queue_that_cannot_be_made_at_once(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app()
+    seen = double(app)
+    async with app.worker():
+        driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+        declare, errors = driver.declare, [BrokerUnavailableError("deadlock detected")]
+
+        async def sometimes(spec: QueueSpec) -> None:
+            if spec.name.startswith("reply.") and errors:
+                raise errors.pop()
+            await declare(spec)
+
+        monkeypatch.setattr(driver, "declare", sometimes)
+        assert await app.request("tasks", 1) == 2
+        assert errors == []
+        await app.assembly.requests.close(driver)  # type: ignore[union-attr]
+        errors[:] = [BrokerUnavailableError("away", driver="d")] * 1000
+        with pytest.raises(BrokerUnavailableError, match="away"):
+            await app.request("tasks", 2, timeout="3s")
+        errors[:] = [UnsupportedError("never")]
+        with pytest.raises(UnsupportedError, match="never"):
+            await app.request("tasks", 3)
+    assert seen == [1], "what could not be answered was not asked"
+
+
 async def test_a_broker_that_is_away_for_a_while(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     app = make_app()
     double(app)

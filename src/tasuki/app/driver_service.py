@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from tasuki.app.option_changes import changes_of
+from tasuki.app.option_changes import declare
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.queues.demand import is_less
@@ -15,8 +15,6 @@ from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.app")
 
-_RECORDING = 1.0
-"""Seconds to note the declarations of a driver that is not open; it asks nothing of the broker for that."""
 _ONE_MACHINE: Durability = "power"
 """The most that a broker on one machine can give."""
 
@@ -39,20 +37,18 @@ class DriverService:
         """What uses the driver beside the consumers, and must end before it is closed."""
 
     async def start(self) -> None:
-        """Open, and declare the queues; a broker that is away learns them as soon as it is back."""
+        """Open, and declare the queues; while that cannot be, ``problem`` of the driver says why."""
         try:
             await self.driver.open()
         except BaseException as error:
             self.driver.problem = error if isinstance(error, DriverError) else self.driver.problem
-            if not self.reads_only:
-                await self._record()
             raise
-        self.driver.problem = None
+        try:
+            await self._know_queues()
+        finally:
+            self.driver.problem = None
         if self.reads_only:
-            await self._know()
             return
-        await self._warn_of_changes()
-        await self._declare()
         given = self.driver.durability
         _log.info("driver %s: durability %s", self.driver.name, given, extra={"driver": self.driver.name})
         self._compare(given)
@@ -60,27 +56,13 @@ class DriverService:
             self._compare_queue(queue, given)
             queue.demand.refusal()  # logs it
 
-    async def _know(self) -> None:
+    async def _know_queues(self) -> None:
         for queue in self.queues:
+            if not self.reads_only:
+                await declare(queue)
+                continue
             with suppress(QueueNotFoundError):  # each verb says so again
                 await self.driver.inspect(queue.spec)
-
-    async def _record(self) -> None:
-        """Declare for the time when the broker is back; a publish says until then that it is away."""
-        with suppress(DriverError, TimeoutError):
-            async with asyncio.timeout(_RECORDING):
-                await self._declare()
-
-    async def _declare(self) -> None:
-        for queue in self.queues:
-            await self.driver.declare(queue.spec)
-
-    async def _warn_of_changes(self) -> None:
-        """Say which settings of live queues the declarations are about to change, for all processes."""
-        for queue in self.queues:
-            if changes := await changes_of(self.driver, queue.spec):
-                text = "queue %s: this process changes the settings of the queue at the broker, for all processes: %s"
-                _log.warning(text, queue.id, "; ".join(changes), extra={"queue": queue.id})
 
     def _compare(self, given: Durability) -> None:
         """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough.

@@ -1,14 +1,26 @@
-"""Changes: what a declaration would change in a queue that is in use."""
+"""Declaring queues, and what a declaration changes in a queue that other processes use."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.errors import QueueNotFoundError
+from tasuki.queues.queue import Queue
+
+_log = logging.getLogger("tasuki.app")
 
 
-async def changes_of(driver: Driver, spec: QueueSpec) -> list[str]:
+async def declare(queue: Queue) -> None:
+    """Declare a queue; what that changes at the broker for all processes is logged with both values."""
+    if changes := await _changes_of(queue.driver, queue.spec):
+        text = "queue %s: this process changes the settings of the queue at the broker, for all processes: %s"
+        _log.warning(text, queue.id, "; ".join(changes), extra={"queue": queue.id})
+    await queue.driver.declare(queue.spec)
+
+
+async def _changes_of(driver: Driver, spec: QueueSpec) -> list[str]:
     """What declaring the queue would change at the broker, each with both values; empty for a new queue."""
     try:
         return differences(await driver.inspect(spec), spec)

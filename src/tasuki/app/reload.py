@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.leaving import refuse_dropping, refuse_leaving
+from tasuki.app.option_changes import declare
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.kinds.project import Project
 from tasuki.queues.queue import Queue
@@ -66,7 +67,7 @@ async def _prepare(new: Assembly, old: Assembly) -> None:
         if (handler := new.handler_of(id)) in fresh:
             handler.decoder(consumer.queue.codec)  # what would fail later fails here
     for queue in _redefined(new, old):
-        await queue.driver.declare(queue.spec)
+        await declare(queue)
 
 
 def _redefined(new: Assembly, old: Assembly) -> list[Queue]:

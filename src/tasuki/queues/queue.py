@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
-from tasuki.errors import BrokerUnavailableError, DriverError, TasukiError, UnsupportedError
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
@@ -263,17 +263,19 @@ class Queue:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """What a driver says that is not open is why it is not."""
+        """What a driver says that is not open, or does not know its queues yet, is why it is not."""
         try:
             yield
-        except BrokerUnavailableError as error:
+        except (BrokerUnavailableError, QueueNotFoundError) as error:
             if (told := self._told(error)) is error:
                 raise
             raise _own_copy(told) from told.__cause__
 
     def _told(self, error: DriverError) -> DriverError:
         problem = self.driver.problem
-        return problem if problem is not None and isinstance(error, BrokerUnavailableError) else error
+        if problem is None or not isinstance(error, BrokerUnavailableError | QueueNotFoundError):
+            return error
+        return problem
 
     def _failed(self, id: str, error: DriverError) -> DriverError:
         error = _own_copy(self._told(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,8 @@ from tasuki import App
 from tasuki.app.option_changes import differences
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.memory import MemoryDriver
-from tasuki.errors import QueueNotFoundError
+from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
+from tests.unit.app.project import Yaml, reload
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -63,6 +65,55 @@ async def test_a_changed_live_queue_is_said_with_both_values(
         "queue app:tasks: this process changes the settings of the queue at the broker, for all processes: "
         "lease from 60.0 to 5.0; max_length from 100 to 3"
     )
+
+
+async def test_so_it_is_by_one_that_began_without_the_broker(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what is published until then is told that the broker is away, also while the queues are looked at."""
+    open_driver, declare, away, declared = MemoryDriver.open, MemoryDriver.declare, [BrokerUnavailableError("away")], []
+
+    async def sometimes(self: MemoryDriver) -> None:
+        if away:
+            raise away[0]
+        await open_driver(self)
+
+    async def live(self: MemoryDriver, spec: QueueSpec) -> QueueSpec:
+        assert spec.name not in declared, "nothing is declared before it is compared"
+        with pytest.raises(BrokerUnavailableError, match="away"):
+            await app.publish("tasks", 1)
+        with pytest.raises(BrokerUnavailableError, match="away"):
+            await app.queue("tasks").info()
+        return replace(spec, max_length=100)
+
+    async def noted(self: MemoryDriver, spec: QueueSpec) -> None:
+        declared.append(spec.name)
+        await declare(self, spec)
+
+    monkeypatch.setattr(MemoryDriver, "open", sometimes)
+    monkeypatch.setattr(MemoryDriver, "inspect", live)
+    monkeypatch.setattr(MemoryDriver, "declare", noted)
+    app = make_app()
+    app.queue("tasks", max_length=3)
+    async with app:
+        with pytest.raises(BrokerUnavailableError, match="away"):
+            await app.publish("tasks", 1)
+        away.clear()
+        while "max_length from 100 to 3" not in caplog.text:
+            await asyncio.sleep(1)
+        await asyncio.sleep(1)
+        await app.publish("tasks", 1)
+
+
+async def test_so_it_is_by_a_reload(app: App, yaml: Yaml, caplog: pytest.LogCaptureFixture) -> None:
+    yaml.queue += ", max_length: 7"
+    await reload(app, yaml)
+    assert "queue app:tasks: this process changes the settings" in caplog.text
+    assert "max_length from None to 7" in caplog.text
+    caplog.clear()
+    yaml.version("v2")
+    await reload(app, yaml)
+    assert "this process changes the settings" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
 from tasuki.message import Message
-from tasuki.queues.dead_letter import MAX_ERROR_CHARS, dead_letter, redriven
+from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason, dead_letter, redriven
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def dead(message: Message, error: str = "boom") -> dict[str, object]:
@@ -64,3 +71,9 @@ def test_redriven_without_or_with_foreign_options() -> None:
     assert (redriven(Message("1", b"x", {})).priority, redriven(Message("1", b"x", {})).key) == (0, None)
     foreign = redriven(Message("1", b"x", {"priority": "high", "partition_key": 7}))
     assert (foreign.priority, foreign.key) == (0, "7")
+
+
+@pytest.mark.parametrize("page", ["semantics.md", "reference.md"])
+def test_the_pages_list_all_reasons(page: str) -> None:
+    text = (DOCS / page).read_text("utf-8")
+    assert [reason for reason in get_args(Reason) if reason not in text] == []

@@ -12,7 +12,7 @@ space := $(subst ,, )
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test killers faults-cluster brokers check format fuzz mutate matrix nats-newest bench compat wheel wheel-check lock clean
+.PHONY: help demo test killers faults-cluster brokers check format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,8 +52,11 @@ mutate: $(VENV)/.dev brokers ## Break each driver on purpose; the suite must not
 
 matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and write docs/drivers.md
 	@rm -f build/conformance.json
-	@$(PYTEST) tests/conformance --quiet --numprocesses $(WORKERS) --ignore tests/conformance/test_mutants.py
+	@$(PYTEST) tests/conformance -m 'not cluster' --quiet --numprocesses $(WORKERS) --ignore tests/conformance/test_mutants.py
 	@$(VENV)/bin/python scripts/drivers.py --record
+
+variants: $(VENV)/.dev brokers ## Run the conformance suite on Valkey, behind a Sentinel, in a Redis Cluster, through PgBouncer
+	@$(PYTEST) tests/conformance -m variant --quiet --numprocesses $(WORKERS)
 
 nats-newest: $(VENV)/.dev brokers ## Run the tests of NATS on the newest server that a package brings
 	@sh scripts/nats-newest.sh --quiet --numprocesses $(WORKERS)

@@ -481,9 +481,77 @@ class DeletingLeavesWaitersWaiting(MemoryDriver):
 
 MUTANTS = MemoryDriver.__subclasses__()
 
+NOTICED_BY = {
+    "AckDoesNothing": "test_05_acked_is_gone",
+    "AckForgetsTheId": "test_26_a_known_id_is_confirmed_and_not_stored_again",
+    "AgeOfTheYoungest": "test_the_age_of_the_oldest_ready_message",
+    "AnyReceiptEndsTheDelivery": "test_09_the_second_settlement_is_stale",
+    "BodiesBecomeText": "test_02_body_id_and_headers_arrive_unchanged",
+    "BoundIsIgnored": "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    "CancelledReceiveLoses": "test_16_a_cancelled_receive_loses_nothing",
+    "CloseDoesNotWake": "test_17_close_is_idempotent_frees_and_wakes",
+    "CloseForgetsQueues": "test_05_acked_is_gone",
+    "CloseKeepsHeld": "test_17_close_is_idempotent_frees_and_wakes",
+    "CloseTwiceFails": "test_17_close_is_idempotent_frees_and_wakes",
+    "DeclaringAgainChangesNothing": "test_22_one_at_a_time_and_in_order_per_key",
+    "DeclaringAgainEmpties": "test_01_declaring_again_loses_nothing",
+    "DelayedComesEarly": "test_07_delayed_is_hidden_for_at_least_the_delay",
+    "DeletedQueueComesBackWithItsMessages": "test_27_a_deleted_queue_is_gone_with_all_that_it_held",
+    "DeletedQueueIsOnlyEmptied": "test_27_a_deleted_queue_is_gone_with_all_that_it_held",
+    "DeletingLeavesWaitersWaiting": "test_deleting_wakes_whoever_waits_and_leaves_other_queues_alone",
+    "DepthForgetsHeld": "test_depth_is_exact",
+    "DuplicateIsAnError": "test_26_a_known_id_is_confirmed_and_not_stored_again",
+    "DuplicateStartsTheWindowAnew": "test_an_id_may_come_again_after_the_window",
+    "DuplicatesAreStored": "test_26_a_known_id_is_confirmed_and_not_stored_again",
+    "DuplicatesWithinABatchAreStored": "test_a_duplicate_of_a_delayed_message",
+    "ExtendIsNeverStale": "test_11_extend_sets_the_lease_and_reports_stale_receipts",
+    "ExtendNeedsItsLoop": "test_extend_from_another_thread_with_its_own_loop",
+    "FailedKeyIsOvertaken": "test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",
+    "ForcedDuplicateIsSwallowed": "test_26_a_known_id_is_confirmed_and_not_stored_again",
+    "FullQueueDropsSilently": "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    "HeadersAreDropped": "test_02_body_id_and_headers_arrive_unchanged",
+    "HeadersBecomeFloats": "test_header_types_are_kept",
+    "HeldMessagesTakeNoRoom": "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    "IdsAreMadeAnew": "test_01_declaring_again_loses_nothing",
+    "IdsOfAllQueuesAreOne": "test_ids_of_other_queues_are_not_known",
+    "KeyIsIgnored": "test_22_one_at_a_time_and_in_order_per_key",
+    "LimitIsIgnored": "test_03_at_most_limit_and_an_empty_receive_waits",
+    "NackDelayIsIgnored": "test_07_delayed_is_hidden_for_at_least_the_delay",
+    "NackDoesNotCount": "test_08_attempts_rise_and_a_release_does_not_count",
+    "NackForgetsTheId": "test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",
+    "NackIsLostWhenFull": "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    "NackTakesItsTime": "test_06_nacked_without_delay_is_back_at_once",
+    "NobodyIsWoken": "test_03_at_most_limit_and_an_empty_receive_waits",
+    "NothingIsHeld": "test_03_at_most_limit_and_an_empty_receive_waits",
+    "OneForAll": "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    "OrderIsTurnedRound": "test_01_declaring_again_loses_nothing",
+    "PeekTakes": "test_24_peek_shows_without_receiving",
+    "PriorityIsIgnored": "test_21_higher_priority_comes_first",
+    "PublisherIsNotIsolated": "test_what_the_publisher_changes_later_is_not_seen",
+    "PurgeForgetsDelayed": "test_purge_removes_all_kinds_of_waiting_messages",
+    "PurgeTakesHeld": "test_24_purge_removes_what_is_not_held",
+    "PurgeTakesWhatComesMeanwhile": "test_24_a_message_published_during_a_purge_survives_it",
+    "QueuesAppearByThemselves": "test_13_an_undeclared_queue_is_not_found",
+    "QueuesAreMixed": "test_24_a_message_published_during_a_purge_survives_it",
+    "ReceiverIsNotIsolated": "test_what_a_receiver_changes_is_not_seen",
+    "RejectedIdIsKnown": "test_32_a_forced_message_changes_nothing_in_what_is_known",
+    "ReleaseCounts": "test_08_attempts_rise_and_a_release_does_not_count",
+    "ReleaseGoesToTheTail": "test_12_one_publishers_order_is_kept",
+    "ReleaseIsLostWhenFull": "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    "SameIdIsSwallowed": "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    "StaleIsNotReported": "test_09_the_second_settlement_is_stale",
+    "StaleIsRaised": "test_09_the_second_settlement_is_stale",
+    "UnknownQueueIsAKeyError": "test_13_an_undeclared_queue_is_not_found",
+    "WaitIsIgnored": "test_03_at_most_limit_and_an_empty_receive_waits",
+    "WakeUpIsLostWithItsReceiver": "test_a_cancelled_waiter_passes_its_message_on",
+    "WindowEndsEarly": "test_an_id_may_come_again_after_the_window",
+    "WindowNeverEnds": "test_an_id_may_come_again_after_the_window",
+}
+"""A case that fails for each; trying them all for each would take minutes."""
 
-def failure(mutant: Callable[..., MemoryDriver]) -> str:
-    """The first case that fails, or an empty text."""
+
+def failure(mutant: Callable[..., MemoryDriver], cases: Sequence[str] = ()) -> str:
+    """The first of the cases (none given: of all) that fails, or an empty text."""
 
     class Suite(DriverConformance):
         patience = 0.5
@@ -492,7 +560,7 @@ def failure(mutant: Callable[..., MemoryDriver]) -> str:
         def make_driver(self, place: Path, clock: ShiftedClock) -> MemoryDriver:
             return mutant("mutant", clock=clock)
 
-    for name in (name for name in dir(Suite) if name.startswith("test_")):
+    for name in cases or [name for name in dir(Suite) if name.startswith("test_")]:
         try:
             getattr(Suite(), name)()
         except SkipTest:
@@ -504,7 +572,8 @@ def failure(mutant: Callable[..., MemoryDriver]) -> str:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_suite_notices(mutant: type[MemoryDriver]) -> None:
-    assert failure(mutant), f"no case fails for {mutant.__name__}"
+    name = NOTICED_BY[mutant.__name__]
+    assert failure(mutant, [name]) == name
 
 
 def test_there_are_enough_mutants() -> None:
@@ -521,6 +590,8 @@ def test_a_driver_with_a_store_passes_unbroken() -> None:
 def test_the_suite_notices_it_on_a_driver_with_a_store(mutant: type[mutate.Mutant]) -> None:
     """The same for all drivers is ``make mutate``: it takes minutes."""
     found, how = mutate.noticed(mutate.suite_of("sqlite"), mutant)
+    if how.startswith("not applicable"):
+        pytest.skip(how)
     assert found, how
 
 

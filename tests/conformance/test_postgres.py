@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from tasuki.drivers.postgres import PostgresDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.broker import Broker
@@ -34,5 +36,6 @@ class TestPostgres(Proxied, DriverConformance):
         self.shared_broker.shared().restart()  # here: it ends with the thread that started it
 
 
+@pytest.mark.variant
 class TestPgbouncer(TestPostgres):
     shared_broker: ClassVar[type[Broker]] = Pgbouncer

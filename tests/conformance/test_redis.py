@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from tasuki.drivers.redis import RedisDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.clauses import Clauses
@@ -35,10 +37,12 @@ class TestRedis(Proxied, DriverConformance):
         await asyncio.to_thread(self.shared_broker.shared().restart)
 
 
+@pytest.mark.variant
 class TestValkey(TestRedis):
     shared_broker = Valkey
 
 
+@pytest.mark.variant
 class TestBehindSentinel(Clauses):
     takes_clock = False
     real_seconds = 1.5
@@ -52,6 +56,7 @@ class TestBehindSentinel(Clauses):
         return RedisDriver("redis", addrs=addrs, master_name=MASTER, prefix=found["name"], clock=clock)
 
 
+@pytest.mark.variant
 class TestInCluster(Clauses):
     takes_clock = False
     real_seconds = 1.5

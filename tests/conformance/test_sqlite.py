@@ -12,7 +12,8 @@ from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 
 class TestSQLite(DriverConformance):
-    removes_within = 20.0
+    forgets_within = 5.0
+    removes_within = 8.0
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQLiteDriver:
         return SQLiteDriver("sqlite", path=place / "queue.db", busy_timeout=1.0, clock=clock)

@@ -36,8 +36,8 @@ _BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 class DeadLetterConfig(Config):
     """Where messages go that were rejected or failed too often.
 
-    The header x_dead_letter_reason says why one is there: max_attempts, worker_died (it kept killing its worker), rejected,
-    expired, undecodable, invalid (it does not fit the handler's type) or unsigned.
+    The header x_dead_letter_reason says why one is there: max_attempts, worker_died (it kept killing its worker),
+    rejected, expired, undecodable, invalid (it does not fit the handler's type) or unsigned.
     """
 
     queue: Id

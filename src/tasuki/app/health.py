@@ -113,10 +113,9 @@ class Pulse:
         now = asyncio.get_running_loop().time
         question = self._questions.get(consumer.id)
         if question is None:
-            asking = asyncio.ensure_future(consumer.queue.driver.depth(consumer.queue.spec.name))
-            question = self._questions[consumer.id] = Question(now(), asking)
-        elif question.answer.done():  # it had no answer, and is asked again
-            question.answer = asyncio.ensure_future(consumer.queue.driver.depth(consumer.queue.spec.name))
+            question = self._questions[consumer.id] = Question(now(), _ask(consumer))
+        elif _had_no_answer(question):  # else what came after the last look is the answer
+            question.answer = _ask(consumer)
         await asyncio.wait([question.answer], timeout=self.period)
         silence = now() - question.asked_at
         if not question.answer.done():
@@ -165,3 +164,14 @@ class Pulse:
             write(self.file, {**head(live, ready, now), "warnings": warnings, **status}, self._live_at)
         except OSError as error:  # an orchestrator that restarts us then is right
             _log.error("cannot write the health file: %s", error)
+
+
+def _ask(consumer: Consumer) -> asyncio.Task[Depth]:
+    asking = asyncio.ensure_future(consumer.queue.driver.depth(consumer.queue.spec.name))
+    asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # nobody may be left to hear it
+    return asking
+
+
+def _had_no_answer(question: Question) -> bool:
+    answer = question.answer
+    return answer.done() and not answer.cancelled() and isinstance(answer.exception(), BrokerTimeoutError)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -250,6 +251,33 @@ async def test_a_broker_that_answers_nothing_is_not_live_after_15_seconds(
         if is_told:
             await asyncio.sleep(PERIOD * 2)
             assert document(file)["live"]
+
+
+async def test_a_broker_that_answers_late_answers(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(self: MemoryDriver, queue: str) -> Depth:
+        await asyncio.sleep(PERIOD * 1.5)  # after the look that asked, before the next one
+        return Depth(0, 0, 0)
+
+    file = tmp_path / "alive"
+    async with pulsing(app, file):
+        monkeypatch.setattr(MemoryDriver, "depth", slow)
+        for _ in range(10):
+            await asyncio.sleep(PERIOD)
+            assert document(file)["live"]
+
+
+async def test_an_error_that_comes_between_two_looks_is_no_forgotten_exception(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(self: MemoryDriver, queue: str) -> Depth:
+        await asyncio.sleep(PERIOD * 1.5)
+        raise BrokerTimeoutError("no answer")
+
+    async with pulsing(app, tmp_path / "alive"):
+        monkeypatch.setattr(MemoryDriver, "depth", fails)
+        await asyncio.sleep(PERIOD * 10)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_handled_messages_that_nobody_settles_are_not_live(

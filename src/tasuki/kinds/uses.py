@@ -80,9 +80,15 @@ def _target_of(call: ast.Call, handles: dict[str, str]) -> tuple[str, int]:
             return handles[name], 1
         case ast.Call(func=ast.Attribute(value=ast.Call() as inner)) if queue := _made_by(inner):
             return queue, 1
-        case ast.Call(args=[ast.Constant(value=str(name)), _, *_]):
+        case ast.Call(args=[ast.Constant(value=str(name)), *_]) if len(call.args) > 1 or _keyword(call, "body"):
             return name, 2
+        case ast.Call(args=[]) if isinstance(named := _keyword(call, "queue"), ast.Constant) and _keyword(call, "body"):
+            return named.value if isinstance(named.value, str) else "", 2
     return "", 0
+
+
+def _keyword(call: ast.Call, name: str) -> ast.expr | None:
+    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
 
 
 def _options(call: ast.Call, headers: int) -> Iterator[str]:

@@ -147,6 +147,28 @@ def test_a_signal_while_it_starts_ends_it_in_order(tmp_path: Path, number: signa
     assert "Traceback" not in worker.output
 
 
+SLOW_IMPORT = """
+import pathlib, time
+pathlib.Path("importing").touch()
+while True:
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "asyncio"])
+def test_a_signal_while_the_command_itself_is_imported_ends_it_in_order(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importing takes longer than anything else at the start."""
+    (tmp_path / f"{module}.py").write_text(SLOW_IMPORT)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with start("run", f"{module}:app", folder=tmp_path) as worker:
+        wait_until((tmp_path / "importing").exists, "the import")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0, worker.output
+    assert "Traceback" not in worker.output
+
+
 IN_CODE = """
 import os
 from tasuki import App

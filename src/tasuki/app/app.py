@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from tasuki.app.declare import Declarations, name_of
 from tasuki.app.handle import QueueHandle
 from tasuki.app.opening import open_drivers
-from tasuki.app.stopping import StopSignals
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import HeaderValue
+from tasuki.stopping import StopSignals
 from tasuki.supervisor.supervisor import Supervisor
 
 # What checks and runs a project is imported when it is needed: declaring stays quick.

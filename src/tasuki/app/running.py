@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tasuki.app.blocked import LoopWatch
-from tasuki.app.stopping import Meaning, StopSignals
 from tasuki.app.tools import until_empty
 from tasuki.errors import TasukiError
 from tasuki.forks import signals_on_loop
+from tasuki.stopping import Meaning, StopSignals
 from tasuki.supervisor.state import State
 
 if TYPE_CHECKING:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasuki.cli.starting import EarlySignals
 
 BROKEN_PIPE = 141
 """What a shell shows for a program that ended by SIGPIPE."""
@@ -27,6 +31,21 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(args: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if args is None else list(args)
+    if words[:1] != ["run"]:
+        return _command(words)
+    from tasuki.cli.starting import EarlySignals, StoppedError
+
+    early = EarlySignals()
+    with early.handled():  # before all that takes its time to import
+        try:
+            code = _command(words, early)
+        except StoppedError:
+            code = 0
+    return 0 if early.has_stopped else code
+
+
+def _command(words: list[str], early: EarlySignals | None = None) -> int:
     import click
 
     from tasuki.cli.exits import INTERRUPTED, exit_code_of, show_error
@@ -34,7 +53,7 @@ def _run(args: Sequence[str] | None) -> int:
     from tasuki.errors import TasukiError
 
     try:
-        code = root.main(None if args is None else list(args), prog_name="tasuki", standalone_mode=False)
+        code = root.main(words, prog_name="tasuki", standalone_mode=False, obj=early)
     except click.ClickException as error:
         error.show()
         return error.exit_code

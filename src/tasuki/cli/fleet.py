@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from tasuki.app.stopping import Meaning, StopSignals
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
 from tasuki.cli.fleet_health import file_of, gather
 from tasuki.cli.project import Target
 from tasuki.cli.watching import tasuki
 from tasuki.forks import signals_on_loop
+from tasuki.stopping import Meaning, StopSignals
 
 _STABLE = 10.0
 """Seconds after which a process counts as stable, and its next restart is quick again."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tasuki.app.stopping import Meaning, StopSignals
+from tasuki.stopping import Meaning, StopSignals
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -28,6 +28,11 @@ class EarlySignals:
         """HUP came before the app ran."""
         self.is_starting = True
         """False once the app has run: the process ends anyway."""
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether a signal has ended the start; Click makes a plain interrupt of what is raised for it."""
+        return self.is_starting and self.stops.first is not None
 
     @contextmanager
     def handled(self) -> Iterator[None]:

@@ -16,12 +16,12 @@ from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.running import follow_emptying, refuse_memory, summary
-from tasuki.cli.starting import EarlySignals, StoppedError
 from tasuki.cli.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.cli.starting import EarlySignals
 
 
 @click.command("run")
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 )
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
+@click.pass_obj
 def command(
+    early: EarlySignals,
     target: Target,
     processes: int,
     health_file: Path | None,
@@ -49,24 +51,6 @@ def command(
     TERM and INT (Ctrl-C) drain: running handlers finish, what has not started goes back. A second one cancels what
     still runs. HUP reloads the project (an app in Python in a new process), QUIT says what every worker is doing.
     """
-    early = EarlySignals()
-    try:
-        with early.handled():
-            return _command(target, processes, health_file, lifeline, early, reloads=reloads, until_empty=until_empty)
-    except StoppedError:
-        return OK
-
-
-def _command(
-    target: Target,
-    processes: int,
-    health_file: Path | None,
-    lifeline: int | None,
-    early: EarlySignals,
-    *,
-    reloads: bool,
-    until_empty: bool,
-) -> int:
     if lifeline is not None:
         from tasuki.cli.fleet import drain_with_parent
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from tasuki.errors import UnknownKindError
 from tasuki.kinds.fields import Config
@@ -41,6 +42,8 @@ class DriverKind(Kind):
     """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``."""
     queue_options: type[Config] = NoOptions
     consumer_options: type[Config] = NoOptions
+    too_long: Callable[[Any, Any, float], str] | None = None
+    """Why a queue's messages cannot have a delay of so many seconds, by its driver's fields and its own; or empty."""
 
     @property
     def short_name(self) -> str:

@@ -25,7 +25,7 @@ from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind
 from tasuki.kinds.options import merge_options
 from tasuki.kinds.problems import problems_of
-from tasuki.kinds.publishing import needs_of_publishers
+from tasuki.kinds.publishing import longest_delays, needs_of_publishers
 from tasuki.kinds.queue import QueueConfig
 from tasuki.kinds.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.security import AnyPolicyConfig, SecurityConfig
@@ -35,6 +35,7 @@ from tasuki.registry.loader import Loaded
 from tasuki.registry.overrides import is_overridden
 from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
 from tasuki.registry.registry import Registry
+from tasuki.units import format_duration
 
 C = TypeVar("C", bound=Config)
 
@@ -146,6 +147,7 @@ class _Checker:
 
     def _check_options(self) -> None:
         self._published = needs_of_publishers(self.registry, self.configs)
+        self._delays = longest_delays(self.registry, self.configs)
         for entry in self.registry.of_kind("queue.queue"):
             driver = self._driver_of(entry)
             options, problems = merge_options(entry, driver, "queue")
@@ -171,12 +173,23 @@ class _Checker:
         for need in (*needs_of(config), *unsaid.values()):
             if not need.requirement.is_met(capabilities):
                 self._refuse(entry, need, driver, config.driver)
+        self._check_delay(entry, config, driver)
         if unsaid:
             config = config.model_copy(update={"requires": [*config.requires, *unsaid]})
         most = capabilities.max_message_bytes
         if most is None or config.max_message_size <= most:
             return config
         return config.model_copy(update={"max_message_size": most})
+
+    def _check_delay(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> None:
+        """The delays that stand in the code in so many words, against what the driver's fields allow."""
+        delay, label = self._delays.get(entry.id, (0.0, ""))
+        fields = self.configs.get(config.driver)
+        if driver.too_long is None or fields is None or not (why := driver.too_long(fields, config, delay)):
+            return
+        hint = "shorten the delay, or let the messages be kept for longer"
+        problem = f"{label} is a delay of {format_duration(delay)}: {why}"
+        self.errors.append(InvalidEntryError(problem, position=entry.position(), entry=entry.id, hint=hint))
 
     def _check_durability(self) -> None:
         """A driver entry may itself ask for more than its driver can ever give."""

@@ -24,11 +24,25 @@ def needs_of_publishers(registry: Registry, configs: Mapping[str, Config]) -> Ne
     found: Needs = {}
     for entry, file, uses in _uses(registry, configs):
         for use in uses:
-            name = OPTIONS[use.option]
-            label = f"publish(…, {use.option}=…) at {_shown(file)}:{use.line}"
+            name, label = OPTIONS[use.option], _label(use, file)
             needs = found.setdefault(resolve_id(use.queue, entry.namespace), {})
             needs.setdefault(name, Need((), label, REQUIREMENTS[name]))
     return found
+
+
+def longest_delays(registry: Registry, configs: Mapping[str, Config]) -> dict[str, tuple[float, str]]:
+    """Queue id → the longest delay that stands in the code in so many words, and where."""
+    found: dict[str, tuple[float, str]] = {}
+    for entry, file, uses in _uses(registry, configs):
+        for use in uses:
+            id = resolve_id(use.queue, entry.namespace)
+            if use.seconds > found.get(id, (0.0, ""))[0]:
+                found[id] = (use.seconds, _label(use, file))
+    return found
+
+
+def _label(use: Use, file: str) -> str:
+    return f"publish(…, {use.option}=…) at {_shown(file)}:{use.line}"
 
 
 def _uses(registry: Registry, configs: Mapping[str, Config]) -> Iterator[tuple[Entry, str, list[Use]]]:

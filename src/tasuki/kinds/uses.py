@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from tasuki.kinds.requirements import RequirementName
+from tasuki.units import parse_duration
 
 OPTIONS: dict[str, RequirementName] = {"priority": "priority", "delay": "delay", "connection": "transactional"}
 """What an option requires of the driver, by the option's name."""
@@ -24,6 +25,7 @@ _LUA_SKIPPED = re.compile(
     r"--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL
 )
 _LUA_NAME = re.compile(r"\s*([\"'])([\w.:-]+)\1\s*")
+_LUA_DELAY = re.compile(r"\s*(?:([\"'])([\w.]+)\1|(\d+(?:\.\d+)?))\s*[,;}]")
 _LUA_FIELD = re.compile(r"(?:^|[{,;\s])(\w+)\s*=(?!=)")
 
 
@@ -34,6 +36,8 @@ class Use(NamedTuple):
     """As it is written: an id, or the name alone."""
     option: str
     line: int
+    seconds: float = 0.0
+    """Of a delay that stands there in so many words."""
 
 
 @lru_cache(maxsize=256)
@@ -53,7 +57,20 @@ def _of_module(module: ast.Module) -> Iterator[Use]:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in _PUBLISHING:
             queue, headers = _target_of(call, handles)
             for option in _options(call, headers) if queue else ():
-                yield Use(queue, option, call.lineno)
+                yield Use(queue, option, call.lineno, _delay_of(call) if option == "delay" else 0.0)
+
+
+def _delay_of(call: ast.Call) -> float:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}.get("delay")
+    return _seconds(given.value) if isinstance(given, ast.Constant) else 0.0
+
+
+def _seconds(value: object) -> float:
+    """A duration; 0 for anything else."""
+    try:
+        return parse_duration(value)
+    except ValueError:
+        return 0.0
 
 
 def _handles(module: ast.Module) -> dict[str, str]:
@@ -115,8 +132,11 @@ def uses_in_lua(text: str) -> list[Use]:
             continue
         line = text.count("\n", 0, call.start()) + 1
         for start, end in arguments[2:4]:
-            given = set(_LUA_FIELD.findall(_top_level(blank[start:end])))
-            found += [Use(name[2], option, line) for option in OPTIONS if option in given]
+            given = {field[1]: start + field.end() for field in _LUA_FIELD.finditer(_top_level(blank[start:end]))}
+            for option in OPTIONS.keys() & given.keys():
+                delay = _LUA_DELAY.match(text, given[option]) if option == "delay" else None
+                seconds = _seconds(delay[2] or float(delay[3])) if delay else 0.0
+                found.append(Use(name[2], option, line, seconds))
     return found
 
 
@@ -139,8 +159,9 @@ def _arguments(text: str, start: int) -> list[tuple[int, int]]:
 
 
 def _top_level(table: str) -> str:
-    """A table constructor without the tables and calls within it."""
-    inner = table.strip()[1:-1] if table.strip().startswith("{") else ""
-    while (shorter := re.sub(r"\{[^{}]*\}|\([^()]*\)", " ", inner)) != inner:
+    """A table constructor without the tables and calls within it, everything in its place."""
+    begin = len(table) - len(table.lstrip()) + 1
+    inner = " " * begin + table.rstrip()[begin:-1] if table.lstrip().startswith("{") else ""
+    while (shorter := re.sub(r"\{[^{}]*\}|\([^()]*\)", lambda found: " " * len(found[0]), inner)) != inner:
         inner = shorter
     return inner

@@ -10,8 +10,9 @@ import time
 import pytest
 
 from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
+from tasuki.drivers.loop_thread import LoopThread
 from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.threaded import LoopThread, Threaded
+from tasuki.drivers.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.helper_threads import problems
 

@@ -93,6 +93,61 @@ def test_a_driver_that_cannot_do_it_is_refused_with_the_place(tmp_path: Path) ->
     assert "these can: amqp" in error.hint
 
 
+DELAYS = [
+    ("app.publish('tasks', 1, delay='1h30m')", 5400.0),
+    ("app.publish('tasks', 1, delay=90)", 90.0),
+    ("app.publish('tasks', 1, delay=n)", 0.0),
+    ("app.publish('tasks', 1, delay='soon')", 0.0),
+]
+LUA_DELAYS = [
+    ("queue.publish('tasks', 1, nil, {priority = 5, delay = '1h30m'})", 5400.0),
+    ('queue.publish("tasks", 1, nil, { delay = 90; priority = 1 })', 90.0),
+    ("queue.publish('tasks', 1, nil, {priority = f({delay = '9d'}), delay = \"5s\" })", 5.0),
+    ("queue.publish('tasks', 1, nil, {delay = 90 * n})", 0.0),
+    ("queue.publish('tasks', 1, nil, {delay = n})", 0.0),
+]
+
+
+@pytest.mark.parametrize(("text", "seconds"), DELAYS)
+def test_delays_in_python(text: str, seconds: float) -> None:
+    assert [use.seconds for use in uses_in_python(text) if use.option == "delay"] == [seconds]
+
+
+@pytest.mark.parametrize(("text", "seconds"), LUA_DELAYS)
+def test_delays_in_lua(text: str, seconds: float) -> None:
+    assert [use.seconds for use in uses_in_lua(text) if use.option == "delay"] == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("queue", "delay", "is_refused"),
+    [
+        ("ordering: key", "1m", True),
+        ("ordering: key", "59s", False),
+        ("dedup_window: 5m", "2m", True),
+        ("queue_name: tasks.fifo", "1h", True),
+        ("max_message_size: 1KiB", "1h", False),
+    ],
+)
+def test_a_delay_that_the_retention_of_a_fifo_queue_would_not_outlive(
+    tmp_path: Path, queue: str, delay: str, is_refused: bool
+) -> None:
+    yaml = YAML.replace("tasks, kind: queue.queue,", f"tasks, kind: queue.queue, {queue},")
+    (tmp_path / "_index.yaml").write_text(yaml % "sqs, message_retention_period: 1m")
+    (tmp_path / "send.lua").write_text(SEND.replace("priority = 5", f"delay = '{delay}'"))
+    app = App.load(tmp_path)
+    if not is_refused:
+        app.check()
+        return
+    with pytest.raises(ProjectError) as caught:
+        app.check()
+    (error,) = caught.value.errors
+    assert error.entry == "app:tasks"
+    assert error.problem == (
+        f"publish(…, delay=…) at {tmp_path / 'send.lua'}:3 is a delay of {delay}: SQS deletes messages of this FIFO "
+        "queue 1m after they are sent (message_retention_period of the driver)"
+    )
+
+
 def test_an_app_in_code_is_read_where_it_was_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "jobs_with_priority.py").write_text(
         textwrap.dedent("""

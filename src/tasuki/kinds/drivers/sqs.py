@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+import math
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -10,6 +11,10 @@ from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions
 from tasuki.kinds.fields import Duration, Flag, Id, PositiveDuration, Text, at_field
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.kinds.queue import QueueConfig
 
 
 def _address(value: str) -> str:
@@ -56,10 +61,23 @@ class SQSDriverConfig(DriverConfig):
         return self
 
 
+def _too_long(driver: SQSDriverConfig, queue: QueueConfig, delay: float) -> str:
+    """A delayed message of a FIFO queue is hidden where it is, and its retention goes on."""
+    is_fifo = queue.ordering == "key" or queue.dedup_window is not None or queue.queue_name.endswith(".fifo")
+    kept_for = driver.message_retention_period
+    if not is_fifo or math.ceil(delay) < kept_for:
+        return ""
+    return (
+        f"SQS deletes messages of this FIFO queue {format_duration(kept_for)} after they are sent "
+        "(message_retention_period of the driver)"
+    )
+
+
 KIND = DriverKind(
     DRIVER_PREFIX + "sqs",
     SQSDriverConfig,
     {**REFERENCES, "config": ("config.aws",)},
     driver="tasuki.drivers.sqs:SQSDriver",
     queue_options=LengthOptions,
+    too_long=_too_long,
 )

@@ -227,6 +227,33 @@ async def test_a_loop_that_is_blocked_for_longer_than_two_heartbeats_loses_nothi
         assert proxy.connections() == connections
 
 
+async def test_a_thread_whose_loop_fails_begins_again_and_what_it_held_comes_back(broker: RabbitMQ, queue: str) -> None:
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages("a", "b"))
+        (held,) = await take(driver, queue)
+        waiting = asyncio.create_task(driver.depth(queue))
+        await asyncio.sleep(0)
+        thread = driver._loop
+        assert thread is not None
+        thread._loop.call_soon_threadsafe(_exit)
+        async with asyncio.timeout(SECONDS):
+            await asyncio.wait([waiting])  # nobody waits for ever
+            found: dict[str, Received] = {}
+            while len(found) < 2:
+                try:
+                    for received in await driver.receive(queue, 10, 1.0):
+                        found[received.id] = received
+                except BrokerUnavailableError:
+                    await asyncio.sleep(0.05)
+            assert held.id in found
+            assert not await driver.settle(queue, [Ack(received.receipt) for received in found.values()])
+        assert waiting.exception() is None or isinstance(waiting.exception(), BrokerUnavailableError)
+
+
+def _exit() -> None:
+    raise SystemExit("no more")
+
+
 async def test_a_queue_that_is_deleted_underneath_is_made_again(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue)) as driver, driver_at(broker.port, QueueSpec(queue)) as other:
         waiting = asyncio.create_task(received(driver, queue))

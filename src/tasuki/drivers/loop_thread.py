@@ -13,19 +13,21 @@ from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.helper_threads import HelperThread
 
 T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class LoopThread:
     """A thread with an event loop; ``call`` runs coroutines there for callers on any loop.
 
-    If the loop fails, all calls fail with it, and a new one begins with ``begin_again``.
+    If the loop fails, all calls fail with it; ``let_go`` is the last thing on it, and a new one begins with
+    ``begin_again``.
     """
 
-    def __init__(self, name: str, begin_again: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+    def __init__(self, name: str, let_go: Work | None = None, begin_again: Work | None = None) -> None:
         self.failure: BaseException | None = None
         """Why it does not work now."""
         self._pid = os.getpid()
-        self._begin_again = begin_again
+        self._let_go, self._begin_again = let_go, begin_again
         self._loop = asyncio.new_event_loop()
         self._calls: set[_Call] = set()
         self._is_over = False
@@ -98,11 +100,20 @@ class LoopThread:
             self._end()
         except BaseException as error:
             self._fail(error)
+            self._leave()
             raise
         finally:
             asyncio.set_event_loop(None)
             with suppress(OSError):  # its files may be what failed
                 self._loop.close()
+
+    def _leave(self) -> None:
+        """End what is left on a loop that has failed, as far as that still runs."""
+        with suppress(BaseException):
+            if self._let_go is not None:
+                self._loop.run_until_complete(self._let_go())
+        with suppress(BaseException):
+            self._end()
 
     def _end(self) -> None:
         left = asyncio.all_tasks(self._loop)

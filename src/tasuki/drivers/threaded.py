@@ -68,7 +68,7 @@ class Threaded(Driver):
             if self._loop is not None and self._loop.is_here:
                 return
             try:
-                loop = LoopThread(f"tasuki {self.name}", self._reopen)
+                loop = LoopThread(f"tasuki {self.name}", self._let_go, self._reopen)
             except (OSError, RuntimeError) as error:  # files or threads are short
                 problem = f"cannot start the thread of driver {self.name!r}: {error}"
                 raise BrokerUnavailableError(problem, driver=self.name) from error
@@ -87,11 +87,15 @@ class Threaded(Driver):
             await self._inner.declare(spec)
         await self._inner.open()
 
-    async def _reopen(self) -> None:
-        """On a new loop, after the old one failed: what belonged to that is let go as far as it can be."""
+    async def _let_go(self) -> None:
+        """After the loop failed: close, so that the broker gives back at once what is held."""
         with suppress(Exception):
             async with asyncio.timeout(_LETTING_GO):
                 await self._inner.close()
+
+    async def _reopen(self) -> None:
+        """On a new loop."""
+        await self._let_go()  # where the old one could not
         await self._open()
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from pamqp import commands
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Received, Release, Settlement
 from tasuki.drivers.amqp import AMQPDriver
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tests.faults.amqp_rig import SECONDS, driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy
@@ -241,6 +241,21 @@ async def test_a_single_active_consumer_is_one_process_for_all_parts_of_its_queu
         async with asyncio.timeout(SECONDS * 2):
             await asyncio.gather(work(one, 15), work(two, len(names)))
     assert sorted(done) == names
+
+
+async def test_a_process_that_undeclares_its_queue_waits_for_no_turn(broker: RabbitMQ, queue: str) -> None:
+    spec = QueueSpec(queue, options={"single_active_consumer": True})
+    async with driver_at(broker.port, spec) as second, driver_at(broker.port, spec) as third:
+        async with driver_at(broker.port, spec) as first:
+            await first.publish(queue, messages("a", "b"))
+            assert len(await take(first, queue, 2)) == 2
+            assert await second.receive(queue, 1, 0.1) == []
+            waiting = asyncio.create_task(second.receive(queue, 1, 2 * SECONDS))
+            await second.undeclare(queue)
+            async with asyncio.timeout(SECONDS):
+                (result,) = await asyncio.gather(waiting, return_exceptions=True)
+            assert result == [] or isinstance(result, QueueNotFoundError)
+        assert len(await take(third, queue, 2)) == 2  # the second process stands in nobody's way
 
 
 async def test_the_turn_of_a_single_active_consumer_goes_on_when_its_process_dies(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from pamqp import commands
@@ -20,12 +21,13 @@ from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.frames import Deliver
+from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
 from tasuki.drivers.amqp.topology import active_queue_name
 
 _MOST = 10
 _RENEWAL = 300.0
 """Seconds after which the message goes back, to come again at once: the broker lets none be held for ever."""
-_TIMEOUT: dict[str, Any] = {consumer_timeout.ARGUMENT: round(consumer_timeout.DEFAULT * 1000)}
+_TIMEOUT: dict[str, Any] = {consumer_timeout.ARGUMENT: round(CONSUMER_TIMEOUT * 1000)}
 _ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum", "x-single-active-consumer": True, **_TIMEOUT}
 
 
@@ -61,15 +63,16 @@ class ActiveTurn:
                 await self._register(connection)
             if not (self._has_turn.is_set() or self._is_made):
                 self._is_made = await self._publish(self._name)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max(timeout, 0.0)):
-                return await self._has_turn.wait()
-        except TimeoutError:
-            return self._has_turn.is_set()
+                await self._has_turn.wait()
+        return self._has_turn.is_set()
 
     async def give_up(self) -> None:
-        """Let another process have the turn."""
+        """Let another process have the turn, and end every waiting call."""
         channel, self._channel = self._channel, None
+        self._has_turn.set()
+        self._has_turn = asyncio.Event()
         self._clear()
         if channel is not None:
             channel.on_end = None

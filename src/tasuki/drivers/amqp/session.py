@@ -90,7 +90,7 @@ class Session:
             consumption.dismiss(ClosedError(NOT_FOUND, "it was undeclared"))
             await self._hand_back(queue)
         else:
-            self.forget(queue)
+            await self._let_go(queue)
         self.publishing.forget(queue)
         with suppress(ClosedError, LateError):
             await self.presence.forget(queue)
@@ -102,11 +102,15 @@ class Session:
             return
         consumption = self.consumptions.get(queue)
         if consumption is None or not consumption.held:
-            self.forget(queue)
+            await self._let_go(queue)
             if consumption is not None:
                 await consumption.close(ClosedError(NOT_FOUND, "it was undeclared"))
-            if (turn := self.active_turns.pop(queue, None)) is not None:
-                await turn.give_up()
+
+    async def _let_go(self, queue: str) -> None:
+        """Forget an undeclared queue, and let another process have the turn."""
+        self.forget(queue)
+        if (turn := self.active_turns.pop(queue, None)) is not None:
+            await turn.give_up()
 
     def forget(self, queue: str) -> None:
         """Nothing of it is used here any more."""

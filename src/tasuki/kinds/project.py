@@ -162,6 +162,24 @@ class _Checker:
             self.errors += problems
             if isinstance(config := self.configs.get(entry.id), ConsumerConfig):
                 self.configs[entry.id] = config.model_copy(update={"driver_options": options})
+                if queue is not None and config.handler_timeout is not None:
+                    self._check_handler_timeout(entry, queue, config.handler_timeout)
+
+    def _check_handler_timeout(self, entry: Entry, queue: Entry, timeout: float) -> None:
+        """A broker may take a message back that a handler has held for too long."""
+        driver, config = self._driver_of(queue), self.configs.get(queue.id)
+        longest_hold = getattr(driver.queue_options, "longest_hold", None) if driver else None
+        if longest_hold is None or not isinstance(config, QueueConfig):
+            return
+        longest = longest_hold(config.options)
+        if timeout > longest:
+            problem = (
+                f"handler_timeout ({format_duration(timeout)}) is longer than the consumer_timeout "
+                f"({format_duration(longest)}) of queue {queue.id!r}: the broker would take the message back before"
+            )
+            hint = "give the queue a longer consumer_timeout in its options, or shorten handler_timeout"
+            place = entry.position(("handler_timeout",))
+            self.errors.append(InvalidEntryError(problem, position=place, entry=entry.id, hint=hint))
 
     def _fitted(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> QueueConfig:
         """The queue as its driver carries it; what the driver cannot do is reported."""

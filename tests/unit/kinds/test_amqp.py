@@ -113,3 +113,13 @@ def test_no_queue_has_the_name_of_a_part_of_another(problems):
         "7:5: app:tasks.p1: queue_name 'tasks.p1' is that of a part of 'app:q' at the broker; "
         "give one of them another queue_name",
     ]
+
+
+@pytest.mark.parametrize(("options", "longest"), [("", "168h"), ("options: {consumer_timeout: 1h}, ", "1h")])
+def test_a_handler_may_not_run_for_longer_than_the_broker_leaves_it_the_message(problems, project, options, longest):
+    text = queue(f"{options}lease: 1s") + "  - {name: f, kind: function.python, target: 'json:dumps'}\n"
+    consumer = "  - {{name: c, kind: queue.consumer, queue: q, func: f, handler_timeout: {}}}\n"
+    project(text + consumer.format(longest))
+    (problem,) = problems(text + consumer.format("8d"))
+    assert f"handler_timeout (192h) is longer than the consumer_timeout ({longest}) of queue 'app:q'" in problem
+    assert "give the queue a longer consumer_timeout" in problem

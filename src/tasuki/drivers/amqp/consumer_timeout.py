@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
 from tasuki.drivers.amqp.topology import Lane
 
 ARGUMENT = "x-consumer-timeout"
-DEFAULT = 7 * 24 * 3600.0
-"""Seconds: far above what handlers and buffers take. A dead process is noticed by its heartbeats, not by this."""
 
 _OTHER = re.compile(
     rf"inequivalent arg '{ARGUMENT}' for queue '(.+)' in vhost .* but current is (?:none|the value '(\d+)')"
@@ -29,7 +28,7 @@ def limited(lanes: Sequence[Lane], spec: QueueSpec) -> list[Lane]:
     """The lanes of a queue with the timeout that its option asks for; a temporary queue takes the broker's."""
     if spec.temporary:
         return list(lanes)
-    limit = max(round((spec.options.get("consumer_timeout") or DEFAULT) * 1000), 1)
+    limit = max(round((spec.options.get("consumer_timeout") or CONSUMER_TIMEOUT) * 1000), 1)
     return [replace(lane, arguments={**lane.arguments, ARGUMENT: limit}, consumer_timeout=limit) for lane in lanes]
 
 

@@ -19,6 +19,9 @@ TIMES = (
 delay; the common ones need one or two. The broker takes a time to live of at most 2³² ms, 49 days."""
 LONGEST_DELAY = 78 * 86400.0
 """Seconds: the sum of the days, so that a delay that is rounded up fits too."""
+CONSUMER_TIMEOUT = 7 * 24 * 3600.0
+"""Seconds that a message may be held, by default: far above the time of handlers and buffers. The broker notices a dead
+process by its heartbeats, not by this timeout."""
 PART = re.compile(r"\.(returned|consumers|active|p[1-9]|k[0-9]+)")
 """What follows the name of a queue in the names of its parts at the broker."""
 LONGEST_NAME = 194

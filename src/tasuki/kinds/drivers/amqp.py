@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -149,6 +150,13 @@ class AMQPQueueOptions(Config):
         from tasuki.drivers.amqp.limits import whole_of
 
         return whole_of(queue_name)
+
+    @staticmethod
+    def longest_hold(options: Mapping[str, Any]) -> float:
+        """Seconds that a consumer may hold a message of a queue with these options."""
+        from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
+
+        return float(options.get("consumer_timeout") or CONSUMER_TIMEOUT)
 
     @model_validator(mode="after")
     def _quorum_queues_are_durable(self) -> AMQPQueueOptions:

@@ -145,7 +145,7 @@ class RabbitMQNode(RabbitMQ):
 
     def prepare(self) -> None:
         """Its peers and the cookie, too."""
-        lines = ["net_ticktime = 8", "cluster_formation.peer_discovery_backend = classic_config"]
+        lines = ["cluster_formation.peer_discovery_backend = classic_config"]
         lines += [
             f"cluster_formation.classic_config.nodes.{number} = {name}" for number, name in enumerate(self.peers, 1)
         ]

@@ -121,6 +121,11 @@ def last_exchange() -> list[Method]:
     ]
 
 
+def look_for_last_exchange() -> Method:
+    """Ask whether there is the exchange behind the delay queues."""
+    return commands.Exchange.Declare(exchange=NAME, passive=True)
+
+
 def entry_exchange(shard: int) -> Method:
     """Make the exchange for publishers."""
     return _exchange(entry(shard))

@@ -12,6 +12,7 @@ from pamqp.base import Frame as Method
 from tasuki.drivers.amqp import delay_queues
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.delay_queues import SHARDS, Way
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.tables import with_field
 from tasuki.drivers.amqp.topology import returned_name
 
@@ -67,8 +68,25 @@ class Delaying:
             self._due = {}  # delays over so many seconds are no burst
 
     def forget(self) -> None:
-        """Make everything again: the broker may have lost it."""
+        """Make everything again: the broker has lost some of it."""
         self._made = set()
+
+    async def check(self, connection: Connection) -> None:
+        """Make everything again if the broker has lost all. Raises ClosedError or LateError.
+
+        Not in any case: while a node of a cluster is frozen, the broker answers no change of bindings.
+        """
+        if not self._made:
+            return
+        channel = await connection.open_channel()
+        try:
+            await channel.ask(delay_queues.look_for_last_exchange())
+        except ClosedError as error:
+            if error.code != NOT_FOUND:
+                raise
+            self.forget()
+        finally:
+            await channel.close()
 
     def forget_target(self, queue: str) -> None:
         """Bind a queue again for its next delayed message."""

@@ -13,16 +13,21 @@ STAGGER = 0.5
 
 
 class Hosts:
-    """The nodes in turn: after a connection to one of them, the next attempt begins with the one after it."""
+    """The nodes in turn: after a connection to one of them, the next attempt begins with the one after it.
+
+    Nodes that did not answer when another one did come last.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._first = 0
+        self._silent: set[int] = set()
 
     async def connect(self) -> Connection:
         """A connection to any node. Raises ClosedError: that of a refused login, or of the last node."""
         number = len(self._settings.hosts)
         order = [(self._first + offset) % number for offset in range(number)]
+        order.sort(key=self._silent.__contains__)
         attempts: dict[asyncio.Task[Connection], int] = {}
         try:
             for index in order:
@@ -30,7 +35,9 @@ class Hosts:
                 attempts[asyncio.create_task(connect(self._settings, host, port), name=f"connect to {host}")] = index
                 found = await _first_of(attempts, STAGGER if index != order[-1] else None)
                 if found is not None:
-                    self._first = (attempts.pop(found) + 1) % number
+                    answered = attempts.pop(found)
+                    self._first = (answered + 1) % number
+                    self._silent = (self._silent | set(attempts.values())) - {answered}
                     return found.result()
             raise _worst(attempts)
         finally:

@@ -54,8 +54,13 @@ class Publisher:
     @property
     def is_blocked(self) -> bool:
         """Whether the broker has said that it takes no messages, and not yet that it does again."""
+        return self._blocked is not None
+
+    @property
+    def _blocked(self) -> str | None:
+        """The broker's reason why it takes no messages now."""
         connection = self._link.connection
-        return connection is not None and connection.blocked is not None
+        return connection.blocked if connection is not None else None
 
     async def publish(self, parcels: Sequence[Parcel]) -> list[Fate]:
         """What became of each; all are ``stored`` or not by now.
@@ -74,6 +79,8 @@ class Publisher:
             async with asyncio.timeout(self._settings.request_timeout):
                 connection, channel = await self._ready(list(delayed.values()))
         except (TimeoutError, LateError) as error:
+            if (reason := self._blocked) is not None:
+                raise BlockedError(reason) from error
             self._unanswered()
             raise UnsentError(0, "no answer within the deadline") from error
         batch = Batch(len(parcels))
@@ -88,6 +95,8 @@ class Publisher:
             if error.code == NOT_FOUND:  # another program has deleted an exchange of the delay queues
                 self._delaying.forget()
             raise
+        if any(batch.fates[index] == "unroutable" for index in delayed):  # or a queue
+            self._delaying.forget()
         return batch.fates
 
     def forget_target(self, queue: str) -> None:
@@ -117,13 +126,7 @@ class Publisher:
                 channel = await self._open(connection)
         except ClosedError as error:
             raise UnsentError(error.code, error.text) from error
-        if connection.blocked is not None:
-            reason = connection.blocked
-            try:
-                async with asyncio.timeout(self._settings.request_timeout * 0.9):
-                    await connection.unblocked.wait()
-            except TimeoutError as error:
-                raise BlockedError(reason) from error
+        await connection.unblocked.wait()
         try:
             await connection.drain()  # else each attempt would add to what a frozen broker does not read
         except ClosedError as error:
@@ -174,7 +177,7 @@ class Publisher:
 
     async def _prepare(self, connection: Connection) -> None:
         """A new connection may lead to a broker that has lost everything."""
-        self._delaying.forget()
+        await self._delaying.check(connection)
         await self._open(connection)
 
     async def _open(self, connection: Connection) -> Channel:

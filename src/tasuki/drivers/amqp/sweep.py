@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from pamqp import commands
 
-from tasuki.drivers.amqp import delay_queues, frames
+from tasuki.drivers.amqp import counting, delay_queues, frames
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import NOT_FOUND, RESOURCE_LOCKED, ClosedError, LateError
@@ -158,18 +158,18 @@ async def _passes(connection: Connection, queues: Collection[str], found: Sequen
 
 async def _sweep(channel: Channel, place: Place, queues: Collection[str]) -> int:
     """One delay queue. Messages that arrive meanwhile may stay."""
-    (there,) = await channel.ask(delay_queues.look(*place))
-    if not there.message_count:
+    (there,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
+    if not there:
         return 0
     hand = Hand(queues)
     channel.on_delivery = hand.came
     tags: list[str] = []
     is_empty = False
-    while hand.seen < there.message_count and not is_empty:
+    while hand.seen < there and not is_empty:
         tags.append(f"sweep.{len(tags)}")
         consume = commands.Basic.Consume(queue=delay_queues.queue_name(*place), consumer_tag=tags[-1])
         await channel.ask(commands.Basic.Qos(prefetch_count=_MOST), consume)
-        is_empty = await _fill(channel, place, hand, min(there.message_count, len(tags) * _MOST))
+        is_empty = await _fill(channel, place, hand, min(there, len(tags) * _MOST))
     await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
     await _flush(channel)
     parts = list(hand.parts.values())
@@ -189,12 +189,12 @@ async def _put_back(channel: Channel, place: Place, part: Part) -> None:
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + channel.connection.settings.request_timeout
-    (before,) = await channel.ask(delay_queues.look(*place))
+    (before,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
     channel.connection.write(part.settlement(channel.number))
     await _flush(channel)
     while loop.time() < deadline:
-        (now,) = await channel.ask(delay_queues.look(*place))
-        if now.message_count >= before.message_count + part.others / 2:
+        (now,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
+        if now >= before + part.others / 2:
             break
 
 
@@ -203,9 +203,9 @@ async def _fill(channel: Channel, place: Place, hand: Hand, most: int) -> bool:
     loop = asyncio.get_running_loop()
     seen, deadline = hand.seen, loop.time() + channel.connection.settings.request_timeout
     while hand.seen < most:
-        (there,) = await channel.ask(delay_queues.look(*place))
+        (there,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
         await _flush(channel)
-        if not there.message_count:
+        if not there:
             return True
         if hand.seen > seen:
             seen, deadline = hand.seen, loop.time() + channel.connection.settings.request_timeout

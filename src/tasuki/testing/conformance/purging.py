@@ -53,8 +53,9 @@ async def _purge_under_load(rig: Rig, queue: str, purger: Driver, *, waits: bool
             group.create_task(publish())
         purging = group.create_task(purger.purge(queue))
         group.create_task(watch())
-    left = await rig.drain(queue=queue)
+    total = len(waiting) + len(early) + len(late)
+    left = await rig.drain(queue=queue, expected=total - purging.result())
     lost = set(late) - set(left)
     assert not lost, f"{len(lost)} of {len(late)} messages were removed that were published during the purge"
     assert not set(waiting) & set(left), "messages that waited when the purge began were left"
-    assert purging.result() + len(left) == len(waiting) + len(early) + len(late)
+    assert purging.result() + len(left) == total

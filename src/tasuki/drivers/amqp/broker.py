@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
-from tasuki.drivers.amqp import declaring, removing
+from tasuki.drivers.amqp import counting, declaring, removing
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumer_timeout import limited
@@ -86,12 +86,16 @@ class Broker(Driver):
         """Make its queues at the broker; an existing one with other arguments is a conflict."""
         declaring.check_spec(spec, self._specs, self._errors)
         found = limited(lanes(spec, self._defaults), spec)
-        names = {lane.name for lane in found}
-        found += [lane for lane in self._lanes.get(spec.name, ()) if lane.name not in names]  # they may hold messages
+        others = list(self._lanes.get(spec.name, ()))  # they may hold messages
         session = self._session
         if session is not None:
             with self._errors.translating(spec.name):
-                await declaring.declare(await session.link.get(), self._errors, spec, found)
+                connection = await session.link.get()
+                others += await declaring.left_over(connection, spec, self._defaults)
+                found = _together(found, others)
+                await declaring.declare(connection, self._errors, spec, found)
+        else:
+            found = _together(found, others)
         self._know(spec, found)
         self._inspected.discard(spec.name)
 
@@ -116,7 +120,10 @@ class Broker(Driver):
             raise self._errors.make(BrokerUnavailableError, "", "it is not open; open it first")
         declared = self._specs.get(queue) if queue not in self._inspected else None
         with self._errors.translating(queue):
-            there = await declaring.existing(await session.link.get(), lanes(declared or spec, self._defaults))
+            connection = await session.link.get()
+            there = await declaring.existing(connection, lanes(declared or spec, self._defaults))
+            if there and declared is None:
+                there += await declaring.left_over(connection, spec, self._defaults)
         if not there:
             raise self._errors.make(QueueNotFoundError, queue, "the broker does not have it; declare it first")
         if declared is None:
@@ -158,7 +165,8 @@ class Broker(Driver):
                 await declaring.remake(connection, self._errors, spec, found)
         elif is_reconnect and not is_quorum(spec) and len(self._settings.hosts) > 1:
             return  # it lives on one node; if that is lost, the broker answers nothing about it, and all would stand
-        else:
+        elif not is_reconnect or len(await declaring.existing(connection, found)) < len(found):
+            # Not where all are there: while a node of a cluster is frozen, the broker answers no change of bindings.
             await declaring.declare(connection, self._errors, spec, found)
 
     # Messages.
@@ -247,11 +255,10 @@ class Broker(Driver):
             connection = await session.link.get()
             channel = await connection.open_channel()
             try:
-                answers = await channel.ask(*(lane.look() for lane in found))
+                ready = sum(await counting.ready(channel, [lane.name for lane in found]))
                 consumers = await session.presence.count(connection, queue)
             finally:
                 await channel.close()
-        ready = sum(answer.message_count for answer in answers)
         consumption = session.consumptions.get(queue)
         waiting, held = (len(consumption.inbox), len(consumption.held)) if consumption is not None else (0, 0)
         return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)
@@ -305,3 +312,8 @@ class Broker(Driver):
         if spec is None:
             raise self._errors.make(QueueNotFoundError, queue, "it was never declared; declare it first")
         return self._session, spec
+
+
+def _together(found: Sequence[Lane], others: Sequence[Lane]) -> list[Lane]:
+    """The lanes, and the others whose names are not among theirs."""
+    return list({lane.name: lane for lane in (*reversed(others), *reversed(found))}.values())[::-1]

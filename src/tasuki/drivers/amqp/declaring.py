@@ -11,10 +11,10 @@ from pamqp.base import Frame as Method
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp import delay_queues
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.consumer_timeout import fitted_to
+from tasuki.drivers.amqp.consumer_timeout import fitted_to, limited
 from tasuki.drivers.amqp.faults import NOT_FOUND, PRECONDITION_FAILED, ClosedError, Errors
 from tasuki.drivers.amqp.limits import LONGEST_NAME, whole_of
-from tasuki.drivers.amqp.topology import Lane, is_quorum, presence_name
+from tasuki.drivers.amqp.topology import Defaults, Lane, is_quorum, other_lanes, presence_name
 from tasuki.errors import QueueConflictError, UnsupportedError
 
 _LOST_AFTER = 1.0
@@ -96,6 +96,36 @@ async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
     are_there = await asyncio.gather(*(_is_there(connection, lane) for lane in found))
     there = [lane for lane, is_there in zip(found, are_there, strict=True) if is_there]
     return there if are_there[0] else []
+
+
+async def left_over(connection: Connection, spec: QueueSpec, defaults: Defaults) -> list[Lane]:
+    """The queues that a declaration with other options has made, here or elsewhere: they may hold messages.
+
+    Raises ClosedError or LateError.
+    """
+    if not is_quorum(spec):
+        return []
+    others = other_lanes(spec, defaults)
+    partitions = [lane for lane in others if lane.is_partition]
+    priorities = [lane for lane in others if not lane.is_partition]
+    there = [*await _first_of(connection, priorities), *await _first_of(connection, partitions)]
+    return limited(there, spec)
+
+
+async def _first_of(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
+    """The queues before the first that is not there; they are made in their order."""
+    there: list[Lane] = []
+    channel = await connection.open_channel()
+    try:
+        for lane in found:
+            await channel.ask(lane.look())
+            there.append(lane)
+    except ClosedError as error:
+        if error.code != NOT_FOUND:
+            raise
+    finally:
+        await channel.close()
+    return there
 
 
 async def _is_there(connection: Connection, lane: Lane) -> bool:

@@ -19,6 +19,7 @@ GIVEN_UP = "tasuki.undeliverable"
 """Queue for what the broker itself gives up, so that it is not deleted."""
 PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
+MOST_PARTITIONS = 64
 PRESENCE_EXPIRY_MS = 60_000
 KEPT = 600.0
 """Seconds for which the broker keeps a temporary queue that nobody consumes."""
@@ -94,6 +95,14 @@ def lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
         names = (f"{spec.name}.k{number}" for number in range(_partitions(spec)))
         found += [Lane(name, False, _quorum(options, alone), is_partition=True) for name in names]
     return found
+
+
+def other_lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
+    """The queues that the queue would have with other options: with priorities, with an order per key."""
+    own = {lane.name for lane in lanes(spec, defaults)}
+    options = {**spec.options, "partitions": MOST_PARTITIONS}
+    most = lanes(replace(spec, ordering="key", priorities=True, options=options), defaults)
+    return [lane for lane in most if lane.name not in own]
 
 
 def has_ranks(lanes: Sequence[Lane]) -> bool:

@@ -16,10 +16,10 @@ from typing import Any
 import nats
 import pytest
 
-from tasuki.contracts.driver import Ack, QueueSpec
+from tasuki.contracts.driver import Ack, QueueSpec, Received
 from tasuki.drivers.nats import NATSDriver
 from tasuki.errors import DriverError
-from tests.faults.nats_site import PATIENCE, QUEUE, Load, declared, messages, through, until
+from tests.faults.nats_site import PATIENCE, QUEUE, Load, declared, drained, messages, through, until
 from tests.support.brokers.nats import NATSNode, cluster
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -149,6 +149,68 @@ async def test_consuming_goes_on_as_soon_as_there_is_another_leader(nodes: Seque
         assert is_ours or await driver._session._link.get() is before
         await asyncio.to_thread(lost.start)
         await deleted(nodes, driver)
+
+
+async def led_by_one(nodes: Sequence[NATSNode]) -> NATSNode:
+    """The server that leads the stream and its consumer, as soon as one leads both."""
+    end = time.monotonic() + ELECTED
+    while (found := await leader(nodes)) is not await leader(nodes, "consumer"):
+        assert time.monotonic() < end, "another server leads the stream than its consumer"
+        with suppress(nats.errors.Error):
+            await ask([found], f"CONSUMER.LEADER.STEPDOWN.{STREAM}.m")
+        await agreed(lambda: asyncio.sleep(0.2))
+    return found
+
+
+async def test_an_ack_that_is_committed_late_is_not_called_stale(nodes: Sequence[NATSNode]) -> None:
+    """What a consumer tells is the committed state: its leader had taken acks that it knew no delivery of."""
+    async with a_driver(nodes) as owner:
+        await owner.publish(QUEUE, messages("a", "b", "c"))
+        one = await led_by_one(nodes)
+        others = [node for node in nodes if node is not one]
+        async with a_driver([one]) as driver:
+            held: list[Received] = []
+            looked = asyncio.Event()
+            found = driver._session._queues.found(QUEUE)
+            assert found is not None
+            unknown = found._holding._unknown
+
+            async def look(*given: Any) -> set[str]:
+                told = await unknown(*given)
+                looked.set()
+                return told
+
+            found._holding._unknown = look
+            await driver.depth(QUEUE)  # all that it must ask for is asked, and a message can come
+            for node in others:
+                node.freeze()
+            try:
+                while len(held) < 3:
+                    held += await driver.receive(QUEUE, 3, 0.5)
+                settling = asyncio.create_task(settled(driver, held))
+                async with asyncio.timeout(PATIENCE):
+                    await looked.wait()
+            finally:
+                for node in others:
+                    node.thaw()
+            stale = await settling
+            came = [each.id for each in held if each.receipt in stale]
+            async with asyncio.timeout(ELECTED):
+                while came:
+                    with suppress(DriverError):
+                        came = [id for id in came if id not in await drained(driver)]
+        await deleted(nodes, owner)
+
+
+async def settled(driver: NATSDriver, held: Sequence[Received]) -> set[object]:
+    """Ack until the server has said what became of it; returns the stale receipts."""
+    end = time.monotonic() + ELECTED
+    while True:
+        try:
+            return set(await driver.settle(QUEUE, [Ack(each.receipt) for each in held]))
+        except DriverError:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.02)
 
 
 async def test_the_level_is_that_of_the_stream_that_stands(nodes: Sequence[NATSNode]) -> None:

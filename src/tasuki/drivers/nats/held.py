@@ -34,6 +34,8 @@ class Held(msgspec.Struct, gc=False):
     """Whether the book has something about its message."""
     is_ending: bool = False
     """Whether a settlement is under way."""
+    is_done: bool = False
+    """Whether its message is known to be gone, though not all that was settled with it."""
 
     def failed(self, due: float) -> tuple[Note, str]:
         """The note for a delivery that failed."""

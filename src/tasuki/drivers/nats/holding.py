@@ -16,16 +16,35 @@ from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import BrokerTimeoutError, DriverError
 
 _Item = tuple[Held, Settlement]
-Unknown = Callable[[Connection, Sequence[Held]], Awaitable[tuple[set[str], set[str]]]]
+Look = Callable[[Connection, Sequence[Held]], Awaitable[set[str]]]
 
 
 class Holding:
-    """What we hold of one queue; ``unknown`` asks what the server has forgotten, and what of that is done."""
+    """What we hold of one queue.
+
+    Args:
+        unknown: asks which deliveries no consumer knows of.
+        remove: carries acks out at the stream; returns those of messages that are gone then.
+        book: the queue's notes.
+        table: the open deliveries.
+        admission: erases notes.
+        whole: where settlements are carried out.
+        clock: the time.
+    """
 
     def __init__(
-        self, unknown: Unknown, *, book: Book, table: Table, admission: Admission, whole: Whole, clock: Clock
+        self,
+        unknown: Look,
+        remove: Look,
+        *,
+        book: Book,
+        table: Table,
+        admission: Admission,
+        whole: Whole,
+        clock: Clock,
     ) -> None:
         self._unknown = unknown
+        self._remove = remove
         self._book = book
         self._table = table
         self._admission = admission
@@ -80,10 +99,10 @@ class Holding:
         content = IN_PROGRESS if is_usual else nak(lease)
         unknown = await self._confirmed(connection, items, [(held.lane, held.receipt, content) for held in items])
         for held in items:
-            if held.receipt in unknown:
-                stale.append(held.receipt)
-            else:
+            if held.receipt not in unknown:
                 held.since = now if is_usual else now - usual + lease
+            elif not held.is_ending:  # else its settlement finds out what became of it
+                stale.append(held.receipt)
         return stale
 
     async def close(self, connection: Connection | None) -> None:
@@ -104,10 +123,11 @@ class Holding:
         try:
             taken = await self._taken(connection, items)
             items = [item for item in items if item[0].sequence not in taken]
-            notes = [self._note(held, kind) for held, kind in items if type(kind) is not Ack]
+            left = [item for item in items if not item[0].is_done]
+            notes = [self._note(held, kind) for held, kind in left if type(kind) is not Ack]
             await self._book.write(connection, notes)
-            signs = [(held.lane, held.receipt, _content(kind)) for held, kind in items]
-            unknown = await self._confirmed(connection, [held for held, _ in items], signs)
+            signs = [(held.lane, held.receipt, _content(kind)) for held, kind in left]
+            unknown = await self._confirmed(connection, [held for held, _ in left], signs)
         except BaseException:
             for held, _ in items:
                 held.is_ending = False
@@ -126,6 +146,8 @@ class Holding:
     ) -> set[str]:
         """Tell the server; returns the receipts that it knows nothing of, as their consumer is gone or has forgotten.
 
+        An ack of those is done all the same, unless the message is not there to be removed.
+
         Raises DriverError where it may have heard of nothing: a consumer has no leader just now.
         """
         problem: DriverError | None = None
@@ -136,19 +158,26 @@ class Holding:
         if not silent:
             return set()
         asked = [held for held in items if held.lane in silent]
-        unknown, gone = await self._unknown(connection, asked)
+        unknown = await self._unknown(connection, asked)
+        acks = {receipt for _, receipt, content in signs if content == ACK}
+        acked = [held for held in asked if held.receipt in unknown & acks]
+        gone = await self._remove(connection, acked) if acked else set()
         if len(unknown) == len(asked):
             return unknown - gone
-        for held in asked:
-            if held.receipt in unknown:
-                self._table.remove(held)  # the next try finds the others alone
+        for held in asked:  # the next try finds the others alone
+            if held.receipt in gone:
+                held.is_done = True
+            elif held.receipt in unknown:
+                self._table.remove(held)
         raise problem or lost("a consumer has no leader now", driver=connection.address.driver, outcome="unknown")
 
     async def _taken(self, connection: Connection, items: list[_Item]) -> dict[int, Held]:
         """The deliveries whose lease is over, and whose message another process has by now."""
         over = self._clock.monotonic() - self._table.lease
         nearly = over + self._table.lease * MARGIN
-        late = [held for held, kind in items if held.since <= (over if type(kind) is Ack else nearly)]
+        late = [
+            held for held, kind in items if not held.is_done and held.since <= (over if type(kind) is Ack else nearly)
+        ]
         if not late:
             return {}
         notes = await self._book.read(connection, [held.sequence for held in late])

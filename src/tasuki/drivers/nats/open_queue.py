@@ -18,7 +18,9 @@ from tasuki.drivers.nats.ids import Ids
 from tasuki.drivers.nats.intake import Arrival, Intake
 from tasuki.drivers.nats.lanes import plan_in
 from tasuki.drivers.nats.names import Names
-from tasuki.drivers.nats.setup import delivered_up_to, epoch_of, removed, spec_in
+from tasuki.drivers.nats.receipts import read
+from tasuki.drivers.nats.removing import remove
+from tasuki.drivers.nats.setup import delivered_up_to, epoch_of, spec_in
 from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import DriverError, QueueNotFoundError
 
@@ -67,7 +69,13 @@ class OpenQueue:
             connect=connect,
         )
         self._holding = Holding(
-            self._unknown, book=self.book, table=self.table, admission=self._admission, whole=self._whole, clock=clock
+            self._unknown,
+            self._remove,
+            book=self.book,
+            table=self.table,
+            admission=self._admission,
+            whole=self._whole,
+            clock=clock,
         )
         self.intake = Intake(self.stream, self.give_back)
         self.is_missing = False
@@ -127,14 +135,17 @@ class OpenQueue:
         """Renew leases; on whichever loop the connection is."""
         return await self._holding.extend(connection, batch, lease)
 
-    async def _unknown(self, connection: Connection, held: Sequence[Held]) -> tuple[set[str], set[str]]:
-        """Receipts of which no consumer knows any more, and those of them whose message is gone: an ack was done."""
+    async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
+        """Receipts of which no consumer knows; it may know of them all the same, see ``removing``."""
         self.intake.is_doubtful = True
-        name, lanes = self.spec.name, {each.lane for each in held}
-        reached = await delivered_up_to(connection, name, self.stream, lanes)
-        unknown = [each for each in held if (last := reached[each.lane]) is None or each.sequence > last]
-        gone = await removed(connection, name, self.stream, [each.sequence for each in unknown])
-        return {each.receipt for each in unknown}, {each.receipt for each in unknown if each.sequence in gone}
+        reached = await delivered_up_to(connection, self.spec.name, self.stream, {each.lane for each in held})
+        return {each.receipt for each in held if (last := reached[each.lane]) is None or each.sequence > last}
+
+    async def _remove(self, connection: Connection, held: Sequence[Held]) -> set[str]:
+        """Carry acks out at the stream; returns the receipts whose messages are gone now."""
+        receipts = [parts for each in held if (parts := read(each.receipt)) is not None]
+        gone = await remove(connection, self.spec.name, self.stream, receipts)
+        return {each.receipt for each in held if each.sequence in gone}
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
         """Hand messages back that nobody took."""

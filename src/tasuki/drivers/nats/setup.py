@@ -6,14 +6,14 @@ A stream's configuration tells all options in force: those that the server does 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.connection import Connection
-from tasuki.drivers.nats.failures import is_message_missing, is_missing, is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_missing, is_stream_missing, refusal
 from tasuki.drivers.nats.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.names import Names
 from tasuki.errors import DriverError, QueueConflictError
@@ -99,15 +99,6 @@ async def delivered_up_to(
             raise refusal(error, driver=connection.address.driver, queue=queue)
         found[lane] = None if error else int(answer["delivered"]["stream_seq"])
     return found
-
-
-async def removed(connection: Connection, queue: str, stream: str, sequences: Sequence[int]) -> set[int]:
-    """Those of these messages that are not in the stream any more."""
-    requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"seq": sequence}) for sequence in sequences]
-    answers = await ask(connection, queue, requests) if requests else []
-    return {
-        sequence for sequence, answer in zip(sequences, answers, strict=True) if is_message_missing(answer.get("error"))
-    }
 
 
 def spec_in(info: Answer, given: QueueSpec) -> QueueSpec:

@@ -145,7 +145,7 @@ class Settler:
             else:
                 untaken = set(stale)
                 if stale:
-                    self._note_stale(len(stale))
+                    self._note_stale(batch, untaken)
                 break
         if self._awaited:
             self._tell_waiting(batch, untaken)
@@ -255,13 +255,16 @@ class Settler:
             return False
         return True
 
-    def _note_stale(self, count: int) -> None:
-        self._metrics.stale += count
-        _log.warning(
-            "%d settled too late: the lease was lost, the message may be handled twice",
-            count,
-            extra={"consumer": self._consumer, "queue": self._queue.id},
-        )
+    def _note_stale(self, batch: list[Settlement], stale: set[Receipt]) -> None:
+        self._metrics.stale += len(stale)
+        # What is only given back was not handled here: another process does that, once.
+        late = sum(each.receipt in stale and not isinstance(each, Release) for each in batch)
+        if late:
+            _log.warning(
+                "%d settled too late: the lease was lost, the message may be handled twice",
+                late,
+                extra={"consumer": self._consumer, "queue": self._queue.id},
+            )
 
     def _give_up(self, batch: list[Settlement], error: Exception) -> None:
         _log.error(

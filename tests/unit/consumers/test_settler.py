@@ -176,7 +176,21 @@ async def test_stale_ones_are_counted_and_not_an_error(caplog: pytest.LogCapture
         assert await rig.settler.finish(5)
     assert rig.metrics.stale == 2
     assert len(rig.broker.ids("tasks")) == 2
-    assert "the message may be handled twice" in caplog.text
+    assert "2 settled too late: the lease was lost, the message may be handled twice" in caplog.text
+
+
+async def test_what_is_given_back_too_late_is_not_said_to_be_handled_twice(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that was suspended gives back all that it held; only what had started may have run twice."""
+    rig = Rig()
+    held = await rig.hold(2)
+    await asyncio.sleep(31)
+    await rig.driver.receive("tasks", 7, 0)
+    async with rig.running():
+        for delivery in held:
+            rig.settler.settle(delivery, RELEASE)
+        assert await rig.settler.finish(5)
+    assert rig.metrics.stale == 2
+    assert "settled too late" not in caplog.text
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailableError("away"), KeyError("defect")])

@@ -149,7 +149,7 @@ async def reload(app: App) -> None:
     try:
         changes = await app.reload()
     except TasukiError as error:
-        _log.error("reload refused, the old version goes on:\n%s", error)
+        _log.error("reload refused, the old version goes on: %s", "; ".join(str(error).splitlines()))
     except Exception:  # a client that is not installed, a file that cannot be read
         _log.exception("reload refused, the old version goes on")
     else:

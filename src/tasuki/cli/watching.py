@@ -88,7 +88,7 @@ class Watcher:
     async def _replace(self, app: App, stale: list[str]) -> None:
         """Drain this process for a new one, if that could start."""
         if problem := await asyncio.to_thread(self._check, stale):
-            _log.error("change refused, the old version goes on:\n%s", problem)
+            _log.error("change refused, the old version goes on: %s", "; ".join(problem.splitlines()))
             return
         what = f"{', '.join(stale)} changed" if stale else "reload"
         _log.info("%s: restarting; running handlers finish, then a new process takes the new code", what)

@@ -155,7 +155,7 @@ async def test_hup_reloads_or_says_why_not(
         yaml.queue = "leese: 5s"
         yaml.write()
         await send(signal.SIGHUP)
-        assert "reload refused, the old version goes on:" in caplog.text
+        assert "reload refused, the old version goes on: " in caplog.text  # on one line: a log escapes line ends
         assert "leese" in caplog.text
 
         def broken() -> Any:

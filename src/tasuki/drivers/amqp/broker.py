@@ -315,5 +315,8 @@ class Broker(Driver):
 
 
 def _together(found: Sequence[Lane], others: Sequence[Lane]) -> list[Lane]:
-    """The lanes, and the others whose names are not among theirs."""
-    return list({lane.name: lane for lane in (*reversed(others), *reversed(found))}.values())[::-1]
+    """The lanes, and after them the others with other names."""
+    together = {lane.name: lane for lane in found}
+    for lane in others:
+        together.setdefault(lane.name, lane)
+    return list(together.values())

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -78,6 +79,24 @@ async def test_connections_cut_under_load_lose_nothing(broker: RabbitMQ, proxy: 
             await work.goes_on(50)
         assert not work.lost()
         assert work.errors
+
+
+async def test_a_reconnect_needs_few_channels_however_many_lanes_there_are(
+    broker: RabbitMQ, proxy: Proxy, queue: str
+) -> None:
+    spec = QueueSpec(queue, ordering="key", priorities=True)
+    async with driver_at(proxy.port, spec, channel_max=5) as driver:
+        await driver.publish(queue, messages("a", key="k"))
+        proxy.cut()
+        got: list[Received] = []
+
+        async def receives() -> bool:
+            with suppress(DriverError):
+                got.extend(await driver.receive(queue, 1, 1.0))
+            return bool(got)
+
+        await until(receives, "a new connection")
+        assert [item.id for item in got] == ["a"]
 
 
 async def test_a_frozen_broker_hangs_nobody_and_its_connections_are_replaced(

@@ -165,7 +165,7 @@ class Broker(Driver):
                 await declaring.remake(connection, self._errors, spec, found)
         elif is_reconnect and not is_quorum(spec) and len(self._settings.hosts) > 1:
             return  # it lives on one node; if that is lost, the broker answers nothing about it, and all would stand
-        elif not is_reconnect or len(await declaring.existing(connection, found)) < len(found):
+        elif not is_reconnect or not await declaring.are_there(connection, found):
             # Not where all are there: while a node of a cluster is frozen, the broker answers no change of bindings.
             await declaring.declare(connection, self._errors, spec, found)
 

@@ -93,9 +93,9 @@ async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found:
 
 async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
     """The queues that the broker has; none if the first of them is not there. Raises ClosedError or LateError."""
-    are_there = await asyncio.gather(*(_is_there(connection, lane) for lane in found))
-    there = [lane for lane, is_there in zip(found, are_there, strict=True) if is_there]
-    return there if are_there[0] else []
+    if not await are_there(connection, found[:1]):
+        return []
+    return [found[0], *[lane for lane in found[1:] if await are_there(connection, [lane])]]
 
 
 async def left_over(connection: Connection, spec: QueueSpec, defaults: Defaults) -> list[Lane]:
@@ -128,9 +128,10 @@ async def _first_of(connection: Connection, found: Sequence[Lane]) -> list[Lane]
     return there
 
 
-async def _is_there(connection: Connection, lane: Lane) -> bool:
+async def are_there(connection: Connection, found: Sequence[Lane]) -> bool:
+    """Whether the broker has all of the queues. Raises ClosedError or LateError."""
     try:
-        await _ask(connection, [lane.look()])
+        await _ask(connection, [lane.look() for lane in found])
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise

@@ -181,7 +181,7 @@ async def test_an_ack_that_is_committed_late_is_not_called_stale(nodes: Sequence
                 return told
 
             found._holding._unknown = look
-            await driver.depth(QUEUE)  # all that it must ask for is asked, and a message can come
+            await agreed(lambda: driver.depth(QUEUE))  # all that it must ask for is asked before
             for node in others:
                 node.freeze()
             try:

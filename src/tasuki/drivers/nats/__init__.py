@@ -12,7 +12,8 @@ attempt         1 plus the failures that the book notes: nacks, and starts that 
 suspect         delivered more often than the book knows of: the last delivery ended without a settlement
 lease           the consumer's ``ack_wait``, renewed by ``+WPI`` over a second connection in a thread of its own
 stale           decided here: the server takes an ack of any delivery, also of one that is long over; who settles after
-                the lease asks the book whether somebody else has the message
+                the lease asks the book whether somebody else has the message; an ack whose delivery the server has
+                forgotten is carried out at the stream
 options         stand in the stream; the server tells all processes when they change
 depth           total, delayed and consumers exact; what other processes gave back counts as in flight until it is
                 handed out again

@@ -85,11 +85,39 @@ class Publishing:
             sent.append(index)
             requests.append((self._subject(message), data))
             headers.append(_HEADER % digest(message.id).encode() if self._is_deduplicated(message) else b"")
-        if sent:
-            has_headers = self._queue.ids is not None
-            exchange = await connection.exchange(requests, headers=headers if has_headers else ())
-            await self._after(connection, batch, now, _Sent(sent, exchange), results)
+        start = 0
+        while start < len(sent):
+            ended: DriverError | None = None
+            try:
+                part = slice(start, start + await self._room(connection, len(sent) - start))
+                has_headers = self._queue.ids is not None
+                exchange = await connection.exchange(requests[part], headers=headers[part] if has_headers else ())
+                await self._after(connection, batch, now, _Sent(sent[part], exchange), results)
+            except DriverError as problem:
+                if not start:
+                    raise
+                ended = problem
+                part = slice(start, start)
+            start = part.stop
+            ended = ended or next((error for index in sent[part] if (error := results[index]) is not None), None)
+            if ended is not None:  # what comes after it is not sent, so that the order is kept
+                for index in sent[start:]:
+                    results[index] = ended
+                break
         return results if any(results) else ()
+
+    async def _room(self, connection: Connection, number: int) -> int:
+        """How many of so many messages to send at once: a later one must not find the room that an earlier one missed.
+
+        Consumers only make room, so what is there now is enough for as many. A message taken back because another
+        publisher was faster (``_keep_order``) may have been handled by then.
+        """
+        most = self._queue.spec.max_length
+        if most is None or number == 1:
+            return number
+        (info,) = await ask(connection, self._name, [(f"STREAM.INFO.{self._queue.stream}", {})])
+        waiting = int(info.get("state", {}).get("messages", 0))
+        return min(max(most - waiting, 1), number)
 
     def _is_deduplicated(self, message: Outgoing) -> bool:
         return self._queue.ids is not None and message.deduplicate

@@ -169,6 +169,29 @@ def test_a_signal_while_the_command_itself_is_imported_ends_it_in_order(
     assert "Traceback" not in worker.output
 
 
+def test_a_process_of_several_that_has_only_just_begun_is_not_ended_by_hup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter itself has handled no signal yet; the fleet hands HUP on all the same."""
+    write_project(tmp_path, "def handle(body): pass")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, pathlib, sys, time\n"
+        "if any(word.startswith('--lifeline') for word in sys.orig_argv):\n"
+        f"    pathlib.Path({str(tmp_path)!r}, 'begun').touch()\n"
+        f"    while not pathlib.Path({str(tmp_path)!r}, 'go').exists():\n"
+        "        time.sleep(0.01)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with start("run", "--processes", "2", "--log-level", "info", folder=tmp_path) as fleet:
+        wait_until((tmp_path / "begun").exists, "a process")
+        fleet.send(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        fleet.wait_for("running")
+        fleet.send(signal.SIGTERM)
+        assert fleet.wait() == 0, fleet.output
+    assert "ended with" not in fleet.output
+
+
 IN_CODE = """
 import os
 from tasuki import App

@@ -17,6 +17,7 @@ from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
 from tasuki.cli.fleet_health import file_of, gather
 from tasuki.cli.project import Target
+from tasuki.cli.starting import held_for_a_child
 from tasuki.cli.watching import tasuki
 from tasuki.forks import signals_on_loop
 from tasuki.stopping import Meaning, StopSignals
@@ -118,12 +119,13 @@ class Fleet:
     async def _run_once(self, number: int) -> int:
         file = file_of(self._health_file, number) if self._health_file else None
         # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
-        process = await asyncio.create_subprocess_exec(
-            *self._arguments(self._lifeline, file),
-            stdin=asyncio.subprocess.DEVNULL,
-            process_group=0,
-            pass_fds=(self._lifeline,),
-        )
+        with held_for_a_child():  # HUP would end a process that has only just begun
+            process = await asyncio.create_subprocess_exec(
+                *self._arguments(self._lifeline, file),
+                stdin=asyncio.subprocess.DEVNULL,
+                process_group=0,
+                pass_fds=(self._lifeline,),
+            )
         self._running[number] = process
         _log.info("process %d started", number, extra={"pid_of_process": process.pid})
         if self._stop.is_set():

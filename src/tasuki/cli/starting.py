@@ -63,3 +63,13 @@ class EarlySignals:
 def keep_for_the_next() -> None:
     """Hold signals back until the program that replaces this one handles them (a mask survives ``exec``)."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+
+
+@contextmanager
+def held_for_a_child() -> Iterator[None]:
+    """A process that is spawned within the block has HUP held back until it handles signals."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})

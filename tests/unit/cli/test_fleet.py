@@ -38,6 +38,7 @@ def end(*_):
     {on_term}
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGHUP, lambda *_: pathlib.Path({str(folder)!r}, f"hup-{{os.getpid()}}").touch())
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGHUP}})  # held back until it is handled
 pathlib.Path({str(folder)!r}, f"ready-{{os.getpid()}}").touch()
 while True:
     signal.pause()

@@ -174,13 +174,13 @@ def test_no_python_attribute_is_reachable(text):
 
 def test_the_largest_expressions_are_quick():
     texts = ["true" + " && true" * 240, "meta" + ".a" * 240 + " == 1", "(" * 39 + "true" + ")" * 39]
-    start = time.perf_counter()
+    start = time.thread_time()
     for text in texts:
         try:
             parse_expression(text).holds(REQUEST)
         except ComparisonError:
             pass
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5
 
 
 def test_plain_data_of_any_flavour():

@@ -68,6 +68,6 @@ def test_what_is_no_pattern(pattern, problem):
 
 def test_matching_takes_time_in_proportion():
     pattern, value = parse_pattern("*" + "a" * 500 + "b" + "*"), "a" * 1_000_000
-    start = time.perf_counter()
+    start = time.thread_time()
     assert not pattern.matches(value)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1

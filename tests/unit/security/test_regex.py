@@ -17,9 +17,9 @@ def test_it_searches_and_anchors_where_it_is_told_to():
 @pytest.mark.parametrize("bomb", ["^(a+)+$", "^(a|aa)+$", "^(a|a?)+$", "(.*a){20}b", "^((a*)*)*$"])
 def test_no_pattern_takes_more_than_time_in_proportion(bomb):
     matches = compile_regex(bomb)
-    start = time.perf_counter()
+    start = time.thread_time()
     matches("a" * 20_000 + "!")
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
 
 
 @pytest.mark.parametrize(

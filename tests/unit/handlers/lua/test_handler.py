@@ -267,7 +267,7 @@ async def test_waiting_suspends_one_message_only() -> None:
     started = time.monotonic()
     results = await asyncio.gather(*[made.handle(n, delivery()) for n in range(1000)])
     assert results == list(range(1000))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50  # one after the other they would take a hundred
 
 
 async def test_a_script_that_does_not_wait_never_suspends() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 import uuid
 from collections import Counter
@@ -15,7 +16,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.amqp import AMQPDriver, delay_queues
+from tasuki.drivers.amqp import AMQPDriver, delay_queues, records
 from tasuki.drivers.amqp.delay_queues import SHARDS
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.limits import LONGEST_NAME, STEP, TIMES
@@ -665,6 +666,29 @@ async def test_a_key_that_is_held_here_is_not_given_out_there(broker: RabbitMQ, 
         assert [(item.id, item.attempt) for item in got] == [("a", 2)]
         await two.settle(queue, [Ack(got[0].receipt)])
         assert [(item.id, item.attempt) for item in await take(two, queue)] == [("b", 1)]
+
+
+async def test_a_key_stays_here_while_the_failure_of_its_message_is_recorded(
+    broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = QueueSpec(queue, ordering="key")
+    is_received = threading.Event()
+    make = records.make
+
+    async def make_late(*args: Any) -> None:
+        await asyncio.to_thread(is_received.wait, SECONDS)
+        await make(*args)
+
+    async with driver_at(broker.port, spec) as one, driver_at(broker.port, spec) as two:
+        await one.publish(queue, messages("a", "b", key="k"))
+        (first,) = await take(one, queue)
+        monkeypatch.setattr(records, "make", make_late)
+        settling = asyncio.create_task(one.settle(queue, [Nack(first.receipt)]))
+        assert await two.receive(queue, 5, 1.5) == []  # longer than the first one's consumers last when nobody asks
+        is_received.set()
+        assert list(await settling) == []
+        (again,) = await take(one, queue)
+        assert (again.id, again.attempt, again.suspect) == ("a", 2, False)
 
 
 async def test_a_key_leaves_no_room_for_delay_and_priority(broker: RabbitMQ, queue: str) -> None:

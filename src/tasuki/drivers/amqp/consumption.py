@@ -7,7 +7,8 @@ When nobody has asked for a while they end, and what lies unused goes back, so t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 
 from pamqp import commands
@@ -51,6 +52,8 @@ class Consumption:
         self.inbox = Inbox()
         self.held: dict[int, Delivery] = {}
         """What was handed out and is not settled, by receipt."""
+        self._settling: set[Delivery] = set()
+        """What is not held any more, and not settled yet."""
         self.channel: Channel | None = None
         self.ended: ClosedError | None = None
         self.notice: ClosedError | None = None
@@ -150,6 +153,17 @@ class Consumption:
         self._dispatch_soon()
         self._watch.wanted()
 
+    @contextmanager
+    def settling(self, deliveries: Sequence[Delivery]) -> Iterator[None]:
+        """Deliveries are being settled: their channel stays, and no other message of their keys is handed out."""
+        self._settling.update(deliveries)
+        try:
+            yield
+        finally:
+            self._settling.difference_update(deliveries)
+            if self.is_keyed:
+                self._dispatch_soon()  # the next of their keys
+
     async def settle(self, acked: Collection[int], requeued: Collection[int]) -> None:
         """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError."""
         channel = self.channel
@@ -157,8 +171,6 @@ class Consumption:
             raise self.ended or ClosedError(0, "no channel")
         channel.connection.write(self._unsettled.settle(channel.number, acked, requeued))
         await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
-        if self.is_keyed:
-            self._dispatch_soon()  # the next of their keys
 
     async def stop(self) -> list[Delivery]:
         """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError.
@@ -191,7 +203,12 @@ class Consumption:
     @property
     def is_unused(self) -> bool:
         """Whether nobody waits, nothing is held, and no shared lane is consumed."""
-        return not (self._waiters or self.held or self._resting or self._consumers.are_shared)
+        return not (self._waiters or self.is_holding or self._resting or self._consumers.are_shared)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether deliveries are held, or are being settled."""
+        return bool(self.held or self._settling)
 
     def stay(self) -> None:
         """Look again in a while."""
@@ -348,10 +365,10 @@ class Consumption:
             self.channel.connection.write(self._unsettled.settle(self.channel.number, (), (delivery.tag,)))
 
     def _busy(self) -> set[str]:
-        """Keys of which a delivery is held, or rests."""
+        """Keys of which a delivery is held, is being settled, or rests."""
         return {
             delivery.key
-            for each in (self.held.values(), self._resting)
+            for each in (self.held.values(), self._settling, self._resting)
             for delivery in each
             if delivery.key is not None
         }
@@ -374,12 +391,9 @@ class Consumption:
         self._waiters.fail(reason)
 
     def _look(self) -> None:
-        """No receive for a while: stop consuming, unless one waits, or what is pushed here is in use.
-
-        A full set of consumers is pushed nothing more, and one that has room takes nothing from others until something
-        lies unused.
-        """
-        if self._waiters or (self.held and not len(self.inbox)):
+        """No receive for a while: stop consuming, unless one waits, or what is pushed here is in use."""
+        # Consumers that are full, or have room and nothing unused, take nothing from other processes.
+        if self._waiters or (self.is_holding and not len(self.inbox)):
             self._watch.wanted()
         elif self._consumers.are_shared or self._consumers.are_keyed or len(self.inbox):
             self._on_idle()

@@ -101,7 +101,7 @@ class Session:
         if queue not in self.left:
             return
         consumption = self.consumptions.get(queue)
-        if consumption is None or not consumption.held:
+        if consumption is None or not consumption.is_holding:
             await self._let_go(queue)
             if consumption is not None:
                 await consumption.close(ClosedError(NOT_FOUND, "it was undeclared"))

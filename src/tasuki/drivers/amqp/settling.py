@@ -53,7 +53,8 @@ class Settling:
                 taken.append((settlement, delivery))
         is_done = False
         try:
-            done = await self._carry_out(spec, consumption, taken)
+            with consumption.settling([delivery for _, delivery in taken]):
+                done = await self._carry_out(spec, consumption, taken)
             is_done = True
         finally:
             if not is_done and consumption.ended is None:

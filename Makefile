@@ -92,6 +92,6 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml
 
 # Without it the targets are fuzzed blindly.
 $(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
-	@$(VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: \
+	@$(VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes --only-binary :all: \
 		-r requirements/fuzz.txt || echo "without coverage: requirements/fuzz.txt cannot be installed here"
 	@touch $@

@@ -4,7 +4,7 @@ set -eu
 venv=build/nats-newest
 if [ requirements/nats.txt -nt "$venv/.installed" ]; then
     "$(sh scripts/find-python.sh)" -m venv "$venv"
-    "$venv/bin/python" -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all: \
+    "$venv/bin/python" -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes --only-binary :all: \
         -r requirements/nats.txt
     touch "$venv/.installed"
 fi

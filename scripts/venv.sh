@@ -12,6 +12,9 @@ if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
 fi
 echo "$venv: installing $requirements"
 pip="$venv/bin/python -m pip --disable-pip-version-check --quiet"
-$pip install --require-hashes --only-binary :all: -r "$requirements"
+# The file holds all that its packages need. Without --no-deps, pip before 23.3 looks for a newer coverage[toml] than
+# the pinned coverage, and then refuses it.
+$pip install --no-deps --require-hashes --only-binary :all: -r "$requirements"
+$pip check
 # Without isolation the build uses the pinned build backend; without dependencies nothing unpinned can slip in.
 $pip install --no-deps --no-build-isolation --editable .

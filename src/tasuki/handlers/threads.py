@@ -125,7 +125,7 @@ class _Call:
     def _end(self) -> None:
         with self._lock:
             if self._is_interrupted:  # and perhaps not raised yet: that must not hit the next call
-                _raise_in(threading.get_ident(), None)
+                _drain()
             self._thread = None
 
     def interrupt(self) -> bool:
@@ -138,13 +138,29 @@ class _Call:
             return True
 
 
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Raise an exception in a thread, asynchronously; None takes back one that has not been raised yet."""
+class _Drained(BaseException):
+    """Takes the place of an Interrupted that has not been raised yet."""
+
+
+def _drain() -> None:
+    """Leave nothing to be raised in this thread, by raising something else in its place.
+
+    The C call can also take an exception back, but CPython 3.11 and 3.12 then keep the flag that says that one waits:
+    the whole interpreter looks for it at each step, and under a tracer (coverage, a debugger) stands still for good.
+    """
+    try:
+        _raise_in(threading.get_ident(), _Drained)
+        while True:  # it is raised at the next jump, if not before
+            pass
+    except _Drained:
+        return
+
+
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Raise an exception in a thread, asynchronously; it replaces one that has not been raised yet."""
     import ctypes  # only where something is late
 
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(error) if error is not None else None
-    )
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
 
 
 async def run_on(result: Any) -> Any:

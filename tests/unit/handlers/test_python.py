@@ -3,6 +3,8 @@ import concurrent.futures
 import contextvars
 import functools
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -21,6 +23,23 @@ from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.codec import JsonCodec
 
 pytestmark = pytest.mark.anyio
+
+TRACED = """
+import sys
+from tasuki.handlers.threads import _Call
+
+def interrupted():
+    call.interrupt()
+
+def other():
+    return "went on"
+
+sys.settrace(lambda *event: None)
+call = _Call(interrupted, (), {})
+print(type(call.run()[1]).__name__)
+print(other())
+"""
+
 CONTEXT = RecordingContext(Message("1", b'{"id": 5}', {}))
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -458,6 +477,11 @@ class TestThreads:
             assert isinstance(result, asyncio.CancelledError) or result == short()
             assert await handler.handle(1, CONTEXT) == short()
         assert cancelled
+
+    def test_an_interrupted_one_leaves_a_traced_interpreter_alive(self) -> None:
+        # In a process of its own: what this guards against stands still for good, whatever signal it gets.
+        ended = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=100, check=True)
+        assert ended.stdout.split() == ["Interrupted", "went", "on"]
 
     async def test_one_that_has_not_begun_is_cancelled_at_once(self, make: Make) -> None:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,8 @@
 # Everything that a developer or CI runs; `make` alone lists it. All of it happens in .venv and build/.
 
+# The suite starts thousands of processes: each would compile the whole package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 # Code in documents is set for readers, not by a formatter.

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tasuki.kinds.kind import find_kind, kind_names
+from tasuki.kinds.schema import docstrings
 from tasuki.units import format_duration, format_size
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -52,11 +53,12 @@ def _summary(model: type[BaseModel]) -> str:
 
 def _table(model: type[BaseModel], nested: dict[str, type[BaseModel]]) -> str:
     rows = ["| field | default | meaning |", "|---|---|---|"]
+    texts = docstrings(model)
     for name, field in model.model_fields.items():
-        if field.description is None:  # known to the format, refused by this version
+        if name not in texts:  # known to the format, refused by this version
             continue
         inner = _inner(field.annotation)
-        text = field.description.replace("\n", " ").replace("|", "\\|")
+        text = texts[name].replace("\n", " ").replace("|", "\\|")
         if inner is not None:
             title = inner.__name__.removesuffix("Config")
             nested.setdefault(title, inner)

@@ -27,9 +27,8 @@ _WHOLE = {"type": "integer", "minimum": 0}
 class Config(BaseModel):
     """The checked fields of an entry: immutable, strict about types, and closed to unknown names."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    # Built when it is first used: a project has entries of few kinds.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True, arbitrary_types_allowed=True)
 
 
 def at_field(field: str, problem: str) -> PydanticCustomError:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import textwrap
+from itertools import pairwise
 from typing import Any
 
 from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core.core_schema import ModelSchema
 
+from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import Kind, find_kind, kind_names
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -21,7 +27,16 @@ _META = {"type": "object", "description": "Notes for people and tools: comment, 
 
 
 class _Generator(GenerateJsonSchema):
-    """Defaults as one would write them: an address that may hold a password has no stars in its default."""
+    """Fields with their docstrings, and defaults as one would write them: no stars for what may hold a password."""
+
+    def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
+        made = super().model_schema(schema)
+        model = schema["cls"]
+        for field, text in docstrings(model).items():
+            name = model.model_fields[field].alias or field
+            if name in made.get("properties", {}):
+                made["properties"][name].setdefault("description", text)
+        return made
 
     def encode_default(self, dft: Any) -> Any:
         return super().encode_default(dft.get_secret_value() if isinstance(dft, SecretStr) else dft)
@@ -48,6 +63,21 @@ def project_schema() -> dict[str, Any]:
         },
         "$defs": {"entry": entry, **_used(models, json.dumps([branches, models]))},
     }
+
+
+def docstrings(model: type[Config]) -> dict[str, str]:
+    """What stands under each field in the source; read only here, for to read sources takes longer than to start."""
+    texts: dict[str, str] = {}
+    for ancestor in reversed(model.__mro__):
+        if not issubclass(ancestor, Config):
+            continue
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(ancestor))).body
+        assert isinstance(node, ast.ClassDef)
+        for field, text in pairwise(node.body):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(written))):
+                    texts[name] = inspect.cleandoc(written)
+    return texts
 
 
 def _used(models: dict[str, Any], text: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ Run = Callable[..., dict[str, Any]]
 SLACK = 64 * 2**20
 """What the process itself may take beside the script's limit: bodies made in Python, the second runtime."""
 LONGEST = 30.0
-"""Seconds for an attempt with a limit of 300 ms, on a machine that is busy with other tests."""
+"""Seconds for an attempt, on a machine that is busy with other tests."""
 
 
 @pytest.fixture(scope="module")

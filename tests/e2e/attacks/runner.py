@@ -24,13 +24,13 @@ from tasuki.errors import LuaLimitError, TasukiError
 from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
 from tasuki.handlers.lua.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
-from tests.e2e.attacks.attack import GOOD, MEMORY, TIME, Attack
+from tests.e2e.attacks.attack import GOOD, MEMORY, Attack
 from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
 from tests.unit.handlers.lua.support import ALL, delivery, handler
 
-DEADLINE = 8.0
-"""Seconds after which a process hangs: more than twenty times what a limit allows."""
+DEADLINE = 60.0
+"""Seconds after which a process hangs: three times what a limit allows."""
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
@@ -46,8 +46,8 @@ def _peak() -> int:
 
 def _handler(attack: Attack, isolation: str) -> LuaHandler | IsolatedLuaHandler:
     if isolation == "shared":
-        return handler(attack.script(), memory=MEMORY, time=TIME)
-    limits = LuaLimits(memory=MEMORY, time=TIME)
+        return handler(attack.script(), memory=MEMORY, time=attack.seconds)
+    limits = LuaLimits(memory=MEMORY, time=attack.seconds)
     source = LuaSource(attack.script(), "script.lua")
     return IsolatedLuaHandler(LuaScript("app:script", source, modules=ALL, limits=limits), processes=1)
 

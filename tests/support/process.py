@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.forked import run_forked
+
 TASUKI = [sys.executable, "-m", "tasuki"]
 TIMEOUT = 30.0
 """Seconds after which a test gives up to wait; nothing takes that long unless it is broken."""
@@ -25,9 +27,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end in a folder; stdout and stderr are text."""
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(
-        [*TASUKI, *arguments], cwd=folder, input=data, capture_output=True, timeout=timeout, check=False, env=environ()
-    )
+    done = run_forked(list(arguments), folder=folder, stdin=data, timeout=timeout, environ=environ())
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

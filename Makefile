@@ -7,15 +7,15 @@ VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 # Code in documents is set for readers, not by a formatter.
 RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
-# Test processes: one more than cores, for many tests wait for a broker's clock.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Test processes: two more than cores, for many tests wait for a broker's clock.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
 # Make has no other way to name a space.
 space := $(subst ,, )
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test killers faults-cluster brokers check format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check lock clean
+.PHONY: help demo test faults killers faults-cluster brokers check format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,11 @@ help: ## Show this list
 demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages, two brokers (offline, under a minute)
 	@$(VENV)/bin/python examples/survey/demo.py
 
-test: $(VENV)/.dev brokers ## Run the whole suite, with branch coverage and its thresholds
-	@sh scripts/test.sh --numprocesses $(WORKERS)
+test: $(VENV)/.dev brokers ## Run every test but the faults (under ten minutes); CI=true measures branch coverage too
+	@sh scripts/test.sh --quiet --numprocesses $(WORKERS) --dist worksteal
+
+faults: $(VENV)/.dev brokers ## Kill, cut off, fill up and freeze the brokers and the workers; DRIVERS="amqp nats" for some
+	@$(PYTEST) tests/faults --quiet --numprocesses $(WORKERS) --dist worksteal $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
 
 killers: $(VENV)/.dev brokers ## Kill workers by their messages on every driver, in all settings; DRIVERS="sqlite" for one
 	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))

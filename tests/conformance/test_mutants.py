@@ -550,12 +550,12 @@ NOTICED_BY = {
 """A case that fails for each; trying them all for each would take minutes."""
 
 
-def failure(mutant: Callable[..., MemoryDriver], cases: Sequence[str] = ()) -> str:
+def failure(mutant: Callable[..., MemoryDriver], cases: Sequence[str] = (), timeout: float = 5.0) -> str:
     """The first of the cases (none given: of all) that fails, or an empty text."""
 
     class Suite(DriverConformance):
         patience = 0.5
-        case_timeout = 5.0
+        case_timeout = timeout
 
         def make_driver(self, place: Path, clock: ShiftedClock) -> MemoryDriver:
             return mutant("mutant", clock=clock)
@@ -596,4 +596,4 @@ def test_the_suite_notices_it_on_a_driver_with_a_store(mutant: type[mutate.Mutan
 
 
 def test_the_original_passes() -> None:
-    assert failure(MemoryDriver) == ""
+    assert failure(MemoryDriver, timeout=60.0) == ""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import pytest
 
 from tasuki.testing.clock import VirtualTimeLoop, virtual_time
 from tests.properties.consuming import Simulation, World
 
-SEEDS = 400
+SEEDS = int(os.environ.get("SEEDS", "150"))
 STEP = 50
 
 

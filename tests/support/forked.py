@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +28,7 @@ def run_forked(
         for path in streams:
             path.write_bytes(b"")
         streams[0].write_bytes(stdin)
-        process = _server.Process(target=_command, args=(arguments, folder, environ, streams))
+        process = _server.Process(target=_command, args=(arguments, folder, environ, streams, _path()))
         process.start()
         process.join(timeout)
         if process.exitcode is None:
@@ -36,17 +38,24 @@ def run_forked(
         return subprocess.CompletedProcess(arguments, process.exitcode, *(path.read_bytes() for path in streams[1:]))
 
 
-def _command(arguments: list[str], folder: Path, environ: dict[str, str], streams: list[Path]) -> None:
+@cache
+def _path() -> list[str]:
+    """Where a fresh interpreter finds modules; tests may have added to that of this one."""
+    code = "import json, sys; print(json.dumps(sys.path[1:]))"
+    return list(json.loads(subprocess.check_output([sys.executable, "-c", code])))
+
+
+def _command(arguments: list[str], folder: Path, environ: dict[str, str], streams: list[Path], path: list[str]) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
-    for number, path in enumerate(streams):
-        opened = os.open(path, os.O_RDWR)
+    for number, stream in enumerate(streams):
+        opened = os.open(stream, os.O_RDWR)
         os.dup2(opened, number)
         os.close(opened)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
     sys.argv = ["tasuki", *arguments]
-    sys.path.append(str(folder))  # where ``python -m tasuki`` has it
+    sys.path[:] = [*path, str(folder)]  # where ``python -m tasuki`` has it
     from tasuki.cli import main
 
     sys.exit(main())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
+from botocore.loaders import create_loader
 
 from tasuki.drivers.sqs.settings import Settings
 from tasuki.drivers.sqs.translate import translated
@@ -93,7 +95,9 @@ class Clients:
             use_fips_endpoint=settings.use_fips,
             use_dualstack_endpoint=settings.use_dual_stack,
         )
-        context = AioSession(profile=settings.profile).create_client(
+        session = AioSession(profile=settings.profile)
+        session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
+        context = session.create_client(
             "sqs",
             region_name=settings.region,
             endpoint_url=settings.endpoint,
@@ -104,3 +108,9 @@ class Clients:
         )
         async with context as client:
             yield client
+
+
+@functools.cache
+def _descriptions(path: str | None) -> Any:
+    """What botocore knows of Amazon's services, read once: a session of its own would read it for each client."""
+    return create_loader(path)

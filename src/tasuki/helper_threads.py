@@ -16,7 +16,8 @@ _log = logging.getLogger("tasuki.threads")
 
 _PAUSES = Backoff(initial_delay=0.1, max_delay=1.0)
 
-_all: weakref.WeakSet[HelperThread] = weakref.WeakSet()
+_all: weakref.WeakValueDictionary[int, HelperThread] = weakref.WeakValueDictionary()
+"""Those that have begun and not ended, by object; a dictionary is read whole while other threads change it."""
 
 
 class HelperThread:
@@ -38,9 +39,13 @@ class HelperThread:
     def start(self) -> None:
         """Begin. Raises RuntimeError when the system has no thread for it: its owner must try again."""
         thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        thread.start()
+        _all[id(self)] = self  # before it begins, and perhaps fails at once
+        try:
+            thread.start()
+        except RuntimeError:
+            _all.pop(id(self), None)
+            raise
         self._thread = thread
-        _all.add(self)
 
     def works(self) -> None:
         """It is of use now."""
@@ -51,7 +56,7 @@ class HelperThread:
     def stop(self) -> None:
         """Do not begin again; ``work`` itself is ended by its owner."""
         self._stopped.set()
-        _all.discard(self)
+        _all.pop(id(self), None)
 
     def join(self) -> None:
         """Wait for the end of its thread."""
@@ -73,9 +78,10 @@ class HelperThread:
                 self._stopped.wait(delay)
             else:
                 break
-        _all.discard(self)
+        _all.pop(id(self), None)
 
 
 def problems() -> dict[str, str]:
     """The helper threads of this process that do not work now, by name, and why; for health."""
-    return {helper.name: helper.problem for helper in list(_all) if helper.problem}
+    helpers = [reference() for reference in _all.valuerefs()]
+    return {helper.name: helper.problem for helper in helpers if helper is not None and helper.problem}

@@ -34,6 +34,39 @@ def test_one_that_fails_begins_again_and_is_known_until_it_works(caplog: pytest.
     helper.stop()
 
 
+def test_one_that_cannot_begin_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    helper = HelperThread("tasuki test", lambda helper: None, QUICK)
+    helper.problem = "OSError: of before"
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError):
+        helper.start()
+    assert "tasuki test" not in problems()
+
+
+def test_one_that_fails_before_its_start_returns_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, failed, known = threading.Thread.start, threading.Event(), []
+
+    def start_and_fail(thread: threading.Thread) -> None:
+        begin(thread)
+        assert failed.wait(30)
+
+    def work(helper: HelperThread) -> None:
+        if helper.problem:
+            known.append(dict(problems()).get("tasuki test"))
+            failed.set()
+            return
+        raise OSError("at once")
+
+    helper = HelperThread("tasuki test", work, QUICK)
+    monkeypatch.setattr(threading.Thread, "start", start_and_fail)
+    helper.start()
+    assert known == ["OSError: at once"]
+    helper.stop()
+
+
 def test_one_that_is_stopped_does_not_begin_again() -> None:
     tried, tries = threading.Event(), []
 

@@ -131,6 +131,15 @@ def spins(body: Any) -> Any:
     return body
 
 
+def spins_on(body: Any) -> Any:
+    while body == "spin":
+        try:
+            spins(body)
+        except BaseException:
+            continue
+    return body
+
+
 async def blocks(body: Any) -> Any:
     time.sleep(60)  # holds up the loop of its process
 

@@ -202,7 +202,17 @@ async def test_the_worker_keeps_its_folder_and_environment(make: Make) -> None:
     assert (os.getcwd(), dict(os.environ)) == before
 
 
-@pytest.mark.parametrize("method", ["spins", "blocks"])
+async def test_a_plain_function_that_computes_too_long_is_interrupted_in_its_process(make: Make) -> None:
+    handler = make("spins", time=0.2)
+    await handler.start()
+    pids = handler.processes()
+    with pytest.raises(HandlerTimeoutError, match=r"longer than its limits\.time \(200ms\)"):
+        await call(handler, "spin")
+    assert await call(handler, "good") == "good"
+    assert handler.processes() == pids
+
+
+@pytest.mark.parametrize("method", ["spins_on", "blocks"])
 async def test_what_does_not_end_in_time_is_killed_and_replaced(make: Make, method: str) -> None:
     handler = make(method, time=0.2)
     await handler.start()
@@ -212,7 +222,7 @@ async def test_what_does_not_end_in_time_is_killed_and_replaced(make: Make, meth
     async with asyncio.timeout(20):
         while any(map(_is_alive, pids)):
             await asyncio.sleep(0.01)
-    if method == "spins":
+    if method == "spins_on":
         assert await call(handler, "good") == "good"
 
 

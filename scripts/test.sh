@@ -26,7 +26,14 @@ fi
 if [ "$held" = rules ]; then
     "$python" -m coverage erase
 fi
-"$python" -m pytest --cov --cov-append --cov-report= "$@"
+covered() {
+    "$python" -m pytest --cov --cov-append --cov-report= "$@"
+}
+# CI's machines are busy with others, too: what fails beside other tests may show that it passes alone.
+covered "$@" || {
+    echo "again, one at a time: what fails now has failed"
+    covered "$@" --last-failed --last-failed-no-failures none --numprocesses 0
+}
 if [ "$held" = whole ]; then
     exec "$python" -m coverage report --skip-covered --show-missing --fail-under="$overall"
 fi

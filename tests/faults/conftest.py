@@ -1,4 +1,4 @@
-"""Child processes and small disks for the fault tests."""
+"""Child processes, small disks and servers of Redis with replicas for the fault tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.brokers.redis import ReplicatedCluster, Sentinel
 
 Child = subprocess.Popen[str]
 
@@ -62,3 +64,21 @@ def _run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as problem:
         return subprocess.CompletedProcess[Any](command, 1, "", str(problem))
+
+
+@pytest.fixture
+def sentinel() -> Iterator[Sentinel]:
+    broker = Sentinel()
+    broker.start()
+    yield broker
+    for server in (broker, broker.primary, broker.replica):
+        server.end()
+
+
+@pytest.fixture
+def replicated() -> Iterator[ReplicatedCluster]:
+    broker = ReplicatedCluster()
+    broker.start()
+    yield broker
+    for node in broker.members():
+        node.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -16,24 +16,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.cluster]
 
 ROUNDS = 4
 QUEUES = ("q", "r", "s", "t")
-
-
-@pytest.fixture
-def sentinel() -> Iterator[Sentinel]:
-    broker = Sentinel()
-    broker.start()
-    yield broker
-    for server in (broker, broker.primary, broker.replica):
-        server.end()
-
-
-@pytest.fixture
-def cluster() -> Iterator[ReplicatedCluster]:
-    broker = ReplicatedCluster()
-    broker.start()
-    yield broker
-    for node in broker.members():
-        node.end()
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -98,9 +80,9 @@ async def test_primaries_behind_a_sentinel(sentinel: Sentinel) -> None:
         losses.check()
 
 
-async def test_masters_of_a_cluster(cluster: ReplicatedCluster) -> None:
-    fields = {"addrs": f"127.0.0.1:{cluster.port}", "is_cluster_mode": True}
-    pairs = list(zip(cluster.nodes, cluster.replicas, strict=True))
+async def test_masters_of_a_cluster(replicated: ReplicatedCluster) -> None:
+    fields = {"addrs": f"127.0.0.1:{replicated.port}", "is_cluster_mode": True}
+    pairs = list(zip(replicated.nodes, replicated.replicas, strict=True))
     async with driver_at(0, **fields) as publisher, driver_at(0, **fields) as consumer:
         for name in QUEUES:
             for driver in (publisher, consumer):

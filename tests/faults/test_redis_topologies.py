@@ -22,24 +22,6 @@ QUEUES = ("q", "r", "s", "t")
 
 
 @pytest.fixture
-def sentinel() -> Iterator[Sentinel]:
-    broker = Sentinel()
-    broker.start()
-    yield broker
-    for server in (broker, broker.primary, broker.replica):
-        server.end()
-
-
-@pytest.fixture
-def replicated() -> Iterator[ReplicatedCluster]:
-    broker = ReplicatedCluster()
-    broker.start()
-    yield broker
-    for node in broker.members():
-        node.end()
-
-
-@pytest.fixture
 def cluster() -> Iterator[Cluster]:
     broker = Cluster()
     broker.start()

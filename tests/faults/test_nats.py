@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.nats import NATSDriver, attendance
+from tasuki.drivers.nats.exchange import Exchange
+from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -49,6 +52,36 @@ async def test_kills_of_the_server_under_load_lose_nothing(site: Site) -> None:
             await asyncio.to_thread(site.broker.restart)
 
     await through(load, kill)
+
+
+@pytest.mark.parametrize("times", [2, 1000])
+async def test_messages_that_a_standing_stream_does_not_take_yet_go_out_again(site: Site, times: int) -> None:
+    """A server of a cluster may not know yet where the leader of a stream is that was just made, and says 503."""
+    driver = await site.driver(is_direct=True)
+    await declared(driver)
+    connection = await driver._session._link.get()  # type: ignore[union-attr]
+    exchange, sent = connection.exchange, Counter[str]()
+
+    async def untaken(requests: Sequence[tuple[str, bytes]], **options: Any) -> Exchange:
+        kind = "asked" if requests[0][0].startswith("$JS.") else "published"
+        sent[kind] += 1
+        if kind == "asked" or sent[kind] > times:
+            return await exchange(requests, **options)
+        answered = Exchange([subject for subject, _ in requests])
+        for index in range(len(requests)):
+            answered.answer(index, NO_RESPONDERS)
+        return answered
+
+    connection.exchange = untaken  # type: ignore[method-assign]
+    if times == 2:
+        assert not await driver.publish(QUEUE, messages("a", "b"))
+        assert sent["published"] == 3
+        assert await drained(driver) == ["a", "b"]
+    else:  # not for ever
+        with pytest.raises(BrokerUnavailableError, match="no stream takes") as caught:
+            await driver.publish(QUEUE, messages("a", "b"))
+        assert caught.value.outcome == "rejected"
+        assert 1 < sent["published"] < 20
 
 
 async def test_cut_connections_lose_nothing(site: Site) -> None:

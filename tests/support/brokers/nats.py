@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import time
+import urllib.request
 from collections.abc import Sequence
+from typing import Any
 
-from tests.support.brokers.broker import Broker, free_port
+from tests.support.brokers.broker import START_TIMEOUT, Broker, free_port
 
 
 class NATSBroker(Broker):
@@ -40,21 +44,48 @@ class NATSNode(NATSBroker):
         super().__init__()
         self.server_name = f"n{number}"
         self.cluster_port = free_port()
+        self.monitoring_port = free_port()
         self.peers: Sequence[str] = ()
 
     def command(self) -> Sequence[str]:
         self.settings = (
             f"server_name: {self.server_name}",
+            f'http: "127.0.0.1:{self.monitoring_port}"',
             f'cluster {{ name: tests, listen: "127.0.0.1:{self.cluster_port}", routes: [{", ".join(self.peers)}] }}',
         )
         return super().command()
 
+    def missing(self, routes: int) -> str:
+        """What it still lacks to take any request; empty when nothing: a leader of all, streams, and so many routes."""
+        try:
+            health = self._page("healthz")
+            known = {route["remote_id"] for route in self._page("routez")["routes"]}
+        except (OSError, ValueError, KeyError) as error:
+            return f"{self.server_name}: {error}"
+        if health.get("status") != "ok":
+            return f"{self.server_name}: {health}"
+        return "" if len(known) >= routes else f"{self.server_name} knows {len(known)} of {routes} others"
+
+    def _page(self, name: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitoring_port}/{name}", timeout=5.0) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+        return found
+
+
+def whole(nodes: Sequence[NATSNode]) -> None:
+    """Wait until all servers run, know each other and their leader, and have caught up with all streams."""
+    end = time.monotonic() + START_TIMEOUT
+    while lacks := [text for node in nodes if (text := node.missing(len(nodes) - 1))]:
+        assert time.monotonic() < end, "; ".join(lacks)
+        time.sleep(0.05)
+
 
 def cluster(size: int) -> list[NATSNode]:
-    """Running servers that know each other."""
+    """Running servers that know each other, and have a leader."""
     nodes = [NATSNode(number) for number in range(size)]
     for node in nodes:
         node.peers = [f'"nats://127.0.0.1:{each.cluster_port}"' for each in nodes]
     for node in nodes:
         node.start()
+    whole(nodes)
     return nodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 
@@ -25,6 +26,9 @@ from tasuki.errors import (
 )
 
 _HEADER = b"NATS/1.0\r\nNats-Msg-Id: %b\r\n\r\n"
+
+_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before each further try of messages that no stream took although it is there."""
 
 Results = list[DriverError | None]
 
@@ -91,7 +95,7 @@ class Publishing:
             try:
                 part = slice(start, start + await self._room(connection, len(sent) - start))
                 has_headers = self._queue.ids is not None
-                exchange = await connection.exchange(requests[part], headers=headers[part] if has_headers else ())
+                exchange = await self._exchange(connection, requests[part], headers[part] if has_headers else ())
                 await self._after(connection, batch, now, _Sent(sent[part], exchange), results)
             except DriverError as problem:
                 if not start:
@@ -105,6 +109,29 @@ class Publishing:
                     results[index] = ended
                 break
         return results if any(results) else ()
+
+    async def _exchange(
+        self, connection: Connection, requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes]
+    ) -> Exchange:
+        """Send; again for a moment if none is taken, and the stream is there.
+
+        In a cluster a stream that was just made may have no leader yet, and a server not know where the leader is.
+        """
+        exchange = await connection.exchange(requests, headers=headers)
+        for pause in _PAUSES:
+            if any(answer != NO_RESPONDERS for answer in exchange.answers) or not await self._is_there(connection):
+                break
+            await asyncio.sleep(pause)
+            exchange = await connection.exchange(requests, headers=headers)
+        return exchange
+
+    async def _is_there(self, connection: Connection) -> bool:
+        """Whether the stream has a leader, and the lanes that we know."""
+        try:
+            (info,) = await ask(connection, self._name, [(f"STREAM.INFO.{self._queue.stream}", {})])
+        except DriverError:
+            return False
+        return "config" in info and plan_in(info["config"].get("metadata")) == self._queue.plan
 
     async def _room(self, connection: Connection, number: int) -> int:
         """How many of so many messages to send at once: a later one must not find the room that an earlier one missed.

@@ -16,10 +16,10 @@ from typing import Any
 from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp import consumer_timeout, frames
+from tasuki.drivers.amqp import consumer_timeout, frames, leaderless
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.faults import INTERNAL_ERROR, ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
 from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
 from tasuki.drivers.amqp.topology import active_queue_name
@@ -53,6 +53,8 @@ class ActiveTurn:
         """That of the message; 0 while it is away."""
         self._is_made = False
         """Whether there is a message: elsewhere, if not here."""
+        self._is_silent = False
+        """Whether the broker did not answer for it."""
         self._renewal: asyncio.TimerHandle | None = None
         self._asking = asyncio.Lock()
 
@@ -79,15 +81,22 @@ class ActiveTurn:
             await channel.close()
 
     async def _register(self, connection: Connection) -> None:
+        if self._is_silent:  # nothing is lost with it: another process that had the turn would lose it, and ask again
+            await leaderless.remove_unused(connection, self._name)
         channel = await connection.open_channel()
         channel.on_delivery, channel.on_end, channel.on_cancel = self._came, self._ended, self._cancelled
         self._channel = channel
         consume = commands.Basic.Consume(queue=self._name, consumer_tag="turn", arguments=_TIMEOUT)
-        await channel.ask(
-            commands.Queue.Declare(queue=self._name, durable=True, arguments=_ARGUMENTS),
-            commands.Basic.Qos(prefetch_count=_MOST),
-            consume,
-        )
+        try:
+            await channel.ask(
+                commands.Queue.Declare(queue=self._name, durable=True, arguments=_ARGUMENTS),
+                commands.Basic.Qos(prefetch_count=_MOST),
+                consume,
+            )
+        except (LateError, ClosedError) as error:
+            self._is_silent = isinstance(error, LateError) or error.code == INTERNAL_ERROR
+            raise
+        self._is_silent = False
         (found,) = await channel.ask(commands.Queue.Declare(queue=self._name, passive=True))
         self._is_made = bool(found.message_count)  # else with a process that has the turn, or not there yet
 

@@ -153,8 +153,12 @@ class Broker(Driver):
         for queue, spec in list(self._specs.items()):
             if queue in self._specs and queue not in self._inspected:
                 await self._declare_again(connection, spec, is_reconnect=session.was_prepared)
-        for queue, number in list(self._attached.items()):
-            await session.presence.set(connection, self._specs[queue], number)
+        # All at once: each may have to wait until the deadline, and be made again.
+        attached = [(self._specs[queue], number) for queue, number in self._attached.items()]
+        sets = (session.presence.set(connection, spec, number) for spec, number in attached)
+        for error in await asyncio.gather(*sets, return_exceptions=True):
+            if error is not None:
+                raise error
         session.was_prepared = True
 
     async def _declare_again(self, connection: Connection, spec: QueueSpec, *, is_reconnect: bool) -> None:
@@ -259,7 +263,9 @@ class Broker(Driver):
                 consumers = await session.presence.count(connection, queue)
             finally:
                 await channel.close()
-        consumption = session.consumptions.get(queue)
+            consumption = session.consumptions.get(queue)
+            if consumption is not None and consumption.ended is None:
+                await consumption.catch_up()  # what is on its way here is counted neither there nor here
         waiting, held = (len(consumption.inbox), len(consumption.held)) if consumption is not None else (0, 0)
         return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)
 

@@ -57,18 +57,37 @@ class Channel:
                 raise self.closed
         return await self._ask(*methods)
 
+    async def ask_within(self, seconds: float, *methods: Method) -> list[Any]:
+        """The same for what the broker may never answer: this channel ends then, and not the connection.
+
+        What was sent, the broker still does, and then closes the channel.
+        """
+        if self.closed is not None:
+            raise self.closed
+        try:
+            async with asyncio.timeout(seconds):
+                await self.connection.drain()
+                return await self._sent(*methods)
+        except TimeoutError as error:
+            self.give_up()
+            raise LateError from error
+
     async def _ask(self, *methods: Method) -> list[Any]:
+        try:
+            async with asyncio.timeout(self.connection.settings.request_timeout):
+                return await self._sent(*methods)
+        except TimeoutError as error:
+            self.connection.unanswered()
+            raise LateError from error
+
+    async def _sent(self, *methods: Method) -> list[Any]:
         loop = asyncio.get_running_loop()
         waiting = [loop.create_future() for _ in methods]
         self._answers.extend(waiting)
         for method in methods:
             self.connection.send(self.number, method)
         try:
-            async with asyncio.timeout(self.connection.settings.request_timeout):
-                return [await answer for answer in waiting]
-        except TimeoutError as error:
-            self.connection.unanswered()
-            raise LateError from error
+            return [await answer for answer in waiting]
         finally:
             for answer in waiting:
                 if not answer.done():

@@ -214,6 +214,11 @@ class Consumption:
         """Look again in a while."""
         self._watch.wanted()
 
+    async def catch_up(self) -> None:
+        """Return when here is what the broker has pushed so far. Raises ClosedError or LateError."""
+        if self.channel is not None and self.channel.closed is None:
+            await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+
     async def take_waiting(self) -> tuple[list[Delivery], list[Delivery]]:
         """What lies unused, and what rests, both taken out. Raises ClosedError or LateError."""
         if self.channel is None:

@@ -22,6 +22,7 @@ Fate = Literal["stored", "refused", "unroutable", "doubtful"]
 """What became of a published message; ``doubtful``: it may have been another one of the same id."""
 
 ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 405, 406, 530
+INTERNAL_ERROR = 541
 
 
 _REMEDY = "give the queue a longer consumer_timeout, and see what a policy and the broker's own consumer_timeout allow"

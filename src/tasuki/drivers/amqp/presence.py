@@ -1,16 +1,22 @@
 """Presence: consumers that never get anything, on a queue that stays empty; the broker counts them for all processes.
 
 They go with their connection, so a dead process is not counted.
+
+If the broker answers nothing for them (see ``leaderless``), their queue is made again, for it is empty. If that does
+not help either, consuming goes on uncounted, for it must not depend on a count.
 """
 
 from __future__ import annotations
 
+import asyncio
+
 from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp import leaderless
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
+from tasuki.drivers.amqp.faults import INTERNAL_ERROR, NOT_FOUND, ClosedError, LateError
 from tasuki.drivers.amqp.topology import presence, presence_name
 
 
@@ -20,10 +26,14 @@ class Presence:
     def __init__(self) -> None:
         self._channels: dict[str, Channel] = {}
         self._numbers: dict[str, int] = {}
+        self._silent: dict[str, int] = {}
+        """How many times in a row the broker did not answer for the consumers of a queue."""
 
     async def set(self, connection: Connection, spec: QueueSpec, number: int) -> None:
         """Register this many consumers of a queue. Raises ClosedError or LateError."""
         queue = spec.name
+        if number and queue in self._silent and not await self._mend(connection, queue):
+            return
         channel = self._channels.get(queue)
         if channel is None or not channel.is_alive or channel.connection is not connection:
             if not number:
@@ -36,12 +46,31 @@ class Presence:
         self._numbers[queue] = number
         if number > now:
             fresh = [commands.Basic.Consume(queue=name, consumer_tag=f"c{index}") for index in range(now, number)]
-            await channel.ask(presence(spec), *fresh)
+            try:
+                await channel.ask_within(connection.settings.request_timeout, presence(spec), *fresh)
+            except (LateError, ClosedError, asyncio.CancelledError) as error:
+                if not isinstance(error, ClosedError) or error.code == INTERNAL_ERROR:
+                    self._silent[queue] = self._silent.get(queue, 0) + 1
+                raise
+            self._silent.pop(queue, None)
         elif number < now:
             await channel.ask(*(commands.Basic.Cancel(consumer_tag=f"c{index}") for index in range(number, now)))
 
+    async def _mend(self, connection: Connection, queue: str) -> bool:
+        """Make room for another queue in place of one that did not answer; False: go on without. Raises ClosedError."""
+        if self._silent[queue] > 1:
+            del self._silent[queue]  # the next connection begins anew
+            return False
+        try:
+            await leaderless.remove_unused(connection, presence_name(queue))
+        except LateError:
+            self._silent[queue] += 1
+            return False
+        return True
+
     async def forget(self, queue: str) -> None:
         """The queue is gone."""
+        self._silent.pop(queue, None)
         self._numbers.pop(queue, None)
         if (channel := self._channels.pop(queue, None)) is not None:
             await channel.close()

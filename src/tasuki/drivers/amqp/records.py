@@ -22,6 +22,8 @@ from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 
 EXPIRY_MS = 7 * 24 * 3600 * 1000
+_PATIENCE = 2.0
+"""Seconds to wait until the broker has deleted records."""
 
 
 def name_of(queue: str, message: bytes, number: int) -> str:
@@ -48,20 +50,26 @@ async def count(connection: Connection, queue: str, message: bytes, known: int) 
 async def make(connection: Connection, names: Collection[str]) -> None:
     """Record failures; they are at the broker when this returns. Raises ClosedError or LateError."""
     arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-expires": EXPIRY_MS}
-    await _ask(connection, [commands.Queue.Declare(queue=name, durable=True, arguments=arguments) for name in names])
+    if not names:
+        return
+    # On a channel of their own: a refusal ends the channel, and with it the deliveries that it holds.
+    channel = await connection.open_channel()
+    try:
+        await channel.ask(*(commands.Queue.Declare(queue=name, durable=True, arguments=arguments) for name in names))
+    finally:
+        await channel.close()
 
 
 async def drop(connection: Connection, names: Collection[str]) -> None:
-    """Forget records, whether they are there or not. Raises ClosedError or LateError."""
-    await _ask(connection, [commands.Queue.Delete(queue=name) for name in names])
+    """Forget records, whether they are there or not. Raises ClosedError or LateError.
 
-
-async def _ask(connection: Connection, methods: list[commands.Queue.Declare] | list[commands.Queue.Delete]) -> None:
-    """On a channel of their own: a refusal ends the channel, and with it the deliveries that it holds."""
-    if not methods:
+    A record that was made just before a crash of the broker may have no leader after it: its deletion takes seconds.
+    The connection does not end for that; the broker goes on with what it was asked for.
+    """
+    if not names:
         return
     channel = await connection.open_channel()
     try:
-        await channel.ask(*methods)
+        await channel.ask_within(_PATIENCE, *(commands.Queue.Delete(queue=name) for name in names))
     finally:
         await channel.close()

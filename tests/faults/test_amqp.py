@@ -613,7 +613,7 @@ async def test_a_classic_queue_says_what_it_survives(broker: RabbitMQ, queue: st
 async def test_a_burst_that_is_due_together_leaves_over_all_shards_and_few_messages_keep_their_order(
     broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The shards are those of the second in which a message is due: on a busy machine, a burst takes several of them.
+    # The second in which a message is due decides its shards: on a busy machine, a burst takes several of them.
     monkeypatch.setattr(delaying, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     few, many = [f"{number:04d}" for number in range(200)], [f"{number:04d}" for number in range(2200)]
     async with driver_at(broker.port, QueueSpec(queue)) as driver:

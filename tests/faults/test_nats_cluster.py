@@ -110,7 +110,7 @@ async def ask(nodes: Sequence[NATSNode], verb: str, **fields: Any) -> dict[str, 
 
 
 async def asked(nodes: Sequence[NATSNode], verb: str, **fields: Any) -> dict[str, Any]:
-    """The same, until it is answered by whoever leads; a stream that is gone needs no more removal."""
+    """The same, until a leader answers it; a stream that is gone needs no more removal."""
     end = time.monotonic() + ELECTED
     while True:
         problem: Any

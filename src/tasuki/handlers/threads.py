@@ -146,7 +146,7 @@ def _drain() -> None:
     """Leave nothing to be raised in this thread, by raising something else in its place.
 
     The C call can also take an exception back, but CPython 3.11 and 3.12 then keep the flag that says that one waits:
-    the whole interpreter looks for it at each step, and under a tracer (coverage, a debugger) stands still for good.
+    the whole interpreter looks for it at each step, and under a tracer (coverage, a debugger) never goes on.
     """
     try:
         _raise_in(threading.get_ident(), _Drained)

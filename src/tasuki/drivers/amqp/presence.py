@@ -59,7 +59,7 @@ class Presence:
     async def _mend(self, connection: Connection, queue: str) -> bool:
         """Make room for another queue in place of one that did not answer; False: go on without. Raises ClosedError."""
         if self._silent[queue] > 1:
-            del self._silent[queue]  # the next connection begins anew
+            del self._silent[queue]  # the next connection tries again
             return False
         try:
             await leaderless.remove_unused(connection, presence_name(queue))

@@ -78,11 +78,8 @@ def test_a_stop_lets_running_handlers_finish_and_hands_the_rest_back(tmp_path: P
 
 
 @pytest.mark.parametrize("handler", [HANGING, BLOCKING], ids=["async", "thread"])
-def test_a_late_stop_hands_the_work_back_unharmed_and_exits_with_5(
-    tmp_path: Path, handler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Under a tracer CPython 3.11 stands still while an exception waits for a thread that is in C, as here in sleep.
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+@pytest.mark.usefixtures("untraced")
+def test_a_late_stop_hands_the_work_back_unharmed_and_exits_with_5(tmp_path: Path, handler: str) -> None:
     project = write_project(tmp_path, CONTEXT + handler, stop_timeout="300ms")
     publish(project, 1)
     with start("run", folder=project) as worker:

@@ -187,6 +187,8 @@ class Connection(asyncio.Protocol):
         is_open = False
         try:
             await channel.ask(commands.Channel.Open())
+            if channel.closed is not None:  # right after its answer: nobody was there yet to be told
+                raise channel.closed
             is_open = True
         finally:
             if not is_open:

@@ -47,7 +47,8 @@ class Link(asyncio.Protocol):
         self._is_heard = True
         self.deadline: asyncio.Timeout | None = None
         """While it is being connected."""
-        self._reason = LinkLostError("the connection was closed")
+        self.reason = LinkLostError("the connection was closed")
+        """Why it was lost."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._guard: asyncio.Task[None] | None = None
 
@@ -55,7 +56,7 @@ class Link(asyncio.Protocol):
         """Send a command; the future gets its answer, a ReplyError or a LinkLostError."""
         answer: asyncio.Future[Any] = self._loop.create_future()
         if self.is_lost or self._transport is None:
-            answer.set_exception(LinkLostError(str(self._reason), is_sent=False))
+            answer.set_exception(LinkLostError(str(self.reason), is_sent=False))
             return answer
         now = self._loop.time()
         self._waiting.append((now, answer))
@@ -80,7 +81,7 @@ class Link(asyncio.Protocol):
     def close(self, reason: LinkLostError | None = None) -> None:
         """End it at once; whoever waits for an answer gets a LinkLostError."""
         if self._transport is not None and not self.is_lost:
-            self._reason = reason or self._reason
+            self.reason = reason or self.reason
             self._transport.abort()
             self._lose()
         elif self._transport is None and self.deadline is not None and not self.deadline.expired():
@@ -110,7 +111,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, problem: Exception | None) -> None:
         """Tell everybody who waits."""
         if problem is not None:
-            self._reason = LinkLostError(f"the connection was lost: {problem}")
+            self.reason = LinkLostError(f"the connection was lost: {problem}")
         self._lose()
 
     def _hand_out(self, answer: Any) -> None:
@@ -151,7 +152,7 @@ class Link(asyncio.Protocol):
         waiting, self._waiting = self._waiting, deque()
         for _, future in waiting:
             if not future.done():
-                future.set_exception(LinkLostError(str(self._reason), is_timeout=self._reason.is_timeout))
+                future.set_exception(LinkLostError(str(self.reason), is_timeout=self.reason.is_timeout))
         self.on_lost()
 
     async def _close_with_loop(self) -> None:
@@ -170,6 +171,8 @@ async def connect(link: Link, login: Login, connect_timeout: float) -> Link:
         async with asyncio.timeout(connect_timeout) as link.deadline:
             await _connect(link, server, login)
             await _greet(link, login)
+        if link.is_lost:  # right after its answer: nobody was there yet to be told
+            raise link.reason
         is_ready = True
     except TimeoutError as problem:
         raise LinkLostError(f"no connection to {server} within {connect_timeout:g} s", is_sent=False) from problem

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import Transport
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pamqp import commands
@@ -12,6 +14,7 @@ from pamqp import frame as pamqp_frame
 
 from tasuki.drivers.amqp import frames
 from tasuki.drivers.amqp.channel import Channel
+from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import ClosedError
 
 pytestmark = pytest.mark.anyio
@@ -62,3 +65,15 @@ async def test_a_close_that_the_end_of_the_connection_overtakes() -> None:
     assert [end.text for end in ends] == ["connection lost"]
     with pytest.raises(ClosedError, match="connection lost"):
         await channel.ask(commands.Basic.Qos(prefetch_count=1))
+
+
+async def test_one_that_ends_before_anybody_could_be_told_is_not_handed_out() -> None:
+    settings: Any = SimpleNamespace(request_timeout=30.0, heartbeat=0)
+    connection = Connection(settings)
+    connection.connection_made(Mock(Transport))
+    opening = asyncio.create_task(connection.open_channel())
+    await asyncio.sleep(0)
+    connection.data_received(pamqp_frame.marshal(commands.Channel.OpenOk(), 1))
+    connection.connection_lost(None)
+    with pytest.raises(ClosedError, match="the broker closed the connection"):
+        await opening

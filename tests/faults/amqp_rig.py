@@ -18,6 +18,8 @@ from tasuki.drivers.amqp.settings import Settings
 
 SECONDS = 30.0
 """Long enough for a slow machine; nothing waits that long where all is well."""
+IMPATIENT = 2.0
+"""Seconds for an answer where silence must be noticed; a broker on a busy machine needs some for its start."""
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
 No package of 4.3 can be installed where the tests run. What differs from 4.0 was read in its source (rabbit_fifo,
 rabbit_channel, rabbit_amqqueue) and release notes: ``basic.nack`` returns a message and raises only its acquired-count;
 ``basic.reject`` and the end of a channel raise its delivery-count too; a consumer that holds a message for too long
-loses it, gets a ``basic.cancel`` and is assigned no more until it has settled all that timed out, or is cancelled;
+loses it, gets a ``basic.cancel`` and is assigned no more until it has settled all that timed out, or is cancelled; one
+that its client had cancelled before has its channel closed;
 ``x-consumer-timeout`` is among the arguments that a declaration must repeat, and may be given per consumer.
 Exchanges do nothing: only what is published to a queue by its name arrives.
 """
@@ -20,6 +21,7 @@ from typing import Any
 from pamqp import body, commands, frame, header
 
 INVALID = "PRECONDITION_FAILED - invalid arg 'x-consumer-timeout' for queue '{}' in vhost '/' of queue type classic"
+LATE = "PRECONDITION_FAILED - delivery acknowledgement on channel {} timed out. Timeout value used: 1800000 ms."
 CHECKED = ("x-queue-type", "x-expires", "x-message-ttl", "x-max-length", "x-consumer-timeout")
 
 
@@ -40,7 +42,6 @@ class Consumer:
     arguments: dict[str, Any]
     unacked: dict[int, Message] = field(default_factory=dict)
     timed_out: set[int] = field(default_factory=set)
-    is_cancelled: bool = False
 
 
 @dataclass(eq=False)
@@ -49,6 +50,8 @@ class Queue:
     returned: deque[Message] = field(default_factory=deque)
     ready: deque[Message] = field(default_factory=deque)
     consumers: list[Consumer] = field(default_factory=list)
+    leaving: list[Consumer] = field(default_factory=list)
+    """Those that their client has cancelled; they may still hold messages."""
 
     def pump(self) -> None:
         """Push to the consumers that have room; only to the first where one is to be active."""
@@ -108,8 +111,9 @@ class Channel:
     def end(self) -> None:
         """What is unsettled goes back, as a failure."""
         for consumer in self.consumers.values():
-            if consumer in consumer.queue.consumers:
-                consumer.queue.consumers.remove(consumer)
+            for listed in (consumer.queue.consumers, consumer.queue.leaving):
+                if consumer in listed:
+                    listed.remove(consumer)
             for _, message in sorted(consumer.unacked.items()):
                 self.give_back(consumer, message, failed=True)
         for consumer in self.consumers.values():
@@ -162,6 +166,7 @@ class Channel:
                 consumer = self.consumers.get(what.consumer_tag)
                 if consumer is not None and consumer in consumer.queue.consumers:
                     consumer.queue.consumers.remove(consumer)
+                    consumer.queue.leaving.append(consumer)
                     consumer.timed_out.clear()
                     consumer.queue.pump()
                 self.send(commands.Basic.CancelOk(what.consumer_tag))
@@ -238,14 +243,17 @@ class RabbitMQ43:
     def time_out(self, name: str) -> None:
         """What is held of a queue is held too long."""
         queue = self.queues[name]
-        for consumer in list(queue.consumers):
+        for consumer in [*queue.consumers, *queue.leaving]:
             if not consumer.unacked:
                 continue
             for tag, message in sorted(consumer.unacked.items()):
                 consumer.timed_out.add(tag)
                 consumer.channel.give_back(consumer, message, failed=False)
             consumer.unacked.clear()
-            consumer.channel.send(commands.Basic.Cancel(consumer.tag, True))
+            if consumer in queue.leaving:
+                consumer.channel.refuse(406, LATE.format(consumer.channel.number))
+            else:
+                consumer.channel.send(commands.Basic.Cancel(consumer.tag, True))
         queue.pump()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -15,6 +15,8 @@ from tasuki.errors import DriverError
 
 SECONDS = 20.0
 """Long enough for a slow machine; nothing waits that long where all is well."""
+IMPATIENT = 2.0
+"""Seconds for an answer where silence must be noticed; a broker on a busy machine needs some for its start."""
 AHEAD = 10_000
 """Messages that publishers may be ahead of consumers: the end of the work must not take long."""
 

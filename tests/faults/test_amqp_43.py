@@ -81,6 +81,21 @@ async def test_a_handler_that_lives_is_not_charged_for_the_consumer_timeout(serv
             await until(lambda: _no_records(server), "the start to be taken back")
 
 
+async def test_what_a_consumer_holds_that_was_replaced_is_stale_at_its_time_too(server: RabbitMQ43) -> None:
+    async with driver_at(server.port, QueueSpec("q")) as driver:
+        await driver.publish("q", messages("a"))
+        (got,) = await take(driver, "q")
+        await driver.start("q", [got.receipt])
+        await driver.declare(QueueSpec("q", priorities=True))
+        assert await driver.receive("q", 1, 0.0) == []  # it consumes anew, with the lanes of the priorities
+        assert [consumer.unacked for consumer in server.queues["q"].leaving]
+        server.time_out("q")
+        await _forgets(driver, got.receipt)
+        await until(lambda: _no_records(server), "the start to be taken back")
+        (got,) = await _take_in_spite_of_notices(driver)
+        assert (got.id, got.attempt, got.suspect) == ("a", 1, True)
+
+
 @pytest.mark.parametrize("old", [{}, {"x-consumer-timeout": 60_000}])
 async def test_a_queue_with_another_consumer_timeout_is_no_conflict(server: RabbitMQ43, old: dict[str, int]) -> None:
     server.queues["q"] = Queue({"x-queue-type": "quorum", **old})

@@ -15,7 +15,7 @@ from tasuki.drivers.amqp import AMQPDriver, sweep, topology
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.topology import GIVEN_UP
 from tasuki.errors import BrokerTimeoutError, DriverError, QueueConflictError, QueueNotFoundError
-from tests.faults.amqp_rig import SECONDS, driver_at, hand_at, messages, ready, take, until
+from tests.faults.amqp_rig import IMPATIENT, SECONDS, driver_at, hand_at, messages, ready, take, until
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy
@@ -153,7 +153,7 @@ async def connected(driver: AMQPDriver, queue: str) -> None:
 
 
 async def test_nobody_waits_for_ever_for_another_sweep(broker: RabbitMQ, queue: str) -> None:
-    async with driver_at(broker.port, QueueSpec(queue), request_timeout=0.5) as driver:
+    async with driver_at(broker.port, QueueSpec(queue), request_timeout=IMPATIENT) as driver:
         await driver.publish(queue, messages("a", delay=60.0))
         async with hand_at(broker.port) as channel:
             await channel.ask(commands.Queue.Declare(queue=sweep._TURN, exclusive=True))
@@ -275,11 +275,11 @@ async def test_a_queue_cannot_be_a_part_of_another(broker: RabbitMQ, queue: str)
 
 
 async def test_without_heartbeats_a_frozen_broker_fills_no_memory(broker: RabbitMQ, proxy: Proxy, queue: str) -> None:
-    async with driver_at(proxy.port, QueueSpec(queue), heartbeat=0.0, request_timeout=0.3) as driver:
+    async with driver_at(proxy.port, QueueSpec(queue), heartbeat=0.0, request_timeout=IMPATIENT) as driver:
         await driver.publish(queue, messages("a"))
         proxy.silence()
         body = bytes(2 * 2**20)
-        for _ in range(15):
+        for _ in range(5):
             with pytest.raises(DriverError):
                 await driver.publish(queue, [Outgoing("b", body, {})])
         connection = driver._inner._session._publisher._link.connection  # type: ignore[attr-defined]

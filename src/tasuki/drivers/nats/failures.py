@@ -27,6 +27,8 @@ _SUBJECTS_OVERLAP = 10065
 _STORE_FAILED = 10077
 _MESSAGE_TOO_LARGE = 10054
 _REPLICAS = 10074
+_NO_PEERS = 10005
+"""Too few servers of the cluster can take a replica just now."""
 _FULL = ("maximum messages exceeded", "maximum bytes exceeded")
 _NO_ROOM = frozenset({10023, 10028, 10047, 10002})
 """Out of resources: the server's or the account's limits of storage."""
@@ -35,6 +37,7 @@ _BUSY = frozenset({10167, 10122})
 _TYPES: dict[int, type[DriverError]] = {
     _STREAM_NOT_FOUND: QueueNotFoundError,
     _CONSUMER_NOT_FOUND: BrokerUnavailableError,
+    _NO_PEERS: BrokerUnavailableError,
     _NAME_IN_USE: QueueConflictError,
     _SUBJECTS_OVERLAP: QueueConflictError,
     _MESSAGE_TOO_LARGE: MessageTooLargeError,

@@ -25,7 +25,8 @@ from tasuki.errors import (
         (10054, 400, "message size exceeds maximum allowed", MessageTooLargeError),
         (10065, 400, "subjects overlap with an existing stream", QueueConflictError),
         (10008, 503, "JetStream system temporarily unavailable", BrokerUnavailableError),
-        (10005, 400, "no suitable peers for placement", QueueConflictError),
+        (10005, 400, "no suitable peers for placement", BrokerUnavailableError),
+        (10058, 400, "stream name already in use", QueueConflictError),
         (0, 0, "", QueueConflictError),
     ],
 )

@@ -36,6 +36,9 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
     if descriptors is not None:
         loop.call_soon(descriptors.watch)
     task = loop.create_task(work)
+    if descriptors is not None:
+        # Before the loop stops: uvloop closes the sockets for its signals then.
+        task.add_done_callback(lambda _: descriptors.stop())
     is_main = threading.current_thread() is threading.main_thread()
     if is_main:
         loop.add_signal_handler(signal.SIGINT, _interrupt, task)
@@ -47,7 +50,7 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
         if is_main:
             loop.remove_signal_handler(signal.SIGINT)
         if descriptors is not None:
-            descriptors.stop()
+            descriptors.stop()  # where the loop has ended and its work has not
         _end(loop)
         _stuck.extend(_await_threads(before))
 

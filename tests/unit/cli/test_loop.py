@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from tasuki.cli import loop
+from tasuki.cli.descriptors import Descriptors
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +142,36 @@ def test_what_a_left_task_raises_is_nobodys_business(left: list[int], caplog: py
     loop.run(work())
     gc.collect()
     assert caplog.text == ""
+
+
+def test_a_loop_that_stops_has_not_lost_its_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop closes the sockets for its signals then."""
+    lost: list[list[int]] = []
+
+    class Watched(Descriptors):
+        def stop(self) -> None:
+            if not self._ended.is_set():
+                lost.append(self.lost())
+            super().stop()
+
+    monkeypatch.setattr(loop, "Descriptors", Watched)
+    loop.run(asyncio.sleep(0), fast=True)
+    assert lost == [[]]
+
+
+def test_a_loop_that_is_ended_by_an_error_is_watched_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Descriptors] = []
+
+    class Watched(Descriptors):
+        def watch(self) -> None:
+            super().watch()
+            made.append(self)
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(exit)
+        await asyncio.sleep(60.0)
+
+    monkeypatch.setattr(loop, "Descriptors", Watched)
+    with pytest.raises(SystemExit):
+        loop.run(work(), fast=True)
+    assert not made[0]._thread.is_alive()

@@ -209,8 +209,11 @@ class Broker(Driver):
     async def _receive(self, session: Session, spec: QueueSpec, limit: int, deadline: float) -> list[Received]:
         loop = asyncio.get_running_loop()
         consumption = await session.consumption(
-            spec, self._lanes[spec.name], self._prefetch, max(deadline - loop.time(), 0.0)
+            spec, self._lanes.get(spec.name, ()), self._prefetch, max(deadline - loop.time(), 0.0)
         )
+        if spec.name not in self._specs:  # undeclared meanwhile, when there was nothing yet to be left
+            await session.leave(spec.name)
+            raise ClosedError(NOT_FOUND, "it was undeclared")
         return [] if consumption is None else await consumption.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:

@@ -20,7 +20,6 @@ class TestAMQP(Proxied, DriverConformance):
     takes_clock = False
     real_seconds = 2.0
     patience = 10.0
-    case_timeout = 90.0
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> AMQPDriver:
         port = address(RabbitMQ, place)["port"]

@@ -108,14 +108,14 @@ ORDER = {"id": "o-1", "lines": [{"price": 3, "count": 2}, {"price": 5, "count": 
 async def bodies(app: App, name: str, count: int) -> list[Any]:
     """The bodies of a queue without a consumer, once it holds that many."""
     queue = app.live_queue(name)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await queue.info())["message_count"] < count:
             await asyncio.sleep(0.005)
     return [queue.decode(message) for message in await queue.peek(count + 1)]
 
 
 async def empty(app: App, name: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await app.live_queue(name).info())["message_count"]:
             await asyncio.sleep(0.005)
 

@@ -29,7 +29,7 @@ from tests.faults.hostile_site import ACTS, HEAVY
 from tests.support.process import wait_until
 from tests.unit.handlers.lua.support import ALL, delivery
 
-pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 SOON = 30.0
 """Seconds that nothing takes unless it is broken."""

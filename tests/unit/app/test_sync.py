@@ -94,7 +94,7 @@ async def test_from_the_thread_of_a_sync_handler(app: App) -> None:
 
     async with app.worker():
         await app.publish("other", "passed on")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await done.wait()
         (message,) = await app.live_queue("tasks").peek()
     assert message.body == b'"passed on"'

@@ -248,7 +248,7 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_messages_and_those_that_
     bench = await make_bench(block, driver=driver, lease=0.5, keeper=Keeper(clock), options=options)
     await bench.queue.publish_many([0, 1, 2])
     async with bench:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while bench.consumer.metrics.acked < 3:
                 await asyncio.sleep(0.01)
     assert bench.handler.seen == [(0, 1), (1, 1), (2, 1)]

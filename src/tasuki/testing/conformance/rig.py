@@ -64,7 +64,7 @@ class Suite:
     """Seconds within which the temporary queue of a killed process is gone; None: too many for a case to wait."""
     patience: ClassVar[float] = 5.0
     """Seconds within which what must come has to come."""
-    case_timeout: ClassVar[float] = 60.0
+    case_timeout: ClassVar[float] = 180.0
     """Seconds after which a case has failed."""
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> Driver:

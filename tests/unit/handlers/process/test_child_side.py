@@ -212,7 +212,7 @@ async def test_an_error_that_cannot_cross_is_told_all_the_same(lua: Any, python:
         async def call(self, function: str, *args: Any) -> Any:
             raise HandlerError("bad file \udcff", kind="NotFound", details=details)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         told = await python("caught").call([], Failing(delivery().message))
         assert told == ["HandlerError", "NotFound", "bad file ?"]
         code = "local _, err = funcs.new():call('app:f'); return {err:kind(), err:message()}"

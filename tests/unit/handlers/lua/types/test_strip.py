@@ -99,7 +99,6 @@ def test_broken_sources_end_somehow(number: int) -> None:
     strip(BROKEN[number])
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "part",
     [

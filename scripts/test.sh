@@ -5,7 +5,7 @@
 # test is not a rule. "whole" measures what its tests add, and holds all files together to a share.
 set -eu
 python=.venv/bin/python
-overall=93 # 94 were measured without the faults
+overall=95
 pure="
     src/tasuki/errors.py
     src/tasuki/message.py

@@ -229,7 +229,7 @@ async def test_a_waiting_receive_learns_that_the_storage_is_broken(make: Any, fa
         await waiting
     faults.clear()
     waiting = asyncio.create_task(driver.receive("q", 1, 30.0))
-    faults["min(ready_at)"] = "SQLITE_IOERR_READ"
+    faults["min(lease_until)"] = "SQLITE_IOERR_READ"
     with pytest.raises(BrokerUnavailableError):
         await waiting
     faults.clear()

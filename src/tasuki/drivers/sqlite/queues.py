@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite import statements
 from tasuki.drivers.sqlite.known import Known
 from tasuki.drivers.sqlite.lines import Lines
-from tasuki.drivers.sqlite.rows import Tally
+from tasuki.drivers.sqlite.rows import Tally, names_text
 from tasuki.errors import QueueNotFoundError
 
 _TABLES = ("messages", "ready", "delayed", "lines", "held", "consumers", "known", "suspects", "queues")
@@ -58,6 +58,8 @@ class Queues:
         self._lines = lines
         self._numbers: dict[str, int] = {}
         self._tallies: dict[int, Tally] = {}
+        self.touched: set[str] = set()
+        """The queues that this transaction read, changed or deleted."""
 
     def find(self, name: str) -> int:
         """The queue's number in this file, which every transaction looks up first.
@@ -83,8 +85,15 @@ class Queues:
         """The number that an earlier transaction found; also outside of one."""
         return self._numbers.get(name)
 
+    def moved(self, names: Collection[str]) -> set[str]:
+        """Those of the queues that are gone, or were deleted and made again by another process."""
+        sql = "SELECT name, queue FROM queues WHERE name IN (SELECT value FROM json_each(?))"
+        now = dict(self._execute(sql, (names_text(names),)).fetchall())
+        return {name for name in names if name not in now or now[name] != self._numbers.get(name)}
+
     def _find_again(self, name: str) -> int:
         self._numbers.pop(name, None)
+        self.touched.add(name)
         spec = self._declared.specs.get(name)
         try:
             number = self._stored(name)
@@ -106,6 +115,7 @@ class Queues:
     def declare(self, spec: QueueSpec) -> int:
         """Create or update the queue; returns its number."""
         number = self._numbers[spec.name] = self._declare(spec)
+        self.touched.add(spec.name)
         if spec.temporary:  # it goes with this driver, also when that dies before it receives
             self._execute("INSERT OR IGNORE INTO consumers VALUES (?, ?, 0)", (number, self._holder))
         if spec.name in self._declared.consumers:
@@ -138,6 +148,7 @@ class Queues:
     def leave(self, name: str) -> None:
         """This driver receives from the queue no more, and does not know it; a temporary one still goes with it."""
         self._numbers.pop(name, None)
+        self.touched.add(name)
         sql = "UPDATE consumers SET count = 0 WHERE holder = ? AND queue = (SELECT queue FROM queues WHERE name = ?)"
         self._execute(sql, (self._holder, name))
 
@@ -179,6 +190,7 @@ class Queues:
             self._execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608
         self._tallies.pop(queue, None)
         self._numbers.pop(name, None)
+        self.touched.add(name)
 
     def bury(self, holder: int) -> None:
         """Forget a driver, and delete the temporary queues from which no other one receives."""
@@ -204,7 +216,8 @@ class Queues:
             row = self._execute(statements.TALLY, (queue,)).fetchone()
             if row is None:
                 return False
-            self._tallies[queue] = Tally(*row)
+            self._tallies[queue] = Tally(*row[1:])
+            self.touched.add(row[0])
         return True
 
     def save(self) -> None:
@@ -221,8 +234,10 @@ class Queues:
         ]
         self._executemany(statements.SAVE, rows)
         self._tallies.clear()
+        self.touched.clear()
 
     def undo(self) -> None:
         """After a rollback: drop what this transaction read and made."""
         self._tallies.clear()
+        self.touched.clear()
         self._numbers.clear()

@@ -14,7 +14,8 @@ ORPHANS = """
 """
 OPTIONS = "SELECT lease, max_length, by_key, dedup_window, temporary FROM queues WHERE name = ?"
 TALLY = """
-    SELECT queue, lease, max_length, by_key, dedup_window, total, held, delayed, newest FROM queues WHERE queue = ?
+    SELECT name, queue, lease, max_length, by_key, dedup_window, total, held, delayed, newest
+    FROM queues WHERE queue = ?
 """
 # The first message of a batch; the others take the numbers that follow.
 INSERT_FIRST = """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
 
 import msgspec
 
@@ -214,16 +216,45 @@ class Store:
         self._put_back(self._execute(sql, (holder,)).fetchall())
         self.queues.bury(holder)
 
-    def next_change(self, name: str) -> tuple[float | None, float | None]:
-        """When the first delayed message is due (wall clock) and when the first lease ends (boot time)."""
+    def first_due(self, name: str) -> float | None:
+        """When the first delayed message of a queue is due (wall clock); None: it has none, or is gone."""
         queue = self.queues.seen(name)
-        due = self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0]
-        return due, self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
+        if queue is None or not self.queues.tally(queue).delayed:
+            return None
+        return self._first_due(queue)
 
-    def has_ready(self, name: str) -> bool:
-        """Whether a claim would find something; also outside a transaction."""
-        queue = self.queues.seen(name)
-        return self._execute("SELECT 1 FROM ready WHERE queue = ? LIMIT 1", (queue,)).fetchone() is not None
+    def next_lease(self) -> float:
+        """When the first lease ends (boot time)."""
+        first = self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
+        return inf if first is None else float(first)
+
+    def news_among(self, names: Collection[str]) -> tuple[list[str], dict[str, float]]:
+        """Those of the queues in which a claim would find something, and when the first delayed message of each is due.
+
+        Works outside a transaction too.
+        """
+        numbers = {queue: name for name in names if (queue := self.queues.seen(name)) is not None}
+        asked = sorted(numbers)
+        ready = [numbers[queue] for queue in self._among("ready", asked)]
+        return ready, {numbers[queue]: self._first_due(queue) for queue in self._among("delayed", asked)}
+
+    def _among(self, table: str, asked: Sequence[int]) -> Iterator[int]:
+        """Those of the queues (sorted numbers) that have rows in the table.
+
+        Costs a seek for each queue asked for, or for each that has rows: whichever are fewer.
+        """
+        index, sql = 0, f"SELECT min(queue) FROM {table} WHERE queue >= ?"  # noqa: S608
+        while index < len(asked):
+            first = self._execute(sql, (asked[index],)).fetchone()[0]
+            if first is None:
+                return
+            index = bisect_left(asked, first, index)
+            if index < len(asked) and asked[index] == first:
+                yield first
+                index += 1
+
+    def _first_due(self, queue: int) -> float:
+        return float(self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0])
 
     def save(self) -> None:
         """Write the counters; the last act before the commit."""

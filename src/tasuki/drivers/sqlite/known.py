@@ -51,6 +51,11 @@ class Known:
         """
         self._execute(sql, {"queue": queue, "since": since, "most": max(2 * len(ids), _FORGOTTEN)})
 
+    def forget_some(self, queue: int, most: int) -> int:
+        """Forget ids of a queue; returns how many."""
+        sql = "DELETE FROM known WHERE queue = :queue AND id IN (SELECT id FROM known WHERE queue = :queue LIMIT :most)"
+        return self._execute(sql, {"queue": queue, "most": most}).rowcount
+
     def forget(self, queue: int) -> None:
         """Forget all of a queue."""
         self._execute("DELETE FROM known WHERE queue = ?", (queue,))

@@ -13,7 +13,9 @@ from tasuki.drivers.sqlite.lines import Lines
 from tasuki.drivers.sqlite.rows import Tally, names_text
 from tasuki.errors import QueueNotFoundError
 
-_TABLES = ("messages", "ready", "delayed", "lines", "held", "consumers", "known", "suspects", "queues")
+_PLACES = ("ready", "delayed", "lines", "held")
+"""Where the numbers of all messages of a queue are; the messages themselves have no index by queue."""
+_TABLES = (*_PLACES, "consumers", "known", "suspects", "queues")
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Queues:
         """The same for what ends or keeps deliveries, which works on an undeclared queue too; makes nothing then."""
         if name in self._declared.specs:
             return self.find(name)
-        return self._stored(name)
+        return self._existing(name)
 
     def seen(self, name: str) -> int | None:
         """The number that an earlier transaction found; also outside of one."""
@@ -96,7 +98,7 @@ class Queues:
         self.touched.add(name)
         spec = self._declared.specs.get(name)
         try:
-            number = self._stored(name)
+            number = self._existing(name)
         except QueueNotFoundError:
             if spec is None or spec.temporary or name in self._declared.inspected:
                 raise
@@ -105,12 +107,17 @@ class Queues:
             self.attach(number, self._declared.consumers[name])
         return number
 
-    def _stored(self, name: str) -> int:
-        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
-        if found is None:
+    def _existing(self, name: str) -> int:
+        queue = self.stored(name)
+        if queue is None:
             problem = f"driver {self._driver!r}: queue {name!r} is not in the database file; declare it first"
             raise QueueNotFoundError(problem, driver=self._driver, queue=name)
-        return int(found[0])
+        return queue
+
+    def stored(self, name: str) -> int | None:
+        """The queue's number in this file; None: it is not there."""
+        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
+        return None if found is None else int(found[0])
 
     def declare(self, spec: QueueSpec) -> int:
         """Create or update the queue; returns its number."""
@@ -130,7 +137,7 @@ class Queues:
 
     def inspect(self, spec: QueueSpec) -> QueueSpec:
         """The queue with the options in force. Raises QueueNotFoundError."""
-        self._numbers[spec.name] = self._stored(spec.name)
+        self._numbers[spec.name] = self._existing(spec.name)
         lease, max_length, by_key, dedup_window, temporary = self._execute(statements.OPTIONS, (spec.name,)).fetchone()
         return replace(
             spec,
@@ -182,10 +189,12 @@ class Queues:
 
     def delete(self, name: str) -> None:
         """Remove the queue and all that it holds."""
-        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
-        if found is None:
+        queue = self.stored(name)
+        if queue is None:
             return
-        queue = int(found[0])
+        for table in _PLACES:
+            sql = f"DELETE FROM messages WHERE seq IN (SELECT seq FROM {table} WHERE queue = ?)"  # noqa: S608
+            self._execute(sql, (queue,))
         for table in _TABLES:
             self._execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608
         self._tallies.pop(queue, None)

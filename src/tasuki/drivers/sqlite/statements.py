@@ -52,11 +52,10 @@ OLDEST = """
     SELECT min(m.published_at) FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS ranks
     JOIN messages m ON m.seq = (SELECT seq FROM ready WHERE queue = ? AND rank = ranks.column1 ORDER BY seq LIMIT 1)
 """
-WAITING = (
-    "SELECT seq FROM ready WHERE queue = ? ORDER BY rank, seq",
-    "SELECT seq FROM lines WHERE queue = ? AND waiting = 1 AND ready_at = 0 ORDER BY key, seq",
-    "SELECT seq FROM delayed WHERE queue = ? ORDER BY ready_at, seq",
-)
+DUE = """
+    SELECT ready_at, seq FROM delayed WHERE queue = ? AND (ready_at, seq) > (?, ?) AND ready_at <= ?
+    ORDER BY ready_at, seq
+"""
 
 JOIN_LINE = """
     INSERT INTO lines SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
@@ -84,14 +83,17 @@ SAVE = """
     UPDATE queues SET total = :total, held = :held, delayed = :delayed, newest = :newest
     WHERE queue = :queue AND (total, held, delayed, newest) != (:total, :held, :delayed, :newest)
 """
+# In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
+# the last part reads past them.
 PURGED = """
-    SELECT seq, rank, key, 1, ready_at FROM lines
-        WHERE queue = :queue AND waiting = 1 AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
-    UNION ALL SELECT seq, rank, key, 0, ready_at FROM delayed
+    SELECT seq, rank, key, 0, 0 FROM ready
         WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
-        AND NOT EXISTS (SELECT 1 FROM lines l
-            WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq)
-    UNION ALL SELECT seq, rank, key, 0, 0 FROM ready
+    UNION ALL SELECT seq, rank, key, EXISTS (SELECT 1 FROM lines l
+            WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq), ready_at
+        FROM delayed
         WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
+    UNION ALL SELECT seq, rank, key, 1, 0 FROM lines
+        WHERE queue = :queue AND waiting = 1 AND ready_at = 0
+        AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
     LIMIT :limit
 """

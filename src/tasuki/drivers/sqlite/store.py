@@ -14,14 +14,19 @@ from tasuki.contracts.driver import Ack, Depth, Nack, Receipt, Received, Release
 from tasuki.drivers.sqlite import statements
 from tasuki.drivers.sqlite.known import Known
 from tasuki.drivers.sqlite.lines import Lines
+from tasuki.drivers.sqlite.peeking import Walk, step
 from tasuki.drivers.sqlite.purge import Purge
 from tasuki.drivers.sqlite.queues import Declared, Queues
 from tasuki.drivers.sqlite.rows import Place, Row, Tally, numbers_text
 from tasuki.drivers.sqlite.suspects import Suspects
-from tasuki.message import HeaderValue, Message
+from tasuki.message import HeaderValue
 
-SURFACED = 10_000
+SURFACED = 300
 """Most delayed messages made receivable in one transaction, so that a due crowd does not stop the others."""
+COUNTED = 50_000
+"""Most due messages counted in one transaction."""
+DuePlace = tuple[float, int]
+NOTHING_DUE: DuePlace = (-1.0, -1)
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
 
@@ -34,6 +39,7 @@ class Store:
     def __init__(
         self, connection: sqlite3.Connection, driver: str, clock: Clock, holder: int, declared: Declared
     ) -> None:
+        self._connection = connection
         self._execute = connection.execute
         self._executemany: Callable[[str, Iterable[Sequence[object] | Mapping[str, object]]], object] = (
             connection.executemany
@@ -44,7 +50,7 @@ class Store:
         self._lines = Lines(connection)
         self._suspects = Suspects(connection)
         self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
-        self.purging = Purge(connection, self.queues, self._lines, self._suspects)
+        self.purging = Purge(connection, self.queues, self._lines, self._suspects, self._known)
 
     def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: Collection[int] = ()) -> int:
         """Store the messages for which there is room; says how many from the start are taken care of.
@@ -161,28 +167,34 @@ class Store:
         found = {row[0] for row in self._execute(sql, (self._clock.boottime() + lease, numbers, queue))}
         return [receipt for receipt in batch if receipt not in found]
 
-    def depth(self, queue: int) -> Depth:
-        """The counters, and the age of the oldest receivable message."""
+    def depth(self, queue: int, since: DuePlace = NOTHING_DUE) -> tuple[Depth, DuePlace | None]:
+        """The counters, and the age of the oldest receivable message.
+
+        Delayed messages that are due count as ready: at most ``COUNTED`` of them, from a place in their order on.
+        Returns the place of the last one too; None: all were counted.
+        """
+        if since == NOTHING_DUE:
+            self.surface(queue)
         tally = self.queues.tally(queue)
+        due, place = self._count_due(queue, since)
         oldest = self._execute(statements.OLDEST, (queue,)).fetchone()[0]
         age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
         sql = "SELECT coalesce(sum(count), 0) FROM consumers WHERE queue = ?"
         consumers = self._execute(sql, (queue,)).fetchone()[0]
-        return Depth(tally.ready, tally.held, tally.delayed, age, consumers)
+        return Depth(tally.ready + due, tally.held, tally.delayed - due, age, consumers), place
 
-    def peek(self, queue: int, limit: int, after: int) -> list[Message]:
+    def _count_due(self, queue: int, since: DuePlace) -> tuple[int, DuePlace | None]:
+        if not self.queues.tally(queue).delayed:
+            return 0, None
+        wanted = (queue, *since, self._clock.time())
+        last = self._execute(f"{statements.DUE} LIMIT 1 OFFSET ?", (*wanted, COUNTED - 1)).fetchone()
+        if last is not None:
+            return COUNTED, last
+        return self._execute(f"SELECT count(*) FROM ({statements.DUE})", wanted).fetchone()[0], None  # noqa: S608
+
+    def peek(self, queue: int, walk: Walk) -> None:
         """Receivable messages in order, those behind their key, delayed ones by their time."""
-        numbers: list[int] = []
-        for sql in statements.WAITING:
-            rows = self._execute(f"{sql} LIMIT ? OFFSET ?", (queue, limit - len(numbers), after)).fetchall()
-            numbers += [row[0] for row in rows]
-            if len(numbers) == limit:
-                break
-            count = 0 if rows else self._execute(f"SELECT count(*) FROM ({sql})", (queue,)).fetchone()[0]  # noqa: S608
-            after = max(after - count, 0) if not rows else 0
-        sql = "SELECT id, body, headers FROM messages WHERE seq = ?"
-        found = (self._execute(sql, (number,)).fetchone() for number in numbers)
-        return [Message(id_, body, _decode_headers(headers)) for id_, body, headers in found]
+        step(self._connection, queue, walk)
 
     def surface(self, queue: int) -> int:
         """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""

@@ -33,8 +33,6 @@ _log = logging.getLogger("tasuki.driver.sqlite")
 
 SWEEP = 1.0
 """Seconds between looks for holders that died."""
-ROW_BYTES = 1000
-"""Reckoned for what a message takes beside its body."""
 
 
 class Writer:
@@ -335,9 +333,8 @@ class Writer:
         publishes = [request for request in group if isinstance(request, Publish)]
         if not publishes:
             return group
-        need = sum(len(row[1]) + ROW_BYTES for request in publishes for row in request.rows)
         with self._failing("rejected"):
-            if self._room.admits(need, self._connected()):
+            if self._room.admits(sum(request.size for request in publishes), self._connected()):
                 return group
         problem = f"SQLite file {self._path!r}: the disk is full; free some space, acks still go through"
         self._fail(publishes, QueueFullError(problem, driver=self._name))

@@ -215,7 +215,9 @@ class Batcher:
             if request.deadline <= now:
                 sent = request in self._under_way
                 request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, "is busy"))
-        self._drop_decided()
+        # Also those behind one that waits: they take nobody's place any more.
+        self._pending = deque(request for request in self._pending if not request.done.done())
+        self._pending_messages = sum(len(request.messages) for request in self._pending)
 
     def _timed_out(self) -> DriverError:
         return self._error(BrokerTimeoutError, "no answer within the deadline; publish again with the same id")

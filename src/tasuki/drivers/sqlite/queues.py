@@ -124,7 +124,9 @@ class Queues:
         number = self._numbers[spec.name] = self._declare(spec)
         self.touched.add(spec.name)
         if spec.temporary:  # it goes with this driver, also when that dies before it receives
-            self._execute("INSERT OR IGNORE INTO consumers VALUES (?, ?, 0)", (number, self._holder))
+            self._execute(
+                "INSERT OR IGNORE INTO consumers (queue, holder, count) VALUES (?, ?, 0)", (number, self._holder)
+            )
         if spec.name in self._declared.consumers:
             self.attach(number, self._declared.consumers[spec.name])
         return number
@@ -150,7 +152,8 @@ class Queues:
 
     def attach(self, queue: int, consumers: int) -> None:
         """Note how many consumers of this driver receive from the queue."""
-        self._execute("INSERT OR REPLACE INTO consumers VALUES (?, ?, ?)", (queue, self._holder, consumers))
+        sql = "INSERT OR REPLACE INTO consumers (queue, holder, count) VALUES (?, ?, ?)"
+        self._execute(sql, (queue, self._holder, consumers))
 
     def leave(self, name: str) -> None:
         """This driver receives from the queue no more, and does not know it; a temporary one still goes with it."""

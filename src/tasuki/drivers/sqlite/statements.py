@@ -1,4 +1,4 @@
-"""The larger SQL statements of the store."""
+"""The larger SQL statements of the store. Each names its columns: a newer version may have added some."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ INSERT_FIRST = """
     VALUES (max(?, (SELECT coalesce(max(seq), 0) FROM messages)) + 1, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
+SHOW = "INSERT INTO ready (queue, rank, seq, attempts, key) VALUES (?, ?, ?, ?, ?)"
+DELAY = "INSERT INTO delayed (queue, ready_at, seq, rank, attempts, key) VALUES (?, ?, ?, ?, ?, ?)"
+JOIN = "INSERT INTO lines (queue, key, waiting, seq, rank, attempts, ready_at) VALUES (?, ?, 1, ?, ?, ?, ?)"
 CLAIM = """
     SELECT r.rank, r.seq, r.attempts, m.id, m.body, m.headers
     FROM ready r CROSS JOIN messages m ON m.seq = r.seq
@@ -58,7 +61,8 @@ DUE = """
 """
 
 JOIN_LINE = """
-    INSERT INTO lines SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
+    INSERT INTO lines (queue, key, waiting, seq, rank, attempts, ready_at)
+    SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
     FROM {} t JOIN messages m ON m.seq = t.seq WHERE t.queue = ? AND m.key IS NOT NULL
 """
 TAKE_KEY = "UPDATE {} SET key = (SELECT m.key FROM messages m WHERE m.seq = {}.seq) WHERE queue = ?"
@@ -71,7 +75,7 @@ FORM_LINES = (
     "DELETE FROM ready WHERE queue = ? AND seq IN (SELECT seq FROM lines)",
 )
 DISSOLVE_LINES = (
-    "INSERT INTO ready SELECT queue, rank, seq, attempts, NULL FROM lines "
+    "INSERT INTO ready (queue, rank, seq, attempts) SELECT queue, rank, seq, attempts FROM lines "
     "WHERE queue = ? AND waiting = 1 AND ready_at = 0",
     "DELETE FROM lines WHERE queue = ?",
     "UPDATE ready SET key = NULL WHERE queue = ? AND key IS NOT NULL",

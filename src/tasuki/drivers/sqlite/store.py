@@ -86,7 +86,10 @@ class Store:
                 ready_at = now + delays[index] if index in delays else 0.0
                 self._place(Place(first + index, queue, row[3], 0, row[4] if tally.by_key else None, ready_at))
         else:
-            sql = "INSERT INTO ready SELECT queue, rank, seq, 0, NULL FROM messages WHERE seq BETWEEN ? AND ?"
+            sql = (
+                "INSERT INTO ready (queue, rank, seq, attempts) "
+                "SELECT queue, rank, seq, 0 FROM messages WHERE seq BETWEEN ? AND ?"
+            )
             self._execute(sql, (first, last))
         tally.total += len(rows)
 
@@ -210,7 +213,7 @@ class Store:
                     self._execute(sql, (queue, key, seq, waiting))
         front = "SELECT 1 FROM lines WHERE queue = ? AND key = ? AND waiting = 0 AND seq = ?"
         shown = [row for row in rows if row[4] is None or self._execute(front, (queue, row[4], row[2])).fetchone()]
-        self._executemany("INSERT INTO ready VALUES (?, ?, ?, ?, ?)", shown)
+        self._executemany(statements.SHOW, shown)
         self.queues.tally(queue).delayed -= len(rows)
         return len(rows)
 
@@ -299,14 +302,13 @@ class Store:
             place.queue, place.seq, place.rank, place.attempts, place.key, place.ready_at,
         )  # fmt: skip
         if ready_at:
-            self._execute("INSERT INTO delayed VALUES (?, ?, ?, ?, ?, ?)", (queue, ready_at, seq, rank, attempts, key))
+            self._execute(statements.DELAY, (queue, ready_at, seq, rank, attempts, key))
             self.queues.tally(queue).delayed += 1
         if key is not None:
-            sql = "INSERT INTO lines VALUES (?, ?, 1, ?, ?, ?, ?)"
-            self._execute(sql, (queue, key, seq, rank, attempts, ready_at))
+            self._execute(statements.JOIN, (queue, key, seq, rank, attempts, ready_at))
             self._lines.advance(queue, key)
         elif not ready_at:
-            self._execute("INSERT INTO ready VALUES (?, ?, ?, ?, NULL)", (queue, rank, seq, attempts))
+            self._execute(statements.SHOW, (queue, rank, seq, attempts, None))
 
     def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:
         sql = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))"

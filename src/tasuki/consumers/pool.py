@@ -135,6 +135,8 @@ class Pool:
                 idle = loop.create_future()
                 self._idle.append(idle)
                 await idle
+                if (now := self._monotonic()) >= self._turn_end:
+                    self._turn_end = now + _TURN
                 continue
             delivery = self.buffer.popleft()
             if not self.buffer:
@@ -155,11 +157,10 @@ class Pool:
                 worker.delivery = None
             if worker.ended >= self._turn_end and self.buffer and not self._resting:
                 self._resting = True
-                loop.call_soon(self._begin_turn)
+                loop.call_soon(self._end_rest)
 
-    def _begin_turn(self) -> None:
+    def _end_rest(self) -> None:
         self._resting = False
-        self._turn_end = self._monotonic() + _TURN
         if not self._ramping:
             self._ramp_up(1)
 

@@ -14,9 +14,9 @@ async def square(number: int) -> None:
 
 
 async def main() -> None:
-    async with app:
-        await numbers.publish_many([1, 2, 3])
-        await app.run(until_empty=True)
+    await app.open()
+    await numbers.publish_many([1, 2, 3])
+    await app.run(until_empty=True)
 
 
 if __name__ == "__main__":  # so that others can import it, as `tasuki run squares:app` does

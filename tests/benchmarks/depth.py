@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
@@ -38,6 +39,25 @@ async def _costs(driver: SQLiteDriver, rounds: int = 30) -> tuple[float, float, 
     return tuple(sorted(times)[rounds // 2] * 1000 for times in (depth, publish, receive))  # type: ignore[return-value]
 
 
+async def _longest(driver: SQLiteDriver, tool: Awaitable[object]) -> float:
+    """Milliseconds of the longest transaction of a tool: for so long it keeps other processes from writing."""
+    times: list[float] = []
+    begun = 0.0
+
+    def statement(sql: str) -> None:
+        nonlocal begun
+        if sql.startswith("BEGIN"):
+            begun = time.perf_counter()
+        elif sql == "COMMIT":
+            times.append(time.perf_counter() - begun)
+
+    connection = driver._writer._connection  # type: ignore[union-attr]
+    connection.set_trace_callback(statement)  # type: ignore[union-attr]
+    await tool
+    connection.set_trace_callback(None)  # type: ignore[union-attr]
+    return max(times) * 1000
+
+
 async def _measure(ready: int, delayed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         driver = SQLiteDriver("bench", path=Path(folder) / "queue.db")
@@ -54,6 +74,15 @@ async def _measure(ready: int, delayed: int) -> None:
                 f"  {count.ready:>9,} ready {count.delayed:>7,} delayed   depth {costs[0]:6.2f} ms   "
                 f"publish 200 {costs[1]:6.2f} ms   receive+ack 200 {costs[2]:6.2f} ms   RSS {rss_mib():5.0f} MiB"
             )
+        await driver.declare(QueueSpec("empty"))
+        tools = {
+            "delete an empty queue": driver.delete("empty"),
+            "depth": driver.depth("load"),
+            "peek": driver.peek("load", 10),
+            "purge": driver.purge("load"),
+        }
+        longest = [f"{name} {await _longest(driver, tool):.1f} ms" for name, tool in tools.items()]
+        print(f"  longest transaction beside them: {', '.join(longest)}")
         await driver.close()
 
 

@@ -196,8 +196,10 @@ async def test_a_newer_schema(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     await (await opened(path)).close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(DriverError, match="schema 99 is newer than this Tasuki knows"):
+        connection.executescript("PRAGMA user_version = 99; UPDATE layout SET min_version = 98")
+    with pytest.raises(
+        DriverError, match=r"has layout 99, which needs a Tasuki that knows layout 98; this one knows \d+: upgrade it"
+    ):
         await SQLiteDriver("test", path=path).open()
 
 

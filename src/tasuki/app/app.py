@@ -79,6 +79,7 @@ class App:
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
         self._reads_only = False
+        self._is_in_block = False
         self._url = url
         self._environ = environ
         self._target: Path | None = None
@@ -273,9 +274,11 @@ class App:
 
     async def __aenter__(self) -> App:
         await self.open()
+        self._is_in_block = True
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._is_in_block = False
         await self.close()
 
     @asynccontextmanager
@@ -283,8 +286,10 @@ class App:
         """Consume within a block: consumers run inside it and are drained at its end."""
         try:
             await self.start()
+            self._is_in_block = True
             yield self
         finally:
+            self._is_in_block = False
             await self.close()
 
     def lifespan(self, *, consume: bool = False) -> Callable[[Any], AbstractAsyncContextManager[None]]:
@@ -306,8 +311,14 @@ class App:
         a message any more, delayed ones included.
 
         Raises:
-            ProjectError, LifecycleError: as ``start`` and ``close``; RestartLimitError: a required service gave up.
+            ProjectError, LifecycleError: as ``start`` and ``close``, and within a block such as ``async with app``;
+                RestartLimitError: a required service gave up.
         """
+        if self._is_in_block:
+            raise LifecycleError(
+                "app.run() closes the app at its end, and so does 'async with app': call it outside of the block, "
+                "after app.open() where you publish first; or consume within 'async with app.worker()'"
+            )
         from tasuki.app.running import run_until_stopped
 
         await run_until_stopped(self, until_empty=until_empty, signals=signals)

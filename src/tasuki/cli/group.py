@@ -20,6 +20,7 @@ COMMANDS = {
     "health": "Say whether a worker is live, or ready; for probes.",
     "peek": "Show waiting messages without taking them.",
     "purge": "Remove the waiting messages of a queue.",
+    "delete": "Delete a queue with all its messages.",
     "redrive": "Send dead letters back to where they came from.",
     "call": "Call a function of the project.",
     "test": "Run the tests of a project.",

@@ -124,7 +124,14 @@ class Consumer:
         )
         self._suspects = Suspects(self.gate)
         suspects = None if options.auto_ack else self._suspects
-        self._pool = Pool(self.id, options.concurrency, self._executor.execute, self._on_empty, suspects)
+        self._pool = Pool(
+            self.id,
+            options.concurrency,
+            self._executor.execute,
+            self._on_empty,
+            suspects,
+            monotonic=self._clock.monotonic,
+        )
         self._settler = Settler(
             consumer=self.id,
             queue=self.queue,

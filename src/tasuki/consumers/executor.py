@@ -65,7 +65,7 @@ class Executor:
         received = delivery.received
         metrics = self._metrics
         headers = received.headers
-        started = worker.started = self._monotonic()
+        started = worker.started = worker.ended = self._monotonic()
         # One glance for what nearly all messages are: first delivery, no time to live, lease ours.
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
@@ -95,7 +95,8 @@ class Executor:
         except BaseException as error:
             verdict, result = self._of_error(delivery, worker, error), error
         finally:
-            metrics.handler_seconds.observe(self._monotonic() - started)
+            worker.ended = self._monotonic()
+            metrics.handler_seconds.observe(worker.ended - started)
         if worker.cause is not None:
             await _absorb_cancellation(worker)
         if REPLY_TO in headers and is_request(received):

@@ -15,8 +15,8 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.suspects import Suspects
 from tasuki.consumers.verdict import RELEASE
 
-_TURN = 32
-"""Messages after which a worker whose handler never waits lets the loop breathe."""
+_TURN = 0.005
+"""Seconds after which the workers let the loop go round, once the handler that runs has ended."""
 
 Cause = Literal["timeout", "stop"]
 
@@ -24,13 +24,15 @@ Cause = Literal["timeout", "stop"]
 class Worker:
     """One of the pool's long-lived tasks, and what it is doing."""
 
-    __slots__ = ("cause", "delivery", "started", "task")
+    __slots__ = ("cause", "delivery", "ended", "started", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.delivery: Delivery | None = None
         self.started = 0.0
         """Monotonic time at which the running handler started."""
+        self.ended = 0.0
+        """Monotonic time at which the last handler ended, or its message was turned away."""
         self.cause: Cause | None = None
         """Why the running handler was cancelled, if it was."""
 
@@ -46,6 +48,9 @@ class Pool:
     """``concurrency`` workers; ``execute`` treats one delivery, ``on_empty`` hears when the buffer is used up.
 
     ``suspects`` decides when a suspect may start; None: suspects start like all messages.
+
+    Handlers that compute hold the event loop for 5 ms, or for as long as one of them computes if that is longer: when a
+    turn is over, all workers rest until the loop has gone round.
     """
 
     def __init__(
@@ -55,6 +60,8 @@ class Pool:
         execute: Callable[[Delivery, Worker], Awaitable[None]],
         on_empty: Callable[[], None],
         suspects: Suspects | None = None,
+        *,
+        monotonic: Callable[[], float],
     ) -> None:
         self._name = name
         self._execute = execute
@@ -67,6 +74,9 @@ class Pool:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._blocked: asyncio.Future[None] | None = None
         """Resolved when the only worker may go on past a suspect whose turn had not come."""
+        self._monotonic = monotonic
+        self._turn_end = 0.0
+        self._resting = False
         self._ramping = False
         self._stopped = False
 
@@ -106,6 +116,8 @@ class Pool:
         A handler that never waits is best served by one worker, a slow one by all; which it is, time tells.
         """
         self._ramping = False
+        if self._resting:
+            return
         for _ in range(min(count, len(self.buffer))):
             if not self._idle:
                 return
@@ -118,12 +130,13 @@ class Pool:
 
     async def _work(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
-        turn = _TURN
         while not self._stopped:
-            if not self.buffer:
+            if not self.buffer or self._resting:
                 idle = loop.create_future()
                 self._idle.append(idle)
                 await idle
+                if (now := self._monotonic()) >= self._turn_end:
+                    self._turn_end = now + _TURN
                 continue
             delivery = self.buffer.popleft()
             if not self.buffer:
@@ -142,10 +155,14 @@ class Pool:
                 raise
             finally:
                 worker.delivery = None
-            turn -= 1
-            if not turn:
-                turn = _TURN
-                await asyncio.sleep(0)
+            if worker.ended >= self._turn_end and self.buffer and not self._resting:
+                self._resting = True
+                loop.call_soon(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._resting = False
+        if not self._ramping:
+            self._ramp_up(1)
 
     async def _execute_suspect(self, delivery: Delivery, worker: Worker) -> None:
         assert self._suspects is not None

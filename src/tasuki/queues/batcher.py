@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from tasuki.contracts.driver import Driver, Outgoing
-from tasuki.errors import BrokerTimeoutError, DriverError, Outcome, QueueFullError, ThrottledError
+from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
 
 MAX_PENDING = 10_000
 """Most messages that wait in this process for one queue; more are turned away as throttled."""
@@ -53,9 +53,10 @@ class _Request:
 
 
 class Batcher:
-    """The way into one queue of one driver, for one event loop."""
+    """The way into one queue of one driver, for the event loop in which it is made."""
 
     def __init__(self, driver: Driver, queue: str, *, block_when_full: bool = True) -> None:
+        self._loop = asyncio.get_running_loop()
         self._driver = driver
         self._queue = queue
         self._max_batch = driver.capabilities.max_batch
@@ -70,8 +71,17 @@ class Batcher:
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
-        """Publish in order; one result per message: None where confirmed, else the error. Ends within ``timeout`` s."""
-        loop = asyncio.get_running_loop()
+        """Publish in order; one result per message: None where confirmed, else the error. Ends within ``timeout`` s.
+
+        Raises:
+            LifecycleError: this runs in another event loop.
+        """
+        loop = self._loop
+        if asyncio.get_running_loop() is not loop:
+            raise LifecycleError(
+                f"queue {self._queue!r} was opened in another event loop, so it cannot be published to from this one: "
+                "use asyncio.run_coroutine_threadsafe(…, app.loop), or open another App here"
+            )
         request = _Request(messages, loop.time() + timeout, loop.create_future())
         if self._busy:
             if self._pending and self._pending_messages + len(messages) > MAX_PENDING:
@@ -215,7 +225,9 @@ class Batcher:
             if request.deadline <= now:
                 sent = request in self._under_way
                 request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, "is busy"))
-        self._drop_decided()
+        # Also those behind one that waits: they take nobody's place any more.
+        self._pending = deque(request for request in self._pending if not request.done.done())
+        self._pending_messages = sum(len(request.messages) for request in self._pending)
 
     def _timed_out(self) -> DriverError:
         return self._error(BrokerTimeoutError, "no answer within the deadline; publish again with the same id")

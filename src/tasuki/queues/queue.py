@@ -235,6 +235,12 @@ class Queue:
         with self._telling():
             return await self.driver.purge(self.spec.name)
 
+    async def delete(self) -> None:
+        """Remove it from its broker with all its messages; a process that still declares it makes it again."""
+        self._require("queue.admin.delete", "delete")
+        with self._telling():
+            await self.driver.delete(self.spec.name)
+
     def decode(self, message: Message) -> Any:
         """The body as a plain value. Raises CodecError or InvalidBodyError."""
         return (self._composer.named_codec(message.headers) or self.codec).decoder()(message.body)

@@ -115,6 +115,7 @@ async def test_a_driver_keeps_waiting_and_held_messages(project: Project, driver
     GATE.set()
     await wait_for(lambda: len(DONE) == 30)
     assert sorted(DONE) == list(range(30))
+    await wait_for(lambda: bool(project.app.assembly and not project.app.assembly.consumers["app:consumer"].held))
     assert await project.count() == 0
 
 

@@ -172,20 +172,20 @@ async def test_hup_reloads_or_says_why_not(
 
 
 async def test_until_empty_waits_for_what_is_delayed_and_what_runs(busy: App) -> None:
-    async with busy:
-        await busy.publish("tasks", 5)
-        await busy.publish("tasks", 1, delay=30)
-        await busy.run(until_empty=True)
+    await busy.open()
+    await busy.publish("tasks", 5)
+    await busy.publish("tasks", 1, delay=30)
+    await busy.run(until_empty=True)
     assert seen == [5, 1]
     assert 31 <= asyncio.get_running_loop().time() < 33
 
 
 async def test_until_empty_ends_at_a_signal_too(busy: App, running: Any) -> None:
-    async with busy:
-        await busy.publish("tasks", 1, delay=3000)
-        task = await running(until_empty=True)
-        await send(signal.SIGTERM)
-        await task
+    await busy.open()
+    await busy.publish("tasks", 1, delay=3000)
+    task = await running(until_empty=True)
+    await send(signal.SIGTERM)
+    await task
     assert seen == []
 
 
@@ -198,10 +198,10 @@ async def test_until_empty_does_not_wait_for_a_consumer_that_nobody_starts(make_
     async def handle(body: Any) -> None:
         seen.append(body)
 
-    async with app:
-        await app.publish("tasks", 1)
-        await app.publish("never", 2)
-        await app.run(until_empty=True, signals=False)
+    await app.open()
+    await app.publish("tasks", 1)
+    await app.publish("never", 2)
+    await app.run(until_empty=True, signals=False)
     assert seen == [1]
 
 
@@ -219,10 +219,10 @@ async def test_a_service_that_gives_up_ends_it(busy: App, running: Any, monkeypa
     for options in ({}, {"until_empty": True}):
         with monkeypatch.context() as patch:
             patch.setattr(MemoryDriver, "receive", gone)
-            async with busy:
-                await busy.publish("tasks", 1)
-                with pytest.raises(RestartLimitError, match="gone for good"):
-                    await busy.run(**options)  # type: ignore[arg-type]
+            await busy.open()
+            await busy.publish("tasks", 1)
+            with pytest.raises(RestartLimitError, match="gone for good"):
+                await busy.run(**options)  # type: ignore[arg-type]
 
 
 async def test_a_start_that_fails_is_told_and_closes_all(make_app: MakeApp) -> None:
@@ -256,3 +256,13 @@ async def test_a_run_in_which_nothing_will_be_handled_says_why(
     assert "declare a queue.consumer" in said[1][0]
     assert "give app:later lifecycle: {auto_start: true}" in said[2][0]
     assert not said[3]
+
+
+async def test_within_a_block_an_app_does_not_run(make_app: MakeApp) -> None:
+    app = make_app()
+    tasks = app.queue("tasks")
+    for block in (app, app.worker()):
+        async with block:
+            with pytest.raises(LifecycleError, match=r"app\.run\(\) closes the app at its end.*outside of the block"):
+                await app.run()
+            await tasks.publish(1)

@@ -158,3 +158,23 @@ def test_a_loop_that_has_failed_answers_with_an_error_and_is_replaced(app: App) 
     with pytest.raises(LifecycleError, match=r"the event loop of app\.sync has failed"):
         app.sync.call("breaks")
     assert app.sync.call("double", 4) == 8
+
+
+def test_another_event_loop_cannot_publish(tmp_path: Path) -> None:
+    """Whatever the driver is: it is refused before it is asked."""
+    app = App("memory://", root=tmp_path)
+    tasks = app.queue("tasks")
+
+    async def publish_there() -> None:
+        for publish in (tasks.publish(1), tasks.publish_many([1])):
+            with pytest.raises(
+                LifecycleError, match=r"queue '.*' was opened in another event loop.*run_coroutine_thread"
+            ):
+                await publish
+
+    with asyncio.Runner() as here:
+        here.run(app.open())
+        asyncio.run(publish_there())
+        here.run(tasks.publish(2))
+        assert here.run(tasks.depth()).ready == 1
+        here.run(app.close())

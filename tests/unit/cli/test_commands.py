@@ -175,6 +175,21 @@ def test_purge_asks(tasuki: CommandLine, project: Path) -> None:
     assert "1 message removed" in tasuki("purge", "tasks", stdin="y\n").stdout
 
 
+def test_delete_asks_and_removes_the_queue_with_its_messages(tasuki: CommandLine, project: Path) -> None:
+    tasuki.json("publish", "tasks", "1")
+    refused = tasuki("delete", "tasks", stdin="n\n")
+    assert refused.returncode == 1
+    assert "Delete queue app:tasks with 1 message for good?" in refused.stderr
+    assert "nothing was removed; answer y, or give --yes" in refused.stderr
+    assert tasuki.json("info", "tasks")["ready"] == 1
+    assert tasuki("delete", "tasks", stdin="y\n").stdout == "app:tasks deleted with 1 message\n"
+    gone = tasuki("delete", "tasks", "--yes")
+    assert gone.returncode != 0
+    assert "queue 'app:tasks' does not exist at its broker" in gone.stderr
+    tasuki.json("publish", "tasks", "1")
+    assert tasuki.json("delete", "tasks", "--yes") == {"queue": "app:tasks", "deleted": 1}
+
+
 def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
     assert "dead letters → app:dead" in tasuki("graph").stdout
     assert tasuki("graph", "--format", "mermaid").stdout.startswith("flowchart LR")

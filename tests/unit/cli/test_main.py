@@ -12,7 +12,8 @@ import click
 import pytest
 
 import tasuki.cli
-from tasuki.cli.commands import info, purge, run
+from tasuki.cli import asking
+from tasuki.cli.commands import info, run
 from tasuki.cli.exits import CommandError, exit_code_of
 from tasuki.cli.group import COMMANDS
 from tasuki.errors import (
@@ -116,7 +117,7 @@ def test_stdout_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_question_that_a_person_interrupts(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(asking, "is_terminal", lambda stream: True)
     tasuki("publish", "tasks", "1")
     assert tasuki("purge", "tasks").returncode == 130
 
@@ -158,7 +159,7 @@ _COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
 
 
 def test_people_see_tables(tasuki: CommandLine) -> None:
-    for command in ("peek", "info", "purge"):
+    for command in ("peek", "info", "purge", "delete"):
         assert "queue 'app:tasks' does not exist at its broker: a worker makes it" in tasuki(command, "tasks").stderr
     assert tasuki.json("queues")[0] == {"queue": "app:tasks", "driver": "app:driver", **dict.fromkeys(_COUNTS)}
     assert tasuki("run", "--until-empty").returncode == 0

@@ -171,7 +171,7 @@ async def test_a_failure_is_reported_and_the_next_round_comes(
     assert held.deliveries[0].lease_until == 30.0
 
 
-def test_a_driver_without_leases_needs_no_thread() -> None:
+async def test_a_driver_without_leases_needs_no_thread() -> None:
     clock = FakeClock()
     keeper, held = Keeper(clock), holding(MemoryDriver("app:memory", clock=clock), clock)
     keeper.add(held)
@@ -179,7 +179,7 @@ def test_a_driver_without_leases_needs_no_thread() -> None:
     keeper.remove(held)
 
 
-def test_one_thread_for_all_that_ends_with_the_last_and_comes_again() -> None:
+async def test_one_thread_for_all_that_ends_with_the_last_and_comes_again() -> None:
     clock = SystemClock()
     keeper = Keeper(clock)
     for _ in range(3):
@@ -199,7 +199,7 @@ def test_one_thread_for_all_that_ends_with_the_last_and_comes_again() -> None:
         wait_for(lambda: keepers() == 0)
 
 
-def test_a_shorter_lease_that_comes_later_is_renewed_in_time() -> None:
+async def test_a_shorter_lease_that_comes_later_is_renewed_in_time() -> None:
     clock = SystemClock()
     keeper, long, short = Keeper(clock), ExtendingDriver(), ExtendingDriver()
     first, second = holding(long, clock, lease=600.0), holding(short, clock, lease=0.3)
@@ -212,7 +212,7 @@ def test_a_shorter_lease_that_comes_later_is_renewed_in_time() -> None:
     wait_for(lambda: keepers() == 0)
 
 
-def test_a_broker_that_hangs_costs_no_other_its_leases() -> None:
+async def test_a_broker_that_hangs_costs_no_other_its_leases() -> None:
     clock = SystemClock()
     keeper, stuck, fine = Keeper(clock), ExtendingDriver(), ExtendingDriver()
     stuck.hangs = True
@@ -259,7 +259,7 @@ async def test_a_handler_that_blocks_the_loop_keeps_its_messages_and_those_that_
     await asyncio.to_thread(wait_for, lambda: keepers() == 0)
 
 
-def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
+async def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Files may be short for a moment, and its loop needs some."""

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import deque
 from typing import Any
 
 import pytest
 
 from tasuki.consumers.pool import Pool, Worker
 from tasuki.contracts.driver import Received
+from tasuki.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +36,10 @@ class Rig:
         self.waits = True
         self.error: BaseException | None = None
         self.emptied = 0
-        self.pool = Pool("pool", concurrency, self.execute, self.on_empty)
+        self.clock = FakeClock()
+        self.computes = 0.0
+        """Seconds for which the handler holds the loop."""
+        self.pool = Pool("pool", concurrency, self.execute, self.on_empty, monotonic=self.clock.monotonic)
         self.pool.start()
 
     def on_empty(self) -> None:
@@ -47,6 +53,8 @@ class Rig:
                 raise self.error
             if self.waits:
                 await self.gate.wait()
+            self.clock.advance(self.computes)
+            worker.ended = self.clock.monotonic()
             self.done.append(item.name)
         finally:
             self.running -= 1
@@ -106,16 +114,47 @@ async def test_a_second_offer_while_workers_are_still_woken() -> None:
     await rig.pool.drain(1)
 
 
-async def test_handlers_that_never_wait_let_the_loop_breathe() -> None:
-    rig = Rig(1)
-    rig.waits = False
+@pytest.mark.parametrize("concurrency", [1, 3, 100])
+@pytest.mark.parametrize(("computes", "most"), [(0.05, 1), (0.004, 2), (0.0001, 51)])
+async def test_handlers_that_compute_let_the_loop_go_round(concurrency: int, computes: float, most: int) -> None:
+    """After 5 ms, or the end of a handler that computes for longer, whatever number of workers there is."""
+    rig = Rig(concurrency)
+    rig.waits, rig.computes = False, computes
     await turns(2)
     rig.offer(*map(str, range(1000)))
-    await turns(5)
-    assert 0 < len(rig.done) < 200
-    await turns(100)
-    assert len(rig.done) == 1000
-    await rig.pool.drain(1)
+    handled, iterations = [0], 0
+    while len(rig.done) < 1000:
+        await asyncio.sleep(0)
+        handled.append(len(rig.done))
+        iterations += 1
+    assert max(after - before for before, after in itertools.pairwise(handled)) == most
+    assert iterations < 3 * 1000 / most + 20, "the loop does not go round for nothing"
+    assert rig.done == [str(number) for number in range(1000)]
+    assert await rig.pool.drain(1)
+
+
+async def test_workers_that_rest_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With handlers that compute, one worker is woken after a rest, however many are idle."""
+    rig = Rig(100)
+    rig.waits, rig.computes = False, 0.05
+    await turns(2)
+    woken: list[int] = []
+    monkeypatch.setattr(rig.pool, "_idle", Woken(rig.pool._idle, woken))
+    rig.offer(*map(str, range(100)))
+    while len(rig.done) < 100:
+        await asyncio.sleep(0)
+    assert len(woken) <= 110
+    assert await rig.pool.drain(1)
+
+
+class Woken(deque[Any]):
+    def __init__(self, idle: deque[Any], woken: list[int]) -> None:
+        super().__init__(idle)
+        self._woken = woken
+
+    def popleft(self) -> Any:
+        self._woken.append(1)
+        return super().popleft()
 
 
 async def test_tells_when_the_last_of_the_buffer_is_taken() -> None:
@@ -167,7 +206,7 @@ async def test_drain_is_over_in_time_whatever_runs() -> None:
 async def test_an_idle_or_new_pool_drains_at_once() -> None:
     rig = Rig(3)
     assert await rig.pool.drain(5)
-    assert await Pool("never started", 2, rig.execute, rig.on_empty).drain(5)
+    assert await Pool("never started", 2, rig.execute, rig.on_empty, monotonic=rig.clock.monotonic).drain(5)
     assert asyncio.get_running_loop().time() == 0
 
 

@@ -168,3 +168,19 @@ def test_delays_in_virtual_time() -> None:
 
     with virtual_time() as runner:
         assert runner.run(main()) == pytest.approx([601.0, 3601.0, 3701.0])
+
+
+async def test_a_publish_forgets_few_of_many_outdated_ids() -> None:
+    clock = FakeClock()
+    driver = await opened(clock, dedup_window=60.0)
+    known = driver._queues["q"].known
+    await driver.publish("q", [message(str(number)) for number in range(1000)])
+    clock.advance(61.0)
+    await driver.publish("q", [message("999")])
+    assert (await driver.depth("q")).ready == 1001, "outdated: stored again, though it was not forgotten yet"
+    assert len(known) > 980, "one publish does not pay for a thousand ids"
+    await driver.publish("q", [message("999")])
+    assert (await driver.depth("q")).ready == 1001
+    for number in range(100):
+        await driver.publish("q", [message(f"new {number}")])
+    assert len(known) == 101, "all outdated ids are gone, and no others"

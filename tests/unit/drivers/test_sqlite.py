@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.sqlite import SQLiteDriver, files, purge, store
+from tasuki.drivers.sqlite import SQLiteDriver, files, purge, schema, store
 from tasuki.drivers.sqlite.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.writer import Writer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
@@ -103,7 +103,7 @@ async def test_pragmas(make: Any, setting: str, value: int) -> None:
     def read(*_: Any) -> list[Any]:
         return [connection_of(driver).execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
 
-    assert await driver._writer.submit(Call("", read)) == ["wal", value, files.SCHEMA_VERSION, files.APPLICATION_ID]
+    assert await driver._writer.submit(Call("", read)) == ["wal", value, schema.LAYOUT.version, schema.APPLICATION_ID]
 
 
 async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ async def test_a_waiting_receive_learns_that_the_storage_is_broken(make: Any, fa
         await waiting
     faults.clear()
     waiting = asyncio.create_task(driver.receive("q", 1, 30.0))
-    faults["min(ready_at)"] = "SQLITE_IOERR_READ"
+    faults["min(lease_until)"] = "SQLITE_IOERR_READ"
     with pytest.raises(BrokerUnavailableError):
         await waiting
     faults.clear()
@@ -528,16 +528,16 @@ def test_a_bare_request_does_nothing() -> None:
     assert not Publish("q", [], {}, set()).is_abandoned
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Path, version: int) -> None:
     path = tmp_path / "queue.db"
-    schema, *steps = (
+    first, *steps = (
         resources.files("tasuki.drivers.sqlite").joinpath(name).read_text(encoding="utf-8")
-        for name in files._STEPS[:version]
+        for name in schema.STEPS[:version]
     )
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
-            f"{schema}; PRAGMA application_id = {files.APPLICATION_ID}; PRAGMA user_version = {version};"
+            f"{first}; PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {version};"
             "INSERT INTO queues (queue, name, lease, by_key, total, held) VALUES (7, 'old', 30, 0, 2, 1);"
             "INSERT INTO messages VALUES (1, 7, 9, NULL, 'id', x'62', x'80', 0);"
             "INSERT INTO ready VALUES (7, 9, 1, 0, NULL);"
@@ -562,7 +562,7 @@ def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Pat
 
     asyncio.run(run())
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (files.SCHEMA_VERSION,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.LAYOUT.version,)
         assert connection.execute("SELECT queue, name FROM queues ORDER BY queue").fetchall() == [
             (7, "old"),
             (8, "new"),

@@ -340,6 +340,26 @@ async def test_too_many_that_wait_are_turned_away(driver: FakeDriver, monkeypatc
     assert await batcher.publish(outgoing("f"), 9) == [None]
 
 
+async def test_those_that_do_not_wait_any_more_turn_nobody_away(
+    driver: FakeDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_PENDING", 3)
+    batcher, driver.gate = Batcher(driver, "tasks"), asyncio.Event()
+    waiting = [start(batcher, "a", timeout=100), start(batcher, "b", timeout=100)]
+    expired, cancelled = start(batcher, "expired", timeout=1), start(batcher, "cancelled", timeout=100)
+    await turn()
+    cancelled.cancel()
+    assert isinstance((await expired)[0], ThrottledError)
+    last = start(batcher, "c", "d")
+    await turn()
+    assert not last.done(), "two places are free"
+    driver.gate.set()
+    await asyncio.gather(*waiting)
+    assert await last == [None, None]
+    assert driver.stored == ["a", "b", "c", "d"]
+    assert idle(batcher)
+
+
 async def test_ten_thousand_at_once(driver: FakeDriver) -> None:
     batcher, driver.gate = Batcher(driver, "tasks"), asyncio.Event()
     ids = [str(i) for i in range(10_000)]

@@ -23,6 +23,7 @@ ACTIONS = {
     "info": "queue.info.queue",
     "peek": "queue.admin.peek",
     "purge": "queue.admin.purge",
+    "delete": "queue.admin.delete",
     "redrive": "queue.admin.redrive",
     "call": "funcs.call",
     "env": "env.get",

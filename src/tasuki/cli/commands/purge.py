@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from tasuki.cli import loop
-from tasuki.cli.exits import CommandError
+from tasuki.cli.asking import confirm
 from tasuki.cli.options import json_option, project_options
-from tasuki.cli.output import count, is_terminal, print_json
+from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target, find_queue, looking_at
 
 
@@ -29,7 +27,7 @@ def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:
             with looking_at(id):
                 depth = await live.depth()
             if not yes:
-                _confirm(f"Remove {count(depth.ready + depth.delayed, 'message')} from {id} for good?")
+                confirm(f"Remove {count(depth.ready + depth.delayed, 'message')} from {id} for good?")
             return await live.purge()
 
     purged = loop.run(purge())
@@ -37,14 +35,3 @@ def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:
         print_json({"queue": id, "purged": purged})
     else:
         click.echo(f"{count(purged, 'message')} removed from {id}")
-
-
-def _confirm(question: str) -> None:
-    try:
-        is_wanted = click.confirm(question, err=True)
-    except click.Abort:
-        if is_terminal(sys.stdin):
-            raise
-        is_wanted = False  # the input ended without an answer
-    if not is_wanted:
-        raise CommandError("nothing was removed; answer y, or give --yes")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import chain, count
+from math import inf
 
 from tasuki.contracts.driver import Depth, Outgoing, QueueSpec, Received
 from tasuki.drivers.memory.lanes import Lane, Line, Slot, by_number
+
+_FORGOTTEN = 10
+"""Outdated ids forgotten with each publish, besides two for each of its messages."""
 
 
 class MemoryQueue:
@@ -23,8 +28,9 @@ class MemoryQueue:
         self.held: dict[int, Slot] = {}
         self.lines: dict[str, Line] = {}
         self.consumers = 0
-        self.known: dict[str, float] = {}
-        """Ids within the ``dedup_window``, oldest first, and when each was published."""
+        # A plain dict searches the room of all deleted ids for its first one.
+        self.known: OrderedDict[str, float] = OrderedDict()
+        """When each id was published, oldest first; those outside the ``dedup_window`` are forgotten gradually."""
         self.waiters: dict[asyncio.Future[bool], None] = {}
 
     def declare(self, spec: QueueSpec) -> None:
@@ -33,7 +39,7 @@ class MemoryQueue:
         waiting = sorted(self.peek(), key=by_number) if changed else []
         self.spec = spec
         if spec.dedup_window is None:
-            self.known = {}
+            self.known = OrderedDict()
         if not changed:
             return
         self._clear()
@@ -163,15 +169,19 @@ class MemoryQueue:
 
     def unknown(self, batch: Sequence[Outgoing], now: float) -> Iterator[tuple[int, Outgoing]]:
         """The messages that are no duplicates, with their numbers in the batch; each is known from then on."""
-        known, window = self.known, self.spec.dedup_window or 0.0
-        while known and next(iter(known.values())) + window <= now:
-            del known[next(iter(known))]
+        known, since = self.known, now - (self.spec.dedup_window or 0.0)
+        for _ in range(_FORGOTTEN + 2 * len(batch)):
+            if not known or next(iter(known.values())) > since:
+                break
+            known.popitem(last=False)
         for index, message in enumerate(batch):
             if not message.deduplicate:
                 yield index, message
-            elif message.id not in known:
+            elif known.get(message.id, -inf) <= since:
                 yield index, message
-                known[message.id] = now  # only when the next one is asked for: not for one that found no room
+                # Only when the next one is asked for: not for one that found no room.
+                known[message.id] = now
+                known.move_to_end(message.id)
 
     def _clear(self) -> None:
         self.plain = Lane()

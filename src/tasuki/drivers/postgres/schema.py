@@ -6,7 +6,11 @@ import re
 from importlib.resources import files
 from typing import Any
 
+from tasuki.drivers.layout import Layout, is_outdated
 from tasuki.errors import DriverError, UnsupportedError
+
+MIN_VERSION = 10
+"""The oldest version whose processes can work with the schema as this one makes it (docs/adr/0016)."""
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('tasuki migrations ' || '{0}', 0))"
@@ -23,6 +27,11 @@ _MISSING_TABLES = (
 _MISSING_FUNCTIONS = (
     "SELECT ARRAY(SELECT unnest($2::text[]) EXCEPT SELECT p.proname FROM pg_proc p "
     "JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1)"
+)
+# Through JSON, for a schema of before has no such column: only processes of its own version can work with that.
+_VERSIONS = (
+    "SELECT ARRAY[coalesce(max(version), 0), "
+    "coalesce(max((to_jsonb(made) ->> 'min_version')::integer), max(version), 0)] FROM {0}.migrations made"
 )
 _MADE = re.compile(r"^(create|drop) (?:or replace )?(?:unlogged )?(table|function) (?:if (?:not )?exists )?(\w+)", re.M)
 # Receipts of a table that was dropped must never fit a message of the one that takes its place.
@@ -61,28 +70,38 @@ def parts() -> tuple[list[str], list[str]]:
     return sorted(made["table"]), sorted(made["function"])
 
 
-async def check(connection: Any, schema: str) -> bool:
+async def check(connection: Any, schema: str, driver: str = "") -> bool:
     """Whether the schema is whole and up to date; changes nothing.
 
-    Raises what the client raises, DriverError for a schema that is newer, and UnsupportedError for a server too old.
+    Raises what the client raises, DriverError for a schema that only newer versions can work with, and UnsupportedError
+    for a server too old.
     """
-    newest = migrations()[-1][0]
     await connection.execute("BEGIN")
-    version, missing = await _state(connection, schema)
+    layout, missing = await _state(connection, schema)
     number = int(await _one(connection, "SELECT current_setting('server_version_num')"))
     await connection.execute("COMMIT")
-    if version > newest:
-        raise DriverError(f"schema {schema!r} has version {version}, which is newer than this Tasuki: update it")
+    is_old = is_outdated(layout, _ours(), place=f"schema {schema!r}", driver=driver)
     if number < OLDEST_SERVER:
         raise UnsupportedError(f"PostgreSQL 12 or newer is needed; this is {number // 10000}")
-    return version == newest and not missing
+    return not is_old and not missing
 
 
-async def migrate(connection: Any, schema: str) -> None:
-    """Bring the schema up to date, and make again what somebody dropped of it. Raises what the client raises."""
+async def migrate(connection: Any, schema: str, driver: str = "") -> None:
+    """Bring the schema up to date, and make again what somebody dropped of it.
+
+    Raises what the client raises, and DriverError for parts that only a newer version can make again.
+    """
     await connection.execute(_BEGIN)
     await connection.execute(_LOCK.format(schema))
-    version, missing = await _state(connection, schema)  # another process may have done it meanwhile
+    layout, missing = await _state(connection, schema)  # another process may have done it meanwhile
+    version = layout.version
+    if missing and version > _ours().version:
+        # Ours would put older functions in the place of the newer ones.
+        problem = (
+            f"schema {schema!r} is of a newer Tasuki (layout {version}) and lacks {', '.join(missing)}: "
+            "start a process of it"
+        )
+        raise DriverError(problem, driver=driver)
     if missing:
         version = 0  # each migration keeps what is there
         if not await _one(connection, _HAS_SCHEMA, schema):
@@ -92,11 +111,15 @@ async def migrate(connection: Any, schema: str) -> None:
             "(version integer PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT clock_timestamp())"
         )
     await connection.execute(f"SET LOCAL search_path = {schema}, pg_temp")
-    for number, text in migrations():
-        if number > version:
-            await connection.execute(text)
-            note = f"INSERT INTO migrations (version) VALUES ({number}) ON CONFLICT DO NOTHING"  # noqa: S608 - a number
-            await connection.execute(note)
+    todo = [(number, text) for number, text in migrations() if number > version]
+    if todo:
+        await connection.execute("ALTER TABLE migrations ADD COLUMN IF NOT EXISTS min_version integer")
+    for number, text in todo:
+        await connection.execute(text)
+        note = f"INSERT INTO migrations (version) VALUES ({number}) ON CONFLICT DO NOTHING"  # noqa: S608 - a number
+        await connection.execute(note)
+    if todo:
+        await connection.execute(f"UPDATE migrations SET min_version = {MIN_VERSION} WHERE version = {todo[-1][0]}")  # noqa: S608 - numbers
     if "messages" in missing:
         now = await _one(connection, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
         await connection.execute(_NUMBER_ANEW.format(now))
@@ -106,16 +129,20 @@ async def migrate(connection: Any, schema: str) -> None:
     await connection.execute("COMMIT")
 
 
-async def _state(connection: Any, schema: str) -> tuple[int, list[str]]:
-    """The version, 0 if there is none, and what is missing of a schema that has it all."""
+def _ours() -> Layout:
+    return Layout(migrations()[-1][0], MIN_VERSION)
+
+
+async def _state(connection: Any, schema: str) -> tuple[Layout, list[str]]:
+    """The layout, of zeros if there is none, and what is missing of a schema that has it all."""
     tables, functions = parts()
     missing: list[str] = await _one(connection, _MISSING_TABLES, schema, tables)
-    version = 0
+    layout = Layout(0, 0)
     if "migrations" not in missing:
-        version = await _one(connection, f"SELECT coalesce(max(version), 0) FROM {schema}.migrations")  # noqa: S608
-    if version == migrations()[-1][0]:
+        layout = Layout(*await _one(connection, _VERSIONS.format(schema)))
+    if layout.version >= _ours().version:
         missing += await _one(connection, _MISSING_FUNCTIONS, schema, functions)
-    return version, missing
+    return layout, missing
 
 
 async def _one(connection: Any, sql: str, *arguments: Any) -> Any:

@@ -96,7 +96,7 @@ class Session:
         async def look(link: Link) -> None:
             nonlocal is_current
             async with asyncio.timeout(self._timeout):
-                is_current = await check(link.connection, self.schema)
+                is_current = await check(link.connection, self.schema, self._name)
 
         try:
             await self._pool.use(look)
@@ -113,7 +113,7 @@ class Session:
     async def _migrate(self) -> None:
         async def work(link: Link) -> None:
             async with asyncio.timeout(MIGRATION_TIMEOUT):
-                await migrate(link.connection, self.schema)
+                await migrate(link.connection, self.schema, self._name)
 
         await self._pool.use(work)
 

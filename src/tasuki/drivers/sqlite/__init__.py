@@ -15,10 +15,11 @@ duplicates      ids are remembered in the file for ``dedup_window``, by the wall
 waking          at once within the process; what other processes publish is seen within 1 ms while messages flow, and
                 at their ring (Linux: inotify) after that. Where rings cannot be heard, or while other queues of the
                 file are busy: within 40 ms after a quiet second
-purge           in transactions of 20,000 messages, so that other processes go on; removes what waited when it began:
-                the numbers of messages are never used again in their queue
+purge, delete   in transactions of 300 messages, so that other processes go on. A purge removes the messages that waited
+                when it began: the numbers of messages are never used again in their queue
 temporary       a queue goes with the driver that receives from it, or has declared it; publishing never makes it again
-depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now
+depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now.
+                The cost of looking at a queue (depth, peek) or removing one does not grow with what other queues hold
 deleted bodies  stay in free pages of the file (mode 0600) until they are overwritten
 full disk       publishes are rejected, while acks use the 1 MiB that was set aside as ballast
 ==============  =====================================================================================================

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -23,11 +25,12 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.sqlite import forks
+from tasuki.drivers.sqlite.peeking import Walk
 from tasuki.drivers.sqlite.purge import Extent
 from tasuki.drivers.sqlite.queues import Declared
 from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle, Start
 from tasuki.drivers.sqlite.rows import Row
-from tasuki.drivers.sqlite.store import Store
+from tasuki.drivers.sqlite.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.writer import Writer
 from tasuki.errors import (
     BrokerUnavailableError,
@@ -244,10 +247,17 @@ class SQLiteDriver(Driver):
         return stale
 
     async def depth(self, queue: str) -> Depth:
-        """Read the counters."""
+        """Read the counters; the delayed messages that are due are counted in parts, where they are very many."""
         self._check(queue)
-        depth: Depth = await self._ask(Call(queue, lambda store, number: store.depth(number), is_fresh=True))
-        return depth
+        counted, place = 0, NOTHING_DUE
+        while True:
+            counted_from = partial(Store.depth, since=place)
+            depth, more = await self._ask(Call(queue, counted_from))
+            if more is None:
+                break
+            counted, place = counted + COUNTED, more
+        whole: Depth = replace(depth, ready=depth.ready + counted, delayed=max(depth.delayed - counted, 0))
+        return whole
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the file; after a reconnect it is noted again."""
@@ -259,9 +269,10 @@ class SQLiteDriver(Driver):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         self._check(queue)
-        work = Call(queue, lambda store, number: store.peek(number, limit, after), is_fresh=True)
-        shown: list[Message] = await self._ask(work)
-        return shown
+        walk = Walk(after, limit)
+        while not walk.is_over:
+            await self._ask(Call(queue, lambda store, number: store.peek(number, walk)))
+        return walk.found
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that waited when the call began, in several transactions."""
@@ -273,7 +284,7 @@ class SQLiteDriver(Driver):
         return removed
 
     async def delete(self, queue: str) -> None:
-        """Remove it from the file; a process that still has it declared makes it again when it uses it."""
+        """Empty it in several transactions, then remove it; a process that still declares it makes it again."""
         self._check(queue)
         specs, spec, is_gone = self._declared.specs, self._declared.specs[queue], False
 
@@ -281,6 +292,8 @@ class SQLiteDriver(Driver):
             store.queues.delete(queue)
             specs.pop(queue, None)
 
+        while await self._ask(Call("", lambda store, _: store.purging.shrink(queue))):
+            pass
         try:
             await self._ask(Call("", delete))
             is_gone = True

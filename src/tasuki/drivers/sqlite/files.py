@@ -10,15 +10,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Literal
 
+from tasuki.drivers.sqlite.schema import migrate
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, Outcome, QueueFullError
 
-SCHEMA_VERSION = 3
-_STEPS = ("schema.sql", "schema_2.sql", "schema_3.sql")
-"""What makes each version out of the one before."""
-APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
 MAX_WAL_BYTES = 64 * 2**20
 BALLAST_BYTES = 2**20
 _STEP = 0.01
@@ -336,7 +332,7 @@ def connect(driver: str, path: str, synchronous: str, timeout: float, name: str)
 
 def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous: str) -> None:
     execute = connection.execute
-    _migrate(connection, driver, path)
+    migrate(connection, driver, path)
     mode = execute("PRAGMA journal_mode = wal").fetchone()[0]
     if mode != "wal":
         raise DriverError(
@@ -348,25 +344,3 @@ def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous
     execute("PRAGMA secure_delete = off")
     execute("PRAGMA wal_autocheckpoint = 2000")
     execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
-
-
-def _migrate(connection: sqlite3.Connection, driver: str, path: str) -> None:
-    execute = connection.execute
-    version = execute("PRAGMA user_version").fetchone()[0]
-    ours = execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-    if version == SCHEMA_VERSION and ours:
-        return
-    if version > SCHEMA_VERSION and ours:
-        problem = (
-            f"SQLite file {path!r}: schema {version} is newer than this Tasuki knows ({SCHEMA_VERSION}); upgrade it"
-        )
-        raise DriverError(problem, driver=driver)
-    if not ours and execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        problem = f"SQLite file {path!r} belongs to another program; give the driver a file of its own"
-        raise DriverError(problem, driver=driver)
-    steps = _STEPS[version if ours else 0 :]
-    script = "".join(files(__package__).joinpath(name).read_text(encoding="utf-8") for name in steps)
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; "
-        f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )

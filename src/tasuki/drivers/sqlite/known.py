@@ -5,12 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 
-import msgspec
+from tasuki.drivers.sqlite.rows import names_text
 
 _FORGOTTEN = 100
 """At least so many outdated ids are forgotten with each publish, and never fewer than twice what is new."""
-
-_encode_ids = msgspec.json.Encoder().encode
 
 
 class Known:
@@ -31,7 +29,7 @@ class Known:
         sql = """
             SELECT id FROM known WHERE queue = ? AND id IN (SELECT value FROM json_each(?)) AND published_at > ?
         """
-        known = {row[0] for row in self._execute(sql, (queue, _encode_ids(list(ids)).decode(), since))}
+        known = {row[0] for row in self._execute(sql, (queue, names_text(ids), since))}
         chosen: list[int] = []
         for index, id in enumerate(ids):
             if index not in always and id in known:
@@ -52,6 +50,11 @@ class Known:
                 (SELECT id FROM known WHERE queue = :queue AND published_at <= :since ORDER BY published_at LIMIT :most)
         """
         self._execute(sql, {"queue": queue, "since": since, "most": max(2 * len(ids), _FORGOTTEN)})
+
+    def forget_some(self, queue: int, most: int) -> int:
+        """Forget ids of a queue; returns how many."""
+        sql = "DELETE FROM known WHERE queue = :queue AND id IN (SELECT id FROM known WHERE queue = :queue LIMIT :most)"
+        return self._execute(sql, {"queue": queue, "most": most}).rowcount
 
     def forget(self, queue: int) -> None:
         """Forget all of a queue."""

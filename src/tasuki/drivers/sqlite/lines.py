@@ -26,7 +26,7 @@ class Lines:
         sql = "UPDATE lines SET waiting = 0 WHERE queue = ? AND key = ? AND waiting = 1 AND seq = ?"
         self._execute(sql, (queue, key, seq))
         if not ready_at:
-            self._execute("INSERT INTO ready VALUES (?, ?, ?, ?, ?)", (queue, rank, seq, attempts, key))
+            self._execute(statements.SHOW, (queue, rank, seq, attempts, key))
 
     def leave(self, queue: int, key: str | None, waiting: int, seq: int) -> None:
         """Take a message out of its line, if it is in one."""

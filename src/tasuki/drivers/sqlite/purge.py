@@ -1,4 +1,4 @@
-"""Purging in several transactions, so that other processes are not locked out; each part inside one of them."""
+"""Purging and deleting in several transactions, so that other processes are not locked out; each part inside one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import sqlite3
 from dataclasses import dataclass
 
 from tasuki.drivers.sqlite import statements
+from tasuki.drivers.sqlite.known import Known
 from tasuki.drivers.sqlite.lines import Lines
 from tasuki.drivers.sqlite.queues import Queues
 from tasuki.drivers.sqlite.rows import numbers_text
 from tasuki.drivers.sqlite.suspects import Suspects
 
-PURGED = 20_000
+PURGED = 300
 """Most messages removed in one transaction."""
 
 
@@ -27,12 +28,15 @@ class Extent:
 class Purge:
     """One connection's way to empty a queue."""
 
-    def __init__(self, connection: sqlite3.Connection, queues: Queues, lines: Lines, suspects: Suspects) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, queues: Queues, lines: Lines, suspects: Suspects, known: Known
+    ) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
         self._queues = queues
         self._lines = lines
         self._suspects = suspects
+        self._known = known
 
     def begin(self, queue: int) -> Extent:
         """Note what is there now. Numbers are never used again, so what comes later has higher ones."""
@@ -60,3 +64,11 @@ class Purge:
         tally.total -= len(rows)
         tally.delayed -= len(delayed)
         return len(rows)
+
+    def shrink(self, name: str) -> bool:
+        """Remove a part of what a queue holds that is to be deleted; False: the rest can go with the queue."""
+        queue = self._queues.stored(name)
+        if queue is None:
+            return False
+        removed = self.run(queue, self.begin(queue))
+        return removed == PURGED or self._known.forget_some(queue, PURGED) == PURGED

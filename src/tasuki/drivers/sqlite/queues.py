@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite import statements
 from tasuki.drivers.sqlite.known import Known
 from tasuki.drivers.sqlite.lines import Lines
-from tasuki.drivers.sqlite.rows import Tally
+from tasuki.drivers.sqlite.rows import Tally, names_text
 from tasuki.errors import QueueNotFoundError
 
-_TABLES = ("messages", "ready", "delayed", "lines", "held", "consumers", "known", "suspects", "queues")
+_PLACES = ("ready", "delayed", "lines", "held")
+"""Where the numbers of all messages of a queue are; the messages themselves have no index by queue."""
+_TABLES = (*_PLACES, "consumers", "known", "suspects", "queues")
 
 
 @dataclass(slots=True)
@@ -58,6 +60,8 @@ class Queues:
         self._lines = lines
         self._numbers: dict[str, int] = {}
         self._tallies: dict[int, Tally] = {}
+        self.touched: set[str] = set()
+        """The queues that this transaction read, changed or deleted."""
 
     def find(self, name: str) -> int:
         """The queue's number in this file, which every transaction looks up first.
@@ -77,17 +81,24 @@ class Queues:
         """The same for what ends or keeps deliveries, which works on an undeclared queue too; makes nothing then."""
         if name in self._declared.specs:
             return self.find(name)
-        return self._stored(name)
+        return self._existing(name)
 
     def seen(self, name: str) -> int | None:
         """The number that an earlier transaction found; also outside of one."""
         return self._numbers.get(name)
 
+    def moved(self, names: Collection[str]) -> set[str]:
+        """Those of the queues that are gone, or were deleted and made again by another process."""
+        sql = "SELECT name, queue FROM queues WHERE name IN (SELECT value FROM json_each(?))"
+        now = dict(self._execute(sql, (names_text(names),)).fetchall())
+        return {name for name in names if name not in now or now[name] != self._numbers.get(name)}
+
     def _find_again(self, name: str) -> int:
         self._numbers.pop(name, None)
+        self.touched.add(name)
         spec = self._declared.specs.get(name)
         try:
-            number = self._stored(name)
+            number = self._existing(name)
         except QueueNotFoundError:
             if spec is None or spec.temporary or name in self._declared.inspected:
                 raise
@@ -96,18 +107,26 @@ class Queues:
             self.attach(number, self._declared.consumers[name])
         return number
 
-    def _stored(self, name: str) -> int:
-        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
-        if found is None:
+    def _existing(self, name: str) -> int:
+        queue = self.stored(name)
+        if queue is None:
             problem = f"driver {self._driver!r}: queue {name!r} is not in the database file; declare it first"
             raise QueueNotFoundError(problem, driver=self._driver, queue=name)
-        return int(found[0])
+        return queue
+
+    def stored(self, name: str) -> int | None:
+        """The queue's number in this file; None: it is not there."""
+        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
+        return None if found is None else int(found[0])
 
     def declare(self, spec: QueueSpec) -> int:
         """Create or update the queue; returns its number."""
         number = self._numbers[spec.name] = self._declare(spec)
+        self.touched.add(spec.name)
         if spec.temporary:  # it goes with this driver, also when that dies before it receives
-            self._execute("INSERT OR IGNORE INTO consumers VALUES (?, ?, 0)", (number, self._holder))
+            self._execute(
+                "INSERT OR IGNORE INTO consumers (queue, holder, count) VALUES (?, ?, 0)", (number, self._holder)
+            )
         if spec.name in self._declared.consumers:
             self.attach(number, self._declared.consumers[spec.name])
         return number
@@ -120,7 +139,7 @@ class Queues:
 
     def inspect(self, spec: QueueSpec) -> QueueSpec:
         """The queue with the options in force. Raises QueueNotFoundError."""
-        self._numbers[spec.name] = self._stored(spec.name)
+        self._numbers[spec.name] = self._existing(spec.name)
         lease, max_length, by_key, dedup_window, temporary = self._execute(statements.OPTIONS, (spec.name,)).fetchone()
         return replace(
             spec,
@@ -133,11 +152,13 @@ class Queues:
 
     def attach(self, queue: int, consumers: int) -> None:
         """Note how many consumers of this driver receive from the queue."""
-        self._execute("INSERT OR REPLACE INTO consumers VALUES (?, ?, ?)", (queue, self._holder, consumers))
+        sql = "INSERT OR REPLACE INTO consumers (queue, holder, count) VALUES (?, ?, ?)"
+        self._execute(sql, (queue, self._holder, consumers))
 
     def leave(self, name: str) -> None:
         """This driver receives from the queue no more, and does not know it; a temporary one still goes with it."""
         self._numbers.pop(name, None)
+        self.touched.add(name)
         sql = "UPDATE consumers SET count = 0 WHERE holder = ? AND queue = (SELECT queue FROM queues WHERE name = ?)"
         self._execute(sql, (self._holder, name))
 
@@ -171,14 +192,17 @@ class Queues:
 
     def delete(self, name: str) -> None:
         """Remove the queue and all that it holds."""
-        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
-        if found is None:
+        queue = self.stored(name)
+        if queue is None:
             return
-        queue = int(found[0])
+        for table in _PLACES:
+            sql = f"DELETE FROM messages WHERE seq IN (SELECT seq FROM {table} WHERE queue = ?)"  # noqa: S608
+            self._execute(sql, (queue,))
         for table in _TABLES:
             self._execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608
         self._tallies.pop(queue, None)
         self._numbers.pop(name, None)
+        self.touched.add(name)
 
     def bury(self, holder: int) -> None:
         """Forget a driver, and delete the temporary queues from which no other one receives."""
@@ -204,7 +228,8 @@ class Queues:
             row = self._execute(statements.TALLY, (queue,)).fetchone()
             if row is None:
                 return False
-            self._tallies[queue] = Tally(*row)
+            self._tallies[queue] = Tally(*row[1:])
+            self.touched.add(row[0])
         return True
 
     def save(self) -> None:
@@ -221,8 +246,10 @@ class Queues:
         ]
         self._executemany(statements.SAVE, rows)
         self._tallies.clear()
+        self.touched.clear()
 
     def undo(self) -> None:
         """After a rollback: drop what this transaction read and made."""
         self._tallies.clear()
+        self.touched.clear()
         self._numbers.clear()

@@ -11,6 +11,9 @@ from tasuki.drivers.sqlite.rows import Row
 from tasuki.drivers.sqlite.store import Store
 from tasuki.errors import DriverError, QueueNotFoundError
 
+_ROW_BYTES = 1000
+"""Reckoned for what a message takes beside its body."""
+
 
 class Request:
     """Something to do in the next transaction, and who wants to know."""
@@ -45,17 +48,13 @@ class Request:
 class Call(Request):
     """Any other work on a queue: declare, depth, peek, purge."""
 
-    def __init__(self, queue: str, work: Callable[[Store, int], Any], *, is_fresh: bool = False) -> None:
+    def __init__(self, queue: str, work: Callable[[Store, int], Any]) -> None:
         super().__init__(queue)
         self._work = work
-        self._is_fresh = is_fresh
 
     def run(self, store: Store) -> Any:
-        """Call the work with the queue's number, after everything due has come to the surface if it wants that."""
-        number = store.queues.find(self.queue) if self.queue else 0
-        while self._is_fresh and store.surface(number):
-            pass
-        return self._work(store, number)
+        """Call the work with the queue's number."""
+        return self._work(store, store.queues.find(self.queue) if self.queue else 0)
 
 
 class Extend(Request):
@@ -109,6 +108,7 @@ class Publish(Request):
     def __init__(self, queue: str, rows: list[Row], delays: dict[int, float], always: set[int]) -> None:
         super().__init__(queue)
         self.rows = rows
+        self.size = sum(len(row[1]) + _ROW_BYTES for row in rows)
         self.delays = delays
         self.always = always
 

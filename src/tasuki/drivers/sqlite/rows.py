@@ -18,6 +18,11 @@ def numbers_text(numbers: Collection[object]) -> str:
     return _encode(list(numbers)).decode()
 
 
+def names_text(names: Collection[str]) -> str:
+    """The same for texts."""
+    return _encode(list(names)).decode()
+
+
 @dataclass(slots=True)
 class Tally:
     """A queue's row during a transaction; written back at its end."""

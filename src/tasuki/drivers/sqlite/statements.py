@@ -1,4 +1,4 @@
-"""The larger SQL statements of the store."""
+"""The larger SQL statements of the store. Each names its columns: a newer version may have added some."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ ORPHANS = """
 """
 OPTIONS = "SELECT lease, max_length, by_key, dedup_window, temporary FROM queues WHERE name = ?"
 TALLY = """
-    SELECT queue, lease, max_length, by_key, dedup_window, total, held, delayed, newest FROM queues WHERE queue = ?
+    SELECT name, queue, lease, max_length, by_key, dedup_window, total, held, delayed, newest
+    FROM queues WHERE queue = ?
 """
 # The first message of a batch; the others take the numbers that follow.
 INSERT_FIRST = """
@@ -22,6 +23,9 @@ INSERT_FIRST = """
     VALUES (max(?, (SELECT coalesce(max(seq), 0) FROM messages)) + 1, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT = "INSERT INTO messages (id, body, headers, rank, key, published_at, queue) VALUES (?, ?, ?, ?, ?, ?, {:d})"
+SHOW = "INSERT INTO ready (queue, rank, seq, attempts, key) VALUES (?, ?, ?, ?, ?)"
+DELAY = "INSERT INTO delayed (queue, ready_at, seq, rank, attempts, key) VALUES (?, ?, ?, ?, ?, ?)"
+JOIN = "INSERT INTO lines (queue, key, waiting, seq, rank, attempts, ready_at) VALUES (?, ?, 1, ?, ?, ?, ?)"
 CLAIM = """
     SELECT r.rank, r.seq, r.attempts, m.id, m.body, m.headers
     FROM ready r CROSS JOIN messages m ON m.seq = r.seq
@@ -51,14 +55,14 @@ OLDEST = """
     SELECT min(m.published_at) FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) AS ranks
     JOIN messages m ON m.seq = (SELECT seq FROM ready WHERE queue = ? AND rank = ranks.column1 ORDER BY seq LIMIT 1)
 """
-WAITING = (
-    "SELECT seq FROM ready WHERE queue = ? ORDER BY rank, seq",
-    "SELECT seq FROM lines WHERE queue = ? AND waiting = 1 AND ready_at = 0 ORDER BY key, seq",
-    "SELECT seq FROM delayed WHERE queue = ? ORDER BY ready_at, seq",
-)
+DUE = """
+    SELECT ready_at, seq FROM delayed WHERE queue = ? AND (ready_at, seq) > (?, ?) AND ready_at <= ?
+    ORDER BY ready_at, seq
+"""
 
 JOIN_LINE = """
-    INSERT INTO lines SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
+    INSERT INTO lines (queue, key, waiting, seq, rank, attempts, ready_at)
+    SELECT t.queue, m.key, {}, t.seq, t.rank, t.attempts, {}
     FROM {} t JOIN messages m ON m.seq = t.seq WHERE t.queue = ? AND m.key IS NOT NULL
 """
 TAKE_KEY = "UPDATE {} SET key = (SELECT m.key FROM messages m WHERE m.seq = {}.seq) WHERE queue = ?"
@@ -71,7 +75,7 @@ FORM_LINES = (
     "DELETE FROM ready WHERE queue = ? AND seq IN (SELECT seq FROM lines)",
 )
 DISSOLVE_LINES = (
-    "INSERT INTO ready SELECT queue, rank, seq, attempts, NULL FROM lines "
+    "INSERT INTO ready (queue, rank, seq, attempts) SELECT queue, rank, seq, attempts FROM lines "
     "WHERE queue = ? AND waiting = 1 AND ready_at = 0",
     "DELETE FROM lines WHERE queue = ?",
     "UPDATE ready SET key = NULL WHERE queue = ? AND key IS NOT NULL",
@@ -83,14 +87,17 @@ SAVE = """
     UPDATE queues SET total = :total, held = :held, delayed = :delayed, newest = :newest
     WHERE queue = :queue AND (total, held, delayed, newest) != (:total, :held, :delayed, :newest)
 """
+# In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
+# the last part reads past them.
 PURGED = """
-    SELECT seq, rank, key, 1, ready_at FROM lines
-        WHERE queue = :queue AND waiting = 1 AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
-    UNION ALL SELECT seq, rank, key, 0, ready_at FROM delayed
+    SELECT seq, rank, key, 0, 0 FROM ready
         WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
-        AND NOT EXISTS (SELECT 1 FROM lines l
-            WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq)
-    UNION ALL SELECT seq, rank, key, 0, 0 FROM ready
+    UNION ALL SELECT seq, rank, key, EXISTS (SELECT 1 FROM lines l
+            WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq), ready_at
+        FROM delayed
         WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
+    UNION ALL SELECT seq, rank, key, 1, 0 FROM lines
+        WHERE queue = :queue AND waiting = 1 AND ready_at = 0
+        AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
     LIMIT :limit
 """

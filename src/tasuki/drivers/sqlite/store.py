@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
 
 import msgspec
 
@@ -12,14 +14,19 @@ from tasuki.contracts.driver import Ack, Depth, Nack, Receipt, Received, Release
 from tasuki.drivers.sqlite import statements
 from tasuki.drivers.sqlite.known import Known
 from tasuki.drivers.sqlite.lines import Lines
+from tasuki.drivers.sqlite.peeking import Walk, step
 from tasuki.drivers.sqlite.purge import Purge
 from tasuki.drivers.sqlite.queues import Declared, Queues
 from tasuki.drivers.sqlite.rows import Place, Row, Tally, numbers_text
 from tasuki.drivers.sqlite.suspects import Suspects
-from tasuki.message import HeaderValue, Message
+from tasuki.message import HeaderValue
 
-SURFACED = 10_000
+SURFACED = 300
 """Most delayed messages made receivable in one transaction, so that a due crowd does not stop the others."""
+COUNTED = 50_000
+"""Most due messages counted in one transaction."""
+DuePlace = tuple[float, int]
+NOTHING_DUE: DuePlace = (-1.0, -1)
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
 
@@ -32,6 +39,7 @@ class Store:
     def __init__(
         self, connection: sqlite3.Connection, driver: str, clock: Clock, holder: int, declared: Declared
     ) -> None:
+        self._connection = connection
         self._execute = connection.execute
         self._executemany: Callable[[str, Iterable[Sequence[object] | Mapping[str, object]]], object] = (
             connection.executemany
@@ -42,7 +50,7 @@ class Store:
         self._lines = Lines(connection)
         self._suspects = Suspects(connection)
         self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
-        self.purging = Purge(connection, self.queues, self._lines, self._suspects)
+        self.purging = Purge(connection, self.queues, self._lines, self._suspects, self._known)
 
     def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: Collection[int] = ()) -> int:
         """Store the messages for which there is room; says how many from the start are taken care of.
@@ -78,7 +86,10 @@ class Store:
                 ready_at = now + delays[index] if index in delays else 0.0
                 self._place(Place(first + index, queue, row[3], 0, row[4] if tally.by_key else None, ready_at))
         else:
-            sql = "INSERT INTO ready SELECT queue, rank, seq, 0, NULL FROM messages WHERE seq BETWEEN ? AND ?"
+            sql = (
+                "INSERT INTO ready (queue, rank, seq, attempts) "
+                "SELECT queue, rank, seq, 0 FROM messages WHERE seq BETWEEN ? AND ?"
+            )
             self._execute(sql, (first, last))
         tally.total += len(rows)
 
@@ -159,28 +170,34 @@ class Store:
         found = {row[0] for row in self._execute(sql, (self._clock.boottime() + lease, numbers, queue))}
         return [receipt for receipt in batch if receipt not in found]
 
-    def depth(self, queue: int) -> Depth:
-        """The counters, and the age of the oldest receivable message."""
+    def depth(self, queue: int, since: DuePlace = NOTHING_DUE) -> tuple[Depth, DuePlace | None]:
+        """The counters, and the age of the oldest receivable message.
+
+        Delayed messages that are due count as ready: at most ``COUNTED`` of them, from a place in their order on.
+        Returns the place of the last one too; None: all were counted.
+        """
+        if since == NOTHING_DUE:
+            self.surface(queue)
         tally = self.queues.tally(queue)
+        due, place = self._count_due(queue, since)
         oldest = self._execute(statements.OLDEST, (queue,)).fetchone()[0]
         age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
         sql = "SELECT coalesce(sum(count), 0) FROM consumers WHERE queue = ?"
         consumers = self._execute(sql, (queue,)).fetchone()[0]
-        return Depth(tally.ready, tally.held, tally.delayed, age, consumers)
+        return Depth(tally.ready + due, tally.held, tally.delayed - due, age, consumers), place
 
-    def peek(self, queue: int, limit: int, after: int) -> list[Message]:
+    def _count_due(self, queue: int, since: DuePlace) -> tuple[int, DuePlace | None]:
+        if not self.queues.tally(queue).delayed:
+            return 0, None
+        wanted = (queue, *since, self._clock.time())
+        last = self._execute(f"{statements.DUE} LIMIT 1 OFFSET ?", (*wanted, COUNTED - 1)).fetchone()
+        if last is not None:
+            return COUNTED, last
+        return self._execute(f"SELECT count(*) FROM ({statements.DUE})", wanted).fetchone()[0], None  # noqa: S608
+
+    def peek(self, queue: int, walk: Walk) -> None:
         """Receivable messages in order, those behind their key, delayed ones by their time."""
-        numbers: list[int] = []
-        for sql in statements.WAITING:
-            rows = self._execute(f"{sql} LIMIT ? OFFSET ?", (queue, limit - len(numbers), after)).fetchall()
-            numbers += [row[0] for row in rows]
-            if len(numbers) == limit:
-                break
-            count = 0 if rows else self._execute(f"SELECT count(*) FROM ({sql})", (queue,)).fetchone()[0]  # noqa: S608
-            after = max(after - count, 0) if not rows else 0
-        sql = "SELECT id, body, headers FROM messages WHERE seq = ?"
-        found = (self._execute(sql, (number,)).fetchone() for number in numbers)
-        return [Message(id_, body, _decode_headers(headers)) for id_, body, headers in found]
+        step(self._connection, queue, walk)
 
     def surface(self, queue: int) -> int:
         """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""
@@ -196,7 +213,7 @@ class Store:
                     self._execute(sql, (queue, key, seq, waiting))
         front = "SELECT 1 FROM lines WHERE queue = ? AND key = ? AND waiting = 0 AND seq = ?"
         shown = [row for row in rows if row[4] is None or self._execute(front, (queue, row[4], row[2])).fetchone()]
-        self._executemany("INSERT INTO ready VALUES (?, ?, ?, ?, ?)", shown)
+        self._executemany(statements.SHOW, shown)
         self.queues.tally(queue).delayed -= len(rows)
         return len(rows)
 
@@ -214,16 +231,45 @@ class Store:
         self._put_back(self._execute(sql, (holder,)).fetchall())
         self.queues.bury(holder)
 
-    def next_change(self, name: str) -> tuple[float | None, float | None]:
-        """When the first delayed message is due (wall clock) and when the first lease ends (boot time)."""
+    def first_due(self, name: str) -> float | None:
+        """When the first delayed message of a queue is due (wall clock); None: it has none, or is gone."""
         queue = self.queues.seen(name)
-        due = self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0]
-        return due, self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
+        if queue is None or not self.queues.tally(queue).delayed:
+            return None
+        return self._first_due(queue)
 
-    def has_ready(self, name: str) -> bool:
-        """Whether a claim would find something; also outside a transaction."""
-        queue = self.queues.seen(name)
-        return self._execute("SELECT 1 FROM ready WHERE queue = ? LIMIT 1", (queue,)).fetchone() is not None
+    def next_lease(self) -> float:
+        """When the first lease ends (boot time)."""
+        first = self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
+        return inf if first is None else float(first)
+
+    def news_among(self, names: Collection[str]) -> tuple[list[str], dict[str, float]]:
+        """Those of the queues in which a claim would find something, and when the first delayed message of each is due.
+
+        Works outside a transaction too.
+        """
+        numbers = {queue: name for name in names if (queue := self.queues.seen(name)) is not None}
+        asked = sorted(numbers)
+        ready = [numbers[queue] for queue in self._among("ready", asked)]
+        return ready, {numbers[queue]: self._first_due(queue) for queue in self._among("delayed", asked)}
+
+    def _among(self, table: str, asked: Sequence[int]) -> Iterator[int]:
+        """Those of the queues (sorted numbers) that have rows in the table.
+
+        Costs a seek for each queue asked for, or for each that has rows: whichever are fewer.
+        """
+        index, sql = 0, f"SELECT min(queue) FROM {table} WHERE queue >= ?"  # noqa: S608
+        while index < len(asked):
+            first = self._execute(sql, (asked[index],)).fetchone()[0]
+            if first is None:
+                return
+            index = bisect_left(asked, first, index)
+            if index < len(asked) and asked[index] == first:
+                yield first
+                index += 1
+
+    def _first_due(self, queue: int) -> float:
+        return float(self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0])
 
     def save(self) -> None:
         """Write the counters; the last act before the commit."""
@@ -256,14 +302,13 @@ class Store:
             place.queue, place.seq, place.rank, place.attempts, place.key, place.ready_at,
         )  # fmt: skip
         if ready_at:
-            self._execute("INSERT INTO delayed VALUES (?, ?, ?, ?, ?, ?)", (queue, ready_at, seq, rank, attempts, key))
+            self._execute(statements.DELAY, (queue, ready_at, seq, rank, attempts, key))
             self.queues.tally(queue).delayed += 1
         if key is not None:
-            sql = "INSERT INTO lines VALUES (?, ?, 1, ?, ?, ?, ?)"
-            self._execute(sql, (queue, key, seq, rank, attempts, ready_at))
+            self._execute(statements.JOIN, (queue, key, seq, rank, attempts, ready_at))
             self._lines.advance(queue, key)
         elif not ready_at:
-            self._execute("INSERT INTO ready VALUES (?, ?, ?, ?, NULL)", (queue, rank, seq, attempts))
+            self._execute(statements.SHOW, (queue, rank, seq, attempts, None))
 
     def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:
         sql = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))"

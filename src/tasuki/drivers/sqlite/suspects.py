@@ -39,7 +39,11 @@ class Suspects:
         """A delivery has ended without a settlement, None: with its holder; returns whether its start was recorded."""
         found = self._execute("SELECT is_started FROM suspects WHERE seq = ?", (seq,)).fetchone()
         is_counted = found is not None and bool(found[0])
-        self._execute("INSERT OR REPLACE INTO suspects VALUES (?, ?, 1, 0, ?, ?)", (seq, queue, delivery, is_counted))
+        sql = """
+            INSERT OR REPLACE INTO suspects (seq, queue, is_lost, is_started, delivery, is_counted)
+            VALUES (?, ?, 1, 0, ?, ?)
+        """
+        self._execute(sql, (seq, queue, delivery, is_counted))
         self._is_empty = False
         return is_counted
 

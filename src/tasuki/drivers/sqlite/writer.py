@@ -22,6 +22,7 @@ from tasuki.drivers.sqlite import files
 from tasuki.drivers.sqlite.answers import Answers
 from tasuki.drivers.sqlite.inbox import Inbox
 from tasuki.drivers.sqlite.looks import Looks, Pause
+from tasuki.drivers.sqlite.parked import Parked
 from tasuki.drivers.sqlite.queues import Declared
 from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
 from tasuki.drivers.sqlite.store import Store
@@ -32,8 +33,6 @@ _log = logging.getLogger("tasuki.driver.sqlite")
 
 SWEEP = 1.0
 """Seconds between looks for holders that died."""
-ROW_BYTES = 1000
-"""Reckoned for what a message takes beside its body."""
 
 
 class Writer:
@@ -57,7 +56,7 @@ class Writer:
         self._declared = declared
         self._inbox = Inbox()
         self._answer = Answers(self.give_back).give
-        self._parked: list[Receive] = []
+        self._parked = Parked()
         self._folder = files.Folder(path)
         self._room = files.Room(path)
         self._connection: sqlite3.Connection | None = None
@@ -138,7 +137,7 @@ class Writer:
         with suppress(Exception):
             self._disconnect()
         left = [request for request in [*self._parked, *group] if not request.is_answered and type(request) is not Stop]
-        self._parked = []
+        self._parked = Parked()
         for request in left:
             if isinstance(request, Receive):
                 self.give_back(request)
@@ -148,7 +147,7 @@ class Writer:
         self._fail(left, unavailable)
 
     def _end(self, stops: Sequence[Request]) -> None:
-        parked, self._parked = self._parked, []  # none of them may take what the end gives back
+        parked, self._parked = self._parked, Parked()  # none of them may take what the end gives back
         try:
             with self.at_work:
                 self._shut()
@@ -181,12 +180,12 @@ class Writer:
 
     def _pause(self) -> Pause:
         """The wait until there is something to do without a new request."""
-        until = min(self._next_sweep, self._wake_at, *(receive.deadline for receive in self._parked))
+        until = min(self._next_sweep, self._wake_at, self._parked.deadline)
         return self._looks.pause(self._clock.monotonic(), until)
 
     def _turn(self, group: list[Request]) -> None:
         """Run the group and answer it; where it fails as a whole, find out whose fault it is."""
-        self._dismiss()
+        self._answer(self._parked.take_over(self._clock.monotonic()))
         group = [request for request in group if not request.is_abandoned]
         try:
             group = self._admitted(group)
@@ -197,7 +196,7 @@ class Writer:
         try:
             self._look_ahead()
         except DriverError as error:
-            self._fail(self._parked, error)
+            self._fail([*self._parked], error)
 
     def _recover(self, group: list[Request], error: DriverError) -> None:
         if isinstance(error, QueueFullError):
@@ -220,19 +219,9 @@ class Writer:
         for request in requests:
             request.error = type(error)(str(error), driver=self._name, queue=request.queue, outcome=error.outcome)
             request.error.__cause__ = error.__cause__
+            if isinstance(request, Receive):
+                self._parked.discard(request)
         self._answer(requests)
-        failed = set(map(id, requests))
-        self._parked = [receive for receive in self._parked if id(receive) not in failed]
-
-    def _dismiss(self) -> None:
-        """Answer the parked receives whose deadline has passed or whose queue is deleted; drop the cancelled ones."""
-        if self._parked:
-            now, parked = self._clock.monotonic(), self._parked
-            over = [
-                receive for receive in parked if receive.deadline <= now or receive.queue not in self._declared.specs
-            ]
-            self._parked = [receive for receive in parked if receive not in over and not receive.is_abandoned]
-            self._answer(over)
 
     def _has_news(self) -> bool:
         """Whether a parked receive could get something now; costs a few reads and no lock."""
@@ -244,28 +233,42 @@ class Writer:
     def _look(self, now: float) -> bool:
         """Whether others committed something that a parked receive could get."""
         with self._failing("rejected"):
-            connection, store, has_found = self._connected(), self._store, False
+            connection = self._connected()
             has_heard = self._inbox.heard()  # before the look: what rings during it may not be seen yet
-            if (version := connection.execute("PRAGMA data_version").fetchone()[0]) != self._seen_version:
-                self._seen_version = version
-                self._plan_wake()
-                has_found = any(store.has_ready(name) for name in {item.queue for item in self._parked})
+            has_found = self._notice(connection)
         if not self._looks.looked(now, has_heard=has_heard, has_found=has_found):
             self._go_deaf("they came without a ring")
         return has_found
 
+    def _notice(self, connection: sqlite3.Connection) -> bool:
+        """Note what others committed since the last time; whether a parked receive could get something of it."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._seen_version:
+            return False
+        self._seen_version = version
+        ready, dues = self._store.news_among(self._parked.queues)
+        self._parked.change(ready)
+        self._parked.expect(dues)
+        self._plan_wake()
+        return bool(ready)
+
     def _transact(self, group: list[Request]) -> None:
         """One transaction: settle, publish, others, then receive, parked ones first; answers after the commit."""
-        receives = [*self._parked, *(request for request in group if isinstance(request, Receive))]
         with self._failing("rejected"):
             connection = self._connected()
             changes = connection.total_changes
             self._begin(connection)
+            self._notice(connection)
             # What is settled or extended late but before anybody else got it still counts: so first, then the sweep.
             self._work([request for request in group if request.order == 0])
             self._sweep(connection)
             self._work([request for request in group if request.order > 0])
+            touched = self._store.queues.touched
+            forgotten = {queue for queue in touched if queue not in self._declared.specs}
+            receives = self._parked.wanted(touched - forgotten, self._clock.time())
+            receives += [request for request in group if isinstance(request, Receive)]
             taken = [receive.attempt(self._store) for receive in receives]
+            dues = {receive.queue: self._store.first_due(receive.queue) for receive in receives}
             self._store.save()
         with self._failing("unknown"):
             connection.execute("COMMIT")
@@ -274,11 +277,13 @@ class Writer:
         # Not before the commit: what is not committed must not be given back.
         for receive, messages in zip(receives, taken, strict=True):
             receive.result = messages or []
-        self._parked = [receive for receive in receives if not receive.is_over]
-        self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=len(self._parked) < len(receives))
+        self._parked.tried(receives)
+        self._parked.expect(dues)
+        has_taken = any(receive.is_over for receive in receives)
+        self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=has_taken)
         self._answer(request for request in group if not isinstance(request, Receive))
         self._answer(receive for receive in receives if receive.is_over)
-        self._dismiss()
+        self._answer(self._parked.take_over(self._clock.monotonic(), forgotten))
 
     def _look_ahead(self) -> None:
         """Between transactions: note what comes next, and keep the log short."""
@@ -305,6 +310,8 @@ class Writer:
             return
         if self._next_sweep < 0:
             self._store.queues.delete_orphans()
+        self._parked.prune()
+        self._parked.change(self._store.queues.moved(self._parked.queues))
         self._next_sweep = now + SWEEP
         boot = files.boot_id()
         for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
@@ -326,9 +333,8 @@ class Writer:
         publishes = [request for request in group if isinstance(request, Publish)]
         if not publishes:
             return group
-        need = sum(len(row[1]) + ROW_BYTES for request in publishes for row in request.rows)
         with self._failing("rejected"):
-            if self._room.admits(need, self._connected()):
+            if self._room.admits(sum(request.size for request in publishes), self._connected()):
                 return group
         problem = f"SQLite file {self._path!r}: the disk is full; free some space, acks still go through"
         self._fail(publishes, QueueFullError(problem, driver=self._name))
@@ -342,12 +348,10 @@ class Writer:
 
     def _plan_wake(self) -> None:
         """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
-        waits = []
-        for name in {receive.queue for receive in self._parked}:
-            due, lease = self._store.next_change(name)
-            waits += [due - self._clock.time()] if due is not None else []
-            waits += [lease - self._clock.boottime()] if lease is not None else []
-        self._wake_at = self._clock.monotonic() + max(min(waits, default=inf), 0.0)
+        wait = inf
+        if self._parked:
+            wait = min(self._parked.due - self._clock.time(), self._store.next_lease() - self._clock.boottime())
+        self._wake_at = self._clock.monotonic() + max(wait, 0.0)
 
     # The connection.
 
@@ -379,6 +383,7 @@ class Writer:
         self._identity = files.identity(self._path)
         self._store = Store(connection, self._name, self._clock, self._holder, self._declared)
         self._next_sweep, self._seen_version = -1.0, -1
+        self._parked.change(self._parked.queues)
         self._inbox.stop_listening()  # the folder may be a new one
         self._looks = Looks()
         self._room.restore()

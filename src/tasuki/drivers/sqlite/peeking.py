@@ -1,0 +1,80 @@
+"""Showing waiting messages in several transactions, however far from the head of the queue they are."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from tasuki.message import HeaderValue, Message
+
+PASSED, SHOWN = 10_000, 200
+"""Most rows passed, and most messages read, in one transaction."""
+_SPARE = 100
+"""Rows read beyond those that would do if each counted."""
+
+_decode_headers = msgspec.msgpack.Decoder(dict[str, HeaderValue]).decode
+
+
+class _Part(NamedTuple):
+    """A table in the order of its primary key, which ends in the message's number; ``shown`` says which rows count."""
+
+    table: str
+    key: str
+    before: tuple[object, ...]
+    """Less than each key."""
+    shown: str = "1"
+
+
+_PARTS = (
+    _Part("ready", "rank, seq", (-1, -1)),
+    _Part("lines", "key, waiting, seq", ("", -1, -1), "waiting = 1 AND ready_at = 0"),
+    _Part("delayed", "ready_at, seq", (-1.0, -1)),
+)
+"""Receivable messages, those behind their key, and delayed ones."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """How far a peek has come: ``skip`` messages to pass, ``wanted`` ones to show after them."""
+
+    skip: int
+    wanted: int
+    found: list[Message] = field(default_factory=list)
+    part: int = 0
+    last: tuple[object, ...] = _PARTS[0].before
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to find."""
+        return len(self.found) >= self.wanted or self.part == len(_PARTS)
+
+
+def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
+    """Go on with a walk through a queue, within the bounds of one transaction."""
+    passed, need = 0, min(walk.wanted - len(walk.found), SHOWN)
+    while not walk.is_over and need and passed < PASSED:
+        table, key, before, shown = _PARTS[walk.part]
+        most = min(walk.skip + need + _SPARE, PASSED - passed)
+        marks = ", ".join("?" * len(before))
+        sql = f"SELECT {key}, {shown} FROM {table} WHERE queue = ? AND ({key}) > ({marks}) ORDER BY {key} LIMIT ?"  # noqa: S608
+        rows = connection.execute(sql, (queue, *walk.last, most)).fetchall()
+        waiting = [row for row in rows if row[-1]]
+        here = waiting[walk.skip : walk.skip + need]
+        walk.found += [_message(connection, row[-2]) for row in here]
+        walk.skip = max(walk.skip - len(waiting), 0)
+        need -= len(here)
+        passed += len(rows)
+        if need and len(rows) < most:
+            walk.part += 1
+            walk.last = _PARTS[walk.part].before if walk.part < len(_PARTS) else ()
+        elif rows:
+            walk.last = (rows[-1] if need else here[-1])[:-1]
+
+
+def _message(connection: sqlite3.Connection, seq: object) -> Message:
+    sql = "SELECT id, body, headers FROM messages WHERE seq = ?"
+    id_, body, headers = connection.execute(sql, (seq,)).fetchone()
+    return Message(id_, body, _decode_headers(headers))

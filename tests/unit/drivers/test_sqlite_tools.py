@@ -1,0 +1,114 @@
+"""No transaction of a tool grows with the number of messages, counted in steps of SQLite's virtual machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.sqlite import SQLiteDriver, peeking, purge, store
+from tasuki.drivers.sqlite import driver as driver_module
+from tasuki.drivers.sqlite.requests import Call
+from tasuki.testing.conformance import ShiftedClock
+
+pytestmark = pytest.mark.anyio
+
+FEW, MANY = 200, 1000
+OF_A_TRANSACTION = 50
+"""Rows that one transaction of these tests may pass, count, show, surface or remove."""
+
+FILLINGS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "ready": lambda number: {},
+    "few keys": lambda number: {"key": str(number % 3)},
+    "many keys": lambda number: {"key": str(number)},
+    "delayed": lambda number: {"delay": 600.0},
+    "delayed behind few keys": lambda number: {"key": str(number % 3), "delay": 600.0},
+    "delayed with many keys": lambda number: {"key": str(number), "delay": 600.0},
+    "due": lambda number: {"delay": 5.0},
+    "due with many keys": lambda number: {"key": str(number), "delay": 5.0},
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in (
+        (purge, "PURGED"), (peeking, "PASSED"), (peeking, "SHOWN"),
+        (store, "SURFACED"), (store, "COUNTED"), (driver_module, "COUNTED"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, OF_A_TRANSACTION)
+
+
+class Steps:
+    """Counts the steps of each transaction; in tens, as SQLite reports them."""
+
+    def __init__(self, driver: SQLiteDriver) -> None:
+        assert driver._writer is not None
+        self._driver = driver
+        self._connection: Any = driver._writer._connection
+        self._running = 0
+        self.longest = 0
+
+    def _step(self) -> int:
+        self._running += 1
+        return 0
+
+    def _statement(self, sql: str) -> None:
+        if sql.startswith("BEGIN"):
+            self._running = 0
+        self.longest = max(self.longest, self._running)
+
+    async def of(self, verb: Any) -> int:
+        """The longest transaction of a verb."""
+        self.longest = 0
+        self._connection.set_trace_callback(self._statement)
+        self._connection.set_progress_handler(self._step, 10)
+        await verb
+        await self._driver._writer.submit(Call("", lambda *_: None))  # type: ignore[union-attr]
+        self._connection.set_trace_callback(None)
+        self._connection.set_progress_handler(None, 0)
+        return self.longest
+
+
+async def longest(path: Path, filling: str, count: int) -> dict[str, int]:
+    """The longest transaction of each tool, with so many messages in its queue and in its neighbour's."""
+    clock = ShiftedClock()
+    driver = SQLiteDriver("sqlite", path=path, clock=clock)
+    await driver.open()
+    for name in ("q", "neighbour", "empty", "remembers"):
+        ordering: Any = "key" if "key" in filling else "none"
+        await driver.declare(QueueSpec(name, ordering=ordering, dedup_window=60.0 if name == "remembers" else None))
+    for name in ("q", "neighbour", "remembers"):
+        for start in range(0, count, 200):
+            batch = [Outgoing(str(n), b"body", {}, **FILLINGS[filling](n)) for n in range(start, start + 200)]
+            await driver.publish(name, batch)
+    clock.advance(10.0)
+    steps = Steps(driver)
+    found = {
+        "delete an empty queue": await steps.of(driver.delete("empty")),
+        "depth": await steps.of(driver.depth("q")),
+        "peek": await steps.of(driver.peek("q", 10)),
+        "peek at the end": await steps.of(driver.peek("q", 10, count - 10)),
+    }
+    depth = await driver.depth("q")
+    assert (depth.ready, depth.delayed) == ((0, count) if filling.startswith("delayed") else (count, 0))
+    assert len(await driver.peek("q", count)) == count
+    found["purge"] = await steps.of(driver.purge("q"))
+    assert await driver.peek("q", 1) == []
+    found["delete"] = await steps.of(driver.delete("neighbour"))
+    found["delete a queue that remembers ids"] = await steps.of(driver.delete("remembers"))
+    rows = [f"SELECT count(*) FROM {table}" for table in ("messages", "ready", "delayed", "lines", "known")]
+    counts = Call("", lambda store, _: [store._execute(sql).fetchone()[0] for sql in rows])
+    assert await driver._writer.submit(counts) == [0] * len(rows)  # type: ignore[union-attr]
+    await driver.close()
+    return found
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+async def test_no_transaction_of_a_tool_grows_with_the_number_of_messages(tmp_path: Path, filling: str) -> None:
+    few, many = [await longest(tmp_path / f"{count}.db", filling, count) for count in (FEW, MANY)]
+    assert few.keys() == many.keys()
+    grown = {tool: (few[tool], many[tool]) for tool in few if many[tool] > 1.3 * few[tool] + 20}
+    assert not grown

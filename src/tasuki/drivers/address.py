@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
 UNREADABLE = "(an address that cannot be read)"
@@ -34,6 +35,17 @@ def hosts_of(url: str) -> list[tuple[str, int | None]]:
             raise ValueError("no host and port")
         found.append((parts.hostname, parts.port))
     return found
+
+
+def is_local(host: str) -> bool:
+    """Whether ``host`` or ``host:port`` never leaves this machine: loopback, or the path of a Unix socket."""
+    if host.startswith("/"):
+        return True
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _shown_host(text: str) -> str:

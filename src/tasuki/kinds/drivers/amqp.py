@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from tasuki.drivers.address import hosts_of
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import (
     Config,
     Count,
@@ -106,6 +106,12 @@ class AMQPDriverConfig(DriverConfig):
     def _external_needs_a_certificate(self) -> AMQPDriverConfig:
         if self.auth_mechanism == "EXTERNAL" and (self.tls is None or self.tls.cert is None):
             raise at_field("auth_mechanism", "EXTERNAL takes the user from a certificate: give tls: {cert, key}")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_agrees_with_the_url(self) -> AMQPDriverConfig:
+        if self.url.get_secret_value().startswith("amqps://"):
+            check_agreement(self.tls, "amqps://", is_encrypted=True)
         return self
 
 

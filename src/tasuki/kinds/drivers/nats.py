@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from tasuki.drivers.address import UNREADABLE, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Config, Count, Positive, PositiveDuration, Text, at_field
 
 _SCHEMES = ("nats://", "tls://")
@@ -88,6 +88,8 @@ class NATSDriverConfig(DriverConfig):
             raise at_field(given[1], f"{' and '.join(given)} are several ways to log in: give one of them")
         if (self.user is None) != (self.password is None):
             raise at_field("user", "user and password belong together: give both, or neither")
+        if any(server.get_secret_value().startswith("tls://") for server in self.servers or ()):
+            check_agreement(self.tls, "tls://", is_encrypted=True)
         return self
 
 

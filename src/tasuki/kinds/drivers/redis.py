@@ -8,8 +8,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from tasuki.drivers.address import UNREADABLE, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field
+
+_ENCRYPTED = ("rediss", "valkeys")
 
 
 def _secret(value: object) -> object:
@@ -77,6 +79,9 @@ class RedisDriverConfig(DriverConfig):
             raise at_field("db", "a cluster has database 0 only")
         if self.master_name and self.url is not None:
             raise at_field("master_name", "give the addresses of the Sentinels in addrs, not a url")
+        scheme = self.url.get_secret_value().partition("://")[0] if self.url is not None else ""
+        if scheme in _ENCRYPTED:
+            check_agreement(self.tls, f"{scheme}://", is_encrypted=True)
         return self
 
 

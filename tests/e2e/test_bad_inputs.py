@@ -100,7 +100,7 @@ CONFIGS = [
     Config("T38", "a NUL", b"namespace: app\nentries: [{name: 'a\0b'}]\n", "p.yaml"),
     Config("T38", "no UTF-8", b"namespace: app\nentries: [{name: '\xff\xfe'}]\n", "p.yaml"),
     Config("T38", "a name twice", project(more="  - {name: tasks, kind: queue.queue, driver: driver}\n"), "app:tasks"),
-    Config("T38", "a key twice", "namespace: app\nnamespace: other\n", "namespace"),
+    Config("T38", "a key twice", "namespace: app\nnamespace: other\n", "p.yaml:2:1: this key is given twice"),
     Config("T38", "a file of 50 MB", b"namespace: app\n# " + b"x" * 50_000_000, "p.yaml"),
     Config("T34", "an object", f"namespace: app\nx: !!python/object/apply:os.system [touch {CANARY}]\n", "p.yaml"),
     Config("T39", "a path upwards", project(source="'file://../../etc/passwd'"), "leaves"),

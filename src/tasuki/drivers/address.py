@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 UNREADABLE = "(an address that cannot be read)"
 """What is shown of one that is no URL."""
@@ -35,6 +35,12 @@ def hosts_of(url: str) -> list[tuple[str, int | None]]:
             raise ValueError("no host and port")
         found.append((parts.hostname, parts.port))
     return found
+
+
+def redis_database(url: SplitResult) -> str:
+    """What a ``redis://host/n`` or ``unix:///path?db=n`` says of the number of its database; ``0`` if nothing."""
+    text = parse_qs(url.query).get("db", ["0"])[0] if url.scheme == "unix" else url.path.strip("/")
+    return text or "0"
 
 
 def is_local(host: str) -> bool:

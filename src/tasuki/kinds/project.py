@@ -35,6 +35,7 @@ from tasuki.registry.loader import Loaded
 from tasuki.registry.overrides import is_overridden
 from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
 from tasuki.registry.registry import Registry
+from tasuki.registry.shown import shown
 from tasuki.units import format_duration
 
 C = TypeVar("C", bound=Config)
@@ -251,7 +252,7 @@ class _Checker:
             for reference in find_references(entry, _GROUPS.get(entry.kind, {})):
                 if reference.id not in known:
                     problem = (
-                        f"{noun(entry.kind)} {entry.id!r} names the group {reference.id!r}, but no policy is in it"
+                        f"{noun(entry.kind)} {entry.id!r} names the group {reference.shown}, but no policy is in it"
                     )
                     place, hint = entry.position(reference.path), did_you_mean(reference.id, known)
                     self.errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
@@ -277,7 +278,8 @@ class _Checker:
             whole = names.get((config.driver, whole_of(config.queue_name))) if whole_of else None
             if whole is not None:
                 entry = self.registry.entries[id]
-                problem = f"queue_name {config.queue_name!r} is that of a part of {whole!r} at the broker"
+                name = shown(config.queue_name, entry.data.get("queue_name"))
+                problem = f"queue_name {name} is that of a part of {whole!r} at the broker"
                 place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
                 self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
 
@@ -289,7 +291,8 @@ class _Checker:
                 continue
             if first.setdefault(value, id) != id:
                 entry = self.registry.entries[id]
-                problem = f"{field} {getattr(config, field)!r} is already taken by {first[value]!r}"
+                what = shown(getattr(config, field), entry.data.get(field))
+                problem = f"{field} {what} is already taken by {first[value]!r}"
                 hint = f"give one of them another {field}"
                 self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
 

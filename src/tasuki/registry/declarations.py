@@ -11,6 +11,7 @@ from tasuki.errors import ConfigError, InvalidEntryError, Position
 from tasuki.registry.document import Document
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
+from tasuki.registry.shown import describe
 
 _FIELDS = ("version", "namespace", "meta", "entries")
 _VERSIONS = ("1.0", 1.0, None)
@@ -55,7 +56,8 @@ class Declarations:
             self._report(("version",), f"version {fields['version']!r} is not known", hint='write version: "1.0"')
         namespace, entries = fields["namespace"], fields.get("entries")
         if not isinstance(namespace, str):
-            self._report(("namespace",), f"a namespace is text, not {namespace!r}", hint="put it in quotes")
+            problem = f"a namespace is text, not {describe(namespace)}"
+            self._report(("namespace",), problem, hint="put it in quotes")
         elif not isinstance(entries, list | None):
             self._report(("entries",), "entries is a list of entries")
         else:
@@ -77,7 +79,7 @@ class Declarations:
         self._check_text(path, "name", name, id, data)
         self._check_text(path, "kind", kind, id, data)
         if not isinstance(meta, dict):
-            self._report((*path, "meta"), f"meta is a mapping, not {meta!r}", entry=id)
+            self._report((*path, "meta"), f"meta is a mapping, not {describe(meta)}", entry=id)
         if len(self.errors) == before:
             self.entries.append(Entry(id, str(kind), data, meta, places, self._folder))
 
@@ -85,7 +87,7 @@ class Declarations:
         if isinstance(value, str):
             return
         if value is not None:
-            self._report((*path, key), f"{key} is text, not {value!r}", entry=id, hint="put it in quotes")
+            self._report((*path, key), f"{key} is text, not {describe(value)}", entry=id, hint="put it in quotes")
         elif near := next((field for field in data if did_you_mean(field, [key])), None):
             self._report(
                 (*path, near), f"the entry has no {key}, but {near!r}", entry=id, hint=f"did you mean {key!r}?"

@@ -15,6 +15,8 @@ from tasuki.registry.entry import Entry
 from tasuki.registry.overrides import apply_overrides
 from tasuki.registry.placeholders import Variables, resolve_entry
 from tasuki.registry.registry import Registry
+from tasuki.registry.scalars import Substituted
+from tasuki.registry.shown import HIDDEN
 from tasuki.registry.source import SCHEME, load_source, read_text
 
 MAX_FILE_BYTES = 5 * 2**20
@@ -108,7 +110,10 @@ def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigE
         try:
             data = {**data, "source": load_source(reference, entry.folder or root, root)}
         except ValueError as error:
-            errors.append(InvalidEntryError(str(error), position=entry.position(("source",)), entry=entry.id))
+            problem = (
+                f"source: {HIDDEN} names no file that can be read" if isinstance(reference, Substituted) else str(error)
+            )
+            errors.append(InvalidEntryError(problem, position=entry.position(("source",)), entry=entry.id))
     return replace(entry, data=data)
 
 

@@ -41,7 +41,8 @@ def _apply(entries: Mapping[str, Entry], override: str) -> Entry:
     place, equals, text = override.partition("=")
     namespace, _, rest = place.partition(":")
     name, _, dotted = rest.partition(":")
-    position = Position(ORIGIN + place)  # never the value: it may be a secret
+    # Never the value, which may be a secret, also where it was joined to the field in another way.
+    position = Position(ORIGIN + (place if equals else f"{namespace}:{name}".strip(":")))
     if not (equals and namespace and name and dotted and all(dotted.split("."))):
         raise InvalidEntryError("the override names no entry, field and value", position=position, hint=_FORM)
     id = f"{namespace}:{name}"

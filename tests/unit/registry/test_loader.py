@@ -91,7 +91,7 @@ def test_the_source_root_is_src_if_the_lock_names_none(project, lock):
     [
         ("directories:\n  src: ../x\n", "wippy.lock:2:3: the source folder '../x' is outside the project"),
         ("directories:\n  src: gone\n", "wippy.lock:2:3: the source folder 'gone' does not exist"),
-        ("a: 1\na: 2\n", "wippy.lock:2:1: the key 'a' is given twice"),
+        ("a: 1\na: 2\n", "wippy.lock:2:1: this key is given twice: line 1 has it already"),
         ("a: [", "wippy.lock:2:1: this is not YAML: did not find expected node content"),
     ],
 )

@@ -117,7 +117,7 @@ def test_an_unknown_entry_suggests_a_known_one():
         ("tags.7=1", "'7' is not an index of a list of 2"),
         ("tags.x=1", "'x' is not an index of a list of 2"),
         ("driver=[1,", "the value is not a YAML value"),
-        ("driver={a: 1, a: 2}", "the value is not a YAML value: the key 'a' is given twice"),
+        ("driver={a: 1, a: 2}", "the value is not a YAML value: this key is given twice"),
     ],
 )
 def test_a_value_that_cannot_be_set_is_an_error(override, problem):

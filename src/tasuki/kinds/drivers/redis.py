@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, shown
+from tasuki.drivers.address import UNREADABLE, redis_database, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field
@@ -29,6 +30,8 @@ def _url(value: SecretStr | None) -> SecretStr | None:
         raise ValueError("write redis://host:6379/0, rediss:// for TLS, or unix:///path")
     if value is not None and shown(value.get_secret_value()) == UNREADABLE:
         raise ValueError("cannot be read; write redis://user:***@host:6379/0, and %2F for a / in a password")
+    if value is not None and not redis_database(urlsplit(value.get_secret_value())).isdecimal():
+        raise ValueError("it does not end with the number of a database; write redis://host:6379/0")
     return value
 
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from tasuki.kinds.fields import Config, Flag, Id, Text
 from tasuki.kinds.kind import Kind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
+from tasuki.replacing import OWNER_ONLY
 
 _MODE = re.compile(r"0o?([0-7]{1,4})")
 
@@ -62,7 +63,7 @@ class EnvFileConfig(EnvMemoryConfig):
     """The file; a relative path starts at the project's folder."""
     auto_create: Flag = False
     """Make the file if it is missing."""
-    file_mode: Mode = 0o644
+    file_mode: Mode = OWNER_ONLY
     """Permissions of a file that is made."""
     dir_mode: Mode = 0o755
     """Permissions of a folder that is made."""

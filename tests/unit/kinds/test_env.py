@@ -21,7 +21,7 @@ def test_variables_and_storages(project):
         "app:os",
         True,
     )
-    assert (files["app:file"].file_mode, files["app:file"].dir_mode) == (0o644, 0o755)
+    assert (files["app:file"].file_mode, files["app:file"].dir_mode) == (0o600, 0o755)
     assert (files["app:open"].file_mode, files["app:open"].dir_mode) == (0o600, 0o700)
 
 

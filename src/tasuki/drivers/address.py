@@ -54,6 +54,22 @@ def is_local(host: str) -> bool:
         return False
 
 
+def servers_in(hosts: str, port: int) -> frozenset[tuple[str, int]]:
+    """The servers of ``one:5432,two`` to compare with others: all names of loopback are one, a socket has port 0.
+
+    ``port`` is that of a host without one. Raises ValueError for a port that cannot be.
+    """
+    found = set()
+    for text in hosts.split(","):
+        if text.strip().startswith("/"):
+            found.add((text.strip(), 0))
+            continue
+        parts = urlsplit(f"//{text.strip()}")
+        host = parts.hostname or "localhost"
+        found.add(("localhost" if is_local(host if ":" not in host else f"[{host}]") else host, parts.port or port))
+    return frozenset(found)
+
+
 def _shown_host(text: str) -> str:
     """Raises ValueError for a port that cannot be."""
     parts = urlsplit(f"//{text}")

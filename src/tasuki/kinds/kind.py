@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from tasuki.errors import UnknownKindError
@@ -44,6 +45,11 @@ class DriverKind(Kind):
     consumer_options: type[Config] = NoOptions
     too_long: Callable[[Any, Any, float], str] | None = None
     """Why a queue's messages cannot have a delay of so many seconds, by its driver's fields and its own; or empty."""
+    place: Callable[[Any, Path], Hashable] | None = None
+    """Where queues are, by the driver's fields and the project's folder: drivers with equal places share them.
+
+    None: each entry has its own.
+    """
 
     @property
     def short_name(self) -> str:

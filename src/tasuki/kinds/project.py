@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -119,7 +120,8 @@ class _Checker:
         self._check_options()
         self._check_durability()
         self._check_cycles()
-        self._check_unique(QueueConfig, lambda config: (config.driver, config.queue_name), "queue_name")
+        self._places = self._places_of_drivers()
+        self._check_unique(QueueConfig, lambda config: (self._place(config), config.queue_name), "queue_name")
         self._check_parts()
         self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
         self._check_groups()
@@ -272,16 +274,29 @@ class _Checker:
     def _check_parts(self) -> None:
         """Where a driver makes several queues at the broker for one, no other may have the name of such a part."""
         queues = {id: config for id, config in self.configs.items() if isinstance(config, QueueConfig)}
-        names = {(config.driver, config.queue_name): id for id, config in queues.items()}
+        names = {(self._place(config), config.queue_name): id for id, config in queues.items()}
         for id, config in queues.items():
             whole_of = getattr(getattr(self.kinds.get(config.driver), "queue_options", None), "whole_of", None)
-            whole = names.get((config.driver, whole_of(config.queue_name))) if whole_of else None
+            whole = names.get((self._place(config), whole_of(config.queue_name))) if whole_of else None
             if whole is not None:
                 entry = self.registry.entries[id]
                 name = shown(config.queue_name, entry.data.get("queue_name"))
                 problem = f"queue_name {name} is that of a part of {whole!r} at the broker"
                 place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
                 self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+
+    def _places_of_drivers(self) -> dict[str, Hashable]:
+        places: dict[str, Hashable] = {}
+        for id, config in self.configs.items():
+            kind = self.kinds[id]
+            if isinstance(kind, DriverKind) and kind.place is not None:
+                with suppress(ValueError):  # an address that cannot be read, as the driver will say
+                    places[id] = kind.name, kind.place(config, self.registry.root)
+        return places
+
+    def _place(self, queue: QueueConfig) -> Hashable:
+        """Where a queue is: driver entries with one file or address share their queues."""
+        return self._places.get(queue.driver, queue.driver)
 
     def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
         """No two entries of a model may have the same key; None is no key."""
@@ -292,9 +307,14 @@ class _Checker:
             if first.setdefault(value, id) != id:
                 entry = self.registry.entries[id]
                 what = shown(getattr(config, field), entry.data.get(field))
-                problem = f"{field} {what} is already taken by {first[value]!r}"
+                problem = f"{field} {what} is already taken by {first[value]!r}{self._reason(id, first[value])}"
                 hint = f"give one of them another {field}"
                 self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
+
+    def _reason(self, id: str, other: str) -> str:
+        """Why queues of two driver entries are one at the broker; empty for one entry, and for what is no queue."""
+        drivers = [getattr(self.configs[each], "driver", None) for each in (id, other)]
+        return "" if drivers[0] == drivers[1] else f": {drivers[0]!r} and {drivers[1]!r} lead to the same place"
 
 
 def _circle_problem(circle: list[str], *, are_queues: bool) -> str:

@@ -117,7 +117,7 @@ class QueueConfig(Config):
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the driver, or by driver: driver_options.<driver> counts only where that driver is in use."""
     queue_name: Annotated[str, AfterValidator(_broker_name), Field(validate_default=True)] = ""
-    """Its name at the broker; the entry's name if not given."""
+    """Its name at the broker; the entry's name if not given. No other queue of the project may have it there."""
     codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
     """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
     dead_letter: Annotated[

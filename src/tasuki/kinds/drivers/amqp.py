@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import hosts_of
+from tasuki.drivers.address import hosts_of, servers_in
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import (
@@ -175,4 +176,11 @@ class AMQPQueueOptions(Config):
         return self
 
 
-KIND = driver_kind("amqp", AMQPDriverConfig, "tasuki.drivers.amqp:AMQPDriver", AMQPQueueOptions)
+def _place(config: AMQPDriverConfig, _: Path) -> Hashable:
+    url = urlsplit(config.url.get_secret_value())
+    is_encrypted = config.tls.enabled if config.tls else url.scheme == "amqps"
+    hosts = servers_in(url.netloc.rpartition("@")[2], 5671 if is_encrypted else 5672)
+    return hosts, config.vhost or unquote(url.path[1:]) or "/"
+
+
+KIND = driver_kind("amqp", AMQPDriverConfig, "tasuki.drivers.amqp:AMQPDriver", AMQPQueueOptions, place=_place)

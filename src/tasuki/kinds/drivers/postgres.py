@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, shown
+from tasuki.drivers.address import UNREADABLE, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Positive, PositiveDuration
@@ -78,5 +80,13 @@ class PostgresDriverConfig(DriverConfig):
         return self
 
 
-KIND = driver_kind("postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver")
+def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
+    parts = urlsplit(config.url.get_secret_value())
+    query = parse_qs(parts.query)
+    hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
+    database = parts.path.strip("/") or query.get("dbname", [""])[-1] or parts.username or ""
+    return servers_in(unquote(hosts), 5432), database, config.schema_
+
+
+KIND = driver_kind("postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver", place=_place)
 """The kind."""

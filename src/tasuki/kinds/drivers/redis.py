@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, redis_database, shown
+from tasuki.drivers.address import UNREADABLE, redis_database, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field
@@ -88,4 +90,12 @@ class RedisDriverConfig(DriverConfig):
         return self
 
 
-KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver")
+def _place(config: RedisDriverConfig, _: Path) -> Hashable:
+    url = urlsplit(config.url.get_secret_value() if config.url else "")
+    given = ",".join(config.addrs) if isinstance(config.addrs, list) else config.addrs
+    hosts = unquote(url.path) if url.scheme == "unix" else given or url.netloc.rpartition("@")[2]
+    port = 26379 if config.master_name else 6379
+    return servers_in(hosts, port), config.master_name, config.db or int(redis_database(url)), config.prefix
+
+
+KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver", place=_place)

@@ -90,7 +90,7 @@ CONFIGS = [
     Config("T31", "a wrong type", project(queue=", options: [1]"), "options: a mapping is wanted"),
     Config("T32", "a placeholder without a value", project(queue=", codec: '${env:NOWHERE}'"), "NOWHERE"),
     Config(
-        "T32", "a placeholder that names another", project(queue=", codec: '${env:FIRST}'"), "codec",
+        "T32", "a placeholder that names another", project(queue=", codec: '${env:FIRST}'"), "not nested",
         environ={"FIRST": "${env:SECOND}", "SECOND": "json"},
     ),
     Config("T38", "billion laughs", bombs(9), "aliases expand to more than"),

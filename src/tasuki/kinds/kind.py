@@ -119,7 +119,10 @@ def _hint(name: str) -> str:
         # By the short names: all drivers look alike by what they have in common.
         near = did_you_mean(name.removeprefix(DRIVER_PREFIX), driver_names())
         return near.replace("'", f"'{DRIVER_PREFIX}", 1) or f"available drivers: {', '.join(driver_names())}"
-    if near := did_you_mean(name, kind_names(), cutoff=0.8):
+    if near := did_you_mean(name, kind_names(), cutoff=0.9):
         return near
     family = name.partition(".")[0]
-    return _HINTS.get(name) or _HINTS.get(family) or did_you_mean(name, kind_names())
+    if hint := _HINTS.get(name) or _HINTS.get(family):
+        return hint
+    relatives = [kind for kind in kind_names() if kind.partition(".")[0] == family]
+    return f"known are: {', '.join(relatives)}" if relatives else did_you_mean(name, kind_names())

@@ -43,9 +43,14 @@ def problems_of(
     place: Callable[[KeyPath], KeyPath] = lambda path: path,
     what: str = "field",
 ) -> list[InvalidEntryError]:
-    """One error per problem. ``place`` turns a path in the checked value into one in the entry."""
+    """One error per problem, and none about values that could not be read.
+
+    ``place`` turns a path in the checked value into one in the entry.
+    """
     problems = []
     for details in error.errors(include_url=False):
+        if entry.is_unknown(place(details["loc"])):
+            continue
         context = details.get("ctx", {})
         path = (*details["loc"], context["field"]) if details["type"] == "at_field" else details["loc"]
         problem, hint = _explain(details, ".".join(map(str, path)), model, what)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -143,7 +143,8 @@ class _Checker:
             self.errors += problems_of(error, entry, kind.model)
 
     def _check_references(self, entry: Entry, kind: Kind) -> None:
-        references = find_references(entry, kind.references)
+        found = find_references(entry, kind.references)
+        references = [reference for reference in found if not entry.is_unknown(reference.path)]
         self.errors += verify_references(entry, references, self.registry)
         sound = (reference.id for reference in references if points_well(reference, self.registry))
         self.edges[entry.id] = tuple(dict.fromkeys(sound))
@@ -249,15 +250,21 @@ class _Checker:
     def _check_groups(self) -> None:
         """Groups are no entries: a group is there because a policy says that it belongs to it."""
         policies = [config for config in self.configs.values() if isinstance(config, AnyPolicyConfig)]
-        known = {group for config in policies for group in config.groups}
+        known = {group for config in policies for group in config.groups} | set(self._groups_of_broken_policies())
         for entry in self.registry:
             for reference in find_references(entry, _GROUPS.get(entry.kind, {})):
-                if reference.id not in known:
+                if reference.id not in known and not entry.is_unknown(reference.path):
                     problem = (
                         f"{noun(entry.kind)} {entry.id!r} names the group {reference.shown}, but no policy is in it"
                     )
                     place, hint = entry.position(reference.path), did_you_mean(reference.id, known)
                     self.errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
+
+    def _groups_of_broken_policies(self) -> Iterator[str]:
+        """A policy with another mistake is in its groups all the same."""
+        for entry in self.registry.of_kind("security.policy"):
+            if entry.id not in self.configs:
+                yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
         first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]

@@ -16,16 +16,46 @@ from tasuki.registry.shown import describe
 _FIELDS = ("version", "namespace", "meta", "entries")
 _VERSIONS = ("1.0", 1.0, None)
 _FIRST_LINE = re.compile(r"^([ \t]*)[^\s#%-]", re.MULTILINE)
+_SIMILAR = 0.8
+"""How much a key must resemble ``namespace`` to be taken for it; ``name`` and ``names`` do not."""
 
 
 def may_declare(text: str) -> bool:
     """Whether a text may be one of our files: a quick look, so that foreign YAML (charts, manifests) is not judged."""
     first = _FIRST_LINE.search(text)
-    if "namespace" not in text or first is None:
+    if first is None:
         return False
     if text[first.end() - 1] == "{":
-        return True
-    return re.search(rf"""^{first[1]}\t*["']?namespace["']?\s*:""", text, re.MULTILINE) is not None
+        return "namespace" in text
+    return _has_key(text, first[1], "namespace")
+
+
+def may_be_misspelt(text: str) -> bool:
+    """Whether a text without ``namespace`` has ``entries``, and so may be one of our files after all."""
+    first = _FIRST_LINE.search(text)
+    return first is not None and _has_key(text, first[1], "entries")
+
+
+def _has_key(text: str, indent: str, key: str) -> bool:
+    return re.search(rf"""^{indent}\t*["']?{key}["']?\s*:""", text, re.MULTILINE) is not None
+
+
+def misspelt_namespace(document: Document, file: Path) -> list[ConfigError]:
+    """The error of a document that declares entries under a key that is nearly ``namespace``; none: it is not ours."""
+    fields = document.value
+    if not isinstance(fields, dict) or not any(isinstance(item, dict) and "kind" in item for item in _items(fields)):
+        return []
+    near = (key for key in fields if key not in _FIELDS and did_you_mean(key, ["namespace"], cutoff=_SIMILAR))
+    if (key := next(near, None)) is None:
+        return []
+    place = document.positions.get((key,), Position(str(file), 1, 1))
+    hint = "did you mean 'namespace'?"
+    return [InvalidEntryError(f"the file has entries and no namespace, but {key!r}", position=place, hint=hint)]
+
+
+def _items(fields: Mapping[str, Any]) -> list[Any]:
+    entries = fields.get("entries")
+    return entries if isinstance(entries, list) else []
 
 
 class Declarations:

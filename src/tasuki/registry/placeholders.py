@@ -53,13 +53,13 @@ class Variables:
         return stored or (None if default is None else str(default)) or None
 
 
-def resolve_entry(entry: Entry, variables: Variables) -> tuple[Mapping[str, Any], list[ConfigError]]:
-    """The entry's data with placeholders replaced by :class:`Substituted` text, and what could not be."""
-    errors: list[ConfigError] = []
+def resolve_entry(entry: Entry, variables: Variables) -> tuple[Mapping[str, Any], dict[KeyPath, ConfigError]]:
+    """The entry's data with placeholders replaced by :class:`Substituted` text, and what could not be, by its path."""
+    errors: dict[KeyPath, ConfigError] = {}
 
     def report(path: KeyPath, problem: str) -> None:
         hint = "set the variable, or give a default: ${env:NAME|default}" if "is not set" in problem else ""
-        errors.append(InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint))
+        errors[path] = InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint)
 
     data = _walk(entry.data, (), lambda name: variables.lookup(name, entry.namespace), report)
     return data, errors

@@ -205,7 +205,7 @@ class Room:
             return False
         file = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(file, 0, BALLAST_BYTES)
+            _reserve(file, BALLAST_BYTES)
         except OSError:
             self.give_up_ballast()
             return False
@@ -229,6 +229,15 @@ class Room:
     def _free(self) -> int:
         stat = os.statvfs(os.path.dirname(self._database))
         return stat.f_bavail * stat.f_frsize
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take so many bytes of the disk for an empty file. Raises OSError when there are none."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    while size > 0:  # macOS has no such call
+        size -= os.write(file, bytes(min(size, 2**20)))
 
 
 def identity(path: str) -> tuple[int, int]:

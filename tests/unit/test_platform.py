@@ -13,7 +13,8 @@ SENTENCE = "Tasuki runs on Linux and macOS, not on Windows; there it runs in the
 
 def on(platform: str, code: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python code as if it were on another system."""
-    program = f"import sys, sysconfig; sysconfig.get_config_vars(); sys.platform = {platform!r}; sys.argv = {list(words)}\n{code}"
+    pose = f"sys.platform = {platform!r}; sys.argv = {list(words)}"
+    program = f"import sys, sysconfig; sysconfig.get_config_vars(); {pose}\n{code}"
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=False)
 
 

@@ -174,6 +174,7 @@ class Assembly:
                 max_attempts=queue.policy.max_attempts,
                 has_dead_letter=dead_letter is not None,
                 drops_expired=queue.policy.drop_expired,
+                rules=config.retry.rules() if config.retry else queue.policy.retry_rules,
             ),
             options=ConsumerOptions(
                 concurrency=config.concurrency,

@@ -111,6 +111,7 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         max_attempts=config.dead_letter.max_attempts if config.dead_letter else 5,
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
+        retry_rules=config.retry.rules(),
         signing=config.signing.signing() if config.signing else None,
     )
 

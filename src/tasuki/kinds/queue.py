@@ -36,8 +36,9 @@ _BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 class DeadLetterConfig(Config):
     """Where messages go that were rejected or failed too often.
 
-    The header x_dead_letter_reason says why one is there: max_attempts, worker_died (it kept killing its worker),
-    rejected, expired, undecodable, invalid (it does not fit the handler's type) or unsigned.
+    The header x_dead_letter_reason says why one is there: max_attempts, not_retryable (its error says
+    so, or the rules of retry do), worker_died (it kept killing its worker), rejected, expired, undecodable, invalid (it
+    does not fit the handler's type) or unsigned.
     """
 
     queue: Id
@@ -125,7 +126,7 @@ class QueueConfig(Config):
     ] = None
     """Where messages go that were rejected or failed too often."""
     retry: RetryConfig = RetryConfig()
-    """How long to wait before a failed message is shown again."""
+    """How long to wait before a failed message is shown again, and which failures are worth it."""
     max_length: Count | None = None
     """Most messages it may hold; 0 or not given: no limit."""
     overflow: Literal["block", "reject"] = "block"

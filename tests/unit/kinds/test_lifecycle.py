@@ -71,4 +71,4 @@ def test_rules_of_retry_are_of_queues_and_consumers_and_agree(problems):
     )
     unknown, both = problems(text)
     assert "unknown field 'lifecycle.restart.never'" in unknown
-    assert both == "4:86: app:q: OSError stands in never too; take it out of one of them"
+    assert both == "4:83: app:q: OSError stands in never too; take it out of one of them"

@@ -39,7 +39,7 @@ def test_variables_and_storages(project):
             "dir_mode: 'rwx' is not a file mode; write it like 0600",
         ),
         ("kind: env.variable, storage: x", "variable 'app:v' refers to storage 'app:x', which is not defined"),
-        ("kind: env.storage.router", "kind 'env.storage.router' is not known; did you mean"),
+        ("kind: env.storage.chain", "kind 'env.storage.chain' is not known; known are: env.storage.file"),
     ],
 )
 def test_bad_values(problems, fields, problem):

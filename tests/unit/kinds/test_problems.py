@@ -131,7 +131,11 @@ def test_other_mistakes_of_the_entry_are_told_beside_it(problems):
         ("store.sql", "known are: store.memory"),
         ("function.js", "known are: function.lua, function.python"),
         ("queue.consumr", "did you mean 'queue.consumer'?"),
-        ("env.storage.redis", "known are: env.storage.file, env.storage.memory, env.storage.os, env.variable"),
+        (
+            "env.storage.redis",
+            "known are: env.storage.file, env.storage.memory, env.storage.os, env.storage.router, "
+            "env.storage.static, env.variable",
+        ),
     ],
 )
 def test_the_hint_for_an_unknown_kind_stays_in_its_family(problems, kind, hint):

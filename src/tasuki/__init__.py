@@ -6,7 +6,15 @@ The public names; each is imported when it is first used, so that ``import tasuk
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    _problem = "Tasuki runs on Linux and macOS, not on Windows; there it runs in the Windows Subsystem for Linux (WSL)"
+    if os.path.basename(sys.argv[0]).startswith("tasuki") or sys.orig_argv[1:3] == ["-m", "tasuki"]:
+        sys.exit(_problem)  # the command line: one sentence, without a traceback
+    raise ImportError(_problem)
 
 if TYPE_CHECKING:
     from tasuki.app import App

@@ -14,7 +14,7 @@
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     ├── RequestTimeoutError                             for whoever waits for a reply
     └── HandlerError(kind, retryable, details)          for the author of the handler
-        ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError
+        ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
 
 ``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always
@@ -26,7 +26,7 @@ Signals raised by handlers (:class:`tasuki.Retry`, :class:`tasuki.Reject`) are n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -208,6 +208,13 @@ class PolicyDeniedError(TasukiError):
         super().__init__(message)
 
 
+def class_names(error: BaseException) -> Iterator[str]:
+    """The names of an error's classes, each without and with its module, the nearest first."""
+    for base in type(error).__mro__[:-1]:
+        yield base.__name__
+        yield f"{base.__module__}.{base.__qualname__}"
+
+
 class HandlerError(TasukiError):
     """A handler failed.
 
@@ -223,12 +230,15 @@ class HandlerError(TasukiError):
         retryable: bool | None = None,
         details: Mapping[str, Any] | None = None,
         traceback: str = "",
+        names: Sequence[str] = (),
     ) -> None:
         self.message = message
         self.kind = kind
         self.retryable = retryable
         self.details = details
         self.traceback = traceback
+        self.names = names
+        """Names of the classes of the exception that it stands for, if that was raised in another process."""
         super().__init__(message)
 
 
@@ -246,6 +256,10 @@ class InvalidBodyError(HandlerError):
 
 class ResultError(HandlerError):
     """The handler has run, in another process, and its result cannot be brought here: trying again is of no use."""
+
+
+class ReturnedTextError(HandlerError):
+    """A Lua function returned a text as its error; ``retryable`` is false as in Wippy, by no decision of the script."""
 
 
 class LuaError(HandlerError):

@@ -90,7 +90,7 @@ CONFIGS = [
     Config("T31", "a wrong type", project(queue=", options: [1]"), "options: a mapping is wanted"),
     Config("T32", "a placeholder without a value", project(queue=", codec: '${env:NOWHERE}'"), "NOWHERE"),
     Config(
-        "T32", "a placeholder that names another", project(queue=", codec: '${env:FIRST}'"), "codec",
+        "T32", "a placeholder that names another", project(queue=", codec: '${env:FIRST}'"), "not nested",
         environ={"FIRST": "${env:SECOND}", "SECOND": "json"},
     ),
     Config("T38", "billion laughs", bombs(9), "aliases expand to more than"),
@@ -100,7 +100,7 @@ CONFIGS = [
     Config("T38", "a NUL", b"namespace: app\nentries: [{name: 'a\0b'}]\n", "p.yaml"),
     Config("T38", "no UTF-8", b"namespace: app\nentries: [{name: '\xff\xfe'}]\n", "p.yaml"),
     Config("T38", "a name twice", project(more="  - {name: tasks, kind: queue.queue, driver: driver}\n"), "app:tasks"),
-    Config("T38", "a key twice", "namespace: app\nnamespace: other\n", "namespace"),
+    Config("T38", "a key twice", "namespace: app\nnamespace: other\n", "p.yaml:2:1: this key is given twice"),
     Config("T38", "a file of 50 MB", b"namespace: app\n# " + b"x" * 50_000_000, "p.yaml"),
     Config("T34", "an object", f"namespace: app\nx: !!python/object/apply:os.system [touch {CANARY}]\n", "p.yaml"),
     Config("T39", "a path upwards", project(source="'file://../../etc/passwd'"), "leaves"),

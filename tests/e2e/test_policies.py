@@ -162,6 +162,16 @@ async def test_unknown_and_forbidden_queues_answer_alike(tmp_path: Path, flavour
     assert report["details"] == {"reason": "permission_denied"}
 
 
+async def test_a_handler_cannot_have_another_write_where_it_may_not(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    text = (folder / "work.yaml").read_text()
+    asks = '{n = 1}, {reply_to = "secret"})'
+    (folder / "work.yaml").write_text(text.replace("queue.publish(body.to, {n = 1})", f"queue.publish(body.to, {asks}"))
+    report = await result_of(folder, {"to": "app.queue:dead"}, dead=1)
+    assert report["message"] == "not allowed to publish to queue: app.queue:secret"
+    assert (report["kind"], report["details"]) == ("Invalid", {"reason": "permission_denied"})
+
+
 async def test_one_policy_on_the_queues_covers_both_permissions(tmp_path: Path) -> None:
     report = await result_of(project(tmp_path), {"to": "app.queue:dead", "x": 1}, None, dead=1)
     assert report["ok"] is True

@@ -152,14 +152,18 @@ _OF_ONE_DRIVER = {page for page in PAGES if page.stem in driver_names()}
 @pytest.mark.parametrize("driver", driver_names())
 @pytest.mark.parametrize("block", [b for b in blocks("yaml") if b.values[0].page not in _OF_ONE_DRIVER])
 def test_examples_pass_the_check_on_every_driver(block: Block, driver: str, tmp_path: Path) -> None:
-    """Swapped by overrides; a driver may refuse a field that the example states, and nothing else."""
+    """Swapped by overrides; a driver may refuse a field that the example states, and nothing else.
+
+    Two drivers that are swapped lose their addresses, and are then at one place.
+    """
     if not entries_of(block):
         return
     environ = {**stage(block, tmp_path), "QUEUE_URL": ADDRESSES.get(driver, "none")}
     loaded = load(tmp_path, environ=environ)
     overrides = [f"{entry.id}:kind=queue.driver.{driver}" for entry in loaded.registry if ".driver." in entry.kind]
     problems = problems_of(load(tmp_path, overrides=overrides, environ=environ))
-    assert [told for told in problems if block.page.name == "README.md" or "needs a driver that can" not in told] == []
+    may_be_told = ("needs a driver that can", "lead to the same place") if block.page.name != "README.md" else ()
+    assert [told for told in problems if not any(words in told for words in may_be_told)] == []
 
 
 def problems_of(loaded: Loaded) -> list[str]:

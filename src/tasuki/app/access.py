@@ -25,10 +25,12 @@ def queue_of_replies(assembly: Assembly, id: str) -> Queue:
     """The declared queue that the application receives replies from.
 
     Raises:
-        PolicyDeniedError: the application may not consume from it.
+        PolicyDeniedError: the application may not consume from it, or not publish to it: the replies that it asks for
+            are its own.
         QueueNotFoundError: there is no such queue.
     """
     guard = assembly.rights.application
     if guard is not None:
         guard.consume(id)
+        guard.publish(id)
     return assembly.queue(id)

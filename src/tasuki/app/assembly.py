@@ -44,8 +44,8 @@ from tasuki.kinds.settings import Settings
 from tasuki.message import HeaderValue
 from tasuki.queues.codec import Codecs
 from tasuki.queues.queue import Queue
+from tasuki.queues.reply_to import reply_queue_id
 from tasuki.registry.changes import Changes
-from tasuki.registry.entry import resolve_id
 from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard
 from tasuki.supervisor.restart import RestartPolicy
@@ -174,6 +174,7 @@ class Assembly:
                 max_attempts=queue.policy.max_attempts,
                 has_dead_letter=dead_letter is not None,
                 drops_expired=queue.policy.drop_expired,
+                rules=config.retry.rules() if config.retry else queue.policy.retry_rules,
             ),
             options=ConsumerOptions(
                 concurrency=config.concurrency,
@@ -237,7 +238,7 @@ class Assembly:
     @asynccontextmanager
     async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:
         """See :class:`tasuki.consumers.host.Host`."""
-        id = resolve_id(name, request.id.partition(":")[0])
+        id = reply_queue_id(name, request.id)
         if guard is not None:
             guard.publish(id)
         if id not in self.queues and is_reply_id(id):

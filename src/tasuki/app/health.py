@@ -17,6 +17,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Depth
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.queues.demand import is_less
+from tasuki.replacing import touch
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -54,7 +55,7 @@ class Pulse:
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError when the file cannot be written at the start."""
-        self.file.touch()  # is there and can be written
+        touch(self.file)  # is there and can be written
         self._write([], ["it is starting"])  # not what an earlier process has left
         try:
             while True:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from tasuki.replacing import replacing, touch
 
 PERIOD = 5.0
 """Seconds between two documents."""
@@ -28,19 +29,17 @@ def write(file: Path, document: Document, live_at: float) -> None:
     text = json.dumps(document) + "\n"
     if file.is_symlink() or not file.is_file():  # none of ours to replace: its age is what counts
         if is_live:
-            file.touch()
+            touch(file)
         return
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        fresh.write_text(text, encoding="utf-8")
-        if not is_live:
-            os.utime(fresh, (live_at, live_at))
-        fresh.replace(file)
+        with replacing(file) as fresh:
+            fresh.write(text)
+            if not is_live:
+                fresh.flush()
+                os.utime(fresh.fileno(), (live_at, live_at))
     except OSError:  # a read-only folder, a file that is mounted alone
         if is_live:
-            file.touch()
-        with suppress(OSError):
-            fresh.unlink()
+            touch(file)
 
 
 def read(file: Path) -> Document | None:

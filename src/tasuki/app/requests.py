@@ -46,6 +46,9 @@ class Requests:
                 raise PublishError(f"header {name!r} of a request is set by the request itself")
         if "connection" in options:
             raise PublishError("a request cannot wait for a reply within the caller's own transaction")
+        if queue.guard is not None:
+            queue.guard.publish(queue.id)
+        target = queue.origin or queue  # whose guard does not ask about the reply queue: that is our own choice
         limit = seconds("timeout", timeout)
         inbox = self._inbox(queue, reply_to)
         correlation_id = uuid.uuid4().hex
@@ -54,7 +57,7 @@ class Requests:
             async with asyncio.timeout(limit):
                 await inbox.open()
                 reply = inbox.expect(correlation_id)
-                await queue.publish(body, sent, timeout=limit, **options)
+                await target.publish(body, sent, timeout=limit, **options)
                 message = await reply
         except TimeoutError as error:
             if inbox.problem is not None:  # nothing was published

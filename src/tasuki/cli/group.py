@@ -31,6 +31,8 @@ COMMANDS = {
     "bench": "Measure this machine: publish and consume.",
 }
 """Command name, as in its module in ``tasuki.cli.commands``, → its line in the help."""
+DESTRUCTIVE = frozenset({"purge"})
+"""Commands that remove messages: never suggested for a name that does not exist."""
 
 
 class OutputClosedError(Exception):
@@ -51,6 +53,20 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"tasuki.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See click.Group; its suggestions for an unknown command must be harmless."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near: list[str] = getattr(error, "possibilities", None) or []
+            if DESTRUCTIVE.isdisjoint(near):
+                raise
+            harmless = [name for name in near if name not in DESTRUCTIVE]
+            hint = f" Did you mean {' or '.join(map(repr, harmless))}?" if harmless else ""
+            raise click.UsageError(error.message + hint, ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a broken pipe leaves under another name, because Click would end the process for it."""

@@ -12,6 +12,7 @@ from tasuki.contracts.handler import NO_VALUES, Context
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message
+from tasuki.queues.reply_to import check_reply_to
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -48,6 +49,7 @@ class HostContext(Context):
         id = self._id(queue)
         if (guard := self.guard) is not None:
             guard.publish(id)
+            check_reply_to(guard, id, headers)
         return await self._host.publish_from(id, body, headers, options)
 
     def _callable(self, function: str) -> str:

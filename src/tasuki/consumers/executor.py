@@ -14,7 +14,7 @@ from tasuki.consumers.replies import Answer, failure
 from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Handler, Interrupted, Reject, Retry
-from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
+from tasuki.errors import CodecError, DriverError, HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
@@ -193,7 +193,8 @@ class Executor:
         if worker.cause == "timeout" or (isinstance(error, Interrupted) and self._is_overdue(worker)):
             self._metrics.timed_out += 1
             limit = format_duration(self._handler_timeout or 0.0)
-            return self._failed(delivery, f"the handler ran longer than handler_timeout ({limit})")
+            text = f"the handler ran longer than handler_timeout ({limit})"
+            return self._failed(delivery, text, HandlerTimeoutError(text))
         if isinstance(error, InvalidBodyError):
             return self._policy.rejected("invalid", str(error))
         if isinstance(error, asyncio.CancelledError):
@@ -226,7 +227,10 @@ class Executor:
 
     def _failed(self, delivery: Delivery, text: str, error: BaseException | None = None) -> Verdict:
         self._metrics.failed += 1
-        verdict = self._policy.failed(delivery.received.attempt, text)
+        if error is None or self._policy.rules.allow(error):
+            verdict = self._policy.failed(delivery.received.attempt, text)
+        else:
+            verdict = self._policy.rejected("not_retryable", text)
         if isinstance(error, HandlerError):
             verdict = verdict._replace(kind=error.kind, retryable=error.retryable)
         if delivery.settled:

@@ -26,7 +26,7 @@ _log = logging.getLogger("tasuki.consumer")
 ERROR = "error"
 """The ``message_type`` of a reply that says why there is no result; its body has kind, message and retryable."""
 
-_KINDS = {"max_attempts": "Internal", "worker_died": "Internal", "expired": "Timeout"}
+_KINDS = {"max_attempts": "Internal", "not_retryable": "Internal", "worker_died": "Internal", "expired": "Timeout"}
 _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from tasuki.backoff import Backoff
 from tasuki.consumers.replies import Answer
 from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason
+from tasuki.queues.retry_rules import RetryRules
 
 
 class Verdict(NamedTuple):
@@ -38,6 +39,7 @@ class RetryPolicy:
     max_attempts: int = 5
     has_dead_letter: bool = False
     drops_expired: bool = False
+    rules: RetryRules = field(default_factory=RetryRules)
 
     def exhausted(self, attempt: int) -> bool:
         """Whether this delivery must not start: recorded starts that ended with their worker used up the attempts.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import ipaddress
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 UNREADABLE = "(an address that cannot be read)"
 """What is shown of one that is no URL."""
@@ -34,6 +35,39 @@ def hosts_of(url: str) -> list[tuple[str, int | None]]:
             raise ValueError("no host and port")
         found.append((parts.hostname, parts.port))
     return found
+
+
+def redis_database(url: SplitResult) -> str:
+    """What a ``redis://host/n`` or ``unix:///path?db=n`` says of the number of its database; ``0`` if nothing."""
+    text = parse_qs(url.query).get("db", ["0"])[0] if url.scheme == "unix" else url.path.strip("/")
+    return text or "0"
+
+
+def is_local(host: str) -> bool:
+    """Whether ``host`` or ``host:port`` never leaves this machine: loopback, or the path of a Unix socket."""
+    if host.startswith("/"):
+        return True
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def servers_in(hosts: str, port: int) -> frozenset[tuple[str, int]]:
+    """The servers of ``one:5432,two`` to compare with others: all names of loopback are one, a socket has port 0.
+
+    ``port`` is that of a host without one. Raises ValueError for a port that cannot be.
+    """
+    found = set()
+    for text in hosts.split(","):
+        if text.strip().startswith("/"):
+            found.add((text.strip(), 0))
+            continue
+        parts = urlsplit(f"//{text.strip()}")
+        host = parts.hostname or "localhost"
+        found.add(("localhost" if is_local(host if ":" not in host else f"[{host}]") else host, parts.port or port))
+    return frozenset(found)
 
 
 def _shown_host(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.errors import UnsupportedError
 from tasuki.kinds.aws import AwsConfig
+from tasuki.kinds.drivers.tls import TlsConfig
 from tasuki.kinds.fields import Config
 from tasuki.kinds.function import (
     MOST_PROCESSES,
@@ -27,6 +29,8 @@ from tasuki.kinds.project import Project
 from tasuki.kinds.queue import QueueConfig
 from tasuki.kinds.store import MemoryStoreConfig
 from tasuki.queues.queue import QueuePolicy
+
+_log = logging.getLogger("tasuki.app")
 
 _FILES = {"path", "credentials_file", "nkey_seed_file"}
 """Fields of drivers that name a file; a relative one starts at the project's folder."""
@@ -64,6 +68,14 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
         ours = module.startswith("tasuki.")
         remedy = f"pip install 'tasuki[{kind.short_name}]'" if ours else f"check {kind.driver!r}"
         raise UnsupportedError(f"driver {id!r} cannot be loaded: {error}; {remedy}", driver=id) from error
+    tls = getattr(project.configs[id], "tls", None)
+    if isinstance(tls, TlsConfig) and tls.enabled and tls.insecure_skip_verify:
+        _log.warning(
+            "driver %s: insecure_skip_verify trusts any certificate, so any server in between can read passwords and "
+            "messages; give the certificate to trust as tls: {ca}",
+            id,
+            extra={"driver": id},
+        )
     return driver
 
 
@@ -99,6 +111,7 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         max_attempts=config.dead_letter.max_attempts if config.dead_letter else 5,
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
+        retry_rules=config.retry.rules(),
         signing=config.signing.signing() if config.signing else None,
     )
 

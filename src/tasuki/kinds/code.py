@@ -13,6 +13,8 @@ from tasuki.kinds.function import LuaLibraryConfig, PythonFunctionConfig
 from tasuki.kinds.project import Project
 from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
+from tasuki.registry.scalars import Substituted
+from tasuki.registry.shown import HIDDEN
 from tasuki.registry.source import Source
 
 _ANYTHING = frozenset({"__getattr__", "globals", "locals", "exec", "vars", "setattr", "modules", "__dict__"})
@@ -42,6 +44,8 @@ def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
         yield InvalidEntryError(what, position=Position(_shown(source.file), line), entry=entry.id)
     else:
         name = source.text.strip()
+        if isinstance(source.text, Substituted):
+            name, what = "", f"a mistake in {HIDDEN}"
         hint = f"for a file write file://{name}" if name.endswith(".lua") and len(name.split()) == 1 else ""
         what = f"line {line} of the script: {what}"
         yield InvalidEntryError(what, position=entry.position(("source",)), entry=entry.id, hint=hint)

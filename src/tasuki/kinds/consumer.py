@@ -38,7 +38,7 @@ class ConsumerConfig(Config):
     handler_timeout: PositiveDuration | None = None
     """Longest time for one message."""
     retry: RetryConfig | None = None
-    """How long to wait before a failed message is shown again; the queue's if not given."""
+    """How long to wait before a failed message is shown again, and after which failures; the queue's if not given."""
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the queue's driver, or by driver: driver_options.<driver>."""
     lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()

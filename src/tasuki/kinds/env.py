@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from tasuki.kinds.fields import Config, Flag, Id, Text
 from tasuki.kinds.kind import Kind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
+from tasuki.replacing import OWNER_ONLY
 
 _MODE = re.compile(r"0o?([0-7]{1,4})")
 
@@ -55,6 +56,20 @@ class EnvOsConfig(EnvMemoryConfig):
     """The environment of the process; cannot be set."""
 
 
+class EnvStaticConfig(EnvMemoryConfig):
+    """Settings that stand in the entry; cannot be set."""
+
+    values: dict[str, Annotated[str, BeforeValidator(_text)]]
+    """The settings: name to text."""
+
+
+class EnvRouterConfig(EnvMemoryConfig):
+    """Several storages in a row."""
+
+    storages: Annotated[list[Id], Field(min_length=1)]
+    """Where a setting is looked for, in this order; the first storage is the one that is written to."""
+
+
 class EnvFileConfig(EnvMemoryConfig):
     """Settings in a file of lines KEY=VALUE."""
 
@@ -62,7 +77,7 @@ class EnvFileConfig(EnvMemoryConfig):
     """The file; a relative path starts at the project's folder."""
     auto_create: Flag = False
     """Make the file if it is missing."""
-    file_mode: Mode = 0o644
+    file_mode: Mode = OWNER_ONLY
     """Permissions of a file that is made."""
     dir_mode: Mode = 0o755
     """Permissions of a folder that is made."""
@@ -72,5 +87,7 @@ KINDS = (
     Kind("env.variable", EnvVariableConfig, {"storage": ("env.storage",)}),
     Kind("env.storage.memory", EnvMemoryConfig, REFERENCES),
     Kind("env.storage.os", EnvOsConfig, REFERENCES),
+    Kind("env.storage.static", EnvStaticConfig, REFERENCES),
+    Kind("env.storage.router", EnvRouterConfig, {**REFERENCES, "storages.*": ("env.storage",)}),
     Kind("env.storage.file", EnvFileConfig, REFERENCES),
 )

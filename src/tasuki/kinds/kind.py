@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from tasuki.errors import UnknownKindError
@@ -44,6 +45,11 @@ class DriverKind(Kind):
     consumer_options: type[Config] = NoOptions
     too_long: Callable[[Any, Any, float], str] | None = None
     """Why a queue's messages cannot have a delay of so many seconds, by its driver's fields and its own; or empty."""
+    place: Callable[[Any, Path], Hashable] | None = None
+    """Where queues are, by the driver's fields and the project's folder: drivers with equal places share them.
+
+    None: each entry has its own.
+    """
 
     @property
     def short_name(self) -> str:
@@ -113,7 +119,10 @@ def _hint(name: str) -> str:
         # By the short names: all drivers look alike by what they have in common.
         near = did_you_mean(name.removeprefix(DRIVER_PREFIX), driver_names())
         return near.replace("'", f"'{DRIVER_PREFIX}", 1) or f"available drivers: {', '.join(driver_names())}"
-    if near := did_you_mean(name, kind_names(), cutoff=0.8):
+    if near := did_you_mean(name, kind_names(), cutoff=0.9):
         return near
     family = name.partition(".")[0]
-    return _HINTS.get(name) or _HINTS.get(family) or did_you_mean(name, kind_names())
+    if hint := _HINTS.get(name) or _HINTS.get(family):
+        return hint
+    relatives = [kind for kind in kind_names() if kind.partition(".")[0] == family]
+    return f"known are: {', '.join(relatives)}" if relatives else did_you_mean(name, kind_names())

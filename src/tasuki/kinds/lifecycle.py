@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -17,10 +17,12 @@ from tasuki.kinds.fields import (
     PositiveDuration,
     Refused,
     Share,
+    Text,
     at_field,
     refused,
 )
 from tasuki.kinds.security import POLICIES, IdentityConfig
+from tasuki.queues.retry_rules import RetryRules
 from tasuki.units import format_duration
 
 REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}
@@ -29,8 +31,8 @@ CONSUMER_REFERENCES: dict[str, tuple[str, ...]] = {**REFERENCES, "lifecycle.secu
 """For the kinds whose lifecycle has ``security``."""
 
 
-class RetryConfig(Config):
-    """How long to wait before a failed message is shown again."""
+class BackoffConfig(Config):
+    """How long to wait before the next try."""
 
     initial_delay: Duration = 1.0
     """Wait after the first failure."""
@@ -42,7 +44,7 @@ class RetryConfig(Config):
     """Share of the wait that is random, so that many retries do not meet."""
 
     @model_validator(mode="after")
-    def _delays_in_order(self) -> RetryConfig:
+    def _delays_in_order(self) -> Self:
         if self.initial_delay > self.max_delay:
             longest = format_duration(self.max_delay)
             raise at_field("initial_delay", f"initial_delay is longer than max_delay, which is {longest}")
@@ -53,7 +55,29 @@ class RetryConfig(Config):
         return Backoff(self.initial_delay, self.max_delay, self.backoff_factor, self.jitter)
 
 
-class RestartConfig(RetryConfig):
+class RetryConfig(BackoffConfig):
+    """How long to wait before a failed message is shown again, and which failures are worth it."""
+
+    never: list[Text] = Field(default_factory=list)
+    """Failures after which a message goes to the dead-letter queue at once (reason not_retryable).
+
+    Names of Python exceptions, with or without their module (their subclasses count), or kinds of errors: NotFound.
+    """
+    on: list[Text] = Field(default_factory=list)
+    """The only failures after which to try again, named likewise; not given: all."""
+
+    @model_validator(mode="after")
+    def _rules_agree(self) -> Self:
+        if both := sorted(set(self.never) & set(self.on)):
+            raise at_field("on", f"{', '.join(both)} stands in never too; take it out of one of them")
+        return self
+
+    def rules(self) -> RetryRules:
+        """Which failures are worth another attempt."""
+        return RetryRules(frozenset(self.never), frozenset(self.on))
+
+
+class RestartConfig(BackoffConfig):
     """How long to wait before a failed service is started again."""
 
     max_attempts: Count = 0

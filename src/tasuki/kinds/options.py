@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from tasuki.errors import ConfigError, InvalidEntryError
 from tasuki.kinds.kind import DriverKind, find_driver
-from tasuki.kinds.problems import describe, problems_of
+from tasuki.kinds.problems import problems_of
 from tasuki.registry.entry import Entry, KeyPath
+from tasuki.registry.shown import describe
 
 Use = Literal["queue", "consumer"]
 

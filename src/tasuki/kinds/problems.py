@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasuki.errors import InvalidEntryError
 from tasuki.kinds.fields import Config
+from tasuki.observe.redact import redact
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
-from tasuki.registry.scalars import Substituted
+from tasuki.registry.shown import HIDDEN, describe, placeholder_values
 
 _WANTED = {
     "int_type": "a whole number",
@@ -30,8 +32,7 @@ _LIMITS = {
     "less_than_equal": ("le", "at most"),
 }
 _ENTRY_FIELDS = ("name", "kind", "meta")
-_SHOWN = 60
-_HIDDEN = "the value of a placeholder"
+_WORD = re.compile(r"\w{4,}")
 
 
 def problems_of(
@@ -42,9 +43,14 @@ def problems_of(
     place: Callable[[KeyPath], KeyPath] = lambda path: path,
     what: str = "field",
 ) -> list[InvalidEntryError]:
-    """One error per problem. ``place`` turns a path in the checked value into one in the entry."""
+    """One error per problem, and none about values that could not be read.
+
+    ``place`` turns a path in the checked value into one in the entry.
+    """
     problems = []
     for details in error.errors(include_url=False):
+        if entry.is_unknown(place(details["loc"])):
+            continue
         context = details.get("ctx", {})
         path = (*details["loc"], context["field"]) if details["type"] == "at_field" else details["loc"]
         problem, hint = _explain(details, ".".join(map(str, path)), model, what)
@@ -54,55 +60,78 @@ def problems_of(
 
 
 def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -> tuple[str, str]:
-    """The problem and the hint."""
-    sort, value, context = details["type"], details["input"], details.get("ctx", {})
+    """The problem and the hint; neither shows a secret, whatever stands in its place."""
+    sort, value, context, path = details["type"], details["input"], details.get("ctx", {}), details["loc"]
     label = name if what == "field" else f"{what} {name}"
     if sort == "extra_forbidden":
-        extra = _ENTRY_FIELDS if what == "field" and len(details["loc"]) == 1 else ()
-        return f"unknown {what} {name!r}", _near_field(details["loc"], model, extra)
+        return _unknown(path, name, value, model, what)
     if sort == "missing":
         return f"the {what} {name!r} is missing", ""
+    told = "something else" if _is_secret(path, model) else describe(value)
     if sort == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{label}: {context['expected']} is wanted, not {describe(value)}", did_you_mean(str(value), choices)
+        return f"{label}: {context['expected']} is wanted, not {told}", did_you_mean(str(value), choices)
     if sort in _WANTED:
-        return f"{label}: {_WANTED[sort]} is wanted, not {describe(value)}", ""
+        return f"{label}: {_WANTED[sort]} is wanted, not {told}", ""
     if sort == "string_too_short":
         return f"{label} is empty", ""
     if sort in _LIMITS:
         key, words = _LIMITS[sort]
-        return f"{label} must be {words} {context[key]:g}, not {describe(value)}", ""
+        return f"{label} must be {words} {context[key]:g}, not {told}", ""
     if sort == "value_error":
-        problem, _, hint = _without_secret(f"{label}: {context['error']}", value).partition("; ")
-        return problem, hint
-    prefix = "" if details["type"] in {"at_field", "exact"} else f"{label}: "
-    return prefix + _without_secret(details["msg"], value), ""
+        said = str(context["error"]) if _is_secret(path, model) else _without_placeholders(str(context["error"]), value)
+        problem, _, hint = said.partition("; ")
+        return f"{label}: {problem}", hint
+    prefix = "" if sort in {"at_field", "exact"} else f"{label}: "
+    return prefix + _without_placeholders(details["msg"], value), ""
 
 
-def describe(value: object) -> str:
-    """A value as an author knows it: ``the text 'no'``, ``the number 4``, ``a list``; never what a placeholder held."""
-    if isinstance(value, Substituted):
-        return _HIDDEN
-    if isinstance(value, str):
-        return f"the text {value if len(value) <= _SHOWN else value[:_SHOWN] + '…'!r}"
-    if value is None or isinstance(value, bool):
-        return {None: "nothing", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    return "a list" if isinstance(value, list) else "a mapping" if isinstance(value, Mapping) else "something else"
+def _without_placeholders(text: str, value: object) -> str:
+    """What a validator says about a value, without what placeholders held in it; no words of it either."""
+    for held in placeholder_values(value):
+        text = text.replace(repr(held), HIDDEN)
+        if any(word in text for word in _WORD.findall(held)):
+            return f"{HIDDEN} is not accepted here"
+    return text
 
 
-def _without_secret(text: str, value: object) -> str:
-    return text.replace(repr(value), _HIDDEN) if isinstance(value, Substituted) else text
+def _unknown(path: KeyPath, name: str, value: object, model: type[Config], what: str) -> tuple[str, str]:
+    """A secret may be a key too: a colon without a space behind it, or an item that has lost its name."""
+    extra = _ENTRY_FIELDS if what == "field" and len(path) == 1 else ()
+    known = [*_fields_around(path, model), *extra]
+    near = did_you_mean(str(path[-1]), known)
+    hint = near or (f"known are: {', '.join(known)}" if known else "there are none")
+    if _is_secret(path[:-1], model) and (value is None or len(path) > 1):
+        return f"unknown {what} in {name.rpartition('.')[0] or 'the entry'}", hint
+    return f"unknown {what} {redact(name)!r}", hint
 
 
-def _near_field(path: KeyPath, model: type[Config], extra: tuple[str, ...]) -> str:
-    inner: type[Config] | None = model
-    for step in path[:-1]:
-        fields = inner.model_fields if inner else {}
-        inner = _model_in(fields[str(step)].annotation) if step in fields else inner
-    known = [*(inner.model_fields if inner else ()), *extra]
-    return did_you_mean(str(path[-1]), known) or (f"known are: {', '.join(known)}" if known else "there are none")
+def _fields_around(path: KeyPath, model: type[Config]) -> Iterable[str]:
+    """The fields that there are where the path ends."""
+    holder = _annotation(path[:-1], model)
+    inner = _model_in(holder)
+    return inner.model_fields if inner else ()
+
+
+def _annotation(path: KeyPath, model: type[Config]) -> Any:
+    """The type of the value at a path, or of the nearest one around it that is known."""
+    found: Any = model
+    for step in path:
+        inner = _model_in(found)
+        if inner is not None and step in inner.model_fields:
+            found = inner.model_fields[str(step)].annotation
+    return found
+
+
+def _is_secret(path: KeyPath, model: type[Config]) -> bool:
+    """Whether a secret belongs at the path, or anywhere in the value there."""
+    return _holds_secret(_annotation(path, model))
+
+
+def _holds_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return any(_holds_secret(field.annotation) for field in annotation.model_fields.values())
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def _model_in(annotation: Any) -> type[Config] | None:

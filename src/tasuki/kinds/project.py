@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -35,6 +36,7 @@ from tasuki.registry.loader import Loaded
 from tasuki.registry.overrides import is_overridden
 from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
 from tasuki.registry.registry import Registry
+from tasuki.registry.shown import shown
 from tasuki.units import format_duration
 
 C = TypeVar("C", bound=Config)
@@ -118,7 +120,8 @@ class _Checker:
         self._check_options()
         self._check_durability()
         self._check_cycles()
-        self._check_unique(QueueConfig, lambda config: (config.driver, config.queue_name), "queue_name")
+        self._places = self._places_of_drivers()
+        self._check_unique(QueueConfig, lambda config: (self._place(config), config.queue_name), "queue_name")
         self._check_parts()
         self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
         self._check_groups()
@@ -140,7 +143,8 @@ class _Checker:
             self.errors += problems_of(error, entry, kind.model)
 
     def _check_references(self, entry: Entry, kind: Kind) -> None:
-        references = find_references(entry, kind.references)
+        found = find_references(entry, kind.references)
+        references = [reference for reference in found if not entry.is_unknown(reference.path)]
         self.errors += verify_references(entry, references, self.registry)
         sound = (reference.id for reference in references if points_well(reference, self.registry))
         self.edges[entry.id] = tuple(dict.fromkeys(sound))
@@ -246,15 +250,21 @@ class _Checker:
     def _check_groups(self) -> None:
         """Groups are no entries: a group is there because a policy says that it belongs to it."""
         policies = [config for config in self.configs.values() if isinstance(config, AnyPolicyConfig)]
-        known = {group for config in policies for group in config.groups}
+        known = {group for config in policies for group in config.groups} | set(self._groups_of_broken_policies())
         for entry in self.registry:
             for reference in find_references(entry, _GROUPS.get(entry.kind, {})):
-                if reference.id not in known:
+                if reference.id not in known and not entry.is_unknown(reference.path):
                     problem = (
-                        f"{noun(entry.kind)} {entry.id!r} names the group {reference.id!r}, but no policy is in it"
+                        f"{noun(entry.kind)} {entry.id!r} names the group {reference.shown}, but no policy is in it"
                     )
                     place, hint = entry.position(reference.path), did_you_mean(reference.id, known)
                     self.errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
+
+    def _groups_of_broken_policies(self) -> Iterator[str]:
+        """A policy with another mistake is in its groups all the same."""
+        for entry in self.registry.of_kind("security.policy"):
+            if entry.id not in self.configs:
+                yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
         first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
@@ -271,15 +281,29 @@ class _Checker:
     def _check_parts(self) -> None:
         """Where a driver makes several queues at the broker for one, no other may have the name of such a part."""
         queues = {id: config for id, config in self.configs.items() if isinstance(config, QueueConfig)}
-        names = {(config.driver, config.queue_name): id for id, config in queues.items()}
+        names = {(self._place(config), config.queue_name): id for id, config in queues.items()}
         for id, config in queues.items():
             whole_of = getattr(getattr(self.kinds.get(config.driver), "queue_options", None), "whole_of", None)
-            whole = names.get((config.driver, whole_of(config.queue_name))) if whole_of else None
+            whole = names.get((self._place(config), whole_of(config.queue_name))) if whole_of else None
             if whole is not None:
                 entry = self.registry.entries[id]
-                problem = f"queue_name {config.queue_name!r} is that of a part of {whole!r} at the broker"
+                name = shown(config.queue_name, entry.data.get("queue_name"))
+                problem = f"queue_name {name} is that of a part of {whole!r} at the broker"
                 place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
                 self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+
+    def _places_of_drivers(self) -> dict[str, Hashable]:
+        places: dict[str, Hashable] = {}
+        for id, config in self.configs.items():
+            kind = self.kinds[id]
+            if isinstance(kind, DriverKind) and kind.place is not None:
+                with suppress(ValueError):  # an address that cannot be read, as the driver will say
+                    places[id] = kind.name, kind.place(config, self.registry.root)
+        return places
+
+    def _place(self, queue: QueueConfig) -> Hashable:
+        """Where a queue is: driver entries with one file or address share their queues."""
+        return self._places.get(queue.driver, queue.driver)
 
     def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
         """No two entries of a model may have the same key; None is no key."""
@@ -289,9 +313,15 @@ class _Checker:
                 continue
             if first.setdefault(value, id) != id:
                 entry = self.registry.entries[id]
-                problem = f"{field} {getattr(config, field)!r} is already taken by {first[value]!r}"
+                what = shown(getattr(config, field), entry.data.get(field))
+                problem = f"{field} {what} is already taken by {first[value]!r}{self._reason(id, first[value])}"
                 hint = f"give one of them another {field}"
                 self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
+
+    def _reason(self, id: str, other: str) -> str:
+        """Why queues of two driver entries are one at the broker; empty for one entry, and for what is no queue."""
+        drivers = [getattr(self.configs[each], "driver", None) for each in (id, other)]
+        return "" if drivers[0] == drivers[1] else f": {drivers[0]!r} and {drivers[1]!r} lead to the same place"
 
 
 def _circle_problem(circle: list[str], *, are_queues: bool) -> str:

@@ -36,8 +36,9 @@ _BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 class DeadLetterConfig(Config):
     """Where messages go that were rejected or failed too often.
 
-    The header x_dead_letter_reason says why one is there: max_attempts, worker_died (it kept killing its worker),
-    rejected, expired, undecodable, invalid (it does not fit the handler's type) or unsigned.
+    The header x_dead_letter_reason says why one is there: max_attempts, not_retryable (its error says
+    so, or the rules of retry do), worker_died (it kept killing its worker), rejected, expired, undecodable, invalid (it
+    does not fit the handler's type) or unsigned.
     """
 
     queue: Id
@@ -117,7 +118,7 @@ class QueueConfig(Config):
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the driver, or by driver: driver_options.<driver> counts only where that driver is in use."""
     queue_name: Annotated[str, AfterValidator(_broker_name), Field(validate_default=True)] = ""
-    """Its name at the broker; the entry's name if not given."""
+    """Its name at the broker; the entry's name if not given. No other queue of the project may have it there."""
     codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
     """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
     dead_letter: Annotated[
@@ -125,7 +126,7 @@ class QueueConfig(Config):
     ] = None
     """Where messages go that were rejected or failed too often."""
     retry: RetryConfig = RetryConfig()
-    """How long to wait before a failed message is shown again."""
+    """How long to wait before a failed message is shown again, and which failures are worth it."""
     max_length: Count | None = None
     """Most messages it may hold; 0 or not given: no limit."""
     overflow: Literal["block", "reject"] = "block"

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 
 from tasuki.errors import HandlerError
 from tasuki.kinds import settings_file
-from tasuki.kinds.env import EnvFileConfig, EnvMemoryConfig, EnvOsConfig, EnvVariableConfig
+from tasuki.kinds.env import (
+    EnvFileConfig,
+    EnvMemoryConfig,
+    EnvOsConfig,
+    EnvRouterConfig,
+    EnvStaticConfig,
+    EnvVariableConfig,
+)
 from tasuki.kinds.project import Project
 from tasuki.registry.entry import resolve_id
 
@@ -57,14 +64,7 @@ class Settings:
         variable = self._variables[id]
         if variable.read_only:
             raise HandlerError("environment variable is read-only", kind="PermissionDenied", retryable=False)
-        storage = self._storage(variable.storage)
-        if isinstance(storage, EnvOsConfig):
-            raise HandlerError("storage is read-only", kind="PermissionDenied", retryable=False)
-        key = _key(id, variable)
-        if isinstance(storage, EnvFileConfig):
-            settings_file.write(self._project.registry.root, storage, key, value)
-        else:
-            self.memory[str(variable.storage)][key] = value
+        self._store(variable.storage, _key(id, variable), value)
 
     def names(self, name: str, namespace: str) -> tuple[str, ...]:
         """All names that a variable answers to; none: it is not declared."""
@@ -72,7 +72,7 @@ class Settings:
         return () if id is None else tuple(each for each in (self._variables[id].variable, id) if each)
 
     def all(self, namespace: str) -> dict[str, str]:
-        """Every variable that has a value, by public name (or id), and what else is kept in memory and in files.
+        """Every variable that has a value, by public name (or id), and what else memory, files and entries hold.
 
         Of the environment of the process, which holds much that is no business of handlers, only what is declared.
         """
@@ -80,6 +80,8 @@ class Settings:
         for id, config in self._project.of(EnvMemoryConfig).items():
             if isinstance(config, EnvFileConfig):
                 found.update(settings_file.read(self._project.registry.root, config))
+            elif isinstance(config, EnvStaticConfig):
+                found.update(config.values)
             found.update(self.memory.get(id, {}))
         found = {name: value for name, value in found.items() if name and value}
         for id, variable in self._variables.items():
@@ -98,8 +100,23 @@ class Settings:
     def _storage(self, id: str | None) -> object:
         return self._project.configs[id] if id else EnvOsConfig()
 
+    def _store(self, id: str | None, key: str, value: str) -> None:
+        storage = self._storage(id)
+        if isinstance(storage, EnvRouterConfig):
+            self._store(storage.storages[0], key, value)
+        elif isinstance(storage, EnvOsConfig | EnvStaticConfig):
+            raise HandlerError("storage is read-only", kind="PermissionDenied", retryable=False)
+        elif isinstance(storage, EnvFileConfig):
+            settings_file.write(self._project.registry.root, storage, key, value)
+        else:
+            self.memory[str(id)][key] = value
+
     def _stored(self, id: str | None, key: str) -> str | None:
         storage = self._storage(id)
+        if isinstance(storage, EnvRouterConfig):
+            return next((value for each in storage.storages if (value := self._stored(each, key))), None)
+        if isinstance(storage, EnvStaticConfig):
+            return storage.values.get(key)
         if isinstance(storage, EnvFileConfig):
             return settings_file.read(self._project.registry.root, storage).get(key)
         if isinstance(storage, EnvOsConfig):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasuki.errors import HandlerError
 from tasuki.kinds.env import EnvFileConfig
+from tasuki.replacing import replacing
 
 _QUOTES = "\"'"
 
@@ -59,21 +60,17 @@ def _unavailable(config: EnvFileConfig, verb: str, error: OSError) -> HandlerErr
 
 
 def _replace(path: Path, config: EnvFileConfig, key: str, new: str) -> None:
+    if path.is_symlink():
+        raise OSError("it is a symbolic link, which would be replaced by a file; give the file that it leads to")
     exists = path.exists()
     if not exists and not config.auto_create:
         raise FileNotFoundError(path)
     mode = path.stat().st_mode & 0o7777 if exists else config.file_mode
     lines = [line for line in _lines(path, config) if _key(line) != key] if exists else []
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in [*lines, new]))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(mode)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with replacing(path, mode) as file:
+        file.write("".join(f"{line}\n" for line in [*lines, new]))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _lines(path: Path, config: EnvFileConfig) -> list[str]:

@@ -17,6 +17,7 @@ from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outco
 MAX_PENDING = 10_000
 """Most messages that wait in this process for one queue; more are turned away as throttled."""
 
+_BUSY = "earlier publishes took until the deadline; nothing was stored: publish again, or give a longer timeout"
 _FULL_WAIT = 0.002
 _FULL_WAIT_MAX = 0.05
 _FULL_MARGIN_MAX = 1.0
@@ -224,7 +225,7 @@ class Batcher:
         for request in self._pending:
             if request.deadline <= now:
                 sent = request in self._under_way
-                request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, "is busy"))
+                request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, _BUSY))
         # Also those behind one that waits: they take nobody's place any more.
         self._pending = deque(request for request in self._pending if not request.done.done())
         self._pending_messages = sum(len(request.messages) for request in self._pending)

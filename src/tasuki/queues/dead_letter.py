@@ -20,7 +20,9 @@ from tasuki.message import (
     is_reserved,
 )
 
-Reason = Literal["max_attempts", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died"]
+Reason = Literal[
+    "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died"
+]
 
 MAX_ERROR_CHARS = 4096
 

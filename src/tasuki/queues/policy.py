@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasuki.backoff import Backoff
+from tasuki.queues.retry_rules import RetryRules
 from tasuki.queues.signature import Signing
 
 
@@ -22,6 +23,7 @@ class QueuePolicy:
     max_attempts: int = 5
     drop_expired: bool = False
     retry: Backoff = field(default_factory=Backoff)
+    retry_rules: RetryRules = field(default_factory=RetryRules)
     priority_advice: Callable[[], str] = field(default=lambda: "", compare=False)
     """What to do when the driver refuses a priority because the queue was declared without."""
     signing: Signing | None = None

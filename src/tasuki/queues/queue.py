@@ -18,6 +18,7 @@ from tasuki.queues.codec import Codecs
 from tasuki.queues.composer import Composer, Envelope, seconds
 from tasuki.queues.demand import Demand
 from tasuki.queues.policy import QueuePolicy
+from tasuki.queues.reply_to import check_reply_to
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 from tasuki.queues.signature import Signer
 
@@ -105,13 +106,14 @@ class Queue:
                 queue is not waited for, and ``timeout`` says nothing: the transaction is the caller's.
 
         Raises:
-            PolicyDeniedError: the actor may not publish to it.
+            PolicyDeniedError: the actor may not publish to it, or not to the queue that the header ``reply_to`` names.
             PublishError, CodecError: the message is not one that can be published.
             DriverError: rejected (``outcome == "rejected"``: nothing was stored) or unknown (then publish again with
                 the same id, which the error's ``message_id`` holds).
         """
         if self.guard is not None:
             self.guard.publish(self.id)
+            check_reply_to(self.guard, self.id, headers)
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
         return await self._send(message, seconds("timeout", timeout), connection)
 
@@ -166,6 +168,8 @@ class Queue:
                 if type(item) in plain and len(body := encode(item)) <= largest:
                     messages.append(Outgoing(new_id(), body, {TIMESTAMP: stamp}))
                 else:
+                    if self.guard is not None and isinstance(item, Envelope):
+                        check_reply_to(self.guard, self.id, item.headers)
                     messages.append(self._composer.compose_item(item))
                 results.append(None)
             except TasukiError as error:

@@ -11,20 +11,51 @@ from tasuki.errors import ConfigError, InvalidEntryError, Position
 from tasuki.registry.document import Document
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
+from tasuki.registry.shown import describe
 
 _FIELDS = ("version", "namespace", "meta", "entries")
 _VERSIONS = ("1.0", 1.0, None)
 _FIRST_LINE = re.compile(r"^([ \t]*)[^\s#%-]", re.MULTILINE)
+_SIMILAR = 0.8
+"""How much a key must resemble ``namespace`` to be taken for it; ``name`` and ``names`` do not."""
 
 
 def may_declare(text: str) -> bool:
     """Whether a text may be one of our files: a quick look, so that foreign YAML (charts, manifests) is not judged."""
     first = _FIRST_LINE.search(text)
-    if "namespace" not in text or first is None:
+    if first is None:
         return False
     if text[first.end() - 1] == "{":
-        return True
-    return re.search(rf"""^{first[1]}\t*["']?namespace["']?\s*:""", text, re.MULTILINE) is not None
+        return "namespace" in text
+    return _has_key(text, first[1], "namespace")
+
+
+def may_be_misspelt(text: str) -> bool:
+    """Whether a text without ``namespace`` has ``entries``, and so may be one of our files after all."""
+    first = _FIRST_LINE.search(text)
+    return first is not None and _has_key(text, first[1], "entries")
+
+
+def _has_key(text: str, indent: str, key: str) -> bool:
+    return re.search(rf"""^{indent}\t*["']?{key}["']?\s*:""", text, re.MULTILINE) is not None
+
+
+def misspelt_namespace(document: Document, file: Path) -> list[ConfigError]:
+    """The error of a document that declares entries under a key that is nearly ``namespace``; none: it is not ours."""
+    fields = document.value
+    if not isinstance(fields, dict) or not any(isinstance(item, dict) and "kind" in item for item in _items(fields)):
+        return []
+    near = (key for key in fields if key not in _FIELDS and did_you_mean(key, ["namespace"], cutoff=_SIMILAR))
+    if (key := next(near, None)) is None:
+        return []
+    place = document.positions.get((key,), Position(str(file), 1, 1))
+    hint = "did you mean 'namespace'?"
+    return [InvalidEntryError(f"the file has entries and no namespace, but {key!r}", position=place, hint=hint)]
+
+
+def _items(fields: Mapping[str, Any]) -> list[Any]:
+    entries = fields.get("entries")
+    return entries if isinstance(entries, list) else []
 
 
 class Declarations:
@@ -55,7 +86,8 @@ class Declarations:
             self._report(("version",), f"version {fields['version']!r} is not known", hint='write version: "1.0"')
         namespace, entries = fields["namespace"], fields.get("entries")
         if not isinstance(namespace, str):
-            self._report(("namespace",), f"a namespace is text, not {namespace!r}", hint="put it in quotes")
+            problem = f"a namespace is text, not {describe(namespace)}"
+            self._report(("namespace",), problem, hint="put it in quotes")
         elif not isinstance(entries, list | None):
             self._report(("entries",), "entries is a list of entries")
         else:
@@ -77,7 +109,7 @@ class Declarations:
         self._check_text(path, "name", name, id, data)
         self._check_text(path, "kind", kind, id, data)
         if not isinstance(meta, dict):
-            self._report((*path, "meta"), f"meta is a mapping, not {meta!r}", entry=id)
+            self._report((*path, "meta"), f"meta is a mapping, not {describe(meta)}", entry=id)
         if len(self.errors) == before:
             self.entries.append(Entry(id, str(kind), data, meta, places, self._folder))
 
@@ -85,7 +117,7 @@ class Declarations:
         if isinstance(value, str):
             return
         if value is not None:
-            self._report((*path, key), f"{key} is text, not {value!r}", entry=id, hint="put it in quotes")
+            self._report((*path, key), f"{key} is text, not {describe(value)}", entry=id, hint="put it in quotes")
         elif near := next((field for field in data if did_you_mean(field, [key])), None):
             self._report(
                 (*path, near), f"the entry has no {key}, but {near!r}", entry=id, hint=f"did you mean {key!r}?"

@@ -18,6 +18,9 @@ MAX_EXPANDED = 10_000
 """Most nodes that aliases may add: enough for shared settings, too few for a bomb."""
 
 _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
+# Aliases, tags and keys are not shown: one of them may be a secret that was written without quotes.
+_TAG = "a tag is not allowed, only plain data is; a text that begins with ! needs quotes"
+_ALIAS = "this alias has no anchor before it; a text that begins with * needs quotes"
 _TAB_HINT = "a tab indents this line; indent with spaces"
 
 
@@ -113,7 +116,7 @@ class _Builder:
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if event.tag is not None:
-            raise self._error(f"the tag {event.tag!r} is not allowed; only plain data is", event)
+            raise self._error(_TAG, event)
         if depth >= MAX_DEPTH:
             raise self._error(f"values are nested deeper than {MAX_DEPTH} levels", event)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -125,7 +128,7 @@ class _Builder:
             return read_scalar(event.value) if event.implicit[0] else event.value
         if event.tag in _TEXT_TAGS:
             return event.value
-        raise self._error(f"the tag {event.tag!r} is not allowed; only plain data is", event)
+        raise self._error(_TAG, event)
 
     def _sequence(self, path: KeyPath, depth: int) -> list[Any]:
         items: list[Any] = []
@@ -147,7 +150,9 @@ class _Builder:
                 continue
             place = (*path, key)
             if key in result:
-                self.document.duplicates.append((place, self._error(f"the key {key!r} is given twice", event)))
+                line = self.document.positions[place].line
+                again = self._error(f"this key is given twice: line {line} has it already", event)
+                self.document.duplicates.append((place, again))
                 self._node(next(self._events), place, depth)
                 continue
             self._place(place, event)
@@ -164,9 +169,9 @@ class _Builder:
     def _alias(self, event: Any) -> Any:
         anchored = self._anchors.get(event.anchor, ())
         if anchored is None:
-            raise self._error(f"the alias '*{event.anchor}' stands inside the value that it names", event)
+            raise self._error("this alias stands inside the value that it names", event)
         if not anchored:
-            raise self._error(f"the alias '*{event.anchor}' has no anchor '&{event.anchor}' before it", event)
+            raise self._error(_ALIAS, event)
         value, size = anchored
         self._expanded += size
         if self._expanded > MAX_EXPANDED:

@@ -30,6 +30,8 @@ class Entry:
     """Folder of the file that declares it: where ``file://x`` starts."""
     target: Any = None
     """The Python object behind an entry declared in code (a handler function), else None."""
+    unknown: frozenset[KeyPath] = field(default=frozenset(), compare=False)
+    """Where values stand that could not be read, which is reported: a placeholder that is not set, a missing file."""
 
     @property
     def namespace(self) -> str:
@@ -40,6 +42,10 @@ class Entry:
     def name(self) -> str:
         """The part of the id after the first colon."""
         return self.id.partition(":")[2]
+
+    def is_unknown(self, path: KeyPath) -> bool:
+        """Whether the value at the path could not be read, or one within it or around it."""
+        return any(path[: len(each)] == each or each[: len(path)] == path for each in self.unknown)
 
     def position(self, path: KeyPath = ()) -> Position | None:
         """The place of a key, or of the nearest key around it that has one."""

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
-from tasuki.registry.declarations import Declarations, may_declare
+from tasuki.registry.declarations import Declarations, may_be_misspelt, may_declare, misspelt_namespace
 from tasuki.registry.document import Document, read_document
 from tasuki.registry.entry import Entry
 from tasuki.registry.overrides import apply_overrides
 from tasuki.registry.placeholders import Variables, resolve_entry
 from tasuki.registry.registry import Registry
+from tasuki.registry.scalars import Substituted
+from tasuki.registry.shown import HIDDEN
 from tasuki.registry.source import SCHEME, load_source, read_text
 
 MAX_FILE_BYTES = 5 * 2**20
@@ -102,14 +104,19 @@ def _check_name(entry: Entry, word: str, text: str, errors: list[ConfigError]) -
 
 def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigError]) -> Entry:
     data, problems = resolve_entry(entry, variables)
-    errors += problems
+    errors += problems.values()
+    unknown = set(problems)
     reference = data.get("source")
     if isinstance(reference, str) and reference.startswith(SCHEME):
         try:
             data = {**data, "source": load_source(reference, entry.folder or root, root)}
         except ValueError as error:
-            errors.append(InvalidEntryError(str(error), position=entry.position(("source",)), entry=entry.id))
-    return replace(entry, data=data)
+            problem = (
+                f"source: {HIDDEN} names no file that can be read" if isinstance(reference, Substituted) else str(error)
+            )
+            errors.append(InvalidEntryError(problem, position=entry.position(("source",)), entry=entry.id))
+            unknown.add(("source",))
+    return replace(entry, data=data, unknown=frozenset(unknown))
 
 
 def _source_root(folder: Path, errors: list[ConfigError]) -> Path:
@@ -152,6 +159,8 @@ def _read_file(path: Path, root: Path, errors: list[ConfigError]) -> list[Entry]
         errors.append(text)
         return []
     if not may_declare(text):
+        if may_be_misspelt(text):
+            errors += misspelt_namespace(read_document(text, str(path)), path)
         return []
     declarations = Declarations(read_document(text, str(path)), path)
     errors += declarations.errors

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
-from tasuki.registry.document import read_document
+from tasuki.registry.document import MAX_DEPTH, read_document
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.scalars import read_scalar
 
 ORIGIN = "-o "
 """How the position of an overridden value begins, where others have their file."""
+_LONGEST = 200
+"""Characters of an override that its position shows."""
 _FORM = "write it like app:mail:concurrency=4"
 
 
@@ -41,15 +43,20 @@ def _apply(entries: Mapping[str, Entry], override: str) -> Entry:
     place, equals, text = override.partition("=")
     namespace, _, rest = place.partition(":")
     name, _, dotted = rest.partition(":")
-    position = Position(ORIGIN + place)  # never the value: it may be a secret
+    # Never the value, which may be a secret, also where it was joined to the field in another way.
+    shown = place if equals else f"{namespace}:{name}".strip(":")
+    position = Position(ORIGIN + (shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"))
     if not (equals and namespace and name and dotted and all(dotted.split("."))):
         raise InvalidEntryError("the override names no entry, field and value", position=position, hint=_FORM)
     id = f"{namespace}:{name}"
     if id not in entries:
         hint = did_you_mean(id, entries)
         raise MissingReferenceError(f"entry {id!r} is not defined", position=position, entry=id, hint=hint)
+    steps = tuple(dotted.split("."))
     try:
-        return _replaced(entries[id], tuple(dotted.split(".")), _value(text), position)
+        if len(steps) > MAX_DEPTH:
+            raise ValueError(f"its field is {len(steps)} levels deep, and values are nested at most {MAX_DEPTH} levels")
+        return _replaced(entries[id], steps, _value(text), position)
     except ValueError as error:
         raise InvalidEntryError(str(error), position=position, entry=id) from None
 

@@ -44,22 +44,42 @@ class Variables:
     def _value(self, variable: Entry) -> str | None:
         data = variable.data
         storage = self.entries.get(resolve_id(str(data.get("storage") or ""), variable.namespace))
-        kind = storage.kind if storage else "env.storage.os"
-        if kind == "env.storage.file":
-            raise ValueError(f"variable {variable.id!r} is stored in a file, which placeholders cannot read")
         key = str(data.get("variable") or variable.name)
-        stored = self.environ.get(key) if kind == "env.storage.os" else None
         default = data.get("default")
-        return stored or (None if default is None else str(default)) or None
+        stored = self._stored(storage, key, variable, frozenset()) if storage else self.environ.get(key)
+        return stored or _text(default) or None
+
+    def _stored(self, storage: Entry, key: str, variable: Entry, passed: frozenset[str]) -> str | None:
+        """What a storage has, as far as it can be known before anything runs; ``passed``: routers on the way."""
+        match storage.kind:
+            case "env.storage.file":
+                raise ValueError(f"variable {variable.id!r} is stored in a file, which placeholders cannot read")
+            case "env.storage.os":
+                return self.environ.get(key)
+            case "env.storage.static":
+                values = storage.data.get("values")
+                return _text(values.get(key)) if isinstance(values, Mapping) else None
+            case "env.storage.router" if storage.id not in passed:
+                ids = storage.data.get("storages")
+                behind = [resolve_id(str(id), storage.namespace) for id in (ids if isinstance(ids, list) else ())]
+                found = (self.entries[id] for id in behind if id in self.entries)
+                values = (self._stored(each, key, variable, passed | {storage.id}) for each in found)
+                return next(filter(None, values), None)
+        return None
 
 
-def resolve_entry(entry: Entry, variables: Variables) -> tuple[Mapping[str, Any], list[ConfigError]]:
-    """The entry's data with placeholders replaced by :class:`Substituted` text, and what could not be."""
-    errors: list[ConfigError] = []
+def _text(value: object) -> str | None:
+    """A value of an entry as the text that it was written as."""
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def resolve_entry(entry: Entry, variables: Variables) -> tuple[Mapping[str, Any], dict[KeyPath, ConfigError]]:
+    """The entry's data with placeholders replaced by :class:`Substituted` text, and what could not be, by its path."""
+    errors: dict[KeyPath, ConfigError] = {}
 
     def report(path: KeyPath, problem: str) -> None:
         hint = "set the variable, or give a default: ${env:NAME|default}" if "is not set" in problem else ""
-        errors.append(InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint))
+        errors[path] = InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint)
 
     data = _walk(entry.data, (), lambda name: variables.lookup(name, entry.namespace), report)
     return data, errors

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from tasuki.errors import ConfigError, MissingReferenceError
 from tasuki.registry.entry import Entry, KeyPath, resolve_id
 from tasuki.registry.registry import Registry
+from tasuki.registry.shown import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,19 @@ class Reference:
     path: KeyPath
     id: str
     kinds: tuple[str, ...] = ()
+    written: str = field(default="", compare=False)
+    """What stands at the path, from which the id was made."""
+
+    @property
+    def shown(self) -> str:
+        """The id for messages."""
+        return shown(self.id, self.written)
 
 
 def find_references(entry: Entry, fields: Mapping[str, tuple[str, ...]]) -> list[Reference]:
     """References of an entry. ``fields``: dotted path (``*``: each item) → allowed kinds; what is not text is no id."""
     return [
-        Reference(path, resolve_id(value, entry.namespace), kinds)
+        Reference(path, resolve_id(value, entry.namespace), kinds, value)
         for dotted, kinds in fields.items()
         for path, value in _walk(entry.data, dotted.split("."), ())
         if isinstance(value, str)
@@ -59,7 +67,7 @@ def verify_references(entry: Entry, references: Iterable[Reference], registry: R
             fault, hint = f"which is a {target.kind}", f"a {' or '.join(reference.kinds)} is wanted"
         else:
             fault, hint = "which is not defined", _nearest(reference, registry)
-        problem = f"{noun(entry.kind)} {entry.id!r} refers to {_noun_of(reference)} {reference.id!r}, {fault}"
+        problem = f"{noun(entry.kind)} {entry.id!r} refers to {_noun_of(reference)} {reference.shown}, {fault}"
         place = entry.position(reference.path)
         errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
     return errors

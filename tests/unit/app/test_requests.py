@@ -405,24 +405,46 @@ entries:
             await forbidden.request("app:tasks", [1], timeout=5)
 
 
-async def test_the_application_needs_its_rights(tmp_path: Path) -> None:
-    (tmp_path / "_index.yaml").write_text("""
+RIGHTS = """
 namespace: app
 entries:
   - {name: memory, kind: queue.driver.memory}
   - {name: tasks, kind: queue.queue, driver: memory}
   - {name: answers, kind: queue.queue, driver: memory}
-  - {name: security, kind: security.config, application: {actor: {id: web}, policies: [may_publish]}}
+  - {name: security, kind: security.config, application: {actor: {id: web}, policies: [may_publish, may_consume]}}
   - name: may_publish
     kind: security.policy
-    policy: {actions: [queue.publish, queue.publish.queue], resources: "*", effect: allow}
-""")
+    policy: {actions: [queue.publish, queue.publish.queue], resources: "RESOURCES", effect: allow}
+  - name: may_consume
+    kind: security.policy
+    policy: {actions: queue.consume.queue, resources: "*", effect: allow}
+"""
+
+
+async def test_the_application_needs_its_rights(tmp_path: Path) -> None:
+    text = RIGHTS.replace("RESOURCES", "app:tasks").replace("  - name: may_consume", "  - name: unused")
+    (tmp_path / "_index.yaml").write_text(text.replace(", may_consume", ""))
     app = App.load(tmp_path, clock=asyncio.get_running_loop().clock)  # type: ignore[attr-defined]
     async with app:
         with pytest.raises(PolicyDeniedError, match="consume"):
             await app.request("app:tasks", 1, reply_to="app:answers")
+        with pytest.raises(PolicyDeniedError, match="publish to queue: app:answers"):
+            await app.publish("app:tasks", 1, {"reply_to": "answers"})
         with pytest.raises(RequestTimeoutError):
             await app.request("app:tasks", 1, timeout=1)
+    overrides = ["app:may_publish:policy.actions=queue.*", "app:may_publish:policy.resources=app:answers"]
+    app = App.load(tmp_path, clock=asyncio.get_running_loop().clock, overrides=overrides)  # type: ignore[attr-defined]
+    async with app:
+        with pytest.raises(PolicyDeniedError, match="publish to queue: app:tasks"):
+            await app.request("app:tasks", 1)
+
+
+async def test_a_reply_to_a_declared_queue_is_a_publish_of_its_asker(tmp_path: Path) -> None:
+    (tmp_path / "_index.yaml").write_text(RIGHTS.replace("RESOURCES", "app:tasks"))
+    app = App.load(tmp_path, clock=asyncio.get_running_loop().clock)  # type: ignore[attr-defined]
+    async with app:
+        with pytest.raises(PolicyDeniedError, match="publish to queue: app:answers"):
+            await app.request("app:tasks", 1, reply_to="app:answers")
 
 
 def test_from_code_without_a_loop(tmp_path: Path) -> None:

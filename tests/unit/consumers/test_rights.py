@@ -11,6 +11,8 @@ from tasuki.consumers.guarded import GuardedStore, guarded
 from tasuki.consumers.permissions import GuardedPermissions
 from tasuki.errors import PolicyDeniedError
 from tasuki.handlers.store import MemoryStore
+from tasuki.queues.queue import Envelope
+from tasuki.queues.result import Rejected
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.security.scope import Scope
@@ -48,6 +50,18 @@ async def test_each_way_out_asks_first() -> None:
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access environment variable: NAME$"):
         context.env("NAME")
     assert host.calls == []
+
+
+@pytest.mark.parametrize("reply_to", ["app:secret", "secret"])
+async def test_replies_go_only_where_their_asker_may_publish(reply_to: str) -> None:
+    host = Host()
+    context = CallContext(host, "other:f", None, guard(policy(actions="queue.publish.queue", resources="app:q")))
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to publish to queue: app:secret$"):
+        await context.publish("app:q", 1, {"reply_to": reply_to})
+    assert host.calls == []
+    for allowed in ("app:q", "q", 5):
+        await context.publish("app:q", 1, {"reply_to": allowed})
+    assert len(host.calls) == 3
 
 
 async def test_other_circumstances_need_permission() -> None:
@@ -139,6 +153,15 @@ async def test_a_queue_behind_a_guard_is_the_same_queue() -> None:
     assert (await may.depth()).ready == 2
     assert bench.queue.metrics.published == 2
     assert [len(await may.peek()), await may.purge()] == [2, 2]
+    to_itself = bench.queue.guarded_by(guard(policy(resources="app:tasks")))
+    with pytest.raises(PolicyDeniedError, match=r"app:secret$"):
+        await to_itself.publish(1, {"reply_to": "app:secret"})
+    results = await to_itself.publish_many(
+        [Envelope(body=1, headers={"reply_to": name}, id=name) for name in ("secret", "tasks", "app:secret")]
+    )
+    denied = [result.id for result in results if isinstance(result, Rejected)]
+    assert denied == ["secret", "app:secret"]
+    assert await bench.queue.purge() == 1
     may_not = bench.queue.guarded_by(guard())
     for call in (may_not.publish(1), may_not.publish_many([1]), may_not.peek(), may_not.purge(), may_not.depth()):
         with pytest.raises(PolicyDeniedError):

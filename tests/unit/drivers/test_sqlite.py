@@ -98,12 +98,13 @@ async def test_nobody_attaches_to_a_queue_that_is_not_declared(make: Any) -> Non
 @pytest.mark.parametrize(("setting", "value"), [("full", 2), ("normal", 1)])
 async def test_pragmas(make: Any, setting: str, value: int) -> None:
     driver = await make(synchronous=setting)
-    pragmas = ("journal_mode", "synchronous", "user_version", "application_id")
+    pragmas = ("journal_mode", "synchronous", "fullfsync", "user_version", "application_id")
 
     def read(*_: Any) -> list[Any]:
         return [connection_of(driver).execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
 
-    assert await driver._writer.submit(Call("", read)) == ["wal", value, schema.LAYOUT.version, schema.APPLICATION_ID]
+    ours = [schema.LAYOUT.version, schema.APPLICATION_ID]
+    assert await driver._writer.submit(Call("", read)) == ["wal", value, int(setting == "full"), *ours]
 
 
 async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def test_variables_and_storages(project):
         "app:os",
         True,
     )
-    assert (files["app:file"].file_mode, files["app:file"].dir_mode) == (0o644, 0o755)
+    assert (files["app:file"].file_mode, files["app:file"].dir_mode) == (0o600, 0o755)
     assert (files["app:open"].file_mode, files["app:open"].dir_mode) == (0o600, 0o700)
 
 
@@ -39,7 +39,7 @@ def test_variables_and_storages(project):
             "dir_mode: 'rwx' is not a file mode; write it like 0600",
         ),
         ("kind: env.variable, storage: x", "variable 'app:v' refers to storage 'app:x', which is not defined"),
-        ("kind: env.storage.router", "kind 'env.storage.router' is not known; did you mean"),
+        ("kind: env.storage.chain", "kind 'env.storage.chain' is not known; known are: env.storage.file"),
     ],
 )
 def test_bad_values(problems, fields, problem):

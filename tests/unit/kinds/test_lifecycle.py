@@ -62,3 +62,13 @@ def test_all_fields(project):
 def test_bad_values(problems, fields, problem):
     [text] = problems(f"  - {{name: d, kind: queue.driver.memory, lifecycle: {{{fields}}}}}\n")
     assert text.partition("app:d: ")[2].startswith(problem)
+
+
+def test_rules_of_retry_are_of_queues_and_consumers_and_agree(problems):
+    text = (
+        "  - {name: m, kind: queue.driver.memory, lifecycle: {restart: {never: [ValueError]}}}\n"
+        "  - {name: q, kind: queue.queue, driver: m, retry: {never: [ValueError, OSError], on: [OSError]}}\n"
+    )
+    unknown, both = problems(text)
+    assert "unknown field 'lifecycle.restart.never'" in unknown
+    assert both == "4:83: app:q: OSError stands in never too; take it out of one of them"

@@ -4,9 +4,10 @@ import pytest
 from pydantic import Field, ValidationError
 
 from tasuki.kinds.fields import Config, Duration, Flag, Text
-from tasuki.kinds.problems import describe, problems_of
+from tasuki.kinds.problems import problems_of
 from tasuki.registry.entry import Entry
 from tasuki.registry.scalars import Loose, Substituted
+from tasuki.registry.shown import describe
 
 
 class InnerConfig(Config):
@@ -75,3 +76,68 @@ def test_literals_hide_it_too(problems):
     assert problems(text, environ={"S": "hunter2"}) == [
         "3:42: app:d: synchronous: 'full' or 'normal' is wanted, not the value of a placeholder"
     ]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "kind: queue.driver.redis, url: '${env:GONE}', addrs: a",
+        "kind: queue.driver.redis, connect_timeout: '${env:GONE}'",
+        "kind: queue.driver.amqp, auth_mechanism: '${env:GONE}'",
+        "kind: queue.driver.redis, tls: {ca: x, enabled: '${env:GONE}'}",
+        "kind: queue.driver.nats, servers: ['nats://a', '${env:GONE}']",
+        "kind: queue.queue, driver: '${env:GONE}'",
+        "kind: queue.queue, driver: m, queue_name: '${env:GONE}'",
+        "kind: queue.queue, driver: m, options: {max_length: '${env:GONE}'}",
+        "kind: queue.queue, driver: m, driver_options: {memory: {max_length: '${env:GONE}'}}",
+        "kind: queue.queue, driver: m, driver_options: {redis: {max_length: '${env:GONE}'}}",
+        "kind: queue.queue, driver: m, dead_letter: '${env:GONE}'",
+        "kind: queue.queue, driver: m, dead_letter: {queue: '${env:GONE}'}",
+        "kind: queue.queue, driver: m, signing: {keys: [{id: a, secret: '${env:GONE}'}]}",
+        "kind: queue.consumer, queue: q, func: '${env:GONE}'",
+        "kind: queue.consumer, queue: q, func: f, lifecycle: {security: {actor: {id: a}, groups: ['${env:GONE}']}}",
+        "kind: function.lua, source: '${env:GONE}'",
+        "kind: function.lua, source: 'file://gone.lua'",
+        "kind: function.python, source: 'file://gone.py', method: x",
+        "kind: function.python, target: '${env:GONE}'",
+        "kind: security.policy, groups: [g], policy: {actions: '${env:GONE}', resources: a, effect: allow}",
+    ],
+)
+def test_a_value_that_cannot_be_read_is_one_problem(problems, entry):
+    text = f"""\
+  - {{name: m, kind: queue.driver.memory}}
+  - {{name: q, kind: queue.queue, driver: m}}
+  - {{name: f, kind: function.lua, source: 'return print'}}
+  - name: c
+    kind: queue.consumer
+    queue: q
+    func: f
+    lifecycle: {{security: {{actor: {{id: a}}, groups: [g]}}}}
+  - {{name: p, kind: security.policy, groups: [{"" if "groups: [g]" in entry else "g"}],
+     policy: {{actions: a, resources: a, effect: allow}}}}
+  - {{name: e, {entry}}}
+"""
+    (found,) = problems(text)
+    assert "'GONE' is not set" in found or "does not exist" in found
+
+
+def test_other_mistakes_of_the_entry_are_told_beside_it(problems):
+    assert len(problems("  - {name: e, kind: queue.driver.redis, url: '${env:GONE}', db: x, clint: y}\n")) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("store.sql", "known are: store.memory"),
+        ("function.js", "known are: function.lua, function.python"),
+        ("queue.consumr", "did you mean 'queue.consumer'?"),
+        (
+            "env.storage.redis",
+            "known are: env.storage.file, env.storage.memory, env.storage.os, env.storage.router, "
+            "env.storage.static, env.variable",
+        ),
+    ],
+)
+def test_the_hint_for_an_unknown_kind_stays_in_its_family(problems, kind, hint):
+    (found,) = problems(f"  - {{name: e, kind: {kind}}}\n")
+    assert found.endswith(f"is not known; {hint}")

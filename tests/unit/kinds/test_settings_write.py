@@ -63,6 +63,16 @@ def test_a_missing_file_is_made_if_it_says_so(settings: Settings, tmp_path: Path
     assert [file.name for file in path.parent.iterdir()] == ["made.env"]
 
 
+def test_a_link_is_not_replaced_nor_written_through(settings: Settings, tmp_path: Path) -> None:
+    target = tmp_path / "theirs"
+    target.write_text("TOKEN=1\n")
+    (tmp_path / "settings.env").symlink_to(target)
+    with pytest.raises(HandlerError, match=r"settings\.env cannot be written: it is a symbolic link") as caught:
+        settings.set("TOKEN", "v", "app")
+    assert caught.value.kind == "Unavailable"
+    assert (target.read_text(), settings.get("TOKEN", "app")) == ("TOKEN=1\n", "1")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "kind", "message"),
     [

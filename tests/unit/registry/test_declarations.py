@@ -51,7 +51,7 @@ def test_names_are_text_even_if_they_look_like_something_else():
     [
         ("namespace: app\nentrys: []\n", "p/x.yaml:2:1: unknown field 'entrys'; did you mean 'entries'?"),
         ("version: 2\nnamespace: app\n", 'p/x.yaml:1:1: version 2 is not known; write version: "1.0"'),
-        ("namespace: 5\n", "p/x.yaml:1:1: a namespace is text, not 5; put it in quotes"),
+        ("namespace: 5\n", "p/x.yaml:1:1: a namespace is text, not the number 5; put it in quotes"),
         ("namespace: a\nentries: {}\n", "p/x.yaml:2:1: entries is a list of entries"),
         ("namespace: a\nentries:\n  - x\n", "p/x.yaml:3:5: an entry is a mapping of fields"),
         ("namespace: a\nentries:\n  - kind: k\n", "p/x.yaml:3:5: the entry has no name"),
@@ -62,18 +62,21 @@ def test_names_are_text_even_if_they_look_like_something_else():
         ),
         (
             "namespace: a\nentries:\n  - {name: true, kind: k}\n",
-            "p/x.yaml:3:6: name is text, not True; put it in quotes",
+            "p/x.yaml:3:6: name is text, not true; put it in quotes",
         ),
         (
             "namespace: a\nentries:\n  - {name: x, kind: 1}\n",
-            "p/x.yaml:3:15: a:x: kind is text, not 1; put it in quotes",
+            "p/x.yaml:3:15: a:x: kind is text, not the number 1; put it in quotes",
         ),
-        ("namespace: a\nentries:\n  - {name: x, kind: k, meta: 5}\n", "p/x.yaml:3:24: a:x: meta is a mapping, not 5"),
-        ("namespace: a\nnamespace: b\n", "p/x.yaml:2:1: the key 'namespace' is given twice"),
+        (
+            "namespace: a\nentries:\n  - {name: x, kind: k, meta: 5}\n",
+            "p/x.yaml:3:24: a:x: meta is a mapping, not the number 5",
+        ),
+        ("namespace: a\nnamespace: b\n", "p/x.yaml:2:1: this key is given twice: line 1 has it already"),
         ("namespace: a\nentries: {x: 1, x: 2}\n", "p/x.yaml:2:1: entries is a list of entries"),
         (
             "namespace: a\nentries:\n  - {name: x, kind: k, f: 1, f: 2}\n",
-            "p/x.yaml:3:30: a:x: the key 'f' is given twice",
+            "p/x.yaml:3:30: a:x: this key is given twice: line 3 has it already",
         ),
         ("namespace: a: b\n", "p/x.yaml:1:13: this is not YAML: mapping values are not allowed in this context"),
     ],

@@ -91,7 +91,7 @@ def test_the_source_root_is_src_if_the_lock_names_none(project, lock):
     [
         ("directories:\n  src: ../x\n", "wippy.lock:2:3: the source folder '../x' is outside the project"),
         ("directories:\n  src: gone\n", "wippy.lock:2:3: the source folder 'gone' does not exist"),
-        ("a: 1\na: 2\n", "wippy.lock:2:1: the key 'a' is given twice"),
+        ("a: 1\na: 2\n", "wippy.lock:2:1: this key is given twice: line 1 has it already"),
         ("a: [", "wippy.lock:2:1: this is not YAML: did not find expected node content"),
     ],
 )
@@ -194,3 +194,29 @@ def test_entries_from_code_alone(project):
         "app:a: entry 'app:a' is already defined",
         "'b c' is not a valid name; use letters, digits, '_', '-' and '.', at most 255, not '-' or '.' first",
     ]
+
+
+@pytest.mark.parametrize("key", ["namespce", "name_space", "Namespace", "namepsace", "namespaces"])
+def test_a_misspelt_namespace_is_an_error_at_its_line(tmp_path, monkeypatch, key):
+    monkeypatch.chdir(tmp_path)
+    Path("p.yaml").write_text(f'version: "1.0"\n{key}: app\nentries:\n  - {{name: q, kind: queue.queue}}\n')
+    assert problems(load(Path())) == [
+        f"p.yaml:2:1: the file has entries and no namespace, but {key!r}; did you mean 'namespace'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: app\nentries:\n  - {name: q, kind: queue.queue}\n",
+        "namespce: app\nentries:\n  - {name: q}\n",
+        "namespce: app\nentries: [1]\n",
+        "namespce: app\nentries: {a: 1}\n",
+        "namespce: app\nentries: {{ .Values.entries }}\n",
+        "namespce: app\nother:\n  entries:\n    - {kind: x}\n",
+        "",
+    ],
+)
+def test_a_file_of_others_stays_unjudged(tmp_path, text):
+    (tmp_path / "p.yaml").write_text(text)
+    assert problems(load(tmp_path)) == []

@@ -117,10 +117,24 @@ def test_an_unknown_entry_suggests_a_known_one():
         ("tags.7=1", "'7' is not an index of a list of 2"),
         ("tags.x=1", "'x' is not an index of a list of 2"),
         ("driver=[1,", "the value is not a YAML value"),
-        ("driver={a: 1, a: 2}", "the value is not a YAML value: the key 'a' is given twice"),
+        ("driver={a: 1, a: 2}", "the value is not a YAML value: this key is given twice"),
     ],
 )
 def test_a_value_that_cannot_be_set_is_an_error(override, problem):
     error = failure(f"app.mail:out.box:{override}")
     assert isinstance(error, InvalidEntryError)
     assert error.problem.startswith(problem)
+
+
+@pytest.mark.parametrize("field", [".".join(["a"] * 3000), "meta." + ".".join(["0"] * 3000)])
+def test_a_field_of_thousands_of_levels_is_an_error(field):
+    error = failure(f"app.mail:out.box:{field}=1")
+    assert isinstance(error, InvalidEntryError)
+    assert error.problem.startswith("its field is 300")
+    assert error.problem.endswith("levels deep, and values are nested at most 50 levels")
+    assert len(str(error.position)) < 300
+
+
+def test_a_value_of_thousands_of_levels_is_an_error():
+    for value in ("[" * 3000 + "]" * 3000, "{a: " * 3000 + "1" + "}" * 3000, "[" * 60 + "]" * 60):
+        assert failure(f"app.mail:out.box:driver={value}").problem.startswith("the value is not a YAML value")

@@ -18,6 +18,7 @@ from tasuki.cli.project import Target
 from tasuki.cli.running import follow_emptying, refuse_memory, summary
 from tasuki.cli.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
+from tasuki.replacing import touch
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -61,7 +62,7 @@ def command(
         click.echo(summary(target, project, processes), err=True)
     if health_file is not None:
         try:
-            health_file.touch()
+            touch(health_file)
         except OSError as error:
             raise CommandError(f"--health-file: {error}") from error
     if processes > 1:

@@ -7,7 +7,8 @@ import ssl
 from typing import Any
 
 from tasuki.drivers.postgres.durability import VALUES, Level
-from tasuki.errors import BrokerUnavailableError
+from tasuki.drivers.postgres.tls import REMEDY
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 
 CACHED_STATEMENTS = 100
 _PROBE = f"SELECT pg_backend_pid(), pg_is_in_recovery(), {VALUES}"
@@ -33,7 +34,7 @@ class Connector:
         self,
         url: str,
         *,
-        tls: ssl.SSLContext | None,
+        tls: ssl.SSLContext | str | None,
         connect_timeout: float,
         timeout: float,
         name: str,
@@ -62,7 +63,8 @@ class Connector:
     async def open(self) -> Link:
         """A connection that is ready for statements.
 
-        Raises what the client raises, and BrokerUnavailableError for a standby.
+        Raises what the client raises, BrokerUnavailableError for a standby, and AccessDeniedError for a server that has
+        no TLS where it is required.
         """
         async with asyncio.timeout(self.connect_timeout):
             cached = self._prepares and self._is_pooled is False
@@ -84,13 +86,19 @@ class Connector:
         import asyncpg
 
         options: dict[str, Any] = {"ssl": self._tls} if self._tls is not None else {}
-        return await asyncpg.connect(
-            self._url,
-            timeout=self.connect_timeout,
-            statement_cache_size=cached,
-            server_settings={"application_name": self._name},
-            **options,
-        )
+        try:
+            return await asyncpg.connect(
+                self._url,
+                timeout=self.connect_timeout,
+                statement_cache_size=cached,
+                server_settings={"application_name": self._name},
+                **options,
+            )
+        except ConnectionError as error:
+            # The client says no more of a server without TLS; its subclasses mean the network.
+            if self._tls == "require" and type(error) is ConnectionError:
+                raise AccessDeniedError(f"{error}; {REMEDY}") from error
+            raise
 
     async def _probe(self, connection: Any) -> bool:
         """Whether another server process may do the next transaction; learns the level.

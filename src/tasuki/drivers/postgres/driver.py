@@ -32,7 +32,7 @@ from tasuki.drivers.postgres.purging import purge
 from tasuki.drivers.postgres.receiving import Receiving, settle
 from tasuki.drivers.postgres.schema import checked_name
 from tasuki.drivers.postgres.session import Session
-from tasuki.drivers.postgres.tls import tls_of
+from tasuki.drivers.postgres.tls import encryption
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.message import Message
 
@@ -152,7 +152,7 @@ class PostgresDriver(Driver):
     def _connector(self, url: str, *, prepares: bool = True) -> Connector:
         return Connector(
             url,
-            tls=tls_of(self.name, self._tls),
+            tls=encryption(self.name, url, self._tls),
             connect_timeout=self._connect_timeout,
             timeout=self._timeout,
             name=f"tasuki {self.name}",

@@ -6,9 +6,9 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from tasuki.drivers.address import shown
+from tasuki.drivers.address import redis_database, shown
 from tasuki.drivers.tls import tls_context
 
 PORT = 6379
@@ -113,11 +113,9 @@ def _server_of(url: SplitResult) -> tuple[Server, ...]:
 def _db(given: int | None, url: SplitResult | None) -> int:
     if given:
         return given
-    if url is None:
-        return 0
-    text = parse_qs(url.query).get("db", ["0"])[0] if url.scheme == "unix" else url.path.strip("/") or "0"
+    text = redis_database(url) if url is not None else "0"
     if not text.isdecimal():
-        raise ValueError(f"{text[:40]!r} is not the number of a database; write redis://host:6379/0")
+        raise ValueError("the url does not end with the number of a database; write redis://host:6379/0")
     return int(text)
 
 

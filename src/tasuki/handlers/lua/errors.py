@@ -15,6 +15,7 @@ from tasuki.errors import (
     PublishError,
     QueueFullError,
     QueueNotFoundError,
+    ReturnedTextError,
     TasukiError,
 )
 from tasuki.handlers.lua.limits import LuaLimits
@@ -28,7 +29,7 @@ def returned(reply: Sequence[Any]) -> HandlerError:
     """The error for a second result: a text, or an error object with kind, retryable and details."""
     _, message, kind, retryable, shape, *values = reply
     if kind is None:
-        return HandlerError(message, kind="Internal", retryable=False)
+        return ReturnedTextError(message, kind="Internal", retryable=False)
     return HandlerError(message, kind=kind or "Internal", retryable=retryable, details=_details(shape, values))
 
 

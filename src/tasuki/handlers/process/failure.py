@@ -19,6 +19,8 @@ from tasuki.errors import (
     LuaSyntaxError,
     PolicyDeniedError,
     ResultError,
+    ReturnedTextError,
+    class_names,
 )
 from tasuki.handlers.process.protocol import encode
 
@@ -26,7 +28,10 @@ _MOST = 16_000
 """Most characters of a text in an error."""
 _KINDS: dict[str, type[HandlerError]] = {
     kind.__name__: kind
-    for kind in (HandlerError, HandlerNotFoundError, InvalidBodyError, LuaError, LuaSyntaxError, ResultError)
+    for kind in (
+        *(HandlerError, HandlerNotFoundError, InvalidBodyError, LuaError, LuaSyntaxError),
+        *(ResultError, ReturnedTextError),
+    )
 }
 
 
@@ -62,6 +67,8 @@ class Failure(msgspec.Struct, array_like=True):
     details: dict[str, Any] | None = None
     traceback: str = ""
     extra: Any = None
+    names: list[str] = []
+    """What rules may call an error that is none of ours: the names of its classes."""
 
     def error(self) -> Exception:
         """The exception that it was."""
@@ -75,9 +82,13 @@ class Failure(msgspec.Struct, array_like=True):
             known = self.extra if isinstance(self.extra, dict) else {}
             fields = {name: str(known[name]) for name in _FIELDS_OF[_EXACT[self.type]] if known.get(name)}
             return _EXACT[self.type](self.message, **fields)
-        kind = _KINDS.get(self.type, HandlerError)
-        return kind(
-            self.message, kind=self.kind, retryable=self.retryable, details=self.details, traceback=self.traceback
+        return _KINDS.get(self.type, HandlerError)(
+            self.message,
+            kind=self.kind,
+            retryable=self.retryable,
+            details=self.details,
+            traceback=self.traceback,
+            names=self.names,
         )
 
 
@@ -90,7 +101,8 @@ def failure_of(error: BaseException) -> Failure:
     if not isinstance(error, HandlerError):
         text = plain_text(error)
         name = type(error).__name__
-        return Failure("HandlerError", f"{name}: {text}" if text else name, traceback=_traceback(error))
+        text = f"{name}: {text}" if text else name
+        return Failure("HandlerError", text, traceback=_traceback(error), names=list(class_names(error)))
     known = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _KINDS), "HandlerError")
     return Failure(
         "LuaLimitError" if isinstance(error, LuaLimitError) else known,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import hosts_of
+from tasuki.drivers.address import hosts_of, servers_in
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import (
     Config,
     Count,
@@ -108,6 +109,12 @@ class AMQPDriverConfig(DriverConfig):
             raise at_field("auth_mechanism", "EXTERNAL takes the user from a certificate: give tls: {cert, key}")
         return self
 
+    @model_validator(mode="after")
+    def _tls_agrees_with_the_url(self) -> AMQPDriverConfig:
+        if self.url.get_secret_value().startswith("amqps://"):
+            check_agreement(self.tls, "amqps://", is_encrypted=True)
+        return self
+
 
 class AMQPQueueOptions(Config):
     """Options of a queue at RabbitMQ. They are its arguments there: they cannot be changed while it exists."""
@@ -169,4 +176,11 @@ class AMQPQueueOptions(Config):
         return self
 
 
-KIND = driver_kind("amqp", AMQPDriverConfig, "tasuki.drivers.amqp:AMQPDriver", AMQPQueueOptions)
+def _place(config: AMQPDriverConfig, _: Path) -> Hashable:
+    url = urlsplit(config.url.get_secret_value())
+    is_encrypted = config.tls.enabled if config.tls else url.scheme == "amqps"
+    hosts = servers_in(url.netloc.rpartition("@")[2], 5671 if is_encrypted else 5672)
+    return hosts, config.vhost or unquote(url.path[1:]) or "/"
+
+
+KIND = driver_kind("amqp", AMQPDriverConfig, "tasuki.drivers.amqp:AMQPDriver", AMQPQueueOptions, place=_place)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
 from tasuki.kinds.fields import Config, Count, DurabilityLevel
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
@@ -23,6 +27,13 @@ class LengthOptions(Config):
     """Most messages the queue may hold; 0: no limit."""
 
 
-def driver_kind(name: str, model: type[Config], path: str, queue_options: type[Config] = LengthOptions) -> DriverKind:
-    """The kind ``queue.driver.<name>``; ``path`` is the import path of its class."""
-    return DriverKind(DRIVER_PREFIX + name, model, REFERENCES, driver=path, queue_options=queue_options)
+def driver_kind(
+    name: str,
+    model: type[Config],
+    path: str,
+    queue_options: type[Config] = LengthOptions,
+    *,
+    place: Callable[[Any, Path], Hashable] | None = None,
+) -> DriverKind:
+    """The kind ``queue.driver.<name>``; ``path`` is the import path of its class; ``place``: see DriverKind."""
+    return DriverKind(DRIVER_PREFIX + name, model, REFERENCES, driver=path, queue_options=queue_options, place=place)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, shown
+from tasuki.drivers.address import UNREADABLE, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Config, Count, Positive, PositiveDuration, Text, at_field
 
 _SCHEMES = ("nats://", "tls://")
@@ -88,6 +91,8 @@ class NATSDriverConfig(DriverConfig):
             raise at_field(given[1], f"{' and '.join(given)} are several ways to log in: give one of them")
         if (self.user is None) != (self.password is None):
             raise at_field("user", "user and password belong together: give both, or neither")
+        if any(server.get_secret_value().startswith("tls://") for server in self.servers or ()):
+            check_agreement(self.tls, "tls://", is_encrypted=True)
         return self
 
 
@@ -100,4 +105,13 @@ class NATSQueueOptions(Config):
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
 
 
-KIND = driver_kind("nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions)
+def _place(config: NATSDriverConfig, _: Path) -> Hashable:
+    """Who logs in says which account it is, and each account has queues of its own."""
+    urls = [server.get_secret_value() for server in config.servers or ()]
+    hosts = ",".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
+    users = frozenset(name for url in urls if (name := urlsplit(url).username))
+    account = config.user, config.token, config.credentials_file, config.nkey_seed_file, users
+    return servers_in(hosts, 4222), account, config.stream_prefix
+
+
+KIND = driver_kind("nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions, place=_place)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, shown
+from tasuki.drivers.address import UNREADABLE, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Positive, PositiveDuration
 
+_MODES = ("disable", "require", "verify-ca", "verify-full")
+"""Values of sslmode that say for certain whether a connection is encrypted."""
 _SCHEME = re.compile(r"postgres(ql)?://")
 
 
@@ -65,8 +69,24 @@ class PostgresDriverConfig(DriverConfig):
     connect_timeout: PositiveDuration = 5.0
     """Time within which a connection must be made."""
     tls: TlsConfig | None = None
-    """How connections are encrypted; not given: as the address says (sslmode)."""
+    """How connections are encrypted; not given: as the address says (sslmode), else always beyond loopback."""
+
+    @model_validator(mode="after")
+    def _tls_agrees_with_the_addresses(self) -> PostgresDriverConfig:
+        for address in filter(None, (self.url, self.listen_url)):
+            mode = parse_qs(urlsplit(address.get_secret_value()).query).get("sslmode", [""])[-1]
+            if mode in _MODES:
+                check_agreement(self.tls, f"sslmode={mode}", is_encrypted=mode != "disable")
+        return self
 
 
-KIND = driver_kind("postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver")
+def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
+    parts = urlsplit(config.url.get_secret_value())
+    query = parse_qs(parts.query)
+    hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
+    database = parts.path.strip("/") or query.get("dbname", [""])[-1] or parts.username or ""
+    return servers_in(unquote(hosts), 5432), database, config.schema_
+
+
+KIND = driver_kind("postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver", place=_place)
 """The kind."""

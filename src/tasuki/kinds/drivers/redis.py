@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, shown
+from tasuki.drivers.address import UNREADABLE, redis_database, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field
+
+_ENCRYPTED = ("rediss", "valkeys")
 
 
 def _secret(value: object) -> object:
@@ -27,6 +32,8 @@ def _url(value: SecretStr | None) -> SecretStr | None:
         raise ValueError("write redis://host:6379/0, rediss:// for TLS, or unix:///path")
     if value is not None and shown(value.get_secret_value()) == UNREADABLE:
         raise ValueError("cannot be read; write redis://user:***@host:6379/0, and %2F for a / in a password")
+    if value is not None and not redis_database(urlsplit(value.get_secret_value())).isdecimal():
+        raise ValueError("it does not end with the number of a database; write redis://host:6379/0")
     return value
 
 
@@ -77,7 +84,18 @@ class RedisDriverConfig(DriverConfig):
             raise at_field("db", "a cluster has database 0 only")
         if self.master_name and self.url is not None:
             raise at_field("master_name", "give the addresses of the Sentinels in addrs, not a url")
+        scheme = self.url.get_secret_value().partition("://")[0] if self.url is not None else ""
+        if scheme in _ENCRYPTED:
+            check_agreement(self.tls, f"{scheme}://", is_encrypted=True)
         return self
 
 
-KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver")
+def _place(config: RedisDriverConfig, _: Path) -> Hashable:
+    url = urlsplit(config.url.get_secret_value() if config.url else "")
+    given = ",".join(config.addrs) if isinstance(config.addrs, list) else config.addrs
+    hosts = unquote(url.path) if url.scheme == "unix" else given or url.netloc.rpartition("@")[2]
+    port = 26379 if config.master_name else 6379
+    return servers_in(hosts, port), config.master_name, config.db or int(redis_database(url)), config.prefix
+
+
+KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver", place=_place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal
 
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
@@ -19,4 +21,8 @@ class SqliteDriverConfig(DriverConfig):
     """Longest wait for another process that is writing."""
 
 
-KIND = driver_kind("sqlite", SqliteDriverConfig, "tasuki.drivers.sqlite:SQLiteDriver")
+def _place(config: SqliteDriverConfig, root: Path) -> str:
+    return os.path.realpath(root / config.path)
+
+
+KIND = driver_kind("sqlite", SqliteDriverConfig, "tasuki.drivers.sqlite:SQLiteDriver", place=_place)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 def _address(value: str) -> str:
     if not value.startswith(("http://", "https://", "${env:")):
-        raise ValueError(f"an address is wanted, such as http://localhost:4566, not {value[:80]!r}")
+        raise ValueError("an address is wanted, such as http://localhost:4566")
     return value
 
 
@@ -73,6 +75,10 @@ def _too_long(driver: SQSDriverConfig, queue: QueueConfig, delay: float) -> str:
     )
 
 
+def _place(config: SQSDriverConfig, _: Path) -> Hashable:
+    return config.config, config.endpoint, config.use_fips, config.use_dual_stack
+
+
 KIND = DriverKind(
     DRIVER_PREFIX + "sqs",
     SQSDriverConfig,
@@ -80,4 +86,5 @@ KIND = DriverKind(
     driver="tasuki.drivers.sqs:SQSDriver",
     queue_options=LengthOptions,
     too_long=_too_long,
+    place=_place,
 )

@@ -21,10 +21,23 @@ class TlsConfig(Config):
     ca: Text | None = None
     """File with the certificates to trust (PEM); those of the system if not given."""
     insecure_skip_verify: Flag = False
-    """Trust anybody; for development."""
+    """Trust any certificate; for development. The driver warns of it when it is made."""
 
     @model_validator(mode="after")
     def _a_certificate_has_a_key(self) -> TlsConfig:
         if (self.cert is None) != (self.key is None):
             raise at_field("cert", "cert and key belong together: give both, or neither")
         return self
+
+
+def check_agreement(tls: TlsConfig | None, address: str, *, is_encrypted: bool) -> None:
+    """Return unless ``tls`` and the address of one entry contradict each other.
+
+    ``address`` is the part of the address that decides, such as ``rediss://``; ``is_encrypted``: what it says.
+
+    Raises:
+        PydanticCustomError: they do.
+    """
+    if tls is not None and tls.enabled != is_encrypted:
+        says = "true" if tls.enabled else "false"
+        raise at_field("tls", f"tls: enabled: {says} contradicts {address} in the address; change one of them")

@@ -84,6 +84,11 @@ BOMBS = [
     Attack("tickers beyond what may be under way", "more operations than one call may have", "for i = 1, 10050 do time.ticker('1h') end", "", ("", "time")),
     _any("ticker storm", "tickers without end", "while true do time.ticker('1h') end", placed=False),
     Attack("futures without end", "calls beside the handler, without end", "local e repeat local f, err = funcs.async('app:none') e = err until e error(e:message())", "no handler registered for target"),
+    # Calls ---------------------------------------------------------------------------------------------------------------
+    Attack("call of itself", "a function that calls itself", "local answer, err = funcs.call('app:script', body) if err then error(err:message(), 0) end", "calls are nested deeper than 32 levels"),
+    _cpu("calls without end", "a function that calls itself again and again", "while true do funcs.call('app:script', body) end"),
+    _cpu("calls that compute", "each level has a limit of its own", "for i = 1, 1e6 do end while true do funcs.call('app:script', body) for i = 1, 1e5 do end end"),
+    _cpu("calls beside it", "the same with futures", "while true do local f = funcs.async('app:script', body) if f then f:response():receive() end end"),
     # Callbacks of C functions --------------------------------------------------------------------------------------------
     _cpu("sort callback", "an order that never answers", f"table.sort({{3, 1, 2}}, {_SPIN})"),
     _cpu("sort storm", "sorting again and again", "local t = {} for i = 1, 1e4 do t[i] = -i end while true do table.sort(t) end"),

@@ -3,7 +3,7 @@
 -- It owns the coroutines that handlers run in and the budget of the running invocation. A host function reaches Python
 -- by a yield of ASYNC (door.lua). A script sees none of these tables; `host` is shared by the other host files only.
 --   host.run(arg)              one message       ┐ nil | true | false           done, with that result
---   host.call(args, n)         any arguments     │ 0, value                     done, with a number or a text
+--   host.call(args, n, used)   any arguments     │ 0, value                     done, with a number or a text
 --   host.resume(id, ok, v, b)  go on after 2     │ 1, shape, values...          done, with a table (call only)
 --                                                │ 2, id, op, shape, values...  waits for Python to do `op`
 --                                                │ 3, message, kind, retryable, shape, values...   returned an error
@@ -222,9 +222,9 @@ local function finish(co, ok, tag, a, b, ...)
   return nil
 end
 
-local function begin(fn, arg, payload)
+local function begin(fn, arg, payload, used)
   serials = serials + 1
-  remaining, spent, started, killed, serial = INSTRUCTIONS, 0, false, false, serials
+  remaining, spent, started, killed, serial = INSTRUCTIONS, used, false, false, serials
   record, charged, body, own_since = nil, 0, payload, nil
   local co = acquire()
   return finish(co, resume(co, fn, arg))
@@ -234,17 +234,17 @@ function host.run(arg, boxed)
   if boxed then
     arg = arg[1]
   end
-  return begin(host.entry, arg, arg)
+  return begin(host.entry, arg, arg, 0)
 end
 
-function host.call(args, n)
+function host.call(args, n, used)
   return begin(function()
     return host.pack_result(host.entry(unpack(args, 1, n)))
-  end, nil, args[1])
+  end, nil, args[1], used)
 end
 
 function host.start(fn) -- runs a top level
-  return begin(fn, nil, nil)
+  return begin(fn, nil, nil, 0)
 end
 
 function host.resume(id, ok, value, boxed, ticket)
@@ -268,6 +268,10 @@ end
 function host.spend(id, seconds) -- between two steps: so long has the invocation kept the loop, Python's part included
   local waits = waiting[id]
   waits.spent = seconds > waits.spent and seconds or waits.spent
+end
+
+function host.spent(id)
+  return waiting[id].spent
 end
 
 function host.drop(id)

@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.handlers.lua.busy import Busy
+from tasuki.handlers.lua.budget import Budget
 from tasuki.handlers.lua.errors import describe
 from tasuki.handlers.lua.modules import Operation
 from tasuki.handlers.lua.runtime import Runtime
@@ -34,9 +34,9 @@ _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the 
 class Concurrency:
     """Does what the coroutines of one invocation ask for, and wakes each of them when its answer is there."""
 
-    def __init__(self, runtime: Runtime, operations: Mapping[str, Operation], context: Context, busy: Busy) -> None:
+    def __init__(self, runtime: Runtime, operations: Mapping[str, Operation], context: Context, budget: Budget) -> None:
         self._runtime = runtime
-        self._busy = busy
+        self._budget = budget
         self._operations = operations
         self._context = context
         self._tasks: dict[int, asyncio.Task[Any]] = {}
@@ -50,7 +50,6 @@ class Concurrency:
         id = reply[1]
         try:
             while type(reply) is tuple and reply[0] >= BEGINS:
-                self._busy.tell(self._runtime, id)
                 reply = self._begin(*reply[1:]) if reply[0] == BEGINS else await self._next(id, breathe=reply[2])
             return reply
         except BaseException:
@@ -60,22 +59,30 @@ class Concurrency:
             for ticket in list(self._tasks):
                 self._cancel(ticket)
 
+    def _resume(self, id: int, value: Any, ticket: int) -> Any:
+        self._budget.tell(self._runtime, id)
+        return self._runtime.resume(id, value, ticket)
+
+    def _fail(self, id: int, problem: Mapping[str, Any], ticket: int) -> Any:
+        self._budget.tell(self._runtime, id)
+        return self._runtime.fail(id, problem, ticket)
+
     def _begin(self, id: int, ticket: int, name: str, shape: Any, *values: Any) -> Any:
         try:
             if name == "cancel":
                 self._cancel(values[0])
-                return self._runtime.resume(id, None, ticket)
+                return self._resume(id, None, ticket)
             value = self._operations[name](self._context, *(build(shape, values) if shape else values))
         except Exception as error:
-            return self._runtime.fail(id, describe(error), ticket)
+            return self._fail(id, describe(error), ticket)
         if type(value) is not CoroutineType:
-            return self._runtime.resume(id, value, ticket)
+            return self._resume(id, value, ticket)
         if (problem := self._hold(ticket, values)) is not None:
             value.close()
-            return self._runtime.fail(id, problem, ticket)
-        task = self._tasks[ticket] = asyncio.get_running_loop().create_task(value)
+            return self._fail(id, problem, ticket)
+        task = self._tasks[ticket] = asyncio.get_running_loop().create_task(self._budget.in_task(value))
         task.add_done_callback(partial(self._finished, ticket))
-        return self._runtime.resume(id, None, _PROCEED)
+        return self._resume(id, None, _PROCEED)
 
     def _hold(self, ticket: int, values: Sequence[Any]) -> dict[str, Any] | None:
         """Count what an operation is given; or why it cannot be: a text that is one in Lua is one here for each."""
@@ -107,7 +114,7 @@ class Concurrency:
             await self._wait(asyncio.sleep(0))
         while not (ticket := self._take()):
             if breathe:
-                return self._runtime.resume(id, None, _PROCEED)
+                return self._resume(id, None, _PROCEED)
             self._wake = asyncio.get_running_loop().create_future()
             await self._wait(self._wake)
         task = self._pop(ticket)
@@ -115,11 +122,11 @@ class Concurrency:
         return self._answer(id, ticket, task)
 
     async def _wait(self, for_: Awaitable[None]) -> None:
-        self._busy.pause()
+        self._budget.pause()
         try:
             await for_
         finally:
-            self._busy.go_on()
+            self._budget.go_on()
 
     def _take(self) -> int | None:
         while self._done:
@@ -129,13 +136,13 @@ class Concurrency:
 
     def _answer(self, id: int, ticket: int, task: asyncio.Task[Any]) -> Any:
         if task.cancelled():
-            return self._runtime.fail(id, _CANCELED, ticket)
+            return self._fail(id, _CANCELED, ticket)
         error = task.exception()
         if isinstance(error, Exception):
-            return self._runtime.fail(id, describe(error), ticket)
+            return self._fail(id, describe(error), ticket)
         if error is not None:
             raise error
-        return self._runtime.resume(id, task.result(), ticket)
+        return self._resume(id, task.result(), ticket)
 
     def _cancel(self, ticket: int) -> None:
         task = self._pop(ticket)

@@ -18,7 +18,7 @@ class LuaLimits:
     """
 
     memory: int = 64 * 1024 * 1024
-    time: float = 30.0
+    time: float = 1.0
     instructions: int | None = None
 
     def describe(self, limit: str) -> str:

@@ -73,8 +73,9 @@ class Runtime:
         load = self._lua.eval(_LOAD)
         budget = self.limits.instructions
         most = float("inf") if budget is None else budget
-        crowded = self.limits.memory // 4
+        crowded = min(self.limits.memory // 4, 2**23)
         self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock)
+        host["most_bytes"] = self.limits.memory // 2
         guards = self._lua.table()
         for name in _HOST_FILES:
             load("host", _text(name), host, guards)

@@ -28,6 +28,8 @@ _VALUE_BYTES = 64
 _PROCEED = 0
 _TOO_MANY = {"message": f"more than {MOST_UNDER_WAY} operations under way", "kind": "Internal", "retryable": False}
 _CANCELED = {"message": "context canceled", "kind": "", "retryable": False}
+MOST_ENDING = 100
+"""Cancelled operations that may wait for their end before the event loop has its turn."""
 _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
 
 
@@ -43,6 +45,7 @@ class Concurrency:
         self._sizes: dict[int, int] = {}
         self._size = 0
         self._done: deque[int] = deque()
+        self._leaving: set[asyncio.Task[Any]] = set()
         self._wake: asyncio.Future[None] | None = None
 
     async def drive(self, reply: Any) -> Any:
@@ -50,6 +53,8 @@ class Concurrency:
         id = reply[1]
         try:
             while type(reply) is tuple and reply[0] >= BEGINS:
+                if len(self._leaving) > MOST_ENDING:
+                    await self._wait(asyncio.sleep(0))
                 reply = self._begin(*reply[1:]) if reply[0] == BEGINS else await self._next(id, breathe=reply[2])
             return reply
         except BaseException:
@@ -88,7 +93,7 @@ class Concurrency:
         """Count what an operation is given; or why it cannot be: a text that is one in Lua is one here for each."""
         size = len(values) * _VALUE_BYTES + sum([len(value) for value in values if type(value) is str])
         most = self._runtime.limits.memory
-        if len(self._tasks) >= MOST_UNDER_WAY:
+        if len(self._tasks) + len(self._leaving) >= MOST_UNDER_WAY:
             return _TOO_MANY
         if self._tasks and self._size + size > most:
             text = (
@@ -148,7 +153,9 @@ class Concurrency:
         task = self._pop(ticket)
         if task is not None:
             _ending.add(task)
+            self._leaving.add(task)
             task.add_done_callback(_ended)
+            task.add_done_callback(self._leaving.discard)
             task.cancel()
 
 

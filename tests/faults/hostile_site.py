@@ -12,7 +12,7 @@ from typing import Any
 
 from tasuki.handlers.process.confine import confine
 from tasuki.handlers.process.failure import Failure, failure_of
-from tasuki.handlers.process.protocol import ASK, FORGET, PROOF, READY, RESULT, encode, frame
+from tasuki.handlers.process.protocol import ASK, COST, FORGET, PROOF, READY, RESULT, encode, frame
 from tasuki.handlers.process.server import Asker, Server
 
 _LIMITS = ("RLIMIT_NOFILE", "RLIMIT_NPROC", "RLIMIT_FSIZE", "RLIMIT_CORE")
@@ -20,7 +20,7 @@ _BOMB = b"\xdd" + struct.pack(">I", 2**25) + b"\x80" * 2**25
 
 
 def _ask(call: int, operation: str, *args: Any) -> bytes:
-    return frame(ASK, 1, encode((call, operation, args)))
+    return frame(ASK, 1, encode((call, operation, args, 0.0)))
 
 
 ACTS: dict[str, Callable[[int], bytes]] = {
@@ -43,8 +43,11 @@ ACTS: dict[str, Callable[[int], bytes]] = {
     "a question of another call": lambda call: _ask(call + 1, "queue.stopping"),
     "one ticket for two questions": lambda call: _ask(call, "funcs.call", "app:never") * 2,
     "questions and no ears": lambda call: b"".join(
-        frame(ASK, ticket, encode((call, "queue.message", ()))) for ticket in range(1, 200_001)
+        frame(ASK, ticket, encode((call, "queue.message", (), 0.0))) for ticket in range(1, 200_001)
     ),
+    "a cost below nothing": lambda call: frame(COST, call, encode(-1.0)),
+    "a cost that is no number": lambda call: frame(COST, call, encode(float("nan"))),
+    "a question that costs for ever": lambda call: frame(ASK, 1, encode((call, "queue.stopping", (), float("inf")))),
     "spin": lambda call: b"",
     "lie": lambda call: b"",
 }
@@ -52,10 +55,10 @@ ACTS: dict[str, Callable[[int], bytes]] = {
 
 def _slow(call: int, count: int, value: bytes, *, is_forgotten: bool = False) -> bytes:
     """Questions with this value, already encoded, that are not answered for long."""
-    head = b"\x93" + encode(call) + encode("funcs.call") + b"\x93" + encode("app:slow") + encode(None)
+    head = b"\x94" + encode(call) + encode("funcs.call") + b"\x93" + encode("app:slow") + encode(None)
     frames = []
     for ticket in range(2, count + 2):
-        frames.append(frame(ASK, ticket, head + value))
+        frames.append(frame(ASK, ticket, head + value + encode(0.0)))
         if is_forgotten and ticket > 2:
             frames.append(frame(FORGET, ticket - 1))
     return b"".join(frames)

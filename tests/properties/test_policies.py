@@ -68,6 +68,8 @@ def ref_equal(left: Any, right: Any) -> bool:
         return False
     if isinstance(left, list | dict) or isinstance(right, list | dict):
         raise Wrong
+    if isinstance(left, str) and isinstance(right, str):
+        return left == right
     if ref_number(left) is not None and ref_number(right) is not None:
         return ref_number(left) == ref_number(right)
     return ref_text(left) == ref_text(right)

@@ -26,6 +26,9 @@ from tasuki.clock import Clock, SystemClock
 from tasuki.errors import HandlerError
 
 DEFAULT_SIZE = 10_000
+DEFAULT_BYTES = 64 * 2**20
+_PART = 64
+"""About what a key, a number or an item of a list takes in memory, beside the bytes of texts."""
 _SCALARS = (str, int, float, bool, bytes, type(None))
 
 
@@ -33,6 +36,7 @@ class _Item(NamedTuple):
     value: Any
     version: int
     expires_at: float
+    size: int
 
 
 class MemoryStore:
@@ -44,15 +48,24 @@ class MemoryStore:
     Args:
         id: the entry's id.
         max_size: most keys; 0: the default.
+        max_bytes: most memory for keys and values, as counted by ``size_of``.
         cleanup_interval: seconds between two removals of expired keys; reads never see them anyway.
         clock: where the time comes from.
     """
 
     def __init__(
-        self, id: str, *, max_size: int = DEFAULT_SIZE, cleanup_interval: float = 300.0, clock: Clock | None = None
+        self,
+        id: str,
+        *,
+        max_size: int = DEFAULT_SIZE,
+        max_bytes: int = DEFAULT_BYTES,
+        cleanup_interval: float = 300.0,
+        clock: Clock | None = None,
     ) -> None:
         self.id = id
         self._max_size = max_size or DEFAULT_SIZE
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._interval = cleanup_interval
         self._clock = clock or SystemClock()
         self._items: dict[str, _Item] = {}
@@ -76,7 +89,7 @@ class MemoryStore:
     def delete(self, key: str) -> bool:
         """Remove a key; False when it had no value."""
         found = self._find(key) is not None
-        self._items.pop(key, None)
+        self._forget(key)
         return found
 
     def entry(self, key: str) -> dict[str, Any]:
@@ -128,6 +141,7 @@ class MemoryStore:
         """Forget everything; every later call fails. Idempotent."""
         self._is_closed = True
         self._items.clear()
+        self._bytes = 0
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -151,20 +165,45 @@ class MemoryStore:
         if value is None:
             raise _invalid("value is required")
         now = self._clock.monotonic()
-        if now >= self._next_cleanup or (is_new and len(self._items) >= self._max_size):
+        size = size_of(key) + size_of(value)
+        if now >= self._next_cleanup or (is_new and self._is_full(key, size)):
             self._purge()
-        if key not in self._items and len(self._items) >= self._max_size:
+        if self._is_full(key, size):
             raise HandlerError("store is full", kind="Unavailable", retryable=True)
+        self._forget(key)
         self._version += 1
         expires_at = now + ttl if ttl is not None and ttl > 0 else math.inf
-        item = self._items[key] = _Item(_copy(value), self._version, expires_at)
+        item = self._items[key] = _Item(_copy(value), self._version, expires_at, size)
+        self._bytes += size
         return item
+
+    def _is_full(self, key: str, size: int) -> bool:
+        """Whether the key has no room with so many bytes, in place of what it has now."""
+        old = self._items.get(key)
+        if old is None and len(self._items) >= self._max_size:
+            return True
+        return self._bytes - (old.size if old else 0) + size > self._max_bytes
+
+    def _forget(self, key: str) -> None:
+        item = self._items.pop(key, None)
+        self._bytes -= item.size if item else 0
 
     def _purge(self) -> None:
         now = self._clock.monotonic()
         self._next_cleanup = now + self._interval
         for key in [key for key, item in self._items.items() if item.expires_at <= now]:
-            del self._items[key]
+            self._forget(key)
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes a value takes in memory."""
+    if isinstance(value, str | bytes):
+        return _PART + len(value)
+    if isinstance(value, dict):
+        return _PART + sum(size_of(key) + size_of(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return _PART + sum(map(size_of, value))
+    return _PART
 
 
 def _copy(value: Any) -> Any:

@@ -227,6 +227,12 @@ def build_resource(config: Config, id: str, clock: Clock) -> Any:
     if isinstance(config, MemoryStoreConfig):
         from tasuki.handlers.store import MemoryStore
 
-        return MemoryStore(id, max_size=config.max_size, cleanup_interval=config.cleanup_interval, clock=clock)
+        return MemoryStore(
+            id,
+            max_size=config.max_size,
+            max_bytes=config.max_bytes,
+            cleanup_interval=config.cleanup_interval,
+            clock=clock,
+        )
     build = getattr(config, "build", None)
     return build(id, clock) if build else None

@@ -62,7 +62,7 @@ class LuaLimits(Config):
 
     memory: PositiveSize = 64 * 2**20
     """Largest memory of the script."""
-    time: PositiveDuration = 30.0
+    time: PositiveDuration = 1.0
     """Longest time that it may compute; waiting does not count."""
     instructions: Positive | None = None
     """Most instructions; not given: no limit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.kinds.fields import Config, Count, PositiveDuration
+from tasuki.kinds.fields import Config, Count, PositiveDuration, PositiveSize
 from tasuki.kinds.kind import Kind
 from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
 
@@ -12,6 +12,8 @@ class MemoryStoreConfig(Config):
 
     max_size: Count = 10_000
     """Most keys; 0: the default."""
+    max_bytes: PositiveSize = 64 * 2**20
+    """Most memory for keys and values."""
     cleanup_interval: PositiveDuration = 300.0
     """How often expired keys are removed."""
     lifecycle: LifecycleConfig = LifecycleConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 from tasuki.observe.metrics import Histogram
 
 MAX_METRICS = 500
+MAX_OF_FUNCTION = 100
+"""Most metrics that one function begins: what it makes up must leave room for others."""
 MAX_SERIES = 1000
 """Most label sets of one metric."""
 MAX_TEXT = 1000
@@ -46,33 +49,34 @@ class CustomMetrics:
     def __init__(self) -> None:
         self.dropped = 0
         self._metrics: dict[str, _Metric] = {}
+        self._begun: Counter[str] = Counter()
 
-    def count(self, name: str, n: float = 1, labels: _Labels = None) -> None:
-        """Raise a counter; a negative number is dropped."""
+    def count(self, name: str, n: float = 1, labels: _Labels = None, function: str = "") -> None:
+        """Raise a counter; a negative number is dropped. ``function``: id of whose metric it is, here and below."""
         if n < 0:
             self.dropped += 1
         else:
-            self._move("counter", name, n, labels, keep=True)
+            self._move("counter", name, n, labels, function, keep=True)
 
-    def set(self, name: str, n: float, labels: _Labels = None) -> None:
+    def set(self, name: str, n: float, labels: _Labels = None, function: str = "") -> None:
         """Give a gauge a value."""
-        self._move("gauge", name, n, labels, keep=False)
+        self._move("gauge", name, n, labels, function, keep=False)
 
-    def add(self, name: str, n: float, labels: _Labels = None) -> None:
+    def add(self, name: str, n: float, labels: _Labels = None, function: str = "") -> None:
         """Move a gauge by a number."""
-        self._move("gauge", name, n, labels, keep=True)
+        self._move("gauge", name, n, labels, function, keep=True)
 
-    def _move(self, kind: str, name: str, n: float, labels: _Labels, *, keep: bool) -> None:
-        found = self._find(kind, name, n, labels)
+    def _move(self, kind: str, name: str, n: float, labels: _Labels, function: str, *, keep: bool) -> None:
+        found = self._find(kind, name, n, labels, function)
         if found is not None:
             series, key = found
             old = series.get(key, 0.0)
             assert not isinstance(old, Histogram)
             series[key] = old + n if keep else n
 
-    def observe(self, name: str, n: float, labels: _Labels = None) -> None:
+    def observe(self, name: str, n: float, labels: _Labels = None, function: str = "") -> None:
         """Count a value in a histogram."""
-        found = self._find("histogram", name, n, labels)
+        found = self._find("histogram", name, n, labels, function)
         if found is not None:
             series, key = found
             histogram = series.setdefault(key, Histogram(BUCKETS))
@@ -80,15 +84,16 @@ class CustomMetrics:
             histogram.observe(n)
 
     def _find(
-        self, kind: str, name: str, n: float, labels: _Labels
+        self, kind: str, name: str, n: float, labels: _Labels, function: str
     ) -> tuple[dict[tuple[str, ...], float | Histogram], tuple[str, ...]] | None:
         names = tuple(sorted(labels)) if labels else ()
         metric = self._metrics.get(name)
         if not isfinite(n) or _is_long(name, labels):
             self.dropped += 1
             return None
-        if metric is None and len(self._metrics) < MAX_METRICS:
+        if metric is None and len(self._metrics) < MAX_METRICS and self._begun[function] < MAX_OF_FUNCTION:
             metric = self._metrics[name] = _Metric(kind, names)
+            self._begun[function] += 1
         if metric is None or metric.type != kind or metric.label_names != names:
             self.dropped += 1
             return None

@@ -1,4 +1,4 @@
-"""Comparing plain values the way policies do: texts that look like numbers are numbers."""
+"""Comparing plain values the way policies do: a text that looks like a number equals that number, but no other text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def text(value: Any) -> str | None:
 
 
 def equals(left: Any, right: Any) -> bool:
-    """Numerically if both look like numbers, else as text; what is missing, or has no text, equals nothing.
+    """A number and what looks like one numerically, else as text; what is missing, or has no text, equals nothing.
 
     Raises:
         ComparisonError: one is a list or a mapping.
@@ -53,6 +53,8 @@ def equals(left: Any, right: Any) -> bool:
         return False
     if is_container(left) or is_container(right):
         raise ComparisonError("a list or a mapping has no equal; use in or contains")
+    if isinstance(left, str) and isinstance(right, str):
+        return left == right
     first, second = number(left), number(right)
     if first is not None and second is not None:
         return first == second

@@ -41,6 +41,13 @@ entries:
     pool: {workers: 2}
 """
 
+LONG = """
+  - name: slow
+    kind: function.lua
+    source: return print
+    limits: {time: 11s}
+"""
+
 
 def test_a_good_project(tasuki: CommandLine) -> None:
     summary = "ok: 5 entries, 2 queues, 1 consumer\n"
@@ -55,7 +62,7 @@ def test_how_functions_are_isolated(tasuki: CommandLine, project: Path) -> None:
         "  app:faulty: isolation process, 2 processes, 1MiB, 5s",
         "  app:handle: isolation shared",
         "  app:strange: isolation process, up to 8 processes, 32MiB, 300ms",
-        "  app:wide: isolation shared, 2 threads, 64MiB, 30s",
+        "  app:wide: isolation shared, 2 threads, 64MiB, 1s",
     ]
     found = {each["id"]: each for each in tasuki.json("check", "--functions")}
     assert found["app:strange"] == {
@@ -67,6 +74,14 @@ def test_how_functions_are_isolated(tasuki: CommandLine, project: Path) -> None:
         "time": 0.3,
     }
     assert found["app:handle"]["isolation"] == "shared"
+
+
+def test_a_script_that_may_hold_the_loop_for_long_is_warned_of(tasuki: CommandLine, project: Path) -> None:
+    (project / "isolated.yaml").write_text(ISOLATED + LONG)
+    assert tasuki("check").stderr.splitlines() == [
+        "warning: app:slow: limits.time (11s) is more than a third of the lease of app:dead (30s): a script"
+        " that computes for so long holds up the renewal; lower it, or give the function a pool or isolation: process"
+    ]
 
 
 def test_all_problems_at_once(tasuki: CommandLine, project: Path) -> None:

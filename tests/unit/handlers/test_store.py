@@ -132,3 +132,17 @@ def test_info_and_close(store: MemoryStore) -> None:
     store.close()
     for call in (lambda: store.get("k"), lambda: store.set("k", 1), store.list, lambda: store.delete("k")):
         assert kind_of(call) == ("Unavailable", "store is closed", True)
+
+
+def test_bytes_are_counted(tasuki_clock: FakeClock) -> None:
+    store = MemoryStore("app:s", max_bytes=10_000, cleanup_interval=60, clock=tasuki_clock)
+    store.set("a", "x" * 5000)
+    store.set("b", ["x" * 1000] * 3, ttl=1)
+    assert kind_of(store.set, "c", b"x" * 5000) == ("Unavailable", "store is full", True)
+    assert kind_of(store.put, "a", {"x" * 9900: 1}) == ("Unavailable", "store is full", True)
+    assert len(store.get("a")) == 5000
+    store.set("a", "y" * 100)
+    store.set("c", "x" * 5000)
+    store.delete("c")
+    tasuki_clock.advance(2)
+    store.set("d", "x" * 9000)

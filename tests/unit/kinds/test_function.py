@@ -32,7 +32,7 @@ def test_a_lua_function_and_its_library(project):
     assert (function.method, function.modules) == ("main", ["json", "string"])
     assert function.imports == {"words": "app:lib", "other": "app:f2"}
     assert (function.limits.memory, function.limits.time, function.limits.instructions) == (2**20, 5.0, 1000)
-    assert (plain.limits.memory, plain.limits.time, plain.limits.instructions) == (64 * 2**20, 30.0, None)
+    assert (plain.limits.memory, plain.limits.time, plain.limits.instructions) == (64 * 2**20, 1.0, None)
     assert plain.method is None
     assert type(library) is LuaLibraryConfig
 

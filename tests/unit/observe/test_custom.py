@@ -34,3 +34,14 @@ def test_the_order_of_labels_does_not_matter() -> None:
     registry.add("g", 2, {"a": "1", "b": "2"})
     registry.add("g", -5, {"b": "2", "a": "1"})
     assert [(s.type, s.labels, s.value) for s in registry.samples()] == [("gauge", {"a": "1", "b": "2"}, -3)]
+
+
+def test_what_one_function_makes_up_leaves_room_for_others() -> None:
+    registry = CustomMetrics()
+    for number in range(1000):
+        registry.count(f"junk{number}", function="app:junk")
+    registry.count("orders", function="app:shop")
+    registry.count("junk1", function="app:shop")
+    names = [sample.name for sample in registry.samples()]
+    assert len(names) == custom.MAX_OF_FUNCTION + 1
+    assert "orders" in names

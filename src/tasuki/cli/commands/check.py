@@ -90,9 +90,13 @@ def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_jso
     if as_json:
         print_json([each.as_dict() for each in isolations(project)] if functions else [])
     else:
+        from tasuki.kinds.loop_time import long_scripts
+
         click.echo(_summary(project))
         for each in isolations(project):
             click.echo(f"  {each}")
+        for warning in long_scripts(project):
+            click.echo(f"warning: {warning}", err=True)
     return OK
 
 

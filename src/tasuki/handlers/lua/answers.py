@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextvars import Context as Variables
+from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
+from tasuki.handlers.lua.budget import budget_in, errand
 from tasuki.handlers.lua.errors import describe
 from tasuki.handlers.lua.remote import do_at_load, local_operations
 from tasuki.handlers.lua.script import LuaScript
@@ -57,7 +60,18 @@ class LuaHost:
             raise ProtocolError(f"a question for {operation[:50]!r} that the script cannot have")
         if len(args) < texts:
             raise ProtocolError(f"a question for {operation!r} with too few values")
-        return found(context, *args)
+        value = found(context, *args)
+        return errand(value) if type(value) is CoroutineType else value
+
+    def cost(self, variables: Variables) -> float:
+        """What the functions that it has called have used."""
+        budget = budget_in(variables)
+        return budget.beside if budget else 0.0
+
+    def charge(self, variables: Variables, seconds: float) -> None:
+        """The callers pay for it."""
+        if (budget := budget_in(variables)) is not None:
+            budget.use(max(seconds - budget.own, 0.0))
 
     def fields(self, error: Exception) -> dict[str, Any]:
         """What the script's error object is made of."""

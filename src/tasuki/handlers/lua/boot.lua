@@ -19,8 +19,8 @@ local function pick(source, names)
   return t
 end
 
-local text = pick(string, "char len pack packsize sub")
-for _, name in next, { "upper", "lower", "reverse", "unpack" } do
+local text = pick(string, "char len packsize")
+for _, name in next, { "upper", "lower", "reverse", "unpack", "pack", "sub" } do
   text[name] = guards["string_" .. name]
 end
 text.rep, text.format, text.byte = guards.rep, guards.format, guards.byte
@@ -166,7 +166,7 @@ end
 local loaded = {}
 
 function host.load(source, chunk, names, imports)
-  local env, seal, globals = host.new_environment(library)
+  local env, globals = host.new_environment(library)
   for _, name in next, names do
     globals[name] = modules[name] or globals[name] -- some are there in any case
   end
@@ -178,9 +178,7 @@ function host.load(source, chunk, names, imports)
   if not fn then
     error(problem == "not enough memory" and problem or host.new_error(problem, "LuaSyntax", false), 0)
   end
-  local result = fn()
-  seal()
-  return result
+  return fn()
 end
 
 function host.import(import)

@@ -12,6 +12,7 @@ local pcall, xpcall, error, type, select, next = pcall, xpcall, error, type, sel
 local find, gsub = string.find, string.gsub
 local setmetatable, getmetatable, rawget, rawlen, tonumber = setmetatable, getmetatable, rawget, rawlen, tonumber
 local charge, heed, recheck, watch, owned, ASYNC = host.charge, host.heed, host.recheck, host.watch, host.owned, host.ASYNC
+local hasten = host.hasten
 
 local MAX_PCALL_DEPTH = 100
 local depths = setmetatable({}, { __mode = "k" }) -- pcall depth by coroutine
@@ -92,7 +93,7 @@ function guards.resume(co, ...)
   elseif status(co) == "dead" then
     return false, "can not resume a dead thread"
   end
-  return passed(co, resume(co, ...))
+  return passed(co, resume(hasten(co), ...))
 end
 
 local function raised(ok, ...)
@@ -106,7 +107,7 @@ function guards.wrap(f)
   local co = guards.create(f)
   return function(...)
     charge(10)
-    return raised(passed(co, resume(co, ...)))
+    return raised(passed(co, resume(hasten(co), ...)))
   end
 end
 
@@ -136,9 +137,19 @@ end
 
 local concat, insert, remove, sort, unpack = table.concat, table.insert, table.remove, table.sort, table.unpack
 
+local tointeger, mathtype = math.tointeger, math.type
+
+local function whole(n) -- as C reads it; runs no code of the script
+  return tointeger(tonumber(n)) or 0
+end
+
+local function span(i, j) -- how many places C goes through; as a float, which does not wrap around
+  return whole(j) + 1.0 - whole(i)
+end
+
 function guards.concat(t, separator, i, j)
   local n = size_of(t, "concat")
-  charge((j or n) - (i or 1) + 1)
+  charge(span(i or 1, j or n))
   if separator ~= nil and type(separator) ~= "string" then
     separator = host.text(separator)
   end
@@ -166,9 +177,7 @@ function guards.insert(t, ...)
   if count == 1 then
     t[n + 1] = at
   elseif count == 2 then
-    if type(at) == "number" then
-      charge(n - at)
-    end
+    charge(span(at, n))
     insert(t, at, value)
   else
     error("wrong number of arguments to 'insert'", 2)
@@ -181,17 +190,32 @@ function guards.remove(t, at)
   if at == nil then
     return remove(t)
   end
-  if type(at) == "number" then
-    charge(n - at)
-  end
+  charge(span(at, n))
   return remove(t, at)
+end
+
+local LONG = 256 -- bytes of a text from which on a comparison takes more time than a call
+
+local function has_long_texts(t, n)
+  for i = 1, n do
+    local v = rawget(t, i)
+    if type(v) == "string" and #v > LONG then
+      return true
+    end
+  end
+  return false
+end
+
+local function is_less(a, b)
+  heed(type(a) == "string" and #a // 64 or 0)
+  return a < b
 end
 
 function guards.sort(t, less)
   local n = size_of(t, "sort")
   writable(t, "sort")
   charge(n * 16)
-  return sort(t, less)
+  return sort(t, less == nil and has_long_texts(t, n) and is_less or less)
 end
 
 function guards.unpack(t, i, j)
@@ -199,11 +223,9 @@ function guards.unpack(t, i, j)
   if host.frozen[t] then
     n = #t
   end
-  local last = j or n
-  if type(last) == "number" then
-    charge(last - (type(i) == "number" and i or 1) + 1)
-  end
-  return unpack(t, i or 1, last)
+  local first, last = i or 1, j or n
+  charge(span(first, last))
+  return unpack(t, first, last)
 end
 
 -- Texts ---------------------------------------------------------------------------------------------------------------
@@ -226,13 +248,13 @@ for _, name in next, { "len", "codepoint" } do
   guards["utf8_" .. name] = by_length(utf8[name])
 end
 
-local rep, string_byte, offset, tointeger, mathtype = string.rep, string.byte, utf8.offset, math.tointeger, math.type
+local rep, string_byte, offset = string.rep, string.byte, utf8.offset
 
 function guards.rep(s, n, separator)
   if s == "" and (separator == nil or separator == "") then -- C would go round n times for it
     n = tointeger(tonumber(n)) and 0 or n
-  elseif type(s) == "string" and type(n) == "number" and n > 0 then
-    charge((#s + (type(separator) == "string" and #separator or 0)) * n // 64)
+  elseif type(s) == "string" then
+    charge((#s + (type(separator) == "string" and #separator or 0)) * (whole(n) + 0.0) // 64)
   end
   return rep(s, n, separator)
 end
@@ -246,6 +268,39 @@ function guards.byte(s, i, j)
     heed(count // 16)
   end
   return string_byte(s, i, j)
+end
+
+local string_sub, pack = string.sub, string.pack
+
+function guards.string_sub(s, i, j)
+  if type(s) == "string" then
+    heed(#s // 64)
+  end
+  return string_sub(s, i, j)
+end
+
+function guards.string_pack(pattern, ...)
+  charge(host.text_size(...) // 8)
+  return pack(pattern, ...)
+end
+
+function host.text_size(...) -- bytes of the texts among the arguments
+  local size = 0
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    size = size + (type(v) == "string" and #v or 0)
+  end
+  return size
+end
+
+-- Arithmetic on a text reads a number from it, however long that is.
+for _, name in next, { "add", "sub", "mul", "mod", "pow", "div", "idiv", "unm" } do
+  local texts = getmetatable("")
+  local calculate = texts["__" .. name]
+  texts["__" .. name] = function(a, b)
+    charge(host.text_size(a, b) // 8)
+    return calculate(a, b)
+  end
 end
 
 function guards.utf8_offset(s, n, i)

@@ -9,7 +9,7 @@ from typing import Any
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
-from tasuki.handlers.lua.busy import Busy
+from tasuki.handlers.lua.budget import Budget
 from tasuki.handlers.lua.errors import describe, limited, raised, returned
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.loading import LoadingContext, refuse_at_load
@@ -79,7 +79,7 @@ class LuaHandler(Handler):
         used = catalogue.closure(self._modules, self._imports)
         self._operations = self.operations(used)
         runtime = Runtime(self._limits, self.own_clock)
-        context, busy = LoadingContext(self.id), Busy()
+        context, budget = LoadingContext(self.id), Budget(self._limits.time)
         try:
             reply = runtime.boot(
                 self._source, self._method, catalogue.texts(used), self._modules, self._imports, catalogue.MODULES
@@ -87,7 +87,7 @@ class LuaHandler(Handler):
             while type(reply) is tuple and reply[0] == WAITS:
                 reply = self._answer_at_load(runtime, reply, context)
                 if type(reply) is tuple and reply[0] == WAITS:
-                    busy.tell(runtime, reply[1])
+                    budget.tell(runtime, reply[1])
         except runtime.lua_error as error:
             raise self._escaped(error) from None
         if type(reply) is tuple and reply[0] >= BEGINS:
@@ -133,25 +133,26 @@ class LuaHandler(Handler):
             raise self._escaped(error) from None
         if type(reply) is not tuple:
             return reply
-        return await self._finish(runtime, reply, context)
+        if reply[0] == WAITS or reply[0] >= BEGINS:
+            budget = Budget(self._limits.time, Budget.of_caller(), used=runtime.spent(reply[1]))
+            with budget.calling():
+                reply = await self._serve(runtime, reply, context, budget)
+        return self._result(reply)
 
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """Call with any number of arguments and convert the result; errors as for ``handle``."""
         runtime = self._runtime
         if runtime is None:
             runtime = self._runtime = self._boot()
-        try:
-            reply = runtime.call(args)
-        except runtime.lua_error as error:
-            raise self._escaped(error) from None
-        return await self._finish(runtime, reply, context)
+        budget = Budget.of_call(self.id, self._limits)
+        with budget.calling():
+            try:
+                reply = runtime.call(args, budget.used)
+            except runtime.lua_error as error:
+                raise self._escaped(error) from None
+            return self._result(await self._serve(runtime, reply, context, budget))
 
-    async def _finish(self, runtime: Runtime, reply: Any, context: Context) -> Any:
-        try:
-            if type(reply) is tuple and reply[0] >= WAITS:
-                reply = await self._serve(runtime, reply, context)
-        except runtime.lua_error as error:
-            raise self._escaped(error) from None
+    def _result(self, reply: Any) -> Any:
         if type(reply) is not tuple:
             return reply
         if reply[0] == DONE:
@@ -160,33 +161,31 @@ class LuaHandler(Handler):
             return build(reply[1], reply[2:])[0]
         raise self._failure(reply)
 
-    async def _serve(self, runtime: Runtime, reply: Any, context: Context) -> Any:
+    async def _serve(self, runtime: Runtime, reply: Any, context: Context, budget: Budget) -> Any:
         """Do what the script asks for until it ends."""
-        busy = Busy()
-        while type(reply) is tuple and reply[0] == WAITS:
-            reply = await self._answer(runtime, reply, context, busy)
-            if type(reply) is tuple and reply[0] == WAITS:
-                busy.tell(runtime, reply[1])
-        if type(reply) is tuple and reply[0] >= BEGINS:
-            reply = await Concurrency(runtime, self._operations, context, busy).drive(reply)
+        try:
+            while type(reply) is tuple and reply[0] == WAITS:
+                reply = await self._answer(runtime, reply, context, budget)
+            if type(reply) is tuple and reply[0] >= BEGINS:
+                reply = await Concurrency(runtime, self._operations, context, budget).drive(reply)
+        except runtime.lua_error as error:
+            raise self._escaped(error) from None
         return reply
 
-    async def _answer(self, runtime: Runtime, reply: Sequence[Any], context: Context, busy: Busy) -> Any:
+    async def _answer(self, runtime: Runtime, reply: Sequence[Any], context: Context, budget: Budget) -> Any:
         """Do what the script asks for, and let it run on; a cancel ends it here: nothing in it can catch that."""
         _, id, name, shape, *values = reply
         try:
             value = self._operations[name](context, *(build(shape, values) if shape else values))
             if type(value) is CoroutineType:
-                busy.pause()
-                try:
-                    value = await value
-                finally:
-                    busy.go_on()
+                value = await budget.measured(value)
         except Exception as error:
+            budget.tell(runtime, id)
             return runtime.fail(id, describe(error))
         except BaseException:
             runtime.drop(id)
             raise
+        budget.tell(runtime, id)
         return runtime.resume(id, value)
 
     def _failure(self, reply: Sequence[Any]) -> HandlerError:

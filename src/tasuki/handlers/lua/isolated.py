@@ -10,6 +10,7 @@ import msgspec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import LuaLimitError
 from tasuki.handlers.lua.answers import LuaHost
+from tasuki.handlers.lua.budget import Budget
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.process.pool import Pool
 from tasuki.handlers.process.protocol import CALL, HANDLE, encode
@@ -50,14 +51,19 @@ class IsolatedLuaHandler(Handler):
         """Treat one message; as ``LuaHandler.handle``, and LuaError if the process ends."""
         if is_request(context.message):
             return await self.call((body,), context)
-        return await self._pool.run(HANDLE, self._encode(body), context)
+        return await self._run(HANDLE, body, context)
 
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """Call with any number of arguments; as ``LuaHandler.call``."""
-        return await self._pool.run(CALL, self._encode(list(args)), context)
+        return await self._run(CALL, list(args), context)
 
-    def _encode(self, value: Any) -> bytes:
-        payload = encode((None, value))
+    async def _run(self, kind: int, value: Any, context: Context) -> Any:
+        budget = Budget.of_call(self.id, self._limits, is_remote=True)
+        with budget.calling():
+            return await self._pool.run(kind, self._encode(value, budget.used), context)
+
+    def _encode(self, value: Any, used: float) -> bytes:
+        payload = encode((used, value))
         if len(payload) > self._limits.memory:
             raise LuaLimitError(self._limits.describe("memory"), limit="memory")
         return payload

@@ -11,14 +11,14 @@ from tasuki.units import format_duration, format_size
 class LuaLimits:
     """Limits of one Lua function: ``memory`` bytes of its runtime, ``time`` seconds and ``instructions`` of one call.
 
-    Time is the processor time of the process while the script runs: waiting for a publish, a store or a sleep does not
-    count, busy threads beside it do (with a pool of threads, only in the first 50 ms of a step). It is looked at every
-    few thousand instructions, sooner where they work on large texts, so a script overruns it by a fraction of a second;
-    with texts of tens of megabytes by two or three seconds.
+    Time is the processor time of the process while the script runs, with all that it calls: waiting for a publish, a
+    store or a sleep does not count, busy threads beside it do (with a pool of threads, only in the first 50 ms of a
+    step). It is looked at every few thousand instructions, sooner where they work on large texts, so a script overruns
+    it by a fraction of a second.
     """
 
     memory: int = 64 * 1024 * 1024
-    time: float = 30.0
+    time: float = 1.0
     instructions: int | None = None
 
     def describe(self, limit: str) -> str:

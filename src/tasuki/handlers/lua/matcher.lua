@@ -191,6 +191,7 @@ local function back(node, s, i, caps)
   if not cap or not cap.stop or cap.stop == "position" then
     error("invalid capture index %" .. node.index, 0)
   end
+  host.charge((cap.stop - cap.start) // 64)
   local text = sub(s, cap.start, cap.stop - 1)
   return sub(s, i, i + #text - 1) == text and i + #text
 end

@@ -18,7 +18,8 @@ local function tries_of(pattern)
   if not tries then
     local _, quantifiers = gsub(pattern, "[%*%+%-%?]", "")
     local _, balances = gsub(pattern, "%%b", "")
-    tries = quantifiers + balances + (sub(pattern, 1, 1) == "^" and 0 or 1)
+    local _, backs = gsub(pattern, "%%[1-9]", "") -- each compares a capture, which may be as long as the text
+    tries = quantifiers + balances + backs + (sub(pattern, 1, 1) == "^" and 0 or 1)
     if known_count < MAX_KNOWN and #pattern <= MAX_KNOWN_LENGTH then
       known[pattern], known_count = tries, known_count + 1
     end
@@ -32,7 +33,7 @@ local function is_slow(s, pattern)
     return false
   end
   host.charge(#s // 64)
-  local steps = (#s + 1.0) ^ tries_of(pattern) * (#pattern // 32 + 1)
+  local steps = (#s + 1.0) ^ tries_of(pattern) * (#pattern // 8 + 1)
   if steps > MAX_STEPS then
     return true
   end

@@ -3,7 +3,7 @@
 -- It owns the coroutines that handlers run in and the budget of the running invocation. A host function reaches Python
 -- by a yield of ASYNC (door.lua). A script sees none of these tables; `host` is shared by the other host files only.
 --   host.run(arg)              one message       ┐ nil | true | false           done, with that result
---   host.call(args, n)         any arguments     │ 0, value                     done, with a number or a text
+--   host.call(args, n, used)   any arguments     │ 0, value                     done, with a number or a text
 --   host.resume(id, ok, v, b)  go on after 2     │ 1, shape, values...          done, with a table (call only)
 --                                                │ 2, id, op, shape, values...  waits for Python to do `op`
 --                                                │ 3, message, kind, retryable, shape, values...   returned an error
@@ -27,7 +27,9 @@ local is_utf8 = utf8.len
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
 local SHORT = 0.05 -- seconds of a step for which the time of all threads is taken for that of this one
-local FIRST, STEP, FINE, MAX_POOL = 500, 10000, 100, 64 -- instructions between two looks at the clock; idle coroutines
+local STEP, MIDDLE, FIRST, FINE = 10000, 1000, 500, 100 -- instructions between two looks at the clock
+local FILLED, MAX_POOL = 2048, 64 -- KiB from which on texts may be long; idle coroutines
+CROWDED = CROWDED / 1024
 
 -- lupa looks these names up outside any protected call: interned here, the look-up never allocates.
 host.interned = { "debug", "traceback", "python" }
@@ -73,28 +75,56 @@ local function used_until(now, is_exact)
   return used
 end
 
+local pace = FIRST -- between two looks at the clock, from now on
+
+-- One instruction may work on a text that fills the memory: the more there is of it, and the longer instructions have
+-- taken, the sooner is the next look.
+local function wanted_pace(now)
+  local kib = collectgarbage("count")
+  return started and now - last > 0.02 and FINE or kib > CROWDED and FIRST or kib > FILLED and MIDDLE or STEP
+end
+
+local function keep_pace(co)
+  if (paces[co] or FIRST) ~= pace then
+    set_pace(co, pace)
+  end
+end
+
+local function hasten(co) -- it is about to be resumed, and may have been given its pace when there was less
+  if (paces[co] or FIRST) > pace then
+    set_pace(co, pace)
+  end
+  return co
+end
+host.hasten = hasten
+
+-- A long text brings about a collection, which ends with this object: so no long text is there without being noticed.
+local sentinel = {}
+function sentinel.__gc(self)
+  local co, is_main = running()
+  if not is_main then
+    pace = wanted_pace(clock())
+    hasten(co)
+  end
+  setmetatable(self, sentinel)
+end
+setmetatable({}, sentinel)
+
 local function look(cost)
   recheck()
   remaining = remaining - cost
   if remaining < 0 then
     kill("instructions")
   end
-  local now, co = clock(), running()
-  local pace = STEP
-  if not started then
-    started, pace = now, FIRST
-  end
+  local now = clock()
+  local is_first = not started
+  started = started or now
   if spent + used_until(now) > TIME then
     kill("time")
-  elseif now - last > 0.02 then -- slow instructions (big texts): look more often
-    pace = FINE
-  elseif collectgarbage("count") * 1024 > CROWDED then
-    pace = FIRST
   end
+  pace = is_first and FIRST or wanted_pace(now)
   last = now
-  if (paces[co] or FIRST) ~= pace then
-    set_pace(co, pace)
-  end
+  keep_pace(running())
 end
 
 function hook()
@@ -103,7 +133,7 @@ end
 
 local charged = 0
 function host.charge(n)
-  charged = charged + n
+  charged = charged + (n > 0 and n or 0) -- of what is less, or no number, C will say so
   if charged >= STEP then
     local cost = charged
     charged = 0
@@ -113,7 +143,7 @@ end
 
 local heeded = 0
 function host.heed(n) -- the same for work that perhaps takes so long: it costs no instructions, but the clock is looked at
-  heeded = heeded + n
+  heeded = heeded + (n > 0 and n or 0)
   if heeded >= STEP then
     heeded = 0
     look(0)
@@ -222,9 +252,9 @@ local function finish(co, ok, tag, a, b, ...)
   return nil
 end
 
-local function begin(fn, arg, payload)
+local function begin(fn, arg, payload, used)
   serials = serials + 1
-  remaining, spent, started, killed, serial = INSTRUCTIONS, 0, false, false, serials
+  remaining, spent, started, killed, serial = INSTRUCTIONS, used, false, false, serials
   record, charged, body, own_since = nil, 0, payload, nil
   local co = acquire()
   return finish(co, resume(co, fn, arg))
@@ -234,17 +264,17 @@ function host.run(arg, boxed)
   if boxed then
     arg = arg[1]
   end
-  return begin(host.entry, arg, arg)
+  return begin(host.entry, arg, arg, 0)
 end
 
-function host.call(args, n)
+function host.call(args, n, used)
   return begin(function()
     return host.pack_result(host.entry(unpack(args, 1, n)))
-  end, nil, args[1])
+  end, nil, args[1], used)
 end
 
 function host.start(fn) -- runs a top level
-  return begin(fn, nil, nil)
+  return begin(fn, nil, nil, 0)
 end
 
 function host.resume(id, ok, value, boxed, ticket)
@@ -260,14 +290,18 @@ function host.resume(id, ok, value, boxed, ticket)
   if ticket then
     return host.answer(record, ticket, ok, value)
   elseif record.plain then -- the script's own coroutine.yield returns nothing
-    return finish(record.co, resume(record.co))
+    return finish(record.co, resume(hasten(record.co)))
   end
-  return finish(record.co, resume(record.co, ok, value))
+  return finish(record.co, resume(hasten(record.co), ok, value))
 end
 
 function host.spend(id, seconds) -- between two steps: so long has the invocation kept the loop, Python's part included
   local waits = waiting[id]
   waits.spent = seconds > waits.spent and seconds or waits.spent
+end
+
+function host.spent(id)
+  return waiting[id].spent
 end
 
 function host.drop(id)

@@ -73,8 +73,9 @@ class Runtime:
         load = self._lua.eval(_LOAD)
         budget = self.limits.instructions
         most = float("inf") if budget is None else budget
-        crowded = self.limits.memory // 4
+        crowded = min(self.limits.memory // 4, 2**23)
         self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock)
+        host["most_bytes"] = self.limits.memory // 2
         guards = self._lua.table()
         for name in _HOST_FILES:
             load("host", _text(name), host, guards)
@@ -83,6 +84,7 @@ class Runtime:
         self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table)
         self._run, self._call, self._resume, self._drop = host["run"], host["call"], host["resume"], host["drop"]
         self.spend: Callable[[int, float], None] = host["spend"]
+        self.spent: Callable[[int], float] = host["spent"]
 
     def _to_table(self, value: Any) -> Any:
         return self._table_from(value, recursive=True)
@@ -169,9 +171,12 @@ class Runtime:
         except UnicodeEncodeError:
             raise HandlerError("a text is not valid Unicode", kind="Invalid", retryable=False) from None
 
-    def call(self, args: Sequence[Any]) -> Any:
-        """Starts the handler with any arguments; its result is converted."""
-        return self._enter(self._call, self._box(*args), len(args))
+    def call(self, args: Sequence[Any], used: float = 0.0) -> Any:
+        """Starts the handler with any arguments; its result is converted.
+
+        ``used``: seconds of its time that are gone.
+        """
+        return self._enter(self._call, self._box(*args), len(args), used)
 
     def resume(self, id: int, value: Any, ticket: int | None = None) -> Any:
         """Goes on with an invocation that waits, giving it the answer of its request (with tickets: of that one)."""

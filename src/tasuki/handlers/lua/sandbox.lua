@@ -1,6 +1,6 @@
 -- The environment of a script: a whitelist of closures and plain tables, made anew for every script.
 --
---   host.new_environment(library)  env, seal   `seal()` ends the time in which the script may set globals
+--   host.new_environment(library)  env, globals   what the script sets stays its own
 --   host.freeze(t)                 t, from now on immutable (for scripts; a proxy holds the contents)
 --   host.raise(fn, n, what)        "bad argument #n to fn (what)" at the line of the script
 --
@@ -46,6 +46,7 @@ function host.freeze(t)
       meta[key] = value
     end
     setmetatable(contents, { __index = old.__index })
+    meta.__gc = nil -- set after setmetatable it had no effect, and must not get one now
   end
   meta.__index, meta.__newindex, meta.__metatable = contents, modify, false
   function meta.__len()
@@ -120,6 +121,7 @@ end
 function base.tonumber(...)
   local v, radix = ...
   if type(v) == "string" then
+    host.charge(#v // 8)
     local number = tonumber(...)
     return (radix or mathtype(number) == "integer" or find(v, ".", 1, true)) and number or nil
   elseif type(v) == "number" and radix == nil or select("#", ...) == 0 then
@@ -230,11 +232,5 @@ function host.new_environment(library)
   globals._G = env
   meta.__index, meta.__newindex = globals, globals
   host.sealed[env] = true
-  local function seal()
-    function meta.__newindex(_, name)
-      local what = globals[name] == nil and "sets" or "changes"
-      error("handler " .. what .. " the global '" .. host.tostring(name) .. "'; use a local", 2)
-    end
-  end
-  return setmetatable(env, meta), seal, globals
+  return setmetatable(env, meta), globals
 end

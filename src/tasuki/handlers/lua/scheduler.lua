@@ -52,9 +52,9 @@ local function run(record, task)
   task.a, task.b = nil, nil
   if task.yielded then -- the script's own coroutine.yield returns nothing
     task.yielded = false
-    return finish(task.co, resume(task.co))
+    return finish(task.co, resume(host.hasten(task.co)))
   end
-  return finish(task.co, resume(task.co, a, b))
+  return finish(task.co, resume(host.hasten(task.co), a, b))
 end
 
 local function breathe(record)

@@ -8,12 +8,29 @@ import lupa.lua54  # noqa: F401 - before the process is confined
 import msgspec
 
 from tasuki.errors import LuaError, LuaLimitError
+from tasuki.handlers.lua.budget import Budget
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.remote import RemoteContext, RemoteLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.process.confine import ProcessorTime, confine
 from tasuki.handlers.process.failure import Failure, failure_of
 from tasuki.handlers.process.server import Asker, Server
+
+
+class _Asking:
+    """Asks the worker, whose answers tell what they cost."""
+
+    def __init__(self, asker: Asker, budget: Budget) -> None:
+        self._asker = asker
+        self._budget = budget
+        self.prove = asker.prove
+
+    async def ask(self, operation: str, *args: Any) -> Any:
+        self._asker.used = self._budget.own
+        try:
+            return await self._asker.ask(operation, *args)
+        finally:
+            self._budget.beside = self._asker.elsewhere
 
 
 class LuaSite:
@@ -36,10 +53,18 @@ class LuaSite:
         return handler.at_load
 
     async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
-        """No circumstances are needed: the script asks for them."""
+        """The circumstances are the seconds of its time that are gone; the script asks for all else."""
         assert self._handler is not None
-        context = RemoteContext(self._id, asker)
-        return await (self._handler.call if is_call else self._handler.handle)(value, context)
+        budget = Budget(self._limits.time - circumstances)
+        context = RemoteContext(self._id, _Asking(asker, budget))
+        try:
+            with budget.calling():
+                return await budget.measured(
+                    self._handler.call(value, context) if is_call else self._handler.handle(value, context)
+                )
+        finally:
+            asker.used = budget.own
+            asker.tell_used()
 
     def failure(self, error: BaseException) -> Failure:
         """An error that is none of the script's is one of its process."""

@@ -86,6 +86,7 @@ end
 
 function guards.format(pattern, ...)
   local args, count = { ... }, select("#", ...)
+  charge(host.text_size(...) // 2)
   for i = 1, count do
     local v = args[i]
     if is_integral(v) then

@@ -20,6 +20,7 @@ from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError
 from tasuki.handlers.loops import Job, end_all, run_in, tell
 from tasuki.handlers.lua import modules as catalogue
+from tasuki.handlers.lua.budget import errand
 from tasuki.handlers.lua.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.helper_threads import HelperThread
@@ -190,7 +191,7 @@ class _Asking:
 
     async def _do(self, operation: str, args: tuple[Any, ...]) -> Any:
         value = _OPERATIONS[operation](self._context, *args)
-        return await value if type(value) is CoroutineType else value
+        return await errand(value) if type(value) is CoroutineType else value
 
     def prove(self) -> None:
         """Nobody asks: a thread cannot be killed."""

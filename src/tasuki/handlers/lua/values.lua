@@ -62,7 +62,16 @@ function host.clean(text)
   return scrub(text)
 end
 
-local mode, loose, out, n, parts, m, stack -- of the flattening under way; it never yields
+local mode, loose, out, n, parts, m, stack, bytes -- of the flattening under way; it never yields
+
+-- A text that is one in Lua is as many in Python as it is referred to.
+local function weigh(text)
+  bytes = bytes + #text
+  if bytes > host.most_bytes then
+    error("value has more than " .. host.most_bytes .. " bytes of text; limits.memory of the entry allows more", 0)
+  end
+  return text
+end
 
 local put
 
@@ -89,6 +98,7 @@ local function put_binary(v)
     charge(#v // 16)
     v, letter = widen(v), "b"
   end
+  weigh(v)
   m, n = m + 1, n + 1
   parts[m], out[n] = letter, v
 end
@@ -138,12 +148,12 @@ local function put_object(t, depth)
   for key, value in next, t do
     if type(key) == "string" and is_utf8(key) then
       n = n + 1
-      out[n] = key
+      out[n] = weigh(key)
       count = count + 1
       put(value, depth + 1)
     elseif loose or mathtype(key) ~= "integer" then
       n = n + 1
-      out[n] = mode == "call" and mathtype(key) == "integer" and key or key_text(key)
+      out[n] = mode == "call" and mathtype(key) == "integer" and key or weigh(key_text(key))
       count = count + 1
       put(value, depth + 1)
     end
@@ -206,7 +216,7 @@ end
 
 local function put_error(data, depth)
   m, n = m + 1, n + 1
-  parts[m], out[n] = "e", scrub(data.message)
+  parts[m], out[n] = "e", weigh(scrub(data.message))
   put(data.kind, depth)
   put(data.retryable, depth)
   put(data.details, depth)
@@ -219,6 +229,7 @@ function put(v, depth)
     if not is_utf8(v) then
       return put_binary(v)
     end
+    weigh(v)
   elseif kind == "number" then
     return put_number(v)
   elseif kind == "table" and not host.is_object(v) then
@@ -237,7 +248,7 @@ function put(v, depth)
 end
 
 function host.flatten(how, ...)
-  mode, loose, out, n, parts, m, stack = how, how == "loose" or how == "call", {}, 0, {}, 0, {}
+  mode, loose, out, n, parts, m, stack, bytes = how, how == "loose" or how == "call", {}, 0, {}, 0, {}, 0
   for i = 1, select("#", ...) do
     put((select(i, ...)), 1)
   end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -40,6 +41,12 @@ class Host(Protocol):
 
     def fields(self, error: Exception) -> Any:
         """The plain data for an error of an operation."""
+
+    def cost(self, variables: Variables) -> float:
+        """Seconds of processor time that a call, known by its context variables, has cost outside its child so far."""
+
+    def charge(self, variables: Variables, seconds: float) -> None:
+        """A call has used so many in its child so far."""
 
     def note(self, context: Context | None, args: list[Any]) -> None:
         """Write a log record of a call, or of none. Raises ProtocolError."""

@@ -10,15 +10,17 @@ kind           from         number                    payload
 ``BOOT``       worker       -                         what the child is made of; its first frame
 ``HANDLE``     worker       call                      circumstances, body
 ``CALL``       worker       call                      circumstances, arguments
-``ANSWER``     worker       ticket of an ``ASK``      true and a value, or false and the fields of an error
+``ANSWER``     worker       ticket of an ``ASK``      true and a value, or false and the fields of an error; seconds
+                                                      of processor time that the call has cost elsewhere, so far
 ``CANCEL``     worker       call                      -
 ``READY``      child        -                         what it logged and counted while it loaded
 ``RESULT``     child        call                      the result
 ``FAILED``     child        call; 0: the boot         the fields of an error, see failure.py
-``ASK``        child        ticket, from 1            call, operation, arguments
+``ASK``        child        ticket, from 1            call, operation, arguments; seconds, as for ``COST``
 ``FORGET``     child        ticket                    -
 ``PROOF``      child        -                         -; it has come to the end of a step
 ``NOTE``       child        call; 0: none             a log record
+``COST``       child        call                      seconds of processor time that it has used in this process so far
 =============  ===========  ========================  ==============================================================
 
 What a child sends is not believed: a frame has a greatest length, a value a greatest number of parts, and the reader
@@ -36,7 +38,7 @@ import msgspec
 from tasuki.errors import HandlerError
 
 BOOT, HANDLE, CALL, ANSWER, CANCEL = range(1, 6)
-READY, RESULT, FAILED, ASK, FORGET, PROOF, NOTE = range(16, 23)
+READY, RESULT, FAILED, ASK, FORGET, PROOF, NOTE, COST = range(16, 24)
 
 MAX_FRAME = 32 * 2**20
 """Bytes of the largest payload that is taken from a child."""

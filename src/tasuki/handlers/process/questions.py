@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
@@ -30,11 +31,13 @@ _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the 
 class Call:
     """A call under way in a child."""
 
-    __slots__ = ("context", "future", "tasks")
+    __slots__ = ("context", "future", "tasks", "variables")
 
     def __init__(self, context: Context, future: asyncio.Future[Any]) -> None:
         self.context = context
         self.future = future
+        self.variables = copy_context()
+        """What it asks for is done with the context variables of whoever made it."""
         self.tasks: dict[int, asyncio.Task[Any]] = {}
         """What it has asked for and not been answered, by ticket."""
 
@@ -74,12 +77,12 @@ class Questions:
         except ProtocolError:
             raise
         except Exception as error:
-            self._answer(ticket, error)
+            self._answer(call, ticket, error)
             return
         if type(value) is not CoroutineType:
-            self._answer(ticket, None, value)
+            self._answer(call, ticket, None, value)
             return
-        task = asyncio.get_running_loop().create_task(value)
+        task = asyncio.get_running_loop().create_task(value, context=call.variables.copy())
         self._calls[ticket] = call
         call.tasks[ticket] = task
         self._open += 1
@@ -98,27 +101,28 @@ class Questions:
             return
         del self._calls[ticket], call.tasks[ticket]
         if task.cancelled():
-            self._answer(ticket, HandlerError("context canceled", retryable=False))
+            self._answer(call, ticket, HandlerError("context canceled", retryable=False))
         elif (error := task.exception()) is None:
-            self._answer(ticket, None, task.result())
+            self._answer(call, ticket, None, task.result())
         elif isinstance(error, Exception):
-            self._answer(ticket, error)
+            self._answer(call, ticket, error)
         elif not call.future.done():
             call.future.set_exception(error)
 
-    def _answer(self, ticket: int, error: Exception | None, value: Any = None) -> None:
+    def _answer(self, call: Call, ticket: int, error: Exception | None, value: Any = None) -> None:
+        cost = self._host.cost(call.variables)
         if error is None:
             try:
-                self._channel.send(ANSWER, ticket, encode((True, value)))
+                self._channel.send(ANSWER, ticket, encode((True, value, cost)))
                 return
             except HandlerError as unfit:
                 error = unfit
         try:
-            payload = encode((False, self._host.fields(error)))
+            payload = encode((False, self._host.fields(error), cost))
         except (
             HandlerError
         ):  # its text or its details are no plain data; without an answer the child would wait for ever
-            payload = encode((False, self._host.fields(bare(error))))
+            payload = encode((False, self._host.fields(bare(error)), cost))
         self._channel.send(ANSWER, ticket, payload)
 
     def forget(self, ticket: int) -> None:

@@ -26,6 +26,7 @@ from tasuki.handlers.process.protocol import (
     BOOT,
     CALL,
     CANCEL,
+    COST,
     FAILED,
     FORGET,
     HANDLE,
@@ -67,19 +68,27 @@ class MainThreadSite(Site, Protocol):
 class Asker:
     """How one call reaches the worker: ``ask`` an operation, ``prove`` that a step has ended."""
 
-    __slots__ = ("_server", "call")
+    __slots__ = ("_server", "call", "elsewhere", "used")
 
     def __init__(self, server: Server, call: int) -> None:
         self._server = server
         self.call = call
+        self.used = 0.0
+        """Seconds of processor time that the call has used here, for whoever keeps count; each question tells it."""
+        self.elsewhere = 0.0
+        """Seconds of processor time that the call has cost outside of this process, as far as answers have told."""
 
     async def ask(self, operation: str, *args: Any) -> Any:
         """What the worker answers. Raises what the operation failed with."""
-        return await self._server.ask(self.call, operation, args)
+        return await self._server.ask(self, operation, args)
 
     def prove(self) -> None:
         """Tell the worker that this process is not stuck in a step that began long ago."""
         self._server.prove()
+
+    def tell_used(self) -> None:
+        """Tell it without a question."""
+        self._server.cost(self.call, self.used)
 
 
 class Server:
@@ -144,15 +153,15 @@ class Server:
         except HandlerError as unfit:  # details that are no plain data
             return encode(failure_of(unfit))
 
-    async def ask(self, call: int, operation: str, args: tuple[Any, ...]) -> Any:
+    async def ask(self, asker: Asker, operation: str, args: tuple[Any, ...]) -> Any:
         """See :class:`Asker`."""
-        data = encode((call, operation, args))
+        data = encode((asker.call, operation, args, asker.used))
         self._last = ticket = self._last % _UNLIMITED + 1
         future = self._asked[ticket] = self._loop.create_future()
         self._channel.send(ASK, ticket, data)
         self._proven = monotonic()
         try:
-            is_done, value = await future
+            is_done, value, asker.elsewhere = await future
         finally:
             if self._asked.pop(ticket, None) is not None:
                 self._channel.send(FORGET, ticket)
@@ -190,6 +199,10 @@ class Server:
         if now - self._proven > _PROOF_EVERY:
             self._proven = now
             self._channel.send(PROOF, 0)
+
+    def cost(self, call: int, seconds: float) -> None:
+        """See :class:`Asker`."""
+        self._channel.send(COST, call, encode(seconds))
 
 
 def _leave(_: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from tasuki.contracts.handler import Context
@@ -16,6 +17,7 @@ from tasuki.handlers.process.protocol import (
     ASK,
     BOOT,
     CANCEL,
+    COST,
     FAILED,
     FORGET,
     NOTE,
@@ -34,7 +36,7 @@ CANCEL_GRACE = 0.5
 _MOST_NUMBER = 2**32 - 1
 
 _VALUE, _FAILURE = Shape(Any), Shape(Failure)
-_ASKED, _NOTED = Shape(tuple[int, str, list[Any]]), Shape(list[Any])
+_ASKED, _NOTED, _SECONDS = Shape(tuple[int, str, list[Any], float]), Shape(list[Any]), Shape(float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,10 @@ class Worker:
         self._watch.proven = True
         if kind == ASK and self.is_ready:
             parts = self._questions.weigh(payload)
-            asked, operation, args = _ASKED.read(payload)
+            asked, operation, args, seconds = _ASKED.read(payload)
             call = self._calls.get(asked)
+            if call is not None:
+                self._charge(call, seconds)
             self._questions.ask(call, number, operation, args, size=len(payload), parts=parts)
         elif kind in (RESULT, FAILED) and number in self._calls:
             self._finish(number, kind, payload)
@@ -129,6 +133,8 @@ class Worker:
             self._questions.forget(number)
         elif kind == NOTE:
             self._note(number, payload)
+        elif kind == COST and number in self._calls:
+            self._charge(self._calls[number], _SECONDS.read(payload))
         elif kind in (READY, FAILED) and number == 0 and not self._booted.done():
             self._boot_ended(kind, payload)
         elif kind != PROOF:
@@ -140,6 +146,11 @@ class Worker:
             self._host.note(call.context if call else None, _NOTED.read(payload))
         except (TypeError, ValueError, KeyError) as error:
             raise ProtocolError("a log record that cannot be read") from error
+
+    def _charge(self, call: Call, seconds: float) -> None:
+        if not 0 <= seconds < inf:
+            raise ProtocolError(f"a cost of {seconds} seconds")
+        self._host.charge(call.variables, seconds)
 
     def _boot_ended(self, kind: int, payload: bytes) -> None:
         if kind == READY:

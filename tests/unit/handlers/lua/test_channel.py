@@ -12,6 +12,7 @@ import pytest
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.scheduler import MOST_ENDING, Concurrency
 from tasuki.handlers.lua.source import LuaSource
 from tasuki.testing.clock import virtual_time
 from tasuki.testing.context import RecordingContext
@@ -194,3 +195,18 @@ async def test_what_python_does_for_a_script_is_its_time_too(loop: str) -> None:
     handler = LuaHandler("a:b", source=source, modules=["json", "logger"], limits=LuaLimits(time=0.1))
     with pytest.raises(LuaLimitError, match=r"x\.lua:1: the script ran longer than its 100ms"):
         await handler.handle(1, RecordingContext())
+
+
+@pytest.mark.anyio
+async def test_timers_that_are_stopped_at_once_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 0
+    original = Concurrency._cancel
+
+    def counted(self: Concurrency, ticket: int) -> None:
+        nonlocal most
+        original(self, ticket)
+        most = max(most, len(self._leaving))
+
+    monkeypatch.setattr(Concurrency, "_cancel", counted)
+    await run("local t = time.timer('1h') for i = 1, 2000 do time.timer('1h'):stop() t:reset('2h') end")
+    assert 0 < most < 2 * MOST_ENDING

@@ -274,7 +274,7 @@ def test_limits_are_described() -> None:
     assert limits.describe("memory") == "the script needs more than its 1KiB of memory"
     assert limits.describe("time") == "the script ran longer than its 1.5s"
     assert limits.describe("instructions") == "the script ran more than its 7 instructions"
-    assert LuaLimits() == LuaLimits(memory=64 * 2**20, time=30.0, instructions=None)
+    assert LuaLimits() == LuaLimits(memory=64 * 2**20, time=1.0, instructions=None)
 
 
 async def test_a_script_that_holds_its_memory_is_loaded_anew() -> None:

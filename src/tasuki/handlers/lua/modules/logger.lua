@@ -47,7 +47,11 @@ local function write(level, own, count, msg, fields)
     ask("log", level, line, where(), own.name)
     return
   end
-  send("log", "loose", level, line, where(), own.name, fields and merged(own.fields, fields) or own.fields)
+  local all = fields and merged(own.fields, fields) or own.fields
+  local ok, err = send("log", "loose", level, line, where(), own.name, all)
+  if not ok then
+    ask("log", level, line .. " (without its fields: " .. text(err) .. ")", where(), own.name)
+  end
 end
 
 local plain = {}

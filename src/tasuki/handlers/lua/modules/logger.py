@@ -19,13 +19,17 @@ from tasuki.contracts.handler import Context
 NAME = "logger"
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
-_OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+_OWN = frozenset(
+    {*vars(logging.makeLogRecord({})), "message", "asctime", "location", "pid", "logger_name"}
+    | {"consumer", "queue", "message_id", "attempt", "trace"}
+)
+"""Fields that say where a record comes from: a script cannot say otherwise."""
 
 
 def log(context: Context, level: str, message: str, location: str, name: str | None = None, fields: Any = None) -> None:
     """One record; the fields are its ``extra``, with location, pid and the name of a named logger.
 
-    A field whose name a log record needs itself (``name``, ``message``, …) gets an underscore at its end.
+    A field whose name a log record needs itself (``name``, ``message``, ``queue``, …) gets an underscore at its end.
     """
     number = _LEVELS[level]
     logger = context.logger

@@ -21,24 +21,24 @@ NAME = "metrics"
 _Labels = Mapping[str, str] | None
 
 
-def count(_: Context, name: str, n: float, labels: _Labels = None) -> None:
+def count(context: Context, name: str, n: float, labels: _Labels = None) -> None:
     """Raise a counter."""
-    REGISTRY.count(name, n, labels)
+    REGISTRY.count(name, n, labels, context.function)
 
 
-def put(_: Context, name: str, n: float, labels: _Labels = None) -> None:
+def put(context: Context, name: str, n: float, labels: _Labels = None) -> None:
     """Give a gauge a value."""
-    REGISTRY.set(name, n, labels)
+    REGISTRY.set(name, n, labels, context.function)
 
 
-def add(_: Context, name: str, n: float, labels: _Labels = None) -> None:
+def add(context: Context, name: str, n: float, labels: _Labels = None) -> None:
     """Move a gauge."""
-    REGISTRY.add(name, n, labels)
+    REGISTRY.add(name, n, labels, context.function)
 
 
-def observe(_: Context, name: str, n: float, labels: _Labels = None) -> None:
+def observe(context: Context, name: str, n: float, labels: _Labels = None) -> None:
     """Count a value in a histogram."""
-    REGISTRY.observe(name, n, labels)
+    REGISTRY.observe(name, n, labels, context.function)
 
 
 OPERATIONS = {"metrics.count": count, "metrics.set": put, "metrics.add": add, "metrics.observe": observe}

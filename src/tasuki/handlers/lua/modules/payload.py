@@ -14,11 +14,26 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import yaml
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.lua.modules import json
 from tasuki.handlers.lua.values import MAX_DEPTH, MAX_PARTS, clamp_integers
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Without numbers to the base of 60, which take quadratic time and which YAML 1.2 has no more: they are texts."""
+
+    def construct_yaml_int(self, node: Any) -> Any:
+        return node.value if ":" in node.value else super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: Any) -> Any:
+        return node.value if ":" in node.value else super().construct_yaml_float(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
     "application/msgpack": msgspec.msgpack.encode,
@@ -26,7 +41,7 @@ _ENCODERS: dict[str, Callable[[Any], bytes]] = {
 }
 _DECODERS: dict[str, Callable[[bytes], Any]] = {
     "application/msgpack": msgspec.msgpack.decode,
-    "yaml/plain": msgspec.yaml.decode,
+    "yaml/plain": lambda text: yaml.load(text, _Loader),  # noqa: S506 - a safe one
 }
 
 
@@ -44,7 +59,7 @@ def decode(context: Context, format_: str, text: str | bytes) -> Any:
         return json.decode(context, text)
     try:
         value = _DECODERS[format_](text.encode() if isinstance(text, str) else text)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise _error(f"{format_}: {str(error)[:200]}") from None
     _count(value, 0, 0, format_)
     return clamp_integers(value)

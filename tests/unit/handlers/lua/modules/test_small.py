@@ -37,6 +37,8 @@ AT = {"location": "script.lua:1"}
         ("logger.info('\\255')", [("info", "\ufffd", AT)]),
         ("logger.info('x', {a = 1, b = 'c', d = true, [1] = 2})", [("info", "x", {**AT, "a": 1, "b": "c", "d": True})]),
         ("logger:info('x', {e = errors.new('e'), l = {1, 2}, m = {a = {[2.5] = 1}}})", [("info", "x", {**AT, "e": "e", "l": [1, 2], "m": {"a": {"2.5": 1}}})]),
+        ("local t = {} t.t = t logger.info('x', t)", [("info", "x (without its fields: value refers to itself)", AT)]),
+        ("logger.info('x', {queue = 'q', message_id = 'i', consumer = 'c', pid = 1})", [("info", "x", {**AT, "queue_": "q", "message_id_": "i", "consumer_": "c", "pid_": 1})]),
         ("logger.info('x', {name = 'n', message = 'm'})", [("info", "x", {**AT, "name_": "n", "message_": "m"})]),
         ("local l = logger:with({a = 1}) l:info('x') l.info('y') l:info('z', {b = 2})", [("info", "x", {**AT, "a": 1}), ("info", "y", AT), ("info", "z", {**AT, "a": 1, "b": 2})]),
         ("logger.with({a = 1}):with({b = 2}):info('x')", [("info", "x", {**AT, "a": 1, "b": 2})]),

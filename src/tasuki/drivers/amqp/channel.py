@@ -47,6 +47,11 @@ class Channel:
         """Whether it can be used."""
         return self.closed is None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it can be used, and the broker has answered all that was asked on it."""
+        return self.closed is None and not self._answers
+
     async def ask(self, *methods: Method) -> list[Any]:
         """Send methods, all at once, and wait for their answers. Raises ClosedError, LateError."""
         if self.closed is not None:

@@ -77,13 +77,11 @@ class Presence:
 
     async def count(self, connection: Connection, queue: str) -> int:
         """How many there are in all processes. Raises ClosedError or LateError."""
-        channel = await connection.open_channel()
         try:
-            (answer,) = await channel.ask(commands.Queue.Declare(queue=presence_name(queue), passive=True))
+            async with connection.borrow() as channel:
+                (answer,) = await channel.ask(commands.Queue.Declare(queue=presence_name(queue), passive=True))
         except ClosedError as error:
             if error.code != NOT_FOUND:
                 raise
             return 0  # nobody has attached one, or not since the last ones went
-        finally:
-            await channel.close()
         return int(answer.consumer_count)

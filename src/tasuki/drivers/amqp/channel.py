@@ -89,8 +89,7 @@ class Channel:
         loop = asyncio.get_running_loop()
         waiting = [loop.create_future() for _ in methods]
         self._answers.extend(waiting)
-        for method in methods:
-            self.connection.send(self.number, method)
+        self.connection.send(self.number, *methods)
         try:
             return [await answer for answer in waiting]
         finally:

@@ -248,9 +248,9 @@ class Connection(asyncio.Protocol):
             self._sent_at = self._loop.time()
             self._transport.write(data)
 
-    def send(self, channel: int, method: Method) -> None:
-        """Send a method."""
-        self.write(pamqp_frame.marshal(method, channel))
+    def send(self, channel: int, *methods: Method) -> None:
+        """Send methods, in one piece."""
+        self.write(b"".join(pamqp_frame.marshal(method, channel) for method in methods))
 
     async def drain(self) -> None:
         """Wait while the broker reads slower than we write. Raises ClosedError."""

@@ -169,8 +169,7 @@ class Consumption:
         channel = self.channel
         if channel is None or channel.closed is not None:
             raise self.ended or ClosedError(0, "no channel")
-        channel.connection.write(self._unsettled.settle(channel.number, acked, requeued))
-        await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+        await self._unsettled.settle_surely(channel, acked, requeued)
 
     async def stop(self) -> list[Delivery]:
         """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError.

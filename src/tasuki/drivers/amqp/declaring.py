@@ -67,7 +67,13 @@ async def _declare(connection: Connection, spec: QueueSpec, found: Sequence[Lane
         return
     back = next((lane for lane in found if lane.is_returned), found[0])
     # Bound with each declaration: a queue that was deleted and made again has lost its binding.
-    await _ask(connection, [*delay_queues.last_exchange(), *makes, delay_queues.target_binding(back.name)])
+    methods = [*makes, delay_queues.target_binding(back.name)]
+    try:
+        await _ask(connection, methods)
+    except ClosedError as error:
+        if error.code != NOT_FOUND:
+            raise
+        await _ask(connection, [*delay_queues.last_exchange(), *methods])  # nobody has declared one here before
 
 
 async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found: Sequence[Lane]) -> None:

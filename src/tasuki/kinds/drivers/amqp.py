@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.address import hosts_of
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig
@@ -85,8 +86,8 @@ class AMQPDriverConfig(DriverConfig):
     """Longest wait for any other answer."""
     reconnect_delay: PositiveDuration = 1.0
     """Pause after the first attempt to connect that failed; it doubles."""
-    reconnect_max_delay: PositiveDuration = 30.0
-    """The longest pause."""
+    reconnect_max_delay: PositiveDuration = UNTIL_BACK.max_delay
+    """The longest pause; after a refused login it is 30s."""
     default_message_ttl: PositiveDuration | None = None
     """Age at which the broker removes any message of this driver; see message_ttl of a queue for one that is kept."""
     default_queue_ttl: PositiveDuration | None = None

@@ -33,7 +33,7 @@ class Publishing:
         parcels = [self._parcel(spec, message) for index, message in enumerate(batch) if index not in refused]
         fates = iter(await self.send(spec, parcels) if parcels else ())
         errors: list[DriverError | None] = [
-            refused[index] if index in refused else self._errors.of_fate(next(fates), spec.name)
+            refused[index] if index in refused else self._errors.of_fate(next(fates), spec.name, self._publisher.frame_max)
             for index in range(len(batch))
         ]
         return errors if any(errors) else ()

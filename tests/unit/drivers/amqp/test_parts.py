@@ -218,10 +218,26 @@ def test_addresses():
     several = read_url("d", "amqp://u:p@a:1,b,[::1]:3/v", None)
     assert several == ([("a", 1), ("b", 5672), ("::1", 3)], "v", "u", "p", None)
     assert AMQPDriver("d", url="amqp://u:secret@a:1,[::1]/v")._inner._errors.broker == "amqp://a:1,[::1]:5672/v"
+    assert read_url("d", "amqp://a,b/", None)[0] == [("a", 5672), ("b", 5672)]
     for url in ("http://host", "amqp://", "amqp://u:secret@host:port/", "amqp://u:secret@a,,b/", "nonsense"):
         with pytest.raises(DriverError) as problem:
             read_url("d", url, None)
         assert "secret" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "shown"),
+    [
+        ("amqp://u:p@h/prod", {}, "amqp://h:5672/prod"),
+        ("amqp://h/prod", {"vhost": "test"}, "amqp://h:5672/test"),
+        ("amqp://h/%2Fprod", {}, "amqp://h:5672/%2Fprod"),
+        ("amqp://h", {"vhost": "a/b"}, "amqp://h:5672/a%2Fb"),
+        ("amqp://h/%2F", {}, "amqp://h:5672/"),
+        ("amqps://a,b/prod", {}, "amqps://a:5671,b:5671/prod"),
+    ],
+)
+def test_messages_show_the_address_with_its_virtual_host(url, fields, shown):
+    assert AMQPDriver("d", url=url, **fields)._inner._errors.broker == shown
 
 
 def test_nothing_of_the_driver_shows_the_password():

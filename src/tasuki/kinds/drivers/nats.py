@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.address import UNREADABLE, shown
-from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.drivers.driver import DriverConfig
 from tasuki.kinds.drivers.tls import TlsConfig
-from tasuki.kinds.fields import Config, Count, Positive, PositiveDuration, Text, at_field
+from tasuki.kinds.fields import Config, Count, Flag, Positive, PositiveDuration, PositiveSize, Text, at_field
+from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
+from tasuki.kinds.lifecycle import REFERENCES
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.kinds.queue import QueueConfig
 
 _SCHEMES = ("nats://", "tls://")
 
@@ -78,6 +84,12 @@ class NATSDriverConfig(DriverConfig):
     """Longest time for connecting to one server."""
     timeout: PositiveDuration = 10.0
     """Longest wait for an answer; then the connection is made anew."""
+    inbox_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "_INBOX"
+    """What the subjects begin with on which the server answers, for a user who may not subscribe to _INBOX.>."""
+    domain: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+    """The JetStream domain that has the queues, as behind a leaf node; that of the server if not given."""
+    tls_first: Flag = False
+    """Encrypt before the server says anything: for servers with handshake_first."""
 
     @model_validator(mode="after")
     def _one_way_to_log_in(self) -> NATSDriverConfig:
@@ -90,14 +102,48 @@ class NATSDriverConfig(DriverConfig):
             raise at_field("user", "user and password belong together: give both, or neither")
         return self
 
+    @model_validator(mode="after")
+    def _tls_first_encrypts(self) -> NATSDriverConfig:
+        is_tls = self.tls is not None and self.tls.enabled
+        if self.tls_first and not (is_tls or _are_encrypted(self.servers)):
+            raise at_field("tls_first", "tls_first needs encryption: write tls:// in servers, or give tls")
+        return self
+
+
+def _are_encrypted(servers: list[SecretStr] | None) -> bool:
+    return bool(servers) and all(server.get_secret_value().startswith("tls://") for server in servers or ())
+
 
 class NATSQueueOptions(Config):
-    """Options of a queue at NATS."""
+    """Options of a queue at NATS. They are those of its stream."""
 
     max_length: Count | None = None
     """Most messages the queue may hold; 0: no limit."""
+    max_bytes: PositiveSize | None = None
+    """Most bytes of all its messages, with their headers: a full stream refuses new ones; not given: no limit."""
+    storage: Literal["file", "memory"] | None = None
+    """Where the server keeps its messages; that of the driver if not given; cannot be changed later."""
+    replicas: Annotated[Positive, Field(le=5)] | None = None
+    """How many servers of the cluster keep each message; that of the driver if not given."""
+    message_ttl: PositiveDuration | None = None
+    """Age at which the server deletes a message, wherever it is, and tells nobody: longer than any delay, please."""
     partitions: Annotated[Positive, Field(le=64)] | None = None
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
 
 
-KIND = driver_kind("nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions)
+def _too_long(driver: NATSDriverConfig, queue: QueueConfig, delay: float) -> str:
+    """A delayed message ages in its stream."""
+    age = queue.options.get("message_ttl")
+    if age is None or delay < age:
+        return ""
+    return f"the server deletes messages of this queue at the age of {format_duration(age)} (its option message_ttl)"
+
+
+KIND = DriverKind(
+    DRIVER_PREFIX + "nats",
+    NATSDriverConfig,
+    REFERENCES,
+    driver="tasuki.drivers.nats:NATSDriver",
+    queue_options=NATSQueueOptions,
+    too_long=_too_long,
+)

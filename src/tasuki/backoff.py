@@ -35,5 +35,5 @@ def is_told(failures: int) -> bool:
 
 
 UNTIL_BACK = Backoff(initial_delay=0.05, max_delay=2.0, jitter=0.5)
-"""For whatever waits for a broker that is away: two such waits in a row still end within five seconds of its return, and
-thousands of workers come back over more than a second."""
+"""For whatever waits for a broker that is away: two such waits in a row still end within five seconds of its
+return, and thousands of workers come back over more than a second."""

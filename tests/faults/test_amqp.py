@@ -609,7 +609,12 @@ async def test_headers_that_no_frame_can_carry_are_refused_before_they_cost_the_
         connection = driver._inner._session._publisher._link.connection  # type: ignore[attr-defined]
         batch = [*messages("a"), Outgoing("b", b"", large), Outgoing("c", b"", large, delay=0.1), *messages("d")]
         results = await driver.publish(queue, batch)
-        assert [type(result) for result in results] == [type(None), MessageTooLargeError, MessageTooLargeError, type(None)]
+        assert [type(result) for result in results] == [
+            type(None),
+            MessageTooLargeError,
+            MessageTooLargeError,
+            type(None),
+        ]
         assert "its headers take more than the 4076 bytes that fit into one frame" in str(results[1])
         fits = {"x": "a" * (4096 - 200)}
         assert not await driver.publish(queue, [Outgoing("e", b"", fits)])

@@ -51,9 +51,7 @@ async def world(make_spec: MakeSpec) -> World:
     return World(make_spec)
 
 
-async def test_each_of_many_services_is_looked_at_a_few_times(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_each_of_many_services_is_looked_at_a_few_times(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[str] = []
     may_start = order.may_start
 

@@ -21,8 +21,8 @@ from tasuki.errors import (
 )
 
 Fate = Literal["stored", "refused", "unroutable", "doubtful", "oversized"]
-"""What became of a published message; ``doubtful``: it may have been another one of the same id; ``oversized``: not sent,
-for its headers do not fit into a frame."""
+"""What became of a published message; ``doubtful``: it may have been another one of the same id; ``oversized``: not
+sent, for its headers do not fit into a frame."""
 
 ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 405, 406, 530
 INTERNAL_ERROR = 541

@@ -155,9 +155,7 @@ class Publisher:
             raise UnsentError(error.code, error.text) from error
         return connection, channel
 
-    async def _write(
-        self, connection: Connection, channel: Channel, sendings: Sequence[Sending], batch: Batch
-    ) -> None:
+    async def _write(self, connection: Connection, channel: Channel, sendings: Sequence[Sending], batch: Batch) -> None:
         """Write all, some hundred kilobytes at a time, as fast as the broker reads."""
         number, most = channel.number, connection.frame_max
         parts: list[bytes] = []

@@ -223,7 +223,9 @@ def _check_storage(connection: Connection, spec: QueueSpec, config: Mapping[str,
     """A stream cannot move from one storage to the other. Raises QueueConflictError."""
     wanted = spec.options.get("storage")
     if wanted is not None and wanted != config["storage"]:
-        problem = f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
+        problem = (
+            f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
+        )
         raise QueueConflictError(problem, driver=connection.address.driver, queue=spec.name)
 
 

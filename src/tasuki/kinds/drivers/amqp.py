@@ -99,7 +99,7 @@ class AMQPDriverConfig(DriverConfig):
     frame_size: Annotated[Size, AfterValidator(_frame_size)] = 0
     """Largest frame; 0: the broker's."""
     channel_max: Annotated[Count, Field(le=65_535)] = 0
-    """Most channels of a connection; each queue in use takes one or two; 0: the broker's."""
+    """Most channels of a connection; a queue in use takes two, and further connections the rest; 0: the broker's."""
     tls: TlsConfig | None = None
     """How the connections are encrypted; amqps:// alone means: by the certificates of the system."""
 

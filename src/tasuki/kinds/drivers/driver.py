@@ -17,7 +17,7 @@ class DriverConfig(Config):
 
 
 class LengthOptions(Config):
-    """Queue options of the drivers that can bound a queue themselves."""
+    """Options of a queue whose driver bounds it itself."""
 
     max_length: Count | None = None
     """Most messages the queue may hold; 0: no limit."""

@@ -126,7 +126,7 @@ class NATSQueueOptions(Config):
     replicas: Annotated[Positive, Field(le=5)] | None = None
     """How many servers of the cluster keep each message; that of the driver if not given."""
     message_ttl: PositiveDuration | None = None
-    """Age at which the server deletes a message, wherever it is, and tells nobody: longer than any delay, please."""
+    """Age at which the server deletes a message, wherever it is, and tells nobody: give more than the longest delay."""
     partitions: Annotated[Positive, Field(le=64)] | None = None
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
 

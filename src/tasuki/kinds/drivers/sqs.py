@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions
-from tasuki.kinds.fields import Duration, Flag, Id, PositiveDuration, Text, at_field
+from tasuki.kinds.fields import Count, Duration, Flag, Id, PositiveDuration, Text, at_field
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES
 from tasuki.units import format_duration
@@ -64,6 +64,8 @@ class SQSDriverConfig(DriverConfig):
 class SQSQueueOptions(LengthOptions):
     """Options of a queue at SQS: its attributes there. One that is not given is left as it is, in a queue that exists."""
 
+    max_length: Count | None = None
+    """Refused: SQS cannot bound a queue."""
     message_retention_period: Annotated[Duration, AfterValidator(_retention)] | None = None
     """How long SQS keeps a message, and then deletes it and tells nobody; that of the driver if not given."""
     default_delay_seconds: Annotated[Duration, Field(le=900)] | None = None

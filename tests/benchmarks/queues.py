@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from unittest import SkipTest
@@ -24,8 +25,8 @@ def report(queues: int = 2_000) -> None:
         took, worked, channels, cpu = asyncio.run(_measure(broker, queues))
         verdict = "met" if took <= _GOAL_MS else "MISSED"
         print(
-            f"  {queues} {name:9} queues: {took:5.1f} ms a queue until all are consumed (goal {_GOAL_MS} ms: {verdict}); "
-            f"{worked} of {queues} worked; {channels} channels; CPU a queue: broker {cpu[0]:.1f} ms, worker {cpu[1]:.1f} ms",
+            f"  {queues} {name:9} queues: {took:5.1f} ms a queue (goal {_GOAL_MS} ms: {verdict}), "
+            f"CPU of the broker {cpu[0]:.1f} ms, of the worker {cpu[1]:.1f} ms; {worked} worked; {channels} channels",
             flush=True,
         )
 
@@ -68,7 +69,5 @@ def _are_consumed(session: object, queues: int) -> bool:
 
 
 def _cpu_seconds(pid: int) -> float:
-    import os
-
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

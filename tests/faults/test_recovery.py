@@ -1,4 +1,4 @@
-"""A broker that comes back after a while: who waited for it goes on after one more attempt, however long it was away."""
+"""A broker that comes back after a while: who waited for it goes on after one more attempt, however long that was."""
 
 from __future__ import annotations
 

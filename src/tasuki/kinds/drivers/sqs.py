@@ -62,7 +62,7 @@ class SQSDriverConfig(DriverConfig):
 
 
 class SQSQueueOptions(LengthOptions):
-    """Options of a queue at SQS: its attributes there. One that is not given is left as it is, in a queue that exists."""
+    """Options of a queue at SQS: its attributes there. In a queue that exists, what is not given is left as it is."""
 
     max_length: Count | None = None
     """Refused: SQS cannot bound a queue."""

@@ -69,6 +69,7 @@ class Broker(Driver):
         try:
             with self._errors.translating():
                 await self._session.link.get()
+                await _all(self._stand(self._session, self._specs[queue]) for queue in self._attached)
             is_open = True
         finally:
             if not is_open:
@@ -277,7 +278,10 @@ class Broker(Driver):
         session, spec = self._check(queue)
         self._attached[queue] = consumers
         with self._errors.translating(queue):
-            await session.presence.set(await session.connection(spec), spec, consumers)
+            await self._stand(session, spec)
+
+    async def _stand(self, session: Session, spec: QueueSpec) -> None:
+        await session.presence.set(await session.connection(spec), spec, self._attached[spec.name])
 
     # Removing.
 

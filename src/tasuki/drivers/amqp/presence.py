@@ -9,6 +9,7 @@ not help either, consuming goes on uncounted, for it must not depend on a count.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from pamqp import commands
 
@@ -39,7 +40,7 @@ class Presence:
             if not number:
                 return
             channel = self._channels[queue] = await connection.open_channel()
-            channel.on_cancel = lambda _: self._numbers.update({queue: 0})  # all of them: somebody deleted it
+            channel.on_cancel = partial(self._cancelled, queue, channel)
             self._numbers[queue] = 0
         name = presence_name(queue)
         now = self._numbers[queue]
@@ -55,6 +56,11 @@ class Presence:
             self._silent.pop(queue, None)
         elif number < now:
             await channel.ask(*(commands.Basic.Cancel(consumer_tag=f"c{index}") for index in range(number, now)))
+
+    def _cancelled(self, queue: str, channel: Channel, _: str) -> None:
+        """All of them are: somebody has deleted their queue, perhaps we."""
+        if self._channels.get(queue) is channel:
+            self._numbers[queue] = 0
 
     async def _mend(self, connection: Connection, queue: str) -> bool:
         """Make room for another queue in place of one that did not answer; False: go on without. Raises ClosedError."""

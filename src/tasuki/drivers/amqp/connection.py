@@ -24,6 +24,8 @@ from tasuki.drivers.amqp.settings import Settings
 
 _BORROWED = 32
 """Most channels that are lent at the same time: a burst of questions must not use up the channels that consume."""
+_BEGINNING = 16
+"""Queues that begin to be consumed at the same time: of thousands each would wait for all, and past its deadline."""
 _WRITE_HIGH = 4 * 2**20
 _CLOSE_TIMEOUT = 2.0
 _CAPABILITIES = {
@@ -56,6 +58,8 @@ class Connection(asyncio.Protocol):
         """The highest number that a channel has had."""
         self._free: list[int] = []
         """Lower ones that are free, as a heap."""
+        self.beginning = asyncio.Semaphore(_BEGINNING)
+        """To be held while the consumers of a queue begin."""
         self._lent = asyncio.Semaphore(_BORROWED)
         self._idle: list[Channel] = []
         """What was lent, and is kept for whoever asks next."""

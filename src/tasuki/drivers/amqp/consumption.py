@@ -93,7 +93,8 @@ class Consumption:
 
     async def start(self, connection: Connection) -> None:
         """Open the channel. Raises ClosedError or LateError."""
-        channel = await connection.open_channel()
+        async with connection.beginning:
+            channel = await connection.open_channel()
         channel.on_delivery, channel.on_cancel, channel.on_end = self._came, self._cancelled, self._end
         self.channel = channel
 
@@ -258,9 +259,10 @@ class Consumption:
         each that is settled, and are not replaced each time that the caller has room for one more.
         """
         assert self.channel is not None
-        self._is_outdated = False
-        wanted = self._waiters.wanted + len(self.held)
-        await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
+        async with self.channel.connection.beginning:
+            self._is_outdated = False
+            wanted = self._waiters.wanted + len(self.held)
+            await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
 
     def _adjusted(self, task: asyncio.Task[None]) -> None:
         self._adjusting, self._filling = None, False

@@ -32,6 +32,10 @@ class Presence:
 
     async def set(self, connection: Connection, spec: QueueSpec, number: int) -> None:
         """Register this many consumers of a queue. Raises ClosedError or LateError."""
+        async with connection.beginning:
+            await self._set(connection, spec, number)
+
+    async def _set(self, connection: Connection, spec: QueueSpec, number: int) -> None:
         queue = spec.name
         if number and queue in self._silent and not await self._mend(connection, queue):
             return

@@ -56,7 +56,7 @@ async def _measure(broker: RabbitMQ, queues: int, kind: str) -> tuple[float, int
         await app.start()
         session = next(iter(app.assembly.queues.values())).driver._inner._session  # type: ignore[union-attr, attr-defined]
         async with asyncio.timeout(_PATIENCE):
-            while not _are_consumed(session, queues):  # noqa: ASYNC110 - a look from outside
+            while not _are_consumed(session, queues):
                 await asyncio.sleep(0.05)
         took = time.perf_counter() - began
         cpu = (_cpu_seconds(broker.process.pid) - before, time.process_time() - own)

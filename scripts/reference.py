@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tasuki.kinds.kind import find_kind, kind_names
+from tasuki.kinds.kind import DriverKind, find_kind, kind_names
 from tasuki.kinds.schema import docstrings
 from tasuki.units import format_duration, format_size
 
@@ -37,8 +37,11 @@ def page() -> str:
     parts = [HEAD]
     nested: dict[str, type[BaseModel]] = {}
     for name in kind_names():
-        model = find_kind(name).model
-        parts.append(f"## `{name}`\n\n{_summary(model)}\n\n{_table(model, nested)}")
+        kind = find_kind(name)
+        parts.append(f"## `{name}`\n\n{_summary(kind.model)}\n\n{_table(kind.model, nested)}")
+        if isinstance(kind, DriverKind):
+            own = f"`options` of a queue, or `driver_options: {{{kind.short_name}: {{…}}}}`:"
+            parts.append(f"{_summary(kind.queue_options)}\n\n{own}\n\n{_table(kind.queue_options, nested)}")
     done: set[str] = set()
     while todo := [name for name in nested if name not in done]:
         for name in todo:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """``initial_delay · backoff_factor^(n-1)``, at most ``max_delay``, ± ``jitter`` of it; delays in seconds."""
+    """``initial_delay · backoff_factor^(n-1)``, ± ``jitter`` of it, at most ``max_delay``; delays in seconds.
+
+    The longest delays have the same jitter below the maximum, or all who wait for long would come back at one moment.
+    """
 
     initial_delay: float = 1.0
     max_delay: float = 90.0
@@ -17,10 +20,20 @@ class Backoff:
 
     def delay(self, failures: int, random_: random.Random | None = None) -> float:
         """Seconds to wait after the given number of failures in a row (1 or more); never above ``max_delay``."""
+        longest = self.max_delay / (1 + self.jitter)
         try:
             base = self.initial_delay * self.backoff_factor ** (max(failures, 1) - 1)
         except OverflowError:
-            base = self.max_delay
-        base = min(base, self.max_delay)
+            base = longest
         spread = self.jitter * (2 * (random_ or random).random() - 1) if self.jitter else 0.0
-        return min(base * (1 + spread), self.max_delay)
+        return min(base, longest) * (1 + spread)
+
+
+def is_told(failures: int) -> bool:
+    """Whether one of many failures in a row is worth a line in the log: the first, the fourth, each twentieth."""
+    return failures in (1, 4) or failures % 20 == 0
+
+
+UNTIL_BACK = Backoff(initial_delay=0.05, max_delay=2.0, jitter=0.5)
+"""For whatever waits for a broker that is away: two such waits in a row still end within five seconds of its
+return, and thousands of workers come back over more than a second."""

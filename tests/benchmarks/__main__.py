@@ -13,6 +13,7 @@ CASES = {
     "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
     "depth": "SQLite with many messages waiting (synchronous=FULL)",
     "brokers": "Every driver with its broker, all on this machine (no-op handler, 190-byte JSON bodies)",
+    "queues": "Thousands of queues in one process (RabbitMQ)",
     "startup": "Start-up",
     "isolation": "Isolation of handlers: threads and processes",
 }

@@ -27,6 +27,7 @@ from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
     DriverError,
+    MessageTooLargeError,
     QueueConflictError,
     QueueFullError,
     QueueNotFoundError,
@@ -618,6 +619,28 @@ async def test_headers_that_mean_something_to_the_broker_are_only_headers(broker
             assert (got.id, got.body, got.headers, got.attempt) == (sent.id, b"", headers, attempt)
             await driver.settle(queue, [settlement(got.receipt)])
         assert await driver.receive(f"{queue}-other", 1, 0.2) == []
+
+
+async def test_headers_that_no_frame_can_carry_are_refused_before_they_cost_the_connection(
+    broker: RabbitMQ, queue: str
+) -> None:
+    async with driver_at(broker.port, QueueSpec(queue), frame_size=4096) as driver:
+        large = {"x": "a" * 4096}
+        await driver.publish(queue, messages("before"))
+        connection = driver._inner._session._publisher._link.connection  # type: ignore[attr-defined]
+        batch = [*messages("a"), Outgoing("b", b"", large), Outgoing("c", b"", large, delay=0.1), *messages("d")]
+        results = await driver.publish(queue, batch)
+        assert [type(result) for result in results] == [
+            type(None),
+            MessageTooLargeError,
+            MessageTooLargeError,
+            type(None),
+        ]
+        assert "its headers take more than the 4076 bytes that fit into one frame" in str(results[1])
+        fits = {"x": "a" * (4096 - 200)}
+        assert not await driver.publish(queue, [Outgoing("e", b"", fits)])
+        assert connection.is_alive
+        assert [item.id for item in await take(driver, queue, 4)] == ["before", "a", "d", "e"]
 
 
 async def test_a_classic_queue_says_what_it_survives(broker: RabbitMQ, queue: str) -> None:

@@ -288,9 +288,9 @@ async def _received(driver: AMQPDriver, queue: str) -> list[Received]:
 
 
 def _noting(sent: list[object], send: Callable[..., None]) -> Callable[..., None]:
-    def noting(self: Connection, channel: int, method: object) -> None:
-        sent.append(method)
-        send(self, channel, method)
+    def noting(self: Connection, channel: int, *methods: object) -> None:
+        sent.extend(methods)
+        send(self, channel, *methods)
 
     return noting
 

@@ -221,6 +221,47 @@ async def test_a_delay_that_sqs_would_not_outlive_is_refused_in_a_fifo_queue(gat
         assert not any(await driver.publish(standard.name, [late]))
 
 
+async def attributes_of(driver: SQSDriver, queue: str) -> dict[str, str]:
+    session = driver._session
+    assert session is not None
+    names = ["MessageRetentionPeriod", "DelaySeconds", "VisibilityTimeout"]
+    url = session.sources[queue].url
+    answer = await session._clients.call("get_queue_attributes", queue, QueueUrl=url, AttributeNames=names)
+    return dict(answer["Attributes"])
+
+
+async def test_the_options_of_a_queue_are_its_attributes_also_when_it_exists(gate: Gate, queue: str) -> None:
+    options = {"message_retention_period": 3600.0, "default_delay_seconds": 7.0, "visibility_timeout": 45.0}
+    wanted = {"MessageRetentionPeriod": "3600", "DelaySeconds": "7", "VisibilityTimeout": "45"}
+    async with opened(gate.port, QueueSpec(queue, options=options)) as driver:
+        assert await attributes_of(driver, queue) == wanted
+        await driver.declare(QueueSpec(queue, lease=90.0))
+        assert await attributes_of(driver, queue) == wanted, "what no option names is left as it is"
+        assert gate.times("SetQueueAttributes") == 0
+        await driver.declare(QueueSpec(queue, options={"default_delay_seconds": 0.0}))
+        assert await attributes_of(driver, queue) == {**wanted, "DelaySeconds": "0"}
+        assert gate.times("SetQueueAttributes") == 1
+    async with opened(gate.port) as looker:
+        found = await looker.inspect(QueueSpec(queue, options={**options, "default_delay_seconds": 9.0}))
+        assert found.options == {**options, "default_delay_seconds": 0.0}
+
+
+async def test_the_retention_of_a_queue_decides_which_delay_it_outlives(gate: Gate, queue: str) -> None:
+    spec = QueueSpec(f"{queue}.fifo", ordering="key", options={"message_retention_period": 60.0})
+    async with opened(gate.port, spec) as driver:
+        with pytest.raises(UnsupportedError, match="its option message_retention_period"):
+            await driver.publish(spec.name, messages(1, key="k", delay=60.0))
+
+
+async def test_who_may_not_read_attributes_leaves_them_as_they_are(gate: Gate, queue: str) -> None:
+    async with opened(gate.port, QueueSpec(queue)):
+        pass
+    gate.rule = lambda operation, body: Answer(403, "AccessDenied") if operation == "GetQueueAttributes" else None
+    async with opened(gate.port, QueueSpec(queue, options={"visibility_timeout": 45.0})) as driver:
+        assert gate.times("SetQueueAttributes") == 0
+        assert list(await driver.publish(queue, messages(1))) == []
+
+
 async def test_what_comes_behind_a_failure_in_a_fifo_queue_is_not_sent(gate: Gate, queue: str) -> None:
     """Published again, all of it keeps its order."""
     async with opened(gate.port, QueueSpec(queue, ordering="key")) as driver:

@@ -1,8 +1,9 @@
 import random
+from collections import Counter
 
 import pytest
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK, Backoff, is_told
 
 
 def test_it_really_grows_to_its_cap() -> None:
@@ -27,7 +28,32 @@ def test_jitter_stays_within_its_share_and_below_the_cap() -> None:
     delays = [Backoff(jitter=0.1).delay(3, source) for _ in range(1000)]
     assert 3.6 <= min(delays) < 3.7
     assert 4.3 < max(delays) <= 4.4
-    assert max(Backoff(jitter=0.5).delay(99, source) for _ in range(1000)) == 90
+    longest = [Backoff(jitter=0.5).delay(99, source) for _ in range(1000)]
+    assert 89 < max(longest) <= 90
+    assert 30 <= min(longest) < 31, "the longest delays are jittered too"
+
+
+def test_a_broker_is_never_away_for_long_after_its_return() -> None:
+    assert max(UNTIL_BACK.delay(failures) for failures in range(1, 1000)) <= 2.0
+
+
+@pytest.mark.parametrize("outage", [0.5, 3.0, 60.0])
+def test_workers_that_lost_their_broker_at_one_moment_do_not_come_back_at_one_moment(outage: float) -> None:
+    source, workers = random.Random(7), 2000
+    returns: list[float] = []
+    for _ in range(workers):
+        at, failures = 0.0, 0
+        while at < outage:
+            failures += 1
+            at += UNTIL_BACK.delay(failures, source)
+        returns.append(at - outage)
+    assert max(returns) <= 2.0
+    busiest = max(Counter(int(at / 0.1) for at in returns).values())
+    assert busiest <= workers * 0.4, "in a tenth of a second"
+
+
+def test_of_many_failures_in_a_row_few_are_told() -> None:
+    assert [failures for failures in range(1, 70) if is_told(failures)] == [1, 4, 20, 40, 60]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

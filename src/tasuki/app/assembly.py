@@ -51,6 +51,9 @@ from tasuki.security.guard import Guard
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
 
+_DECLARATION = 0.05
+"""Seconds more that a driver has to start, for each queue that it declares."""
+
 
 class Assembly:
     """One object per entry; with an ``old`` assembly, what the ``changes`` do not touch is taken over from it."""
@@ -200,7 +203,9 @@ class Assembly:
         return [self._consumer_spec(id) for id in self.consumers]
 
     def _driver_spec(self, id: str) -> ServiceSpec:
-        return _spec(id, self.services[id], self._services_behind(id), self._lifecycle(id), auto_start=True)
+        spec = _spec(id, self.services[id], self._services_behind(id), self._lifecycle(id), auto_start=True)
+        queues = sum(queue.driver is self.drivers[id] for queue in self.queues.values())
+        return replace(spec, start_timeout=spec.start_timeout + queues * _DECLARATION)
 
     def _consumer_spec(self, id: str) -> ServiceSpec:
         lifecycle = self._lifecycle(id)

@@ -15,6 +15,8 @@ from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.app")
 
+_AT_ONCE = 16
+"""Queues that are declared at the same time."""
 _ONE_MACHINE: Durability = "power"
 """The most that a broker on one machine can give."""
 
@@ -57,12 +59,27 @@ class DriverService:
             queue.demand.refusal()  # logs it
 
     async def _know_queues(self) -> None:
-        for queue in self.queues:
-            if not self.reads_only:
-                await declare(queue)
-                continue
-            with suppress(QueueNotFoundError):  # each verb says so again
-                await self.driver.inspect(queue.spec)
+        """Several at a time: a broker takes most of a declaration to wait for its disk or its peers."""
+        left = iter(self.queues)
+
+        async def know_some() -> None:
+            for queue in left:
+                await self._know(queue)
+
+        working = [asyncio.create_task(know_some(), name="declare queues") for _ in self.queues[:_AT_ONCE]]
+        try:
+            await asyncio.gather(*working)
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _know(self, queue: Queue) -> None:
+        if not self.reads_only:
+            await declare(queue)
+            return
+        with suppress(QueueNotFoundError):  # each verb says so again
+            await self.driver.inspect(queue.spec)
 
     def _compare(self, given: Durability) -> None:
         """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.contracts.driver import Ack, Nack, Received, Settlement
 from tasuki.errors import DriverError, LifecycleError, QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import CORRELATION_ID, Message
@@ -19,7 +19,6 @@ _WAIT = 20.0
 """Seconds of one receive."""
 _SHARED_WAIT = 0.5
 """The same for a declared queue: soon enough over when nobody here waits any more."""
-_PATIENCE = Backoff(initial_delay=0.05, max_delay=2.0)
 _END_GRACE = 1.0
 _NOT_OURS = 0.2
 """Seconds for which a reply of somebody else is hidden from us in a declared queue, so that they can take it."""
@@ -57,7 +56,7 @@ class Inbox:
                     raise
                 self.problem = error
                 failures += 1
-                await asyncio.sleep(_PATIENCE.delay(failures))
+                await asyncio.sleep(UNTIL_BACK.delay(failures))
             else:
                 self._is_declared, self.problem = True, None
 
@@ -120,16 +119,16 @@ class Inbox:
                 failures = 0
             except QueueNotFoundError:  # a broker that came back without it
                 failures += 1
-                await asyncio.sleep(_PATIENCE.delay(failures))
+                await asyncio.sleep(UNTIL_BACK.delay(failures))
                 await self._declare_again()
             except DriverError as error:
                 failures += 1
                 _log.debug("reply queue %s: %s", self.queue.id, error)
-                await asyncio.sleep(_PATIENCE.delay(failures))
+                await asyncio.sleep(UNTIL_BACK.delay(failures))
             except Exception:  # a driver's defect must not leave whoever waits without anybody who receives
                 failures += 1
                 _log.exception("reply queue %s: the driver failed", self.queue.id)
-                await asyncio.sleep(_PATIENCE.delay(failures))
+                await asyncio.sleep(UNTIL_BACK.delay(failures))
 
     async def _declare(self) -> None:
         """Declare, and say that somebody lives here: a temporary queue is not kept for nobody."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK, is_told
 from tasuki.clock import Clock
 from tasuki.consumers.keeper import lease_of
 from tasuki.consumers.window import Window
@@ -18,8 +18,6 @@ _log = logging.getLogger("tasuki.consumer")
 
 WAIT = 2.0
 """Seconds that one ``receive`` waits on an empty queue."""
-
-_RETRY = Backoff(initial_delay=0.1, max_delay=5.0)
 
 
 class Fetcher:
@@ -94,8 +92,8 @@ class Fetcher:
     async def _back_off(self, error: DriverError) -> None:
         self.failures, self.failure = self.failures + 1, error
         self._on_failure()
-        delay = _RETRY.delay(self.failures)
-        level = logging.WARNING if self.failures in (1, 4) or self.failures % 20 == 0 else logging.DEBUG
+        delay = UNTIL_BACK.delay(self.failures)
+        level = logging.WARNING if is_told(self.failures) else logging.DEBUG
         _log.log(level, "cannot receive, tries again in %.1f s: %s", delay, error, extra=self._extra())
         await asyncio.sleep(delay)
 

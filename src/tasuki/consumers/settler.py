@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.replies import Answer, Replies, failure
@@ -24,7 +24,6 @@ from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.consumer")
 
-_RETRY = Backoff(initial_delay=0.05, max_delay=2.0)
 _LOG_EVERY = 10.0
 
 
@@ -141,7 +140,7 @@ class Settler:
                     untaken = {settlement.receipt for settlement in batch}
                     break
                 self._complain("cannot settle yet: %s", error)
-                await asyncio.sleep(_RETRY.delay(failures))
+                await asyncio.sleep(UNTIL_BACK.delay(failures))
             else:
                 untaken = set(stale)
                 if stale:

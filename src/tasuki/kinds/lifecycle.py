@@ -78,7 +78,7 @@ class RetryConfig(BackoffConfig):
 
 
 class RestartConfig(BackoffConfig):
-    """How long to wait before a failed service is started again."""
+    """How long to wait before a failed service is started again; 2s at most while its broker is away."""
 
     max_attempts: Count = 0
     """Failures in a row after which it stays stopped; 0: no limit."""
@@ -90,7 +90,7 @@ class LifecycleConfig(Config):
     auto_start: Flag = False
     """Start it with the application."""
     start_timeout: PositiveDuration = 10.0
-    """Longest time to start."""
+    """Longest time to start; a driver has 50ms more for each of its queues."""
     stop_timeout: Duration = 10.0
     """Longest time to finish what is in flight when stopping."""
     stable_threshold: Duration = 5.0

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from tasuki.backoff import is_told
 from tasuki.clock import Clock
 from tasuki.errors import LifecycleError, RestartLimitError, StartTimeoutError, StopTimeoutError, TasukiError
 from tasuki.supervisor.restart import Restarts
@@ -127,7 +128,7 @@ class Controller:
         """Enter ``failed``, free what the service holds, and give up when there is no next attempt."""
         verb = "failed" if restarts.has_run else "cannot start"
         next_step = "giving up" if delay is None else f"next attempt in {format_duration(delay)}"
-        level = logging.ERROR if delay is None else logging.WARNING
+        level = logging.ERROR if delay is None else logging.WARNING if is_told(restarts.failures) else logging.DEBUG
         unexpected = None if isinstance(error, TasukiError) else error
         _log.log(level, "service %r %s: %s; %s", self.spec.id, verb, _text(error), next_step, exc_info=unexpected)
         self._enter(State.FAILED, error, restarts.failures)

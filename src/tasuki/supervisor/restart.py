@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK, Backoff
 from tasuki.errors import StartTimeoutError
 
 
@@ -29,18 +29,22 @@ class Restarts:
     def failed(self, error: BaseException, ran_for: float | None) -> float | None:
         """Note a failure after ``ran_for`` seconds of running (None: this attempt never ran).
 
-        Returns the seconds to wait before the next attempt, or None when there is to be none: the attempts are spent,
-        or a required service never ran and waiting will not change why.
+        Returns the seconds to wait before the next attempt, no more than for any broker where one is away, or None when
+        there is to be none: the attempts are spent, or a required service never ran and waiting will not change why.
         """
         if ran_for is not None:
             self.has_run = True
             if ran_for >= self._stable_threshold:
                 self.failures = 0
         self.failures += 1
-        is_hopeless = self._is_required and not self.has_run and not is_worth_waiting(error)
+        is_away = is_worth_waiting(error)
+        is_hopeless = self._is_required and not self.has_run and not is_away
         if is_hopeless or self.is_spent:
             return None
-        return self._policy.backoff.delay(self.failures)
+        backoff = self._policy.backoff
+        if is_away:
+            backoff = replace(backoff, max_delay=min(backoff.max_delay, UNTIL_BACK.max_delay))
+        return backoff.delay(self.failures)
 
     @property
     def is_spent(self) -> bool:

@@ -210,9 +210,9 @@ class Supervisor:
         self._launch_ready()
 
     def _launch_ready(self) -> None:
-        idle = [id for id in self._pending if self._controllers[id].is_idle]
-        needed = {dependency for id in idle for dependency in self._controllers[id].spec.depends_on}
-        ready = order.may_start(self._graph(), idle, {id for id in needed if self._is_up(id)})
+        idle = {id: self._controllers[id].spec.depends_on for id in self._pending if self._controllers[id].is_idle}
+        needed = {dependency for dependencies in idle.values() for dependency in dependencies}
+        ready = order.may_start(idle, idle, {id for id in needed if self._is_up(id)})
         # Out of the set before the first launch: that is itself a change, and leads back to here.
         for id in ready:
             del self._pending[id]

@@ -47,7 +47,7 @@ def test_every_field_reaches_the_driver(project):
 def test_nothing_needs_to_be_given(project):
     config = project(entry("meta: {}")).get("app:r", AMQPDriverConfig)
     assert config.url.get_secret_value() == "amqp://guest:guest@localhost:5672/"
-    assert (config.reconnect_delay, config.reconnect_max_delay, config.heartbeat) == (1.0, 30.0, 10.0)
+    assert (config.reconnect_delay, config.reconnect_max_delay, config.heartbeat) == (1.0, 2.0, 10.0)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_a_delay_that_the_retention_of_a_fifo_queue_would_not_outlive(
     assert error.entry == "app:tasks"
     assert error.problem == (
         f"publish(…, delay=…) at {tmp_path / 'send.lua'}:3 is a delay of {delay}: SQS deletes messages of this FIFO "
-        "queue 1m after they are sent (message_retention_period of the driver)"
+        "queue 1m after they are sent (message_retention_period)"
     )
 
 

@@ -136,8 +136,8 @@ async def test_a_cancelled_stop_goes_on(make_spec: MakeSpec) -> None:
 
 async def test_failures_are_retried_with_a_backoff_that_grows(make_spec: MakeSpec) -> None:
     service = FakeService()
-    service.starts = [AWAY] * 9
-    watched = Watched(make_spec(service))
+    service.starts = [ValueError("no")] * 9
+    watched = Watched(make_spec(service, startup="optional"))
     watched.controller.launch()
     await asyncio.sleep(1000)
     starts = [at for at, state in watched.seen if state is State.STARTING]

@@ -1,6 +1,6 @@
 import pytest
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK, Backoff
 from tasuki.errors import BrokerUnavailableError, QueueConflictError, StartTimeoutError
 from tasuki.supervisor.restart import RestartPolicy, Restarts, is_worth_waiting
 
@@ -13,13 +13,23 @@ def make(max_attempts: int = 0, *, is_required: bool = True) -> Restarts:
 
 
 def test_the_backoff_really_grows_to_its_cap_and_stays_there() -> None:
+    restarts = make(is_required=False)
+    assert [restarts.failed(ValueError(), None) for _ in range(10)] == [1, 2, 4, 8, 16, 32, 64, 90, 90, 90]
+
+
+def test_a_broker_that_is_away_is_tried_again_soon_however_long_it_is_away() -> None:
     restarts = make()
-    assert [restarts.failed(AWAY, None) for _ in range(10)] == [1, 2, 4, 8, 16, 32, 64, 90, 90, 90]
+    assert [restarts.failed(AWAY, None) for _ in range(1000)] == [1, *[UNTIL_BACK.max_delay] * 999]
+
+
+def test_a_shorter_pause_than_that_is_kept() -> None:
+    restarts = Restarts(RestartPolicy(Backoff(0.1, 0.5, jitter=0)), stable_threshold=5.0, is_required=True)
+    assert [restarts.failed(AWAY, None) for _ in range(5)] == [0.1, 0.2, 0.4, 0.5, 0.5]
 
 
 def test_a_short_run_does_not_reset_it() -> None:
     restarts = make()
-    assert [restarts.failed(AWAY, ran_for) for ran_for in (None, 4.9, 0.0)] == [1, 2, 4]
+    assert [restarts.failed(ValueError(), ran_for) for ran_for in (4.9, 4.9, 0.0)] == [1, 2, 4]
 
 
 def test_a_stable_run_resets_it() -> None:

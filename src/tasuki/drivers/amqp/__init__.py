@@ -5,8 +5,8 @@ durability      ``power``: quorum queues by default, and confirmed means that th
                 ``queue_type: classic``, ``process`` if that is not durable
 publishing      on a connection of its own, mandatory and with confirms; what went nowhere, a full queue and a broker
                 that is low on memory are errors, message by message
-consuming       on another connection: the broker may push what was asked for and no more; half a second after nobody
-                asks, the consumers end, and what lies unused goes back
+consuming       on others, as many as the queues need for their channels: the broker may push what was asked for and no
+                more; half a second after nobody asks, the consumers end, and what lies unused goes back
 held            bound to the connection, which lives on a thread of its own: a handler that blocks the loop loses
                 nothing. A dead process gives back at once, a frozen one after two heartbeats
 place in line   by publishing; by priority first where the queue ``requires: [priority]`` (a lane each); what comes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from contextlib import suppress
 
 from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
@@ -12,7 +12,7 @@ from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumer_timeout import limited
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
-from tasuki.drivers.amqp.link import Link
+from tasuki.drivers.amqp.links import Links
 from tasuki.drivers.amqp.publisher import Publisher
 from tasuki.drivers.amqp.session import Session
 from tasuki.drivers.amqp.settings import Settings
@@ -26,7 +26,7 @@ from tasuki.errors import (
 
 
 class Broker(Driver):
-    """Speaks to RabbitMQ on the loop that opens it: one connection to consume and declare, one to publish."""
+    """Speaks to RabbitMQ on the loop that opens it: over a connection to publish, and others to consume and declare."""
 
     capabilities = CAPABILITIES
 
@@ -63,19 +63,20 @@ class Broker(Driver):
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
         if self._session is not None:
             return
-        link = Link(self._settings, self._prepare)
-        self._session = Session(link, Publisher(self._settings), self._errors, self._expiration)
+        links = Links(self._settings, self._prepare, self._prepare_more)
+        self._session = Session(links, Publisher(self._settings), self._errors, self._expiration)
         is_open = False
         try:
             with self._errors.translating():
                 await self._session.link.get()
+                await _all(self._stand(self._session, self._specs[queue]) for queue in self._attached)
             is_open = True
         finally:
             if not is_open:
                 await self.close()
 
     async def close(self) -> None:
-        """Hand back what lies unused, and end both connections."""
+        """Hand back what lies unused, and end all connections."""
         session, self._session = self._session, None
         if session is not None:
             await session.end()
@@ -91,7 +92,8 @@ class Broker(Driver):
         if session is not None:
             with self._errors.translating(spec.name):
                 connection = await session.link.get()
-                others += await declaring.left_over(connection, spec, self._defaults)
+                if spec.name not in self._inspected:  # else they are known
+                    others += await declaring.left_over(connection, spec, self._defaults)
                 found = _together(found, others)
                 await declaring.declare(connection, self._errors, spec, found)
         else:
@@ -145,24 +147,29 @@ class Broker(Driver):
             await declaring.declare(connection, self._errors, self._specs[queue], self._lanes[queue])
         return True
 
-    async def _prepare(self, connection: Connection) -> None:
+    async def _prepare(self, connection: Connection, consumed: Collection[str]) -> None:
         """Every new connection may lead to a broker that has lost what is not durable, or everything."""
         session = self._session
         if session is None:
             raise ClosedError(0, "closed")
-        for queue, spec in list(self._specs.items()):
-            if queue in self._specs and queue not in self._inspected:
-                await self._declare_again(connection, spec, is_reconnect=session.was_prepared)
-        # All at once: each may have to wait until the deadline, and be made again.
-        attached = [(self._specs[queue], number) for queue, number in self._attached.items()]
-        sets = (session.presence.set(connection, spec, number) for spec, number in attached)
-        for error in await asyncio.gather(*sets, return_exceptions=True):
-            if error is not None:
-                raise error
+        specs = [spec for queue, spec in self._specs.items() if queue not in self._inspected]
+        is_reconnect = session.was_prepared
+        await _all(self._declare_again(connection, spec, is_reconnect=is_reconnect) for spec in specs)
+        await self._prepare_more(connection, consumed)
         session.was_prepared = True
 
+    async def _prepare_more(self, connection: Connection, consumed: Collection[str]) -> None:
+        """All at once: each may have to wait until the deadline, and be made again."""
+        session = self._session
+        if session is None:
+            raise ClosedError(0, "closed")
+        attached = [queue for queue in self._attached if queue in consumed and queue in self._specs]
+        await _all(session.presence.set(connection, self._specs[queue], self._attached[queue]) for queue in attached)
+
     async def _declare_again(self, connection: Connection, spec: QueueSpec, *, is_reconnect: bool) -> None:
-        found = self._lanes[spec.name]
+        found = self._lanes.get(spec.name)
+        if found is None:  # undeclared meanwhile
+            return
         if is_reconnect and spec.temporary:
             # That of another process may be gone for good: it would be made for nobody.
             if spec.name in self._attached:
@@ -260,12 +267,9 @@ class Broker(Driver):
         found = self._lanes[queue]
         with self._errors.translating(queue):
             connection = await session.link.get()
-            channel = await connection.open_channel()
-            try:
+            async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
-                consumers = await session.presence.count(connection, queue)
-            finally:
-                await channel.close()
+            consumers = await session.presence.count(connection, queue)
             consumption = session.consumptions.get(queue)
             if consumption is not None and consumption.ended is None:
                 await consumption.catch_up()  # what is on its way here is counted neither there nor here
@@ -277,7 +281,10 @@ class Broker(Driver):
         session, spec = self._check(queue)
         self._attached[queue] = consumers
         with self._errors.translating(queue):
-            await session.presence.set(await session.link.get(), spec, consumers)
+            await self._stand(session, spec)
+
+    async def _stand(self, session: Session, spec: QueueSpec) -> None:
+        await session.presence.set(await session.connection(spec), spec, self._attached[spec.name])
 
     # Removing.
 
@@ -321,6 +328,13 @@ class Broker(Driver):
         if spec is None:
             raise self._errors.make(QueueNotFoundError, queue, "it was never declared; declare it first")
         return self._session, spec
+
+
+async def _all(works: Iterable[Awaitable[None]]) -> None:
+    """Do all at the same time, to their ends. Raises what made the first of them fail."""
+    for error in await asyncio.gather(*works, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 def _together(found: Sequence[Lane], others: Sequence[Lane]) -> list[Lane]:

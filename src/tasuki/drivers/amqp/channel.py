@@ -47,6 +47,11 @@ class Channel:
         """Whether it can be used."""
         return self.closed is None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it can be used, and the broker has answered all that was asked on it."""
+        return self.closed is None and not self._answers
+
     async def ask(self, *methods: Method) -> list[Any]:
         """Send methods, all at once, and wait for their answers. Raises ClosedError, LateError."""
         if self.closed is not None:
@@ -84,8 +89,7 @@ class Channel:
         loop = asyncio.get_running_loop()
         waiting = [loop.create_future() for _ in methods]
         self._answers.extend(waiting)
-        for method in methods:
-            self.connection.send(self.number, method)
+        self.connection.send(self.number, *methods)
         try:
             return [await answer for answer in waiting]
         finally:

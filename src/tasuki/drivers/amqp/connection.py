@@ -8,6 +8,9 @@ can be set; and a message costs no task and no lock.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush
 from typing import Any, cast
 
 from pamqp import commands, heartbeat
@@ -19,6 +22,10 @@ from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.faults import ClosedError, refused
 from tasuki.drivers.amqp.settings import Settings
 
+_BORROWED = 32
+"""Most channels that are lent at the same time: a burst of questions must not use up the channels that consume."""
+_BEGINNING = 16
+"""Queues that begin to be consumed at the same time: of thousands each would wait for all, and past its deadline."""
 _WRITE_HIGH = 4 * 2**20
 _CLOSE_TIMEOUT = 2.0
 _CAPABILITIES = {
@@ -47,6 +54,15 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._channels: dict[int, Channel] = {}
+        self._highest = 0
+        """The highest number that a channel has had."""
+        self._free: list[int] = []
+        """Lower ones that are free, as a heap."""
+        self.beginning = asyncio.Semaphore(_BEGINNING)
+        """To be held while the consumers of a queue begin."""
+        self._lent = asyncio.Semaphore(_BORROWED)
+        self._idle: list[Channel] = []
+        """What was lent, and is kept for whoever asks next."""
         self._methods: asyncio.Queue[Method] = asyncio.Queue()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -130,6 +146,7 @@ class Connection(asyncio.Protocol):
         tune = await self._expect(commands.Connection.Tune)
         self.frame_max = _least(tune.frame_max, settings.frame_size) or 131072
         self.channel_max = _least(tune.channel_max, settings.channel_max) or 65535
+        self._lent = asyncio.Semaphore(self.most_borrowed)
         self.send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, settings.heartbeat))
         self.send(0, commands.Connection.Open(virtual_host=settings.vhost))
         await self._expect(commands.Connection.OpenOk)
@@ -165,6 +182,7 @@ class Connection(asyncio.Protocol):
         for channel in list(self._channels.values()):
             channel.end(self.lost.result())
         self._channels.clear()
+        self._idle.clear()
 
     def unanswered(self) -> None:
         """End it because a call had no answer within its deadline: nothing tells that the next one would have one.
@@ -174,15 +192,37 @@ class Connection(asyncio.Protocol):
         if self.blocked is None:
             self.end(ClosedError(0, f"the broker did not answer within {self.settings.request_timeout:g} s"))
 
+    @property
+    def most_borrowed(self) -> int:
+        """How many of its channels may be lent at the same time."""
+        return max(min(_BORROWED, self.channel_max // 4), 1)
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Channel]:
+        """A channel for some questions, which waits until one is free. Raises ClosedError.
+
+        To be given back before another one is borrowed. A refusal ends it; else the next one who asks gets it.
+        """
+        async with self._lent:
+            channel = self._idle.pop() if self._idle else await self.open_channel()
+            try:
+                yield channel
+            finally:
+                if channel.is_quiet:
+                    self._idle.append(channel)
+                else:
+                    channel.give_up()
+
     async def open_channel(self) -> Channel:
         """A new channel. Raises ClosedError."""
         if not self.is_alive:
             raise self.lost.result()
-        number = next((n for n in range(1, self.channel_max + 1) if n not in self._channels), 0)
-        if not number:
+        number = heappop(self._free) if self._free else self._highest + 1
+        if number > self.channel_max:
             raise ClosedError(
                 504, f"all {self.channel_max} channels are in use; raise channel_max, here and at the broker"
             )
+        self._highest = max(self._highest, number)
         channel = self._channels[number] = Channel(self, number)
         is_open = False
         try:
@@ -203,7 +243,8 @@ class Connection(asyncio.Protocol):
 
     def forget(self, channel: Channel) -> None:
         """Its number is free."""
-        self._channels.pop(channel.number, None)
+        if self._channels.pop(channel.number, None) is not None:
+            heappush(self._free, channel.number)
 
     # Writing.
 
@@ -213,9 +254,9 @@ class Connection(asyncio.Protocol):
             self._sent_at = self._loop.time()
             self._transport.write(data)
 
-    def send(self, channel: int, method: Method) -> None:
-        """Send a method."""
-        self.write(pamqp_frame.marshal(method, channel))
+    def send(self, channel: int, *methods: Method) -> None:
+        """Send methods, in one piece."""
+        self.write(b"".join(pamqp_frame.marshal(method, channel) for method in methods))
 
     async def drain(self) -> None:
         """Wait while the broker reads slower than we write. Raises ClosedError."""

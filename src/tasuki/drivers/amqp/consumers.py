@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from itertools import count
 
@@ -32,6 +33,8 @@ class Consumers:
         self.left_returned = False
         """Whether the lane of returned messages may hold more than the consumers that ended last had room for."""
         self._numbers = count(1)
+        self._awaited: dict[bytes, asyncio.Future[None]] = {}
+        """Done when the next delivery for a consumer comes, by tag."""
 
     @property
     def are_shared(self) -> bool:
@@ -52,15 +55,30 @@ class Consumers:
         """A delivery for one of them."""
         if tag in self._taken:
             self._taken[tag] += 1
+        if (awaited := self._awaited.pop(tag, None)) is not None and not awaited.done():
+            awaited.set_result(None)
 
     def gone(self, tag: bytes) -> None:
         """A delivery for one of them was settled."""
         if tag in self._taken:
             self._taken[tag] -= 1
 
+    def room_read(self, tag: bytes) -> asyncio.Future[None] | None:
+        """To be called before a delivery is settled: done when the broker has read that; None where nothing may tell.
+
+        A consumer that has all that it is allowed gets its next delivery only when the broker has read of the room.
+        """
+        if tag not in self._taken or self._taken[tag] < self.allowed or tag in self._awaited:
+            return None
+        awaited = self._awaited[tag] = asyncio.get_running_loop().create_future()
+        return awaited
+
     def forget(self) -> None:
         """Do not count on any of the shared ones."""
         self._taken, self.allowed = {}, 0
+        for awaited in self._awaited.values():
+            awaited.cancel()
+        self._awaited.clear()
 
     def cancelled(self, tag: str) -> None:
         """The broker has ended one."""

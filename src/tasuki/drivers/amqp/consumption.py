@@ -93,7 +93,8 @@ class Consumption:
 
     async def start(self, connection: Connection) -> None:
         """Open the channel. Raises ClosedError or LateError."""
-        channel = await connection.open_channel()
+        async with connection.beginning:
+            channel = await connection.open_channel()
         channel.on_delivery, channel.on_cancel, channel.on_end = self._came, self._cancelled, self._end
         self.channel = channel
 
@@ -169,8 +170,7 @@ class Consumption:
         channel = self.channel
         if channel is None or channel.closed is not None:
             raise self.ended or ClosedError(0, "no channel")
-        channel.connection.write(self._unsettled.settle(channel.number, acked, requeued))
-        await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+        await self._unsettled.settle_surely(channel, acked, requeued)
 
     async def stop(self) -> list[Delivery]:
         """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError.
@@ -259,9 +259,10 @@ class Consumption:
         each that is settled, and are not replaced each time that the caller has room for one more.
         """
         assert self.channel is not None
-        self._is_outdated = False
-        wanted = self._waiters.wanted + len(self.held)
-        await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
+        async with self.channel.connection.beginning:
+            self._is_outdated = False
+            wanted = self._waiters.wanted + len(self.held)
+            await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
 
     def _adjusted(self, task: asyncio.Task[None]) -> None:
         self._adjusting, self._filling = None, False

@@ -67,7 +67,13 @@ async def _declare(connection: Connection, spec: QueueSpec, found: Sequence[Lane
         return
     back = next((lane for lane in found if lane.is_returned), found[0])
     # Bound with each declaration: a queue that was deleted and made again has lost its binding.
-    await _ask(connection, [*delay_queues.last_exchange(), *makes, delay_queues.target_binding(back.name)])
+    methods = [*makes, delay_queues.target_binding(back.name)]
+    try:
+        await _ask(connection, methods)
+    except ClosedError as error:
+        if error.code != NOT_FOUND:
+            raise
+        await _ask(connection, [*delay_queues.last_exchange(), *methods])  # nobody has declared one here before
 
 
 async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found: Sequence[Lane]) -> None:
@@ -76,15 +82,12 @@ async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found:
     It is a classic queue, on the node where it was made. If that node is lost, RabbitMQ answers a declaration after a
     minute or never, but a deletion at once.
     """
-    channel = await connection.open_channel()
     try:
-        async with asyncio.timeout(_LOST_AFTER):
+        async with connection.borrow() as channel, asyncio.timeout(_LOST_AFTER):
             await channel.ask(*(lane.look() for lane in found))
-        await channel.close()
     except ClosedError:
         pass  # it was deleted
     except TimeoutError:
-        channel.give_up()
         await _ask(connection, [commands.Queue.Delete(queue=lane.name) for lane in found])
     # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
     await _ask(connection, [commands.Queue.Delete(queue=presence_name(spec.name))])
@@ -93,6 +96,8 @@ async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found:
 
 async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
     """The queues that the broker has; none if the first of them is not there. Raises ClosedError or LateError."""
+    if await are_there(connection, found):
+        return list(found)
     if not await are_there(connection, found[:1]):
         return []
     return [found[0], *[lane for lane in found[1:] if await are_there(connection, [lane])]]
@@ -115,16 +120,14 @@ async def left_over(connection: Connection, spec: QueueSpec, defaults: Defaults)
 async def _first_of(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
     """The queues before the first that is not there; they are made in their order."""
     there: list[Lane] = []
-    channel = await connection.open_channel()
     try:
-        for lane in found:
-            await channel.ask(lane.look())
-            there.append(lane)
+        async with connection.borrow() as channel:
+            for lane in found:
+                await channel.ask(lane.look())
+                there.append(lane)
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise
-    finally:
-        await channel.close()
     return there
 
 
@@ -140,9 +143,6 @@ async def are_there(connection: Connection, found: Sequence[Lane]) -> bool:
 
 
 async def _ask(connection: Connection, methods: Sequence[Method]) -> None:
-    """On a channel of their own: a refusal ends it."""
-    channel = await connection.open_channel()
-    try:
+    """On a borrowed channel: a refusal ends it."""
+    async with connection.borrow() as channel:
         await channel.ask(*methods)
-    finally:
-        await channel.close()

@@ -78,15 +78,13 @@ class Delaying:
         """
         if not self._made:
             return
-        channel = await connection.open_channel()
         try:
-            await channel.ask(delay_queues.look_for_last_exchange())
+            async with connection.borrow() as channel:
+                await channel.ask(delay_queues.look_for_last_exchange())
         except ClosedError as error:
             if error.code != NOT_FOUND:
                 raise
             self.forget()
-        finally:
-            await channel.close()
 
     def forget_target(self, queue: str) -> None:
         """Bind a queue again for its next delayed message."""
@@ -101,14 +99,11 @@ class Delaying:
             left = list(missing)
             if not left:
                 return
-            channel = await connection.open_channel()
-            try:
+            async with connection.borrow() as channel:
                 while left:
                     some, left = left[:_AT_ONCE], left[_AT_ONCE:]
                     await channel.ask(*(method for key in some for method in missing[key]))
                     self._made.update(some)
-            finally:
-                await channel.close()
 
     def _is_made(self, messages: Sequence[Delayed]) -> bool:
         made = self._made

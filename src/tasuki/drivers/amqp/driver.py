@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Capabilities
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
@@ -50,7 +51,7 @@ class AMQPDriver(Threaded):
         connection_timeout: float = 10.0,
         request_timeout: float = REQUEST_TIMEOUT,
         reconnect_delay: float = 1.0,
-        reconnect_max_delay: float = 30.0,
+        reconnect_max_delay: float = UNTIL_BACK.max_delay,
         default_message_ttl: float | None = None,
         default_queue_ttl: float | None = None,
         default_queue_expiry: float | None = None,

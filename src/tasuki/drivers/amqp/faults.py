@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from tasuki.drivers.amqp import frames
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,
     BrokerUnavailableError,
     DriverError,
+    MessageTooLargeError,
     Outcome,
     QueueFullError,
     QueueNotFoundError,
 )
 
-Fate = Literal["stored", "refused", "unroutable", "doubtful"]
-"""What became of a published message; ``doubtful``: it may have been another one of the same id."""
+Fate = Literal["stored", "refused", "unroutable", "doubtful", "oversized"]
+"""What became of a published message; ``doubtful``: it may have been another one of the same id; ``oversized``: not
+sent, for its headers do not fit into a frame."""
 
 ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED, NOT_ALLOWED = 403, 404, 405, 406, 530
 INTERNAL_ERROR = 541
@@ -87,14 +90,20 @@ class Errors:
         problem = f"{error}; the broker has taken the messages of this process back; {_REMEDY}"
         return self.make(kind, queue, problem if error.is_for_time else str(error), outcome)
 
-    def of_fate(self, fate: Fate, queue: str) -> DriverError | None:
-        """The error for a message that the broker answered for."""
+    def of_fate(self, fate: Fate, queue: str, frame_max: int = 0) -> DriverError | None:
+        """The error for a message that the broker answered for, or that no frame of the connection can carry."""
         if fate == "stored":
             return None
         if fate == "unroutable":
             return self.make(QueueNotFoundError, queue, "it is gone from the broker; the message went nowhere")
         if fate == "refused":
             return self.make(QueueFullError, queue, "it is full, or the broker cannot store now")
+        if fate == "oversized":
+            problem = (
+                f"its headers take more than the {frame_max - frames.AROUND_PROPERTIES} bytes that fit into one frame; "
+                "send fewer, or raise frame_size here and frame_max at the broker"
+            )
+            return self.make(MessageTooLargeError, queue, problem)
         problem = "one of several messages with this id went nowhere"
         return self.make(BrokerUnavailableError, queue, problem, "unknown")
 

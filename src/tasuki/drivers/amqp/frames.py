@@ -15,6 +15,9 @@ HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 OVERHEAD = 8
 """Bytes of a frame around its payload."""
 
+AROUND_PROPERTIES = OVERHEAD + 12
+"""Bytes of a header frame around its properties: class, weight and size of the body, and the envelope."""
+
 DELIVER, RETURN, ACK, NACK = 0x003C003C, 0x003C0032, 0x003C0050, 0x003C0078
 """Class and method of what the broker sends per message."""
 

@@ -22,13 +22,11 @@ async def remove_unused(connection: Connection, queue: str) -> None:
 
     Raises ClosedError or LateError.
     """
-    channel = await connection.open_channel()
     try:
-        (found,) = await channel.ask_within(_DELETION, commands.Queue.Declare(queue=queue, passive=True))
-        if not found.consumer_count:
-            await channel.ask_within(_DELETION, commands.Queue.Delete(queue=queue))
+        async with connection.borrow() as channel:
+            (found,) = await channel.ask_within(_DELETION, commands.Queue.Declare(queue=queue, passive=True))
+            if not found.consumer_count:
+                await channel.ask_within(_DELETION, commands.Queue.Delete(queue=queue))
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise
-    finally:
-        await channel.close()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.hosts import Hosts
@@ -22,7 +23,9 @@ class Link:
         self._settings = settings
         self._hosts = Hosts(settings)
         self._prepare = prepare
-        self._backoff = Backoff(initial_delay=settings.reconnect_delay, max_delay=settings.reconnect_max_delay)
+        self._backoff = replace(
+            UNTIL_BACK, initial_delay=settings.reconnect_delay, max_delay=settings.reconnect_max_delay
+        )
         self._connection: Connection | None = None
         self._attempt: asyncio.Task[Connection] | None = None
         self._failures = 0
@@ -114,5 +117,5 @@ class Link:
         self._failure = error
         pause = self._backoff.delay(self._failures)
         if isinstance(error, ClosedError) and error.code == 403:
-            pause = max(pause, min(AUTH_PAUSE, self._settings.reconnect_max_delay))
+            pause = max(pause, AUTH_PAUSE)
         self._again_at = asyncio.get_running_loop().time() + pause

@@ -9,6 +9,7 @@ not help either, consuming goes on uncounted, for it must not depend on a count.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from pamqp import commands
 
@@ -31,6 +32,10 @@ class Presence:
 
     async def set(self, connection: Connection, spec: QueueSpec, number: int) -> None:
         """Register this many consumers of a queue. Raises ClosedError or LateError."""
+        async with connection.beginning:
+            await self._set(connection, spec, number)
+
+    async def _set(self, connection: Connection, spec: QueueSpec, number: int) -> None:
         queue = spec.name
         if number and queue in self._silent and not await self._mend(connection, queue):
             return
@@ -39,7 +44,7 @@ class Presence:
             if not number:
                 return
             channel = self._channels[queue] = await connection.open_channel()
-            channel.on_cancel = lambda _: self._numbers.update({queue: 0})  # all of them: somebody deleted it
+            channel.on_cancel = partial(self._cancelled, queue, channel)
             self._numbers[queue] = 0
         name = presence_name(queue)
         now = self._numbers[queue]
@@ -55,6 +60,11 @@ class Presence:
             self._silent.pop(queue, None)
         elif number < now:
             await channel.ask(*(commands.Basic.Cancel(consumer_tag=f"c{index}") for index in range(number, now)))
+
+    def _cancelled(self, queue: str, channel: Channel, _: str) -> None:
+        """All of them are: somebody has deleted their queue, perhaps we."""
+        if self._channels.get(queue) is channel:
+            self._numbers[queue] = 0
 
     async def _mend(self, connection: Connection, queue: str) -> bool:
         """Make room for another queue in place of one that did not answer; False: go on without. Raises ClosedError."""
@@ -77,13 +87,11 @@ class Presence:
 
     async def count(self, connection: Connection, queue: str) -> int:
         """How many there are in all processes. Raises ClosedError or LateError."""
-        channel = await connection.open_channel()
         try:
-            (answer,) = await channel.ask(commands.Queue.Declare(queue=presence_name(queue), passive=True))
+            async with connection.borrow() as channel:
+                (answer,) = await channel.ask(commands.Queue.Declare(queue=presence_name(queue), passive=True))
         except ClosedError as error:
             if error.code != NOT_FOUND:
                 raise
             return 0  # nobody has attached one, or not since the last ones went
-        finally:
-            await channel.close()
         return int(answer.consumer_count)

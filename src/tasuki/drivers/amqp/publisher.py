@@ -7,7 +7,7 @@ acking go on on another, and make room.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pamqp import commands
@@ -42,6 +42,14 @@ class Parcel(NamedTuple):
     delay: float = 0.0
 
 
+class Sending(NamedTuple):
+    """A parcel as it is written: to which exchange, with which properties."""
+
+    exchange: str
+    properties: bytes
+    parcel: Parcel
+
+
 class Publisher:
     """Publishes to queues directly, or through the delay queues."""
 
@@ -50,6 +58,8 @@ class Publisher:
         self._link = Link(settings, self._prepare)
         self._channel: Channel | None = None
         self._delaying = Delaying()
+        self.frame_max = 0
+        """The largest frame of the last connection that was used."""
 
     @property
     def is_blocked(self) -> bool:
@@ -83,10 +93,24 @@ class Publisher:
                 raise BlockedError(reason) from error
             self._unanswered()
             raise UnsentError(0, "no answer within the deadline") from error
-        batch = Batch(len(parcels))
+        sendings = [_addressed(parcel, delayed.get(index)) for index, parcel in enumerate(parcels)]
+        self.frame_max = connection.frame_max
+        most = self.frame_max - frames.AROUND_PROPERTIES
+        fitting = [index for index, sending in enumerate(sendings) if len(sending.properties) <= most]
+        fates: list[Fate] = ["oversized"] * len(parcels)
+        if fitting:
+            answers = await self._send_all(connection, channel, [sendings[index] for index in fitting])
+            for index, fate in zip(fitting, answers, strict=True):
+                fates[index] = fate
+        if any(fates[index] == "unroutable" for index in delayed):  # or a queue
+            self._delaying.forget()
+        return fates
+
+    async def _send_all(self, connection: Connection, channel: Channel, sendings: Sequence[Sending]) -> list[Fate]:
+        batch = Batch(len(sendings))
         try:
             async with asyncio.timeout(self._settings.request_timeout):
-                await self._write(connection, channel, parcels, delayed, batch)
+                await self._write(connection, channel, sendings, batch)
                 await batch.done
         except TimeoutError as error:
             self._unanswered()
@@ -95,8 +119,6 @@ class Publisher:
             if error.code == NOT_FOUND:  # another program has deleted an exchange of the delay queues
                 self._delaying.forget()
             raise
-        if any(batch.fates[index] == "unroutable" for index in delayed):  # or a queue
-            self._delaying.forget()
         return batch.fates
 
     def forget_target(self, queue: str) -> None:
@@ -133,23 +155,13 @@ class Publisher:
             raise UnsentError(error.code, error.text) from error
         return connection, channel
 
-    async def _write(
-        self,
-        connection: Connection,
-        channel: Channel,
-        parcels: Sequence[Parcel],
-        delayed: Mapping[int, Delayed],
-        batch: Batch,
-    ) -> None:
+    async def _write(self, connection: Connection, channel: Channel, sendings: Sequence[Sending], batch: Batch) -> None:
         """Write all, some hundred kilobytes at a time, as fast as the broker reads."""
         number, most = channel.number, connection.frame_max
         parts: list[bytes] = []
         sent: list[tuple[str, bytes]] = []
         start = size = 0
-        for index, parcel in enumerate(parcels):
-            exchange, properties = "", parcel.properties
-            if parcel.delay > 0:
-                exchange, properties = delayed[index].exchange, delayed[index].mark(properties)
+        for exchange, properties, parcel in sendings:
             key = frames.short(parcel.queue)
             data = frames.publish(number, frames.short(exchange), key, properties, parcel.body, most)
             parts.append(data)
@@ -185,3 +197,9 @@ class Publisher:
         await channel.ask(commands.Confirm.Select())
         self._channel = channel
         return channel
+
+
+def _addressed(parcel: Parcel, delayed: Delayed | None) -> Sending:
+    if delayed is None:
+        return Sending("", parcel.properties, parcel)
+    return Sending(delayed.exchange, delayed.mark(parcel.properties), parcel)

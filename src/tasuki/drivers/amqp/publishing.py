@@ -32,8 +32,9 @@ class Publishing:
         refused = {index: error for index, message in enumerate(batch) if (error := self._refusal(spec, message))}
         parcels = [self._parcel(spec, message) for index, message in enumerate(batch) if index not in refused]
         fates = iter(await self.send(spec, parcels) if parcels else ())
+        most = self._publisher.frame_max
         errors: list[DriverError | None] = [
-            refused[index] if index in refused else self._errors.of_fate(next(fates), spec.name)
+            refused[index] if index in refused else self._errors.of_fate(next(fates), spec.name, most)
             for index in range(len(batch))
         ]
         return errors if any(errors) else ()

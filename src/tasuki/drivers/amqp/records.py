@@ -33,18 +33,17 @@ def name_of(queue: str, message: bytes, number: int) -> str:
 
 async def count(connection: Connection, queue: str, message: bytes, known: int) -> int:
     """How many failures are recorded beyond the known ones. Raises ClosedError or LateError."""
-    channel = await connection.open_channel()
     found = 0
     try:
-        while True:
-            await channel.ask(commands.Queue.Declare(queue=name_of(queue, message, known + found + 1), passive=True))
-            found += 1
+        async with connection.borrow() as channel:
+            while True:
+                name = name_of(queue, message, known + found + 1)
+                await channel.ask(commands.Queue.Declare(queue=name, passive=True))
+                found += 1
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise
-        return found
-    finally:
-        await channel.close()
+    return found
 
 
 async def make(connection: Connection, names: Collection[str]) -> None:
@@ -52,12 +51,9 @@ async def make(connection: Connection, names: Collection[str]) -> None:
     arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-expires": EXPIRY_MS}
     if not names:
         return
-    # On a channel of their own: a refusal ends the channel, and with it the deliveries that it holds.
-    channel = await connection.open_channel()
-    try:
+    # Not on the channel of the deliveries: a refusal ends the channel, and with it what it holds.
+    async with connection.borrow() as channel:
         await channel.ask(*(commands.Queue.Declare(queue=name, durable=True, arguments=arguments) for name in names))
-    finally:
-        await channel.close()
 
 
 async def drop(connection: Connection, names: Collection[str]) -> None:
@@ -68,8 +64,5 @@ async def drop(connection: Connection, names: Collection[str]) -> None:
     """
     if not names:
         return
-    channel = await connection.open_channel()
-    try:
+    async with connection.borrow() as channel:
         await channel.ask_within(_PATIENCE, *(commands.Queue.Delete(queue=name) for name in names))
-    finally:
-        await channel.close()

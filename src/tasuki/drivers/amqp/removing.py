@@ -24,11 +24,8 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
         connection = await session.link.get()
         removed = await session.sweep.run(connection, {lane.name for lane in lanes})
         session.publishing.forget(queue)
-        channel = await connection.open_channel()
-        try:
+        async with connection.borrow() as channel:
             answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
-        finally:
-            await channel.close()
         removed += sum(int(answer.message_count) for answer in answers)
         consumption = session.consumptions.get(queue)
         if consumption is not None and consumption.ended is None:
@@ -63,11 +60,8 @@ async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swep
         connection = await session.link.get()
         if is_swept:
             await session.sweep.run(connection, {lane.name for lane in lanes})
-        channel = await connection.open_channel()
-        try:
-            names = [*(lane.name for lane in lanes), presence_name(queue), active_queue_name(queue)]
+        names = [*(lane.name for lane in lanes), presence_name(queue), active_queue_name(queue)]
+        async with connection.borrow() as channel:
             await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))
-        finally:
-            await channel.close()
         session.publishing.forget(queue)
         await session.presence.forget(queue)

@@ -10,9 +10,11 @@ from typing import Any
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp import envelope
 from tasuki.drivers.amqp.active_turn import ActiveTurn, takes_turns
+from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumption import Consumption
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.link import Link
+from tasuki.drivers.amqp.links import Links
 from tasuki.drivers.amqp.presence import Presence
 from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher
 from tasuki.drivers.amqp.publishing import Publishing
@@ -27,11 +29,11 @@ _PARTING = 5.0
 
 
 class Session:
-    """The two connections, and what runs on them."""
+    """The connections, and what runs on them."""
 
-    def __init__(self, link: Link, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
-        self.link = link
-        """To consume and to declare."""
+    def __init__(self, links: Links, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
+        self.links = links
+        """To consume."""
         self.presence = Presence()
         self.publishing = Publishing(publisher, errors, expiration)
         self.settling = Settling(self.publishing, errors)
@@ -48,13 +50,22 @@ class Session:
         self._turns: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def link(self) -> Link:
+        """To declare and to ask."""
+        return self.links.main
+
+    async def connection(self, spec: QueueSpec, wait: float = 0.0) -> Connection:
+        """The connection that consumes a queue. Raises ClosedError, or what made the last attempt fail."""
+        return await self.links.of(spec.name, wait, is_exclusive=bool(spec.options.get("exclusive")))
+
     async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption | None:
         """The live one of a queue, made if there is none; None: another process has the turn.
 
         Raises ClosedError or LateError.
         """
         queue = spec.name
-        if takes_turns(spec) and not await self._active_turn(queue).wait(await self.link.get(wait), wait):
+        if takes_turns(spec) and not await self._active_turn(queue).wait(await self.connection(spec, wait), wait):
             return None
         async with self._starting.setdefault(queue, asyncio.Lock()):
             found = self.consumptions.get(queue)
@@ -63,7 +74,7 @@ class Session:
                 raise notice
             if found is not None and found.ended is None:
                 return found
-            connection = await self.link.get(wait)
+            connection = await self.connection(spec, wait)
             fresh = Consumption(
                 lanes,
                 is_keyed=spec.ordering == "key",
@@ -116,6 +127,7 @@ class Session:
         """Nothing of it is used here any more."""
         for known in (self.consumptions, self.left, self._specs, self._starting, self._turns):
             known.pop(queue, None)
+        self.links.forget(queue)
 
     def _active_turn(self, queue: str) -> ActiveTurn:
         def lost() -> None:
@@ -134,26 +146,26 @@ class Session:
         return self._turns.setdefault(queue, asyncio.Lock())
 
     async def end(self) -> None:
-        """Hand back what lies unused, and end both connections."""
+        """Hand back what lies unused, and end all connections."""
         try:
             await self._end()
         finally:  # also where the end is cancelled: the broker must not take us for a consumer that lives
-            self.link.abort()
+            self.links.abort()
             self._publisher.abort()
 
     async def _end(self) -> None:
         if self.link.connection is not None:
             try:
                 async with asyncio.timeout(_PARTING):
-                    for queue, consumption in list(self.consumptions.items()):
+                    for consumption in self.consumptions.values():
                         consumption.wake()
-                        await self._hand_back(queue)
+                    await asyncio.gather(*map(self._hand_back, list(self.consumptions)))
             except TimeoutError:
                 pass  # the broker takes it back by itself then, and counts it as handed out
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.link.close()  # with it all channels, and what is held on them goes back
+        await self.links.close()  # with them all channels, and what is held on them goes back
         await self._publisher.close()
 
     async def _hand_back(self, queue: str) -> None:

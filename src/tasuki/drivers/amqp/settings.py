@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tasuki.drivers.address import hosts_of
 from tasuki.drivers.tls import tls_context
@@ -39,7 +39,7 @@ class Settings:
     def shown(self) -> str:
         """The address for messages and logs."""
         hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
-        return f"{'amqps' if self.tls else 'amqp'}://{hosts}/{'' if self.vhost == '/' else self.vhost}"
+        return f"{'amqps' if self.tls else 'amqp'}://{hosts}/{'' if self.vhost == '/' else quote(self.vhost, safe='')}"
 
     def context(self) -> ssl.SSLContext | None:
         """For TLS; reads the certificates."""

@@ -95,16 +95,14 @@ async def _existing(connection: Connection) -> list[Place]:
 
 async def _shards(connection: Connection, time: int) -> int:
     """How many shards a time has."""
-    channel = await connection.open_channel()
     try:
-        for shard in range(delay_queues.SHARDS):
-            await channel.ask(delay_queues.look(time, shard))
+        async with connection.borrow() as channel:
+            for shard in range(delay_queues.SHARDS):
+                await channel.ask(delay_queues.look(time, shard))
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise
         return shard
-    finally:
-        await channel.close()
     return delay_queues.SHARDS
 
 
@@ -120,21 +118,18 @@ async def _alone(connection: Connection) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        channel = await connection.open_channel()
-        await channel.ask(commands.Queue.Delete(queue=_TURN))
-        await channel.close()
+        async with connection.borrow() as channel:
+            await channel.ask(commands.Queue.Delete(queue=_TURN))
 
 
 async def _begin(connection: Connection) -> bool:
-    channel = await connection.open_channel()
     try:
-        await channel.ask(commands.Queue.Declare(queue=_TURN, exclusive=True))
+        async with connection.borrow() as channel:
+            await channel.ask(commands.Queue.Declare(queue=_TURN, exclusive=True))
     except ClosedError as error:
         if error.code != RESOURCE_LOCKED:
             raise
         return False
-    finally:
-        await channel.close()
     return True
 
 

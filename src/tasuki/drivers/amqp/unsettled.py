@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 
+from pamqp import commands
+
 from tasuki.drivers.amqp import frames
+from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.consumers import Consumers
+
+_NEXT = 0.05
+"""Seconds in which the broker pushes the next message, if there is one."""
 
 
 class Unsettled:
@@ -24,6 +31,20 @@ class Unsettled:
     def clear(self) -> None:
         """The channel is gone."""
         self._tags.clear()
+
+    async def settle_surely(self, channel: Channel, acked: Collection[int], requeued: Collection[int]) -> None:
+        """The same, and wait until the broker has read it. Raises ClosedError or LateError.
+
+        One ack at a time, as with slow handlers, costs no question while messages wait: the next delivery tells.
+        """
+        only = self._tags.get(next(iter(acked))) if len(acked) == 1 and not requeued else None
+        is_read = self._consumers.room_read(only) if only is not None else None
+        channel.connection.write(self.settle(channel.number, acked, requeued))
+        if is_read is not None:
+            await asyncio.wait((is_read,), timeout=_NEXT)
+            if is_read.done() and not is_read.cancelled():
+                return
+        await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
 
     def settle(self, channel: int, acked: Collection[int], requeued: Collection[int]) -> bytes:
         """The frames that settle deliveries: one ack for all up to the first tag that stays, one frame for each other.

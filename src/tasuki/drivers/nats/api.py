@@ -25,7 +25,10 @@ async def ask(connection: Connection, queue: str, requests: Sequence[Request]) -
         BrokerUnavailableError, BrokerTimeoutError: not all were answered.
     """
     driver = connection.address.driver
-    raw = [(f"$JS.API.{verb}", json.dumps(fields).encode() if fields else b"") for verb, fields in requests]
+    raw = [
+        (f"{connection.address.api}.{verb}", json.dumps(fields).encode() if fields else b"")
+        for verb, fields in requests
+    ]
     # All but the removal of a message, whose second answer would be that there is no such message.
     is_repeated = not any(verb.startswith(_ONCE) for verb, _ in requests)
     exchange = await connection.exchange(raw, is_repeated=is_repeated)

@@ -51,6 +51,15 @@ class Address:
     connect_timeout: float
     timeout: float
     """Seconds within which a request must be answered."""
+    inbox_prefix: str = "_INBOX"
+    """What the subjects begin with on which answers come."""
+    domain: str | None = None
+    """The JetStream domain whose streams are meant; None: that of the server."""
+
+    @property
+    def api(self) -> str:
+        """What the subjects of JetStream's requests begin with."""
+        return "$JS.API" if self.domain is None else f"$JS.{self.domain}.API"
 
 
 def _ignored(*_: object) -> None:
@@ -80,7 +89,7 @@ class Connection:
         self._pulse: Pulse | None = None
         self._exchanges: dict[bytes, Exchange] = {}
         self._numbers = count()
-        self._inbox = b"_INBOX." + bytes(NUID().next())
+        self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), bytes(NUID().next()))
         self._problem: DriverError | None = None
 
     @property

@@ -20,6 +20,7 @@ def client_options(
     credentials_file: str | os.PathLike[str] | None,
     nkey_seed_file: str | os.PathLike[str] | None,
     tls: Mapping[str, Any] | None,
+    tls_first: bool,
 ) -> dict[str, Any]:
     """Arguments of the client's ``connect``.
 
@@ -46,4 +47,7 @@ def client_options(
         options["tls"] = context
         if tls and tls.get("server_name"):
             options["tls_hostname"] = tls["server_name"]
+    if tls_first:
+        options.setdefault("tls", ssl.create_default_context())  # tls:// alone
+        options["tls_handshake_first"] = True
     return options

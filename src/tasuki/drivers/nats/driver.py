@@ -44,6 +44,9 @@ class NATSDriver(Driver):
         connection_name: what the server shows for the connection.
         connect_timeout: seconds for a connection to one server.
         timeout: seconds within which the server must answer.
+        inbox_prefix: what the subjects begin with on which answers come, for a user who may subscribe to few.
+        domain: the JetStream domain of the queues, as behind a leaf node; that of the server if not given.
+        tls_first: encrypt before the server says anything (its ``handshake_first``).
         clock: the time.
     """
 
@@ -88,6 +91,9 @@ class NATSDriver(Driver):
         connection_name: str = "tasuki",
         connect_timeout: float = 5.0,
         timeout: float = 10.0,
+        inbox_prefix: str = "_INBOX",
+        domain: str | None = None,
+        tls_first: bool = False,
         clock: Clock | None = None,
     ) -> None:
         super().__init__(name)
@@ -102,6 +108,7 @@ class NATSDriver(Driver):
             credentials_file=credentials_file,
             nkey_seed_file=nkey_seed_file,
             tls=tls,
+            tls_first=tls_first,
         )
         settings = Settings(
             driver=name,
@@ -114,6 +121,8 @@ class NATSDriver(Driver):
             monitoring=monitoring,
             connect_timeout=connect_timeout,
             timeout=timeout,
+            inbox_prefix=inbox_prefix,
+            domain=domain,
             most=self.capabilities.max_message_bytes or 0,
         )
         self._session = Session(settings, clock or SystemClock())

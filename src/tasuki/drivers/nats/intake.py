@@ -248,7 +248,7 @@ class Intake:
         overdue_at = now + expires + OVERDUE if expires else float("inf")
         self._pulls[lane] = _Pull(str(self._count), batch, overdue_at)
         content = pull(batch, expires=expires, is_waiting=expires > 0)
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
+        subject = f"{connection.address.api}.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
         return frame(subject, content, connection.status_inbox(token))
 
     async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.nats.connection import Address, Connection
 from tasuki.errors import BrokerUnavailableError, DriverError
-
-_PAUSES = Backoff(initial_delay=0.05, max_delay=1.0)
 
 
 class Link:
@@ -62,7 +60,7 @@ class Link:
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         if self._failures:
-            pause = self._failed_at + _PAUSES.delay(self._failures) - loop.time()
+            pause = self._failed_at + UNTIL_BACK.delay(self._failures) - loop.time()
             await asyncio.sleep(max(pause, 0.0))
         old, self._connection = self._connection, None
         if old is not None:

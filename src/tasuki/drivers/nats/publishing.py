@@ -195,6 +195,10 @@ class Publishing:
                 f"it has a priority, and queue {self._name!r} was not declared for priorities; "
                 "write requires: [priority] at the queue",
             )
+        age = self._queue.spec.options.get("message_ttl")
+        if age is not None and message.delay >= age:
+            why = f"the server deletes it before its delay is over: the queue's message_ttl is {age:g} s"
+            return self._refused(UnsupportedError, message, why)
         if len(message.body) > self._most:
             return self._refused(MessageTooLargeError, message, f"it is larger than {self._most} bytes")
         try:
@@ -221,8 +225,10 @@ class Publishing:
             error = json.loads(answer).get("error")
             refused = refusal(error, driver=self._driver, queue=self._name)
             if isinstance(refused, QueueFullError):
-                most = self._queue.spec.max_length
-                text = f"queue {self._name!r} holds its max_length of {most} messages, or its storage is full"
+                spec = self._queue.spec
+                bounds = {"max_length": spec.max_length, "max_bytes": spec.options.get("max_bytes")}
+                own = " or ".join(f"{name} of {most}" for name, most in bounds.items() if most)
+                text = f"queue {self._name!r} is full: {f'its {own} is reached, or ' if own else ''}its storage is full"
                 return QueueFullError(text, driver=self._driver, queue=self._name)
             return refused
         if answer is not None or problem is None:

@@ -48,6 +48,8 @@ class Settings:
     monitoring: str | None
     connect_timeout: float
     timeout: float
+    inbox_prefix: str
+    domain: str | None
     most: int
     """Bytes that a body may have."""
 
@@ -61,7 +63,13 @@ class Session:
         self._clock = clock
         self._names = Names(settings.prefix)
         self._address = Address(
-            settings.driver, settings.servers, settings.options, settings.connect_timeout, settings.timeout
+            settings.driver,
+            settings.servers,
+            settings.options,
+            settings.connect_timeout,
+            settings.timeout,
+            settings.inbox_prefix,
+            settings.domain,
         )
         self._storage = Storage(settings.storage, settings.replicas)
         self._renewals = Renewals(lambda: Link(self._address, lambda: Connection(self._address)))

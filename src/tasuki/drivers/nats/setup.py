@@ -23,6 +23,8 @@ _TEMPORARY = "tasuki.temporary"
 _LEASE = "tasuki.lease"
 _DEDUP_WINDOW = "tasuki.dedup_window"
 
+_DUPLICATE_WINDOW = 120 * SECOND
+"""The server's own; it must not be longer than messages are kept."""
 MOST_PULLS = 8192
 """Pull requests that may wait at one consumer: one for each process."""
 
@@ -72,6 +74,7 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
         (info,) = await demand(connection, spec.name, (f"STREAM.CREATE.{stream}", config))
     else:
         kept = info["config"].get("metadata") or {}
+        _check_storage(connection, spec, info["config"])
         plan = await _changed_plan(connection, names, spec, plan_in(kept), plan)
         config = {**info["config"], **_changing(names, spec, plan)}
         others = {name: value for name, value in kept.items() if not name.startswith(_OURS)}
@@ -115,8 +118,21 @@ def spec_in(info: Answer, given: QueueSpec) -> QueueSpec:
         dedup_window=_seconds(kept.get(_DEDUP_WINDOW)),
         priorities=plan.priorities,
         temporary=is_temporary(kept),
-        options={**given.options, "partitions": plan.partitions} if plan.partitions else given.options,
+        options={**given.options, **_options_in(config, plan, given)},
     )
+
+
+def _options_in(config: Mapping[str, Any], plan: Plan, given: QueueSpec) -> dict[str, Any]:
+    """The options that the stream has, and those that were given."""
+    size, age = int(config.get("max_bytes", -1)), int(config.get("max_age", 0))
+    there = {
+        "partitions": plan.partitions or None,
+        "max_bytes": size if size > 0 else None,
+        "message_ttl": age / SECOND if age else None,
+    }
+    found = {name: value for name, value in there.items() if value is not None or given.options.get(name) is not None}
+    kept = {"storage": str(config.get("storage")), "replicas": int(config.get("num_replicas", 1))}
+    return {**found, **{name: value for name, value in kept.items() if given.options.get(name) is not None}}
 
 
 def _seconds(text: str | None) -> float | None:
@@ -143,8 +159,7 @@ def stream_config(names: Names, spec: QueueSpec, plan: Plan, storage: Storage) -
         "retention": "workqueue",
         "discard": "new",
         "max_consumers": -1,
-        "max_bytes": -1,
-        "storage": storage.kind,
+        "storage": spec.options.get("storage") or storage.kind,
         "num_replicas": storage.replicas,
         **_changing(names, spec, plan),
     }
@@ -159,6 +174,12 @@ def _changing(names: Names, spec: QueueSpec, plan: Plan) -> dict[str, Any]:
     if spec.temporary:
         metadata[_TEMPORARY] = "true"
     changing: dict[str, Any] = {"subjects": subjects, "max_msgs": spec.max_length or -1, "metadata": metadata}
+    age = int((spec.options.get("message_ttl") or 0) * SECOND)
+    changing |= {"max_bytes": spec.options.get("max_bytes") or -1, "max_age": age}
+    if age:
+        changing["duplicate_window"] = min(age, _DUPLICATE_WINDOW)
+    if replicas := spec.options.get("replicas"):
+        changing["num_replicas"] = replicas
     if spec.dedup_window is not None:
         metadata[_DEDUP_WINDOW] = repr(spec.dedup_window)
         changing["duplicate_window"] = max(int(spec.dedup_window * SECOND), SECOND // 10)
@@ -196,6 +217,16 @@ async def _changed_plan(connection: Connection, names: Names, spec: QueueSpec, o
         if info.get("num_pending", 0) + info.get("num_ack_pending", 0):
             raise _unordered(driver, spec.name)
     return merged(old, new)
+
+
+def _check_storage(connection: Connection, spec: QueueSpec, config: Mapping[str, Any]) -> None:
+    """A stream cannot move from one storage to the other. Raises QueueConflictError."""
+    wanted = spec.options.get("storage")
+    if wanted is not None and wanted != config["storage"]:
+        problem = (
+            f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
+        )
+        raise QueueConflictError(problem, driver=connection.address.driver, queue=spec.name)
 
 
 def _unordered(driver: str, queue: str) -> DriverError:

@@ -10,15 +10,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.bell import Bell
 from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.pool import NotConnectedError
 
 BEAT = 5.0
 """Seconds between two signs of life; ``is_alive`` in the migrations gives up after four."""
-
-_RETRY = Backoff(initial_delay=0.1, max_delay=5.0)
 
 
 class Listener:
@@ -75,7 +73,7 @@ class Listener:
             self._bell.ring_all()  # those that wait must poll from now on
             if failures:
                 await self._beat_otherwise()
-            await asyncio.sleep(_RETRY.delay(failures))
+            await asyncio.sleep(UNTIL_BACK.delay(failures))
 
     async def _serve(self, link: Link) -> None:
         if link.is_pooled:

@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connections import Link
 from tasuki.errors import BrokerUnavailableError
-
-_RETRY = Backoff(initial_delay=0.05, max_delay=1.0)
 
 
 class NotConnectedError(Exception):
@@ -119,7 +117,7 @@ class Pool:
     async def _open(self) -> None:
         try:
             if self._failures:
-                await asyncio.sleep(_RETRY.delay(self._failures))
+                await asyncio.sleep(UNTIL_BACK.delay(self._failures))
             link = await self._connect()
         except Exception as problem:
             self._opener = None

@@ -14,13 +14,12 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Any
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError
 from tasuki.drivers.redis.link import SILENCE, Link, Word, connect
 from tasuki.drivers.redis.sentinels import master_of
 from tasuki.drivers.redis.settings import Login, Server, Settings
 
-_PAUSE = Backoff(initial_delay=0.05, max_delay=1.0, jitter=0.0)
 _ANY = Server("", 0)
 """Stands for the server where there is just one, and for the one of a slot that is not known yet."""
 
@@ -158,7 +157,7 @@ class Nodes:
             link = await self._found(server, slot)
         except Exception:
             failures = self._failures[server] = self._failures.get(server, 0) + 1
-            self._not_before[server] = loop.time() + _PAUSE.delay(failures)
+            self._not_before[server] = loop.time() + UNTIL_BACK.delay(failures)
             self._ranges, self._moved = (), {}
             raise
         self._failures.pop(server, None)

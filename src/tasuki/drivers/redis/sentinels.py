@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tasuki.backoff import Backoff
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.link import Link
 from tasuki.drivers.redis.settings import Server, Settings
@@ -14,7 +14,6 @@ from tasuki.drivers.redis.settings import Server, Settings
 STRAGGLERS = 0.5
 """Seconds that the other Sentinels have after the first answer: a frozen one must not delay the rest."""
 _SWITCH = b"+switch-master"
-_PAUSE = Backoff(initial_delay=0.2, max_delay=5.0)
 
 Connect = Callable[[Server], Awaitable[Link]]
 
@@ -115,7 +114,7 @@ class FailoverWatch:
                 finally:
                     self._links.pop(sentinel)
                     link.close()
-            await asyncio.sleep(_PAUSE.delay(failures + 1))
+            await asyncio.sleep(UNTIL_BACK.delay(failures + 1))
 
     def _hear(self, news: Any) -> None:
         """``message +switch-master "name old-ip old-port new-ip new-port"``."""

@@ -13,6 +13,7 @@
 | ``source.py`` | what is known of one declared queue, and its open deliveries |
 | ``session.py`` | what an open driver works with |
 | ``declaring.py`` | making a queue exist |
+| ``attributes.py`` | a queue's options as SQS knows them |
 | ``publishing.py`` | sending batches |
 | ``polling.py`` | receiving, long polls that outlive their caller, early messages |
 | ``settling.py`` | ending and extending deliveries, handing back |

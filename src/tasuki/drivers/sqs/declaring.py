@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.sqs.attributes import RETENTION, asked_for, in_force
 from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.envelope import LARGEST
 from tasuki.drivers.sqs.limits import is_first_in_first_out
@@ -17,6 +20,7 @@ LEFT_BEHIND = 3600.0
 """Seconds for which a temporary queue keeps a message: nobody may come for it, and nobody will remove the queue."""
 _NOBODY = "tasuki-is-anybody-there"
 
+_LARGEST = "MaximumMessageSize"
 _COUNTS = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
 
 
@@ -30,10 +34,12 @@ class Found:
     """Bytes of a message."""
     kept_for: float
     """Seconds for which SQS keeps a message."""
+    options: Mapping[str, Any]
+    """Those of the queue, as SQS has them."""
 
 
 class Declaring:
-    """Creates queues with the driver's defaults; the attributes of one that exists are left as they are."""
+    """Creates queues with the driver's defaults; of one that exists only what its options say is changed."""
 
     def __init__(self, driver: str, clients: Clients, *, retention: float, default_delay: float) -> None:
         self._driver = driver
@@ -50,26 +56,38 @@ class Declaring:
         is_fifo = is_first_in_first_out(spec)
         await self._check_other(spec, is_fifo=is_fifo)
         url = await self._url(spec, is_fifo=is_fifo) or await self._create(spec, is_fifo=is_fifo)
-        return Found(url, is_fifo, *await self._bounds(spec, url))
+        attributes = await self._attributes(spec, url)
+        wanted = asked_for(spec.options)
+        changes = {name: value for name, value in wanted.items() if attributes.get(name, value) != value}
+        if changes:
+            await self._clients.call("set_queue_attributes", spec.name, QueueUrl=url, Attributes=changes)
+        return self._found(spec, url, {**attributes, **changes}, is_fifo=is_fifo)
 
     async def inspect(self, spec: QueueSpec) -> Found:
         """Find the queue, and leave everything as it is. Raises QueueNotFoundError if it does not exist."""
         is_fifo = is_first_in_first_out(spec)
         for sort in (is_fifo,) if spec.name.endswith(FIFO) else (is_fifo, not is_fifo):
             if url := await self._url(spec, is_fifo=sort):
-                return Found(url, sort, *await self._bounds(spec, url))
+                return self._found(spec, url, await self._attributes(spec, url), is_fifo=sort)
         problem = f"queue {spec.name!r} does not exist at SQS; a worker or a publisher that declares it makes it"
         raise QueueNotFoundError(problem, driver=self._driver, queue=spec.name)
 
-    async def _bounds(self, spec: QueueSpec, url: str) -> tuple[int, float]:
-        """Bytes and retention of a message; SQS's own limit and the driver's field where we may not ask."""
-        names = ["MaximumMessageSize", "MessageRetentionPeriod"]
+    def _found(self, spec: QueueSpec, url: str, attributes: Mapping[str, str], *, is_fifo: bool) -> Found:
+        """What is known by its attributes; SQS's own limit and our retention where we may not ask."""
+        largest, kept_for = attributes.get(_LARGEST, LARGEST), attributes.get(RETENTION, self._retention_of(spec))
+        return Found(url, is_fifo, int(largest), float(kept_for), in_force(spec.options, attributes))
+
+    async def _attributes(self, spec: QueueSpec, url: str) -> dict[str, str]:
+        """The attributes that matter here; none where we may not ask, as a publisher that may only send."""
+        names = list(dict.fromkeys((_LARGEST, RETENTION, *asked_for(spec.options))))
         try:
             answer = await self._clients.call("get_queue_attributes", spec.name, QueueUrl=url, AttributeNames=names)
         except AccessDeniedError:
-            return LARGEST, self._retention
-        attributes = answer.get("Attributes") or {}
-        return int(attributes.get(names[0], LARGEST)), float(attributes.get(names[1], self._retention))
+            return {}
+        return dict(answer.get("Attributes") or {})
+
+    def _retention_of(self, spec: QueueSpec) -> float:
+        return float(spec.options.get("message_retention_period") or self._retention)
 
     async def find_suspects(self, spec: QueueSpec, url: str) -> str | None:
         """Where the suspects of a queue are; None: nobody has started one yet, or it cannot be seen."""
@@ -85,7 +103,7 @@ class Declaring:
             return found
         attributes = {
             "VisibilityTimeout": str(whole(spec.lease)),
-            "MessageRetentionPeriod": str(whole(self._retention)),
+            RETENTION: str(whole(self._retention_of(spec))),
         }
         name = suspects_name(url)
         answer = await self._clients.call("create_queue", spec.name, QueueName=name, Attributes=attributes)
@@ -119,8 +137,9 @@ class Declaring:
         retention = min(self._retention, LEFT_BEHIND) if spec.temporary else self._retention
         attributes = {
             "VisibilityTimeout": str(whole(spec.lease)),
-            "MessageRetentionPeriod": str(whole(retention)),
+            RETENTION: str(whole(retention)),
             "DelaySeconds": str(whole(self._default_delay)),
+            **asked_for(spec.options),
         }
         if is_fifo:
             attributes["FifoQueue"] = "true"

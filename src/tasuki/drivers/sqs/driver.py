@@ -129,7 +129,10 @@ class SQSDriver(Driver):
                 await session.close()
 
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist; one that exists keeps its attributes, but the lease of this driver is the spec's."""
+        """Make the queue exist; of one that exists only the attributes change that its options name.
+
+        The lease of this driver is the spec's.
+        """
         check(spec, self.name)
         session = self._session
         if session is not None:
@@ -143,12 +146,10 @@ class SQSDriver(Driver):
             await self._session.undeclare(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        """Find it; SQS's own attributes are not read, for every request of this driver says its own."""
+        """Find it; of SQS's own attributes those are read that the options name."""
         if self._session is None:
             raise self._closed(spec.name)
-        if spec.name not in self._specs:
-            await self._session.inspect(spec)
-        return spec
+        return spec if spec.name in self._specs else await self._session.inspect(spec)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Send the messages in batches of ten, several at a time."""

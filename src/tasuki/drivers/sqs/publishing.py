@@ -107,7 +107,7 @@ class Publishing:
             text = (
                 f"message {message.id!r} was not stored: SQS deletes messages of this FIFO queue {source.kept_for:g} s "
                 f"after they are sent, and this one has a delay of {delay} s; give the queue a longer "
-                "MessageRetentionPeriod (message_retention_period of the driver, when the queue is made)"
+                "MessageRetentionPeriod (its option message_retention_period)"
             )
             raise UnsupportedError(text, driver=self._driver, queue=source.spec.name)
 

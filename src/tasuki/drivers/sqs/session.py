@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -75,9 +76,11 @@ class Session:
         """Make the queue exist, and note what is known of it; open deliveries stay open."""
         self._know(spec, await self._declaring.declare(spec))
 
-    async def inspect(self, spec: QueueSpec) -> None:
-        """Note what is known of a queue that exists."""
-        self._know(spec, await self._declaring.inspect(spec))
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """Note what is known of a queue that exists; returns its options as SQS has them."""
+        found = await self._declaring.inspect(spec)
+        self._know(spec, found)
+        return replace(spec, options=found.options)
 
     def _know(self, spec: QueueSpec, found: Found) -> None:
         old = self.sources.get(spec.name) or self.undeclared.pop(spec.name, None)

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.address import hosts_of, servers_in
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
@@ -86,8 +87,8 @@ class AMQPDriverConfig(DriverConfig):
     """Longest wait for any other answer."""
     reconnect_delay: PositiveDuration = 1.0
     """Pause after the first attempt to connect that failed; it doubles."""
-    reconnect_max_delay: PositiveDuration = 30.0
-    """The longest pause."""
+    reconnect_max_delay: PositiveDuration = UNTIL_BACK.max_delay
+    """The longest pause; after a refused login it is 30s."""
     default_message_ttl: PositiveDuration | None = None
     """Age at which the broker removes any message of this driver; see message_ttl of a queue for one that is kept."""
     default_queue_ttl: PositiveDuration | None = None
@@ -99,7 +100,7 @@ class AMQPDriverConfig(DriverConfig):
     frame_size: Annotated[Size, AfterValidator(_frame_size)] = 0
     """Largest frame; 0: the broker's."""
     channel_max: Annotated[Count, Field(le=65_535)] = 0
-    """Most channels of a connection; each queue in use takes one or two; 0: the broker's."""
+    """Most channels of a connection; a queue in use takes two, and further connections the rest; 0: the broker's."""
     tls: TlsConfig | None = None
     """How the connections are encrypted; amqps:// alone means: by the certificates of the system."""
 

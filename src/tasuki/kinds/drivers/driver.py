@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any
 
 from tasuki.kinds.fields import Config, Count, DurabilityLevel
@@ -21,7 +19,7 @@ class DriverConfig(Config):
 
 
 class LengthOptions(Config):
-    """Queue options of the drivers that can bound a queue themselves."""
+    """Options of a queue whose driver bounds it itself."""
 
     max_length: Count | None = None
     """Most messages the queue may hold; 0: no limit."""
@@ -32,8 +30,7 @@ def driver_kind(
     model: type[Config],
     path: str,
     queue_options: type[Config] = LengthOptions,
-    *,
-    place: Callable[[Any, Path], Hashable] | None = None,
+    **more: Any,
 ) -> DriverKind:
-    """The kind ``queue.driver.<name>``; ``path`` is the import path of its class; ``place``: see DriverKind."""
-    return DriverKind(DRIVER_PREFIX + name, model, REFERENCES, driver=path, queue_options=queue_options, place=place)
+    """The kind ``queue.driver.<name>``; ``path`` is the import path of its class; ``more`` fields: see DriverKind."""
+    return DriverKind(DRIVER_PREFIX + name, model, REFERENCES, driver=path, queue_options=queue_options, **more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -12,7 +12,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from tasuki.drivers.address import UNREADABLE, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
-from tasuki.kinds.fields import Config, Count, Positive, PositiveDuration, Text, at_field
+from tasuki.kinds.fields import Config, Count, Flag, Positive, PositiveDuration, PositiveSize, Text, at_field
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.kinds.queue import QueueConfig
 
 _SCHEMES = ("nats://", "tls://")
 
@@ -81,6 +85,12 @@ class NATSDriverConfig(DriverConfig):
     """Longest time for connecting to one server."""
     timeout: PositiveDuration = 10.0
     """Longest wait for an answer; then the connection is made anew."""
+    inbox_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "_INBOX"
+    """What the subjects begin with on which the server answers, for a user who may not subscribe to _INBOX.>."""
+    domain: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+    """The JetStream domain that has the queues, as behind a leaf node; that of the server if not given."""
+    tls_first: Flag = False
+    """Encrypt before the server says anything: for servers with handshake_first."""
 
     @model_validator(mode="after")
     def _one_way_to_log_in(self) -> NATSDriverConfig:
@@ -95,12 +105,31 @@ class NATSDriverConfig(DriverConfig):
             check_agreement(self.tls, "tls://", is_encrypted=True)
         return self
 
+    @model_validator(mode="after")
+    def _tls_first_encrypts(self) -> NATSDriverConfig:
+        is_tls = self.tls is not None and self.tls.enabled
+        if self.tls_first and not (is_tls or _are_encrypted(self.servers)):
+            raise at_field("tls_first", "tls_first needs encryption: write tls:// in servers, or give tls")
+        return self
+
+
+def _are_encrypted(servers: list[SecretStr] | None) -> bool:
+    return bool(servers) and all(server.get_secret_value().startswith("tls://") for server in servers or ())
+
 
 class NATSQueueOptions(Config):
-    """Options of a queue at NATS."""
+    """Options of a queue at NATS. They are those of its stream."""
 
     max_length: Count | None = None
     """Most messages the queue may hold; 0: no limit."""
+    max_bytes: PositiveSize | None = None
+    """Most bytes of all its messages, with their headers: a full stream refuses new ones; not given: no limit."""
+    storage: Literal["file", "memory"] | None = None
+    """Where the server keeps its messages; that of the driver if not given; cannot be changed later."""
+    replicas: Annotated[Positive, Field(le=5)] | None = None
+    """How many servers of the cluster keep each message; that of the driver if not given."""
+    message_ttl: PositiveDuration | None = None
+    """Age at which the server deletes a message, wherever it is, and tells nobody: give more than the longest delay."""
     partitions: Annotated[Positive, Field(le=64)] | None = None
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
 
@@ -114,4 +143,14 @@ def _place(config: NATSDriverConfig, _: Path) -> Hashable:
     return servers_in(hosts, 4222), account, config.stream_prefix
 
 
-KIND = driver_kind("nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions, place=_place)
+def _too_long(driver: NATSDriverConfig, queue: QueueConfig, delay: float) -> str:
+    """A delayed message ages in its stream."""
+    age = queue.options.get("message_ttl")
+    if age is None or delay < age:
+        return ""
+    return f"the server deletes messages of this queue at the age of {format_duration(age)} (its option message_ttl)"
+
+
+KIND = driver_kind(
+    "nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions, place=_place, too_long=_too_long
+)

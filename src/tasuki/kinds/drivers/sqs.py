@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions
-from tasuki.kinds.fields import Duration, Flag, Id, PositiveDuration, Text, at_field
+from tasuki.kinds.fields import Count, Duration, Flag, Id, PositiveDuration, Text, at_field
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES
 from tasuki.units import format_duration
@@ -63,15 +63,37 @@ class SQSDriverConfig(DriverConfig):
         return self
 
 
+class SQSQueueOptions(LengthOptions):
+    """Options of a queue at SQS: its attributes there. In a queue that exists, what is not given is left as it is."""
+
+    max_length: Count | None = None
+    """Refused: SQS cannot bound a queue."""
+    message_retention_period: Annotated[Duration, AfterValidator(_retention)] | None = None
+    """How long SQS keeps a message, and then deletes it and tells nobody; that of the driver if not given."""
+    default_delay_seconds: Annotated[Duration, Field(le=900)] | None = None
+    """Delay of messages without one; that of the driver if not given."""
+    visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
+    """How long a message that another program receives is hidden; Tasuki says the lease with each receive."""
+
+    @model_validator(mode="after")
+    def _messages_outlive_the_delay(self) -> Self:
+        kept, delay = self.message_retention_period, self.default_delay_seconds
+        if kept is not None and delay is not None and delay >= kept:
+            raise at_field(
+                "default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period"
+            )
+        return self
+
+
 def _too_long(driver: SQSDriverConfig, queue: QueueConfig, delay: float) -> str:
     """A delayed message of a FIFO queue is hidden where it is, and its retention goes on."""
     is_fifo = queue.ordering == "key" or queue.dedup_window is not None or queue.queue_name.endswith(".fifo")
-    kept_for = driver.message_retention_period
+    kept_for = queue.options.get("message_retention_period") or driver.message_retention_period
     if not is_fifo or math.ceil(delay) < kept_for:
         return ""
     return (
         f"SQS deletes messages of this FIFO queue {format_duration(kept_for)} after they are sent "
-        "(message_retention_period of the driver)"
+        "(message_retention_period)"
     )
 
 
@@ -84,7 +106,7 @@ KIND = DriverKind(
     SQSDriverConfig,
     {**REFERENCES, "config": ("config.aws",)},
     driver="tasuki.drivers.sqs:SQSDriver",
-    queue_options=LengthOptions,
+    queue_options=SQSQueueOptions,
     too_long=_too_long,
     place=_place,
 )

@@ -25,7 +25,7 @@ def channel_and_sent() -> tuple[Channel, list[Any]]:
     connection: Any = SimpleNamespace(
         is_writable=True,
         settings=SimpleNamespace(request_timeout=30.0),
-        send=lambda number, method: sent.append(method),
+        send=lambda number, *methods: sent.extend(methods),
         forget=lambda channel: sent.append("forgotten"),
     )
     return Channel(connection, 1), sent

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
 
 from tasuki.contracts.driver import QueueSpec, Received
-from tasuki.drivers.amqp import AMQPDriver, frames
+from tasuki.drivers.amqp import AMQPDriver, declaring, frames
 from tasuki.drivers.amqp.confirms import Batch, Confirms
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
@@ -159,29 +160,30 @@ def test_what_a_sweep_gives_back_is_never_more_than_it_has():
 async def test_a_connection_that_comes_when_the_driver_has_closed_is_not_made_ready():
     driver = AMQPDriver("d")
     with pytest.raises(ClosedError):
-        await driver._inner._prepare(None)  # type: ignore[attr-defined]
+        await driver._inner._prepare(None, ())  # type: ignore[attr-defined]
 
 
 @pytest.mark.anyio
-async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_made_again():
+async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_made_again(monkeypatch):
     broker = AMQPDriver("d")._inner
     for name in ("a", "b"):
         await broker.declare(QueueSpec(name))
     turn = asyncio.Lock()
     await turn.acquire()  # so that the deletion stays where it would wait for the connection
     broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn)
-    declared, deletions = [], []
+    declared = []
 
-    async def declare(connection, spec, *, is_reconnect):
-        declared.append(spec.name)
-        deletions.append(asyncio.create_task(broker.delete("b")))
-        await asyncio.sleep(0)
+    async def are_there(connection, found):
+        declared.append(found[0].name)
+        return True
 
-    broker._declare_again = declare
-    await broker._prepare(None)
+    monkeypatch.setattr(declaring, "are_there", are_there)
+    preparing = asyncio.create_task(broker._prepare(None, ()))
+    deletion = asyncio.create_task(broker.delete("b"))
+    await preparing
     assert declared == ["a"]
-    deletions[0].cancel()
-    await asyncio.wait(deletions)
+    deletion.cancel()
+    await asyncio.wait((deletion,))
 
 
 @pytest.mark.anyio
@@ -193,16 +195,14 @@ async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
         async def ask(self, *methods):
             raise ClosedError(404, "NOT_FOUND - no queue 'q'")
 
-        async def close(self):
-            pass
-
     class Link:
         async def get(self):
             del broker._specs["q"], broker._lanes["q"]  # as a deletion does first
             return self
 
-        async def open_channel(self):
-            return Gone()
+        @asynccontextmanager
+        async def borrow(self):
+            yield Gone()
 
     broker._session = SimpleNamespace(link=Link())
     with pytest.raises(QueueNotFoundError):
@@ -218,10 +218,26 @@ def test_addresses():
     several = read_url("d", "amqp://u:p@a:1,b,[::1]:3/v", None)
     assert several == ([("a", 1), ("b", 5672), ("::1", 3)], "v", "u", "p", None)
     assert AMQPDriver("d", url="amqp://u:secret@a:1,[::1]/v")._inner._errors.broker == "amqp://a:1,[::1]:5672/v"
+    assert read_url("d", "amqp://a,b/", None)[0] == [("a", 5672), ("b", 5672)]
     for url in ("http://host", "amqp://", "amqp://u:secret@host:port/", "amqp://u:secret@a,,b/", "nonsense"):
         with pytest.raises(DriverError) as problem:
             read_url("d", url, None)
         assert "secret" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "shown"),
+    [
+        ("amqp://u:p@h/prod", {}, "amqp://h:5672/prod"),
+        ("amqp://h/prod", {"vhost": "test"}, "amqp://h:5672/test"),
+        ("amqp://h/%2Fprod", {}, "amqp://h:5672/%2Fprod"),
+        ("amqp://h", {"vhost": "a/b"}, "amqp://h:5672/a%2Fb"),
+        ("amqp://h/%2F", {}, "amqp://h:5672/"),
+        ("amqps://a,b/prod", {}, "amqps://a:5671,b:5671/prod"),
+    ],
+)
+def test_messages_show_the_address_with_its_virtual_host(url, fields, shown):
+    assert AMQPDriver("d", url=url, **fields)._inner._errors.broker == shown
 
 
 def test_nothing_of_the_driver_shows_the_password():

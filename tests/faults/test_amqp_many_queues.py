@@ -1,0 +1,154 @@
+"""RabbitMQ and many queues: what each costs in channels and methods, and what its messages cost."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from pamqp import frame as pamqp_frame
+
+from tasuki.contracts.driver import Ack, QueueSpec, Received
+from tasuki.drivers.amqp import frames
+from tasuki.drivers.amqp.connection import Connection
+from tests.faults.amqp_rig import driver_at, messages, take, until
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.proxy import Proxy
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+
+@pytest.fixture
+def broker() -> RabbitMQ:
+    return RabbitMQ.shared()
+
+
+@pytest.fixture
+def names() -> list[str]:
+    """More queues than a connection of sixteen channels consumes: that are four."""
+    return [f"q-{uuid.uuid4().hex[:12]}" for _ in range(10)]
+
+
+@contextmanager
+def methods_counted() -> Iterator[Counter[str]]:
+    """How many methods of each name go over all connections, either way."""
+    counted: Counter[str] = Counter()
+    write, received = Connection.write, Connection.data_received
+
+    def count(data: bytes) -> None:
+        for frame in frames.split(bytearray(data), 2**30):
+            if frame.kind == frames.METHOD:
+                counted[pamqp_frame.unmarshal(frames.frame(frames.METHOD, 0, frame.payload))[2].name] += 1
+
+    def note_written(self: Any, data: bytes) -> None:
+        if not data.startswith(b"AMQP"):
+            count(data)
+        write(self, data)
+
+    def note_received(self: Any, data: bytes) -> None:
+        whole = self._buffer + data
+        count(bytes(whole))
+        received(self, data)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "write", note_written)
+        patch.setattr(Connection, "data_received", note_received)
+        yield counted
+
+
+async def received_from_all(driver: Any, names: list[str]) -> list[Received]:
+    """One message of each queue, all asked for at the same time."""
+    return [item for some in await asyncio.gather(*(take(driver, name) for name in names)) for item in some]
+
+
+async def test_more_queues_than_a_connection_has_channels_for_are_all_consumed(
+    broker: RabbitMQ, names: list[str]
+) -> None:
+    async with driver_at(broker.port, *map(QueueSpec, names), channel_max=16) as driver:
+        await asyncio.gather(*(driver.attach(name, 1) for name in names))
+        for name in names:
+            await driver.publish(name, messages(name))
+        taken = await received_from_all(driver, names)
+        assert [item.id for item in taken] == names
+        for name, item in zip(names, taken, strict=True):
+            assert not await driver.settle(name, [Ack(item.receipt)])
+            assert (await driver.depth(name)).consumers == 1
+
+
+async def test_all_their_connections_come_back(broker: RabbitMQ, names: list[str]) -> None:
+    proxy = Proxy(broker.port)
+    try:
+        async with driver_at(proxy.port, *map(QueueSpec, names), channel_max=16) as driver:
+            await asyncio.gather(*(driver.attach(name, 1) for name in names))
+            for name in names:
+                await driver.publish(name, messages(name))
+            await received_from_all(driver, names)
+            proxy.cut()
+            got: set[str] = set()
+
+            async def again(name: str) -> None:
+                async def comes() -> bool:
+                    try:
+                        got.update(item.id for item in await driver.receive(name, 1, 1.0))
+                    except Exception:
+                        return False
+                    return name in got
+
+                await until(comes, name)
+
+            await asyncio.gather(*map(again, names))
+
+            async def counted() -> bool:
+                return all([(await driver.depth(name)).consumers == 1 for name in names])
+
+            await until(counted, "the consumers to be counted")
+    finally:
+        proxy.close()
+
+
+async def test_an_exclusive_queue_is_consumed_on_the_connection_that_has_declared_it(
+    broker: RabbitMQ, names: list[str]
+) -> None:
+    options = {"queue_type": "classic", "durable": False, "exclusive": True}
+    specs = [QueueSpec(name, options=options if name == names[-1] else {}) for name in names]
+    async with driver_at(broker.port, *specs, channel_max=16) as driver:
+        for name in names:
+            await driver.publish(name, messages(name))
+        assert [item.id for item in await received_from_all(driver, names)] == names
+
+
+async def test_a_queue_that_is_there_costs_few_methods_and_keeps_two_channels(
+    broker: RabbitMQ, names: list[str]
+) -> None:
+    specs = [QueueSpec(name) for name in names]
+    async with driver_at(broker.port, *specs):
+        pass
+    async with driver_at(broker.port) as driver:
+        with methods_counted() as counted:
+            for spec in specs:
+                await driver.inspect(spec)
+                await driver.declare(spec)
+                await driver.attach(spec.name, 1)
+                await driver.receive(spec.name, 1, 0.0)
+        kept = counted["Channel.Open"] - counted["Channel.Close"]
+        assert kept <= 2 * len(names) + 1, counted
+        assert sum(counted.values()) <= 52 * len(names), counted
+
+
+async def test_a_slow_handler_with_a_window_of_one_costs_two_methods_a_message(
+    broker: RabbitMQ, names: list[str]
+) -> None:
+    queue, number = names[0], 50
+    async with driver_at(broker.port, QueueSpec(queue)) as driver:
+        await driver.publish(queue, messages(*map(str, range(number + 1))))
+        (held,) = await take(driver, queue)
+        with methods_counted() as counted:
+            for _ in range(number):
+                await driver.settle(queue, [Ack(held.receipt)])
+                (held,) = await take(driver, queue)
+        assert counted["Basic.Deliver"] == counted["Basic.Ack"] == number
+        assert sum(counted.values()) <= 3 * number, counted

@@ -104,11 +104,10 @@ async def test_scripts_that_compute_leave_the_loop_free_and_run_side_by_side(mak
 
 
 async def test_many_messages_wait_in_one_thread(make: Make) -> None:
-    handler = make("time.sleep('50ms') return body", threads=1)
-    bodies = list(range(100))
-    assert (
-        await asyncio.wait_for(asyncio.gather(*(handler.call([body], delivery()) for body in bodies)), 4.0) == bodies
-    ), "one after the other they would take 5 seconds"
+    handler = make("time.sleep('200ms') return body", threads=1)
+    bodies = list(range(1000))
+    calls = asyncio.gather(*(handler.call([body], delivery()) for body in bodies))
+    assert await asyncio.wait_for(calls, 60.0) == bodies, "one after the other they would take 200 seconds"
 
 
 async def test_a_cancelled_message_is_over_when_its_cancel_returns(make: Make) -> None:

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from tasuki.app.blocked import LoopWatch
@@ -133,7 +134,7 @@ def _signals(app: App) -> Iterator[None]:
     }
     with signals_on_loop(handlers):
         # Not on the loop: it is wanted most when a handler blocks that.
-        signal.signal(signal.SIGQUIT, lambda number, frame: dump(app))
+        signal.signal(signal.SIGQUIT, lambda number, frame: dump(app, frame))
         yield
 
 
@@ -160,8 +161,8 @@ async def reload(app: App) -> None:
                          "or run the app with 'tasuki run', which replaces it")  # fmt: skip
 
 
-def dump(app: App) -> None:
-    """Write to stderr what every service and worker is doing."""
+def dump(app: App, here: FrameType | None) -> None:
+    """Write to stderr what every service and worker is doing; ``here``: where this thread stands."""
     out = sys.stderr
     for id, status in app.supervisor.states().items():
         print(f"{id}: {status.state.value}", file=out)
@@ -169,6 +170,6 @@ def dump(app: App) -> None:
         print(f"{consumer.id}: {consumer.running} running, {consumer.held} held", file=out)
         counted = {name: n for name, n in consumer.metrics.as_dict().items() if isinstance(n, int) and n}
         print("  since the start: " + (", ".join(f"{name} {n}" for name, n in counted.items()) or "nothing"), file=out)
-        for delivery, stack in consumer.stacks():
+        for delivery, stack in consumer.stacks(here):
             print(f"  message {delivery.received.id}, attempt {delivery.received.attempt}", file=out)
             print("".join("  " + line for line in traceback.format_list(stack)), file=out)

@@ -19,6 +19,7 @@ from tasuki.consumers.overtime import Overtime
 from tasuki.consumers.pool import Pool, Worker
 from tasuki.consumers.replies import Answer
 from tasuki.consumers.settler import Settler
+from tasuki.consumers.stack import stack_of
 from tasuki.consumers.suspects import PROCESS_GATE, Suspects
 from tasuki.consumers.verdict import RELEASE, RetryPolicy, Verdict
 from tasuki.consumers.window import Window
@@ -31,6 +32,8 @@ from tasuki.queues.queue import Queue
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from tasuki.security.guard import Guard
 
 _log = logging.getLogger("tasuki.consumer")
@@ -315,10 +318,10 @@ class Consumer:
         """What runs now."""
         return [worker.delivery for worker in self.workers if worker.delivery is not None]
 
-    def stacks(self) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
-        """What runs now, and where each handler stands."""
+    def stacks(self, here: FrameType | None) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
+        """What runs now, and where each handler stands; ``here``: where this thread does."""
         busy = [(worker.delivery, worker.task) for worker in self.workers]
-        return [(delivery, _stack_of(task)) for delivery, task in busy if delivery is not None and task is not None]
+        return [(delivery, stack_of(task, here)) for delivery, task in busy if delivery and task]
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self._lease is None else asked_at + self._lease
@@ -371,15 +374,3 @@ class Consumer:
                         format_duration(limit),
                         extra=worker.delivery.log_fields(),
                     )
-
-
-def _stack_of(task: asyncio.Task[Any]) -> list[traceback.FrameSummary]:
-    """Where a task stands, outermost first; ``Task.get_stack`` knows only the outermost frame of one that waits."""
-    frames = []
-    waiting: Any = task.get_coro()
-    while waiting is not None:
-        frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
-        if frame is not None:
-            frames.append((frame, frame.f_lineno))
-        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
-    return list(traceback.StackSummary.extract(iter(frames)))

@@ -102,7 +102,7 @@ async def test_a_handler_that_does_not_load_starts_nothing() -> None:
     with pytest.raises(HandlerError, match="syntax"):
         await bench.consumer.start()
     assert (bench.queue.consumer_count, bench.consumer.held, bench.consumer.running) == (0, 0, 0)
-    assert bench.consumer.stacks() == []
+    assert bench.consumer.stacks(None) == []
     assert bench.consumer.deliveries() == []
 
 
@@ -413,7 +413,7 @@ async def test_shows_what_runs_and_where_it_stands() -> None:
     await bench.queue.forward([Outgoing("1", b"1", {})])
     async with bench:
         await asyncio.sleep(1)
-        ((delivery, stack),) = bench.consumer.stacks()
+        ((delivery, stack),) = bench.consumer.stacks(None)
         assert bench.consumer.deliveries() == [delivery]
         assert delivery.received.id == "1"
         assert stack

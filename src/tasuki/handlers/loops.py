@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
@@ -94,6 +95,8 @@ class Job:
 
     def fail(self, error: HandlerError) -> None:
         """Its loop has failed, and will not end it; in the thread of that loop."""
+        if inspect.getcoroutinestate(self._work) == inspect.CORO_CREATED:  # nobody will run it
+            self._work.close()
         if not self.outcome.done():
             self.outcome.set_result((None, error))
 

@@ -25,14 +25,14 @@ def handler(
     imports: Mapping[str, LuaLibrary] | None = None,
     **limits: Any,
 ) -> LuaHandler:
-    """A handler of a whole script."""
+    """A handler of a whole script; one that is about no time has enough of it, also on a busy machine."""
     return LuaHandler(
         "app:script",
         source=LuaSource(text, "script.lua"),
         method=method,
         modules=modules,
         imports=imports,
-        limits=LuaLimits(**limits),
+        limits=LuaLimits(**{"time": 60.0, **limits}),
     )
 
 

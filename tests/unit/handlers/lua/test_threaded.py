@@ -93,7 +93,7 @@ async def test_what_a_script_asks_for_is_done_in_the_worker_s_thread(make: Make)
 
 
 async def test_scripts_that_compute_leave_the_loop_free_and_run_side_by_side(make: Make) -> None:
-    handler = make("queue.publish('app:begun', 1) while true do end", time=0.3)
+    handler = make("queue.publish('app:begun', 1) while true do end", time=2.0)
     contexts = [Context(), Context()]
     tasks = [asyncio.create_task(handler.handle(1, context)) for context in contexts]
     while not all(context.published for context in contexts):

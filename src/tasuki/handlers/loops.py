@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import contextvars
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -81,6 +82,7 @@ class Job:
         self.outcome: Future[tuple[Any, BaseException | None]] = Future()
         self._work = work
         self._loop = loop
+        self._context = contextvars.Context()
         self._task: asyncio.Task[Any] | None = None
         if not tell(loop, self._begin):
             work.close()
@@ -95,13 +97,14 @@ class Job:
 
     def fail(self, error: HandlerError) -> None:
         """Its loop has failed, and will not end it; in the thread of that loop."""
-        if inspect.getcoroutinestate(self._work) == inspect.CORO_CREATED:  # nobody will run it
-            self._work.close()
+        with suppress(RuntimeError):  # it would not end
+            self._context.run(self._work.close)  # here: a garbage collector would do it in any thread
         if not self.outcome.done():
             self.outcome.set_result((None, error))
 
     def _begin(self) -> None:
-        self._task = self._loop.create_task(self._work)
+        self._context = contextvars.copy_context()  # that of the loop
+        self._task = self._loop.create_task(self._work, context=self._context)
         self._task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[Any]) -> None:

@@ -9,13 +9,22 @@ UNREADABLE = "(an address that cannot be read)"
 """What is shown of one that is no URL."""
 
 
+def parts_of(url: str) -> SplitResult:
+    """As ``urlsplit``, which from Python 3.13 on refuses ``[::1]`` behind another host. Raises ValueError."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return urlsplit(url)
+    end = min(f"{rest}{sign}".find(sign) for sign in "/?#")
+    return urlsplit(f"{scheme}://{rest[end:]}")._replace(netloc=rest[:end])
+
+
 def shown(url: str) -> str:
     """``scheme://host:port/path`` of a URL: no user, no password, no query; for messages and logs.
 
     Several hosts with commas between them are shown as they are.
     """
     try:
-        parts = urlsplit(url)
+        parts = parts_of(url)
         hosts = [_shown_host(host) for host in parts.netloc.rpartition("@")[2].split(",")]
     except ValueError:
         return UNREADABLE
@@ -29,7 +38,7 @@ def shown(url: str) -> str:
 def hosts_of(url: str) -> list[tuple[str, int | None]]:
     """The hosts of a URL, which may be several with commas between them, and their ports. Raises ValueError."""
     found = []
-    for text in urlsplit(url).netloc.rpartition("@")[2].split(","):
+    for text in parts_of(url).netloc.rpartition("@")[2].split(","):
         parts = urlsplit(f"//{text}")
         if not parts.hostname or parts.port == 0:
             raise ValueError("no host and port")

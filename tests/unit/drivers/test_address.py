@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
-from tasuki.drivers.address import UNREADABLE, shown
+from tasuki.drivers.address import UNREADABLE, parts_of, shown
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,24 @@ def test_what_is_secret_is_left_out(url: str, text: str) -> None:
 @pytest.mark.parametrize("scheme", ["postgresql", "redis", "amqp", "nats", "http"])
 def test_a_password_that_was_not_quoted_is_not_shown(scheme: str, password: str) -> None:
     assert shown(f"{scheme}://user:{password}@host:1/x") == UNREADABLE
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://u:p%40ss@host:1/v?a=1#f",
+        "redis://host",
+        "unix:///run/x.sock?db=1",
+        "host",
+        "",
+        "pg:///?host=/a/b",
+        "a://",
+    ],
+)
+def test_parts_are_those_of_urlsplit(url: str) -> None:
+    assert parts_of(url) == urlsplit(url)
+
+
+def test_parts_of_several_hosts() -> None:
+    parts = parts_of("amqp://u:p@a:1,b,[::1]:3/v?x=1")
+    assert (parts.netloc, parts.username, parts.path, parts.query) == ("u:p@a:1,b,[::1]:3", "u", "/v", "x=1")

@@ -6,9 +6,9 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
-from tasuki.drivers.address import hosts_of
+from tasuki.drivers.address import hosts_of, parts_of
 from tasuki.drivers.tls import tls_context
 from tasuki.errors import DriverError
 
@@ -56,9 +56,9 @@ Address = tuple[Sequence[tuple[str, int]], str, str, str, Mapping[str, Any] | No
 def read_url(driver: str, url: str, tls: Mapping[str, Any] | None) -> Address:
     """Hosts, vhost, user, password and TLS fields of ``amqp[s]://user:password@host:port,host:port/vhost``."""
     try:
-        parts, hosts = urlsplit(url), hosts_of(url)
+        parts, hosts = parts_of(url), hosts_of(url)
     except ValueError:
-        parts, hosts = urlsplit(""), []
+        parts, hosts = parts_of(""), []
     if parts.scheme not in _PORTS or not hosts:
         raise DriverError(f"url of driver {driver!r} is no address like amqp://user:password@host:5672/", driver=driver)
     encrypted = tls if tls and tls.get("enabled", True) else {"enabled": True} if parts.scheme == "amqps" else None

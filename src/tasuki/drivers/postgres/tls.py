@@ -6,9 +6,9 @@ import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-from tasuki.drivers.address import is_local
+from tasuki.drivers.address import is_local, parts_of
 from tasuki.drivers.tls import tls_context
 from tasuki.errors import DriverError
 
@@ -43,7 +43,7 @@ def encryption(
     """
     if fields:
         return _context(driver, fields) or "disable"
-    parts = urlsplit(url)
+    parts = parts_of(url)
     query = parse_qs(parts.query)
     if any(name in query for name in _SAYS) or any(environ.get(name) for name in _VARIABLES):
         return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.drivers.address import hosts_of, servers_in
+from tasuki.drivers.address import hosts_of, parts_of, servers_in
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import (
@@ -42,7 +42,7 @@ def _secret(value: object) -> object:
 def _url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
     try:
-        is_good = urlsplit(url).scheme in {"amqp", "amqps"} and bool(hosts_of(url))
+        is_good = parts_of(url).scheme in {"amqp", "amqps"} and bool(hosts_of(url))
     except ValueError:
         is_good = False
     if not is_good:
@@ -178,7 +178,7 @@ class AMQPQueueOptions(Config):
 
 
 def _place(config: AMQPDriverConfig, _: Path) -> Hashable:
-    url = urlsplit(config.url.get_secret_value())
+    url = parts_of(config.url.get_secret_value())
     is_encrypted = config.tls.enabled if config.tls else url.scheme == "amqps"
     hosts = servers_in(url.netloc.rpartition("@")[2], 5671 if is_encrypted else 5672)
     return hosts, config.vhost or unquote(url.path[1:]) or "/"

@@ -6,11 +6,11 @@ import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, servers_in, shown
+from tasuki.drivers.address import UNREADABLE, parts_of, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Positive, PositiveDuration
@@ -36,7 +36,7 @@ def _unreadable(url: str) -> str:
             "the address cannot be read: ports are numbers up to 65535, hosts have commas between them, "
             "and : / ? # @ in a password are written %3A %2F %3F %23 %40"
         )
-    ports = [port for given in parse_qs(urlsplit(url).query).get("port", []) for port in given.split(",")]
+    ports = [port for given in parse_qs(parts_of(url).query).get("port", []) for port in given.split(",")]
     if any(port and not (port.isdecimal() and 0 < int(port) < 65536) for port in ports):
         return "the address cannot be read: port=… after the ? wants numbers up to 65535"
     return ""
@@ -74,14 +74,14 @@ class PostgresDriverConfig(DriverConfig):
     @model_validator(mode="after")
     def _tls_agrees_with_the_addresses(self) -> PostgresDriverConfig:
         for address in filter(None, (self.url, self.listen_url)):
-            mode = parse_qs(urlsplit(address.get_secret_value()).query).get("sslmode", [""])[-1]
+            mode = parse_qs(parts_of(address.get_secret_value()).query).get("sslmode", [""])[-1]
             if mode in _MODES:
                 check_agreement(self.tls, f"sslmode={mode}", is_encrypted=mode != "disable")
         return self
 
 
 def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
-    parts = urlsplit(config.url.get_secret_value())
+    parts = parts_of(config.url.get_secret_value())
     query = parse_qs(parts.query)
     hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
     database = parts.path.strip("/") or query.get("dbname", [""])[-1] or parts.username or ""

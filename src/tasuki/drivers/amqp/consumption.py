@@ -189,6 +189,7 @@ class Consumption:
             return self.inbox.take_shared()
         finally:
             self._is_ending = False
+            self._dispatch()  # what has come meanwhile
             self._adjust()
 
     def must_go_back(self, delivery: Delivery) -> bool:

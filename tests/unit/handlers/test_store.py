@@ -146,3 +146,9 @@ def test_bytes_are_counted(tasuki_clock: FakeClock) -> None:
     store.delete("c")
     tasuki_clock.advance(2)
     store.set("d", "x" * 9000)
+
+
+def test_a_text_counts_as_many_bytes_as_python_keeps_it_in(tasuki_clock: FakeClock) -> None:
+    store = MemoryStore("app:s", max_bytes=10_000, clock=tasuki_clock)
+    assert kind_of(store.set, "a", "\N{PARTY POPPER}" * 2500) == ("Unavailable", "store is full", True)
+    store.set("a", "x" * 2500)

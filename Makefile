@@ -15,7 +15,7 @@ space := $(subst ,, )
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults killers faults-cluster brokers check format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check lock clean
+.PHONY: help demo test faults killers faults-cluster brokers check format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ wheel: $(VENV)/.dev ## Build the wheel into dist/
 
 wheel-check: wheel ## Install the wheel into a bare environment, with each extra too, and use it
 	@sh scripts/wheel-check.sh dist/*.whl
+
+sbom: wheel ## List the packages of the wheel and its extras beside it (CycloneDX), and hold them to the pinned hashes
+	@sh scripts/sbom.sh dist/*.whl
 
 lock: ## Pin the requirements again; UV="--upgrade" takes the newest, UV="--upgrade-package click" one
 	@sh scripts/lock.sh $(UV)

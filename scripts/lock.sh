@@ -1,6 +1,7 @@
 #!/bin/sh
-# lock.sh [UV-OPTIONS]: pin what the project needs (run.txt), what its developers need (dev.txt) and what makes fuzzing
-# look at coverage where there is a wheel for it (fuzz.txt), and the newest NATS (nats.txt), with hashes.
+# lock.sh [UV-OPTIONS]: pin what the project needs (run.txt, with all extras all.txt), what its developers need (dev.txt)
+# and what makes fuzzing look at coverage where there is a wheel for it (fuzz.txt), the newest NATS (nats.txt) and what
+# lists the packages of a release (sbom.txt), with hashes.
 #
 # One resolution for Python 3.11 to 3.14 and all platforms; it is then proven that wheels alone satisfy each of them.
 # The files name no index, so that any mirror can serve them. Options go to uv, such as --upgrade-package NAME.
@@ -19,10 +20,12 @@ compile() {
         --no-header --no-emit-index-url --annotation-style line --output-file "$output" "$@"
 }
 compile requirements/dev.txt pyproject.toml requirements/build.in --group dev --all-extras "$@"
-# The second may not choose versions of its own.
+# These two may not choose versions of their own.
 compile requirements/run.txt pyproject.toml requirements/build.in --constraint requirements/dev.txt
+compile requirements/all.txt pyproject.toml --all-extras --constraint requirements/dev.txt
 compile requirements/fuzz.txt requirements/fuzz.in "$@"
 compile requirements/nats.txt requirements/nats.in "$@"
+compile requirements/sbom.txt requirements/sbom.in "$@"
 
 if grep -n '://' requirements/*.txt; then
     echo "the lines above name a host; requirements must work with any index" >&2

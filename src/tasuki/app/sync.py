@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import LifecycleError
+from tasuki.event_loop import new_event_loop
 from tasuki.message import HeaderValue
 from tasuki.queues.result import Confirmed, PublishResult
 
@@ -154,7 +155,7 @@ class SyncApp:
             return self._loop
 
     def _start_loop(self) -> None:
-        loop = asyncio.new_event_loop()
+        loop = new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="tasuki sync", daemon=True)
         thread.start()
         try:

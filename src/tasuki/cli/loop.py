@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from tasuki.cli.descriptors import Descriptors
 from tasuki.cli.exits import ERROR
+from tasuki.event_loop import new_event_loop
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
     """
     before = set(threading.enumerate())
     descriptors = Descriptors(_leave_deaf) if fast else None
-    loop = _new_loop(fast=fast)
+    loop = new_event_loop() if fast else asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     if descriptors is not None:
         loop.call_soon(descriptors.watch)
@@ -53,17 +54,6 @@ def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
             descriptors.stop()  # where the loop has ended and its work has not
         _end(loop)
         _stuck.extend(_await_threads(before))
-
-
-def _new_loop(*, fast: bool) -> asyncio.AbstractEventLoop:
-    if fast:
-        try:
-            import uvloop
-        except ImportError:
-            pass
-        else:
-            return uvloop.new_event_loop()
-    return asyncio.new_event_loop()
 
 
 def _interrupt(task: asyncio.Task[Any]) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.event_loop import new_event_loop
 from tasuki.helper_threads import HelperThread
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ class LoopThread:
         """Why it does not work now."""
         self._pid = os.getpid()
         self._let_go, self._begin_again = let_go, begin_again
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_event_loop()
         self._calls: set[_Call] = set()
         self._is_over = False
         self._lock = threading.Lock()
@@ -87,7 +88,7 @@ class LoopThread:
     def _run(self, helper: HelperThread) -> None:
         if self.failure is not None:
             with self._lock:
-                self._loop = asyncio.new_event_loop()
+                self._loop = new_event_loop()
         asyncio.set_event_loop(self._loop)
         try:
             if self.failure is not None and self._begin_again is not None:

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
+from tasuki.drivers import loop_thread
 from tasuki.drivers.loop_thread import LoopThread
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.threaded import Threaded
@@ -284,7 +285,7 @@ async def test_without_a_thread_the_broker_is_unavailable(monkeypatch):
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(asyncio, "new_event_loop", short)
+        patch.setattr(loop_thread, "new_event_loop", short)
         with pytest.raises(BrokerUnavailableError, match="Too many open files"):
             await driver.open()
     await driver.open()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import SystemClock
+from tasuki.drivers.amqp.link import Link
 from tasuki.kinds.build import build_driver, queue_spec
 from tasuki.kinds.drivers.amqp import AMQPDriverConfig
 from tasuki.kinds.queue import QueueConfig
@@ -48,6 +52,13 @@ def test_nothing_needs_to_be_given(project):
     config = project(entry("meta: {}")).get("app:r", AMQPDriverConfig)
     assert config.url.get_secret_value() == "amqp://guest:guest@localhost:5672/"
     assert (config.reconnect_delay, config.reconnect_max_delay, config.heartbeat) == (1.0, 2.0, 10.0)
+
+
+def test_a_broker_that_is_back_is_tried_again_by_the_rule_of_all_drivers(project):
+    driver = build_driver(project(entry("meta: {}")), "app:r", SystemClock())
+    backoff = Link(driver._inner._settings, lambda connection: None)._backoff
+    assert backoff == replace(UNTIL_BACK, initial_delay=1.0)
+    assert all(0.5 <= backoff.delay(failures) <= 2.0 for failures in range(1, 1000))
 
 
 @pytest.mark.parametrize(

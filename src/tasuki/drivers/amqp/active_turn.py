@@ -82,7 +82,7 @@ class ActiveTurn:
 
     async def _register(self, connection: Connection) -> None:
         if self._is_silent:  # nothing is lost with it: another process that had the turn would lose it, and ask again
-            await leaderless.remove_unused(connection, self._name)
+            await leaderless.remove_if_leaderless(connection, self._name)
         channel = await connection.open_channel()
         channel.on_delivery, channel.on_end, channel.on_cancel = self._came, self._ended, self._cancelled
         self._channel = channel

@@ -2,8 +2,8 @@
 
 They go with their connection, so a dead process is not counted.
 
-If the broker answers nothing for them (see ``leaderless``), their queue is made again, for it is empty. If that does
-not help either, consuming goes on uncounted, for it must not depend on a count.
+If the broker answers nothing for them, their queue is made again where it has no leader (see ``leaderless``); it is
+empty. If the broker is still silent, consuming goes on uncounted, for it must not depend on a count.
 """
 
 from __future__ import annotations
@@ -67,15 +67,14 @@ class Presence:
             self._numbers[queue] = 0
 
     async def _mend(self, connection: Connection, queue: str) -> bool:
-        """Make room for another queue in place of one that did not answer; False: go on without. Raises ClosedError."""
+        """See to a queue that did not answer; False: go on without registering. Raises ClosedError."""
         if self._silent[queue] > 1:
             del self._silent[queue]  # the next connection tries again
             return False
         try:
-            await leaderless.remove_unused(connection, presence_name(queue))
+            await leaderless.remove_if_leaderless(connection, presence_name(queue))
         except LateError:
-            self._silent[queue] += 1
-            return False
+            return False  # the next call looks again
         return True
 
     async def forget(self, queue: str) -> None:

@@ -19,16 +19,13 @@ class Client(NATSClient):
     """The client without its queues: everything that arrives goes to ``route``, after ``heard`` was called.
 
     With ``must_encrypt`` it says nothing, and no password above all, to a server that does not encrypt.
+    Each private name of the library that this relies on has a test, and its next major version is not installed.
     """
 
     def __init__(self, route: Route, heard: Callable[[], None], *, must_encrypt: bool) -> None:
         super().__init__()
-        self.route = route
         self._must_encrypt = must_encrypt
         self._ps = Reader(self, route, heard)
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        self.route(subject, reply, data, headers)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Called before anything is said: the client itself encrypts only where the server insists."""

@@ -30,6 +30,7 @@ _REPLICAS = 10074
 _NO_PEERS = 10005
 """Too few servers of the cluster can take a replica just now."""
 _FULL = ("maximum messages exceeded", "maximum bytes exceeded")
+_WRONG_SEQUENCE = frozenset({10071, 10164})
 _NO_ROOM = frozenset({10023, 10028, 10047, 10002})
 """Out of resources: the server's or the account's limits of storage."""
 _BUSY = frozenset({10167, 10122})
@@ -70,6 +71,11 @@ def is_stream_missing(error: Any) -> bool:
 def is_message_missing(error: Any) -> bool:
     """Whether a JetStream answer says that the stream has no such message."""
     return isinstance(error, dict) and error.get("err_code") == _MESSAGE_NOT_FOUND
+
+
+def is_wrong_sequence(error: Any) -> bool:
+    """Whether a JetStream answer says that another message came before, where a publish named the one it expects."""
+    return isinstance(error, dict) and error.get("err_code") in _WRONG_SEQUENCE
 
 
 def is_missing(error: Any) -> bool:

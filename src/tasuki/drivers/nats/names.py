@@ -43,6 +43,8 @@ class Names:
         self.book = f"{prefix}+=book"
         """The stream of what the driver itself keeps; no token begins like that."""
         self.book_subjects = f"{prefix}.b.>"
+        self.layout = f"{prefix}.b.v"
+        """Where the book has the layout of all streams of the prefix."""
 
     def stream(self, queue: str) -> str:
         """The stream of a queue. Raises UnsupportedError if the name is too long for the server."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.link import Link
 from tasuki.errors import BrokerUnavailableError
+from tasuki.event_loop import new_event_loop
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ class Renewals:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """The loop of the thread, which is started if there is none, or none any more."""
         if self._loop is None or self._thread is None or not self._thread.is_alive():
-            loop = asyncio.new_event_loop()
+            loop = new_event_loop()
             self._ended = asyncio.Event()
             thread = threading.Thread(target=self._run, args=(loop,), name="tasuki nats renewals", daemon=True)
             thread.start()

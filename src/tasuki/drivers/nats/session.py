@@ -10,6 +10,7 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.drivers.nats import layout
 from tasuki.drivers.nats.api import ask, demand
 from tasuki.drivers.nats.attendance import Attendance
 from tasuki.drivers.nats.connection import Address, Connection
@@ -106,6 +107,7 @@ class Session:
         try:
             connection = await link.get()
             await demand(connection, "", ("INFO", {}))
+            await layout.check(connection, self._names)
             await self._look_at_sync(connection)
             for queue in list(self._queues.declared):
                 await self._queues.ready(queue, connection)

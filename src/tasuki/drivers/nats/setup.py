@@ -15,13 +15,15 @@ from tasuki.drivers.nats.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.failures import is_missing, is_stream_missing, refusal
 from tasuki.drivers.nats.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.layout import bring_up_to_date
 from tasuki.drivers.nats.names import Names
 from tasuki.errors import DriverError, QueueConflictError
 
-_OURS = "tasuki."
 _TEMPORARY = "tasuki.temporary"
 _LEASE = "tasuki.lease"
 _DEDUP_WINDOW = "tasuki.dedup_window"
+_IF_GIVEN = frozenset({_TEMPORARY, _DEDUP_WINDOW})
+"""Metadata that a declaration without the option takes out."""
 
 _DUPLICATE_WINDOW = 120 * SECOND
 """The server's own; it must not be longer than messages are kept."""
@@ -39,7 +41,7 @@ class Storage:
 
 
 async def make_book(connection: Connection, names: Names, storage: Storage) -> None:
-    """The stream of what the driver notes itself: the last word on each subject."""
+    """The stream of what the driver notes itself: the last word on each subject; and our layout in it."""
     config = {
         "name": names.book,
         "subjects": [names.book_subjects],
@@ -55,6 +57,7 @@ async def make_book(connection: Connection, names: Names, storage: Storage) -> N
         await demand(connection, "", (f"STREAM.CREATE.{names.book}", config))
     elif error := answer.get("error"):
         raise refusal(error, driver=connection.address.driver, queue="")
+    await bring_up_to_date(connection, names)
 
 
 async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> Answer:
@@ -77,8 +80,8 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
         _check_storage(connection, spec, info["config"])
         plan = await _changed_plan(connection, names, spec, plan_in(kept), plan)
         config = {**info["config"], **_changing(names, spec, plan)}
-        others = {name: value for name, value in kept.items() if not name.startswith(_OURS)}
-        config["metadata"] = {**others, **config["metadata"]}
+        others = {name: value for name, value in kept.items() if name not in _IF_GIVEN}
+        config["metadata"] = {**others, **config["metadata"]}  # also what a newer version has added
         if config != info["config"]:
             (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
     # After the stream: what went past the order until now is found by the filters, and what comes now has the order.

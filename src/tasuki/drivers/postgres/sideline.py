@@ -9,6 +9,7 @@ from typing import Any
 
 from tasuki.drivers.postgres.pool import Pool
 from tasuki.errors import BrokerUnavailableError
+from tasuki.event_loop import new_event_loop
 
 
 class Sideline:
@@ -46,7 +47,7 @@ class Sideline:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._thread is None or not self._thread.is_alive():
-                loop = asyncio.new_event_loop()
+                loop = new_event_loop()
                 thread = threading.Thread(target=loop.run_forever, name="tasuki postgres", daemon=True)
                 thread.start()
                 self._loop, self._thread, self._pool = loop, thread, None

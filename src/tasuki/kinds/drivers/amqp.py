@@ -88,7 +88,7 @@ class AMQPDriverConfig(DriverConfig):
     reconnect_delay: PositiveDuration = 1.0
     """Pause after the first attempt to connect that failed; it doubles."""
     reconnect_max_delay: PositiveDuration = UNTIL_BACK.max_delay
-    """The longest pause; after a refused login it is 30s."""
+    """The longest pause, for a broker that is back is to be used within 5s; after a refused login it is 30s."""
     default_message_ttl: PositiveDuration | None = None
     """Age at which the broker removes any message of this driver; see message_ttl of a queue for one that is kept."""
     default_queue_ttl: PositiveDuration | None = None

@@ -78,6 +78,8 @@ def test_what_a_server_says_of_syncing():
 def test_notes_are_read_from_subjects():
     noted = note_in("tasuki.b.r.q.20.17.w.1700000000500", b"5 2 1 $JS.ACK.x")
     assert noted == Note(17, 1700000000.5, failures=2, delivered=5, is_suspect=True)
+    of_newer_version = note_in("tasuki.b.r.q.20.17.w.1700000000500", b"5 2 1 added $JS.ACK.x")
+    assert of_newer_version == noted
     assert note_in("tasuki.b.r.q.20.17.p.1500") == Note(17, 1.5, is_publishers=True)
     for subject in ("", "a.b", "tasuki.b.r.q.20.x.w.0", "tasuki.b.r.q.20.17.z.0", "tasuki.b.r.q.20.17.w.x"):
         assert note_in(subject) is None

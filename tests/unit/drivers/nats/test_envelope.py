@@ -1,3 +1,6 @@
+import struct
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,12 @@ def test_what_is_packed_comes_out(id, body, headers, due):
     assert {name: type(value) for name, value in head.headers.items()} == {
         name: type(value) for name, value in headers.items()
     }
+
+
+def test_fields_that_a_newer_version_has_added_to_the_head_are_skipped():
+    added = msgspec.msgpack.encode(["an id", {"a": 1}, 0.0, "added"])
+    head, body = unpack(MARK + struct.pack(">I", len(added)) + added + b"body", "made up")
+    assert (head.id, head.headers, body) == ("an id", {"a": 1}, b"body")
 
 
 @given(st.binary())

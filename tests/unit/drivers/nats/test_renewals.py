@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -34,7 +33,7 @@ async def test_while_files_are_short_the_broker_is_unavailable_and_nothing_hangs
     renewals = Renewals(lambda: links.append(FakeLink()) or links[-1])  # type: ignore[func-returns-value, arg-type, return-value]
     renewals.open()
     with monkeypatch.context() as patch:
-        patch.setattr(asyncio, "new_event_loop", _short)
+        patch.setattr("tasuki.drivers.nats.renewals.new_event_loop", _short)
         with pytest.raises(BrokerUnavailableError, match="Too many open files"):
             await renewals.run(_look)
     assert await renewals.run(_look) == "looked"

@@ -41,7 +41,7 @@ class EnvVariableConfig(Config):
     """Its value when the storage has none."""
     storage: Id | None = None
     """Where its value is; the process environment if not given."""
-    read_only: Flag = False
+    readonly: Flag = False
     """Handlers cannot set it."""
 
 

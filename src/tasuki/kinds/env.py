@@ -43,6 +43,13 @@ class EnvVariableConfig(Config):
     """Where its value is; the process environment if not given."""
     readonly: Flag = False
     """Handlers cannot set it."""
+    read_only: Flag = False
+    """The same: Wippy's pages write both."""
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether handlers cannot set it."""
+        return self.readonly or self.read_only
 
 
 class EnvMemoryConfig(Config):

@@ -5,7 +5,7 @@ from tasuki.kinds.env import EnvFileConfig, EnvVariableConfig
 
 def test_variables_and_storages(project):
     text = """\
-  - {name: a, kind: env.variable, variable: A, default: 8080, storage: os, readonly: true}
+  - {name: a, kind: env.variable, variable: A, default: 8080, storage: os, read_only: true}
   - {name: b, kind: env.variable, default: true}
   - {name: c, kind: env.variable, default: 007, storage: file}
   - {name: os, kind: env.storage.os}
@@ -16,7 +16,7 @@ def test_variables_and_storages(project):
     checked = project(text)
     variables, files = checked.of(EnvVariableConfig), checked.of(EnvFileConfig)
     assert [config.default for config in variables.values()] == ["8080", "true", "007"]
-    assert (variables["app:a"].variable, variables["app:a"].storage, variables["app:a"].readonly) == (
+    assert (variables["app:a"].variable, variables["app:a"].storage, variables["app:a"].read_only) == (
         "A",
         "app:os",
         True,

@@ -90,6 +90,7 @@ def test_a_script_that_may_hold_the_loop_for_long_is_warned_of(tasuki: CommandLi
         "lower it, or give the function a pool or isolation: process",
     )
     assert warning == {"file": "isolated.yaml", "line": 24, "column": 14, "entry": "app:slow", "severity": "warning"}
+    assert "limits.time (11s) is more than a third" in tasuki("run", "--until-empty").stderr
 
 
 def test_all_problems_at_once(tasuki: CommandLine, project: Path) -> None:

@@ -42,6 +42,9 @@ def page() -> str:
         if isinstance(kind, DriverKind):
             own = f"`options` of a queue, or `driver_options: {{{kind.short_name}: {{…}}}}`:"
             parts.append(f"{_summary(kind.queue_options)}\n\n{own}\n\n{_table(kind.queue_options, nested)}")
+            if kind.consumer_options.model_fields:
+                own = f"`driver_options: {{{kind.short_name}: {{…}}}}` of a consumer:"
+                parts.append(f"{_summary(kind.consumer_options)}\n\n{own}\n\n{_table(kind.consumer_options, nested)}")
     done: set[str] = set()
     while todo := [name for name in nested if name not in done]:
         for name in todo:

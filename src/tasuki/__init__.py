@@ -18,7 +18,7 @@ if sys.platform == "win32":
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.contracts.handler import Context, Interrupted, Reject, Retry
+    from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.errors import TasukiError
     from tasuki.message import Message
     from tasuki.queues.queue import Envelope
@@ -34,6 +34,7 @@ __all__ = [
     "Reject",
     "Rejected",
     "Retry",
+    "Snooze",
     "TasukiError",
     "Unknown",
     "__version__",
@@ -49,6 +50,7 @@ _HOME = {
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
     "Retry": "tasuki.contracts.handler",
+    "Snooze": "tasuki.contracts.handler",
     "TasukiError": "tasuki.errors",
     "Unknown": "tasuki.queues.result",
 }

@@ -20,8 +20,8 @@
 ``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always
 ``__cause__``. A message names the thing and the remedy.
 
-Signals raised by handlers (:class:`tasuki.Retry`, :class:`tasuki.Reject`) are not errors and live in
-``tasuki.contracts.handler``.
+Signals raised by handlers (:class:`tasuki.Retry`, :class:`tasuki.Reject`, :class:`tasuki.Snooze`) are not errors and
+live in ``tasuki.contracts.handler``.
 """
 
 from __future__ import annotations

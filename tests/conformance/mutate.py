@@ -173,6 +173,27 @@ class ReleaseCounts(Mutant):
         return await super().settle(queue, counted)
 
 
+class DelayedReleaseCounts(Mutant):
+    noticed_by = ("test_a_delayed_release_is_hidden_and_counts_nothing",)
+    needs = "counts_attempts"
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await super().settle(queue, [_counted(item) for item in batch])
+
+
+def _counted(item: Settlement) -> Settlement:
+    return Nack(item.receipt, item.delay) if isinstance(item, Release) and item.delay else item
+
+
+class ReleaseDelayIsIgnored(Mutant):
+    noticed_by = ("test_a_delayed_release_is_hidden_and_counts_nothing",)
+    needs = "counts_attempts"
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        plain = [Release(item.receipt) if isinstance(item, Release) else item for item in batch]
+        return await super().settle(queue, plain)
+
+
 class NackDoesNotCount(Mutant):
     noticed_by = ("test_08_attempts_rise_and_a_release_does_not_count",)
 

@@ -100,6 +100,22 @@ class ReleaseCounts(MemoryDriver):
         return await super().settle(queue, counted)
 
 
+class DelayedReleaseCounts(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        is_delayed = [isinstance(item, Release) and item.delay > 0 for item in batch]
+        counted = [
+            Nack(item.receipt, getattr(item, "delay", 0.0)) if delayed else item
+            for item, delayed in zip(batch, is_delayed, strict=True)
+        ]
+        return await super().settle(queue, counted)
+
+
+class ReleaseDelayIsIgnored(MemoryDriver):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        plain = [Release(item.receipt) if isinstance(item, Release) else item for item in batch]
+        return await super().settle(queue, plain)
+
+
 class NackDoesNotCount(MemoryDriver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         free = [Release(item.receipt) if isinstance(item, Nack) and not item.delay else item for item in batch]
@@ -501,6 +517,7 @@ NOTICED_BY = {
     "DeletingLeavesWaitersWaiting": "test_deleting_wakes_whoever_waits_and_leaves_other_queues_alone",
     "DepthForgetsHeld": "test_depth_is_exact",
     "DuplicateIsAnError": "test_26_a_known_id_is_confirmed_and_not_stored_again",
+    "DelayedReleaseCounts": "test_a_delayed_release_is_hidden_and_counts_nothing",
     "DuplicateStartsTheWindowAnew": "test_an_id_may_come_again_after_the_window",
     "DuplicatesAreStored": "test_26_a_known_id_is_confirmed_and_not_stored_again",
     "DuplicatesWithinABatchAreStored": "test_a_duplicate_of_a_delayed_message",
@@ -536,6 +553,7 @@ NOTICED_BY = {
     "ReceiverIsNotIsolated": "test_what_a_receiver_changes_is_not_seen",
     "RejectedIdIsKnown": "test_32_a_forced_message_changes_nothing_in_what_is_known",
     "ReleaseCounts": "test_08_attempts_rise_and_a_release_does_not_count",
+    "ReleaseDelayIsIgnored": "test_a_delayed_release_is_hidden_and_counts_nothing",
     "ReleaseGoesToTheTail": "test_12_one_publishers_order_is_kept",
     "ReleaseIsLostWhenFull": "test_23_a_full_queue_rejects_in_order_and_takes_back",
     "SameIdIsSwallowed": "test_23_a_full_queue_rejects_in_order_and_takes_back",

@@ -36,9 +36,8 @@ def run() -> Iterator[Run]:
         assert runner.stdin is not None
         assert runner.stdout is not None
 
-        def ask(attack: Attack, isolation: str = "shared") -> dict[str, Any]:
-            name = attack.name if isolation == "shared" else f"process:{attack.name}"
-            print(name, file=runner.stdin, flush=True)
+        def ask(attack: Attack, isolation: str) -> dict[str, Any]:
+            print(f"{isolation}:{attack.name}", file=runner.stdin, flush=True)
             return dict(json.loads(runner.stdout.readline()))
 
         yield ask
@@ -50,17 +49,10 @@ def _case(attack: Attack) -> Any:
     return pytest.param(attack, id=attack.name, marks=marks)
 
 
+@pytest.mark.parametrize("isolation", ["shared", "pool", "process"])
 @pytest.mark.parametrize("attack", [_case(attack) for attack in (*ESCAPES, *BOMBS)])
-def test_an_attack_costs_only_its_own_message(attack: Attack, run: Run) -> None:
-    _check(attack, run(attack))
-
-
-@pytest.mark.parametrize("attack", [_case(attack) for attack in BOMBS])
-def test_a_bomb_in_a_process_of_its_own_costs_no_more(attack: Attack, run: Run) -> None:
-    _check(attack, run(attack, "process"))
-
-
-def _check(attack: Attack, told: dict[str, Any]) -> None:
+def test_an_attack_costs_only_its_own_message(attack: Attack, isolation: str, run: Run) -> None:
+    told = run(attack, isolation)
     assert told["outcome"] in ("done", "error"), told
     assert not told["escaped"], told
     if attack.told:

@@ -35,4 +35,4 @@ def test_a_message_is_asked_and_settled(project: Path) -> None:
     done = run("run", "--until-empty", folder=project, timeout=LONG)
     assert done.returncode == 0, done.stderr
     bodies = [message["body"] for message in run_json("peek", "app:done", folder=project)]
-    assert sorted(body["verdict"] for body in bodies) == ["ack", "again", "nack", "reject"]
+    assert sorted(body["verdict"] for body in bodies) == ["ack", "again", "later", "nack", "reject", "snooze"]

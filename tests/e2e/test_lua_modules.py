@@ -16,7 +16,7 @@ from tests.support.process import TIMEOUT, environ, run, run_json
 pytestmark = pytest.mark.e2e
 
 PROJECT = Path(__file__).parent / "lua_modules"
-VERDICTS = ("ack", "nack", "reject")
+VERDICTS = ("ack", "nack", "reject", "snooze")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_every_test_passes(results: list[dict[str, Any]]) -> None:
 @pytest.mark.usefixtures("verdicts")
 def test_a_message_is_asked_and_settled(project: Path) -> None:
     bodies = [message["body"] for message in run_json("peek", "app:done", folder=project)]
-    assert sorted(body["verdict"] for body in bodies) == ["ack", "again", "nack", "reject"]
+    assert sorted(body["verdict"] for body in bodies) == ["ack", "again", "later", "nack", "reject", "snooze"]
     assert {body["tests"] for body in bodies} == {4}
     dead = run_json("peek", "app:failed", folder=project)
     assert [message["headers"]["x_last_error"] for message in dead if "x_last_error" in message["headers"]] == [

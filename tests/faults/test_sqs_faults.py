@@ -231,7 +231,7 @@ async def attributes_of(driver: SQSDriver, queue: str) -> dict[str, str]:
 
 
 async def test_the_options_of_a_queue_are_its_attributes_also_when_it_exists(gate: Gate, queue: str) -> None:
-    options = {"message_retention_period": 3600.0, "default_delay_seconds": 7.0, "visibility_timeout": 45.0}
+    options = {"message_retention_period": 3600.0, "default_delay_seconds": 7.0, "default_visibility_timeout": 45.0}
     wanted = {"MessageRetentionPeriod": "3600", "DelaySeconds": "7", "VisibilityTimeout": "45"}
     async with opened(gate.port, QueueSpec(queue, options=options)) as driver:
         assert await attributes_of(driver, queue) == wanted
@@ -257,7 +257,7 @@ async def test_who_may_not_read_attributes_leaves_them_as_they_are(gate: Gate, q
     async with opened(gate.port, QueueSpec(queue)):
         pass
     gate.rule = lambda operation, body: Answer(403, "AccessDenied") if operation == "GetQueueAttributes" else None
-    async with opened(gate.port, QueueSpec(queue, options={"visibility_timeout": 45.0})) as driver:
+    async with opened(gate.port, QueueSpec(queue, options={"default_visibility_timeout": 45.0})) as driver:
         assert gate.times("SetQueueAttributes") == 0
         assert list(await driver.publish(queue, messages(1))) == []
 

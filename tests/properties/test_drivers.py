@@ -71,9 +71,9 @@ class Model:
         item.is_suspect = False
         self._put_back(item, due)
 
-    def release(self, item: Item) -> None:
+    def release(self, item: Item, due: float = 0.0) -> None:
         item.failures -= item.is_started
-        self._put_back(item)
+        self._put_back(item, due)
 
     def lose(self, item: Item) -> None:
         """Its delivery ended without a settlement."""
@@ -174,19 +174,19 @@ class DriverMachine(RuleBasedStateMachine):
         receipts = data.draw(st.lists(st.sampled_from(self.old), min_size=1, max_size=4))
         batch, stale = [], []
         for receipt in receipts:
-            kind = data.draw(st.sampled_from(["ack", "ack", "nack", "later", "release"]))
+            kind = data.draw(st.sampled_from(["ack", "ack", "nack", "later", "release", "snooze"]))
+            delay = 6.0 if kind in ("later", "snooze") else 0.0
             item = self.model.delivered(receipt)
             if item is None:
                 stale.append(receipt)
             if kind == "ack":
                 batch.append(Ack(receipt))
                 self.model.items = [other for other in self.model.items if other is not item]
-            elif kind == "release":
-                batch.append(Release(receipt))
+            elif kind in ("release", "snooze"):
+                batch.append(Release(receipt, delay))
                 if item:
-                    self.model.release(item)
+                    self.model.release(item, self.now + delay if delay else 0.0)
             else:
-                delay = 6.0 if kind == "later" else 0.0
                 batch.append(Nack(receipt, delay))
                 if item:
                     self.model.nack(item, self.now + delay if delay else 0.0)

@@ -16,6 +16,7 @@ from tests.support.brokers.redis import Redis
 pytestmark = pytest.mark.anyio
 
 STEPS = 150
+_KINDS = ((Ack,), (Ack,), (Nack,), (Release,), (Nack, 500.0), (Release, 500.0))
 
 
 class Both:
@@ -61,11 +62,9 @@ class Both:
         self.chance.shuffle(self.held)
         number = self.chance.randint(0, len(self.held))
         batch, self.held = self.held[:number], self.held[number:]
-        kinds = [self.chance.choice((Ack, Ack, Nack, Release, None)) for _ in batch]
+        kinds = [self.chance.choice(_KINDS) for _ in batch]
         for driver, side in ((self.redis, 0), (self.memory, 1)):
-            settlements = [
-                kind(pair[side]) if kind else Nack(pair[side], 500.0) for kind, pair in zip(kinds, batch, strict=True)
-            ]
+            settlements = [kind(pair[side], *delay) for (kind, *delay), pair in zip(kinds, batch, strict=True)]
             assert not await driver.settle("q", settlements)
 
     async def look(self) -> None:

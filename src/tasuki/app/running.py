@@ -21,6 +21,7 @@ from tasuki.supervisor.state import State
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
+    from tasuki.kinds.project import Project
 
 _log = logging.getLogger("tasuki.app")
 
@@ -34,8 +35,8 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
                 return
             ended = _wait_empty(app) if until_empty else app.supervisor.wait()
             _log.info("running; stop with Ctrl-C")
-            if missing := _what_is_missing(app):
-                _log.warning("nothing will be handled: %s", missing)
+            for warning in _warnings(app):
+                _log.warning("%s", warning)
             with LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else ()).watching():
                 await _first(stop, ended)
         finally:
@@ -47,13 +48,21 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
                 app.stopped_by, app.cut_short_by = heard.first, heard.second
 
 
-def _what_is_missing(app: App) -> str:
+def _warnings(app: App) -> list[str]:
+    """What ``tasuki check`` warns of, and why nothing will be handled if no consumer starts."""
+    from tasuki.kinds.warnings import warnings_of
+
+    if app.assembly is None:
+        return []
+    project = app.assembly.project
+    missing = _what_is_missing(project)
+    return [*map(str, warnings_of(project)), *([f"nothing will be handled: {missing}"] if missing else [])]
+
+
+def _what_is_missing(project: Project) -> str:
     """Why no consumer starts; empty if one does."""
     from tasuki.kinds.consumer import ConsumerConfig
 
-    if app.assembly is None:
-        return ""
-    project = app.assembly.project
     consumers = project.of(ConsumerConfig)
     if any(config.lifecycle.auto_start for config in consumers.values()):
         return ""

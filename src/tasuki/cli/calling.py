@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.cli.exits import CommandError
 from tasuki.cli.project import find_id, place_of
-from tasuki.contracts.handler import Reject, Retry
+from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.errors import HandlerError, TasukiError
 
 if TYPE_CHECKING:
@@ -46,5 +46,7 @@ async def call(app: App, function: str, args: Sequence[Any] = ()) -> Any:
         raise CommandError(f"{function} asks for another try: {signal.reason or 'no reason given'}") from signal
     except Reject as signal:
         raise CommandError(f"{function} rejects it: {signal.reason or 'no reason given'}") from signal
+    except Snooze as signal:
+        raise CommandError(f"{function} asks to be called later: {signal.reason or 'no reason given'}") from signal
     except Exception as error:
         raise CommandError(f"{function} raised {place_of(error)}") from error

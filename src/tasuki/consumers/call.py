@@ -202,6 +202,9 @@ class CallContext(HostContext):
     def reject(self, reason: str = "") -> None:
         self._delivery().reject(reason)
 
+    def snooze(self, after: float | str) -> None:
+        self._delivery().snooze(after)
+
     def _delivery(self) -> Context:
         if self._parent is None:
             raise HandlerError(

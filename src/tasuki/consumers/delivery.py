@@ -148,6 +148,9 @@ class Delivery(HostContext):
     def reject(self, reason: str = "") -> None:
         self._settle(self.holder.policy.rejected("rejected", str(reason)))
 
+    def snooze(self, after: float | str) -> None:
+        self._settle(Verdict("release", _seconds(after)))
+
     def _settle(self, verdict: Verdict) -> None:
         if threading.get_ident() == self.holder.thread:
             self._settle_here(verdict)

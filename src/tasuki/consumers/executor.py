@@ -13,7 +13,7 @@ from tasuki.consumers.pool import Worker
 from tasuki.consumers.replies import Answer, failure
 from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
-from tasuki.contracts.handler import Handler, Interrupted, Reject, Retry
+from tasuki.contracts.handler import Handler, Interrupted, Reject, Retry, Snooze
 from tasuki.errors import CodecError, DriverError, HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -180,10 +180,8 @@ class Executor:
         return decode(received.body)
 
     def _of_error(self, delivery: Delivery, worker: Worker, error: BaseException) -> Verdict:
-        if isinstance(error, Retry):
-            return self._retry(delivery, error)
-        if isinstance(error, Reject):
-            return self._policy.rejected("rejected", _text(error.reason))
+        if isinstance(error, Retry | Reject | Snooze):
+            return self._of_signal(delivery, error)
         if type(error) is ResultError:
             return ACK
         # What a cancelled handler raises instead of CancelledError is the cancellation's doing too.
@@ -218,12 +216,16 @@ class Executor:
             return RELEASE
         return self._failed(delivery, "the handler returned false")
 
-    def _retry(self, delivery: Delivery, retry: Retry) -> Verdict:
+    def _of_signal(self, delivery: Delivery, signal: Retry | Reject | Snooze) -> Verdict:
+        if isinstance(signal, Reject):
+            return self._policy.rejected("rejected", _text(signal.reason))
         try:
-            delay = None if retry.after is None else parse_duration(retry.after)
+            if isinstance(signal, Snooze):
+                return Verdict("release", parse_duration(signal.after))
+            delay = None if signal.after is None else parse_duration(signal.after)
         except ValueError as error:
-            return self._failed(delivery, f"Retry(after=…): {error}", error)
-        return self._policy.failed(delivery.received.attempt, _text(retry.reason) or "retry", delay)
+            return self._failed(delivery, f"{type(signal).__name__}(after=…): {error}", error)
+        return self._policy.failed(delivery.received.attempt, _text(signal.reason) or "retry", delay)
 
     def _failed(self, delivery: Delivery, text: str, error: BaseException | None = None) -> Verdict:
         self._metrics.failed += 1

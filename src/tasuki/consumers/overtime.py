@@ -57,7 +57,7 @@ class Overtime:
         elif verdict.action == "nack":
             self._ended.put_nowait(Nack(receipt, verdict.delay))
         else:
-            self._ended.put_nowait(Release(receipt))
+            self._ended.put_nowait(Release(receipt, verdict.delay if verdict.action == "release" else 0.0))
 
     def drop(self, delivery: Delivery) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`."""

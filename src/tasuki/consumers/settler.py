@@ -76,7 +76,7 @@ class Settler:
             self._add(Nack(receipt, verdict.delay))
         elif action == "release":
             self._metrics.released += 1
-            self._add(Release(receipt))
+            self._add(Release(receipt, verdict.delay))
         elif verdict.answer is not None:
             self._begin(self._reply(delivery, verdict.answer), "reply")
         else:

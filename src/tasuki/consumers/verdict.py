@@ -12,7 +12,7 @@ from tasuki.queues.retry_rules import RetryRules
 
 
 class Verdict(NamedTuple):
-    """One of four ends; ``delay`` in seconds belongs to nack, ``reason`` and ``error`` to a dead letter."""
+    """One of four ends; ``delay`` in seconds belongs to nack and release, ``reason`` and ``error`` to a dead letter."""
 
     action: Literal["ack", "nack", "release", "dead_letter"]
     delay: float = 0.0

@@ -10,7 +10,7 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
  4. A message is with one receiver until it is settled or its lease ends.
  5. Acked is gone.
  6. Nacked with delay 0 is back at once, not at the end of the lease.
- 7. Nacked with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
+ 7. Nacked or released with delay d is hidden for at least d. Published with delay d likewise (``native_delay``).
  8. ``attempt`` is 1 plus the failures so far: nacks, and recorded starts (28) that ended without a settlement. Neither
     a release raises it, nor the end of a delivery that never started with its holder or its lease.
  9. Settling twice reports the second as stale; it never raises for a stale receipt.
@@ -29,7 +29,7 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 20. Attempts, suspects and recorded starts survive both.
 21. Higher ``priority`` is received first (``native_priority``).
 22. Of the messages of one ``key``, at most one is held, and they are received in order, also past nacks
-    (``ordering_key``, only on a queue declared with ``ordering="key"``).
+    and releases, delayed or not (``ordering_key``, only on a queue declared with ``ordering="key"``).
 23. ``max_length``: a full queue rejects new messages with QueueFullError, message by message, in order: once one of a
     batch is rejected for room, all after it are. A held message keeps its place, so nack and release never fail.
 24. ``peek`` shows without receiving. ``purge`` removes the messages that were not held when it began, and says how
@@ -176,9 +176,13 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
-    """Never started: hand the message back untouched, visible at once, at the head, not counted as an attempt."""
+    """Never started, or postponed: hand the message back untouched, not counted as an attempt.
+
+    It is visible at once, at the head; with a ``delay`` after that many seconds, as after a nack.
+    """
 
     receipt: Receipt
+    delay: float = 0.0
 
 
 Settlement = Ack | Nack | Release

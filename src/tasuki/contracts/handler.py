@@ -33,6 +33,15 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
         super().__init__(reason or "rejected")
 
 
+class Snooze(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by a handler: show the message again ``after`` so many seconds; nothing failed, so nothing is counted."""
+
+    def __init__(self, after: float | str, reason: str = "") -> None:
+        self.after = after
+        self.reason = reason
+        super().__init__(reason or "snooze")
+
+
 class Interrupted(BaseException):
     """Raised inside a plain function that runs in a thread: its time is over, or its worker stops.
 
@@ -44,8 +53,8 @@ class Interrupted(BaseException):
 class Context(ABC):
     """What a running handler may know and do, beside its body.
 
-    During a delivery ``message`` is set and ``ack``, ``nack`` and ``reject`` settle it: the first settlement wins, a
-    later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
+    During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
+    a later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
     All methods that do not await are safe from the thread of a sync handler. What reaches beyond the delivery
     (``publish``, ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
     """
@@ -113,6 +122,10 @@ class Context(ABC):
     @abstractmethod
     def reject(self, reason: str = "") -> None:
         """Settle now: never again; dead-letter it."""
+
+    @abstractmethod
+    def snooze(self, after: float | str) -> None:
+        """Settle now: show it again ``after`` so many seconds; nothing failed, so nothing is counted."""
 
     @abstractmethod
     async def publish(
@@ -210,8 +223,9 @@ class Handler(ABC):
     async def handle(self, body: Any, context: Context) -> Any:
         """Treat one message.
 
-        Returns the result; exactly ``False`` means failed. Raises Retry, Reject, HandlerError, or any other exception
-        of the user's code. Cancellable where the code is (a thread is not: then it returns when the thread ends).
+        Returns the result; exactly ``False`` means failed. Raises Retry, Reject, Snooze, HandlerError, or any other
+        exception of the user's code. Cancellable where the code is (a thread is not: then it returns when the thread
+        ends).
         """
 
     async def call(self, args: Sequence[Any], context: Context) -> Any:

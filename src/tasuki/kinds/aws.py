@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, SecretStr, model_validator
 
-from tasuki.kinds.fields import Config, Text, at_field
+from tasuki.kinds.fields import Config, Text, VariableName, at_field
 from tasuki.kinds.kind import Kind
 
 
@@ -36,6 +36,12 @@ class AwsConfig(Config):
     """Goes with a temporary key."""
     profile: Text | None = None
     """Which profile of ~/.aws to use."""
+    region_env: VariableName = None
+    """Variable that holds the region: the older way to write region: ${env:NAME}."""
+    access_key_id_env: VariableName = None
+    """Variable that holds the key's id, likewise."""
+    secret_access_key_env: VariableName = None
+    """Variable that holds the key, likewise."""
 
     @model_validator(mode="after")
     def _a_key_has_an_id(self) -> AwsConfig:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
+from tasuki.drivers.pem import is_pem
 from tasuki.errors import UnsupportedError
 from tasuki.kinds.aws import AwsConfig
 from tasuki.kinds.drivers.tls import TlsConfig
@@ -45,8 +46,8 @@ def driver_fields(project: Project, id: str) -> dict[str, Any]:
         if isinstance(fields[name], str):
             fields[name] = project.registry.root / fields[name]
     if isinstance(tls := fields.get("tls"), dict):
-        files = {name: str(project.registry.root / tls[name]) for name in ("ca", "cert", "key") if tls.get(name)}
-        fields["tls"] = {**tls, **files}
+        files = [name for name in ("ca", "cert", "key") if tls.get(name) and not is_pem(tls[name])]
+        fields["tls"] = {**tls, **{name: str(project.registry.root / tls[name]) for name in files}}
     if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
         fields["config"] = _revealed(aws.model_dump())
     return fields

@@ -41,8 +41,15 @@ class EnvVariableConfig(Config):
     """Its value when the storage has none."""
     storage: Id | None = None
     """Where its value is; the process environment if not given."""
-    read_only: Flag = False
+    readonly: Flag = False
     """Handlers cannot set it."""
+    read_only: Flag = False
+    """The same: Wippy's pages write both."""
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether handlers cannot set it."""
+        return self.readonly or self.read_only
 
 
 class EnvMemoryConfig(Config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
@@ -29,6 +30,14 @@ class Config(BaseModel):
 
     # Built when it is first used: a project has entries of few kinds.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NotHonored:
+    """Metadata of a field that the format has and the driver cannot honor; any value but the default is warned of."""
+
+    reason: str
+    """Why, and what to use instead."""
 
 
 def at_field(field: str, problem: str) -> PydanticCustomError:
@@ -114,6 +123,8 @@ Flag = Annotated[bool, BeforeValidator(settle, json_schema_input_type=bool | _Pl
 DurabilityLevel = Literal["memory", "process", "broker", "power", "node"]
 """What a confirmed message survives, from little to much; the words of the driver contract."""
 Text = Annotated[str, Field(min_length=1)]
+VariableName = Annotated[Text | None, Field(exclude=True)]
+"""Of the variable that holds another field's value; the loader has read it into that field."""
 Id = Annotated[str, Field(min_length=1), AfterValidator(_full_id)]
 """The id of another entry; a bare name is of the same namespace."""
 SourceText = Annotated[InstanceOf[Source], BeforeValidator(_source), WithJsonSchema({"type": "string"})]

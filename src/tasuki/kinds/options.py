@@ -39,6 +39,12 @@ def merge_options(entry: Entry, driver: DriverKind | None, use: Use) -> tuple[di
     return options, errors + problems
 
 
+def option_path(entry: Entry, driver: DriverKind, *path: str | int) -> KeyPath | None:
+    """Where the option in force stands in the entry, as a field or in one of its bags; None if it is not given."""
+    bags = ((), ("driver_options", driver.short_name), ("driver_options",), ("options",))
+    return next((found for bag in bags if (found := (*bag, *path)) in entry.positions), None)
+
+
 def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], list[ConfigError]]:
     """``driver_options`` as options without a driver's name, and bags by the short names of drivers."""
     flat: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from tasuki.kinds.consumer import ConsumerConfig
 from tasuki.kinds.env import EnvVariableConfig
 from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind
-from tasuki.kinds.options import merge_options
+from tasuki.kinds.options import merge_options, option_path
 from tasuki.kinds.problems import problems_of
 from tasuki.kinds.publishing import longest_delays, needs_of_publishers
 from tasuki.kinds.queue import QueueConfig
@@ -226,8 +226,7 @@ class _Checker:
         able = [name for name, capabilities in all_capabilities().items() if need.requirement.is_met(capabilities)]
         problem = f"{need.label} needs a driver that can {need.requirement.words}; {id!r} ({driver.short_name}) cannot"
         hint = f"these can: {', '.join(able)}" if able else "no driver can"
-        ways = ((), ("options",), ("driver_options", driver.short_name), ("driver_options",))
-        path = next((path for way in ways if (path := (*way, *need.path)) in entry.positions), need.path)
+        path = option_path(entry, driver, *need.path) or need.path
         self.errors.append(InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint))
 
     def _driver_of(self, queue: Entry) -> DriverKind | None:

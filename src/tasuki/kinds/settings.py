@@ -62,7 +62,7 @@ class Settings:
         if id is None:
             raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
         variable = self._variables[id]
-        if variable.read_only:
+        if variable.is_read_only:
             raise HandlerError("environment variable is read-only", kind="PermissionDenied", retryable=False)
         self._store(variable.storage, _key(id, variable), value)
 

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from tasuki.observe.metrics import Histogram
 
-MAX_METRICS = 500
-MAX_OF_FUNCTION = 100
-"""Most metrics that one function begins: what it makes up must leave room for others."""
+MAX_METRICS = 100
+"""Most metrics that one function begins. No bound is for all functions together: none can use up another's."""
 MAX_SERIES = 1000
-"""Most label sets of one metric."""
+"""Most label sets that one function begins in one metric."""
+MAX_SERIES_OF_FUNCTION = 10_000
+"""Most label sets that one function begins in all metrics."""
 MAX_TEXT = 1000
 """Longest name, label and value of a label, in characters: what is counted stays in memory for good."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -31,12 +32,14 @@ class Sample(NamedTuple):
 
 
 class _Metric:
-    __slots__ = ("label_names", "series", "type")
+    __slots__ = ("begun", "label_names", "series", "type")
 
     def __init__(self, type: str, label_names: tuple[str, ...]) -> None:  # noqa: A002 - Prometheus's word
         self.type = type
         self.label_names = label_names
         self.series: dict[tuple[str, ...], float | Histogram] = {}
+        self.begun: Counter[str] = Counter()
+        """Label sets, by the function that began them."""
 
 
 class CustomMetrics:
@@ -49,7 +52,8 @@ class CustomMetrics:
     def __init__(self) -> None:
         self.dropped = 0
         self._metrics: dict[str, _Metric] = {}
-        self._begun: Counter[str] = Counter()
+        self._metrics_of: Counter[str] = Counter()
+        self._series_of: Counter[str] = Counter()
 
     def count(self, name: str, n: float = 1, labels: _Labels = None, function: str = "") -> None:
         """Raise a counter; a negative number is dropped. ``function``: id of whose metric it is, here and below."""
@@ -91,17 +95,25 @@ class CustomMetrics:
         if not isfinite(n) or _is_long(name, labels):
             self.dropped += 1
             return None
-        if metric is None and len(self._metrics) < MAX_METRICS and self._begun[function] < MAX_OF_FUNCTION:
+        if metric is None and self._metrics_of[function] < MAX_METRICS:
             metric = self._metrics[name] = _Metric(kind, names)
-            self._begun[function] += 1
+            self._metrics_of[function] += 1
         if metric is None or metric.type != kind or metric.label_names != names:
             self.dropped += 1
             return None
         key = tuple(labels[label] for label in names) if labels else ()
-        if key not in metric.series and len(metric.series) >= MAX_SERIES:
+        if key not in metric.series and not self._may_begin(metric, function):
             self.dropped += 1
             return None
         return metric.series, key
+
+    def _may_begin(self, metric: _Metric, function: str) -> bool:
+        """Whether a function may begin a label set, which is then counted for it."""
+        if metric.begun[function] >= MAX_SERIES or self._series_of[function] >= MAX_SERIES_OF_FUNCTION:
+            return False
+        metric.begun[function] += 1
+        self._series_of[function] += 1
+        return True
 
     def samples(self) -> Iterator[Sample]:
         """Every series, in the order of first use."""

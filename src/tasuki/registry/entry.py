@@ -57,3 +57,16 @@ class Entry:
 def resolve_id(reference: str, namespace: str) -> str:
     """The full id of a reference: a bare name is of the referring entry's own namespace."""
     return reference if ":" in reference else f"{namespace}:{reference}"
+
+
+def value_at(data: object, path: KeyPath) -> Any:
+    """What stands at a path of nested mappings; None where the path ends before."""
+    for step in path:
+        data = data.get(step) if isinstance(data, Mapping) else None
+    return data
+
+
+def with_value(data: Mapping[str, Any], path: KeyPath, value: object) -> Mapping[str, Any]:
+    """A copy of the data with another value at the path, all of whose mappings exist."""
+    step, rest = str(path[0]), path[1:]
+    return {**data, step: with_value(data[step], rest, value) if rest else value}

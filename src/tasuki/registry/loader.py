@@ -11,7 +11,8 @@ from pathlib import Path
 from tasuki.errors import ConfigError, InvalidEntryError, Position
 from tasuki.registry.declarations import Declarations, may_be_misspelt, may_declare, misspelt_namespace
 from tasuki.registry.document import Document, read_document
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import Entry, KeyPath, value_at, with_value
+from tasuki.registry.env_fields import filled
 from tasuki.registry.overrides import apply_overrides
 from tasuki.registry.placeholders import Variables, resolve_entry
 from tasuki.registry.registry import Registry
@@ -23,6 +24,8 @@ MAX_FILE_BYTES = 5 * 2**20
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _NAME_HINT = "use letters, digits, '_', '-' and '.', at most 255, not '-' or '.' first"
+_FILES: tuple[KeyPath, ...] = (("source",), ("tls", "cert"), ("tls", "key"), ("tls", "ca"))
+"""Where ``file://x`` names a file whose text is the value."""
 _SKIPPED_FOLDERS = frozenset({"node_modules"})
 
 
@@ -103,20 +106,24 @@ def _check_name(entry: Entry, word: str, text: str, errors: list[ConfigError]) -
 
 
 def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigError]) -> Entry:
+    """The entry with the values of its variables, and the text of its files; what has none is ``unknown``."""
     data, problems = resolve_entry(entry, variables)
+
+    def report(path: KeyPath, problem: str, hint: str = "") -> None:
+        problems[path] = InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint)
+
+    data = filled(entry.kind, entry.namespace, data, variables, report)
+    for path in _FILES:
+        reference = value_at(data, path)
+        if isinstance(reference, str) and reference.startswith(SCHEME):
+            try:
+                data = with_value(data, path, load_source(reference, entry.folder or root, root))
+            except ValueError as error:
+                name = ".".join(map(str, path))
+                is_hidden = isinstance(reference, Substituted)
+                report(path, f"{name}: {HIDDEN} names no file that can be read" if is_hidden else str(error))
     errors += problems.values()
-    unknown = set(problems)
-    reference = data.get("source")
-    if isinstance(reference, str) and reference.startswith(SCHEME):
-        try:
-            data = {**data, "source": load_source(reference, entry.folder or root, root)}
-        except ValueError as error:
-            problem = (
-                f"source: {HIDDEN} names no file that can be read" if isinstance(reference, Substituted) else str(error)
-            )
-            errors.append(InvalidEntryError(problem, position=entry.position(("source",)), entry=entry.id))
-            unknown.add(("source",))
-    return replace(entry, data=data, unknown=frozenset(unknown))
+    return replace(entry, data=data, unknown=frozenset(problems))
 
 
 def _source_root(folder: Path, errors: list[ConfigError]) -> Path:

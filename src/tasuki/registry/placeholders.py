@@ -30,8 +30,15 @@ class Variables:
         """
         if value := self.environ.get(name):
             return value
-        variable = self._public(name) or self._entry(resolve_id(name, namespace))
+        variable = self._variable(name, namespace)
         return self._value(variable) if variable else None
+
+    def is_declared(self, name: str, namespace: str) -> bool:
+        """Whether an entry of ``env.variable`` has this public name or id, with a value or without."""
+        return self._variable(name, namespace) is not None
+
+    def _variable(self, name: str, namespace: str) -> Entry | None:
+        return self._public(name) or self._entry(resolve_id(name, namespace))
 
     def _public(self, name: str) -> Entry | None:
         variables = (entry for entry in self.entries.values() if entry.kind == "env.variable")

@@ -129,6 +129,10 @@ class RecordingContext(Context):
         """Record a reject and its reason."""
         self._settle("reject", reason)
 
+    def snooze(self, after: float | str) -> None:
+        """Record a snooze and its delay."""
+        self._settle("snooze", after)
+
     def _settle(self, *what: Any) -> None:
         if self._message is None:
             raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)

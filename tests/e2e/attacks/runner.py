@@ -1,6 +1,7 @@
 """Runs attempts, each in a fresh process: ``python -m tests.e2e.attacks.runner`` reads names, writes JSON lines.
 
-A name that starts with ``process:`` is tried with ``isolation: process``, in a child of that fresh process.
+Before a name stands where its script runs: ``shared:`` on the event loop of that process, ``pool:`` in threads of it,
+``process:`` in a child of it.
 
 The process is forked from one that has imported everything and nothing else, so that an attempt costs a few
 milliseconds. It says what happened to the attempt and whether honest scripts still work in that same process.
@@ -24,6 +25,7 @@ from tasuki.errors import LuaLimitError, TasukiError
 from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
 from tasuki.handlers.lua.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
+from tasuki.handlers.lua.threaded import ThreadedLuaHandler
 from tests.e2e.attacks.attack import GOOD, MEMORY, Attack
 from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
@@ -44,12 +46,13 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _handler(attack: Attack, isolation: str) -> LuaHandler | IsolatedLuaHandler:
+def _handler(attack: Attack, isolation: str) -> LuaHandler | IsolatedLuaHandler | ThreadedLuaHandler:
     if isolation == "shared":
         return handler(attack.script(), memory=MEMORY, time=attack.seconds)
     limits = LuaLimits(memory=MEMORY, time=attack.seconds)
     source = LuaSource(attack.script(), "script.lua")
-    return IsolatedLuaHandler(LuaScript("app:script", source, modules=ALL, limits=limits), processes=1)
+    script = LuaScript("app:script", source, modules=ALL, limits=limits)
+    return ThreadedLuaHandler(script, threads=2) if isolation == "pool" else IsolatedLuaHandler(script, processes=1)
 
 
 class _Neighbour:
@@ -134,9 +137,8 @@ def main() -> None:
     """Answer one name a line."""
     attacks = {attack.name: attack for attack in (*ESCAPES, *BOMBS)}
     for line in sys.stdin:
-        isolation, colon, name = line.strip().partition("process:")
-        told = attempt(attacks[name], "process") if colon and not isolation else attempt(attacks[line.strip()])
-        print(json.dumps(told), flush=True)
+        isolation, _, name = line.strip().partition(":")
+        print(json.dumps(attempt(attacks[name], isolation)), flush=True)
 
 
 if __name__ == "__main__":

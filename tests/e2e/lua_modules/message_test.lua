@@ -16,7 +16,7 @@ function tests.asked()
   message:headers().trace = "changed"
   check.same(message:header("trace"), "t-1")
   check.raises("bad argument #1 to header (string expected, got nil)", message.header, message)
-  for _, name in ipairs({ "id", "header", "headers", "body", "attempt", "queue", "ack", "nack", "reject" }) do
+  for _, name in ipairs({ "id", "header", "headers", "body", "attempt", "queue", "ack", "nack", "reject", "snooze" }) do
     check.raises("queue.Message expected", message[name], {})
   end
   check.raises("attempt to modify", function() message.id = 1 end)
@@ -33,7 +33,7 @@ end
 function tests.released()
   if kept then
     check.same(tostring(kept), "queue.Message{released}")
-    for _, name in ipairs({ "id", "header", "headers", "body", "attempt", "queue", "ack", "nack", "reject" }) do
+    for _, name in ipairs({ "id", "header", "headers", "body", "attempt", "queue", "ack", "nack", "reject", "snooze" }) do
       local value, err = kept[name](kept, "trace")
       check.fails("Invalid", "queue.Message released", value, err)
     end
@@ -45,6 +45,8 @@ function tests.nested_calls_have_the_same_delivery()
 end
 
 local run = check.suite(tests)
+
+local was_snoozed = false
 
 local function settle(verdict, message)
   if verdict == "ack" then
@@ -59,6 +61,14 @@ local function settle(verdict, message)
   elseif verdict == "reject" then
     check.raises("bad argument #1 to reject (string expected, got table)", message.reject, message, {})
     check.same(message:reject("not wanted"), true)
+  elseif verdict == "snooze" and not was_snoozed then
+    was_snoozed = true
+    check.raises("bad argument #1 to snooze (number or string expected, got nil)", message.snooze, message)
+    check.fails("Invalid", select(2, message:snooze("soon")):message(), message:snooze("soon"))
+    check.same({ message:snooze("1ms") }, { true })
+    return "later"
+  elseif verdict == "snooze" then
+    check.same(message:attempt(), 1)
   end
   return verdict
 end

@@ -79,9 +79,18 @@ def test_how_functions_are_isolated(tasuki: CommandLine, project: Path) -> None:
 def test_a_script_that_may_hold_the_loop_for_long_is_warned_of(tasuki: CommandLine, project: Path) -> None:
     (project / "isolated.yaml").write_text(ISOLATED + LONG)
     assert tasuki("check").stderr.splitlines() == [
-        "warning: app:slow: limits.time (11s) is more than a third of the lease of app:dead (30s): a script"
-        " that computes for so long holds up the renewal; lower it, or give the function a pool or isolation: process"
+        "warning: isolated.yaml:24:14: app:slow: limits.time (11s) is more than a third of the lease of app:dead (30s):"
+        " a script that computes for so long holds up the renewal;"
+        " lower it, or give the function a pool or isolation: process"
     ]
+    (warning,) = tasuki.json("check")
+    assert (warning.pop("message"), warning.pop("hint")) == (
+        "limits.time (11s) is more than a third of the lease of app:dead (30s): a script that computes for so long"
+        " holds up the renewal",
+        "lower it, or give the function a pool or isolation: process",
+    )
+    assert warning == {"file": "isolated.yaml", "line": 24, "column": 14, "entry": "app:slow", "severity": "warning"}
+    assert "limits.time (11s) is more than a third" in tasuki("run", "--until-empty").stderr
 
 
 def test_all_problems_at_once(tasuki: CommandLine, project: Path) -> None:

@@ -13,7 +13,7 @@ from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.consumers.host import Host
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Outgoing
-from tasuki.contracts.handler import Context, Reject, Retry
+from tasuki.contracts.handler import Context, Reject, Retry, Snooze
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
 from tasuki.queues.signature import Signing
 from tests.unit.consumers.parts import Bench, make_bench, now
@@ -89,6 +89,7 @@ async def test_anything_but_false_acks(value: Any) -> None:
         raising(KeyboardInterrupt()),
         raising(Retry()),
         raising(Retry("later", after="nonsense")),
+        raising(Snooze("nonsense")),
         raising(asyncio.CancelledError()),
         settling("nack"),
     ],
@@ -104,6 +105,19 @@ async def test_a_failure_comes_again_after_the_policys_delay(run: Handle) -> Non
 async def test_a_handler_says_when_it_comes_again(run: Handle) -> None:
     bench = await one(run)
     assert await delay_of(bench) == 30.0
+    await bench.consumer.stop(1)
+
+
+@pytest.mark.parametrize("run", [raising(Snooze("30s")), raising(Snooze(30, "not open yet")), settling("snooze", 30)])
+async def test_a_postponed_message_comes_again_as_if_for_the_first_time(run: Handle) -> None:
+    bench = await one(run, max_attempts=1)
+    started = now()
+    while len(bench.handler.seen) < 3:
+        await asyncio.sleep(0.01)
+    assert bench.handler.seen == [("body", 1)] * 3
+    assert round(now() - started, 1) == 60.0
+    assert (bench.consumer.metrics.nacked, bench.consumer.metrics.failed) == (0, 0)
+    assert await bench.dead_letters() == []
     await bench.consumer.stop(1)
 
 

@@ -15,7 +15,7 @@ from unittest.mock import AsyncMock
 import msgspec
 import pytest
 
-from tasuki.contracts.handler import Context, Interrupted, Reject, Retry
+from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, HandlerNotFoundError, InvalidBodyError
 from tasuki.handlers.python import PythonHandler
 from tasuki.message import Message
@@ -291,7 +291,7 @@ def both(handler: PythonHandler) -> list[Callable[[], Any]]:
 @pytest.mark.parametrize("is_async", [True, False])
 class TestErrors:
     @pytest.mark.parametrize(
-        "error", [Retry(after=5), Reject("bad"), ValueError("x"), HandlerError("y"), TimeoutError()]
+        "error", [Retry(after=5), Reject("bad"), Snooze(5), ValueError("x"), HandlerError("y"), TimeoutError()]
     )
     async def test_exceptions_pass_unchanged(self, make: Make, error: Exception, is_async: bool) -> None:
         handler = await make(raiser(error, is_async=is_async))

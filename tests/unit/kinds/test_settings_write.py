@@ -22,7 +22,7 @@ entries:
   - {name: home, kind: env.variable, variable: HOME_TOWN, default: Kyoto}
   - {name: plain, kind: env.variable, variable: PLAIN, storage: os}
   - {name: note, kind: env.variable, variable: NOTE, storage: memory, default: remembered}
-  - {name: fixed, kind: env.variable, variable: FIXED, storage: memory, default: "1", read_only: true}
+  - {name: fixed, kind: env.variable, variable: FIXED, storage: memory, default: "1", readonly: true}
   - {name: token, kind: env.variable, variable: TOKEN, storage: file}
   - {name: fresh, kind: env.variable, storage: made}
 """

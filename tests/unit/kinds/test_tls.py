@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.kinds.build import build_driver
+from tasuki.kinds.build import build_driver, driver_fields
 from tests.unit.kinds.conftest import Make
 
 SECRET = "not-a-real-secret"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n"
+KEY = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"
 
 
 @pytest.mark.parametrize(
@@ -50,3 +53,41 @@ def test_trust_in_any_certificate_is_warned_of_once(
         build_driver(project(entry % ("true", "true")), "app:d", SystemClock())
     (message,) = caplog.messages
     assert message.startswith("driver app:d: insecure_skip_verify trusts any certificate")
+
+
+@pytest.mark.parametrize("driver", ["redis", "amqp", "nats", "postgres"])
+def test_certificates_and_keys_as_text(project: Make, tmp_path: Path, driver: str) -> None:
+    (tmp_path / "ca.pem").write_text(CERTIFICATE)
+    entry = f"  - {{name: d, kind: queue.driver.{driver}, tls: {{cert: '${{env:CERT}}', key_env: KEY, ca: 'file://ca.pem'}}}}\n"
+    checked = project(entry, environ={"CERT": CERTIFICATE, "KEY": KEY})
+    tls = driver_fields(checked, "app:d")["tls"]
+    assert (tls["cert"], tls["key"], tls["ca"]) == (CERTIFICATE, KEY, CERTIFICATE)
+    assert SECRET not in repr(checked.configs["app:d"])
+
+
+def test_anything_else_is_the_path_of_a_file(project: Make) -> None:
+    checked = project("  - {name: d, kind: queue.driver.redis, tls: {cert: c.pem, key: keys/k.pem, ca: /etc/ca.pem}}\n")
+    tls, root = driver_fields(checked, "app:d")["tls"], checked.registry.root
+    assert (tls["cert"], tls["key"], tls["ca"]) == (str(root / "c.pem"), str(root / "keys/k.pem"), "/etc/ca.pem")
+
+
+def test_wrong_text(problems: Callable[..., list[str]], tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text(SECRET)
+    tls = "{cert: 'file://empty.pem', key: '${env:CERT}', ca: '${env:KEY}'}"
+    found = problems(
+        f"  - {{name: d, kind: queue.driver.redis, tls: {tls}}}\n", environ={"CERT": CERTIFICATE, "KEY": KEY}
+    )
+    assert [problem.partition(": app:d: ")[2] for problem in found] == [
+        "tls.cert: the text holds no certificate in PEM form",
+        "tls.key: the text holds no private key in PEM form",
+        "tls.ca: the text holds no certificate in PEM form",
+    ]
+
+
+def test_a_file_that_cannot_be_read(problems: Callable[..., list[str]]) -> None:
+    found = problems(
+        "  - {name: d, kind: queue.driver.redis, tls: {ca: 'file://none.pem', cert: 'file:///../x', key: k}}\n"
+    )
+    assert len(found) == 2
+    assert "leaves the source root" in found[1]
+    assert "'none.pem' does not exist" in found[0]

@@ -43,5 +43,34 @@ def test_what_one_function_makes_up_leaves_room_for_others() -> None:
     registry.count("orders", function="app:shop")
     registry.count("junk1", function="app:shop")
     names = [sample.name for sample in registry.samples()]
-    assert len(names) == custom.MAX_OF_FUNCTION + 1
+    assert len(names) == custom.MAX_METRICS + 1
     assert "orders" in names
+
+
+def test_many_functions_together_leave_room_for_another() -> None:
+    registry = CustomMetrics()
+    for function in range(20):
+        for number in range(custom.MAX_METRICS + 1):
+            registry.count(f"junk{function}.{number}", function=f"app:junk{function}")
+    registry.count("orders", function="app:shop")
+    assert "orders" in {sample.name for sample in registry.samples()}
+    assert registry.dropped == 20
+
+
+def test_label_sets_that_one_function_makes_up_leave_room_in_the_same_metric() -> None:
+    registry = CustomMetrics()
+    for number in range(custom.MAX_SERIES + 1):
+        registry.count("orders", labels={"shop": f"junk{number}"}, function="app:junk")
+    registry.count("orders", labels={"shop": "north"}, function="app:shop")
+    registry.count("orders", labels={"shop": "junk1"}, function="app:shop")
+    assert registry.dropped == 1
+    assert {sample.labels["shop"]: sample.value for sample in registry.samples()}["north"] == 1
+
+
+def test_all_label_sets_of_a_function_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(custom, "MAX_SERIES_OF_FUNCTION", 5)
+    registry = CustomMetrics()
+    for number in range(8):
+        registry.count(f"n{number % 2}", labels={"id": str(number)}, function="app:junk")
+    registry.count("n0", labels={"id": "new"}, function="app:shop")
+    assert (len(list(registry.samples())), registry.dropped) == (6, 3)

@@ -17,6 +17,7 @@ from tasuki.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from tasuki.kinds.project import Project
+    from tasuki.kinds.warnings import ConfigWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,10 @@ def isolations(project: Project) -> list[Isolation]:
 @json_option
 @project_options(is_argument=True)
 def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_json: bool) -> int:
-    """Check the project TARGET (a folder, a YAML file or package.module:app; default '.'); nothing is started."""
+    """Check the project TARGET (a folder, a YAML file or package.module:app; default '.'); nothing is started.
+
+    With --json: what is wrong, or the warnings of a good project, which have 'severity: warning' too.
+    """
     try:
         project = target.load().check()
         _read_code(project)
@@ -87,15 +91,17 @@ def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_jso
         else:
             show_error(error)
         return CONFIG
-    if as_json:
-        print_json([each.as_dict() for each in isolations(project)] if functions else [])
-    else:
-        from tasuki.kinds.loop_time import long_scripts
+    from tasuki.kinds.warnings import warnings_of
 
+    if as_json and functions:
+        print_json([each.as_dict() for each in isolations(project)])
+    elif as_json:
+        print_json([{**_as_dict(warning), "severity": "warning"} for warning in warnings_of(project)])
+    else:
         click.echo(_summary(project))
         for each in isolations(project):
             click.echo(f"  {each}")
-        for warning in long_scripts(project):
+        for warning in warnings_of(project):
             click.echo(f"warning: {warning}", err=True)
     return OK
 
@@ -107,7 +113,7 @@ def _problems(error: TasukiError) -> list[ConfigError]:
     return [error if isinstance(error, ConfigError) else ConfigError(str(error))]
 
 
-def _as_dict(problem: ConfigError) -> dict[str, Any]:
+def _as_dict(problem: ConfigError | ConfigWarning) -> dict[str, Any]:
     """What is unknown is None."""
     position = problem.position
     return {

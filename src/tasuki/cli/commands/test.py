@@ -1,4 +1,4 @@
-"""``tasuki test``: calls every function with ``meta.type: test``."""
+"""``tasuki test``: calls every function with ``meta.type: test``, while the consumers run."""
 
 from __future__ import annotations
 
@@ -11,27 +11,32 @@ import click
 
 from tasuki.cli import loop
 from tasuki.cli.calling import call, functions
-from tasuki.cli.exits import ERROR, OK, CommandError
+from tasuki.cli.exits import ERROR, OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import count, print_json
 from tasuki.cli.project import Target
-from tasuki.errors import TasukiError
+from tasuki.errors import StopTimeoutError, TasukiError
 from tasuki.observe.plain import escape_lines
+from tasuki.registry.scalars import settle
+from tasuki.registry.shown import describe
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.kinds.project import Project
+    from tasuki.registry.entry import Entry
 
 
 @click.command("test")
 @click.argument("pattern", metavar="[FILTER]", default="")
+@click.option("--no-consumers", is_flag=True, help="Only call the tests: start no consumer.")
 @json_option
 @project_options()
-def command(target: Target, pattern: str, *, as_json: bool) -> int:
+def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) -> int:
     """Call each function that says 'meta: {type: test}', or those whose id or suite contains FILTER.
 
-    A test fails if it raises, returns false, or returns an error as its second value. Consumers do not run.
+    Consumers with auto_start run meanwhile, and are drained at the end. The order is that of 'meta.suite', 'meta.order'
+    and id. A test fails if it raises, returns false, or returns an error as its second value.
     """
     app = target.load()
     project = app.check()
@@ -39,16 +44,24 @@ def command(target: Target, pattern: str, *, as_json: bool) -> int:
     chosen = {id: suite for id, suite in tests.items() if _matches(pattern, id, suite)}
     if tests and not chosen:
         raise CommandError(f"no test matches {pattern!r}; there are: {', '.join(tests)}")
+    results: list[dict[str, Any]] = []
 
-    async def run() -> list[dict[str, Any]]:
-        results = []
-        async for result in _run(app, chosen):
-            results.append(result)
-            if not as_json:
-                _show(result)
-        return results
+    async def run() -> None:
+        async with app:
+            if not no_consumers:
+                await _start(app)
+            async for result in _results(app, chosen):
+                results.append(result)
+                if not as_json:
+                    _show(result)
 
-    results = loop.run(run()) if chosen else []
+    try:
+        if chosen:
+            loop.run(run())
+        code = OK
+    except StopTimeoutError as error:  # after the last test: its result stands
+        show_error(error)
+        code = exit_code_of(error)
     failed = sum(result["status"] == "failed" for result in results)
     if as_json:
         print_json(results)
@@ -56,31 +69,53 @@ def command(target: Target, pattern: str, *, as_json: bool) -> int:
         click.echo(f"{count(len(results) - failed, 'test')} passed, {failed} failed")
     else:
         click.echo("no tests: give a function 'meta: {type: test}'")
-    return ERROR if failed else OK
+    return ERROR if failed else code
+
+
+async def _start(app: App) -> None:
+    """Start the consumers. Raises the error of a broker that is away: no test waits for its return."""
+    from tasuki.kinds.consumer import ConsumerConfig
+    from tasuki.kinds.queue import QueueConfig
+
+    project = app.check()
+    states = app.supervisor.states()
+    for consumer in project.of(ConsumerConfig).values():
+        driver = states[project.of(QueueConfig)[consumer.queue].driver]
+        if consumer.lifecycle.auto_start and driver.error is not None:
+            raise driver.error
+    await app.start()
 
 
 def _tests(project: Project) -> dict[str, str]:
-    """Test id → suite: its ``meta.suite``, or else its namespace."""
+    """Test id → suite (its ``meta.suite``, or else its namespace), in the order of calling."""
     entries = [project.registry.entries[id] for id in functions(project)]
-    return {
-        entry.id: str(entry.meta.get("suite") or entry.namespace)
-        for entry in entries
-        if entry.meta.get("type") == "test"
-    }
+    tests = {entry.id: _suite(entry) for entry in entries if entry.meta.get("type") == "test"}
+    order = {id: (suite, _order(project.registry.entries[id]), id) for id, suite in tests.items()}
+    return dict(sorted(tests.items(), key=lambda test: order[test[0]]))
+
+
+def _suite(entry: Entry) -> str:
+    return str(entry.meta.get("suite") or entry.namespace)
+
+
+def _order(entry: Entry) -> float:
+    order = settle(entry.meta.get("order", 0))
+    if isinstance(order, bool) or not isinstance(order, int | float):
+        raise CommandError(f"{entry.id}: meta.order is a number, not {describe(order)}")
+    return order
 
 
 def _matches(pattern: str, id: str, suite: str) -> bool:
     return pattern in id or pattern in suite or fnmatchcase(id, pattern) or fnmatchcase(suite, pattern)
 
 
-async def _run(app: App, tests: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
-    async with app:
-        for id, suite in tests.items():
-            started = time.monotonic()
-            error = await _error_of(app, id)
-            seconds = round(time.monotonic() - started, 6)
-            status = "passed" if error is None else "failed"
-            yield {"id": id, "suite": suite, "status": status, "error": error, "seconds": seconds}
+async def _results(app: App, tests: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
+    for id, suite in tests.items():
+        started = time.monotonic()
+        error = await _error_of(app, id)
+        seconds = round(time.monotonic() - started, 6)
+        status = "passed" if error is None else "failed"
+        yield {"id": id, "suite": suite, "status": status, "error": error, "seconds": seconds}
 
 
 async def _error_of(app: App, id: str) -> str | None:

@@ -350,11 +350,12 @@ class Consumption:
         """Whether a delivery that failed must keep its place among those of its key."""
         return delivery.is_partitioned or (self.is_keyed and delivery.key is not None)
 
-    def rest(self, delivery: Delivery, delay: float) -> None:
-        """Show a failed delivery again after a time, one attempt older; nothing of its key is shown until then."""
+    def rest(self, delivery: Delivery, delay: float, *, counts: bool = True) -> None:
+        """Show a delivery again after a time, one attempt older if it ``counts``; until then nothing of its key."""
         if self.ended is None:
-            delivery.received.attempt += 1
-            delivery.received.suspect = delivery.is_started = False
+            if counts:
+                delivery.received.attempt += 1
+                delivery.received.suspect = delivery.is_started = False
             self._resting.add(delivery, delay)
 
     def rest_again(self, delivery: Delivery) -> None:

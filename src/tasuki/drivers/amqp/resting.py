@@ -1,4 +1,4 @@
-"""Resting: nacked deliveries that stay unsettled until their delay is over, as their copies could not keep their place.
+"""Resting: deliveries that stay unsettled until their delay is over, as their copies could not keep their place.
 
 A delivery of a lane of keys goes back to its lane then: it comes again at once, before all others of the lane, and the
 broker counts its ``consumer_timeout`` anew. A long delay is spent in slices for the same reason.
@@ -44,7 +44,7 @@ class Resting:
         old, due = self._renewed.pop(delivery.consumer, (None, 0.0))
         if old is None or _identity(old) != _identity(delivery):
             return False
-        delivery.received.attempt, delivery.received.suspect = old.received.attempt, False
+        delivery.received.attempt, delivery.received.suspect = old.received.attempt, old.received.suspect
         delivery.records = old.records
         left = due - asyncio.get_running_loop().time()
         if left > 0:

@@ -25,7 +25,7 @@ class Settings:
     user: str = field(repr=False)
     password: str = field(repr=False)
     mechanism: str
-    tls: Mapping[str, Any] | None
+    tls: Mapping[str, Any] | None = field(repr=False)
     name: str
     heartbeat: int
     connection_timeout: float

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
-from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Settlement
+from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Release, Settlement
 from tasuki.drivers.amqp import envelope, records
 from tasuki.drivers.amqp.consumption import Consumption
 from tasuki.drivers.amqp.faults import ClosedError, Errors, LateError
@@ -22,6 +23,24 @@ from tasuki.drivers.amqp.topology import is_quorum, return_lane
 from tasuki.errors import DriverError
 
 Taken = Sequence[tuple[Settlement, Delivery]]
+
+
+class PutOff(NamedTuple):
+    """A delivery to be shown again after ``delay`` seconds, by a nack, which counts as a failure, or by a release."""
+
+    delivery: Delivery
+    delay: float
+    counts: bool
+
+    @property
+    def failures(self) -> int:
+        """The failures so far."""
+        return self.delivery.received.attempt - (not self.counts)
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it stays a suspect."""
+        return self.delivery.received.suspect and not self.counts
 
 
 class Settling:
@@ -67,38 +86,40 @@ class Settling:
         done, later, freed, resting = _sorted(consumption, taken)
         if resting:
             with suppress(ClosedError, LateError):  # the count then lives as long as this process
-                await _record(spec, consumption, [delivery for delivery, _ in resting if not delivery.is_started])
+                counted = [each.delivery for each in resting if each.counts]
+                await _record(spec, consumption, [delivery for delivery in counted if not delivery.is_started])
         if later:
             await self._put_off(spec, later)
-            done += [delivery for delivery, _ in later if delivery.is_moved]
-            for delivery, delay in later:
-                if not delivery.is_moved:
-                    delivery.is_counted_here = True
-                    resting.append((delivery, delay))
+            done += [each.delivery for each in later if each.delivery.is_moved]
+            for each in later:
+                if not each.delivery.is_moved:
+                    each.delivery.is_counted_here = each.counts
+                    resting.append(each)
         if done:
             with self._errors.translating(spec.name):
                 await consumption.settle([delivery.tag for delivery in done], ())
-        await self.take_back(spec, consumption, freed)
+        uncounted = [each.delivery for each in resting if not each.counts]
+        await self.take_back(spec, consumption, [*freed, *uncounted])
         # Last, when nothing can fail any more: a delivery is either still held or waits here.
-        for delivery, delay in resting:
-            consumption.rest(delivery, delay)  # at its place: what is behind it must not pass it
+        for each in resting:  # at its place: what is behind it must not pass it
+            consumption.rest(each.delivery, each.delay, counts=each.counts)
         for delivery in freed:
             consumption.put_back(delivery)
         return done
 
-    async def _put_off(self, spec: QueueSpec, moves: Sequence[tuple[Delivery, float]]) -> None:
-        """Publish copies that count this failure, delayed or at once; ``is_moved`` tells which are safe.
+    async def _put_off(self, spec: QueueSpec, moves: Sequence[PutOff]) -> None:
+        """Publish copies with the failures so far, delayed or at once; ``is_moved`` tells which are safe.
 
         A broker that is known to take no messages is not asked: it would answer at the deadline only.
         """
-        left = [(delivery, delay) for delivery, delay in moves if not delivery.is_moved]
+        left = [each for each in moves if not each.delivery.is_moved]
         if not left or self._publishing.is_blocked:
             return
-        parcels = [_copy(spec, delivery, delivery.received.attempt, delay, suspect=False) for delivery, delay in left]
+        parcels = [_copy(spec, each.delivery, each.failures, each.delay, suspect=each.is_suspect) for each in left]
         with suppress(DriverError):
             fates = await self._publishing.send(spec, parcels)
-            for (delivery, _), fate in zip(left, fates, strict=True):
-                delivery.is_moved = fate == "stored"
+            for each, fate in zip(left, fates, strict=True):
+                each.delivery.is_moved = fate == "stored"
 
     async def take_back(self, spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
         """Unrecord starts: of handlers that have not begun after all, or whose process lives; else they count."""
@@ -148,21 +169,20 @@ class Settling:
 
 def _sorted(
     consumption: Consumption, taken: Taken
-) -> tuple[list[Delivery], list[tuple[Delivery, float]], list[Delivery], list[tuple[Delivery, float]]]:
+) -> tuple[list[Delivery], list[PutOff], list[Delivery], list[PutOff]]:
     """What is acked, what is put off by a copy, what is released, and what rests at its place."""
     done: list[Delivery] = []
-    later: list[tuple[Delivery, float]] = []
+    later: list[PutOff] = []
     freed: list[Delivery] = []
-    resting: list[tuple[Delivery, float]] = []
+    resting: list[PutOff] = []
     for settlement, delivery in taken:
-        if type(settlement) is Ack:
+        if isinstance(settlement, Ack):
             done.append(delivery)
-        elif type(settlement) is not Nack:
+        elif isinstance(settlement, Release) and settlement.delay == 0:
             freed.append(delivery)
-        elif consumption.keeps(delivery):
-            resting.append((delivery, settlement.delay))
         else:
-            later.append((delivery, min(settlement.delay, LONGEST_DELAY)))
+            each = PutOff(delivery, min(settlement.delay, LONGEST_DELAY), isinstance(settlement, Nack))
+            (resting if consumption.keeps(delivery) else later).append(each)
     return done, later, freed, resting
 
 

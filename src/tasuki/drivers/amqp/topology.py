@@ -171,7 +171,7 @@ def _lane(spec: QueueSpec, defaults: Defaults, name: str, *, is_returned: bool) 
     options = spec.options
     own: dict[str, Any] = {}
     _milliseconds(own, "x-message-ttl", options.get("message_ttl") or defaults.queue_ttl)
-    expiry = options.get("expires") or defaults.queue_expiry
+    expiry = options.get("queue_expiry") or defaults.queue_expiry
     _milliseconds(own, "x-expires", min(expiry or KEPT, KEPT) if spec.temporary else expiry)
     if options.get("max_length"):
         own["x-max-length"] = options["max_length"]

@@ -17,6 +17,7 @@ from tasuki.contracts.driver import (
     QueueSpec,
     Receipt,
     Received,
+    Release,
     Settlement,
 )
 from tasuki.drivers.bounds import check_bounds
@@ -208,14 +209,14 @@ class MemoryDriver(Driver):
             target.wake()
         return stale
 
-    def _return(self, target: MemoryQueue, slot: Slot, settlement: Settlement) -> None:
+    def _return(self, target: MemoryQueue, slot: Slot, settlement: Nack | Release) -> None:
         if isinstance(settlement, Nack):
             slot.suspect = False
             slot.failures += not slot.started
-            if settlement.delay > 0:
-                slot.due = self._clock.monotonic() + settlement.delay
         else:
             slot.failures -= slot.started
+        if settlement.delay > 0:
+            slot.due = self._clock.monotonic() + settlement.delay
         slot.started = False
         target.put_back(slot)
 

@@ -41,9 +41,9 @@ class Held(msgspec.Struct, gc=False):
         """The note for a delivery that failed."""
         return Note(self.sequence, due, self.failures + 1, self.delivered), self.receipt
 
-    def released(self) -> tuple[Note, str]:
+    def released(self, due: float = 0.0) -> tuple[Note, str]:
         """The note for a delivery that goes back as it came."""
-        return Note(self.sequence, 0.0, self.failures, self.delivered, self.is_suspect), self.receipt
+        return Note(self.sequence, due, self.failures, self.delivered, self.is_suspect), self.receipt
 
     def started(self) -> tuple[Note, str]:
         """The note for a delivery whose handler begins: a failure, unless another note says how it ended."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Nack, Receipt, Settlement
+from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.nats.admission import Admission
 from tasuki.drivers.nats.book import Book, Note
 from tasuki.drivers.nats.connection import Connection
@@ -187,13 +187,10 @@ class Holding:
             if note is not None and note.delivered >= held.delivered
         }
 
-    def _note(self, held: Held, settlement: Settlement) -> tuple[Note, str]:
-        if isinstance(settlement, Nack):
-            return held.failed(self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0)
-        return held.released()
+    def _note(self, held: Held, settlement: Nack | Release) -> tuple[Note, str]:
+        due = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
+        return held.failed(due) if isinstance(settlement, Nack) else held.released(due)
 
 
 def _content(settlement: Settlement) -> bytes:
-    if isinstance(settlement, Ack):
-        return ACK
-    return nak(settlement.delay) if isinstance(settlement, Nack) else NAK
+    return ACK if isinstance(settlement, Ack) else nak(settlement.delay)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from tasuki.contracts.driver import Nack, Settlement
+from tasuki.contracts.driver import Ack, Settlement
 from tasuki.drivers.nats.api import SECOND
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.failures import NO_RESPONDERS
@@ -32,10 +32,10 @@ def nak(delay: float) -> bytes:
 
 
 def check_delays(batch: Sequence[Settlement], *, driver: str, queue: str) -> None:
-    """Refuse nacks that no server can keep (clause 32). Raises UnsupportedError; nothing is settled."""
+    """Refuse delays that no server can keep (clause 32). Raises UnsupportedError; nothing is settled."""
     for each in batch:
-        if isinstance(each, Nack) and not 0.0 <= each.delay < inf:
-            problem = f"the delay of a nack is {each.delay} seconds; give 0 or more, and a finite number"
+        if not isinstance(each, Ack) and not 0.0 <= each.delay < inf:
+            problem = f"the delay of a nack or release is {each.delay} seconds; give 0 or more, and a finite number"
             raise UnsupportedError(problem, driver=driver, queue=queue)
 
 

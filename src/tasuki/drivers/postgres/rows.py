@@ -116,7 +116,7 @@ def settling(batch: Sequence[Settlement]) -> tuple[Settling, Mapping[Receipt, Se
     if all(type(item) is Ack for item in items):
         return (seqs, tokens, None, None), wanted
     acts = [0 if isinstance(item, Ack) else 1 if isinstance(item, Nack) else 2 for item in items]
-    delays = [item.delay if isinstance(item, Nack) else 0.0 for item in items]
+    delays = [0.0 if isinstance(item, Ack) else item.delay for item in items]
     return (seqs, tokens, acts, delays), wanted
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 
@@ -143,13 +143,13 @@ class Settling:
         self._repeated = [item.receipt for item in batch if first.setdefault(item.receipt, item) is not item]
         acks = [item.receipt for item in first.values() if type(item) is Ack]
         nacks = [item for item in first.values() if type(item) is Nack]
-        back = [item.receipt for item in first.values() if type(item) is not Ack and type(item) is not Nack]
-        self.receipts: list[Receipt] = [*acks, *(nack.receipt for nack in nacks), *back]
-        for nack in nacks:
-            if not 0 <= nack.delay < math.inf:
-                problem = f"a nack after {nack.delay} seconds: give 0 or more, and a finite number"
+        back = [*nacks, *(item for item in first.values() if type(item) is Release)]
+        self.receipts: list[Receipt] = [*acks, *(item.receipt for item in back)]
+        for item in back:
+            if not 0 <= item.delay < math.inf:
+                problem = f"shown again after {item.delay} seconds: give 0 or more, and a finite number"
                 raise UnsupportedError(problem, driver=driver, queue=queue)
-        delays = [microseconds(nack.delay) for nack in nacks]
+        delays = [microseconds(item.delay) for item in back]
         self.words: list[bytes | int] = [len(acks), len(nacks), *readable(self.receipts), *delays]
 
     def stale(self, numbers: Sequence[int]) -> list[Receipt]:

@@ -281,10 +281,9 @@ class Store:
         self.queues.undo()
         self._suspects.end()
 
-    def _return(self, place: Place, settlement: Settlement) -> None:
-        if isinstance(settlement, Nack):
-            place.attempts += 1
-            place.ready_at = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
+    def _return(self, place: Place, settlement: Nack | Release) -> None:
+        place.attempts += type(settlement) is Nack
+        place.ready_at = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
         self._lines.leave(place.queue, place.key, 0, place.seq)
         self._place(place)
 

@@ -11,7 +11,7 @@ RETENTION = "MessageRetentionPeriod"
 _NAMES = {
     "message_retention_period": RETENTION,
     "default_delay_seconds": "DelaySeconds",
-    "visibility_timeout": "VisibilityTimeout",
+    "default_visibility_timeout": "VisibilityTimeout",
 }
 """Option → attribute."""
 

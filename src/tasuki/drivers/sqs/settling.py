@@ -3,8 +3,7 @@
 Ack deletes. SQS's own count of receives cannot tell a failure from the death of a worker that never started the
 message, and nothing can be written beside a message. So a nack and a release send the message again, with the failures
 so far in its envelope, and then delete the original (a process that dies in between leaves it twice). That would cost a
-message with a key its place in its group: there a nack hides it for its delay, a release for zero seconds, and every
-delivery counts.
+message with a key its place in its group: there both hide it for their delay, and every delivery counts.
 """
 
 from __future__ import annotations
@@ -131,14 +130,12 @@ class Settling:
             if isinstance(settlement, Ack):
                 deletes.append(held)
                 continue
-            is_nack = isinstance(settlement, Nack)
-            delay = settlement.delay if isinstance(settlement, Nack) else 0.0
             if is_bound(source, held):
-                hides.append((held, delay))
-            elif is_nack:
-                copies.append((held, delay, held.attempt, False))
+                hides.append((held, settlement.delay))
+            elif isinstance(settlement, Nack):
+                copies.append((held, settlement.delay, held.attempt, False))
             else:
-                copies.append((held, delay, held.attempt - 1, held.is_suspect))
+                copies.append((held, settlement.delay, held.attempt - 1, held.is_suspect))
         fates: dict[Held, Fate] = dict.fromkeys(deletes)
         await asyncio.gather(
             self._delete(source, deletes, fates),

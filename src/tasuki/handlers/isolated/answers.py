@@ -64,6 +64,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "ack": lambda context: context.ack(),
     "nack": lambda context, delay: context.nack(delay),
     "reject": lambda context, reason: context.reject(reason),
+    "snooze": lambda context, after: context.snooze(after),
     "env": lambda context, name: context.env(name),
     "set_env": lambda context, name, value: context.set_env(name, value),
     "env_all": lambda context: dict(context.env_all()),

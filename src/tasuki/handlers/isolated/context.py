@@ -94,6 +94,9 @@ class ChildContext(Context):
     def reject(self, reason: str = "") -> None:
         self._ask("reject", reason)
 
+    def snooze(self, after: float | str) -> None:
+        self._ask("snooze", after)
+
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
     ) -> str:

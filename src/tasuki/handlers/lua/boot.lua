@@ -138,6 +138,9 @@ library.coroutine = freeze({
 })
 library.print, library.channel, library.payload = host.print, freeze(host.channel), freeze(host.payload)
 
+library.__ignored = setmetatable({}, { __newindex = function() end, __metatable = false }) -- see nil_keys.py
+host.frozen[library.__ignored] = {}
+
 -- The metatable of all texts: methods come from the locked copy, and scripts cannot reach it.
 local meta = getmetatable("")
 meta.__index, meta.__metatable = host.frozen[library.string], false

@@ -70,6 +70,10 @@ class LoadingContext(Context):
         """Refused."""
         refuse_at_load("reject")
 
+    def snooze(self, after: float | str) -> None:
+        """Refused."""
+        refuse_at_load("snooze")
+
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
     ) -> str:

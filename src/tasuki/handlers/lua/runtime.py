@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from tasuki.errors import HandlerError
 from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.nil_keys import ignore_nil_keys
 from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 from tasuki.handlers.lua.types import strip
 from tasuki.handlers.lua.values import Outbound
@@ -126,7 +127,7 @@ class Runtime:
             for alias, library in imports.items()
         }
         return {
-            "source": strip(source.text),
+            "source": ignore_nil_keys(strip(source.text)),
             "chunk": source.chunk_name,
             "modules": list(names),
             "imports": libraries,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tasuki import errors
-from tasuki.contracts.handler import Reject, Retry
+from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.errors import (
     DriverError,
     HandlerError,
@@ -56,8 +56,8 @@ _FIELDS_OF = {
 class Failure(msgspec.Struct, array_like=True):
     """How a call ended that did not end well.
 
-    ``type`` is the name of the error, or Retry, Reject or Cancelled; ``extra`` the limit of a LuaLimitError, the delay
-    of a Retry.
+    ``type`` is the name of the error, or Retry, Reject, Snooze or Cancelled; ``extra`` the limit of a LuaLimitError, or
+    the delay of a Retry or Snooze.
     """
 
     type: str
@@ -76,6 +76,8 @@ class Failure(msgspec.Struct, array_like=True):
             return Retry(self.message, after=self.extra if isinstance(self.extra, int | float | str) else None)
         if self.type == "Reject":
             return Reject(self.message)
+        if self.type == "Snooze":
+            return Snooze(self.extra if isinstance(self.extra, int | float | str) else "", self.message)
         if self.type == "LuaLimitError":
             return LuaLimitError(self.message, limit=str(self.extra), traceback=self.traceback)
         if self.type in _EXACT:
@@ -98,6 +100,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure("Retry", plain_text(error.reason), extra=error.after)
     if isinstance(error, Reject):
         return Failure("Reject", plain_text(error.reason))
+    if isinstance(error, Snooze):
+        return Failure("Snooze", plain_text(error.reason), extra=error.after)
     if not isinstance(error, HandlerError):
         text = plain_text(error)
         name = type(error).__name__
@@ -118,7 +122,7 @@ def failure_of(error: BaseException) -> Failure:
 def exact_failure_of(error: Exception) -> Failure:
     """The fields of an error that the code on the other side may want to catch by its type."""
     kind = next((base for base in type(error).__mro__ if base.__name__ in _EXACT), None)
-    if isinstance(error, HandlerError | Retry | Reject) or kind is None:
+    if isinstance(error, HandlerError | Retry | Reject | Snooze) or kind is None:
         return failure_of(error)
     fields = {name: getattr(error, name, "") for name in _FIELDS_OF[_EXACT[kind.__name__]]}
     return Failure(kind.__name__, plain_text(error), extra=fields)

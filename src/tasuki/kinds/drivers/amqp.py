@@ -18,6 +18,7 @@ from tasuki.kinds.fields import (
     Count,
     Duration,
     Flag,
+    NotHonored,
     Positive,
     PositiveDuration,
     PositiveSize,
@@ -137,7 +138,7 @@ class AMQPQueueOptions(Config):
     """Most bytes of ready messages."""
     message_ttl: PositiveDuration | None = None
     """Age at which the broker takes a ready message out: to dead_letter_exchange, or to tasuki.undeliverable."""
-    expires: PositiveDuration | None = None
+    queue_expiry: PositiveDuration | None = None
     """Time after which the broker deletes the queue if nobody uses it."""
     delivery_limit: Positive | None = None
     """Returns after which the broker gives a message up; 100000."""
@@ -177,6 +178,24 @@ class AMQPQueueOptions(Config):
         return self
 
 
+class AMQPConsumerOptions(Config):
+    """Options of a consumer at RabbitMQ. The format has them, this driver honors none: check warns, with the reason."""
+
+    exclusive: Annotated[
+        Flag,
+        NotHonored("a queue is consumed over several channels; single_active_consumer of the queue is for one process"),
+    ] = False
+    """Not honored: one consumer alone; the queue's option single_active_consumer gives one process all messages."""
+    no_local: Annotated[Flag, NotHonored("RabbitMQ does not implement it")] = False
+    """Not honored: RabbitMQ does not implement it."""
+    no_wait: Annotated[Flag, NotHonored("the driver waits for the broker's answer, to notice a refusal")] = False
+    """Not honored: the driver waits for the broker's answer, to notice a refusal."""
+    consumer_tag: Annotated[
+        Text | None, NotHonored("the driver tags each of its consumers itself; connection_name of the driver is shown")
+    ] = None
+    """Not honored: the driver tags its consumers itself; the broker shows the driver's connection_name."""
+
+
 def _place(config: AMQPDriverConfig, _: Path) -> Hashable:
     url = parts_of(config.url.get_secret_value())
     is_encrypted = config.tls.enabled if config.tls else url.scheme == "amqps"
@@ -184,4 +203,11 @@ def _place(config: AMQPDriverConfig, _: Path) -> Hashable:
     return hosts, config.vhost or unquote(url.path[1:]) or "/"
 
 
-KIND = driver_kind("amqp", AMQPDriverConfig, "tasuki.drivers.amqp:AMQPDriver", AMQPQueueOptions, place=_place)
+KIND = driver_kind(
+    "amqp",
+    AMQPDriverConfig,
+    "tasuki.drivers.amqp:AMQPDriver",
+    AMQPQueueOptions,
+    consumer_options=AMQPConsumerOptions,
+    place=_place,
+)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions
-from tasuki.kinds.fields import Count, Duration, Flag, Id, PositiveDuration, Text, at_field
+from tasuki.kinds.fields import Config, Count, Duration, Flag, Id, NotHonored, PositiveDuration, Text, at_field
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
 from tasuki.kinds.lifecycle import REFERENCES
 from tasuki.units import format_duration
@@ -72,7 +72,7 @@ class SQSQueueOptions(LengthOptions):
     """How long SQS keeps a message, and then deletes it and tells nobody; that of the driver if not given."""
     default_delay_seconds: Annotated[Duration, Field(le=900)] | None = None
     """Delay of messages without one; that of the driver if not given."""
-    visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
+    default_visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
     """How long a message that another program receives is hidden; Tasuki says the lease with each receive."""
 
     @model_validator(mode="after")
@@ -83,6 +83,23 @@ class SQSQueueOptions(LengthOptions):
                 "default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period"
             )
         return self
+
+
+class SQSConsumerOptions(Config):
+    """Options of a consumer at SQS. The format has them, this driver honors none: check warns, with the reason."""
+
+    wait_time: Annotated[
+        Duration | None,
+        NotHonored("the driver polls for 2s at a time, so that a stop waits no longer, and polls again at once"),
+        Field(le=20),
+    ] = None
+    """Not honored: the driver polls for 2s at a time and polls again at once, so that a stop waits no longer."""
+    visibility_timeout: Annotated[
+        Duration | None,
+        NotHonored("each receive asks for the queue's lease, and the consumer renews it; set lease at the queue"),
+        Field(le=43_200),
+    ] = None
+    """Not honored: each receive asks for the queue's lease, and the consumer renews it."""
 
 
 def _too_long(driver: SQSDriverConfig, queue: QueueConfig, delay: float) -> str:
@@ -107,6 +124,7 @@ KIND = DriverKind(
     {**REFERENCES, "config": ("config.aws",)},
     driver="tasuki.drivers.sqs:SQSDriver",
     queue_options=SQSQueueOptions,
+    consumer_options=SQSConsumerOptions,
     too_long=_too_long,
     place=_place,
 )

@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
-from pydantic import model_validator
+from collections.abc import Callable
+from typing import Annotated
 
-from tasuki.kinds.fields import Config, Flag, Text, at_field
+from pydantic import BeforeValidator, SecretStr, model_validator
+
+from tasuki.drivers.pem import has_block, is_pem
+from tasuki.kinds.fields import Config, Flag, Text, VariableName, at_field
+from tasuki.registry.source import Source
+
+
+def _pem(label: str) -> Callable[[object], object]:
+    """A path of a file stays as it is; text, in the entry or of ``file://``, must have a block of this label."""
+
+    def read(value: object) -> object:
+        text = value.text if isinstance(value, Source) else value
+        is_text = isinstance(value, Source) or (isinstance(text, str) and is_pem(text))
+        if is_text and not has_block(str(text), label):
+            raise ValueError(f"the text holds no {label.lower()} in PEM form")
+        return text
+
+    return read
+
+
+def _key(value: object) -> SecretStr:
+    # Here, not by pydantic: its errors would show what was written.
+    if not isinstance(value, str) or not value:
+        raise ValueError("a file is wanted, or PEM text; take the text from ${env:NAME}")
+    return SecretStr(str(value))
+
+
+Certificates = Annotated[Text, BeforeValidator(_pem("CERTIFICATE"), json_schema_input_type=str)]
+"""Path of a PEM file, or PEM text."""
+Key = Annotated[
+    SecretStr,
+    BeforeValidator(_key, json_schema_input_type=str),
+    BeforeValidator(_pem("PRIVATE KEY"), json_schema_input_type=str),
+]
+"""The same for a private key."""
 
 
 class TlsConfig(Config):
-    """How a connection is encrypted."""
+    """How a connection is encrypted.
+
+    Certificates and keys are PEM: the path of a file (from the project's folder), file://x as for sources, or the text
+    itself, best from ${env:NAME}.
+    """
 
     enabled: Flag = True
     """Whether it is."""
     server_name: Text | None = None
     """The name that the broker's certificate must have; the host of the address if not given."""
-    cert: Text | None = None
-    """File with the client's certificate (PEM)."""
-    key: Text | None = None
-    """File with the client's key (PEM)."""
-    ca: Text | None = None
-    """File with the certificates to trust (PEM); those of the system if not given."""
+    cert: Certificates | None = None
+    """The client's certificate: a file, or PEM text."""
+    key: Key | None = None
+    """The client's key: a file, or PEM text."""
+    ca: Certificates | None = None
+    """The certificates to trust: a file, or PEM text; those of the system if not given."""
+    cert_env: VariableName = None
+    """Variable that holds the certificate: the older way to write cert: ${env:NAME}."""
+    key_env: VariableName = None
+    """Variable that holds the key, likewise."""
+    ca_env: VariableName = None
+    """Variable that holds the certificates to trust, likewise."""
     insecure_skip_verify: Flag = False
     """Trust any certificate; for development. The driver warns of it when it is made."""
 

@@ -57,6 +57,39 @@ class Settling(Suite):
             await rig.driver.settle(rig.queue, [Release(got[number].receipt)])
         assert ids(await rig.take(6)) == published
 
+    @case("counts_attempts")
+    async def test_a_delayed_release_is_hidden_and_counts_nothing(self, rig: Rig) -> None:
+        await rig.publish(rig.message(headers={"a": "b"}))
+        for attempt, settlement in ((1, Nack), (2, Release), (2, Nack), (3, Release), (3, Ack)):
+            got = await rig.one()
+            assert (got.attempt, got.suspect, got.headers["a"]) == (attempt, False, "b")
+            if settlement is Release:
+                await rig.driver.start(rig.queue, [got.receipt])  # a record that the release takes back
+                began = rig.clock.monotonic()
+                assert list(await rig.driver.settle(rig.queue, [Release(got.receipt, rig.long)])) == []
+                await rig.advance(began + rig.long * 0.85 - rig.clock.monotonic())
+                await rig.nothing()
+                await rig.advance(rig.long * 0.25)
+            else:
+                await rig.driver.settle(rig.queue, [settlement(got.receipt)])
+        await rig.nothing()
+
+    @case("ordering_key")
+    async def test_a_delayed_release_keeps_its_place_among_those_of_its_key(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
+        held = {got.id: got for got in await rig.take(2)}
+        await rig.driver.settle(rig.queue, [Release(held["a0"].receipt, rig.long), Ack(held["b0"].receipt)])
+        got = await rig.one()
+        assert got.id == "b1"
+        await rig.ack(got)
+        await rig.nothing()
+        await rig.advance(rig.long * 1.2)
+        got = await rig.one()
+        assert got.id == "a0"
+        await rig.ack(got)
+        assert (await rig.one()).id == "a1"
+
     @case("leases")
     async def test_a_changed_lease_holds_for_the_next_delivery(self, rig: Rig) -> None:
         await rig.driver.declare(rig.spec(lease=rig.long * 3))

@@ -115,7 +115,7 @@ def test_a_quorum_queue_always_has_somewhere_for_what_it_gives_up():
 
 def test_options_become_arguments():
     options = {
-        "max_length": 5, "max_length_bytes": 1000, "message_ttl": 1.5, "expires": 60.0, "delivery_limit": 7,
+        "max_length": 5, "max_length_bytes": 1000, "message_ttl": 1.5, "queue_expiry": 60.0, "delivery_limit": 7,
         "dead_letter_exchange": "dlx", "dead_letter_routing_key": "k", "single_active_consumer": True,
     }  # fmt: skip
     queue, returned = lanes(QueueSpec("q", options=options), Defaults())

@@ -118,7 +118,8 @@ def test_deliveries_carry_receipts_of_their_receive():
 def test_settlements_by_kind_and_the_first_of_two_counts():
     batch = [Release(b"r"), Nack(b"n", 0.5), Ack(b"a"), Ack(b"n"), Nack(b"m"), Ack(7)]
     work = Settling(batch)
-    assert work.words == [2, 2, b"a", b"-", b"n", b"m", b"r", 500_000, 0]
+    assert work.words == [2, 2, b"a", b"-", b"n", b"m", b"r", 500_000, 0, 0]
+    assert Settling([Release(b"r", 2.0)]).words == [0, 0, b"r", 2_000_000]
     assert work.stale([2, 5]) == [7, b"r", b"n"]
     assert Settling([]).words == [0, 0]
     assert readable([b"x", "x", None, 1]) == [b"x", b"-", b"-", b"-"]

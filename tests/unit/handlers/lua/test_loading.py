@@ -21,7 +21,8 @@ def test_there_is_no_message() -> None:
 @pytest.mark.anyio
 async def test_what_needs_a_handler_is_refused() -> None:
     context = LoadingContext("app:f")
-    for call in (context.ack, context.nack, context.reject, lambda: context.resource("a:b"), lambda: context.env("A")):
+    settling = (context.ack, context.nack, context.reject, lambda: context.snooze(1))
+    for call in (*settling, lambda: context.resource("a:b"), lambda: context.env("A")):
         with pytest.raises(HandlerError, match="cannot be used while the script loads"):
             call()
     for waiting in (context.publish("a:b", 1), context.call("a:f"), context.info("a:b")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasuki import Context, Reject
+from tasuki import Context, Reject, Snooze
 from tasuki.errors import HandlerError, HandlerNotFoundError
 
 
@@ -79,6 +79,8 @@ def fails(how: str) -> Any:
         return 1 / 0
     if how == "reject":
         raise Reject("bad file \udcff")
+    if how == "snooze":
+        raise Snooze("5m", "not open yet")
     if how == "large":
         return b"x" * (33 * 2**20)
     if how == "many":

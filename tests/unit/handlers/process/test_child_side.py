@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.handler import Reject
+from tasuki.contracts.handler import Reject, Snooze
 from tasuki.errors import HandlerError, LuaError, LuaLimitError, LuaSyntaxError, ResultError
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaLimits, LuaSource
@@ -222,6 +222,12 @@ async def test_an_error_that_cannot_cross_is_told_all_the_same(lua: Any, python:
 async def test_a_reject_with_a_text_that_cannot_cross_is_a_reject(python: Any) -> None:
     with pytest.raises(Reject, match=r"bad file \?"):
         await python("fails").call(["reject"], delivery())
+
+
+async def test_a_snooze_keeps_its_delay(python: Any) -> None:
+    with pytest.raises(Snooze, match="not open yet") as caught:
+        await python("fails").call(["snooze"], delivery())
+    assert caught.value.after == "5m"
 
 
 @pytest.mark.parametrize(

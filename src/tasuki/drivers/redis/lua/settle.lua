@@ -1,9 +1,10 @@
 -- End deliveries. Returns the numbers, from 1, of the receipts that were stale.
--- ARGV: number of acks, number of nacks, the receipts of acks, nacks and releases, the delays of the nacks in microseconds
+-- ARGV: number of acks, number of nacks, the receipts of acks, nacks and releases, in microseconds the delays of nacks and
+-- releases
 -- Each part removes before it adds: so it is not refused when the memory is full.
 
 local acks, nacks = tonumber(ARGV[1]), tonumber(ARGV[2])
-local count = #ARGV - 2 - nacks
+local count = (#ARGV - 2 + acks) / 2
 if count == 0 then
   return {}
 end
@@ -83,7 +84,7 @@ for index = acks + 1, count do
         remember(place, is_started and failures - 1 or failures, suspect)
       end
     end
-    local delay = is_nack and tonumber(ARGV[2 + count + index - acks]) or 0
+    local delay = tonumber(ARGV[2 + count + index - acks])
     if delay > 0 then
       redis.call('ZADD', DELAYED, time + delay, place)
     end

@@ -6,7 +6,7 @@
 --   queue.stopping()                              boolean: the consumer drains, finish soon
 --
 --   msg:id() msg:header(key) msg:headers() msg:body() msg:attempt() msg:queue()    value, nil | nil, err
---   msg:ack() msg:nack(delay?) msg:reject(reason?)                                 true, nil | nil, err
+--   msg:ack() msg:nack(delay?) msg:reject(reason?) msg:snooze(after)               true, nil | nil, err
 --
 -- After the handler has returned every method gives nil, Invalid "queue.Message released"; a second settlement gives
 -- nil, Invalid "queue.Message already settled".
@@ -204,11 +204,26 @@ function methods.ack(self)
   return settle(self, "ack")
 end
 
-function methods.nack(self, delay)
-  if delay ~= nil and type(delay) ~= "string" and type(delay) ~= "number" then
-    raise("nack", 1, "number or string expected, got " .. type_of(delay), 3)
+local function later(self, verb, delay)
+  if type(delay) ~= "string" and type(delay) ~= "number" then
+    raise(verb, 1, "number or string expected, got " .. type_of(delay), 3)
   end
-  return settle(self, "nack", type(delay) == "string" and host.scrub(delay) or delay)
+  return settle(self, verb, type(delay) == "string" and host.scrub(delay) or delay)
+end
+
+function methods.nack(self, delay)
+  if delay == nil then
+    return settle(self, "nack")
+  end
+  return later(self, "nack", delay)
+end
+
+function methods.snooze(self, after)
+  local data, err = data_of(self)
+  if not data then
+    return nil, err
+  end
+  return later(self, "snooze", after)
 end
 
 function methods.reject(self, reason)

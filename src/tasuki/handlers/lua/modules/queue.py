@@ -8,7 +8,7 @@ operation             arguments                               returns
 ``queue.may``         queue id, or an empty text              True; Invalid where publishing there is denied
 ``queue.info``        queue id                                counters by name
 ``queue.stopping``    -                                       whether the consumer drains
-``queue.settle``      ack, nack or reject; delay or reason    True; Invalid if the message is settled already
+``queue.settle``      ack, nack, reject or snooze; argument   True; Invalid if the message is settled already
 ====================  ======================================  ==========================================================
 """
 
@@ -73,6 +73,8 @@ def _settle(context: Context, verb: str, argument: Any) -> None:
         context.ack()
     elif verb == "nack":
         context.nack(argument)
+    elif verb == "snooze":
+        context.snooze(argument)
     else:
         context.reject(argument or "")
 

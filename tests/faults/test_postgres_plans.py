@@ -88,7 +88,7 @@ async def fill(driver: PostgresDriver, queue: str, number: int, **options: Any) 
 
 async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[str, str, int]]]:
     """The scans of each verb on ten messages; ``explainer``'s session has seen the table when it was empty."""
-    claim = "SELECT seq, token FROM plans.take($1, 10, 1000000, 0, 0)"
+    claim = "SELECT seq, token FROM plans.receive($1, 10, 1000000, 0, true, false, true, 1)"
     scans = {"claim": await explainer.scans(claim, queue)}
     held = await explainer.connection.fetch(claim, queue)
     seqs, tokens = [row[0] for row in held], [row[1] for row in held]
@@ -153,7 +153,7 @@ async def test_the_oldest_of_each_priority_is_found_by_the_index(driver: Postgre
 
 async def test_a_claim_reads_the_line_by_its_index(driver: PostgresDriver, explainer: Explainer) -> None:
     await fill(driver, "q", 2000)
-    scans = await explainer.scans("SELECT seq FROM plans.claim('q', 10, 1000000, 0, 0)")
+    scans = await explainer.scans("SELECT seq FROM plans.receive('q', 10, 1000000, 0, true, false, true, 1)")
     assert {index for index, _, _ in scans} >= {"messages_ready", "messages_pkey", "messages_due"}
 
 
@@ -163,7 +163,7 @@ async def test_delayed_and_held_messages_are_not_looked_at(driver: PostgresDrive
     while got := await driver.receive("q", 1000, 0.0):
         await driver.settle("q", [Nack(item.receipt, 3600.0) for item in got[:500]])
     await fill(driver, "q", 5)
-    scans = await explainer.scans("SELECT seq FROM plans.claim('q', 10, 1000000, 0, 0)")
+    scans = await explainer.scans("SELECT seq FROM plans.receive('q', 10, 1000000, 0, true, false, true, 1)")
     assert max(rows for _, _, rows in scans) <= 10
 
 

@@ -7,7 +7,8 @@ place in line   by priority, then by publishing; nack, release and a lost lease 
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
 attempt         counted when handed out and committed with it; a release gives the count back
 lease, delay    by the server's clock
-waking          by NOTIFY, sent only while somebody waits; a queue is looked at every ``poll_interval`` all the same
+waking          by NOTIFY, to as many waiting processes as there are messages; an empty queue is looked into every
+                ``poll_interval`` all the same, in turns by all that wait there
 pooler          a transaction pooler (pgbouncer) is noticed: no state of a session is used, and queues are polled,
                 unless ``listen_url`` leads around it
 depth           exact, counted when asked

@@ -54,7 +54,7 @@ class PostgresDriver(Driver):
         schema: where the tables are; made if it is missing.
         pool_size: most connections for the verbs; one more listens, and one keeps leases.
         listen_url: address that leads around a pooler, to the server, for the connection that listens.
-        poll_interval: seconds between two looks at an empty queue, whatever is heard.
+        poll_interval: most seconds between two looks into an empty queue, by any process that waits, whatever is heard.
         timeout: seconds within which a statement must be answered.
         connect_timeout: seconds within which a connection must be made.
         tls: see ``drivers/tls.py``.
@@ -135,6 +135,7 @@ class PostgresDriver(Driver):
             schema=self._schema,
             pool_size=self._pool_size,
             timeout=self._timeout,
+            poll_interval=self._poll_interval,
             connector=self._connectors[0],
             listening=self._connectors[1],
             specs=self._specs,
@@ -205,7 +206,7 @@ class PostgresDriver(Driver):
             return cast(int, stored)
 
         results = await publish_in_parts(self.name, queue, batch, store)
-        session.bell.ring(queue)
+        session.stored(queue)
         return results
 
     async def publish_within(
@@ -229,7 +230,7 @@ class PostgresDriver(Driver):
         if limit <= 0:
             return []
         receiving = Receiving(session, queue, limit, lambda: self._known(queue) is not None)
-        return await receiving.receive(wait, self._clock, self._poll_interval)
+        return await receiving.receive(wait, self._clock)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Count the deliveries as failures until they are settled; committed when this returns."""

@@ -63,7 +63,7 @@ class PostgresDriverConfig(DriverConfig):
     pool_size: Positive = 5
     """Most connections for the work; one more listens, and one keeps leases."""
     poll_interval: PositiveDuration = 1.0
-    """Longest time between two looks at an empty queue, whatever is heard."""
+    """Longest time between two looks into an empty queue, by any of the processes that wait there."""
     timeout: PositiveDuration = 10.0
     """Time within which the server must answer."""
     connect_timeout: PositiveDuration = 5.0

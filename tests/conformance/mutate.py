@@ -27,6 +27,7 @@ from tasuki.contracts.driver import (
     Driver,
     Durability,
     Nack,
+    Occupancy,
     Outgoing,
     QueueSpec,
     Receipt,
@@ -113,6 +114,9 @@ class Mutant(Driver):
 
     async def depth(self, queue: str) -> Depth:
         return await self.inner.depth(queue)
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        return await self.inner.occupancy(queue)
 
     async def attach(self, queue: str, consumers: int) -> None:
         await self.inner.attach(queue, consumers)
@@ -368,6 +372,25 @@ class DepthForgetsHeld(Mutant):
 
     async def depth(self, queue: str) -> Depth:
         return replace(await super().depth(queue), in_flight=0)
+
+
+class OccupancyForgetsHidden(Mutant):
+    noticed_by = ("test_depth_is_exact",)
+    needs = "exact_depth"
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        return replace(await super().occupancy(queue), hidden=False)
+
+
+class OccupancyForgetsWhatIsBehind(Mutant):
+    """As a driver that looks at the messages alone that can be received."""
+
+    noticed_by = ("test_35_occupancy_counts_what_stands_behind_its_key",)
+    needs = "exact_depth"
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        found = await super().occupancy(queue)
+        return replace(found, ready=found.ready and not found.hidden)
 
 
 class PeekTakes(Mutant):

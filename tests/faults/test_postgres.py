@@ -514,6 +514,37 @@ async def test_durability_is_that_of_the_settings(
         await sql.execute("ALTER DATABASE postgres RESET synchronous_commit")
 
 
+@pytest.mark.parametrize("commit", ["off", "local"])
+async def test_the_driver_and_a_queue_say_what_their_commits_wait_for(
+    make: Callable[..., Any], sql: asyncpg.Connection, schema: str, commit: str
+) -> None:
+    level = {"off": "process", "local": "broker"}[commit]  # fsync is off
+    driver, other = await make(synchronous_commit=commit), await make()
+    assert (driver.durability, other.durability) == (level, "broker")
+    weak = QueueSpec("weak", options={"synchronous_commit": commit})
+    await other.declare(weak)
+    assert (other.durability_of("weak"), other.durability_of("q")) == (level, "broker")
+    await sql.execute(
+        f"""CREATE FUNCTION {schema}.note() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO {schema}.notes VALUES (NEW.id, current_setting('synchronous_commit')); RETURN NULL; END $$;
+        CREATE TABLE {schema}.notes (id text, value text);
+        CREATE CONSTRAINT TRIGGER note AFTER INSERT ON {schema}.messages DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION {schema}.note()"""
+    )
+    await other.publish("weak", [message("a")])
+    await other.publish("q", [message("b")])
+    await driver.publish("q", [message("c")])
+    notes = dict(await sql.fetch(f"SELECT id, value FROM {schema}.notes"))
+    assert notes == {"a": commit, "b": "on", "c": commit}, "when the transaction commits"
+    assert (await driver.inspect(QueueSpec("weak"))).options == {"synchronous_commit": commit}
+    async with sql.transaction():
+        await other.publish_within(sql, "weak", [message("d")])
+        assert await sql.fetchval("SELECT current_setting('synchronous_commit')") == "on", "that is for the caller"
+    await driver.declare(QueueSpec("weak"))
+    await other.publish("weak", [message("e")])
+    assert other.durability_of("weak") == "broker", "the last declaration holds"
+
+
 async def test_a_default_of_stricter_isolation_changes_nothing(
     make: Callable[..., Any], sql: asyncpg.Connection
 ) -> None:

@@ -189,3 +189,36 @@ async def test_order_per_key_reads_its_keys_whatever_the_statistics_say(
         for index, plan, rows in scans:
             assert not index.startswith("Seq"), f"{verb}: {plan}"
             assert rows <= 100, f"{verb} met {rows} rows: {plan}"
+
+
+@pytest.mark.parametrize("options", [{}, {"delay": 3600.0}], ids=["ready", "delayed"])
+async def test_many_messages_are_estimated(
+    driver: PostgresDriver, explainer: Explainer, options: dict[str, Any]
+) -> None:
+    for start in range(0, 60_000, 1000):
+        numbers = range(start, start + 1000)
+        await driver.publish("q", [Outgoing(f"{number}", b"x" * 1000, {}, **options) for number in numbers])
+    depth = await driver.depth("q")
+    assert depth.is_estimate
+    assert (depth.delayed if options else depth.ready) == pytest.approx(60_000, rel=0.25)
+    assert (depth.ready if options else depth.delayed) == 0
+    assert (depth.oldest_age is None) == bool(options)
+    scans = await explainer.scans("SELECT * FROM plans.count_messages('q')")
+    assert max(rows for _, _, rows in scans) <= 10_000
+    await driver.purge("q")
+    await driver.publish("q", [Outgoing("last", b"", {})])
+    depth = await driver.depth("q")
+    assert (depth.ready, depth.delayed, depth.is_estimate) == (1, 0, False)
+
+
+@pytest.mark.parametrize("queue", ["q", "keys"])
+async def test_whether_there_is_a_message_is_answered_by_the_first_one(
+    driver: PostgresDriver, explainer: Explainer, queue: str
+) -> None:
+    key = {"key": "k"} if queue == "keys" else {}
+    await fill(driver, queue, 3000, **key)
+    await driver.receive(queue, 1, 5.0)
+    await driver.receive(queue, 1, 0.0)  # moves the others behind
+    await fill(driver, queue, 2000, delay=3600.0, **key)
+    scans = await explainer.scans("SELECT * FROM plans.occupancy($1)", queue)
+    assert [rows for _, _, rows in scans if rows > 1] == []

@@ -37,7 +37,7 @@ class Receiving:
                 taken, has_news = await self._ask(waits=left > 0)
                 if session.is_closing:
                     return []  # what was taken has been given back
-                if taken or left <= 0:
+                if taken or left <= 0 or not self._is_declared():
                     return taken
                 if has_news:
                     continue

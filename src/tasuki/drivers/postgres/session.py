@@ -40,8 +40,8 @@ RECEIVE = (
     "FROM {}.receive($1, $2, $3, $4, $5, $6, $7, $8)"
 )
 LOOK = "SELECT name, ready, look_in, registered FROM {}.look($1, $2, $3, $4)"
-DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6)"
-INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary FROM {}.queues WHERE name = $1"
+DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7)"
+INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, synchronous_commit FROM {}.queues WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
 
 T = TypeVar("T")
@@ -147,7 +147,8 @@ class Session:
         if not found:
             problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
             raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
-        lease, max_length, by_key, dedup_window, temporary = found[0]
+        lease, max_length, by_key, dedup_window, temporary, synchronous_commit = found[0]
+        own = {} if synchronous_commit is None else {"synchronous_commit": synchronous_commit}
         return replace(
             spec,
             lease=lease,
@@ -155,6 +156,7 @@ class Session:
             ordering="key" if by_key else "none",
             dedup_window=dedup_window,
             temporary=temporary,
+            options={**{name: value for name, value in spec.options.items() if name != "synchronous_commit"}, **own},
         )
 
     async def _inspect(self, queue: str) -> list[Any]:
@@ -332,4 +334,5 @@ class Session:
 
 def _declaring(spec: QueueSpec) -> tuple[Any, ...]:
     """The arguments of ``DECLARE``."""
-    return spec.name, spec.lease, spec.max_length, spec.ordering == "key", spec.dedup_window, spec.temporary
+    by_key, commit = spec.ordering == "key", spec.options.get("synchronous_commit")
+    return spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, spec.temporary, commit

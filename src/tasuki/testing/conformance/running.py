@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 
-from tasuki.contracts.driver import Ack, Nack, Release
+from tasuki.contracts.driver import Ack, Nack, Occupancy, Release
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
@@ -249,6 +249,17 @@ class Running(Suite):
         await rig.ack(got[3])
         await rig.ack(*await rig.take(4))
         await rig.counts(0, 0, 0)
+
+    @case("exact_depth", "ordering_key")
+    async def test_35_occupancy_counts_what_stands_behind_its_key(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.publish(*rig.messages(3, key="k"))
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
+        (held,) = await rig.driver.receive(rig.queue, 3, rig.suite.patience)
+        assert await rig.driver.receive(rig.queue, 3, 0.0) == []
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=True)
+        await rig.ack(held)
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
 
     @case("exact_depth", "native_delay")
     async def test_depth_counts_delayed_messages(self, rig: Rig) -> None:

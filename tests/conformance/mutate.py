@@ -51,6 +51,8 @@ SUITES = {
 }
 Results = Sequence[DriverError | None]
 _PID = os.getpid()
+_LATE = 2.5
+"""Seconds that are too many for a message that is ready."""
 
 
 class Mutant(Driver):
@@ -499,7 +501,26 @@ class PollsNowAndThen(Mutant):
             left = end - asyncio.get_running_loop().time()
             if taken or left <= 0:
                 return taken
-            await asyncio.sleep(min(left, 2.5))
+            await asyncio.sleep(min(left, _LATE))
+
+
+class GoesOnWaitingUnasked(Mutant):
+    """What wakes a process whose receive has ended is lost for a while."""
+
+    noticed_by = ("test_a_driver_that_waits_no_more_keeps_no_message_from_another",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        task = asyncio.create_task(super().receive(queue, limit, wait))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.late = asyncio.create_task(self._release_late(queue, task))
+            raise
+
+    async def _release_late(self, queue: str, task: asyncio.Task[list[Received]]) -> None:
+        taken = await task
+        await asyncio.sleep(_LATE)
+        await super().settle(queue, [Release(item.receipt) for item in taken])
 
 
 class AForkIsNotNoticed(Mutant):

@@ -324,6 +324,28 @@ class Running(Suite):
         assert min(took) < _SOON, f"the quickest of {len(took)} messages came after {min(took):.1f} seconds"
 
     @case("multi_process")
+    async def test_a_driver_that_waits_no_more_keeps_no_message_from_another(self, rig: Rig) -> None:
+        """Its receives ended, one by itself and one that was cancelled; a wake-up that still reaches it is not lost."""
+        other = await rig.another()
+        for is_waiting in (True, False):
+            took: list[float] = []
+            for _ in range(4):
+                assert await other.receive(rig.queue, 1, 0.1) == []
+                cancelled = asyncio.create_task(other.receive(rig.queue, 1, 30.0))
+                waiting = [asyncio.create_task(rig.one())] if is_waiting else []
+                await asyncio.sleep(0.1)
+                cancelled.cancel()
+                await asyncio.gather(cancelled, return_exceptions=True)
+                began = time.monotonic()
+                published = await rig.publish(rig.message())
+                await asyncio.sleep(0.05)
+                got = await (waiting[0] if is_waiting else rig.one())
+                took.append(time.monotonic() - began)
+                assert [got.id] == published
+                await rig.ack(got)
+            assert min(took) < _SOON, f"the quickest of {len(took)} messages came after {min(took):.1f} seconds"
+
+    @case("multi_process")
     async def test_what_another_driver_held_comes_back_when_it_closes(self, rig: Rig) -> None:
         other = await rig.another()
         published = await rig.publish(*rig.messages(3))

@@ -1,4 +1,4 @@
-"""Run the measurements: all, or those named (``overhead``, ``depth``, ``brokers [DRIVER…]``, ``startup``)."""
+"""Run the measurements: all, or those named (``overhead``, ``depth``, ``brokers [DRIVER…]``, ``postgres``, …)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ CASES = {
     "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
     "depth": "SQLite with many messages waiting (synchronous=FULL)",
     "brokers": "Every driver with its broker, all on this machine (no-op handler, 190-byte JSON bodies)",
+    "postgres": "PostgreSQL: order per key with many workers, idle workers and queues, a large queue",
     "queues": "Thousands of queues in one process (RabbitMQ)",
     "startup": "Start-up",
     "isolation": "Isolation of handlers: threads and processes",

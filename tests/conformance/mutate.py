@@ -27,6 +27,7 @@ from tasuki.contracts.driver import (
     Driver,
     Durability,
     Nack,
+    Occupancy,
     Outgoing,
     QueueSpec,
     Receipt,
@@ -50,6 +51,8 @@ SUITES = {
 }
 Results = Sequence[DriverError | None]
 _PID = os.getpid()
+_LATE = 2.5
+"""Seconds that are too many for a message that is ready."""
 
 
 class Mutant(Driver):
@@ -113,6 +116,9 @@ class Mutant(Driver):
 
     async def depth(self, queue: str) -> Depth:
         return await self.inner.depth(queue)
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        return await self.inner.occupancy(queue)
 
     async def attach(self, queue: str, consumers: int) -> None:
         await self.inner.attach(queue, consumers)
@@ -391,6 +397,25 @@ class DepthForgetsHeld(Mutant):
         return replace(await super().depth(queue), in_flight=0)
 
 
+class OccupancyForgetsHidden(Mutant):
+    noticed_by = ("test_depth_is_exact",)
+    needs = "exact_depth"
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        return replace(await super().occupancy(queue), hidden=False)
+
+
+class OccupancyForgetsWhatIsBehind(Mutant):
+    """As a driver that looks at the messages alone that can be received."""
+
+    noticed_by = ("test_35_occupancy_counts_what_stands_behind_its_key",)
+    needs = "exact_depth"
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        found = await super().occupancy(queue)
+        return replace(found, ready=found.ready and not found.hidden)
+
+
 class PeekTakes(Mutant):
     noticed_by = ("test_24_peek_shows_without_receiving",)
 
@@ -497,7 +522,26 @@ class PollsNowAndThen(Mutant):
             left = end - asyncio.get_running_loop().time()
             if taken or left <= 0:
                 return taken
-            await asyncio.sleep(min(left, 2.5))
+            await asyncio.sleep(min(left, _LATE))
+
+
+class GoesOnWaitingUnasked(Mutant):
+    """What wakes a process whose receive has ended is lost for a while."""
+
+    noticed_by = ("test_a_driver_that_waits_no_more_keeps_no_message_from_another",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        task = asyncio.create_task(super().receive(queue, limit, wait))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.late = asyncio.create_task(self._release_late(queue, task))
+            raise
+
+    async def _release_late(self, queue: str, task: asyncio.Task[list[Received]]) -> None:
+        taken = await task
+        await asyncio.sleep(_LATE)
+        await super().settle(queue, [Release(item.receipt) for item in taken])
 
 
 class AForkIsNotNoticed(Mutant):

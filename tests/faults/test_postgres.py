@@ -224,7 +224,7 @@ async def _is_deaf(driver: PostgresDriver) -> bool:
 
 
 async def _hears(driver: PostgresDriver) -> bool:
-    return driver._session is not None and driver._session.hears("q")
+    return driver._session is not None and driver._session.hears
 
 
 async def test_a_dropped_schema_is_made_anew_by_the_next_open(
@@ -453,19 +453,23 @@ async def test_nobody_is_notified_unless_somebody_waits(
 ) -> None:
     driver = await make()
     heard: list[str] = []
-    channel = await sql.fetchval(f"SELECT channel FROM {schema}.queues")
-    await sql.add_listener(channel, lambda *arguments: heard.append(arguments[2]))
+
+    def hear(*arguments: Any) -> None:
+        heard.append(arguments[3])
+
+    channel = f"tasuki:{driver._session.holder:x}"
+    await sql.add_listener(channel, hear)
     await driver.publish("q", [message()])
     await sql.fetchval("SELECT 1")
     assert heard == []
     await driver.receive("q", 1, 5.0)
     waiting = asyncio.create_task(driver.receive("q", 1, PATIENCE))
-    await eventually(lambda: sql.fetchval(f"SELECT count(*) FROM {schema}.waiters"), "somebody who waits")
+    await eventually(lambda: sql.fetchval(f"SELECT count(*) FROM {schema}.waiters WHERE hears"), "somebody who waits")
     await driver.publish("q", [message(f"{number}") for number in range(100)])
     await waiting
     await eventually(lambda: more(heard, 1), "a notification")
-    assert len(heard) == 1
-    await sql.remove_listener(channel, lambda *_: None)
+    assert heard == ["q"]
+    await sql.remove_listener(channel, hear)
 
 
 async def test_no_more_connections_than_the_server_has(
@@ -508,6 +512,37 @@ async def test_durability_is_that_of_the_settings(
         assert (await make()).durability == "process"
     finally:
         await sql.execute("ALTER DATABASE postgres RESET synchronous_commit")
+
+
+@pytest.mark.parametrize("commit", ["off", "local"])
+async def test_the_driver_and_a_queue_say_what_their_commits_wait_for(
+    make: Callable[..., Any], sql: asyncpg.Connection, schema: str, commit: str
+) -> None:
+    level = {"off": "process", "local": "broker"}[commit]  # fsync is off
+    driver, other = await make(synchronous_commit=commit), await make()
+    assert (driver.durability, other.durability) == (level, "broker")
+    weak = QueueSpec("weak", options={"synchronous_commit": commit})
+    await other.declare(weak)
+    assert (other.durability_of("weak"), other.durability_of("q")) == (level, "broker")
+    await sql.execute(
+        f"""CREATE FUNCTION {schema}.note() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO {schema}.notes VALUES (NEW.id, current_setting('synchronous_commit')); RETURN NULL; END $$;
+        CREATE TABLE {schema}.notes (id text, value text);
+        CREATE CONSTRAINT TRIGGER note AFTER INSERT ON {schema}.messages DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION {schema}.note()"""
+    )
+    await other.publish("weak", [message("a")])
+    await other.publish("q", [message("b")])
+    await driver.publish("q", [message("c")])
+    notes = dict(await sql.fetch(f"SELECT id, value FROM {schema}.notes"))
+    assert notes == {"a": commit, "b": "on", "c": commit}, "when the transaction commits"
+    assert (await driver.inspect(QueueSpec("weak"))).options == {"synchronous_commit": commit}
+    async with sql.transaction():
+        await other.publish_within(sql, "weak", [message("d")])
+        assert await sql.fetchval("SELECT current_setting('synchronous_commit')") == "on", "that is for the caller"
+    await driver.declare(QueueSpec("weak"))
+    await other.publish("weak", [message("e")])
+    assert other.durability_of("weak") == "broker", "the last declaration holds"
 
 
 async def test_a_default_of_stricter_isolation_changes_nothing(

@@ -175,6 +175,89 @@ async def test_what_was_committed_late_is_told_of_when_its_turn_comes(url: str, 
             await driver.close()
 
 
+class Client:
+    """A connection whose transactions stay open until the test ends them; what must wait for a lock fails."""
+
+    def __init__(self, connection: asyncpg.Connection, schema: str) -> None:
+        self.connection = connection
+        self._schema = schema
+        self._tokens: dict[str, tuple[int, int]] = {}
+
+    async def take(self, limit: int = 10) -> list[str]:
+        sql = f"SELECT id, seq, token FROM {self._schema}.take('q', $1, 1000000, 0, 0) WHERE seq IS NOT NULL"
+        rows = await self.connection.fetch(sql, limit)
+        self._tokens |= {id: (seq, token) for id, seq, token in rows}
+        return [id for id, _, _ in rows]
+
+    async def ack(self, id: str) -> None:
+        seq, token = self._tokens[id]
+        sql = f"SELECT {self._schema}.settle('q', $1, $2, null, null)"
+        assert await self.connection.fetchval(sql, [seq], [token]) == []
+
+
+@pytest.fixture
+async def clients(drivers: list[PostgresDriver], url: str, schema: str) -> AsyncIterator[list[Client]]:
+    connections = [await asyncpg.connect(url) for _ in range(2)]
+    for connection in connections:
+        await connection.execute("SET lock_timeout = '100ms'")
+    yield [Client(connection, schema) for connection in connections]
+    for connection in connections:
+        await connection.close()
+
+
+def messages(key: str, *ids: str) -> list[Outgoing]:
+    return [Outgoing(id, b"", {}, key=key) for id in ids]
+
+
+async def test_workers_do_not_wait_for_each_other(drivers: list[PostgresDriver], clients: list[Client]) -> None:
+    one, other = clients
+    await drivers[0].publish("q", [*messages("k", "k1", "k2"), *messages("l", "l1"), *messages("m", "m1")])
+    async with one.connection.transaction():
+        assert await one.take(1) == ["k1"]
+        async with other.connection.transaction():
+            assert await other.take() == ["l1", "m1"]
+            await other.ack("m1")
+            await one.ack("k1")
+            assert await other.take() == []
+            assert await one.take() == ["k2"]
+
+
+async def test_nothing_is_moved_behind_a_message_that_goes_just_now(
+    drivers: list[PostgresDriver], clients: list[Client]
+) -> None:
+    """It would stay there: the ack has looked for what it brings forward."""
+    one, other = clients
+    await drivers[0].publish("q", messages("k", "k1"))
+    assert await one.take() == ["k1"]
+    await drivers[0].publish("q", messages("k", "k2"))
+    async with one.connection.transaction():
+        await one.ack("k1")
+        assert await other.take() == []
+    assert await other.take() == ["k2"]
+
+
+async def test_two_takes_at_once_do_not_hold_two_of_a_key(
+    drivers: list[PostgresDriver], clients: list[Client], url: str
+) -> None:
+    """What was published first is committed while the other one is on its way to a worker."""
+    one, other = clients
+    late = await asyncpg.connect(url)
+    try:
+        transaction = late.transaction()
+        await transaction.start()
+        await drivers[0].publish_within(late, "q", messages("k", "late"))
+        await drivers[0].publish("q", messages("k", "early"))
+        async with one.connection.transaction():
+            assert await one.take() == ["early"]
+            await transaction.commit()
+            assert await other.take() == []
+        assert await other.take() == []
+        await one.ack("early")
+        assert await other.take() == ["late"]
+    finally:
+        await late.close()
+
+
 async def until_it_waits(connection: asyncpg.Connection, schema: str) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await connection.fetchval(f"SELECT count(*) FROM {schema}.waiters"):

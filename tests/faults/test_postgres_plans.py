@@ -88,7 +88,7 @@ async def fill(driver: PostgresDriver, queue: str, number: int, **options: Any) 
 
 async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[str, str, int]]]:
     """The scans of each verb on ten messages; ``explainer``'s session has seen the table when it was empty."""
-    claim = "SELECT seq, token FROM plans.claim($1, 10, 1000000, 0, 0)"
+    claim = "SELECT seq, token FROM plans.receive($1, 10, 1000000, 0, true, false, true, 1)"
     scans = {"claim": await explainer.scans(claim, queue)}
     held = await explainer.connection.fetch(claim, queue)
     seqs, tokens = [row[0] for row in held], [row[1] for row in held]
@@ -153,7 +153,7 @@ async def test_the_oldest_of_each_priority_is_found_by_the_index(driver: Postgre
 
 async def test_a_claim_reads_the_line_by_its_index(driver: PostgresDriver, explainer: Explainer) -> None:
     await fill(driver, "q", 2000)
-    scans = await explainer.scans("SELECT seq FROM plans.claim('q', 10, 1000000, 0, 0)")
+    scans = await explainer.scans("SELECT seq FROM plans.receive('q', 10, 1000000, 0, true, false, true, 1)")
     assert {index for index, _, _ in scans} >= {"messages_ready", "messages_pkey", "messages_due"}
 
 
@@ -163,5 +163,62 @@ async def test_delayed_and_held_messages_are_not_looked_at(driver: PostgresDrive
     while got := await driver.receive("q", 1000, 0.0):
         await driver.settle("q", [Nack(item.receipt, 3600.0) for item in got[:500]])
     await fill(driver, "q", 5)
-    scans = await explainer.scans("SELECT seq FROM plans.claim('q', 10, 1000000, 0, 0)")
+    scans = await explainer.scans("SELECT seq FROM plans.receive('q', 10, 1000000, 0, true, false, true, 1)")
     assert max(rows for _, _, rows in scans) <= 10
+
+
+@pytest.mark.parametrize("statistics", ["of an empty table", "of one long line", "of other queues"])
+async def test_order_per_key_reads_its_keys_whatever_the_statistics_say(
+    driver: PostgresDriver, explainer: Explainer, statistics: str
+) -> None:
+    """They were made while the table looked different, and the plans after that: a new session has none."""
+    if statistics == "of one long line":
+        await fill(driver, "keys", 3000, key="k")
+        await driver.receive("keys", 1, 5.0)
+        assert await driver.receive("keys", 1, 0.0) == []  # moves the others behind
+    elif statistics == "of other queues":
+        await fill(driver, "q", 3000)
+    await explainer.connection.execute("ANALYZE plans.messages")
+    await driver.purge("keys")
+    await driver.purge("q")
+    for start in range(0, 20_000, 1000):
+        numbers = range(start, start + 1000)
+        await driver.publish("keys", [Outgoing(f"{number}", b"", {}, key=f"{number}") for number in numbers])
+    await fill(driver, "keys", 2000, key="last", delay=3600.0)
+    for verb, scans in (await every_verb(explainer, "keys")).items():
+        for index, plan, rows in scans:
+            assert not index.startswith("Seq"), f"{verb}: {plan}"
+            assert rows <= 100, f"{verb} met {rows} rows: {plan}"
+
+
+@pytest.mark.parametrize("options", [{}, {"delay": 3600.0}], ids=["ready", "delayed"])
+async def test_many_messages_are_estimated(
+    driver: PostgresDriver, explainer: Explainer, options: dict[str, Any]
+) -> None:
+    for start in range(0, 60_000, 1000):
+        numbers = range(start, start + 1000)
+        await driver.publish("q", [Outgoing(f"{number}", b"x" * 1000, {}, **options) for number in numbers])
+    depth = await driver.depth("q")
+    assert depth.is_estimate
+    assert (depth.delayed if options else depth.ready) == pytest.approx(60_000, rel=0.25)
+    assert (depth.ready if options else depth.delayed) == 0
+    assert (depth.oldest_age is None) == bool(options)
+    scans = await explainer.scans("SELECT * FROM plans.count_messages('q')")
+    assert max(rows for _, _, rows in scans) <= 10_000
+    await driver.purge("q")
+    await driver.publish("q", [Outgoing("last", b"", {})])
+    depth = await driver.depth("q")
+    assert (depth.ready, depth.delayed, depth.is_estimate) == (1, 0, False)
+
+
+@pytest.mark.parametrize("queue", ["q", "keys"])
+async def test_whether_there_is_a_message_is_answered_by_the_first_one(
+    driver: PostgresDriver, explainer: Explainer, queue: str
+) -> None:
+    key = {"key": "k"} if queue == "keys" else {}
+    await fill(driver, queue, 3000, **key)
+    await driver.receive(queue, 1, 5.0)
+    await driver.receive(queue, 1, 0.0)  # moves the others behind
+    await fill(driver, queue, 2000, delay=3600.0, **key)
+    scans = await explainer.scans("SELECT * FROM plans.occupancy($1)", queue)
+    assert [rows for _, _, rows in scans if rows > 1] == []

@@ -14,7 +14,7 @@ from tasuki.app.health_file import PERIOD, head, write
 from tasuki.app.judge import Judge, Look, problem_of
 from tasuki.app.status import status_of
 from tasuki.consumers.consumer import Consumer
-from tasuki.contracts.driver import Depth
+from tasuki.contracts.driver import Occupancy
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.queues.demand import is_less
 from tasuki.replacing import touch
@@ -27,10 +27,10 @@ _log = logging.getLogger("tasuki.app")
 
 @dataclass(slots=True)
 class Question:
-    """One consumer's question to its broker: how deep its queue is. It is never given up, only answered."""
+    """One consumer's question to its broker: whether messages wait. It is never given up, only answered."""
 
     asked_at: float
-    answer: asyncio.Task[Depth]
+    answer: asyncio.Task[Occupancy]
 
 
 @dataclass(slots=True)
@@ -109,8 +109,8 @@ class Pulse:
             problem=problem or unanswered,
         )
 
-    async def _ready(self, consumer: Consumer) -> tuple[int | None, float, str]:
-        """How many messages are ready; how long the broker has been silent; why the queue cannot be looked into."""
+    async def _ready(self, consumer: Consumer) -> tuple[bool | None, float, str]:
+        """Whether messages are ready; how long the broker has been silent; why the queue cannot be looked into."""
         now = asyncio.get_running_loop().time
         question = self._questions.get(consumer.id)
         if question is None:
@@ -122,7 +122,7 @@ class Pulse:
         if not question.answer.done():
             return None, silence, f"the broker has not answered for {silence:.0f} s"
         try:
-            depth = question.answer.result()
+            occupancy = question.answer.result()
         except BrokerTimeoutError as error:
             return None, silence, str(error)
         except DriverError as error:
@@ -137,8 +137,8 @@ class Pulse:
         del self._questions[consumer.id]
         self._blind.discard(consumer.id)
         # In order per key what counts as ready may stand behind a message that is held, or waits for a retry.
-        may_be_behind = consumer.queue.spec.ordering == "key" and depth.in_flight + depth.delayed > 0
-        return (0 if may_be_behind else depth.ready), 0.0, ""
+        may_be_behind = consumer.queue.spec.ordering == "key" and occupancy.hidden
+        return occupancy.ready and not may_be_behind, 0.0, ""
 
     def _report(self, live: list[str]) -> None:
         """Log what has begun, and that it is over."""
@@ -167,8 +167,8 @@ class Pulse:
             _log.error("cannot write the health file: %s", error)
 
 
-def _ask(consumer: Consumer) -> asyncio.Task[Depth]:
-    asking = asyncio.ensure_future(consumer.queue.driver.depth(consumer.queue.spec.name))
+def _ask(consumer: Consumer) -> asyncio.Task[Occupancy]:
+    asking = asyncio.ensure_future(consumer.queue.driver.occupancy(consumer.queue.spec.name))
     asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # nobody may be left to hear it
     return asking
 

@@ -25,10 +25,10 @@ class Look:
     """Deliveries whose handlers have ended, and which the broker has not taken back yet."""
     is_free: bool = False
     """Whether it consumes, has a free worker, and could hold more."""
-    ready: int | None = None
-    """Messages that wait for it; None: the broker has not told."""
+    ready: bool | None = None
+    """Whether messages wait for it; None: the broker has not told."""
     silence: float = 0.0
-    """Seconds since the broker was asked how many are ready, if it has not told."""
+    """Seconds since the broker was asked whether any are ready, if it has not told."""
     problem: str = ""
     """Why it cannot consume now, as far as that is known."""
 
@@ -62,7 +62,7 @@ class Judge:
         if (silence := look.silence - self._heard) >= SILENCE:
             return f"the broker has answered nothing for {silence:.0f} s"
         if self._idle >= PATIENCE:
-            return f"no progress although {look.ready} messages are ready and a worker is free"
+            return "no progress although messages are ready and a worker is free"
         if self._unsettled >= PATIENCE:
             return f"{look.unsettled} handled messages are not settled"
         return ""

@@ -37,13 +37,14 @@ async def redrive(
         if target is not None:
             guard.publish(target.id)
     forbidden: set[str] = set()
-    left = (await source.driver.depth(source.spec.name)).ready
-    wanted = left if limit is None else limit
+    depth = await source.driver.depth(source.spec.name)
+    left = depth.ready
     moved = 0
     homeless: list[Received] = []  # held until the end, or they would be received again before those behind them
     try:
-        while left > 0 and moved < wanted:
-            batch = await source.driver.receive(source.spec.name, min(left, wanted - moved, _BATCH), 0.0)
+        while left > 0 and (limit is None or moved < limit):
+            wanted = _BATCH if limit is None else min(limit - moved, _BATCH)
+            batch = await source.driver.receive(source.spec.name, min(left, wanted), 0.0)
             if not batch:
                 break
             left -= len(batch)
@@ -52,6 +53,9 @@ async def redrive(
             moved += await _move(source, by_queue)
             if progress is not None:
                 progress(moved)
+            if left <= 0 and depth.is_estimate:  # there may be more
+                depth = await source.driver.depth(source.spec.name)
+                left = depth.ready
     finally:
         if homeless:
             await _settle(source, [Release(received.receipt) for received in reversed(homeless)])
@@ -122,12 +126,12 @@ async def until_empty(
         consumers = [consumer for id, consumer in live.consumers.items() if is_consuming(id)]
         before = _progress(live)
         try:
-            depths = [await queue.depth() for queue in {consumer.queue for consumer in consumers}]
+            found = [await queue.occupancy() for queue in {consumer.queue for consumer in consumers}]
         except DriverError as error:
             if not error.retryable:
                 raise
         else:
-            empty = not any(depth.ready + depth.in_flight + depth.delayed for depth in depths)
+            empty = not any(occupancy.ready or occupancy.hidden for occupancy in found)
             # A handler may have published between two of the looks: only a round in which nothing moved proves it.
             if empty and before == _progress(live) and not any(consumer.held for consumer in consumers):
                 return

@@ -59,6 +59,7 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 33. The options of the last declaration hold for all processes, without another declaration of theirs.
 34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
     their own.
+35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -198,6 +199,16 @@ class Depth:
     oldest_age: float | None = None
     consumers: int | None = None
     """Consumers that receive from it, in all processes; None if the driver cannot tell."""
+    is_estimate: bool = False
+    """Whether there were too many to count, and the numbers are about right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Whether a queue holds messages: ``ready`` ones, and ``hidden`` ones, which are held or delayed."""
+
+    ready: bool
+    hidden: bool
 
 
 class Driver(ABC):
@@ -298,7 +309,15 @@ class Driver(ABC):
 
     @abstractmethod
     async def depth(self, queue: str) -> Depth:
-        """Count the messages; exact if ``exact_depth``."""
+        """Count the messages; exact if ``exact_depth``, unless they are so many that it says ``is_estimate``."""
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        """Whether there are messages: asked every few seconds for each consumer, and more often by ``--until-empty``.
+
+        A driver whose ``depth`` takes longer the more there are answers by other means than this.
+        """
+        depth = await self.depth(queue)
+        return Occupancy(depth.ready > 0, depth.in_flight + depth.delayed > 0)
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Say that so many consumers of this process receive from the queue now; for ``depth``, nothing depends on it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec
+from tasuki.contracts.driver import Depth, Driver, Durability, Occupancy, Outgoing, QueueSpec
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
@@ -212,8 +212,17 @@ class Queue:
         with self._telling():
             return await self.driver.depth(self.spec.name)
 
+    async def occupancy(self) -> Occupancy:
+        """Whether it holds messages; cheaper than ``depth`` where there are many."""
+        self._require("queue.info.queue", "see")
+        with self._telling():
+            return await self.driver.occupancy(self.spec.name)
+
     async def info(self) -> dict[str, Any]:
-        """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``."""
+        """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``.
+
+        ``is_estimate`` is there, and true, only if there were too many messages to count.
+        """
         depth = await self.depth()
         origin = self.origin or self
         return {
@@ -225,6 +234,7 @@ class Queue:
             "delayed": depth.delayed,
             "consumer_count": origin.consumer_count if depth.consumers is None else depth.consumers,
             "oldest_age": depth.oldest_age,
+            **({"is_estimate": True} if depth.is_estimate else {}),
         }
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:

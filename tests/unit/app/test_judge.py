@@ -9,8 +9,8 @@ import pytest
 from tasuki.app.judge import PATIENCE, SILENCE, Judge, Look, problem_of
 from tasuki.supervisor.state import State, Status
 
-IDLE = Look(delivered=7, settled=7, is_free=True, ready=1)
-LEFT = Look(delivered=7, settled=4, unsettled=3, is_free=True, ready=0)
+IDLE = Look(delivered=7, settled=7, is_free=True, ready=True)
+LEFT = Look(delivered=7, settled=4, unsettled=3, is_free=True, ready=False)
 
 
 def verdicts(judge: Judge, *looks: Look) -> list[bool]:
@@ -31,7 +31,7 @@ def test_no_progress_for_some_looks(look: Look) -> None:
     [
         (IDLE, replace(IDLE, delivered=8)),
         (IDLE, replace(IDLE, is_free=False)),
-        (IDLE, replace(IDLE, ready=0)),
+        (IDLE, replace(IDLE, ready=False)),
         (IDLE, replace(IDLE, ready=None)),
         (LEFT, replace(LEFT, settled=5)),
         (LEFT, replace(LEFT, unsettled=0)),

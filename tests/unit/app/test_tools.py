@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tasuki import App
 from tasuki.app.tools import until_empty
-from tasuki.contracts.driver import Depth, Outgoing
+from tasuki.contracts.driver import Depth, Occupancy, Outgoing
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, QueueFullError, QueueNotFoundError
 from tasuki.queues.queue import Queue
@@ -131,6 +132,22 @@ async def test_what_another_one_takes_away_ends_it(app: App, monkeypatch: pytest
         assert await app.redrive("dead") == 2
 
 
+async def test_an_estimate_that_was_too_low_leaves_no_dead_letter_behind(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depth = MemoryDriver.depth
+
+    async def estimated(self: MemoryDriver, queue: str) -> Depth:
+        counted = await depth(self, queue)
+        return replace(counted, ready=counted.ready // 2, is_estimate=True) if counted.ready > 2 else counted
+
+    async with app:
+        await bury(app, 9)
+        monkeypatch.setattr(MemoryDriver, "depth", estimated)
+        assert await app.redrive("dead", limit=8) == 8
+        assert await app.redrive("dead") == 1
+
+
 async def test_until_empty_asks_again_while_the_broker_is_away(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     @app.queue("tasks").consumer()
     async def handle(body: Any) -> None: ...
@@ -163,17 +180,17 @@ async def test_until_empty_is_not_fooled_by_a_message_that_moves_between_two_loo
     async def handle(body: Any) -> None: ...
 
     looks: list[Queue] = []
-    depth = Queue.depth
+    occupancy = Queue.occupancy
 
-    async def moving(self: Queue) -> Depth:
+    async def moving(self: Queue) -> Occupancy:
         looks.append(self)
         if len(looks) == 2:
             await looks[0].publish("moved")
         if len(looks) == 10:
             await looks[0].purge()
-        return await depth(self)
+        return await occupancy(self)
 
-    monkeypatch.setattr(Queue, "depth", moving)
+    monkeypatch.setattr(Queue, "occupancy", moving)
     async with app:
         await until_empty(lambda: app.assembly)
         assert len(looks) >= 10

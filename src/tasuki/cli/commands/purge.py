@@ -27,7 +27,8 @@ def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:
             with looking_at(id):
                 depth = await live.depth()
             if not yes:
-                confirm(f"Remove {count(depth.ready + depth.delayed, 'message')} from {id} for good?")
+                about = "about " if depth.is_estimate else ""
+                confirm(f"Remove {about}{count(depth.ready + depth.delayed, 'message')} from {id} for good?")
             return await live.purge()
 
     purged = loop.run(purge())

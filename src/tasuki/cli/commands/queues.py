@@ -30,9 +30,7 @@ def command(target: Target, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    shown = [
-        (row["queue"], row["driver"], *(row[name] for name in _COUNTS[:-1]), age(row["oldest_age"])) for row in rows
-    ]
+    shown = [(row["queue"], row["driver"], *_counts(row), age(row["oldest_age"])) for row in rows]
     print_table(("QUEUE", "DRIVER", "MESSAGES", "READY", "IN FLIGHT", "DELAYED", "OLDEST"), shown)
 
 
@@ -55,4 +53,9 @@ async def _look(app: App, project: Project) -> list[dict[str, Any]]:
 
 
 def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:
-    return {"queue": id, "driver": driver, **{name: info.get(name) for name in _COUNTS}}
+    about = {"is_estimate": True} if info.get("is_estimate") else {}
+    return {"queue": id, "driver": driver, **{name: info.get(name) for name in _COUNTS}, **about}
+
+
+def _counts(row: dict[str, Any]) -> list[Any]:
+    return [f"~{row[name]}" if "is_estimate" in row else row[name] for name in _COUNTS[:-1]]

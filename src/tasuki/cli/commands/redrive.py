@@ -30,10 +30,12 @@ def command(target: Target, dead_letters: str, to: str | None, limit: int | None
     async def redrive() -> tuple[int, int]:
         async with app.reading():
             with looking_at(source):
-                ready = (await app.live_queue(source).depth()).ready
-            wanted = ready if limit is None else min(ready, limit)
+                depth = await app.live_queue(source).depth()
+            wanted = depth.ready if limit is None else min(depth.ready, limit)
             with bar(wanted, "redriving") as advance:
                 moved = await app.redrive(source, to=destination, limit=limit, progress=advance)
+            if depth.is_estimate and limit is None:
+                return moved, (await app.live_queue(source).depth()).ready
             return moved, wanted - moved
 
     moved, stayed = loop.run(redrive())

@@ -2,15 +2,17 @@
 
 ==============  =====================================================================================================
 durability      that of the database's commits: ``power`` as it comes, ``node`` with a synchronous standby, ``broker``
-                with ``fsync`` or ``full_page_writes`` off, ``process`` with ``synchronous_commit`` off
+                with ``fsync`` or ``full_page_writes`` off, ``process`` with ``synchronous_commit`` off, which the
+                driver or a queue may set for itself
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
 attempt         counted when handed out and committed with it; a release gives the count back
 lease, delay    by the server's clock
-waking          by NOTIFY, sent only while somebody waits; a queue is looked at every ``poll_interval`` all the same
+waking          by NOTIFY, to as many waiting processes as there are messages; an empty queue is looked into every
+                ``poll_interval`` all the same, in turns by all that wait there
 pooler          a transaction pooler (pgbouncer) is noticed: no state of a session is used, and queues are polled,
                 unless ``listen_url`` leads around it
-depth           exact, counted when asked
+depth           exact up to some thousands, counted when asked; an estimate beyond, and says so
 max_length      exact; what is published in callers' transactions may pass it by what is not yet committed
 transactions    a message can be published within a transaction of the caller's: it is there if and when that commits
 temporary       removed by the beat of any process when its own gave no sign of it for ten minutes

@@ -38,6 +38,7 @@ class Connector:
         connect_timeout: float,
         timeout: float,
         name: str,
+        synchronous_commit: str | None = None,
         prepares: bool = True,
     ) -> None:
         self._url = url
@@ -46,7 +47,7 @@ class Connector:
         self.connect_timeout = connect_timeout
         self._name = name
         self._prepares = prepares
-        self.level = Level()
+        self.level = Level(synchronous_commit)
         self._is_pooled: bool | None = None
         limits: dict[str, int | str] = {
             "client_min_messages": "warning",  # what is said of the standby must arrive
@@ -54,6 +55,8 @@ class Connector:
             "lock_timeout": int(timeout * 500),
             "idle_in_transaction_session_timeout": int(timeout * 1000),
         }
+        if synchronous_commit is not None:
+            limits["synchronous_commit"] = synchronous_commit
         self._session = "; ".join(f"SET {name} = {value}" for name, value in limits.items())
         self._session += "; SET default_transaction_isolation = 'read committed'"
         self._begin = "BEGIN ISOLATION LEVEL READ COMMITTED; " + "; ".join(

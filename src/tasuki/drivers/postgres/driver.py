@@ -15,6 +15,7 @@ from tasuki.contracts.driver import (
     Driver,
     Durability,
     Nack,
+    Occupancy,
     Outgoing,
     QueueSpec,
     Receipt,
@@ -39,10 +40,13 @@ from tasuki.message import Message
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""
 
-PUBLISH = f"SELECT {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), {VALUES}"
+# In this order: the settings of the connection, and what the publish made of one of them for its own commit.
+PUBLISH = f"SELECT {VALUES}, {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), current_setting('synchronous_commit')"
 PURGE = "SELECT {}.purge($1, 9223372036854775807, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
+COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estimate FROM {}.count_messages($1)"
+OCCUPANCY = "SELECT ready, hidden FROM {}.occupancy($1)"
 
 
 class PostgresDriver(Driver):
@@ -54,9 +58,10 @@ class PostgresDriver(Driver):
         schema: where the tables are; made if it is missing.
         pool_size: most connections for the verbs; one more listens, and one keeps leases.
         listen_url: address that leads around a pooler, to the server, for the connection that listens.
-        poll_interval: seconds between two looks at an empty queue, whatever is heard.
+        poll_interval: most seconds between two looks into an empty queue, by any process that waits, whatever is heard.
         timeout: seconds within which a statement must be answered.
         connect_timeout: seconds within which a connection must be made.
+        synchronous_commit: what a commit waits for, as the setting of that name; None: as the server has it.
         tls: see ``drivers/tls.py``.
         clock: the time; only for how long a receive waits. Leases and delays go by the server's clock.
 
@@ -96,6 +101,7 @@ class PostgresDriver(Driver):
         poll_interval: float = 1.0,
         timeout: float = 10.0,
         connect_timeout: float = 5.0,
+        synchronous_commit: str | None = None,
         tls: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -109,11 +115,14 @@ class PostgresDriver(Driver):
         self._poll_interval = poll_interval
         self._timeout = timeout
         self._connect_timeout = connect_timeout
+        self._synchronous_commit = synchronous_commit
         self._tls = tls
         self._clock = clock or SystemClock()
         self._specs: dict[str, QueueSpec] = {}
         self._inspected: dict[str, QueueSpec] = {}
         self._consumers: dict[str, int] = {}
+        self._commits: dict[str, str] = {}
+        """What the last publish to a queue waited for: another process may have declared that."""
         self._session: Session | None = None
         self._connectors: tuple[Connector, Connector] | None = None
 
@@ -122,6 +131,13 @@ class PostgresDriver(Driver):
         """What the commits of the server survive, by its settings as it last told them; see ``durability.Level``."""
         learned = self._connectors[0].level.durability if self._connectors else None
         return learned or self.capabilities.durability
+
+    def durability_of(self, queue: str) -> Durability:
+        """As the driver's, but for a queue with a ``synchronous_commit`` of its own."""
+        known = self._known(queue)
+        commit = self._commits.get(queue) or (known and known.options.get("synchronous_commit"))
+        learned = self._connectors[0].level.with_commit(commit) if commit and self._connectors else None
+        return learned or self.durability
 
     async def open(self) -> None:
         """Connect; if queues were declared, make what is missing of the schema, and declare them."""
@@ -135,6 +151,7 @@ class PostgresDriver(Driver):
             schema=self._schema,
             pool_size=self._pool_size,
             timeout=self._timeout,
+            poll_interval=self._poll_interval,
             connector=self._connectors[0],
             listening=self._connectors[1],
             specs=self._specs,
@@ -156,6 +173,7 @@ class PostgresDriver(Driver):
             connect_timeout=self._connect_timeout,
             timeout=self._timeout,
             name=f"tasuki {self.name}",
+            synchronous_commit=self._synchronous_commit,
             prepares=prepares,
         )
 
@@ -173,12 +191,14 @@ class PostgresDriver(Driver):
         """Make the queue exist in the database; its options hold for all processes, the last declaration wins."""
         self._specs[spec.name] = spec
         self._inspected.pop(spec.name, None)
+        self._commits.pop(spec.name, None)
         if self._session is not None:
             await self._session.declare(spec)
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue here; the database keeps it, without the consumers of this process."""
         known = self._specs.pop(queue, None) or self._inspected.pop(queue, None)
+        self._commits.pop(queue, None)
         session = self._session
         if known is None or session is None or not session.is_usable:
             self._consumers.pop(queue, None)
@@ -200,12 +220,13 @@ class PostgresDriver(Driver):
         session = self._open_session(queue)
 
         async def store(columns: rows.Arrays) -> int:
-            stored, settings = (await session.store(queue, PUBLISH, queue, *columns))[0]
+            settings, stored, commit = (await session.store(queue, PUBLISH, queue, *columns))[0]
             session.learn(settings)
+            self._commits[queue] = commit
             return cast(int, stored)
 
         results = await publish_in_parts(self.name, queue, batch, store)
-        session.bell.ring(queue)
+        session.stored(queue)
         return results
 
     async def publish_within(
@@ -229,7 +250,7 @@ class PostgresDriver(Driver):
         if limit <= 0:
             return []
         receiving = Receiving(session, queue, limit, lambda: self._known(queue) is not None)
-        return await receiving.receive(wait, self._clock, self._poll_interval)
+        return await receiving.receive(wait, self._clock)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Count the deliveries as failures until they are settled; committed when this returns."""
@@ -263,9 +284,12 @@ class PostgresDriver(Driver):
         return [receipt for receipt in batch if receipt not in wanted or receipt in missing]
 
     async def depth(self, queue: str) -> Depth:
-        """Count the rows."""
-        found = await self._open_session(queue).ask(queue, "SELECT * FROM {}.depth($1)", queue)
-        return Depth(*found[0])
+        """Count the rows; estimate them where there are more than some thousands."""
+        return Depth(*(await self._open_session(queue).ask(queue, COUNT, queue))[0])
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        """Look at the first row of each kind."""
+        return Occupancy(*(await self._open_session(queue).ask(queue, OCCUPANCY, queue))[0])
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the database, where it lasts for as long as this process gives signs of life."""
@@ -298,6 +322,7 @@ class PostgresDriver(Driver):
                 self._specs.setdefault(queue, spec)
         self._inspected.pop(queue, None)
         self._consumers.pop(queue, None)
+        self._commits.pop(queue, None)
         session.forget_queue(queue)
         await session.ask(queue, "SELECT {}.delete_rest($1)", number)
 

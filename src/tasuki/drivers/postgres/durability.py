@@ -12,9 +12,13 @@ VALUES = "concat_ws(chr(10), " + ", ".join(f"current_setting('{name}')" for name
 
 
 class Level:
-    """What commits survive, as the server last said: with a connection, a publish, or a sign of life."""
+    """What commits survive, as the server last said: with a connection, a publish, or a sign of life.
 
-    def __init__(self) -> None:
+    ``synchronous_commit``: what the connections are set to; None: they are left as the server has them.
+    """
+
+    def __init__(self, synchronous_commit: str | None = None) -> None:
+        self._own = {} if synchronous_commit is None else {"synchronous_commit": synchronous_commit}
         self._values = ""
         self.durability: Durability | None = None
 
@@ -22,7 +26,14 @@ class Level:
         """Take over what ``VALUES`` gave."""
         if values != self._values:
             self._values = values
-            self.durability = durability_of(dict(zip(SETTINGS, values.split("\n"), strict=True)))
+            self.durability = durability_of(self._settings())
+
+    def with_commit(self, synchronous_commit: str) -> Durability | None:
+        """The level of a commit that has a ``synchronous_commit`` of its own."""
+        return durability_of({**self._settings(), "synchronous_commit": synchronous_commit}) if self._values else None
+
+    def _settings(self) -> Mapping[str, str]:
+        return {**dict(zip(SETTINGS, self._values.split("\n"), strict=True)), **self._own}
 
 
 def durability_of(settings: Mapping[str, str]) -> Durability:

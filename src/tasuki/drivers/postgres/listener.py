@@ -6,50 +6,41 @@ Behind a transaction pooler nothing can be heard; then the signs go through the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.drivers.postgres.bell import Bell
 from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.pool import NotConnectedError
 
-BEAT = 5.0
-"""Seconds between two signs of life; ``is_alive`` in the migrations gives up after four."""
+BEAT = 30.0
+"""Seconds between two signs of life of a process that listens; ``is_alive`` in the migrations sees its connection."""
+POOLED_BEAT = 5.0
+"""The same for one that cannot listen; ``is_alive`` gives up after four."""
 
 
 class Listener:
-    """One task. ``beat`` is called with the connection that listens, or None; errors of both mean: connect anew."""
+    """One task. ``beat`` is called with the connection that listens, or None; errors of both mean: connect again.
+
+    ``channels``: which channels to listen to, and who is called with the text of each notification. ``changed`` is
+    called when the connection begins to listen, and when it is lost.
+    """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[Link]], bell: Bell, beat: Callable[[Link | None], Awaitable[None]]
+        self,
+        connect: Callable[[], Awaitable[Link]],
+        channels: Mapping[str, Callable[[str], None]],
+        beat: Callable[[Link | None], Awaitable[None]],
+        changed: Callable[[], None],
     ) -> None:
         self._connect = connect
-        self._bell = bell
+        self._channels = channels
         self._beat = beat
-        self._channels: dict[str, str] = {}
-        self._listening: dict[str, tuple[str, Callable[..., None]]] = {}
-        """On the connection that there is now, or was last."""
-        self._heard: set[str] = set()
-        self._changed = asyncio.Event()
+        self._changed = changed
+        self._lost = asyncio.Event()
+        self.hears = False
+        """Whether new messages are heard of."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="listen to PostgreSQL")
-
-    def hears(self, queue: str) -> bool:
-        """Whether new messages of the queue are heard of."""
-        return queue in self._heard
-
-    def want(self, queue: str, channel: str) -> None:
-        """Hear of new messages of a queue from now on."""
-        if self._channels.get(queue) != channel:
-            self._channels[queue] = channel
-            self._changed.set()
-
-    def drop(self, queue: str) -> None:
-        """Hear of a queue no more."""
-        if self._channels.pop(queue, None) is not None:
-            self._heard.discard(queue)
-            self._changed.set()
 
     async def close(self) -> None:
         """End the task and its connection."""
@@ -64,49 +55,38 @@ class Listener:
                 link = await self._connect()
                 failures = 0
                 await self._serve(link)
-            except Exception:  # whatever it is: connect anew; the verbs tell what is wrong
+            except Exception:  # whatever it is: connect again; the verbs tell what is wrong
                 failures += 1
             finally:
-                self._heard.clear()
+                self._lose()
                 if link is not None:
                     link.terminate()
-            self._bell.ring_all()  # those that wait must poll from now on
             if failures:
-                await self._beat_otherwise()
+                with suppress(Exception):  # a process whose address for listening is wrong is alive all the same
+                    await self._beat(None)
             await asyncio.sleep(UNTIL_BACK.delay(failures))
 
     async def _serve(self, link: Link) -> None:
         if link.is_pooled:
             link.terminate()
             await self._beat_only()
-        link.connection.add_termination_listener(self._lost)
-        self._listening.clear()
+        self._lost.clear()
+        link.connection.add_termination_listener(lambda _: self._lose())
+        async with asyncio.timeout(POOLED_BEAT):
+            for channel, call in self._channels.items():
+                await link.connection.add_listener(channel, _called_with_text(call))
+        self.hears = link.is_open
+        self._changed()
         while link.is_open:
-            self._changed.clear()
-            async with asyncio.timeout(BEAT):
-                await self._follow(link.connection)
             await self._beat(link)
-            await self._pause()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), BEAT)
 
-    async def _follow(self, connection: Any) -> None:
-        """Listen on the channels that are wanted, and on no others."""
-        for queue, (channel, callback) in list(self._listening.items()):
-            if self._channels.get(queue) != channel:
-                await connection.remove_listener(channel, callback)
-                del self._listening[queue]
-        for queue, channel in list(self._channels.items()):
-            if queue not in self._listening:
-                callback = self._notified(queue)
-                await connection.add_listener(channel, callback)
-                self._listening[queue] = channel, callback
-                if self._channels.get(queue) == channel:  # it may have been dropped meanwhile
-                    self._heard.add(queue)
-                    self._bell.ring(queue)  # what came before is not told
-
-    async def _beat_otherwise(self) -> None:
-        """Who cannot listen, as the address for that is wrong, is alive all the same."""
-        with suppress(Exception):  # the verbs tell what is wrong
-            await self._beat(None)
+    def _lose(self) -> None:
+        self._lost.set()
+        if self.hears:
+            self.hears = False
+            self._changed()  # those that wait must poll from now on
 
     async def _beat_only(self) -> None:
         while True:
@@ -114,19 +94,8 @@ class Listener:
                 await self._beat(None)
             except NotConnectedError:
                 pass  # the pool tries again by itself
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(min(BEAT, POOLED_BEAT))
 
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(BEAT):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
 
-    def _notified(self, queue: str) -> Callable[..., None]:
-        return lambda *_: self._bell.ring(queue)
-
-    def _lost(self, _: Any) -> None:
-        self._heard.clear()
-        self._changed.set()
-        self._bell.ring_all()
+def _called_with_text(call: Callable[[str], None]) -> Callable[..., None]:
+    return lambda _connection, _pid, _channel, text: call(text)

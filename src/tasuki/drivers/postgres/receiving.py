@@ -1,4 +1,4 @@
-"""Receiving: claim, and wait where there is nothing; and the end of deliveries."""
+"""Receiving: ask for messages, and wait where there are none; and the end of deliveries."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from collections.abc import Callable, Sequence
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.postgres import rows
-from tasuki.drivers.postgres.session import SETTLE, TAKE, Session
+from tasuki.drivers.postgres.session import RECEIVE, SETTLE, Session
 
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
 
-_RECHECK = 0.02
-"""Seconds after which a queue is looked at again by who has just begun to wait: a publisher may have missed that."""
-_SHORTEST = 0.005
-_DEAF = 0.25
-"""Longest time between two looks at a queue of which nothing is heard."""
-
-Claimed = tuple[list[Received], float, bool]
-"""Messages; or none, seconds until something is due, and whether it was noted only now that somebody waits."""
+_SHORT = 1.0
+"""A receive that waits for less asks in any case: a wake-up may still be on its way."""
 
 
 class Receiving:
@@ -32,35 +26,44 @@ class Receiving:
         self._limit = limit
         self._is_declared = is_declared
 
-    async def receive(self, wait: float, clock: Clock, poll_interval: float) -> list[Received]:
+    async def receive(self, wait: float, clock: Clock) -> list[Received]:
         """Up to ``limit`` messages, as soon as there is one; none after ``wait`` seconds, or when the session ends."""
         session, queue = self._session, self._queue
         ends_at = clock.monotonic() + wait
-        if wait > 0:
-            session.listen(queue)
-        pause = _RECHECK
+        woken = wait < _SHORT or not session.waiting.is_quiet(queue)
         while True:
-            count = session.bell.count(queue)
-            left = max(ends_at - clock.monotonic(), 0.0)
-            # Who hears nothing is not worth a NOTIFY.
-            taken, due_in, is_new = await self._claim(left if session.hears(queue) else 0.0)
-            if session.is_closing:
-                return []  # what was taken has been given back
-            left = ends_at - clock.monotonic()
-            if taken or left <= 0:
-                return taken
-            if session.hears(queue):
-                idle = _RECHECK if is_new else poll_interval
-            else:
-                idle, pause = pause, min(pause * 1.5, _DEAF, poll_interval)
-            await session.bell.wait(queue, count, min(left, max(min(idle, due_in), _SHORTEST)))
-            if session.is_closing or not self._is_declared():
+            if woken:
+                left = ends_at - clock.monotonic()
+                taken, has_news = await self._ask(waits=left > 0)
+                if session.is_closing:
+                    return []  # what was taken has been given back
+                if taken or left <= 0 or not self._is_declared():
+                    return taken
+                if has_news:
+                    continue
+            woken = await session.waiting.wait(queue, ends_at - clock.monotonic())
+            if not woken or session.is_closing or not self._is_declared():
                 return []  # what a close gives back is for others
-            if clock.monotonic() >= ends_at and session.bell.count(queue) == count:
-                return []
 
-    async def _claim(self, wait: float) -> Claimed:
-        task = self._session.spawn(self._claim_whole(wait))
+    async def _ask(self, *, waits: bool) -> tuple[list[Received], bool]:
+        """What was taken, and whether a wake-up came meanwhile; if something was taken, others are woken for it."""
+        waiting, queue = self._session.waiting, self._queue
+        line = waiting.line(queue)
+        news = line.news
+        line.asking += 1
+        try:
+            taken = await self._claim(waits)
+        finally:
+            line.asking -= 1
+        has_news = line.news != news
+        if taken and has_news:
+            waiting.wake(queue)
+        if taken:
+            waiting.took(queue, is_full=len(taken) >= self._limit)
+        return taken, has_news
+
+    async def _claim(self, waits: bool) -> list[Received]:
+        task = self._session.spawn(self._claim_whole(waits))
         is_taken = False
         try:
             answer = await asyncio.shield(task)
@@ -70,21 +73,37 @@ class Receiving:
                 task.add_done_callback(self._release)
         return answer
 
-    async def _claim_whole(self, wait: float) -> Claimed:
-        session = self._session
-        found = await session.fetch(self._queue, TAKE, self._queue, self._limit, MAX_CLAIM_BYTES, session.holder, wait)
+    async def _claim_whole(self, waits: bool) -> list[Received]:
+        session, queue = self._session, self._queue
+        line = session.waiting.line(queue)
+        leaves = line.is_noted and not line.receives and line.asking < 2
+        found = await session.fetch(
+            queue,
+            RECEIVE,
+            queue,
+            self._limit,
+            MAX_CLAIM_BYTES,
+            session.holder,
+            waits,
+            leaves,
+            session.hears,
+            session.pace,
+        )
         if found and found[0][0] is None:
-            due_in, is_new = found[0][7], found[0][8]
-            return [], float("inf") if due_in is None else due_in, is_new
+            if waits:
+                session.waiting.noted(queue, found[0][7], found[0][8])
+            return []
+        if leaves:
+            line.is_noted = False
         taken = rows.received(found)
-        session.hold(self._queue, [delivery.receipt for delivery in taken])
-        return taken, 0.0, False
+        session.hold(queue, [delivery.receipt for delivery in taken])
+        return taken
 
-    def _release(self, task: asyncio.Task[Claimed]) -> None:
+    def _release(self, task: asyncio.Task[list[Received]]) -> None:
         """Hand back what came for a receive that was cancelled."""
         if task.cancelled() or task.exception() is not None or self._session.is_closing:
             return
-        if taken := task.result()[0]:
+        if taken := task.result():
             back = [Release(delivery.receipt) for delivery in taken]
             self._session.spawn(settle(self._session, self._queue, back, is_by_key=False))
 
@@ -95,5 +114,5 @@ async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, i
     places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
     session.forget(queue, wanted)
     if columns[2] is not None or is_by_key:
-        session.bell.ring(queue)  # something came back, or stands in front now
+        session.stored(queue)  # something came back, or stands in front now
     return rows.stale(batch, wanted, places)

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import rows
-from tasuki.drivers.postgres.bell import Bell
 from tasuki.drivers.postgres.connections import Connector, Link, UnreplicatedError
 from tasuki.drivers.postgres.durability import VALUES
 from tasuki.drivers.postgres.healing import Healing
@@ -23,6 +22,7 @@ from tasuki.drivers.postgres.problems import MISSING, sql_state, translated
 from tasuki.drivers.postgres.schema import check, migrate
 from tasuki.drivers.postgres.sideline import Sideline
 from tasuki.drivers.postgres.temporary import Temporary
+from tasuki.drivers.postgres.waiting import Waiting
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 MIGRATION_TIMEOUT = 120.0
@@ -32,9 +32,16 @@ CLOSE_TIMEOUT = 3.0
 AT_ONCE = 1000
 """Deliveries given back by one statement, whose work grows faster than their number."""
 
-TAKE = "SELECT seq, token, attempt, id, headers, body, suspect, due_in, registered FROM {}.take($1, $2, $3, $4, $5)"
-DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6)"
-INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, channel FROM {}.queues WHERE name = $1"
+POLL = 0.25
+"""Longest time between two looks of a process that hears nothing, if it waits alone."""
+
+RECEIVE = (
+    "SELECT seq, token, attempt, id, headers, body, suspect, look_in, registered "
+    "FROM {}.receive($1, $2, $3, $4, $5, $6, $7, $8)"
+)
+LOOK = "SELECT name, ready, look_in, registered FROM {}.look($1, $2, $3, $4)"
+DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7)"
+INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, synchronous_commit FROM {}.queues WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
 
 T = TypeVar("T")
@@ -51,6 +58,7 @@ class Session:
         schema: str,
         pool_size: int,
         timeout: float,
+        poll_interval: float,
         connector: Connector,
         listening: Connector,
         specs: Mapping[str, QueueSpec],
@@ -60,6 +68,7 @@ class Session:
         self._where = where
         self.schema = schema
         self._timeout = timeout
+        self._poll_interval = poll_interval
         self._connector = connector
         self._listening = listening
         self._specs = specs
@@ -67,11 +76,10 @@ class Session:
         self.holder = secrets.randbits(63)
         self.pid = os.getpid()
         self.loop = asyncio.get_running_loop()
-        self.bell = Bell()
+        self.waiting = Waiting(self._look, self._pass_on, self.spawn)
         self._pool = Pool(connector.open, pool_size, timeout)
         self._sideline = Sideline(lambda: Pool(connector.open, 1, timeout))
         self._listener: Listener | None = None
-        self._channels: dict[str, str] = {}
         self._temporary = Temporary()
         self._temporary_names: set[str] = set()
         self._held: defaultdict[str, set[Receipt]] = defaultdict(set)
@@ -106,7 +114,11 @@ class Session:
             raise self._translated(problem, "") from problem
         for spec in list(self._specs.values()):
             await self.declare(spec)
-        self._listener = Listener(self._listening.open, self.bell, self._beat)
+        channels = {
+            f"tasuki:{self.holder:x}": self.waiting.wake,
+            f"tasuki:{self.schema}": self.waiting.stir,
+        }
+        self._listener = Listener(self._listening.open, channels, self._beat, self.waiting.refresh)
         for queue, consumers in self._consumers.items():
             await self.attach(queue, consumers)
 
@@ -119,13 +131,14 @@ class Session:
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist with these options."""
-        self._declared(spec, await self.ask(spec.name, DECLARE, *_declaring(spec)))
+        await self.ask(spec.name, DECLARE, *_declaring(spec))
+        self._declared(spec)
 
     async def _declare(self, spec: QueueSpec) -> None:
-        self._declared(spec, await self._pool.fetch(DECLARE.format(self.schema), *_declaring(spec)))
+        await self._pool.fetch(DECLARE.format(self.schema), *_declaring(spec))
+        self._declared(spec)
 
-    def _declared(self, spec: QueueSpec, found: list[Any]) -> None:
-        self._channels[spec.name] = found[0][0]
+    def _declared(self, spec: QueueSpec) -> None:
         (self._temporary_names.add if spec.temporary else self._temporary_names.discard)(spec.name)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
@@ -134,8 +147,8 @@ class Session:
         if not found:
             problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
             raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
-        lease, max_length, by_key, dedup_window, temporary, channel = found[0]
-        self._channels[spec.name] = channel
+        lease, max_length, by_key, dedup_window, temporary, synchronous_commit = found[0]
+        own = {} if synchronous_commit is None else {"synchronous_commit": synchronous_commit}
         return replace(
             spec,
             lease=lease,
@@ -143,6 +156,7 @@ class Session:
             ordering="key" if by_key else "none",
             dedup_window=dedup_window,
             temporary=temporary,
+            options={**{name: value for name, value in spec.options.items() if name != "synchronous_commit"}, **own},
         )
 
     async def _inspect(self, queue: str) -> list[Any]:
@@ -233,21 +247,30 @@ class Session:
         """The queue is not declared any more; its open deliveries can still be settled, and a close releases them."""
         if not self._held.get(queue):
             self._held.pop(queue, None)
-        self._channels.pop(queue, None)
         self._temporary_names.discard(queue)
-        if self._listener is not None:
-            self._listener.drop(queue)
-        self.bell.forget(queue)
+        self.waiting.forget(queue)
 
-    def hears(self, queue: str) -> bool:
-        """Whether new messages of the queue are heard of."""
-        return self._listener is not None and self._listener.hears(queue)
+    @property
+    def hears(self) -> bool:
+        """Whether the server can notify this process."""
+        return self._listener is not None and self._listener.hears
 
-    def listen(self, queue: str) -> None:
-        """Hear of new messages of the queue from now on, if that is possible."""
-        channel = self._channels.get(queue)
-        if self._listener is not None and channel is not None:  # a deletion may have begun or ended meanwhile
-            self._listener.want(queue, channel)
+    @property
+    def pace(self) -> float:
+        """Seconds between two looks into an empty queue, if this process waits there alone."""
+        return self._poll_interval if self.hears else min(self._poll_interval, POLL)
+
+    def stored(self, queue: str) -> None:
+        """This process has put something into the queue: wake a receive of its own, unless the server does it."""
+        if not self.hears:
+            self.waiting.stir(queue)
+
+    async def _look(self, queues: list[str]) -> list[Any]:
+        return await self.fetch("", LOOK, queues, self.holder, self.hears, self.pace)
+
+    async def _pass_on(self, queue: str) -> None:
+        with suppress(DriverError):  # another process finds the message when it looks
+            await self.fetch(queue, "SELECT {}.pass_on($1)", queue)
 
     async def close(self) -> None:
         """Give back what is held, and let go of everything. Idempotent."""
@@ -256,7 +279,7 @@ class Session:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        self.bell.ring_all()
+        self.waiting.wake_all()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=CLOSE_TIMEOUT)
         if self._listener is not None:
@@ -281,9 +304,10 @@ class Session:
             return await (self._pool if link is None else link).fetch(sql.format(self.schema), *arguments)
 
         pid = None if link is None else link.connection.get_server_pid()
-        self.learn((await self._pool.fetch(f"SELECT {VALUES}"))[0][0])
-        found = await ask("SELECT {}.beat($1, $2)", self.holder, pid)
-        if not found[0][0]:
+        # The settings first: the beat itself is not worth a flush, and says so to the server.
+        settings, is_known = (await ask(f"SELECT {VALUES}, {{}}.beat($1, $2)", self.holder, pid))[0]
+        self.learn(settings)
+        if not is_known:
             for queue, consumers in list(self._consumers.items()):
                 with suppress(QueueNotFoundError):  # whoever receives from it hears of that
                     await self.attach(queue, consumers)
@@ -310,4 +334,5 @@ class Session:
 
 def _declaring(spec: QueueSpec) -> tuple[Any, ...]:
     """The arguments of ``DECLARE``."""
-    return spec.name, spec.lease, spec.max_length, spec.ordering == "key", spec.dedup_window, spec.temporary
+    by_key, commit = spec.ordering == "key", spec.options.get("synchronous_commit")
+    return spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, spec.temporary, commit

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import parse_qs, unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.address import UNREADABLE, parts_of, servers_in, shown
-from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
-from tasuki.kinds.fields import Positive, PositiveDuration
+from tasuki.kinds.fields import Count, Positive, PositiveDuration
 
 _MODES = ("disable", "require", "verify-ca", "verify-full")
 """Values of sslmode that say for certain whether a connection is encrypted."""
@@ -42,6 +42,7 @@ def _unreadable(url: str) -> str:
     return ""
 
 
+SynchronousCommit = Literal["off", "local", "remote_write", "on", "remote_apply"]
 Address = Annotated[SecretStr, BeforeValidator(_address, json_schema_input_type=str)]
 
 
@@ -63,11 +64,13 @@ class PostgresDriverConfig(DriverConfig):
     pool_size: Positive = 5
     """Most connections for the work; one more listens, and one keeps leases."""
     poll_interval: PositiveDuration = 1.0
-    """Longest time between two looks at an empty queue, whatever is heard."""
+    """Longest time between two looks into an empty queue, by any of the processes that wait there."""
     timeout: PositiveDuration = 10.0
     """Time within which the server must answer."""
     connect_timeout: PositiveDuration = 5.0
     """Time within which a connection must be made."""
+    synchronous_commit: SynchronousCommit | None = None
+    """What a commit waits for, as PostgreSQL's setting of that name; that of the server if not given."""
     tls: TlsConfig | None = None
     """How connections are encrypted; not given: as the address says (sslmode), else always beyond loopback."""
 
@@ -80,6 +83,15 @@ class PostgresDriverConfig(DriverConfig):
         return self
 
 
+class PostgresQueueOptions(LengthOptions):
+    """Options of a queue in PostgreSQL, which hold for all processes that publish to it."""
+
+    max_length: Count | None = None
+    """Most messages the queue may hold, exactly; 0: no limit."""
+    synchronous_commit: SynchronousCommit | None = None
+    """What a publish here waits for; off: a crash of the server loses the last moments; the driver's if not given."""
+
+
 def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
     parts = parts_of(config.url.get_secret_value())
     query = parse_qs(parts.query)
@@ -88,5 +100,7 @@ def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
     return servers_in(unquote(hosts), 5432), database, config.schema_
 
 
-KIND = driver_kind("postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver", place=_place)
+KIND = driver_kind(
+    "postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver", PostgresQueueOptions, place=_place
+)
 """The kind."""

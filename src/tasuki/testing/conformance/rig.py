@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from unittest import SkipTest
 
 from tasuki.clock import SystemClock
-from tasuki.contracts.driver import Ack, Depth, Driver, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import Ack, Depth, Driver, Occupancy, Outgoing, QueueSpec, Receipt, Received, Settlement
 from tasuki.errors import DriverError
 from tasuki.message import HeaderValue
 
@@ -249,6 +249,7 @@ class Rig:
         if self.driver.capabilities.exact_depth:
             figures = (depth.ready, depth.in_flight, depth.delayed)
             assert figures == (ready, in_flight, delayed), f"depth {figures}, not {(ready, in_flight, delayed)}"
+            assert await self.driver.occupancy(self.queue) == Occupancy(ready > 0, in_flight + delayed > 0), figures
         return depth
 
 

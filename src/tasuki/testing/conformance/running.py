@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 
-from tasuki.contracts.driver import Ack, Nack, Release
+from tasuki.contracts.driver import Ack, Nack, Occupancy, Release
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
@@ -250,6 +250,17 @@ class Running(Suite):
         await rig.ack(*await rig.take(4))
         await rig.counts(0, 0, 0)
 
+    @case("exact_depth", "ordering_key")
+    async def test_35_occupancy_counts_what_stands_behind_its_key(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.publish(*rig.messages(3, key="k"))
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
+        (held,) = await rig.driver.receive(rig.queue, 3, rig.suite.patience)
+        assert await rig.driver.receive(rig.queue, 3, 0.0) == []
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=True)
+        await rig.ack(held)
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
+
     @case("exact_depth", "native_delay")
     async def test_depth_counts_delayed_messages(self, rig: Rig) -> None:
         await rig.publish(*rig.messages(2, delay=rig.long))
@@ -311,6 +322,28 @@ class Running(Suite):
             await other.settle(rig.queue, [Ack(got.receipt)])
         # The quickest, so that a busy machine does not decide: a driver that polls slowly is slow each time.
         assert min(took) < _SOON, f"the quickest of {len(took)} messages came after {min(took):.1f} seconds"
+
+    @case("multi_process")
+    async def test_a_driver_that_waits_no_more_keeps_no_message_from_another(self, rig: Rig) -> None:
+        """Its receives ended, one by itself and one that was cancelled; a wake-up that still reaches it is not lost."""
+        other = await rig.another()
+        for is_waiting in (True, False):
+            took: list[float] = []
+            for _ in range(4):
+                assert await other.receive(rig.queue, 1, 0.1) == []
+                cancelled = asyncio.create_task(other.receive(rig.queue, 1, 30.0))
+                waiting = [asyncio.create_task(rig.one())] if is_waiting else []
+                await asyncio.sleep(0.1)
+                cancelled.cancel()
+                await asyncio.gather(cancelled, return_exceptions=True)
+                began = time.monotonic()
+                published = await rig.publish(rig.message())
+                await asyncio.sleep(0.05)
+                got = await (waiting[0] if is_waiting else rig.one())
+                took.append(time.monotonic() - began)
+                assert [got.id] == published
+                await rig.ack(got)
+            assert min(took) < _SOON, f"the quickest of {len(took)} messages came after {min(took):.1f} seconds"
 
     @case("multi_process")
     async def test_what_another_driver_held_comes_back_when_it_closes(self, rig: Rig) -> None:

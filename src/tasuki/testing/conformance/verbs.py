@@ -26,6 +26,7 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
     yield lambda: driver.publish(queue, [rig.message()])
     yield lambda: driver.receive(queue, 1, 0.0)
     yield lambda: driver.depth(queue)
+    yield lambda: driver.occupancy(queue)
     if has(driver, "peek"):
         yield lambda: driver.peek(queue, 1)
     if has(driver, "purge"):

@@ -1,0 +1,450 @@
+-- One message wakes one worker. A process that waits at a queue has a row in waiters, and hears of what its receives wait
+-- for on a channel of its own (tasuki:<holder in hex>). Who makes messages ready takes as many rows as there are messages,
+-- and notifies these holders. A wake-up may be lost (its process died, or was never listening): so those that wait look
+-- into the queue in turns, a few times a second in all, however many they are. One of them watches: it wakes by itself
+-- when the next delay or lease ends.
+
+-- hears: whether its holder listens; null: a process of an earlier version, which waits on the channel of the queue.
+-- wakes_at: when this one wakes by itself, for what is due then.
+alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
+
+-- Wakes as many that wait as messages became ready, and one that shall watch if nobody wakes as early as due (or null). The
+-- ones that watch come last: while there are others, the next delay is watched.
+create or replace function wake(q queues, messages bigint, due timestamptz) returns void language plpgsql as $$
+declare
+    at timestamptz := clock_timestamp();
+    chosen record;
+    most bigint := messages;
+begin
+    if due is not null and not exists (
+        select 1 from waiters w where w.queue = q.id and w.until > at and w.wakes_at <= due and w.wakes_at > at) then
+        most := most + 1;
+    end if;
+    for chosen in
+        delete from waiters w where w.ctid = any (array(
+            select o.ctid from waiters o where o.queue = q.id and o.until > at and o.hears is not false
+            order by o.wakes_at is not null, o.until desc limit most for update skip locked))
+        returning w.holder, w.hears
+    loop
+        if chosen.hears then
+            perform pg_notify('tasuki:' || to_hex(chosen.holder), q.name);
+        else
+            perform pg_notify(q.channel, '');
+        end if;
+    end loop;
+end $$;
+
+-- The same by name, for a process that was notified and has nobody waiting any more.
+create or replace function pass_on(queue_name text) returns void language plpgsql as $$
+begin
+    perform wake(q, 1, null) from queues q where q.name = queue_name;
+end $$;
+
+-- Notes that a process waits, and says in how many seconds it looks again by itself: in its turn, for which time is divided
+-- among all that wait at the queue, or earlier, if it is the one that watches what is due next. pace: seconds between two
+-- looks of a process that waits alone. registered: it was not noted before, so who publishes just now may not see it.
+create or replace function wait_at(
+    q_id integer, who bigint, hears boolean, pace double precision, next_due timestamptz, at timestamptz,
+    out look_in double precision, out registered boolean
+) language plpgsql as $$
+#variable_conflict use_variable
+declare
+    waiting integer;
+    place integer;
+    is_watched boolean;
+    mine waiters;
+    turn double precision := case when hears then pace / 3 else pace end;
+    cycle double precision;
+    due timestamptz := next_due;
+begin
+    select count(*), count(*) filter (where w.holder < who),
+        coalesce(bool_or(w.wakes_at <= next_due and w.wakes_at > at - interval '0.1 seconds'), false)
+    into waiting, place, is_watched from waiters w where w.queue = q_id and w.until > at and w.holder <> who;
+    select w.* into mine from waiters w where w.queue = q_id and w.holder = who;
+    registered := mine.until is null or mine.until < at or mine.hears is distinct from hears;
+    cycle := greatest(pace, turn * (waiting + 1));
+    look_in := place * turn - extract(epoch from at)::double precision;
+    look_in := look_in - floor(look_in / cycle) * cycle;
+    if look_in < turn / 2 then
+        look_in := look_in + cycle;
+    end if;
+    if is_watched then
+        due := null;
+    end if;
+    if registered or mine.until < at + (cycle + 5) * interval '1 second' or mine.wakes_at is distinct from due then
+        insert into waiters as w (queue, holder, until, hears, wakes_at)
+            values (q_id, who, at + (2 * cycle + 20) * interval '1 second', hears, due)
+        on conflict on constraint waiters_pkey do update
+            set until = excluded.until, hears = excluded.hears, wakes_at = excluded.wakes_at;
+    end if;
+    if due is not null then
+        look_in := least(look_in,
+            case when due > at then extract(epoch from due - at) else 0.05 end::double precision);
+    end if;
+end $$;
+
+-- For each of these queues, at which a process waits: whether it has a message, and else what wait_at says.
+create or replace function look(names text[], who bigint, hears boolean, pace double precision)
+returns table (name text, ready boolean, look_in double precision, registered boolean) language plpgsql as $$
+#variable_conflict use_column
+declare
+    q queues;
+    at timestamptz := clock_timestamp();
+    next_due timestamptz;
+begin
+    for q in select o.* from unnest(names) as n cross join lateral (select * from queues q where q.name = n) o
+        order by o.id
+    loop
+        names := array_remove(names, q.name);
+        select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+        name := q.name;
+        ready := coalesce(next_due <= at, false) or (
+            select m.seq from messages m where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit 1
+        ) is not null;
+        select w.look_in, w.registered into look_in, registered from wait_at(q.id, who, hears, pace, next_due, at) w;
+        return next;
+    end loop;
+    -- A queue that is not there any more: who receives from it is to hear of that.
+    return query select n, true, pace, false from unnest(names) as n;
+end $$;
+
+drop type if exists offer cascade;  -- the function that returns it is made below
+create type offer as (
+    seq bigint, token integer, attempt integer, id text, headers bytea, body bytea, suspect boolean,
+    look_in double precision,  -- only if nothing was taken, in a row of nulls: see wait_at; null if it does not wait
+    registered boolean         -- likewise
+);
+
+-- What is due comes back into line; returns how many messages.
+create or replace function surface_due(q_id integer, at timestamptz, most integer) returns integer language plpgsql as $$
+declare
+    back integer;
+begin
+    update messages set state = 0, due = null, suspect = suspect or state = 2 where seq = any (array(
+        select seq from messages where queue = q_id and due <= at order by due limit most for update skip locked));
+    get diagnostics back = row_count;
+    return back;
+end $$;
+
+-- Up to most messages, or one row of nulls. waits: whether to note that this process waits if there is nothing, as wait_at
+-- does. leaves: whether to take the note back if there is something, for no other receive of the process waits.
+create or replace function receive(
+    queue_name text, most integer, most_bytes bigint, who bigint, waits boolean, leaves boolean, hears boolean,
+    pace double precision
+) returns setof offer language plpgsql as $$
+declare
+    q queues;
+    at timestamptz := clock_timestamp();
+    lease_end timestamptz;
+    next_due timestamptz;
+    back integer := 0;
+    handed integer;
+    look_in double precision;
+    registered boolean := false;
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
+    if q.by_key then
+        perform keep_ordering(q);
+        q := queue_named(queue_name);  -- it may have changed until the lock was ours
+    end if;
+    lease_end := at + q.lease * interval '1 second';
+    select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+    if next_due <= at then
+        back := surface_due(q.id, at, greatest(most, 1000));
+    end if;
+    if q.by_key then
+        return query select * from take_by_key(q, most, most_bytes, lease_end);
+    else
+        return query
+        with line as (
+            select m.seq, m.rank, octet_length(m.body) as size from messages m
+            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit most for update skip locked
+        ), taken as (
+            update messages m set state = 2, token = m.token + 1, counted = false, due = lease_end
+            where m.seq = any (array(select s.seq from (
+                select l.seq, sum(l.size) over (order by l.rank, l.seq) - l.size as before from line l) s
+                where s.before < most_bytes))
+            returning m.*
+        )
+        select t.seq, t.token, t.attempts + 1, t.id, t.headers, t.body, t.suspect,
+            null::double precision, null::boolean
+        from taken t order by t.rank, t.seq;
+    end if;
+    get diagnostics handed = row_count;
+    if handed > 0 then
+        if leaves then
+            delete from waiters w where w.queue = q.id and w.holder = who;
+        end if;
+        if back > 0 and exists (select 1 from waiters w where w.queue = q.id and w.until > at) then
+            -- It came to watch, and is busy now: what else came back is for others, and so is watching what comes soon.
+            select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+            perform wake(q, greatest(back - handed, 0),
+                case when next_due < at + 2 * pace * interval '1 second' then next_due end);
+        end if;
+        return;
+    end if;
+    if waits then
+        select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+        select w.look_in, w.registered into look_in, registered
+        from wait_at(q.id, who, hears, pace, next_due, clock_timestamp()) w;
+    end if;
+    return query select null::bigint, null::integer, null::integer, null::text, null::bytea, null::bytea,
+        null::boolean, look_in, registered;
+end $$;
+
+-- For processes of earlier versions, which wait on the channel of the queue.
+create or replace function take(queue_name text, most integer, most_bytes bigint, who bigint, waits double precision)
+returns setof delivery language plpgsql as $$
+declare
+    q queues;
+    at timestamptz := clock_timestamp();
+    next_due timestamptz;
+    is_new boolean := false;
+begin
+    return query select r.seq, r.token, r.attempt, r.id, r.headers, r.body, r.suspect, null::double precision, null::boolean
+        from receive(queue_name, most, most_bytes, who, false, false, false, 1) r where r.seq is not null;
+    if found then
+        return;
+    end if;
+    q := queue_named(queue_name);
+    if waits > 0 then
+        insert into waiters as w (queue, holder, until) values (q.id, who, at + (waits + 5) * interval '1 second')
+        on conflict (queue, holder) do update set until = excluded.until
+        where w.until < at + waits * interval '1 second';
+        is_new := found;
+    end if;
+    select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+    return query select null::bigint, null::integer, null::integer, null::text, null::bytea, null::bytea,
+        null::boolean, extract(epoch from next_due - clock_timestamp())::double precision, is_new;
+end $$;
+
+-- acts: 0 ack, 1 nack, 2 release, 3 the holder closes; null: all are acks. seqs must rise. Returns the places (from 1) of
+-- those that were settled, returned or handed out again since. A nack counts once, with or without a recorded start.
+create or replace function settle(
+    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
+) returns integer[] language plpgsql as $$
+declare
+    q queues;
+    at timestamptz := clock_timestamp();
+    places integer[];
+    acked bigint[];
+    keys text[];
+    gone integer := 0;
+    back integer := 0;
+    soonest double precision;
+    item record;
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
+    if q.by_key then
+        perform keep_ordering(q);
+    end if;
+    select array_agg(s.place), array_agg(h.seq) filter (where coalesce(s.act, 0) = 0) into places, acked
+    from unnest(seqs, tokens, acts) with ordinality as s (seq, token, act, place) cross join lateral (
+        select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
+    ) h;
+    if acked is not null then
+        with done as (delete from messages m where m.seq = any (acked) returning m.key)
+        select count(*), array_agg(d.key) filter (where d.key is not null) into gone, keys from done d;
+        if q.max_length is not null then
+            insert into changes (queue, change) values (q.id, -gone);
+        end if;
+        if q.by_key and keys is not null then
+            back := bring_forward(q, keys);
+        end if;
+    end if;
+    if gone < coalesce(cardinality(places), 0) then
+        for item in select * from unnest(seqs, acts, delays) with ordinality as s (seq, act, delay, place)
+            where s.act > 0 and s.place = any (places) loop
+            update messages m set
+                state = case when item.delay > 0 then 1 else 0 end,
+                due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
+                token = m.token + 1,
+                attempts = m.attempts + case item.act
+                    when 1 then case when m.counted then 0 else 1 end
+                    when 2 then case when m.counted then -1 else 0 end
+                    else 0 end,
+                suspect = case item.act when 1 then false when 2 then m.suspect else true end,
+                counted = false
+            where m.seq = item.seq;
+            if item.delay > 0 then
+                soonest := least(soonest, item.delay);
+            else
+                back := back + 1;
+            end if;
+        end loop;
+    end if;
+    if (back > 0 or soonest is not null) and exists (select 1 from waiters where queue = q.id and until > at) then
+        perform wake(q, back, at + soonest * interval '1 second');
+    end if;
+    if coalesce(cardinality(places), 0) = cardinality(seqs) then
+        return '{}';
+    end if;
+    return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
+end $$;
+
+-- For messages that are there when a transaction of a caller's commits, any time later: who waits now is notified then, and
+-- passes it on if it waits no more; without one, all. Takes no row of waiters, which would stay locked for so long, and
+-- needs no right but to read it.
+create or replace function wake_later(q queues, messages integer) returns void language plpgsql as $$
+declare
+    chosen bigint;
+begin
+    perform pg_notify(q.channel, '');  -- for processes of earlier versions
+    for chosen in
+        select w.holder from waiters w where w.queue = q.id and w.hears and w.until > clock_timestamp()
+        order by random() limit messages
+    loop
+        perform pg_notify('tasuki:' || to_hex(chosen), q.name);
+    end loop;
+    if not found then
+        perform pg_notify('tasuki:' || current_schema(), q.name);
+    end if;
+end $$;
+
+-- Arrays of one length; those of ranks, keys, delays and always may be null. within: in a transaction of the caller's.
+create or replace function publish(
+    queue_name text, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[],
+    delays double precision[], always boolean[], within boolean
+) returns integer language plpgsql as $$
+#variable_conflict use_column
+declare
+    q queues;
+    at timestamptz := clock_timestamp();
+    kept integer := cardinality(ids);
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
+    if q.max_length is null and q.dedup_window is null then
+        insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
+        select q.id, case when m.delay > 0 then 1 else 0 end, coalesce(m.rank, 9),
+            case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body
+        from unnest(ids, bodies, headers, ranks, keys, delays) as m (id, body, headers, rank, key, delay);
+    else
+        kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at);
+    end if;
+    if within then
+        perform wake_later(q, kept);
+    elsif exists (select 1 from waiters where queue = q.id and until > at) then
+        perform wake(q, count(*) filter (where not coalesce(m.delay > 0, false)),
+            at + min(m.delay) filter (where m.delay > 0) * interval '1 second')
+        from unnest(ids, delays) as m (id, delay);
+    end if;
+    return kept;
+end $$;
+
+-- Removes those of these messages that are not held now; returns how many.
+create or replace function purge_these(queue_name text, seqs bigint[]) returns integer language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+    at timestamptz := clock_timestamp();
+    keys text[];
+    gone integer;
+begin
+    if q.by_key then
+        perform lock_queue(q);
+    end if;
+    with free as (
+        select f.seq from (select s.seq from unnest(seqs) as s (seq) order by s.seq) s cross join lateral (
+            select m.seq from messages m
+            where m.seq = s.seq and m.queue = q.id and not (m.state = 2 and m.due > at) offset 0 for update
+        ) f
+    ), done as (
+        delete from messages m where m.seq = any (array(select f.seq from free f)) returning m.key
+    )
+    select count(*), array_agg(distinct d.key) filter (where d.key is not null) into gone, keys from done d;
+    if q.max_length is not null and gone > 0 then
+        insert into changes (queue, change) values (q.id, -gone);
+    end if;
+    if q.by_key and keys is not null then
+        perform wake(q, bring_forward(q, keys), null);
+    end if;
+    return gone;
+end $$;
+
+-- Removes a queue with all that it holds; returns its number. Of several that do so at once, one finds it.
+create or replace function delete_queue(queue_name text) returns integer language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+begin
+    perform lock_queue(q);
+    delete from queues where id = q.id;
+    if not found then
+        q := queue_named(queue_name);  -- which raises, unless it has been declared again
+        perform lock_queue(q);
+        delete from queues where id = q.id;
+    end if;
+    delete from consumers where queue = q.id;
+    perform wake(q, 1000000, null);  -- they are to hear of it
+    delete from waiters where queue = q.id;
+    perform delete_rest(q.id);
+    insert into deleted (queue, deleted_at) values (q.id, clock_timestamp()) on conflict do nothing;
+    return q.id;
+end $$;
+
+-- A process that listens gives signs of life less often: its connection says that it is there. After a power failure of its
+-- machine that may last; then two minutes without a sign are enough.
+create or replace function is_alive(h holders, at timestamptz) returns boolean language sql stable as $$
+    select h.seen > at - case when h.pid is null then interval '20 seconds' else interval '2 minutes' end
+        and (h.pid is null or exists (
+            select 1 from pg_stat_activity a
+            where a.pid = h.pid and coalesce(a.backend_start = h.started, true)))
+$$;
+
+create or replace function beat(who bigint, pid_now integer) returns boolean language plpgsql as $$
+declare
+    was_known boolean := exists (select 1 from holders h where h.holder = who);
+    at timestamptz := clock_timestamp();
+    started_now timestamptz := (select a.backend_start from pg_stat_activity a where a.pid = pid_now);
+    q_id integer;
+begin
+    perform set_config('synchronous_commit', 'off', true);  -- the next one comes soon
+    insert into holders (holder, seen, pid, started) values (who, at, pid_now, started_now)
+    on conflict (holder) do update set seen = excluded.seen, pid = excluded.pid, started = excluded.started;
+    delete from holders h where h.holder = any (array(
+        select o.holder from holders o where o.seen < at - interval '10 minutes' for update skip locked));
+    delete from waiters w where w.ctid = any (array(
+        select o.ctid from waiters o where o.until < at - interval '2 minutes' for update skip locked));
+    for q_id in delete from deleted d where d.queue = any (array(
+        select o.queue from deleted o where o.deleted_at < at - interval '10 minutes' limit 2000 for update skip locked))
+        returning d.queue
+    loop
+        perform delete_rest(q_id);
+    end loop;
+    -- Where all is published in transactions of callers, nobody else adds up what came and left.
+    for q_id in select c.queue from changes c group by c.queue having count(*) > 1000 loop
+        perform 1 from queues q where q.id = q_id for update skip locked;
+        if found then
+            with gone as (delete from changes c where c.queue = q_id returning c.change)
+            update queues q set total = q.total + (select sum(g.change) from gone g) where q.id = q_id;
+        end if;
+    end loop;
+    return was_known;
+end $$;
+
+do $$
+declare
+    name text;
+begin
+    for name in select p.oid::regprocedure::text from pg_proc p
+        where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
+        and p.proname in ('receive', 'look', 'pass_on', 'take', 'settle', 'publish', 'purge_these', 'delete_queue',
+            'beat')
+    loop
+        execute format('alter function %s set search_path from current', name);
+        execute format('alter function %s set plan_cache_mode = force_generic_plan', name);
+        execute format('alter function %s set enable_seqscan = off', name);
+        execute format('alter function %s set enable_bitmapscan = off', name);
+        execute format('alter function %s set enable_hashjoin = off', name);
+        execute format('alter function %s set enable_mergejoin = off', name);
+        execute format('alter function %s set enable_sort = off', name);
+        execute format('alter function %s set jit = off', name);
+    end loop;
+end $$;

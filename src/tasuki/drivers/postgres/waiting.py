@@ -1,0 +1,183 @@
+"""Waiting receives of one process: a wake-up of a queue wakes one, and one statement looks into all queues in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from tasuki.errors import DriverError
+
+RECHECK = 0.02
+"""Seconds after which a queue is looked at again that was not waited for before: a publisher may have missed that."""
+SLACK = 0.02
+"""Seconds by which a look may come early, so that one statement looks into many queues."""
+
+
+class Line:
+    """The receives that wait on one queue, and what the server knows of them."""
+
+    def __init__(self) -> None:
+        self.receives: deque[asyncio.Future[bool]] = deque()
+        self.asking = 0
+        """Receives that ask the server just now."""
+        self.news = 0
+        """Wake-ups so far: one that comes while a receive asks is not missed."""
+        self.is_noted = False
+        """Whether the server has noted that this process waits, and has not woken it since."""
+        self.look_at = math.inf
+        """When the queue is looked at next, by the loop's clock."""
+
+    def wake(self) -> bool:
+        """Wake one receive; whether there is one that waits, or asks."""
+        self.news += 1
+        while self.receives:
+            future = self.receives.popleft()
+            if not future.done():
+                future.set_result(True)
+                return True
+        return self.asking > 0
+
+    def wake_all(self) -> None:
+        """Wake all receives."""
+        while self.receives:
+            self.wake()
+
+
+class Waiting:
+    """For one session. ``look`` asks the server about several queues; ``pass_on`` wakes another process in our place.
+
+    ``look`` returns rows: queue, whether it has a message, seconds until the next look, and whether the wait was noted
+    only now.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[list[str]], Awaitable[list[Any]]],
+        pass_on: Callable[[str], Coroutine[Any, Any, None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], Any],
+    ) -> None:
+        self._look = look
+        self._pass_on = pass_on
+        self._spawn = spawn
+        self._loop = asyncio.get_running_loop()
+        self._lines: dict[str, Line] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def line(self, queue: str) -> Line:
+        """The line of a queue."""
+        return self._lines.setdefault(queue, Line())
+
+    def is_quiet(self, queue: str) -> bool:
+        """Whether the queue was empty when it was last asked, and this process would have been woken since."""
+        line = self.line(queue)
+        return line.is_noted and self._loop.time() < line.look_at
+
+    def noted(self, queue: str, look_in: float, is_new: bool) -> None:
+        """Take over what the server says of a queue that is empty."""
+        if (line := self._lines.get(queue)) is not None:
+            line.is_noted = True
+            line.look_at = self._loop.time() + (min(look_in, RECHECK) if is_new else look_in)
+            self._plan(line)
+
+    def wake(self, queue: str) -> None:
+        """The server has woken this process, which it does not note any more; if no receive waits, wake another one."""
+        line = self._lines.get(queue)
+        if line is not None:
+            line.is_noted = False
+        if line is None or not line.wake():
+            self._spawn(self._pass_on(queue))
+
+    def stir(self, queue: str) -> None:
+        """Something may have come into the queue, of which others have heard as well."""
+        if (line := self._lines.get(queue)) is not None:
+            line.is_noted = False
+            line.wake()
+
+    def took(self, queue: str, *, is_full: bool) -> None:
+        """A receive got messages; ``is_full``: as many as it wanted. The others may have to be noted again."""
+        line = self.line(queue)
+        if is_full and line.receives:
+            line.wake()
+        if line.receives and not line.is_noted:
+            line.look_at = self._loop.time()
+            self._plan(line)
+
+    def refresh(self) -> None:
+        """How the server reaches this process has changed: look into all queues again, and have it noted."""
+        for line in self._lines.values():
+            line.is_noted = False
+            line.look_at = self._loop.time()
+            self._plan(line)
+
+    def wake_all(self) -> None:
+        """Wake all receives of all queues, and look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for line in self._lines.values():
+            line.wake_all()
+
+    def forget(self, queue: str) -> None:
+        """Wake all that wait on the queue, and keep nothing of it."""
+        if (line := self._lines.pop(queue, None)) is not None:
+            line.wake_all()
+
+    async def wait(self, queue: str, timeout: float) -> bool:
+        """Return whether the receive was woken within ``timeout`` seconds; then it must ask."""
+        line = self.line(queue)
+        future: asyncio.Future[bool] = self._loop.create_future()
+        timer = self._loop.call_later(max(timeout, 0.0), _give_up, future)
+        line.receives.append(future)
+        self._plan(line)
+        is_over = False
+        try:
+            woken = await future
+            is_over = True
+            return woken
+        finally:
+            timer.cancel()
+            if future in line.receives:
+                line.receives.remove(future)
+            if not is_over and future.done() and not future.cancelled() and future.result():
+                self.wake(queue)  # it was cancelled at the moment in which it was woken
+
+    def _plan(self, line: Line) -> None:
+        if line.receives and (self._timer is None or line.look_at < self._timer.when()) and line.look_at < math.inf:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(line.look_at, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        soon = self._loop.time() + SLACK
+        due = [queue for queue, line in self._lines.items() if line.receives and line.look_at <= soon]
+        for queue in due:
+            self._lines[queue].look_at = math.inf
+        if due:
+            self._spawn(self._look_into(due))
+        for line in self._lines.values():
+            self._plan(line)
+
+    async def _look_into(self, queues: list[str]) -> None:
+        try:
+            found = await self._look(queues)
+        except DriverError:
+            for queue in queues:  # each receive asks for itself, and raises what is wrong
+                self._wake_all_of(queue)
+            return
+        for queue, is_ready, look_in, is_new in found:
+            self.noted(queue, look_in, is_new)
+            if is_ready and (line := self._lines.get(queue)) is not None:
+                line.wake()
+
+    def _wake_all_of(self, queue: str) -> None:
+        if (line := self._lines.get(queue)) is not None:
+            line.is_noted = False
+            line.wake_all()
+
+
+def _give_up(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(False)

@@ -1,0 +1,185 @@
+"""PostgreSQL: many workers on keys, one message for many idle workers, idle queues, and counting a large queue."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import asyncpg
+
+from tasuki import App
+from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
+from tasuki.drivers.postgres import PostgresDriver
+from tests.support.brokers.postgres import Postgres
+
+_IDLE_SECONDS = 10.0
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+def report(messages: int = 1_000_000) -> None:
+    """Print a line for each."""
+    try:
+        broker = Postgres.shared()
+    except SkipTest as reason:
+        print(f"  {reason}")
+        return
+    url = f"postgresql://postgres@127.0.0.1:{broker.port}/postgres"
+    rates = {workers: _by_key(url, workers) for workers in (1, 4, 16)}
+    shown = ", ".join(f"{workers} workers {rate:,.0f}/s" for workers, rate in rates.items())
+    print(f"  order per key: {shown}", flush=True)
+    print(f"  {asyncio.run(_wake(url, 40))}", flush=True)
+    assert broker.process is not None
+    print(f"  {asyncio.run(_idle(url, 200, broker.process.pid))}", flush=True)
+    print(f"  {asyncio.run(_count(url, messages))}", flush=True)
+
+
+def _driver(url: str, schema: str) -> PostgresDriver:
+    return PostgresDriver("postgres", url=url, schema=schema)
+
+
+def _by_key(url: str, workers: int, each: int = 4000, keys: int = 500) -> float:
+    """Messages a second that so many processes receive, ten at a time, and ack."""
+    schema = f"keys_{workers}"
+    total = each if workers == 1 else each * 4
+
+    async def fill() -> None:
+        driver = _driver(url, schema)
+        await driver.declare(QueueSpec("q", ordering="key"))
+        await driver.open()
+        for start in range(0, total, 1000):
+            numbers = range(start, start + 1000)
+            await driver.publish("q", [Outgoing(f"{n}", b"body", {}, key=f"{n % keys}") for n in numbers])
+        await driver.close()
+
+    asyncio.run(fill())
+    start = _SPAWN.Barrier(workers + 1)
+    processes = [_SPAWN.Process(target=_work, args=(url, schema, start), daemon=True) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    start.wait()
+    began = time.perf_counter()
+    for process in processes:
+        process.join()
+    return total / (time.perf_counter() - began)
+
+
+def _work(url: str, schema: str, start: Any) -> None:
+    async def work() -> None:
+        driver = _driver(url, schema)
+        await driver.declare(QueueSpec("q", ordering="key"))
+        await driver.open()
+        await driver.depth("q")
+        await asyncio.to_thread(start.wait)
+        while True:
+            if got := await driver.receive("q", 10, 0.0):
+                await driver.settle("q", [Ack(item.receipt) for item in got])
+            elif not (await driver.occupancy("q")).ready:
+                break
+        await driver.close()
+
+    asyncio.run(work())
+
+
+async def _wake(url: str, workers: int, rounds: int = 20) -> str:
+    """One message at a time for many idle workers."""
+    drivers = [_driver(url, "wake") for _ in range(workers + 1)]
+    for driver in drivers:
+        await driver.declare(QueueSpec("q"))
+        await driver.open()
+    got: asyncio.Queue[float] = asyncio.Queue()
+
+    async def consume(driver: PostgresDriver) -> None:
+        while True:
+            for item in await driver.receive("q", 10, 2.0):
+                got.put_nowait(time.perf_counter())
+                await driver.settle("q", [Ack(item.receipt)])
+
+    tasks = [asyncio.create_task(consume(driver)) for driver in drivers[1:]]
+    await asyncio.sleep(3.0)
+    admin = await asyncpg.connect(url)
+    before, began = await _calls(admin), time.perf_counter()
+    await asyncio.sleep(_IDLE_SECONDS)
+    idle = (await _calls(admin) - before) / (time.perf_counter() - began)
+    took = []
+    for number in range(rounds):
+        await asyncio.sleep(0.2)
+        began = time.perf_counter()
+        await drivers[0].publish("q", [Outgoing(f"{number}", b"", {})])
+        took.append((await got.get()) - began)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(driver.close() for driver in drivers))
+    await admin.close()
+    milliseconds = statistics.median(took) * 1e3
+    return f"{workers} idle workers: {idle:.1f} transactions/s; a message arrives after {milliseconds:.1f} ms"
+
+
+async def _calls(admin: asyncpg.Connection) -> int:
+    await admin.execute("SELECT pg_stat_clear_snapshot()")
+    return int(await admin.fetchval("SELECT xact_commit FROM pg_stat_database WHERE datname = 'postgres'"))
+
+
+async def _idle(url: str, queues: int, server: int) -> str:
+    """What a process with many empty queues costs."""
+    app = App(url)
+
+    async def handle(body: int) -> None: ...
+
+    for number in range(queues):
+        app.queue(f"idle-{number}").consumer(handle, name=f"c{number}")
+    async with app:
+        await app.start()
+        await asyncio.sleep(3.0)
+        ours, theirs = time.process_time(), _cpu_seconds(server)
+        await asyncio.sleep(_IDLE_SECONDS)
+        shares = (time.process_time() - ours, _cpu_seconds(server) - theirs)
+    here, there = (share / _IDLE_SECONDS * 100 for share in shares)
+    return f"{queues} idle queues in one process: {here:.1f} % of a core here, {there:.1f} % at the server"
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Of a process and all its children, those that have ended too."""
+    total = 0.0
+    for folder in Path("/proc").iterdir():
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except (OSError, NotADirectoryError):
+            continue
+        if folder.name == str(pid):
+            total += sum(map(int, fields[11:15]))
+        elif folder.name.isdigit() and fields[1] == str(pid):
+            total += sum(map(int, fields[11:13]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+async def _count(url: str, messages: int) -> str:
+    """Milliseconds of a depth and of an occupancy of a large queue."""
+    driver = _driver(url, "depth")
+    await driver.declare(QueueSpec("q"))
+    await driver.open()
+    admin = await asyncpg.connect(url)
+    await admin.execute(
+        "INSERT INTO depth.messages (queue, state, rank, published_at, id, body) "
+        "SELECT 1, 0, 9, now(), n::text, repeat('x', 190)::bytea FROM generate_series(1, $1::integer) n",
+        messages,
+    )
+    times: dict[str, list[float]] = {"depth": [], "occupancy": []}
+    for _ in range(20):
+        for name, ask in (("depth", driver.depth), ("occupancy", driver.occupancy)):
+            began = time.perf_counter()
+            await ask("q")  # type: ignore[operator]
+            times[name].append((time.perf_counter() - began) * 1e3)
+    depth = await driver.depth("q")
+    await admin.execute("TRUNCATE depth.messages")
+    await admin.close()
+    await driver.close()
+    shown = ", ".join(f"{name} {statistics.median(each):.1f} ms" for name, each in times.items())
+    about = "about " if depth.is_estimate else ""
+    return f"{messages:,} messages: {shown}; counted {about}{depth.ready:,}"

@@ -9,9 +9,10 @@ order per key   strict: a message waits until all earlier ones of its key are ac
 attempt         counted when handed out, by the server; a release gives the count back
 lease           by the server's clock; a close ends it at once, a dead process keeps it to its end
 delay           by the server's clock
-waking          at once, also by other processes; whoever waits looks by itself every ``claim_interval``
+waking          at once, also by other processes; one process for each message; all that wait share checks, about
+                two every ``claim_interval``
 depth           exact; ``oldest_age`` looks at what can be received now
-at the server   each queue has at most eleven keys in one hash slot; an empty one keeps its options only
+at the server   each queue has at most twelve keys in one hash slot; an empty one keeps its options only
 temporary       the server removes it when nobody has used it for ten minutes; consumers that are attached use it
 full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
 ==============  =====================================================================================================

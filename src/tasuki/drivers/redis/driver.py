@@ -44,7 +44,7 @@ class RedisDriver(Driver):
     Args:
         name: the entry's id.
         prefix: what the names of all keys begin with.
-        claim_interval: seconds after which a waiting receive looks by itself.
+        claim_interval: seconds after which a process that waits alone checks by itself; many share two checks.
         connect_timeout: longest time for connecting and logging in, in seconds.
         read_timeout: longest wait for an answer, in seconds.
         clock: the time of this process, for waiting; the times of messages are the server's.

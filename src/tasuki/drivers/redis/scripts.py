@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.nodes import Nodes
 
 _SLOTS = 16384
-_KEYS = ("messages", "ready", "delayed", "leases", "attempts", "keyed", "lines", "fronts", "ids", "consumers")
+_KEYS = [
+    "messages",
+    "ready",
+    "delayed",
+    "leases",
+    "attempts",
+    "keyed",
+    "lines",
+    "fronts",
+    "ids",
+    "consumers",
+    "waiting",
+]
 _TRIES = 3
 
 
@@ -33,6 +45,7 @@ class Script:
 DECLARE = Script("declare")
 PUBLISH = Script("publish")
 RECEIVE = Script("receive")
+RESIGN = Script("resign")
 START = Script("start")
 SETTLE = Script("settle")
 LOSE = Script("lose")

@@ -68,7 +68,7 @@ class RedisDriverConfig(DriverConfig):
     prefix: Text = "tasuki"
     """What the names of all keys begin with: applications with different ones share a server."""
     claim_interval: PositiveDuration = 1.0
-    """Time after which a receive that waits looks by itself, also for the messages of a dead worker."""
+    """Time after which a process that waits alone checks by itself; many processes share two checks in this time."""
     connect_timeout: PositiveDuration = 5.0
     """Longest time for connecting and logging in."""
     read_timeout: PositiveDuration = 10.0

@@ -3,7 +3,8 @@
 -- A message's *place* is its number in the order of publishing, less 2^49 for each step of priority: small places come
 -- first. Times are microseconds of the server's clock. A *receipt* is place:token, the token unique to one receive.
 
-local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, IDS, CONSUMERS = unpack(KEYS)
+local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, IDS, CONSUMERS, WAITING =
+  unpack(KEYS)
 -- STATE      hash    the queue's options, and seq: the last number given
 -- MESSAGES   hash    place -> the message, from publish to ack; so its length is the queue's
 -- READY      zset    places that can be received, in that order
@@ -15,7 +16,10 @@ local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, I
 -- FRONTS     hash    key -> how many of its messages are ready or held: none of the others may be received
 -- IDS        zset    ids of the dedup window, by the time at which they are forgotten
 -- CONSUMERS  zset    owner:count, by the time until which they are believed
--- All but the last two, which have a time of their own, go when a temporary queue was not used for its span.
+-- WAITING    zset    owners (processes) with a receiver that waits, by the time at which they promised to check, which is
+--                    ahead, or else since when they wait
+-- All but the last three, which have a time of their own, go when a temporary queue was not used for its span.
+local TIMED = 3
 
 local STEP = 2 ^ 49
 local CHUNK = 1000  -- arguments of one call; Lua's stack has room for some thousands
@@ -148,26 +152,79 @@ local function score_of_first(key)
   return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or math.huge)
 end
 
--- Waiting receivers must be told when the first message becomes ready, and when the first delay becomes shorter; they
--- look by themselves when something is due. Call the first at the start of a script, the second at its end.
-local function watch()
-  return {is_empty = redis.call('EXISTS', READY) == 0, due = score_of_first(DELAYED)}
-end
-
 -- To be called where keys may have been made, or somebody receives: from now on the keys last for the span.
 local function keep(span)
   if span and span ~= '' then
-    for index = 1, #KEYS - 2 do
+    for index = 1, #KEYS - TIMED do
       redis.call('PEXPIRE', KEYS[index], span)
     end
   end
 end
 
+-- Wake one process. Returns 0 if it has gone: PUBLISH counts the subscribers at this node, and a process subscribes at the
+-- node of the queue (redis.io/docs/latest/commands/publish). One that subscribes elsewhere hears too, and counts as gone.
+local function notify(owner, news)
+  return math.min(redis.call('PUBLISH', STATE .. ':' .. owner, news or ''), 1)
+end
+
+-- Wake as many waiting processes as there are new messages: first those that have waited longest.
+local function wake(count)
+  local woken = 0
+  while woken < count do
+    local popped = redis.call('ZPOPMIN', WAITING, math.min(count - woken, CHUNK))
+    if #popped == 0 then
+      return woken
+    end
+    for index = 1, #popped, 2 do
+      woken = woken + notify(popped[index])
+    end
+  end
+  return woken
+end
+
+-- Versions without WAITING wait for this; those with it hear it too, if such a version publishes.
+local function tell_all()
+  redis.call('PUBLISH', STATE, '')
+end
+
+local function first_due()
+  return math.min(score_of_first(DELAYED), score_of_first(LEASES))
+end
+
+local function promised_by(time, due)
+  return due < math.huge and redis.call('ZRANGEBYSCORE', WAITING, '(' .. text(time), text(due), 'LIMIT', 0, 1)[1]
+end
+
+-- See that a waiting process checks at the time when something is due. Returns whether one will.
+local function appoint(time, due)
+  local owner = due == math.huge or promised_by(time, due)
+  while not owner do
+    owner = redis.call('ZRANGE', WAITING, 0, 0)[1]
+    if not owner then
+      return false
+    end
+    redis.call('ZADD', WAITING, text(due), owner)
+    if notify(owner) == 0 then
+      redis.call('ZREM', WAITING, owner)
+      owner = nil
+    end
+  end
+  return true
+end
+
+-- Waiting processes must be woken when messages become ready, and one when the first delay becomes shorter; they check by
+-- themselves when something is due. Call the first at the start of a script, the second at its end.
+local function watch()
+  return {ready = redis.call('ZCARD', READY), due = score_of_first(DELAYED)}
+end
+
 local function tell(before)
   keep(redis.call('HGET', STATE, 'span'))
-  local has_news = before.is_empty and redis.call('EXISTS', READY) == 1
-  if has_news or score_of_first(DELAYED) < before.due then
-    redis.call('PUBLISH', STATE, '')
+  local news = redis.call('ZCARD', READY) - before.ready
+  local due = score_of_first(DELAYED)
+  if news > 0 and wake(news) < news and before.ready == 0
+    or due < before.due and not appoint(now(), due) then
+    tell_all()
   end
 end
 

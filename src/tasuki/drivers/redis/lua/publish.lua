@@ -35,8 +35,8 @@ if not has_options and not window then
   each('HSET', MESSAGES, messages)
   each('ZADD', READY, places)
   keep(state[4])
-  if was_empty then  -- not tell(): no delay can have changed, and something is ready
-    redis.call('PUBLISH', STATE, '')
+  if wake(stored) < stored and was_empty then  -- not tell(): no delay can have changed
+    tell_all()
   end
   return stored
 end

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.layout import Layout, is_outdated
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.scripts import Place
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 BELIEVED = 15.0
 """Seconds for which the consumers of a process are counted without a sign of life; longer where there are many."""
+LAYOUT = Layout(2, 1)
+"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps."""
 SIGNS = 3
 """Signs of life that a process gives in that time."""
 KEPT = 600.0
@@ -46,7 +49,11 @@ class Queues:
         window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
         span = int(KEPT * 1000) if spec.temporary else ""
         options = (microseconds(spec.lease), most, spec.ordering, window, span)
-        await self._session.run(nodes, where, scripts.DECLARE, *options)
+        session = self._session
+        *found, is_converting = await session.run(nodes, where, scripts.DECLARE, *options, *LAYOUT)
+        self._check(Layout(*found), spec.name)
+        while is_converting:  # by this process, or by another one
+            is_converting = await session.run(nodes, where, scripts.CONVERT)
 
     async def restore(self, nodes: Nodes) -> None:
         """Declare what was declared before, and say who consumes."""
@@ -60,9 +67,14 @@ class Queues:
         if not session.is_open:
             raise session.closed(spec.name)
         where = session.places.inspected(spec)
-        found = in_force(spec, await session.run(session.nodes(spec.name), where, scripts.INSPECT))
+        *options, version, min_version = await session.run(session.nodes(spec.name), where, scripts.INSPECT)
+        self._check(Layout(int(version), int(min_version)), spec.name)
+        found = in_force(spec, options)
         session.places.know(replace(where, spec=found))
         return found
+
+    def _check(self, found: Layout, queue: str) -> None:
+        is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self._session.name)
 
     def undeclare(self, queue: str, *, is_held: bool) -> None:
         """Forget a queue; its open deliveries can still be settled and extended."""

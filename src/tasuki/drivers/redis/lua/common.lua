@@ -23,7 +23,8 @@ local TIMED = 3
 
 local STEP = 2 ^ 49
 local CHUNK = 1000  -- arguments of one call; Lua's stack has room for some thousands
-local SWEPT = 1000  -- most messages moved by one script for their time, so that a due crowd does not stop the others
+-- Most messages that one script moves for their time, converts or examines: however many there are, it is soon over.
+local PORTION = 300
 
 -- A server at maxmemory refuses a script at its first write if that one adds, and lets it finish if that one removes
 -- (redis.io/docs/latest/develop/programmability/eval-intro, from 6.2 on). A script that must run there calls this, unless
@@ -66,9 +67,30 @@ local function show(place)
   redis.call('ZADD', READY, place, place)
 end
 
+-- A change of the ordering is a conversion, which any process can continue; 'conversion' in STATE says how far it is:
+-- key:leases:cursor   held messages get into LINES, and are counted in FRONTS
+-- key:keyed:cursor    all others get into LINES, and leave READY: until now those not in LINES are as without ordering
+-- key:fronts:key      keys get the first of their messages to the front, in the order of LINES
+-- none:leases:cursor  held messages leave LINES
+-- none:lines:         all others leave LINES for READY
+-- Versions without conversions convert all in one script, and leave the field: it counts only with its own ordering.
+local conversion
+
+-- Returns fields of STATE, the ordering first.
+local function queue_state(...)
+  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', ...)
+  local target, step, cursor = string.match(table.remove(state, 2) or '', '^(%l+):(%l+):(.*)$')
+  conversion = target and target == state[1] and {target = target, step = step, cursor = cursor} or nil
+  return unpack(state, 1, 1 + select('#', ...))
+end
+
+local function are_lines_complete()
+  return not conversion or conversion.step == 'fronts'
+end
+
 -- If no message of the key is ready or held, its first one comes to the front; a delayed one keeps all behind it waiting.
 local function advance(key)
-  if redis.call('HEXISTS', FRONTS, key) == 1 then
+  if not are_lines_complete() or redis.call('HEXISTS', FRONTS, key) == 1 then
     return
   end
   local first = redis.call('ZRANGEBYLEX', LINES, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
@@ -86,7 +108,24 @@ end
 
 -- The key of a message, if it must wait for others of its key.
 local function key_of(place, ordering)
-  return ordering == 'key' and redis.call('HGET', KEYED, place)
+  local key = ordering == 'key' and redis.call('HGET', KEYED, place)
+  if key and not are_lines_complete() and not redis.call('ZSCORE', LINES, in_line(key, place)) then
+    return false
+  end
+  return key
+end
+
+-- During a conversion: these messages are held from now on.
+local function convert_held(places)
+  local keys = redis.call('HMGET', KEYED, unpack(places))
+  for index, place in ipairs(places) do
+    local key = keys[index]
+    if key and conversion.target == 'none' then
+      redis.call('ZREM', LINES, in_line(key, place))
+    elseif key and redis.call('ZADD', LINES, 0, in_line(key, place)) == 1 then
+      redis.call('HINCRBY', FRONTS, key, 1)
+    end
+  end
 end
 
 -- The history of a message: its failures; 's' if it is a suspect, as its last delivery ended without a settlement; 'r' if
@@ -126,14 +165,14 @@ end
 
 -- What the passing of time has done: leases that ended, delays that are over.
 local function sweep(time, ordering)
-  local lost = redis.call('ZRANGEBYSCORE', LEASES, '-inf', time, 'LIMIT', 0, SWEPT)
+  local lost = redis.call('ZRANGEBYSCORE', LEASES, '-inf', time, 'LIMIT', 0, PORTION)
   if #lost > 0 then
     redis.call('ZREM', LEASES, unpack(lost))
     for _, receipt in ipairs(lost) do
       lose(place_of(receipt), ordering, string.match(receipt, ':.*$'))
     end
   end
-  local due = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', time, 'LIMIT', 0, SWEPT)
+  local due = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', time, 'LIMIT', 0, PORTION)
   if #due > 0 then
     redis.call('ZREM', DELAYED, unpack(due))
     for _, place in ipairs(due) do
@@ -187,8 +226,10 @@ local function tell_all()
   redis.call('PUBLISH', STATE, '')
 end
 
+-- A conversion is due soon, if its process is gone.
 local function first_due()
-  return math.min(score_of_first(DELAYED), score_of_first(LEASES))
+  local next_step = conversion and now() + 10000 or math.huge
+  return math.min(score_of_first(DELAYED), score_of_first(LEASES), next_step)
 end
 
 local function promised_by(time, due)

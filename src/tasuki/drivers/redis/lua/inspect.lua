@@ -1,8 +1,9 @@
 -- Returns the queue's options: lease in microseconds, max_length, ordering, dedup_window in microseconds, and milliseconds
--- for which a temporary queue is kept; '' for those that it does not have.
+-- for which a temporary queue is kept, '' for those that it does not have; and both numbers of its layout.
 
-local options = redis.call('HMGET', STATE, 'lease', 'most', 'ordering', 'window', 'span')
-if not options[3] then
+local ordering, lease, most, window, span, version, min_version =
+  queue_state('lease', 'most', 'window', 'span', 'version', 'min_version')
+if not ordering then
   return UNDECLARED
 end
-return options
+return {lease, most, ordering, window, span, version or '1', min_version or '1'}

@@ -3,22 +3,22 @@
 --   (so that they are stored at maxmemory), then of each message its content, and with options also priority, delay in
 --   microseconds, key ('' for none), and 1 if it is stored although its id may be known, which it does not change
 
-local state = redis.call('HMGET', STATE, 'most', 'ordering', 'window', 'span')
-if not state[2] then
+local ordering, most, window, span = queue_state('most', 'window', 'span')
+if not ordering then
   return UNDECLARED
 end
 local has_options = ARGV[1] ~= '0'
 local size = has_options and 5 or 1
 local count = (#ARGV - 1) / size
 local room = count
-if state[1] ~= '' then
-  room = math.max(tonumber(state[1]) - redis.call('HLEN', MESSAGES), 0)
+if most ~= '' then
+  room = math.max(tonumber(most) - redis.call('HLEN', MESSAGES), 0)
 end
 local time = now()
 -- A content is MessagePack; with this before it, it is the array [time of publishing, content].
 local head = struct.pack('>BBd', 0x92, 0xcb, time / 1000000)
 
-local window = tonumber(state[3])
+window = tonumber(window)
 if not has_options and not window then
   local stored = math.min(count, room)
   if stored == 0 then
@@ -34,7 +34,7 @@ if not has_options and not window then
   end
   each('HSET', MESSAGES, messages)
   each('ZADD', READY, places)
-  keep(state[4])
+  keep(span)
   if wake(stored) < stored and was_empty then  -- not tell(): no delay can have changed
     tell_all()
   end
@@ -49,7 +49,7 @@ local function id_of(content)
   return select(2, cmsgpack.unpack_one(content, 1))
 end
 
-local by_key = state[2] == 'key'
+local by_key = ordering == 'key'
 local before = watch()
 local stored = 0
 for index = 0, count - 1 do
@@ -85,7 +85,10 @@ for index = 0, count - 1 do
   end
 end
 if window then
-  redis.call('ZREMRANGEBYSCORE', IDS, '-inf', time)
+  local forgotten = math.min(redis.call('ZCOUNT', IDS, '-inf', time), PORTION + 2 * count)
+  if forgotten > 0 then
+    redis.call('ZREMRANGEBYRANK', IDS, 0, forgotten - 1)
+  end
   redis.call('PEXPIRE', IDS, text(math.ceil(window / 1000)))
 end
 tell(before)

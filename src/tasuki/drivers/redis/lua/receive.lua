@@ -40,15 +40,21 @@ end
 
 local limit, token, most, mode, owner, interval = unpack(ARGV)
 limit, most, interval = tonumber(limit), tonumber(most), tonumber(interval)
-local state = redis.call('HMGET', STATE, 'ordering', 'lease', 'span')
-if not state[1] then
+local ordering, lease, span = queue_state('lease', 'span')
+if not ordering then
   return UNDECLARED
 end
 local time = now()
-local swept = sweep(time, state[1])
+local swept = sweep(time, ordering)
+if conversion then
+  local ready = redis.call('ZCARD', READY)
+  run_at_maxmemory()
+  convert()
+  swept = swept + math.max(redis.call('ZCARD', READY) - ready, 0)
+end
 local places = redis.call('ZRANGE', READY, 0, limit - 1)
 if #places == 0 then
-  keep(state[3])
+  keep(span)
   return mode == '0' and -1 or await(owner, time, interval)
 end
 
@@ -67,11 +73,14 @@ while seen < #places and size < most do
   seen = last
 end
 redis.call('ZREMRANGEBYRANK', READY, 0, seen - 1)
-local leases, ends = {}, text(time + state[2])
+local leases, ends = {}, text(time + lease)
 for index, place in ipairs(taken) do
   leases[2 * index - 1], leases[2 * index] = ends, place .. ':' .. token
 end
 each('ZADD', LEASES, leases)
+if not are_lines_complete() and #taken > 0 then
+  convert_held(taken)
+end
 local attempts = {}
 if #taken > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
   attempts = redis.call('HMGET', ATTEMPTS, unpack(taken))
@@ -82,7 +91,7 @@ if #taken > 0 and redis.call('EXISTS', ATTEMPTS) == 1 then
     end
   end
 end
-keep(state[3])
+keep(span)
 
 local left, again = redis.call('ZCARD', READY), -1
 if left > 0 and swept > 0 and wake(math.min(swept, left)) < left then

@@ -2,7 +2,7 @@
 -- ARGV: the process
 
 redis.call('ZREM', WAITING, ARGV[1])
-local ordering = redis.call('HGET', STATE, 'ordering')
+local ordering = queue_state()
 if not ordering then
   return 0
 end

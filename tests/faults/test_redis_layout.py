@@ -192,7 +192,7 @@ async def test_the_version_before_may_convert_amid_a_conversion(broker: Redis) -
     async with side_by_side(broker.port) as (old, driver), asyncio.timeout(SECONDS):
         for start in range(0, 1000, 100):
             await old.publish(*(str(start + number) for number in range(100)), key=f"k{start}")
-        options = (30_000_000, "", "key", "", "", *queues.LAYOUT)
+        options = (30_000_000, "", "key", "", "", "", "", *queues.LAYOUT)
         assert (await driver._session.ask("q", scripts.DECLARE, *options))[-1] == 1
         (held,) = await driver.receive("q", 1, 0.0)  # a step
         await old.declare("none")

@@ -2,7 +2,8 @@
 
 ==============  =====================================================================================================
 durability      what the server's configuration gives: ``power`` with ``appendfsync always``, ``broker`` with another
-                append-only log, else ``process``. A failover may lose what the replica had not got yet
+                append-only log, else ``process``; ``power`` for a queue with ``wait_fsync``. A failover may lose what
+                the replica had not got yet, unless the queue has ``wait_replicas``
 processes       any number on any machines
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included

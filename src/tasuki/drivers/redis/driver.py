@@ -160,7 +160,7 @@ class RedisDriver(Driver):
         work = publishing(spec, batch, driver=self.name, most=most, in_one_memory=in_one_memory)
         for number, part in enumerate(work.parts):
             try:
-                stored = await self._session.ask(queue, scripts.PUBLISH, *part.words)
+                stored = await self._session.publish(queue, *part.words)
             except DriverError as error:
                 work.reject(part.indexes, error)
                 self._reject_rest(work, number, error)

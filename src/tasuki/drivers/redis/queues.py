@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.layout import Layout, is_outdated
-from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.scripts import Place
 
@@ -47,9 +47,13 @@ class Queues:
         spec = where.spec
         most = "" if spec.max_length is None else spec.max_length
         window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
-        span = int(KEPT * 1000) if spec.temporary else ""
-        options = (microseconds(spec.lease), most, spec.ordering, window, span)
+        kept = KEPT if spec.temporary else spec.options.get("expires")
+        span = int(kept * 1000) if kept else ""
+        temporary, wait = 1 if spec.temporary else "", keeping.demand(spec)
+        options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
         session = self._session
+        if keeping.wants_fsync(spec):
+            await session.check_fsync(nodes, where)
         *found, is_converting = await session.run(nodes, where, scripts.DECLARE, *options, *LAYOUT)
         self._check(Layout(*found), spec.name)
         while is_converting:  # by this process, or by another one

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability
-from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.connections import Connections
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.listening import Listener
@@ -20,10 +20,10 @@ from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import Settings
 from tasuki.drivers.redis.waiting import Waiters
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.link import Word
+    from tasuki.drivers.redis.link import Link, Word
     from tasuki.drivers.redis.nodes import Nodes
     from tasuki.drivers.redis.sentinels import FailoverWatch
 
@@ -162,7 +162,8 @@ class Session:
         level = self._probe.level(link.server for link in nodes.serving(slot))
         if level is not None and slot is None:
             self._level = level
-        return level or self._level
+        level = level or self._level
+        return keeping.level(level, where.spec) if where else level
 
     def place(self, queue: str) -> Place:
         """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""
@@ -264,11 +265,50 @@ class Session:
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, where.name) from problem
 
-    def nodes(self, queue: str) -> Nodes:
+    async def publish(self, queue: str, *words: Word) -> int:
+        """How many messages are stored, and are kept as the queue demands. Raises DriverError."""
+        where = self.place(queue)
+        is_waiting = bool(keeping.demand(where.spec))
+        nodes = self.nodes(queue, slow=is_waiting)
+        try:
+            link = await nodes.link(where.slot) if is_waiting else None
+        except (LinkLostError, ReplyError) as problem:
+            raise self._translated(problem, queue) from problem
+        answer = await self.run(nodes, where, scripts.PUBLISH, *words)
+        if not isinstance(answer, list):
+            return int(answer)
+        stored, fsync, replicas = answer
+        await self._wait(nodes, where, link, fsync, replicas)
+        return int(stored)
+
+    async def _wait(self, nodes: Nodes, where: Place, link: Link | None, fsync: int, replicas: int) -> None:
+        """Wait on the connection of the script: the server counts the writes of each connection."""
+        try:
+            now = await nodes.link(where.slot)
+            if link is not None and now is not link:
+                raise LinkLostError("the connection was lost after the messages were stored")
+            answer = await now.call(*keeping.command(fsync, replicas, self._read_timeout))
+        except ReplyError as refusal:
+            raise self._translated(LinkLostError(f"the messages are stored, but {refusal}"), where.name) from refusal
+        except LinkLostError as problem:
+            raise self._translated(problem, where.name) from problem
+        keeping.check(answer, fsync, replicas, driver=self.name, queue=where.name)
+
+    async def check_fsync(self, nodes: Nodes, where: Place) -> None:
+        """Raise UnsupportedError where the server cannot say when a message is on its disk."""
+        try:
+            await nodes.call(where.slot, "WAITAOF", 1, 0, 1)
+        except ReplyError as refusal:
+            problem = f"queue {where.name!r}: wait_fsync needs Redis 7.2 or newer with appendonly yes ({refusal})"
+            raise UnsupportedError(problem, driver=self.name, queue=where.name) from refusal
+        except LinkLostError as lost:
+            raise self._translated(lost, where.name) from lost
+
+    def nodes(self, queue: str, *, slow: bool = False) -> Nodes:
         """The connections of the running loop; also while a close lets come to its end what is under way."""
         if self._connections is None or self._connections.is_inherited:
             raise self.closed(queue)
-        return self._connections.here()
+        return self._connections.here(slow=slow)
 
     def closed(self, queue: str) -> DriverError:
         """Why nothing can be asked."""

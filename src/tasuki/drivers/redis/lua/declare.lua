@@ -1,10 +1,11 @@
 -- Make the queue exist with these options; a change of the ordering begins a conversion.
--- ARGV: lease in microseconds, max_length or '', ordering, dedup_window in microseconds or '', milliseconds for which a
---   temporary queue is kept without use or '', the version of the layout, and the oldest that can work with it
+-- ARGV: lease in microseconds, max_length or '', ordering, dedup_window in microseconds or '', milliseconds for which the
+--   queue is kept without use or '', 1 if it is temporary or '', what a publisher waits for as publish.lua returns it, the
+--   version of the layout, and the oldest that can work with it
 -- Returns both numbers as they were; with an oldest that is newer than the caller nothing is done; and 1 if a conversion
 -- is under way, else 0.
 
-local lease, most, ordering, window, span, version, min_version = unpack(ARGV)
+local lease, most, ordering, window, span, temporary, wait, version, min_version = unpack(ARGV)
 run_at_maxmemory()
 local was, had_span, had_version, had_min_version = queue_state('span', 'version', 'min_version')
 had_version, had_min_version = tonumber(had_version or 1), tonumber(had_min_version or 1)
@@ -13,7 +14,8 @@ if was and had_min_version > tonumber(version) then
 end
 -- A queue that is made anew (after its options were deleted, say) must not give numbers a second time.
 redis.call('HSETNX', STATE, 'seq', text(math.floor(now() / 1000)))
-redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window, 'span', span)
+redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window, 'span', span,
+  'temporary', temporary, 'wait', wait)
 if not was or had_version < tonumber(version) then
   redis.call('HSET', STATE, 'version', version, 'min_version', min_version)
 end

@@ -1,11 +1,16 @@
--- Store messages, in order, for which there is room. Returns how many are confirmed; all after those are rejected.
+-- Store messages, in order, for which there is room. Returns how many are stored; all after those are rejected. With
+-- a list the publisher must wait before it confirms them: how many, 1 for the log on the disk or 0, and how many replicas.
 -- ARGV: 0 if the messages have no options, 1 if they have, 2 if they also replace stored messages that are removed next
 --   (so that they are stored at maxmemory), then of each message its content, and with options also priority, delay in
 --   microseconds, key ('' for none), and 1 if it is stored although its id may be known, which it does not change
 
-local ordering, most, window, span = queue_state('most', 'window', 'span')
+local ordering, most, window, span, wait = queue_state('most', 'window', 'span', 'wait')
 if not ordering then
   return UNDECLARED
+end
+local function answer(stored)
+  local fsync, replicas = string.match(wait or '', '^(%d+) (%d+)$')
+  return fsync and {stored, tonumber(fsync), tonumber(replicas)} or stored
 end
 local has_options = ARGV[1] ~= '0'
 local size = has_options and 5 or 1
@@ -38,7 +43,7 @@ if not has_options and not window then
   if wake(stored) < stored and was_empty then  -- not tell(): no delay can have changed
     tell_all()
   end
-  return stored
+  return answer(stored)
 end
 
 if ARGV[1] == '2' then
@@ -92,4 +97,4 @@ if window then
   redis.call('PEXPIRE', IDS, text(math.ceil(window / 1000)))
 end
 tell(before)
-return count
+return answer(count)

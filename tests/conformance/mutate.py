@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import SkipTest
 
 import msgspec
@@ -479,6 +479,34 @@ class PollsNowAndThen(Mutant):
             await asyncio.sleep(min(left, 2.5))
 
 
+class AReceiverThatGaveUpKeepsTheWakeUps(PollsNowAndThen):
+    noticed_by = ("test_a_receiver_that_gave_up_keeps_no_message_from_another",)
+    needs = "multi_process"
+    gave_up: ClassVar[dict[str, Mutant]] = {}
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        if self.gave_up.get(queue, self) is not self:
+            return await super().receive(queue, limit, wait)
+        taken = await self.inner.receive(queue, limit, wait)
+        if not taken:
+            self.gave_up[queue] = self
+        return taken
+
+
+class NewOrderingForNewMessagesOnly(Mutant):
+    noticed_by = ("test_switching_the_ordering_of_many_messages_puts_all_in_order",)
+    needs = "ordering_key"
+
+    async def declare(self, spec: QueueSpec) -> None:
+        if spec.ordering == "key" and getattr(self, "has_messages", False):
+            spec = replace(spec, ordering="none")
+        await super().declare(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        self.has_messages = True
+        return await super().publish(queue, batch)
+
+
 class AForkIsNotNoticed(Mutant):
     noticed_by = ("test_34_a_forked_child_leaves_the_connections_of_its_parent_alone",)
 
@@ -629,7 +657,10 @@ class ALateSettlementIsRefused(Mutant):
         return [*stale, *(item.receipt for item in batch if item.receipt not in stale)]
 
 
-MUTANTS: tuple[type[Mutant], ...] = tuple(mutant for mutant in Mutant.__subclasses__() if mutant is not Unbroken)
+MUTANTS: tuple[type[Mutant], ...] = (
+    *(mutant for mutant in Mutant.__subclasses__() if mutant is not Unbroken),
+    *PollsNowAndThen.__subclasses__(),
+)
 CASES = tuple(dict.fromkeys(name for mutant in MUTANTS for name in mutant.noticed_by))
 
 

@@ -34,7 +34,7 @@ async def ask(driver: RedisDriver, *words: str) -> Any:
 
 
 async def test_confirmed_messages_are_at_the_replicas(sentinel: Sentinel) -> None:
-    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": IMPATIENT}
+    fields: dict[str, Any] = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": IMPATIENT}
     async with driver_at(0, spec=spec(wait_replicas=1), **fields) as driver, driver_at(0, **fields) as other:
         for number in range(20):
             assert not await driver.publish("q", messages(str(number)))
@@ -62,7 +62,7 @@ async def test_confirmed_messages_are_at_the_replicas(sentinel: Sentinel) -> Non
 
 
 async def test_a_slow_confirmation_holds_no_other_command_up(sentinel: Sentinel) -> None:
-    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER}
+    fields: dict[str, Any] = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER}
     async with driver_at(0, spec=spec(wait_replicas=1), **fields) as driver:
         assert not await driver.publish("q", messages("a"))
         sentinel.replica.freeze()
@@ -110,7 +110,7 @@ async def test_an_unused_queue_expires(broker: Redis) -> None:
 
 
 async def test_another_process_sees_the_options(broker: Redis) -> None:
-    options = {"wait_replicas": 0, "wait_fsync": True, "expires": 90.0}
+    options: dict[str, Any] = {"wait_replicas": 0, "wait_fsync": True, "expires": 90.0}
     async with driver_at(broker.port, spec=spec(**options)) as driver, driver_at(broker.port, spec=spec("r")) as other:
         found = await other.inspect(QueueSpec("q"))
         assert (found.options, found.temporary) == ({"wait_fsync": True, "expires": 90.0}, False)

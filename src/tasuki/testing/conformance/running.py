@@ -313,6 +313,21 @@ class Running(Suite):
         assert min(took) < _SOON, f"the quickest of {len(took)} messages came after {min(took):.1f} seconds"
 
     @case("multi_process")
+    async def test_a_receiver_that_gave_up_keeps_no_message_from_another(self, rig: Rig) -> None:
+        left, other = await rig.another(), await rig.another()
+        took: list[float] = []
+        for _ in range(4):
+            assert not await left.receive(rig.queue, 1, 0.01)
+            waiting = asyncio.create_task(rig.one(driver=other))
+            await asyncio.sleep(0.05)
+            began = time.monotonic()
+            await rig.publish(rig.message())
+            got = await waiting
+            took.append(time.monotonic() - began)
+            await other.settle(rig.queue, [Ack(got.receipt)])
+        assert min(took) < _SOON, f"the quickest of {len(took)} messages came after {min(took):.1f} seconds"
+
+    @case("multi_process")
     async def test_what_another_driver_held_comes_back_when_it_closes(self, rig: Rig) -> None:
         other = await rig.another()
         published = await rig.publish(*rig.messages(3))

@@ -12,6 +12,7 @@ import sysconfig
 CASES = {
     "overhead": "Overhead of the framework (one process, publish in batches, handle, ack; metrics on)",
     "depth": "SQLite with many messages waiting (synchronous=FULL)",
+    "redis": "Redis with many messages waiting (what each script holds the server)",
     "brokers": "Every driver with its broker, all on this machine (no-op handler, 190-byte JSON bodies)",
     "postgres": "PostgreSQL: order per key with many workers, idle workers and queues, a large queue",
     "queues": "Thousands of queues in one process (RabbitMQ)",

@@ -544,6 +544,20 @@ class GoesOnWaitingUnasked(Mutant):
         await super().settle(queue, [Release(item.receipt) for item in taken])
 
 
+class NewOrderingForNewMessagesOnly(Mutant):
+    noticed_by = ("test_switching_the_ordering_of_many_messages_puts_all_in_order",)
+    needs = "ordering_key"
+
+    async def declare(self, spec: QueueSpec) -> None:
+        if spec.ordering == "key" and getattr(self, "has_messages", False):
+            spec = replace(spec, ordering="none")
+        await super().declare(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        self.has_messages = True
+        return await super().publish(queue, batch)
+
+
 class AForkIsNotNoticed(Mutant):
     noticed_by = ("test_34_a_forked_child_leaves_the_connections_of_its_parent_alone",)
 

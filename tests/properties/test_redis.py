@@ -103,4 +103,16 @@ async def test_as_the_memory_driver(seed: int) -> None:
         await both.memory.close()
 
 
-PARTS = ("messages", "ready", "delayed", "leases", "attempts", "keyed", "lines", "fronts", "ids", "consumers")
+PARTS = [
+    "messages",
+    "ready",
+    "delayed",
+    "leases",
+    "attempts",
+    "keyed",
+    "lines",
+    "fronts",
+    "ids",
+    "consumers",
+    "waiting",
+]

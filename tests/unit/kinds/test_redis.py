@@ -69,6 +69,20 @@ def test_what_contradicts_is_found_at_the_check(problems, fields, problem):
     assert not any(SECRET in text for text in found)
 
 
+def test_the_options_of_a_queue(project, problems):
+    entry = "  - {name: q, kind: queue.queue, driver: r, options: {%s}}\n"
+    driver = "  - {name: r, kind: queue.driver.redis}\n"
+    checked = project(driver + entry % "wait_replicas: 2, wait_fsync: true, expires: 10m, max_length: 5")
+    config = checked.configs["app:q"]
+    assert config.max_length == 5
+    assert {name: config.options[name] for name in ("wait_replicas", "wait_fsync", "expires")} == {
+        "wait_replicas": 2,
+        "wait_fsync": True,
+        "expires": 600.0,
+    }
+    assert any("expires" in text for text in problems(driver + entry % "expires: 59s"))
+
+
 def test_files_of_tls_start_at_the_project(tmp_path):
     text = "namespace: app\nentries:\n  - {name: r, kind: queue.driver.redis, tls: {ca: certs/ca.pem}}\n"
     (tmp_path / "p.yaml").write_text(text)

@@ -2,16 +2,18 @@
 
 ==============  =====================================================================================================
 durability      what the server's configuration gives: ``power`` with ``appendfsync always``, ``broker`` with another
-                append-only log, else ``process``. A failover may lose what the replica had not got yet
+                append-only log, else ``process``; ``power`` for a queue with ``wait_fsync``. A failover may lose what
+                the replica had not got yet, unless the queue has ``wait_replicas``
 processes       any number on any machines
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
 attempt         counted when handed out, by the server; a release gives the count back
 lease           by the server's clock; a close ends it at once, a dead process keeps it to its end
 delay           by the server's clock
-waking          at once, also by other processes; whoever waits looks by itself every ``claim_interval``
+waking          at once, also by other processes; one process for each message; all that wait share checks, about
+                two every ``claim_interval``
 depth           exact; ``oldest_age`` looks at what can be received now
-at the server   each queue has at most eleven keys in one hash slot; an empty one keeps its options only
+at the server   each queue has at most twelve keys in one hash slot; an empty one keeps its options only
 temporary       the server removes it when nobody has used it for ten minutes; consumers that are attached use it
 full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
 ==============  =====================================================================================================

@@ -24,14 +24,17 @@ def microseconds(seconds: float) -> int:
 
 def in_force(spec: QueueSpec, options: Sequence[bytes]) -> QueueSpec:
     """A queue with the options that the server has."""
-    lease, most, ordering, window, span = options
+    lease, most, ordering, window, span, temporary, wait = options
+    fsync, replicas = map(int, wait.split() or (0, 0))
+    found = {"wait_replicas": replicas, "wait_fsync": bool(fsync), "expires": not temporary and int(span or 0) / 1000}
     return replace(
         spec,
         lease=int(lease) / 1_000_000,
         max_length=int(most) if most else None,
         ordering="key" if ordering == b"key" else "none",
         dedup_window=int(window) / 1_000_000 if window else None,
-        temporary=bool(span),
+        temporary=bool(temporary),
+        options={name: value for name, value in found.items() if value},
     )
 
 

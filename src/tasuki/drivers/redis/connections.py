@@ -24,31 +24,31 @@ class Connections:
         self._home = asyncio.get_running_loop()
         self.home = make()
         """The nodes of the loop that opened the driver."""
-        self._by_loop = {self._home: self.home}
+        self._by_loop = {(self._home, False): self.home}
 
     @property
     def is_inherited(self) -> bool:
         """Whether they are a parent process's: then this one must not write to them, or even close them."""
         return self._pid != os.getpid()
 
-    def here(self) -> Nodes:
-        """Those of the running loop."""
-        loop = asyncio.get_running_loop()
-        nodes = self._by_loop.get(loop)
+    def here(self, *, slow: bool = False) -> Nodes:
+        """Those of the running loop; ``slow`` ones for commands that would hold the others up."""
+        key = asyncio.get_running_loop(), slow
+        nodes = self._by_loop.get(key)
         if nodes is None:
-            for other in [other for other in self._by_loop if other.is_closed()]:
+            for other in [other for other in self._by_loop if other[0].is_closed()]:
                 self._by_loop.pop(other, None)
-            nodes = self._by_loop[loop] = self._make()
+            nodes = self._by_loop[key] = self._make()
         return nodes
 
     def leave(self, server: Server) -> None:
         """Give up a server in all loops."""
-        for loop, nodes in list(self._by_loop.items()):
+        for (loop, _), nodes in list(self._by_loop.items()):
             self._call(loop, partial(nodes.leave, server))
 
     def close(self) -> None:
         """Close those of all loops."""
-        for loop, nodes in list(self._by_loop.items()):
+        for (loop, _), nodes in list(self._by_loop.items()):
             self._call(loop, nodes.close)
 
     def _call(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:

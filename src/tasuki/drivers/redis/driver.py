@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -30,8 +30,11 @@ from tasuki.drivers.redis.settings import settings
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
 from tasuki.message import Message
 
-PURGED = 10_000
-"""Messages removed by one script of a purge, so that the others are not locked out."""
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.link import Word
+
+PURGED = 300
+"""Messages that one script of a purge examines, so that other scripts are not locked out."""
 
 
 _inherited: list[tuple[Session, Receiver]] = []
@@ -44,7 +47,7 @@ class RedisDriver(Driver):
     Args:
         name: the entry's id.
         prefix: what the names of all keys begin with.
-        claim_interval: seconds after which a waiting receive looks by itself.
+        claim_interval: seconds after which a process that waits alone checks by itself; many share two checks.
         connect_timeout: longest time for connecting and logging in, in seconds.
         read_timeout: longest wait for an answer, in seconds.
         clock: the time of this process, for waiting; the times of messages are the server's.
@@ -157,7 +160,7 @@ class RedisDriver(Driver):
         work = publishing(spec, batch, driver=self.name, most=most, in_one_memory=in_one_memory)
         for number, part in enumerate(work.parts):
             try:
-                stored = await self._session.ask(queue, scripts.PUBLISH, *part.words)
+                stored = await self._session.publish(queue, *part.words)
             except DriverError as error:
                 work.reject(part.indexes, error)
                 self._reject_rest(work, number, error)
@@ -221,21 +224,20 @@ class RedisDriver(Driver):
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         shown: list[Message] = []
-        while len(shown) < limit:
+        on: Sequence[Word] = ("ready", after, "")
+        while len(shown) < limit and on[0]:
             size = min(limit - len(shown), self.capabilities.max_batch)
-            places, contents = await self._session.ask(queue, scripts.PEEK, size, after + len(shown))
+            places, contents, *on = await self._session.ask(queue, scripts.PEEK, size, *on)
             shown += [
                 Message(*decoded(content, where)) for where, content in zip(places, contents, strict=True) if content
             ]
-            if len(places) < size:
-                break
         return shown
 
     async def purge(self, queue: str) -> int:
         """Remove what is not held, in several scripts; a message that is published meanwhile stays."""
-        removed, newest = await self._session.ask(queue, scripts.PURGE, PURGED, "")
-        more = removed
-        while more == PURGED:
-            more, _ = await self._session.ask(queue, scripts.PURGE, PURGED, newest)
+        removed = 0
+        on: Sequence[Word] = ("", "ready", "0")
+        while on[1]:
+            more, *on = await self._session.ask(queue, scripts.PURGE, PURGED, *on)
             removed += more
-        return int(removed)
+        return removed

@@ -78,7 +78,7 @@ class Nodes:
 
     async def link(self, slot: int) -> Link:
         """A link to the server that has the slot."""
-        server = self._server(slot)
+        server = self.server(slot)
         link = self._links.get(server)
         return link if link is not None and not link.is_lost else await self._made(server, slot)
 
@@ -99,7 +99,7 @@ class Nodes:
         if not self._settings.is_cluster:
             servers: Collection[Server] = (_ANY,)
         elif slot is not None:
-            servers = (self._server(slot),)
+            servers = (self.server(slot),)
         else:
             servers = dict.fromkeys(server for _, _, server in self._ranges)
         return [link for server in servers if (link := self._links.get(server)) is not None]
@@ -126,7 +126,8 @@ class Nodes:
         for link in list(self._all):
             link.close()
 
-    def _server(self, slot: int) -> Server:
+    def server(self, slot: int) -> Server:
+        """Which server has the slot, as far as it is known: the same one for all slots unless it is a cluster."""
         if not self._settings.is_cluster:
             return _ANY
         if slot in self._moved:
@@ -168,7 +169,7 @@ class Nodes:
         if self._settings.is_cluster:
             if server == _ANY:
                 self._ranges, self._moved = await self._map(), {}
-                server = self._server(slot)
+                server = self.server(slot)
             if server == _ANY:
                 raise ReplyError(f"CLUSTERDOWN no server has slot {slot}")
             link = self._links.get(server)

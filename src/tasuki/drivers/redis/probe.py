@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 OLDEST = (6, 2)
 """ZMSCORE, and scripts that may read the time before they write."""
 _SETTINGS = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync")
+_PATTERN = "[am][pa][px][em]*"
+"""Their names, and few others: one question for all, which servers before 7.0 allow only so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Probe:
 
     async def ask(self, link: Link) -> None:
         """Ask a server. Raises LinkLostError or ReplyError."""
-        facts = self._facts[link.server] = await _facts(link)
+        known = self._facts.get(link.server)
+        facts = self._facts[link.server] = await _facts(link, known.version if known is not None else "")
         self._levels[link.server] = level(facts)
 
     def check(self, server: Server) -> None:
@@ -82,21 +85,24 @@ def level(facts: Facts) -> Durability:
     return "power" if facts.appendfsync == "always" else "broker"
 
 
-async def _facts(link: Link) -> Facts:
-    """From INFO, and from CONFIG where it is allowed: hosted servers often refuse it."""
-    # In one round trip.
-    info, answers = await asyncio.gather(_info(link), asyncio.gather(*(_setting(link, name) for name in _SETTINGS)))
-    settings = dict(zip(_SETTINGS, answers, strict=True))
+async def _facts(link: Link, version: str) -> Facts:
+    """From CONFIG, and from INFO where that is forbidden, as hosted servers do, or the version is not known yet."""
+    if version:
+        info, settings = {"redis_version": version}, await _settings(link)
+        if len(settings) < len(_SETTINGS):
+            info = await _info(link)
+    else:  # in one round trip
+        info, settings = await asyncio.gather(_info(link), _settings(link))
     return Facts(
         version=info.get("redis_version", ""),
-        maxmemory=settings["maxmemory"] or info.get("maxmemory", ""),
-        policy=settings["maxmemory-policy"] or info.get("maxmemory_policy", ""),
-        appendonly=settings["appendonly"] or info.get("aof_enabled", ""),
-        appendfsync=settings["appendfsync"],
+        maxmemory=settings.get("maxmemory") or info.get("maxmemory", ""),
+        policy=settings.get("maxmemory-policy") or info.get("maxmemory_policy", ""),
+        appendonly=settings.get("appendonly") or info.get("aof_enabled", ""),
+        appendfsync=settings.get("appendfsync", ""),
     )
 
 
-async def _info(link: Link) -> Mapping[str, str]:
+async def _info(link: Link) -> dict[str, str]:
     try:
         text = (await link.call("INFO")).decode(errors="replace")
     except ReplyError as refusal:
@@ -104,15 +110,15 @@ async def _info(link: Link) -> Mapping[str, str]:
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
-async def _setting(link: Link, name: str) -> str:
+async def _settings(link: Link) -> dict[str, str]:
     try:
-        answer = await link.call("CONFIG", "GET", name)
+        answer = [word.decode() for word in await link.call("CONFIG", "GET", _PATTERN)]
     except ReplyError as refusal:
-        return _without(refusal).get(name, "")
-    return answer[1].decode() if len(answer) > 1 else ""
+        return _without(refusal)
+    return {name: value for name, value in zip(answer[::2], answer[1::2], strict=True) if name in _SETTINGS}
 
 
-def _without(refusal: ReplyError) -> Mapping[str, str]:
+def _without(refusal: ReplyError) -> dict[str, str]:
     """Nothing, where the server does not want to be asked; else the refusal is raised."""
     if refusal.code in {"NOPERM", "ERR"}:
         return {}

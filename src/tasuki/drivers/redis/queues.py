@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.redis import scripts
+from tasuki.drivers.layout import Layout, is_outdated
+from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.scripts import Place
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.session import Session
 
 BELIEVED = 15.0
-"""Seconds for which the consumers of a driver are counted without a sign of life."""
+"""Seconds for which the consumers of a process are counted without a sign of life; longer where there are many."""
+LAYOUT = Layout(2, 1)
+"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps."""
+SIGNS = 3
+"""Signs of life that a process gives in that time."""
 KEPT = 600.0
 """Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
@@ -26,6 +32,8 @@ class Queues:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._consumers: dict[str, int] = {}
+        self._paces: dict[str, float] = {}
+        self._due: dict[str, float] = {}
 
     async def declare(self, spec: QueueSpec) -> None:
         """Note the queue, and make it exist if open."""
@@ -39,9 +47,17 @@ class Queues:
         spec = where.spec
         most = "" if spec.max_length is None else spec.max_length
         window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
-        span = int(KEPT * 1000) if spec.temporary else ""
-        options = (microseconds(spec.lease), most, spec.ordering, window, span)
-        await self._session.run(nodes, where, scripts.DECLARE, *options)
+        kept = KEPT if spec.temporary else spec.options.get("expires")
+        span = int(kept * 1000) if kept else ""
+        temporary, wait = 1 if spec.temporary else "", keeping.demand(spec)
+        options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
+        session = self._session
+        if keeping.wants_fsync(spec):
+            await session.check_fsync(nodes, where)
+        *found, is_converting = await session.run(nodes, where, scripts.DECLARE, *options, *LAYOUT)
+        self._check(Layout(*found), spec.name)
+        while is_converting:  # by this process, or by another one
+            is_converting = await session.run(nodes, where, scripts.CONVERT)
 
     async def restore(self, nodes: Nodes) -> None:
         """Declare what was declared before, and say who consumes."""
@@ -55,14 +71,19 @@ class Queues:
         if not session.is_open:
             raise session.closed(spec.name)
         where = session.places.inspected(spec)
-        found = in_force(spec, await session.run(session.nodes(spec.name), where, scripts.INSPECT))
+        *options, version, min_version = await session.run(session.nodes(spec.name), where, scripts.INSPECT)
+        self._check(Layout(int(version), int(min_version)), spec.name)
+        found = in_force(spec, options)
         session.places.know(replace(where, spec=found))
         return found
+
+    def _check(self, found: Layout, queue: str) -> None:
+        is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self._session.name)
 
     def undeclare(self, queue: str, *, is_held: bool) -> None:
         """Forget a queue; its open deliveries can still be settled and extended."""
         where = self._session.places.forget(queue, is_held=is_held)
-        self._consumers.pop(queue, None)
+        self._forget(queue)
         if where is not None:
             self._session.hear_no_more(where)
 
@@ -78,8 +99,12 @@ class Queues:
         finally:
             if not is_deleted:
                 session.places.know(where)
-        self._consumers.pop(queue, None)
+        self._forget(queue)
         session.hear_no_more(where)
+
+    def _forget(self, queue: str) -> None:
+        for known in (self._consumers, self._paces, self._due):
+            known.pop(queue, None)
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers there are here."""
@@ -89,14 +114,29 @@ class Queues:
         self._consumers[queue] = consumers  # also while it is closed: the next open says it
         await self._attach(session.nodes(queue), queue, consumers)
 
+    @property
+    def pace(self) -> float:
+        """Seconds between two signs of life of this process, for the queue with the most processes."""
+        return max(self._paces.values(), default=0.0)
+
     async def attach_all(self, nodes: Nodes, *, none: bool = False) -> None:
         """Say it of all queues, or that there are none any more."""
         for queue, consumers in list(self._consumers.items()):
             if consumers:
                 await self._attach(nodes, queue, 0 if none else consumers)
 
+    async def give_signs(self, nodes: Nodes) -> None:
+        """Say it again of each queue for which it is time."""
+        now = asyncio.get_running_loop().time()
+        for queue, consumers in list(self._consumers.items()):
+            if consumers and now >= self._due.get(queue, now):
+                await self._attach(nodes, queue, consumers)
+
     async def _attach(self, nodes: Nodes, queue: str, consumers: int) -> None:
         session = self._session
         where = session.places.find(queue)
         if where is not None:
-            await session.run(nodes, where, scripts.ATTACH, session.owner, consumers, microseconds(BELIEVED))
+            believed = await session.run(nodes, where, scripts.ATTACH, session.owner, consumers, microseconds(BELIEVED))
+            pace = self._paces[queue] = believed / 1_000_000 / SIGNS
+            # A little less: the session looks in steps, and a step late would be a step lost.
+            self._due[queue] = asyncio.get_running_loop().time() + 0.9 * pace

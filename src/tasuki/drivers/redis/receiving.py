@@ -11,19 +11,19 @@ from typing import Any, TypeVar
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import MAX_BYTES, Settling, received
+from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
-from tasuki.drivers.redis.waiting import woken
+from tasuki.drivers.redis.waiting import Waiter, woken
 from tasuki.errors import DriverError
 
 _Result = TypeVar("_Result")
-Taken = tuple[list[Received], float]
-"""Deliveries, and the seconds until the passing of time brings more."""
+Taken = tuple[list[Received], bool]
+"""Deliveries, and whether there is more."""
 
 
 class Receiver:
-    """All receives of one driver. ``claim_interval``: seconds after which one that waits looks by itself."""
+    """All receives of one driver. ``claim_interval``: seconds after which a process checks if it alone waits."""
 
     def __init__(self, clock: Clock, claim_interval: float, max_batch: int) -> None:
         self.session: Session
@@ -40,40 +40,43 @@ class Receiver:
             self.session.place(queue)
             return []
         session, where = self.session, self.session.place(queue)
-        waiters, channel = session.waiters, where.channel
+        waiters = session.waiters
         ends_at = self._clock.monotonic() + wait
-        waiter = waiters.join(channel)
-        is_owing = False
+        waiter = waiters.join(queue)
+        is_owing = has_more = False
         try:
-            while True:
-                if not session.is_open:
-                    return []  # what a close has just put back is for others
-                is_listening = wait <= 0 or session.hears(where)
-                taken, next_change = await self._take(where, limit)
-                is_owing = bool(taken)
-                left = ends_at - self._clock.monotonic()
-                if not session.is_open:
-                    return []  # the close puts back what was taken
-                if taken and session.places.find(queue) is None:  # it was undeclared meanwhile
-                    self._started(self._release(where, [Release(item.receipt) for item in taken]))
-                    return []
-                if taken or left <= 0:
-                    return taken
-                session.place(queue)  # else it was deleted or undeclared
-                if is_listening:
+            while session.is_open:  # what a close has just put back is for others
+                if wait > 0 and waiters.is_registered(queue):
+                    if not await woken(waiter, ends_at - self._clock.monotonic()):
+                        return []
                     is_owing = True
-                    await woken(waiter, min(left, next_change, self._claim_interval))
                     session.place(queue)
-                    waiters.leave(channel, waiter)
-                    waiter = waiters.join(channel)
-                else:
-                    # And look again: what came before the subscription made no sound.
+                    waiters.leave(queue, waiter)
+                    waiter = waiters.join(queue)
+                is_listening = wait <= 0 or session.hears(where)
+                taken, has_more = await self._take(where, limit, is_waiting=wait > 0 and is_listening)
+                is_owing = False
+                if taken or not session.is_open or self._clock.monotonic() >= ends_at:
+                    return self._kept(where, taken)
+                session.place(queue)  # else it was deleted or undeclared
+                if not is_listening:
                     await session.listen(where)
+            return []
         finally:
-            waiters.leave(channel, waiter)
-            if is_owing or waiter.done():
-                # There may be more, or the news that woke this receiver was not acted on.
-                waiters.wake(channel)
+            waiters.leave(queue, waiter)
+            if is_owing or _has_news(waiter):
+                waiters.wake(queue)  # the wake-up was not acted on
+            elif has_more:
+                waiters.wake_one(queue)
+
+    def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
+        """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
+        if not self.session.is_open:
+            return []  # the close puts back what was taken
+        if taken and self.session.places.find(where.name) is None:
+            self._started(self._release(where, [Release(item.receipt) for item in taken]))
+            return []
+        return taken
 
     def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
         """They are held no longer."""
@@ -97,6 +100,7 @@ class Receiver:
         # Not until the set is empty: to wait for what is done already gives the loop no turn to take it out.
         while running := [task for task in self._tasks if not task.done()]:
             await asyncio.wait(running)
+        await self.session.resign()
         held, self._held = self._held, {}
         for queue, receipts in held.items():
             where, left = self.session.places.open_deliveries(queue), list(receipts)
@@ -108,9 +112,9 @@ class Receiver:
             work = Settling(backs[start : start + self._max_batch])
             await self.session.finish(where, scripts.SETTLE, *work.words)
 
-    async def _take(self, where: Place, limit: int) -> Taken:
+    async def _take(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""
-        task = self._started(self._fetch(where, limit))
+        task = self._started(self._fetch(where, limit, is_waiting=is_waiting))
         is_taken = False
         try:
             answer = await asyncio.shield(task)
@@ -120,14 +124,23 @@ class Receiver:
                 task.add_done_callback(lambda task: self._give_back(where, task))
         return answer
 
-    async def _fetch(self, where: Place, limit: int) -> Taken:
-        token = f"{self.session.owner}{next(self._numbers):x}"
-        answer = await self.session.finish(where, scripts.RECEIVE, min(limit, self._max_batch), token, MAX_BYTES)
-        if isinstance(answer, int):
-            return [], float("inf") if answer < 0 else answer / 1_000_000
-        taken = received(answer, token)
-        self._held.setdefault(where.name, set()).update([item.receipt for item in taken])
-        return taken, 0.0
+    async def _fetch(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
+        """``is_waiting``: the caller waits if there is nothing, and so can register the process at the server."""
+        session, waiters = self.session, self.session.waiters
+        token = f"{session.owner}{next(self._numbers):x}"
+        mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
+        wakes = waiters.wakes(where.name)
+        words = (min(limit, self._max_batch), token, MAX_BYTES, mode, session.owner, microseconds(self._claim_interval))
+        answer = await session.finish(where, scripts.RECEIVE, *words)
+        taken: list[Received] = []
+        again, has_more = answer, 0
+        if isinstance(answer, list):
+            *found, has_more, again = answer
+            taken = received(found, token)
+            self._held.setdefault(where.name, set()).update([item.receipt for item in taken])
+        if again >= 0 and session.is_open:
+            waiters.registered(where.name, wakes, again / 1_000_000)
+        return taken, bool(has_more)
 
     def _give_back(self, where: Place, task: asyncio.Task[Taken]) -> None:
         if task.cancelled() or task.exception() is not None or not self.session.is_open:
@@ -146,3 +159,7 @@ class Receiver:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _has_news(waiter: Waiter) -> bool:
+    return waiter.done() and not waiter.cancelled() and waiter.result()

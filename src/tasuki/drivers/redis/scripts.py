@@ -17,29 +17,43 @@ if TYPE_CHECKING:
     from tasuki.drivers.redis.nodes import Nodes
 
 _SLOTS = 16384
-_KEYS = ("messages", "ready", "delayed", "leases", "attempts", "keyed", "lines", "fronts", "ids", "consumers")
+_KEYS = [
+    "messages",
+    "ready",
+    "delayed",
+    "leases",
+    "attempts",
+    "keyed",
+    "lines",
+    "fronts",
+    "ids",
+    "consumers",
+    "waiting",
+]
 _TRIES = 3
 
 
 class Script:
     """One script: its text, and the hash by which the server knows it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *parts: str) -> None:
         folder = files("tasuki.drivers.redis") / "lua"
-        self.text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+        self.text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", *parts, name))
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 DECLARE = Script("declare")
+CONVERT = Script("convert", "conversion")
 PUBLISH = Script("publish")
-RECEIVE = Script("receive")
+RECEIVE = Script("receive", "conversion")
+RESIGN = Script("resign")
 START = Script("start")
 SETTLE = Script("settle")
 LOSE = Script("lose")
 EXTEND = Script("extend")
 DEPTH = Script("depth")
-PEEK = Script("peek")
-PURGE = Script("purge")
+PEEK = Script("peek", "held")
+PURGE = Script("purge", "held")
 ATTACH = Script("attach")
 INSPECT = Script("inspect")
 DELETE = Script("delete")

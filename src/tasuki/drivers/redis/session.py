@@ -10,19 +10,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability
-from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.connections import Connections
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
+from tasuki.drivers.redis.listening import Listener
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.probe import Probe
 from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import Settings
-from tasuki.drivers.redis.waiting import Listener, Waiters
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.drivers.redis.waiting import Waiters
+from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.link import Word
+    from tasuki.drivers.redis.link import Link, Word
     from tasuki.drivers.redis.nodes import Nodes
     from tasuki.drivers.redis.sentinels import FailoverWatch
 
@@ -50,7 +51,7 @@ class Session:
         self.name = name
         self.owner = ""
         """Of this session alone: begins its receipts, and stands for its consumers."""
-        self.waiters = Waiters()
+        self.waiters = Waiters(self._pass_on)
         self.is_cluster = settings.is_cluster
         self._settings = settings
         self._read_timeout = read_timeout
@@ -69,6 +70,7 @@ class Session:
         self._listener: Listener | None = None
         self._failovers: FailoverWatch | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._resigning: set[asyncio.Task[None]] = set()
 
     @property
     def is_open(self) -> bool:
@@ -100,7 +102,7 @@ class Session:
             if not self._is_open:
                 connections.close()
         self._connections = connections
-        self._listener = Listener(nodes, self._read_timeout, self.waiters.wake, self.waiters.wake_all)
+        self._listener = Listener(nodes, self.owner, self._read_timeout, self.waiters)
         self._failovers = self._watch(connections)
         self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {self.name}")
 
@@ -160,7 +162,8 @@ class Session:
         level = self._probe.level(link.server for link in nodes.serving(slot))
         if level is not None and slot is None:
             self._level = level
-        return level or self._level
+        level = level or self._level
+        return keeping.level(level, where.spec) if where else level
 
     def place(self, queue: str) -> Place:
         """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""
@@ -169,24 +172,32 @@ class Session:
         return self.places.get(queue)
 
     async def _beat(self, nodes: Nodes) -> None:
-        """Say that the consumers here are alive, see that news still comes, and ask what the servers promise."""
+        """Give signs of life; more seldom where there are many processes, check the connections and the servers."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
             await asyncio.sleep(BEAT)
-            for watch in (self._listener, self._failovers):
-                if watch is not None:
-                    watch.check()
-            for link in nodes.serving():
-                with suppress(LinkLostError, ReplyError):
-                    await self._probe.ask(link)
             with suppress(DriverError):
-                await self.queues.attach_all(nodes)
+                await self.queues.give_signs(nodes)
+            if loop.time() >= due:
+                due = loop.time() + 0.9 * self.queues.pace
+                await self._check(nodes)
+
+    async def _check(self, nodes: Nodes) -> None:
+        """See that wake-ups still come, and ask what the servers promise."""
+        for watch in (self._listener, self._failovers):
+            if watch is not None:
+                watch.check()
+        for link in nodes.serving():
+            with suppress(LinkLostError, ReplyError):
+                await self._probe.ask(link)
 
     def hears(self, where: Place) -> bool:
-        """Whether no news of the queue can be missed from now on."""
+        """Whether no wake-up of the queue can be missed from now on."""
         return self._listener is not None and self._listener.hears(where)
 
     async def listen(self, where: Place) -> None:
-        """Have the news of a queue wake those who wait for it."""
+        """Have the server wake the receivers of a queue."""
         assert self._listener is not None
         try:
             await self._listener.listen(where)
@@ -195,9 +206,30 @@ class Session:
 
     def hear_no_more(self, where: Place) -> None:
         """End the subscription to a queue, and the receives that wait for it."""
-        if self._listener is not None:
-            self._listener.leave(where)
-        self.waiters.wake_all(where.channel)
+        if self._listener is not None and self._listener.leave(where):
+            self._resign(where)
+        self.waiters.wake_all(where.name)
+
+    async def resign(self) -> None:
+        """Wait no longer for any queue: other processes are woken, not this one."""
+        for queue in self._listener.queues if self._listener is not None else ():
+            where = self.places.find(queue)
+            if where is not None:
+                await self.finish(where, scripts.RESIGN, self.owner)
+
+    def _pass_on(self, queue: str) -> None:
+        where = self.places.find(queue)
+        if where is not None and self.is_open:
+            self._resign(where)
+
+    def _resign(self, where: Place) -> None:
+        async def resign() -> None:
+            with suppress(DriverError):  # then another process finds out by itself
+                await self.finish(where, scripts.RESIGN, self.owner)
+
+        task = asyncio.get_running_loop().create_task(resign(), name=f"another one waits for {where.name}")
+        self._resigning.add(task)
+        task.add_done_callback(self._resigning.discard)
 
     async def ask(self, queue: str, script: Script, *arguments: Word) -> Any:
         """A script's answer. Raises DriverError."""
@@ -233,11 +265,50 @@ class Session:
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, where.name) from problem
 
-    def nodes(self, queue: str) -> Nodes:
+    async def publish(self, queue: str, *words: Word) -> int:
+        """How many messages are stored, and are kept as the queue demands. Raises DriverError."""
+        where = self.place(queue)
+        is_waiting = bool(keeping.demand(where.spec))
+        nodes = self.nodes(queue, slow=is_waiting)
+        try:
+            link = await nodes.link(where.slot) if is_waiting else None
+        except (LinkLostError, ReplyError) as problem:
+            raise self._translated(problem, queue) from problem
+        answer = await self.run(nodes, where, scripts.PUBLISH, *words)
+        if not isinstance(answer, list):
+            return int(answer)
+        stored, fsync, replicas = answer
+        await self._wait(nodes, where, link, fsync, replicas)
+        return int(stored)
+
+    async def _wait(self, nodes: Nodes, where: Place, link: Link | None, fsync: int, replicas: int) -> None:
+        """Wait on the connection of the script: the server counts the writes of each connection."""
+        try:
+            now = await nodes.link(where.slot)
+            if link is not None and now is not link:
+                raise LinkLostError("the connection was lost after the messages were stored")
+            answer = await now.call(*keeping.command(fsync, replicas, self._read_timeout))
+        except ReplyError as refusal:
+            raise self._translated(LinkLostError(f"the messages are stored, but {refusal}"), where.name) from refusal
+        except LinkLostError as problem:
+            raise self._translated(problem, where.name) from problem
+        keeping.check(answer, fsync, replicas, driver=self.name, queue=where.name)
+
+    async def check_fsync(self, nodes: Nodes, where: Place) -> None:
+        """Raise UnsupportedError where the server cannot say when a message is on its disk."""
+        try:
+            await nodes.call(where.slot, "WAITAOF", 1, 0, 1)
+        except ReplyError as refusal:
+            problem = f"queue {where.name!r}: wait_fsync needs Redis 7.2 or newer with appendonly yes ({refusal})"
+            raise UnsupportedError(problem, driver=self.name, queue=where.name) from refusal
+        except LinkLostError as lost:
+            raise self._translated(lost, where.name) from lost
+
+    def nodes(self, queue: str, *, slow: bool = False) -> Nodes:
         """The connections of the running loop; also while a close lets come to its end what is under way."""
         if self._connections is None or self._connections.is_inherited:
             raise self.closed(queue)
-        return self._connections.here()
+        return self._connections.here(slow=slow)
 
     def closed(self, queue: str) -> DriverError:
         """Why nothing can be asked."""

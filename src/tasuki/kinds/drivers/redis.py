@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.address import UNREADABLE, redis_database, servers_in, shown
-from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
+from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field
 
@@ -68,7 +68,7 @@ class RedisDriverConfig(DriverConfig):
     prefix: Text = "tasuki"
     """What the names of all keys begin with: applications with different ones share a server."""
     claim_interval: PositiveDuration = 1.0
-    """Time after which a receive that waits looks by itself, also for the messages of a dead worker."""
+    """Time after which a process that waits alone checks by itself; many processes share two checks in this time."""
     connect_timeout: PositiveDuration = 5.0
     """Longest time for connecting and logging in."""
     read_timeout: PositiveDuration = 10.0
@@ -90,6 +90,19 @@ class RedisDriverConfig(DriverConfig):
         return self
 
 
+class RedisQueueOptions(LengthOptions):
+    """Options of a queue at Redis: kept with the queue, for all processes; the last declaration wins."""
+
+    max_length: Count | None = None
+    """Most messages the queue may hold, ready, delayed and held ones; 0: no limit."""
+    wait_replicas: Count | None = None
+    """Replicas that must have a message before it is confirmed (WAIT), for a failover to one of them."""
+    wait_fsync: Flag = False
+    """Confirm a message once the server's log is on its disk (WAITAOF): power, whatever appendfsync says; Redis 7.2."""
+    expires: Annotated[PositiveDuration, Field(ge=60)] | None = None
+    """Time without use, a minute or more, after which the server deletes the queue with its messages."""
+
+
 def _place(config: RedisDriverConfig, _: Path) -> Hashable:
     url = urlsplit(config.url.get_secret_value() if config.url else "")
     given = ",".join(config.addrs) if isinstance(config.addrs, list) else config.addrs
@@ -98,4 +111,4 @@ def _place(config: RedisDriverConfig, _: Path) -> Hashable:
     return servers_in(hosts, port), config.master_name, config.db or int(redis_database(url)), config.prefix
 
 
-KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver", place=_place)
+KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver", RedisQueueOptions, place=_place)

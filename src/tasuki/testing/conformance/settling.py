@@ -288,6 +288,22 @@ class Settling(Suite):
         await rig.driver.declare(rig.spec())
         assert sorted(ids(await rig.take(2))) == published[2:]
 
+    @case("ordering_key")
+    async def test_switching_the_ordering_of_many_messages_puts_all_in_order(self, rig: Rig) -> None:
+        keys = [f"k{number}" for number in range(350)]
+        for number in range(2):
+            await rig.publish(*(rig.message(id=f"{key}-{number}", key=key) for key in keys))
+        try:
+            await rig.driver.declare(rig.spec(ordering="key"))
+        except QueueConflictError:  # as above
+            return
+        for number in range(2):
+            got = await rig.take(len(keys))
+            assert sorted(ids(got)) == sorted(f"{key}-{number}" for key in keys)
+            await rig.nothing()
+            await rig.ack(*got)
+        await rig.nothing()
+
     @case("ordering_key", "purge")
     async def test_purge_leaves_no_key_blocked(self, rig: Rig) -> None:
         await rig.driver.declare(rig.spec(ordering="key"))

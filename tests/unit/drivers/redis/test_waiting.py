@@ -8,40 +8,91 @@ from tasuki.drivers.redis.waiting import Waiters, woken
 
 pytestmark = pytest.mark.anyio
 
+FAR = 1000.0
 
-async def test_the_one_that_waited_longest_is_woken():
-    waiters = Waiters()
-    first, second, other = waiters.join(b"q"), waiters.join(b"q"), waiters.join(b"r")
-    waiters.wake(b"q")
+
+@pytest.fixture
+def passed_on() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def waiters(passed_on: list[str]) -> Waiters:
+    return Waiters(passed_on.append)
+
+
+async def test_the_one_that_waited_longest_is_woken(waiters: Waiters, passed_on: list[str]) -> None:
+    first, second, other = waiters.join("q"), waiters.join("q"), waiters.join("r")
+    waiters.wake("q")
     assert [waiter.done() for waiter in (first, second, other)] == [True, False, False]
-    waiters.wake(b"q")
+    waiters.wake("q")
     assert [waiter.done() for waiter in (first, second, other)] == [True, True, False]
-    waiters.wake(b"q")
-    waiters.wake(b"unknown")
+    assert not passed_on
 
 
-async def test_who_has_left_or_was_cancelled_is_not_woken():
-    waiters = Waiters()
-    first, second, third = (waiters.join(b"q") for _ in range(3))
-    waiters.leave(b"q", first)
+async def test_a_wake_up_that_no_receiver_hears_is_passed_on(waiters: Waiters, passed_on: list[str]) -> None:
+    waiters.join("q").cancel()
+    for queue in ("q", "unknown"):
+        waiters.wake(queue)
+        waiters.wake_one(queue)  # for all processes: the others have heard it too
+    assert passed_on == ["q", "unknown"]
+
+
+async def test_a_receiver_that_left_or_was_cancelled_is_not_woken(waiters: Waiters) -> None:
+    first, second, third = (waiters.join("q") for _ in range(3))
+    waiters.leave("q", first)
     second.cancel()
-    waiters.wake(b"q")
+    waiters.wake("q")
     assert not first.done()
     assert third.done()
     for waiter in (first, second, third):
-        waiters.leave(b"q", waiter)
+        waiters.leave("q", waiter)
+    assert waiters.count("q") == 0
 
 
-async def test_all_are_woken():
-    waiters = Waiters()
-    waiting = [waiters.join(channel) for channel in (b"q", b"q", b"r")]
+async def test_all_are_woken(waiters: Waiters) -> None:
+    waiting = [waiters.join(queue) for queue in ("q", "q", "r")]
     waiting[0].cancel()
+    waiters.registered("q", 0, FAR)
     waiters.wake_all()
     assert all(waiter.done() for waiter in waiting)
+    assert not waiters.is_registered("q")
 
 
-async def test_a_wait_ends_by_itself():
-    waiters = Waiters()
+async def test_a_wait_ends_by_itself(waiters: Waiters) -> None:
     async with asyncio.timeout(5):
-        await woken(waiters.join(b"q"), 0.01)
-        await woken(waiters.join(b"q"), -1.0)
+        assert not await woken(waiters.join("q"), 0.01)
+        assert not await woken(waiters.join("q"), -1.0)
+
+
+async def test_registered_it_stays_until_it_is_woken(waiters: Waiters) -> None:
+    waiter = waiters.join("q")
+    waiters.registered("q", waiters.wakes("q"), FAR)
+    waiters.leave("q", waiter)
+    assert waiters.is_registered("q"), "the next receiver need not ask"
+    waiters.join("q")
+    waiters.wake("q")
+    assert not waiters.is_registered("q")
+
+
+async def test_a_wake_up_that_came_before_the_answer_uses_the_registration_up(waiters: Waiters) -> None:
+    waiters.join("q")
+    wakes = waiters.wakes("q")
+    waiters.wake("q")
+    waiters.registered("q", wakes, FAR)
+    assert not waiters.is_registered("q")
+
+
+async def test_the_time_to_check_wakes_one_or_is_passed_on(waiters: Waiters, passed_on: list[str]) -> None:
+    async with asyncio.timeout(5):
+        first, second = waiters.join("q"), waiters.join("q")
+        waiters.registered("q", 0, 0.01)
+        assert await first
+        assert not second.done()
+        for waiter in (first, second):
+            waiters.leave("q", waiter)
+        waiters.registered("q", waiters.wakes("q"), 0.01)
+        while not passed_on:
+            await asyncio.sleep(0.01)
+    assert passed_on == ["q"]
+    assert not waiters.is_registered("q")

@@ -1,50 +1,38 @@
--- Make the queue exist with these options; a change of the ordering puts all waiting messages in line again.
--- ARGV: lease in microseconds, max_length or '', ordering, dedup_window in microseconds or '', milliseconds for which a
---   temporary queue is kept without use or ''
+-- Make the queue exist with these options; a change of the ordering begins a conversion.
+-- ARGV: lease in microseconds, max_length or '', ordering, dedup_window in microseconds or '', milliseconds for which the
+--   queue is kept without use or '', 1 if it is temporary or '', what a publisher waits for as publish.lua returns it, the
+--   version of the layout, and the oldest that can work with it
+-- Returns both numbers as they were; with an oldest that is newer than the caller nothing is done; and 1 if a conversion
+-- is under way, else 0.
 
-local lease, most, ordering, window, span = unpack(ARGV)
+local lease, most, ordering, window, span, temporary, wait, version, min_version = unpack(ARGV)
 run_at_maxmemory()
-local before = watch()
-local was, had_span = unpack(redis.call('HMGET', STATE, 'ordering', 'span'))
+local was, had_span, had_version, had_min_version = queue_state('span', 'version', 'min_version')
+had_version, had_min_version = tonumber(had_version or 1), tonumber(had_min_version or 1)
+if was and had_min_version > tonumber(version) then
+  return {had_version, had_min_version, 0}
+end
 -- A queue that is made anew (after its options were deleted, say) must not give numbers a second time.
 redis.call('HSETNX', STATE, 'seq', text(math.floor(now() / 1000)))
-redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window, 'span', span)
+redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window, 'span', span,
+  'temporary', temporary, 'wait', wait)
+if not was or had_version < tonumber(version) then
+  redis.call('HSET', STATE, 'version', version, 'min_version', min_version)
+end
 if window == '' then
-  redis.call('DEL', IDS)
+  redis.call('UNLINK', IDS)
+end
+if was and was ~= ordering then
+  if ordering == 'key' then
+    redis.call('UNLINK', LINES, FRONTS)
+  end
+  redis.call('HSET', STATE, 'conversion', ordering .. ':leases:0')
 end
 if span ~= '' then
   keep(span)
 elseif had_span and had_span ~= '' then
-  for index = 1, #KEYS - 2 do
+  for index = 1, #KEYS - TIMED do
     redis.call('PERSIST', KEYS[index])
   end
 end
-if not was or was == ordering then
-  return 0
-end
-
-local held = {}
-for _, receipt in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
-  held[place_of(receipt)] = true
-end
-local keyed = redis.call('HGETALL', KEYED)
-redis.call('DEL', LINES, FRONTS)
-local keys = {}
-for index = 1, #keyed, 2 do
-  local place, key = keyed[index], keyed[index + 1]
-  if ordering == 'key' then
-    redis.call('ZADD', LINES, 0, in_line(key, place))
-    redis.call('ZREM', READY, place)
-    if held[place] then
-      redis.call('HINCRBY', FRONTS, key, 1)
-    end
-    keys[key] = true
-  elseif not held[place] and not redis.call('ZSCORE', DELAYED, place) then
-    show(place)
-  end
-end
-for key in pairs(keys) do
-  advance(key)
-end
-tell(before)
-return 1
+return {had_version, had_min_version, (conversion or was and was ~= ordering) and 1 or 0}

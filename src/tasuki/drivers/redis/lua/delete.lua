@@ -1,5 +1,5 @@
 -- Remove the queue with all that it holds.
 
 redis.call('UNLINK', unpack(KEYS))
-redis.call('PUBLISH', STATE, '')
+tell_all()
 return 0

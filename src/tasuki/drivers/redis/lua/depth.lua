@@ -1,7 +1,7 @@
 -- Returns ready, held and delayed messages, microseconds since the oldest receivable one was published (-1: there is
 -- none), and consumers.
 
-local ordering = redis.call('HGET', STATE, 'ordering')
+local ordering = queue_state()
 if not ordering then
   return UNDECLARED
 end

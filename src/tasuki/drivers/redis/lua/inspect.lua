@@ -1,8 +1,10 @@
--- Returns the queue's options: lease in microseconds, max_length, ordering, dedup_window in microseconds, and milliseconds
--- for which a temporary queue is kept; '' for those that it does not have.
+-- Returns the queue's options: lease in microseconds, max_length, ordering, dedup_window in microseconds, milliseconds for
+-- which it is kept without use, 1 if it is temporary, and what a publisher waits for; '' for those that it does not have;
+-- and both numbers of its layout.
 
-local options = redis.call('HMGET', STATE, 'lease', 'most', 'ordering', 'window', 'span')
-if not options[3] then
+local ordering, lease, most, window, span, temporary, wait, version, min_version =
+  queue_state('lease', 'most', 'window', 'span', 'temporary', 'wait', 'version', 'min_version')
+if not ordering then
   return UNDECLARED
 end
-return options
+return {lease, most, ordering, window, span, temporary or (span ~= '' and '1' or ''), wait or '', version or '1', min_version or '1'}

@@ -1,7 +1,7 @@
 -- End deliveries without a settlement: their driver closes. Nobody can settle them later.
 -- ARGV: receipts
 
-local ordering = redis.call('HGET', STATE, 'ordering')
+local ordering = queue_state()
 local before = watch()
 for _, receipt in ipairs(ARGV) do
   if redis.call('ZREM', LEASES, receipt) == 1 then

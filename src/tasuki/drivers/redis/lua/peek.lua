@@ -1,8 +1,10 @@
--- Returns places and contents of waiting messages: receivable ones in order, those behind their key, delayed ones.
--- ARGV: limit, how many to skip
+-- Show waiting messages: receivable ones in order, those behind their key, delayed ones.
+-- ARGV: limit, and where to go on, as the last script returned it: the section ('ready' at first), how many messages to
+--   skip, and the line behind which to look
+-- Returns places, contents, and where to go on: section ('' at the end), number and line.
 
-local limit, skip = tonumber(ARGV[1]), tonumber(ARGV[2])
-local ordering = redis.call('HGET', STATE, 'ordering')
+local limit, section, skip, line = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local ordering = queue_state()
 if not ordering then
   return UNDECLARED
 end
@@ -11,40 +13,58 @@ sweep(now(), ordering)
 tell(before)
 
 local places = {}
-local function add(found)
+
+-- Whether that was the last of them.
+local function add_from(key)
+  local found = redis.call('ZRANGE', key, skip, skip + limit - #places - 1)
   for _, place in ipairs(found) do
     places[#places + 1] = place
   end
+  if #places == limit then
+    skip = skip + #found
+    return false
+  end
+  skip = math.max(skip - redis.call('ZCARD', key), 0)
+  return true
 end
 
-add(redis.call('ZRANGE', READY, skip, skip + limit - 1))
-skip = math.max(skip - redis.call('ZCARD', READY), 0)
-if #places < limit and ordering == 'key' then
-  local held = {}
-  for _, receipt in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
-    held[place_of(receipt)] = true
+-- The same for a portion of the lines.
+local function add_from_lines()
+  local lines = redis.call('ZRANGEBYLEX', LINES, line == '' and '-' or '(' .. line, '+', 'LIMIT', 0, PORTION)
+  local found = {}
+  for index, member in ipairs(lines) do
+    found[index] = place_in(member)
   end
-  local first = 0
-  repeat
-    local lines = redis.call('ZRANGE', LINES, first, first + CHUNK - 1)
-    first = first + CHUNK
-    for _, line in ipairs(lines) do
-      local place = place_in(line)
-      local is_behind = not held[place] and not redis.call('ZSCORE', READY, place)
-      if is_behind and #places < limit and not redis.call('ZSCORE', DELAYED, place) then
-        if skip > 0 then
-          skip = skip - 1
-        else
-          places[#places + 1] = place
+  local held, shown = held_among(found), {}
+  if #found > 0 then
+    shown = redis.call('ZMSCORE', READY, unpack(found))
+    for index, delayed in ipairs(redis.call('ZMSCORE', DELAYED, unpack(found))) do
+      shown[index] = shown[index] or delayed
+    end
+  end
+  for index, place in ipairs(found) do
+    line = lines[index]
+    if not shown[index] and not held[place] then
+      if skip > 0 then
+        skip = skip - 1
+      else
+        places[#places + 1] = place
+        if #places == limit then
+          return false
         end
       end
     end
-  until #lines == 0 or #places == limit
+  end
+  return #lines < PORTION
 end
-if #places < limit then
-  add(redis.call('ZRANGE', DELAYED, skip, skip + limit - #places - 1))
+
+if section == 'ready' and add_from(READY) then
+  section = ordering == 'key' and 'lines' or 'delayed'
 end
-if #places == 0 then
-  return {{}, {}}
+if section == 'lines' and add_from_lines() then
+  section = 'delayed'
 end
-return {places, redis.call('HMGET', MESSAGES, unpack(places))}
+if section == 'delayed' and add_from(DELAYED) then
+  section = ''
+end
+return {places, #places > 0 and redis.call('HMGET', MESSAGES, unpack(places)) or {}, section, skip, line}

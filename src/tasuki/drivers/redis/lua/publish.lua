@@ -1,24 +1,29 @@
--- Store messages, in order, for which there is room. Returns how many are confirmed; all after those are rejected.
+-- Store messages, in order, for which there is room. Returns how many are stored; all after those are rejected. With
+-- a list the publisher must wait before it confirms them: how many, 1 for the log on the disk or 0, and how many replicas.
 -- ARGV: 0 if the messages have no options, 1 if they have, 2 if they also replace stored messages that are removed next
 --   (so that they are stored at maxmemory), then of each message its content, and with options also priority, delay in
 --   microseconds, key ('' for none), and 1 if it is stored although its id may be known, which it does not change
 
-local state = redis.call('HMGET', STATE, 'most', 'ordering', 'window', 'span')
-if not state[2] then
+local ordering, most, window, span, wait = queue_state('most', 'window', 'span', 'wait')
+if not ordering then
   return UNDECLARED
+end
+local function answer(stored)
+  local fsync, replicas = string.match(wait or '', '^(%d+) (%d+)$')
+  return fsync and {stored, tonumber(fsync), tonumber(replicas)} or stored
 end
 local has_options = ARGV[1] ~= '0'
 local size = has_options and 5 or 1
 local count = (#ARGV - 1) / size
 local room = count
-if state[1] ~= '' then
-  room = math.max(tonumber(state[1]) - redis.call('HLEN', MESSAGES), 0)
+if most ~= '' then
+  room = math.max(tonumber(most) - redis.call('HLEN', MESSAGES), 0)
 end
 local time = now()
 -- A content is MessagePack; with this before it, it is the array [time of publishing, content].
 local head = struct.pack('>BBd', 0x92, 0xcb, time / 1000000)
 
-local window = tonumber(state[3])
+window = tonumber(window)
 if not has_options and not window then
   local stored = math.min(count, room)
   if stored == 0 then
@@ -34,11 +39,11 @@ if not has_options and not window then
   end
   each('HSET', MESSAGES, messages)
   each('ZADD', READY, places)
-  keep(state[4])
-  if was_empty then  -- not tell(): no delay can have changed, and something is ready
-    redis.call('PUBLISH', STATE, '')
+  keep(span)
+  if wake(stored) < stored and was_empty then  -- not tell(): no delay can have changed
+    tell_all()
   end
-  return stored
+  return answer(stored)
 end
 
 if ARGV[1] == '2' then
@@ -49,7 +54,7 @@ local function id_of(content)
   return select(2, cmsgpack.unpack_one(content, 1))
 end
 
-local by_key = state[2] == 'key'
+local by_key = ordering == 'key'
 local before = watch()
 local stored = 0
 for index = 0, count - 1 do
@@ -85,8 +90,11 @@ for index = 0, count - 1 do
   end
 end
 if window then
-  redis.call('ZREMRANGEBYSCORE', IDS, '-inf', time)
+  local forgotten = math.min(redis.call('ZCOUNT', IDS, '-inf', time), PORTION + 2 * count)
+  if forgotten > 0 then
+    redis.call('ZREMRANGEBYRANK', IDS, 0, forgotten - 1)
+  end
   redis.call('PEXPIRE', IDS, text(math.ceil(window / 1000)))
 end
 tell(before)
-return count
+return answer(count)

@@ -1,9 +1,10 @@
--- Remove up to limit messages that are not held and were published before a purge began. Returns how many, and the number
--- of the last message that was published when the purge began.
--- ARGV: limit, that number or '' if it begins now
+-- Remove messages that are not held and were published before a purge began, as far as one portion of them goes.
+-- ARGV: the size of a portion, the number of the last message before the purge or '' if it begins now, and where to go on,
+--   as the last script returned it: section ('ready' at first) and cursor
+-- Returns how many, that number, and where to go on: section ('' at the end) and cursor.
 
-local limit = tonumber(ARGV[1])
-local ordering, seq = unpack(redis.call('HMGET', STATE, 'ordering', 'seq'))
+local size, section, cursor = tonumber(ARGV[1]), ARGV[3], ARGV[4]
+local ordering, seq = queue_state('seq')
 if not ordering then
   return UNDECLARED
 end
@@ -11,59 +12,72 @@ local newest = tonumber(ARGV[2]) or tonumber(seq)
 local before = watch()
 sweep(now(), ordering)
 
-local places, known = {}, {}
-local function add(place)
-  if #places < limit and not known[place] and place + math.ceil(-place / STEP) * STEP <= newest then
-    known[place] = true
-    places[#places + 1] = place
-  end
-end
-for priority = 0, 9 do
-  local first, last = '(' .. text(-priority * STEP), text(newest - priority * STEP)
-  local found = redis.call('ZRANGEBYSCORE', READY, first, last, 'LIMIT', 0, limit - #places)
-  for _, place in ipairs(found) do
-    add(place)
-  end
-end
--- These are in another order: newer messages may stand before older ones.
-local function add_from(key, place_of_member)
-  local first = 0
-  repeat
-    local found = #places < limit and redis.call('ZRANGE', key, first, first + CHUNK - 1) or {}
-    first = first + CHUNK
-    for _, member in ipairs(found) do
-      add(place_of_member(member))
-    end
-  until #found == 0
-end
-add_from(DELAYED, function(place) return place end)
-if #places < limit and ordering == 'key' then
-  for _, receipt in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
-    known[place_of(receipt)] = true
-  end
-  add_from(LINES, place_in)
+local function is_old(place)
+  return place + math.ceil(-place / STEP) * STEP <= newest
 end
 
-local keys = {}
-if redis.call('EXISTS', KEYED) == 1 then
-  for _, place in ipairs(places) do
-    local key = redis.call('HGET', KEYED, place)
-    if key and ordering == 'key' then
-      redis.call('ZREM', LINES, in_line(key, place))
-      if redis.call('ZSCORE', READY, place) then
-        leave_front(key)
+local function remove(places)
+  local keys = {}
+  if #places > 0 and redis.call('EXISTS', KEYED) == 1 then
+    for index, key in ipairs(redis.call('HMGET', KEYED, unpack(places))) do
+      if key and ordering == 'key' and redis.call('ZREM', LINES, in_line(key, places[index])) == 1 then
+        if redis.call('ZSCORE', READY, places[index]) then
+          leave_front(key)
+        end
+        keys[key] = true
       end
-      keys[key] = true
     end
   end
+  each('ZREM', READY, places)
+  each('ZREM', DELAYED, places)
+  each('HDEL', MESSAGES, places)
+  each('HDEL', ATTEMPTS, places)
+  each('HDEL', KEYED, places)
+  for key in pairs(keys) do
+    advance(key)
+  end
+  return #places
 end
-each('ZREM', READY, places)
-each('ZREM', DELAYED, places)
-each('HDEL', MESSAGES, places)
-each('HDEL', ATTEMPTS, places)
-each('HDEL', KEYED, places)
-for key in pairs(keys) do
-  advance(key)
+
+local function remove_ready()
+  local places = {}
+  for priority = 0, 9 do
+    local first, last = '(' .. text(-priority * STEP), text(newest - priority * STEP)
+    for _, place in ipairs(redis.call('ZRANGEBYSCORE', READY, first, last, 'LIMIT', 0, size - #places)) do
+      places[#places + 1] = place
+    end
+  end
+  return remove(places), #places < size
+end
+
+local function remove_from(key, place_of_member)
+  local found = redis.call('ZSCAN', key, cursor, 'COUNT', size)
+  local places, removed = {}, {}
+  for index = 1, #found[2], 2 do
+    local place = place_of_member(found[2][index])
+    if is_old(place) then
+      places[#places + 1] = place
+    end
+  end
+  local held = key == LINES and held_among(places) or {}
+  for _, place in ipairs(places) do
+    if not held[place] then
+      removed[#removed + 1] = place
+    end
+  end
+  cursor = found[1]
+  return remove(removed), cursor == '0'
+end
+
+-- At last the ready ones again: meanwhile some may have become due.
+local following = {ready = 'delayed', delayed = ordering == 'key' and 'lines' or 'rest', lines = 'rest', rest = ''}
+local removed, is_last
+if section == 'delayed' then
+  removed, is_last = remove_from(DELAYED, function(place) return place end)
+elseif section == 'lines' then
+  removed, is_last = remove_from(LINES, place_in)
+else
+  removed, is_last = remove_ready()
 end
 tell(before)
-return {#places, text(newest)}
+return {removed, text(newest), is_last and following[section] or section, is_last and '0' or cursor}

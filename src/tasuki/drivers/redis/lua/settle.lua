@@ -8,7 +8,7 @@ local count = (#ARGV - 2 + acks) / 2
 if count == 0 then
   return {}
 end
-local ordering = redis.call('HGET', STATE, 'ordering')
+local ordering = queue_state()
 
 -- Take a message back whose lease has ended, unless it was handed out again: whether it was its delivery's.
 local function take_back(receipt)
@@ -26,6 +26,8 @@ local function take_back(receipt)
   local key = key_of(place, ordering)
   if key and not was_shown then
     redis.call('HINCRBY', FRONTS, key, 1)
+  elseif not key and not are_lines_complete() then
+    convert_held({place})
   end
   return true
 end
@@ -60,8 +62,7 @@ if #done > 0 then
       local key = redis.call('HGET', KEYED, place)
       if key then
         redis.call('HDEL', KEYED, place)
-        if ordering == 'key' then
-          redis.call('ZREM', LINES, in_line(key, place))
+        if ordering == 'key' and redis.call('ZREM', LINES, in_line(key, place)) == 1 then
           leave_front(key)
           advance(key)
         end

@@ -1,0 +1,11 @@
+-- Continue a change of the ordering. Returns 1 if there is more to do, else 0.
+
+local ordering = queue_state()
+if not ordering then
+  return UNDECLARED
+end
+run_at_maxmemory()
+local before = watch()
+convert()
+tell(before)
+return conversion and 1 or 0

@@ -2,7 +2,7 @@
 -- all together give no more signs of life than a few. Returns that while, in microseconds.
 -- ARGV: owner, count, microseconds at least
 
-local FEW = 3
+local FEW = 10
 
 local owner, count, span = unpack(ARGV)
 local time = now()

@@ -44,6 +44,12 @@ RESUME = """
     INSERT INTO held (delivery, seq, queue, rank, attempts, key, holder, lease_until)
     SELECT ?, seq, queue, rank, attempts - ?, key, ?, 0 FROM ready WHERE queue = ? AND seq = ?
 """
+RESUME_BEHIND = """
+    INSERT INTO held (delivery, seq, queue, rank, attempts, key, holder, lease_until)
+    SELECT ?, l.seq, l.queue, l.rank, l.attempts - ?, l.key, ?, 0 FROM messages m
+    JOIN lines l ON l.queue = m.queue AND l.key = m.key AND l.waiting = 1 AND l.seq = m.seq
+    WHERE m.queue = ? AND m.seq = ? RETURNING key
+"""
 SURFACE = """
     DELETE FROM delayed WHERE queue = :queue AND (ready_at, seq) IN
         (SELECT ready_at, seq FROM delayed WHERE queue = :queue AND ready_at <= :now

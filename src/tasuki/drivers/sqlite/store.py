@@ -151,8 +151,12 @@ class Store:
     def _resume(self, queue: int, deliveries: Collection[int]) -> None:
         """Hold again what was put back when its lease ended, for a settlement that comes late."""
         for delivery, seq, counted in self._suspects.resume(queue, deliveries):
-            if self._execute(statements.RESUME, (delivery, counted, self._holder, queue, seq)).rowcount:
+            back = (delivery, counted, self._holder, queue, seq)
+            if self._execute(statements.RESUME, back).rowcount:
                 self._execute("DELETE FROM ready WHERE queue = ? AND seq = ?", (queue, seq))
+                self.queues.tally(queue).held += 1
+            elif behind := self._execute(statements.RESUME_BEHIND, back).fetchone():  # the ordering has changed
+                self._lines.leave(queue, behind[0], 1, seq)
                 self.queues.tally(queue).held += 1
 
     def start(self, queue: int, batch: Sequence[Receipt]) -> list[Receipt]:

@@ -71,7 +71,7 @@ class Suspects:
             return
         these = numbers_text(released)
         self._execute(f"DELETE FROM suspects WHERE NOT is_lost AND {_IN}", (these,))  # noqa: S608
-        self._execute(f"UPDATE suspects SET is_started = 0 WHERE {_IN}", (these,))  # noqa: S608
+        self._execute(f"UPDATE suspects SET is_started = 0, delivery = NULL WHERE {_IN}", (these,))  # noqa: S608
         self.forget(ended)
 
     def forget(self, seqs: Collection[int]) -> None:

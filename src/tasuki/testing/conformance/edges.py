@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from math import inf, nan
 
-from tasuki.errors import UnsupportedError
+from tasuki.contracts.driver import Ack, Release
+from tasuki.errors import QueueConflictError, UnsupportedError
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 
@@ -45,6 +46,34 @@ class Edges(Suite):
         await rig.ack(got)
         await rig.nothing()
         await rig.advance(rig.long * 1.2)
+        await rig.nothing()
+
+    @case("leases")
+    async def test_32_a_release_after_the_lease_ends_the_delivery(self, rig: Rig) -> None:
+        published = await rig.publish(rig.message())
+        got = await rig.one()
+        await rig.advance(rig.long * 1.2)
+        await rig.driver.depth(rig.queue)
+        assert list(await rig.driver.settle(rig.queue, [Release(got.receipt)])) == []
+        assert list(await rig.driver.settle(rig.queue, [Ack(got.receipt)])) == [got.receipt]
+        assert ids(await rig.take()) == published
+
+    @case("leases", "ordering_key", "native_delay")
+    async def test_32_a_settlement_after_the_lease_is_taken_also_behind_its_key(self, rig: Rig) -> None:
+        """Since it was received, the queue has got an order per key, and an earlier message of its key has become due."""
+        first, second = await rig.publish(rig.message(key="k", delay=rig.long * 1.1), rig.message(key="k"))
+        got = await rig.one()
+        assert got.id == second
+        await rig.advance(rig.long * 1.3)
+        await rig.driver.depth(rig.queue)
+        try:
+            await rig.driver.declare(rig.spec(ordering="key"))
+        except QueueConflictError:  # a driver may refuse what it could not keep
+            return
+        await rig.ack(got)
+        left = await rig.one()
+        assert left.id == first
+        await rig.ack(left)
         await rig.nothing()
 
     @case("dedup")

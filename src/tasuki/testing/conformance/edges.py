@@ -60,7 +60,7 @@ class Edges(Suite):
 
     @case("leases", "ordering_key", "native_delay")
     async def test_32_a_settlement_after_the_lease_is_taken_also_behind_its_key(self, rig: Rig) -> None:
-        """Since it was received, the queue has got an order per key, and an earlier message of its key has become due."""
+        """Meanwhile the queue has got an order per key, and an earlier message of its key has become due."""
         first, second = await rig.publish(rig.message(key="k", delay=rig.long * 1.1), rig.message(key="k"))
         got = await rig.one()
         assert got.id == second

@@ -50,6 +50,11 @@ class Site:
         tasks = Path(f"/proc/{self.broker.process.pid}/task")
         await until(lambda: all(_state(task) == "T" for task in tasks.iterdir()))
 
+    async def notes(self) -> int:
+        """How many messages the book has, but for the one that stays: the record of the layout."""
+        answer = await self.ask("STREAM.INFO.tasuki+=book", subjects_filter=">")
+        return len(set(answer["state"].get("subjects") or ()) - {"tasuki.b.v"})
+
     async def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         """One request to JetStream, as an administrator makes it."""
         client = await nats.connect(f"nats://127.0.0.1:{self.broker.port}")

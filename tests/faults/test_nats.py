@@ -347,7 +347,7 @@ async def test_the_last_delivery_is_ours_and_nothing_stays_at_the_server(site: S
     stream, consumer = await site.ask(f"STREAM.INFO.{STREAM}"), await site.ask(f"CONSUMER.INFO.{STREAM}.m")
     assert stream["state"]["messages"] == 0
     assert (consumer["num_pending"], consumer["num_ack_pending"], consumer["num_redelivered"]) == (0, 0, 0)
-    assert (await site.ask(f"STREAM.INFO.{BOOK}"))["state"]["messages"] == 0
+    assert await site.notes() == 0
 
 
 async def test_processes_that_come_and_go_leave_nothing_in_the_book(site: Site) -> None:
@@ -356,7 +356,7 @@ async def test_processes_that_come_and_go_leave_nothing_in_the_book(site: Site) 
         await declared(driver)
         await driver.attach(QUEUE, 2)
         await driver.close()
-    assert (await site.ask(f"STREAM.INFO.{BOOK}"))["state"]["messages"] == 0
+    assert await site.notes() == 0
 
 
 async def test_what_a_dead_process_said_is_erased(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ async def test_what_a_dead_process_said_is_erased(site: Site, monkeypatch: pytes
     await dead.attach(QUEUE, 1)
     site.proxy.close()
     end = time.monotonic() + PATIENCE
-    while (await site.ask(f"STREAM.INFO.{BOOK}"))["state"]["messages"]:
+    while await site.notes():
         assert time.monotonic() < end, "waited in vain"
         await living.depth(QUEUE)
         await asyncio.sleep(0.05)

@@ -45,11 +45,11 @@ async def streams(driver: NATSDriver) -> set[str]:
 
 
 async def noted(driver: NATSDriver) -> Collection[str]:
-    """The subjects of the book."""
+    """The subjects of the book, but for the one that stays: the record of the layout."""
     link = driver._session._link
     assert link is not None
     (info,) = await ask(await link.get(), "", [("STREAM.INFO.tasuki+=book", {"subjects_filter": ">"})])
-    return (info["state"].get("subjects") or {}).keys()
+    return (info["state"].get("subjects") or {}).keys() - {"tasuki.b.v"}
 
 
 async def until_gone(driver: NATSDriver, stream: str) -> None:

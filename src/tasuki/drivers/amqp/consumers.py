@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 
 from pamqp import commands
+from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.consumer_timeout import of_consumer
@@ -102,10 +103,8 @@ class Consumers:
         shared = self._new_tags([lane for lane in lanes if not lane.is_partition])
         self._taken = {tag.encode(): 0 for tag in shared}
         await channel.ask(
-            commands.Basic.Qos(prefetch_count=1),
-            *_consume(keyed),
-            commands.Basic.Qos(prefetch_count=allowed),
-            *_consume(shared),
+            *_with_prefetch(1, keyed),
+            *_with_prefetch(allowed, shared),
             *(lane.look() for lane in lanes),
         )
         self._partitions |= {lane.name: tag for tag, lane in keyed.items()}
@@ -151,6 +150,11 @@ def is_of_keys(tag: bytes) -> bool:
 
 def _letter(lane: Lane) -> str:
     return _RETURNED if lane.is_returned else _PARTITION if lane.is_partition else _SHARED
+
+
+def _with_prefetch(count: int, tags: Mapping[str, Lane]) -> list[Method]:
+    """Consume with an allowance for each; it holds for the consumers that begin after it."""
+    return [commands.Basic.Qos(prefetch_count=count), *_consume(tags)] if tags else []
 
 
 def _consume(tags: Mapping[str, Lane], arguments: Mapping[str, int] | None = None) -> list[commands.Basic.Consume]:

@@ -42,7 +42,7 @@ class Consumption:
         *,
         is_keyed: bool,
         most: int,
-        idle: float,
+        idle: Callable[[], float],
         on_idle: Callable[[], None],
         on_lost: Callable[[Sequence[Delivery]], None],
     ) -> None:

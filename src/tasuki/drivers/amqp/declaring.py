@@ -96,11 +96,24 @@ async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found:
 
 async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
     """The queues that the broker has; none if the first of them is not there. Raises ClosedError or LateError."""
-    if await are_there(connection, found):
-        return list(found)
-    if not await are_there(connection, found[:1]):
-        return []
+    number = await _found_at_once(connection, found)
+    if number in {0, len(found)}:
+        return list(found[:number])
     return [found[0], *[lane for lane in found[1:] if await are_there(connection, [lane])]]
+
+
+async def _found_at_once(connection: Connection, found: Sequence[Lane]) -> int:
+    """How many of the queues there are before the first that is not there: the broker ends the channel at that one."""
+    async with connection.borrow() as channel:
+        asked = [asyncio.ensure_future(channel.ask(lane.look())) for lane in found]
+        await asyncio.wait(asked)
+    refused = [number for number, answer in enumerate(asked) if answer.exception() is not None]
+    if not refused:
+        return len(found)
+    error = asked[refused[0]].exception()
+    if not isinstance(error, ClosedError) or error.code != NOT_FOUND:
+        asked[refused[0]].result()
+    return refused[0]
 
 
 async def left_over(connection: Connection, spec: QueueSpec, defaults: Defaults) -> list[Lane]:

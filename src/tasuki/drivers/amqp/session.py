@@ -22,10 +22,19 @@ from tasuki.drivers.amqp.settling import Settling
 from tasuki.drivers.amqp.sweep import Sweep
 from tasuki.drivers.amqp.topology import Lane
 
-IDLE = 0.5
-"""Seconds after which a queue that nobody asks for is no longer consumed."""
+_IDLE = 0.5
+_IDLE_OF_EACH = 0.005
 _PARTING = 5.0
 """Seconds that the end may take to hand back what lies unused."""
+
+
+def idle_after(queues: int) -> float:
+    """Seconds without a receive after which a queue is no longer consumed, where a process consumes so many.
+
+    A busy process gets round to each of thousands of queues more rarely. To end and begin consumers costs more than
+    what they do, so a process that is late would get ever later.
+    """
+    return max(_IDLE, queues * _IDLE_OF_EACH)
 
 
 class Session:
@@ -79,7 +88,7 @@ class Session:
                 lanes,
                 is_keyed=spec.ordering == "key",
                 most=most,
-                idle=IDLE,
+                idle=lambda: idle_after(len(self.consumptions)),
                 on_idle=lambda: self._background(self._hand_back(queue)),
                 on_lost=lambda lost: self._background(self.settling.take_back(spec, fresh, lost)),
             )

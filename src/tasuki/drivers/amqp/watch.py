@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class Watch:
-    """Calls ``on_idle`` when ``wanted`` was not called for ``idle`` seconds; then it stops until the next call."""
+    """Calls ``on_idle`` when ``wanted`` was not called for ``idle()`` seconds; then it stops until the next call."""
 
-    def __init__(self, idle: float, on_idle: Callable[[], None]) -> None:
+    def __init__(self, idle: Callable[[], float], on_idle: Callable[[], None]) -> None:
         self._idle = idle
         self._on_idle = on_idle
         self._timer: asyncio.TimerHandle | None = None
@@ -26,7 +26,7 @@ class Watch:
         loop = asyncio.get_running_loop()
         self._wanted_at = loop.time()
         if self._timer is None and not self._is_over:
-            self._timer = loop.call_later(self._idle, self._look)
+            self._timer = loop.call_later(self._idle(), self._look)
 
     def end(self) -> None:
         """Watch no more."""
@@ -42,7 +42,7 @@ class Watch:
     def _look(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
-        left = self._wanted_at + self._idle - loop.time()
+        left = self._wanted_at + self._idle() - loop.time()
         if left > 0:
             self._timer = loop.call_later(left, self._look)
         else:

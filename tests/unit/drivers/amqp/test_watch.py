@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tasuki.drivers.amqp.session import idle_after
 from tasuki.drivers.amqp.watch import Watch
 
 pytestmark = pytest.mark.anyio
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_it_tells_once_and_again_only_after_somebody_asked():
     told = asyncio.Event()
-    watch = Watch(0.02, told.set)
+    watch = Watch(lambda: 0.02, told.set)
     for _ in range(2):
         watch.wanted()
         assert watch.is_on
@@ -26,7 +27,7 @@ async def test_it_tells_once_and_again_only_after_somebody_asked():
 async def test_whoever_goes_on_asking_is_not_told():
     told: list[float] = []
     loop = asyncio.get_running_loop()
-    watch = Watch(0.2, lambda: told.append(loop.time()))
+    watch = Watch(lambda: 0.2, lambda: told.append(loop.time()))
     asked = loop.time()
     for _ in range(30):
         watch.wanted()
@@ -38,9 +39,23 @@ async def test_whoever_goes_on_asking_is_not_told():
     assert told[0] >= asked + 0.19
 
 
+@pytest.mark.parametrize(("queues", "seconds"), [(0, 0.5), (1, 0.5), (100, 0.5), (2000, 10.0)])
+def test_a_process_with_thousands_of_queues_may_be_later_for_each(queues: int, seconds: float) -> None:
+    assert idle_after(queues) == pytest.approx(seconds)
+
+
+async def test_the_time_is_that_of_now():
+    idle, told = [3600.0], asyncio.Event()
+    watch = Watch(lambda: idle[0], told.set)
+    idle[0] = 0.01
+    watch.wanted()
+    async with asyncio.timeout(30):
+        await told.wait()
+
+
 async def test_paused_and_ended_it_is_still():
     told: list[int] = []
-    watch = Watch(0.01, lambda: told.append(1))
+    watch = Watch(lambda: 0.01, lambda: told.append(1))
     watch.wanted()
     watch.pause()
     assert not watch.is_on

@@ -100,3 +100,39 @@ def test_a_broker_that_is_away_is_not_waited_for(tasuki: CommandLine, entries: P
     done = tasuki("test", *away)
     assert (done.returncode, done.stdout) == (UNREACHABLE, "")
     assert tasuki("test", "--no-consumers", *away).returncode == 0
+
+
+WIPPY = """
+version: "1.0"
+namespace: shop
+entries:
+  - {name: memory, kind: queue.driver.memory, lifecycle: {auto_start: true}}
+  - {name: seen, kind: store.memory, lifecycle: {auto_start: true}}
+  - {name: orders, kind: queue.queue, driver: memory}
+  - name: handle
+    kind: function.lua
+    modules: [queue, store]
+    source: |
+      return function(body)
+        local id = queue.message():header("correlation_id")
+        return store.get("shop:seen"):set(id, body.price * 2)
+      end
+  - {name: worker, kind: queue.consumer, queue: orders, func: handle, lifecycle: {auto_start: true}}
+  - name: order_test
+    kind: function.lua
+    meta: {type: test, suite: orders}
+    modules: [queue, store, time]
+    source: |
+      return function()
+        local seen, id = store.get("shop:seen"), "order-1"
+        assert(queue.publish("shop:orders", {price = 21}, {correlation_id = id}))
+        while not seen:has(id) do time.sleep("1ms") end
+        return seen:get(id) == 42
+      end
+"""
+
+
+def test_a_lua_test_sees_what_the_consumer_did(tasuki: CommandLine, project: Path) -> None:
+    (project / "_index.yaml").write_text(WIPPY)
+    [result] = tasuki.json("test")
+    assert (result["id"], result["suite"], result["status"]) == ("shop:order_test", "orders", "passed")

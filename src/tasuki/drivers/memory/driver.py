@@ -198,7 +198,7 @@ class MemoryDriver(Driver):
             slot = pop(settlement.receipt, None)
             if slot is None:
                 stale.append(settlement.receipt)
-            elif type(settlement) is Ack:
+            elif isinstance(settlement, Ack):
                 acked += 1
                 if slot.key is not None:
                     target.leave(slot)

@@ -124,7 +124,7 @@ class Holding:
             taken = await self._taken(connection, items)
             items = [item for item in items if item[0].sequence not in taken]
             left = [item for item in items if not item[0].is_done]
-            notes = [self._note(held, kind) for held, kind in left if type(kind) is not Ack]
+            notes = [self._note(held, kind) for held, kind in left if not isinstance(kind, Ack)]
             await self._book.write(connection, notes)
             signs = [(held.lane, held.receipt, _content(kind)) for held, kind in left]
             unknown = await self._confirmed(connection, [held for held, _ in left], signs)

@@ -145,8 +145,8 @@ class Settling:
         first: dict[Receipt, Settlement] = {}
         self._repeated = [item.receipt for item in batch if first.setdefault(item.receipt, item) is not item]
         acks = [item.receipt for item in first.values() if type(item) is Ack]
-        nacks = [item for item in first.values() if type(item) is Nack]
-        back = [*nacks, *(item for item in first.values() if type(item) is Release)]
+        nacks = [item for item in first.values() if isinstance(item, Nack)]
+        back: list[Nack | Release] = [*nacks, *(item for item in first.values() if isinstance(item, Release))]
         self.receipts: list[Receipt] = [*acks, *(item.receipt for item in back)]
         for item in back:
             if not 0 <= item.delay < math.inf:

@@ -131,7 +131,7 @@ class Store:
         done, keys, released = [], [], set()
         for delivery, seq, _, rank, attempts, key in rows:
             settlement = wanted[delivery]
-            if type(settlement) is Ack:
+            if isinstance(settlement, Ack):
                 done.append(seq)
                 if key is not None:
                     keys.append((queue, key, seq))

@@ -139,7 +139,7 @@ class AMQPQueueOptions(Config):
     message_ttl: PositiveDuration | None = None
     """Age at which the broker takes a ready message out: to dead_letter_exchange, or to tasuki.undeliverable."""
     queue_expiry: PositiveDuration | None = None
-    """Time after which the broker deletes the queue if nobody uses it."""
+    """Time after which the broker deletes an unused queue, with its messages."""
     delivery_limit: Positive | None = None
     """Returns after which the broker gives a message up; 100000."""
     consumer_timeout: PositiveDuration | None = None

@@ -58,7 +58,7 @@ class TlsConfig(Config):
     key: Key | None = None
     """The client's key: a file, or PEM text."""
     ca: Certificates | None = None
-    """The certificates to trust: a file, or PEM text; those of the system if not given."""
+    """The certificates to trust: a file, or PEM text; the system's if not given."""
     cert_env: VariableName = None
     """Variable that holds the certificate: the older way to write cert: ${env:NAME}."""
     key_env: VariableName = None

@@ -254,8 +254,7 @@ async def test_a_process_that_died_delays_a_message_by_one_look_at_most(
 async def test_those_that_wait_look_in_turns(make: Make, sql: asyncpg.Connection, schema: str) -> None:
     """Of forty with the usual poll_interval, three look within any second, evenly spread."""
     await make(1)
-    await sql.execute(f"SET search_path = {schema}")
-    due = "SELECT look_in FROM wait_at(1, $1, true, 1.0, NULL, '2030-01-01 00:00:00+00')"
+    due = f"SELECT look_in FROM {schema}.look(ARRAY['q'], $1, true, 1.0, '2030-01-01 00:00:00+00')"
     for _ in range(2):  # the first round is of those that do not know of each other yet
         turns = sorted([await sql.fetchval(due, holder) for holder in range(1, 41)])
     gaps = [later - earlier for earlier, later in itertools.pairwise(turns)]

@@ -109,14 +109,6 @@ def message(id: str = "m", **options: Any) -> Outgoing:
     return Outgoing(id, b"", {}, **options)
 
 
-@pytest.fixture(autouse=True)
-async def ended() -> AsyncIterator[None]:
-    yield
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        if "receive" in repr(task.get_coro()):
-            task.cancel()
-
-
 async def test_one_message_wakes_one_of_forty_workers(make: Make, calls: Counter[str]) -> None:
     (publisher,) = await make(1)
     tasks = await waiting(await make(40))

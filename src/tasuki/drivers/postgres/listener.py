@@ -13,7 +13,7 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.pool import NotConnectedError
 
-BEAT = 30.0
+BEAT = 40.0
 """Seconds between two signs of life of a process that listens; ``is_alive`` in the migrations sees its connection."""
 POOLED_BEAT = 5.0
 """The same for one that cannot listen; ``is_alive`` gives up after four."""

@@ -247,7 +247,7 @@ async def test_those_that_wait_look_in_turns(make: Make, sql: asyncpg.Connection
     """Of forty with the usual poll_interval, three look within any second, evenly spread."""
     await make(1)
     due = f"SELECT look_in FROM {schema}.look(ARRAY['q'], $1, true, 1.0, '2030-01-01 00:00:00+00')"
-    for _ in range(2):  # the first round is of those that do not know of each other yet
+    for _ in range(2):  # in the first round they do not know of each other yet
         turns = sorted([await sql.fetchval(due, holder) for holder in range(1, 41)])
     gaps = [later - earlier for earlier, later in itertools.pairwise(turns)]
     assert all(gap == pytest.approx(1 / 3, abs=1e-3) for gap in gaps)

@@ -1,15 +1,15 @@
--- One message wakes one worker. A process that waits at a queue has a row in waiters, and hears of what its receives wait
--- for on a channel of its own (tasuki:<holder in hex>). Who makes messages ready takes as many rows as there are messages,
--- and notifies these holders. A wake-up may be lost (its process died, or was never listening): so those that wait look
--- into the queue in turns, a few times a second in all, however many they are. One of them watches: it wakes by itself
--- when the next delay or lease ends.
+-- One message wakes one worker. A process that waits at a queue has a row in waiters, and listens to a channel of its own
+-- (tasuki:<holder in hex>). What makes messages ready takes as many rows as there are messages, and notifies their
+-- holders. A wake-up may be lost (its process died, or was never listening): so the waiting processes look into the queue
+-- in turns, a few times a second in all, however many they are. One of them watches: it wakes by itself when the next
+-- delay or lease ends.
 
 -- hears: whether its holder listens; null: a process of an earlier version, which waits on the channel of the queue.
 -- wakes_at: when this one wakes by itself, for what is due then.
 alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
 
--- Wakes as many that wait as messages became ready, and one that shall watch if nobody wakes as early as due (or null). The
--- ones that watch come last: while there are others, the next delay is watched.
+-- Wakes a waiting process for each message that became ready, and one more if none watches as early as due (or null), so
+-- that it does. The ones that watch come last: while there are others, the next delay is watched.
 create or replace function wake(q queues, messages bigint, due timestamptz) returns void language plpgsql as $$
 declare
     at timestamptz := clock_timestamp();
@@ -34,7 +34,7 @@ begin
     end loop;
 end $$;
 
--- The same by name, for a process that was notified and has nobody waiting any more.
+-- The same by name, for a process that was notified and has no receive waiting any more.
 create or replace function pass_on(queue_name text) returns void language plpgsql as $$
 begin
     perform wake(q, 1, null) from queues q where q.name = queue_name;
@@ -43,7 +43,7 @@ end $$;
 -- Looks into queues at which a process waits, and notes that it does: whether there is a message, and in how many seconds
 -- the process looks again by itself: in its turn, for which time is divided among all that wait at the queue, or
 -- earlier, if it is the one that watches what is due next. pace: seconds between two looks of a process that waits alone.
--- registered: it was not noted before, so who publishes just now may not see it.
+-- registered: it was not noted before, so a publish that is under way may not see it.
 create or replace function look(
     names text[], who bigint, hears boolean, pace double precision, at timestamptz default clock_timestamp()
 ) returns table (name text, ready boolean, look_in double precision, registered boolean) language plpgsql as $$
@@ -272,9 +272,9 @@ begin
     return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
 end $$;
 
--- For messages that are there when a transaction of a caller's commits, any time later: who waits now is notified then, and
--- passes it on if it waits no more; without one, all. Takes no row of waiters, which would stay locked for so long, and
--- needs no right but to read it.
+-- For messages that are there when a transaction of a caller's commits, any time later: processes that wait now are notified
+-- then, and pass it on if they wait no more; if there is none, all are notified. Takes no row of waiters, which would stay
+-- locked for so long, and needs no right but to read it.
 create or replace function wake_later(q queues, messages integer) returns void language plpgsql as $$
 declare
     chosen bigint;

@@ -1,4 +1,4 @@
--- Counting is for people who look: exact up to some thousands, an estimate beyond. Programs ask whether there is anything.
+-- Counts are for people: exact up to some thousands, an estimate beyond. Programs ask whether there is a message.
 
 -- Whether a queue has messages that are ready, and such that are held or delayed: the first of each index says it.
 create or replace function occupancy(queue_name text, out ready boolean, out hidden boolean) language plpgsql as $$

@@ -13,9 +13,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.contracts.driver import Ack, Nack, Occupancy, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.postgres import PostgresDriver
 from tasuki.drivers.postgres.connections import Link
+from tasuki.errors import QueueNotFoundError
 from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -68,7 +69,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     fetch = Link.fetch
 
     async def counting(self: Link, sql: str, *arguments: Any) -> list[Any]:
-        if called := re.search(r"\.(publish|receive|look|settle|pass_on)\(", sql):
+        if called := re.search(r"\.(publish|receive|look|settle|pass_on|occupancies)\(", sql):
             counted[called.group(1)] += 1
         return await fetch(self, sql, *arguments)
 
@@ -293,3 +294,29 @@ async def test_a_worker_of_an_earlier_version_is_woken_by_the_channel_of_the_que
     assert await asyncio.wait_for(heard.get(), PATIENCE) == channel
     assert await sql.fetch(take) == [("m", None)]
     await sql.remove_listener(channel, hear)
+
+
+async def test_questions_of_one_moment_are_one_statement(make: Make, calls: Counter[str]) -> None:
+    (driver,) = await make(1)
+    names = [f"q{number}" for number in range(20)]
+    for name in names:
+        await driver.declare(QueueSpec(name))
+    await driver.publish("q7", [message()])
+    await driver.publish("q8", [message(delay=NEVER)])
+    calls.clear()
+    found = dict(zip(names, await asyncio.gather(*map(driver.occupancy, names)), strict=True))
+    assert calls == {"occupancies": 1}
+    assert found.pop("q7") == Occupancy(ready=True, hidden=False)
+    assert found.pop("q8") == Occupancy(ready=False, hidden=True)
+    assert set(found.values()) == {Occupancy(ready=False, hidden=False)}
+
+
+async def test_a_queue_that_is_gone_fails_its_own_question_alone(
+    make: Make, sql: asyncpg.Connection, schema: str
+) -> None:
+    (driver,) = await make(1)
+    await driver.declare(QueueSpec("temporary", temporary=True))
+    await sql.execute(f"DELETE FROM {schema}.queues WHERE name = 'temporary'")
+    found = await asyncio.gather(driver.occupancy("q"), driver.occupancy("temporary"), return_exceptions=True)
+    assert found[0] == Occupancy(ready=False, hidden=False)
+    assert isinstance(found[1], QueueNotFoundError)

@@ -145,7 +145,7 @@ async def _idle(url: str, queues: int, server: int) -> str:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Of a process and all its children, those that have ended too."""
+    """Of a process and all its children, ended ones included."""
     total = 0.0
     for folder in Path("/proc").iterdir():
         try:

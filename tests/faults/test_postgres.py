@@ -464,7 +464,7 @@ async def test_nobody_is_notified_unless_somebody_waits(
     assert heard == []
     await driver.receive("q", 1, 5.0)
     waiting = asyncio.create_task(driver.receive("q", 1, PATIENCE))
-    await eventually(lambda: sql.fetchval(f"SELECT count(*) FROM {schema}.waiters WHERE hears"), "somebody who waits")
+    await eventually(lambda: sql.fetchval(f"SELECT count(*) FROM {schema}.waiters WHERE hears"), "a waiting process")
     await driver.publish("q", [message(f"{number}") for number in range(100)])
     await waiting
     await eventually(lambda: more(heard, 1), "a notification")

@@ -220,5 +220,5 @@ async def test_whether_there_is_a_message_is_answered_by_the_first_one(
     await driver.receive(queue, 1, 5.0)
     await driver.receive(queue, 1, 0.0)  # moves the others behind
     await fill(driver, queue, 2000, delay=3600.0, **key)
-    scans = await explainer.scans("SELECT * FROM plans.occupancy($1)", queue)
+    scans = await explainer.scans("SELECT * FROM plans.occupancies(ARRAY[$1::text])", queue)
     assert [rows for _, _, rows in scans if rows > 1] == []

@@ -13,9 +13,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.contracts.driver import Ack, Nack, Occupancy, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.postgres import PostgresDriver
 from tasuki.drivers.postgres.connections import Link
+from tasuki.errors import QueueNotFoundError
 from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -68,7 +69,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     fetch = Link.fetch
 
     async def counting(self: Link, sql: str, *arguments: Any) -> list[Any]:
-        if called := re.search(r"\.(publish|receive|look|settle|pass_on)\(", sql):
+        if called := re.search(r"\.(publish|receive|look|settle|pass_on|occupancies)\(", sql):
             counted[called.group(1)] += 1
         return await fetch(self, sql, *arguments)
 
@@ -107,14 +108,6 @@ async def those_that_got(tasks: Waits, number: int) -> list[Received]:
 
 def message(id: str = "m", **options: Any) -> Outgoing:
     return Outgoing(id, b"", {}, **options)
-
-
-@pytest.fixture(autouse=True)
-async def ended() -> AsyncIterator[None]:
-    yield
-    for task in asyncio.all_tasks() - {asyncio.current_task()}:
-        if "receive" in repr(task.get_coro()):
-            task.cancel()
 
 
 async def test_one_message_wakes_one_of_forty_workers(make: Make, calls: Counter[str]) -> None:
@@ -254,9 +247,8 @@ async def test_a_process_that_died_delays_a_message_by_one_look_at_most(
 async def test_those_that_wait_look_in_turns(make: Make, sql: asyncpg.Connection, schema: str) -> None:
     """Of forty with the usual poll_interval, three look within any second, evenly spread."""
     await make(1)
-    await sql.execute(f"SET search_path = {schema}")
-    due = "SELECT look_in FROM wait_at(1, $1, true, 1.0, NULL, '2030-01-01 00:00:00+00')"
-    for _ in range(2):  # the first round is of those that do not know of each other yet
+    due = f"SELECT look_in FROM {schema}.look(ARRAY['q'], $1, true, 1.0, '2030-01-01 00:00:00+00')"
+    for _ in range(2):  # in the first round they do not know of each other yet
         turns = sorted([await sql.fetchval(due, holder) for holder in range(1, 41)])
     gaps = [later - earlier for earlier, later in itertools.pairwise(turns)]
     assert all(gap == pytest.approx(1 / 3, abs=1e-3) for gap in gaps)
@@ -302,3 +294,29 @@ async def test_a_worker_of_an_earlier_version_is_woken_by_the_channel_of_the_que
     assert await asyncio.wait_for(heard.get(), PATIENCE) == channel
     assert await sql.fetch(take) == [("m", None)]
     await sql.remove_listener(channel, hear)
+
+
+async def test_questions_of_one_moment_are_one_statement(make: Make, calls: Counter[str]) -> None:
+    (driver,) = await make(1)
+    names = [f"q{number}" for number in range(20)]
+    for name in names:
+        await driver.declare(QueueSpec(name))
+    await driver.publish("q7", [message()])
+    await driver.publish("q8", [message(delay=NEVER)])
+    calls.clear()
+    found = dict(zip(names, await asyncio.gather(*map(driver.occupancy, names)), strict=True))
+    assert calls == {"occupancies": 1}
+    assert found.pop("q7") == Occupancy(ready=True, hidden=False)
+    assert found.pop("q8") == Occupancy(ready=False, hidden=True)
+    assert set(found.values()) == {Occupancy(ready=False, hidden=False)}
+
+
+async def test_a_queue_that_is_gone_fails_its_own_question_alone(
+    make: Make, sql: asyncpg.Connection, schema: str
+) -> None:
+    (driver,) = await make(1)
+    await driver.declare(QueueSpec("temporary", temporary=True))
+    await sql.execute(f"DELETE FROM {schema}.queues WHERE name = 'temporary'")
+    found = await asyncio.gather(driver.occupancy("q"), driver.occupancy("temporary"), return_exceptions=True)
+    assert found[0] == Occupancy(ready=False, hidden=False)
+    assert isinstance(found[1], QueueNotFoundError)

@@ -26,6 +26,7 @@ from tasuki.drivers.address import shown
 from tasuki.drivers.postgres import rows
 from tasuki.drivers.postgres.connections import Connector
 from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.occupancies import Occupancies
 from tasuki.drivers.postgres.outbox import publish_on
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing import publish_in_parts
@@ -46,7 +47,6 @@ PURGE = "SELECT {}.purge($1, 9223372036854775807, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estimate FROM {}.count_messages($1)"
-OCCUPANCY = "SELECT ready, hidden FROM {}.occupancy($1)"
 
 
 class PostgresDriver(Driver):
@@ -124,6 +124,7 @@ class PostgresDriver(Driver):
         self._commits: dict[str, str] = {}
         """What the last publish to a queue waited for: another process may have declared that."""
         self._session: Session | None = None
+        self._occupancies: Occupancies | None = None
         self._connectors: tuple[Connector, Connector] | None = None
 
     @property
@@ -288,8 +289,11 @@ class PostgresDriver(Driver):
         return Depth(*(await self._open_session(queue).ask(queue, COUNT, queue))[0])
 
     async def occupancy(self, queue: str) -> Occupancy:
-        """Look at the first row of each kind."""
-        return Occupancy(*(await self._open_session(queue).ask(queue, OCCUPANCY, queue))[0])
+        """Look at the first row of each kind; questions of one moment share a statement."""
+        session = self._open_session(queue)
+        if self._occupancies is None or self._occupancies.session is not session:
+            self._occupancies = Occupancies(session)
+        return await self._occupancies.of(queue)
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number in the database, where it lasts for as long as this process gives signs of life."""

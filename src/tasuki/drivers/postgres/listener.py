@@ -13,7 +13,7 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.pool import NotConnectedError
 
-BEAT = 30.0
+BEAT = 40.0
 """Seconds between two signs of life of a process that listens; ``is_alive`` in the migrations sees its connection."""
 POOLED_BEAT = 5.0
 """The same for one that cannot listen; ``is_alive`` gives up after four."""
@@ -22,7 +22,7 @@ POOLED_BEAT = 5.0
 class Listener:
     """One task. ``beat`` is called with the connection that listens, or None; errors of both mean: connect again.
 
-    ``channels``: which channels to listen to, and who is called with the text of each notification. ``changed`` is
+    ``channels``: which channels to listen to, and what to call with the text of each notification. ``changed`` is
     called when the connection begins to listen, and when it is lost.
     """
 
@@ -86,7 +86,7 @@ class Listener:
         self._lost.set()
         if self.hears:
             self.hears = False
-            self._changed()  # those that wait must poll from now on
+            self._changed()  # waiting receives must poll from now on
 
     async def _beat_only(self) -> None:
         while True:

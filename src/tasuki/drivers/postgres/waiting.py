@@ -98,8 +98,10 @@ class Waiting:
 
     def took(self, queue: str, *, is_full: bool) -> None:
         """A receive got messages; ``is_full``: as many as it wanted. The others may have to be noted again."""
-        line = self.line(queue)
-        if is_full and line.receives:
+        line = self._lines.get(queue)
+        if line is None or not line.receives:
+            return
+        if is_full:
             line.wake()
         if line.receives and not line.is_noted:
             line.look_at = self._loop.time()

@@ -1,8 +1,8 @@
 -- Order per key without a lock on the queue. All messages of a key but its first ones stand in state 3, and each message in
 -- state 3 has an earlier one of its key in another state. Three rules keep that, and one held message a key:
 --  1. A take moves a message behind an earlier one only while it keeps that one from being removed (for key share).
---  2. Who removes a message locks it first, and brings the next one of its key forward in a later statement, which
---     sees what was moved behind until then.
+--  2. A removal locks the message first (for update), and brings the next one of its key forward in a later statement,
+--     which sees what was moved behind until then.
 --  3. A take tries to lock the key of what it is about to hand out, and then looks once more: another take may hold a
 --     message of the key that was published later, where this one was committed late.
 

@@ -1,15 +1,15 @@
--- One message wakes one worker. A process that waits at a queue has a row in waiters, and hears of what its receives wait
--- for on a channel of its own (tasuki:<holder in hex>). Who makes messages ready takes as many rows as there are messages,
--- and notifies these holders. A wake-up may be lost (its process died, or was never listening): so those that wait look
--- into the queue in turns, a few times a second in all, however many they are. One of them watches: it wakes by itself
--- when the next delay or lease ends.
+-- One message wakes one worker. A process that waits at a queue has a row in waiters, and listens to a channel of its own
+-- (tasuki:<holder in hex>). What makes messages ready takes as many rows as there are messages, and notifies their
+-- holders. A wake-up may be lost (its process died, or was never listening): so the waiting processes look into the queue
+-- in turns, a few times a second in all, however many they are. One of them watches: it wakes by itself when the next
+-- delay or lease ends.
 
 -- hears: whether its holder listens; null: a process of an earlier version, which waits on the channel of the queue.
 -- wakes_at: when this one wakes by itself, for what is due then.
 alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
 
--- Wakes as many that wait as messages became ready, and one that shall watch if nobody wakes as early as due (or null). The
--- ones that watch come last: while there are others, the next delay is watched.
+-- Wakes a waiting process for each message that became ready, and one more if none watches as early as due (or null), so
+-- that it does. The ones that watch come last: while there are others, the next delay is watched.
 create or replace function wake(q queues, messages bigint, due timestamptz) returns void language plpgsql as $$
 declare
     at timestamptz := clock_timestamp();
@@ -34,84 +34,70 @@ begin
     end loop;
 end $$;
 
--- The same by name, for a process that was notified and has nobody waiting any more.
+-- The same by name, for a process that was notified and has no receive waiting any more.
 create or replace function pass_on(queue_name text) returns void language plpgsql as $$
 begin
     perform wake(q, 1, null) from queues q where q.name = queue_name;
 end $$;
 
--- Notes that a process waits, and says in how many seconds it looks again by itself: in its turn, for which time is divided
--- among all that wait at the queue, or earlier, if it is the one that watches what is due next. pace: seconds between two
--- looks of a process that waits alone. registered: it was not noted before, so who publishes just now may not see it.
-create or replace function wait_at(
-    q_id integer, who bigint, hears boolean, pace double precision, next_due timestamptz, at timestamptz,
-    out look_in double precision, out registered boolean
-) language plpgsql as $$
-#variable_conflict use_variable
-declare
-    waiting integer;
-    place integer;
-    is_watched boolean;
-    mine waiters;
-    turn double precision := case when hears then pace / 3 else pace end;
-    cycle double precision;
-    due timestamptz := next_due;
-begin
-    select count(*), count(*) filter (where w.holder < who),
-        coalesce(bool_or(w.wakes_at <= next_due and w.wakes_at > at - interval '0.1 seconds'), false)
-    into waiting, place, is_watched from waiters w where w.queue = q_id and w.until > at and w.holder <> who;
-    select w.* into mine from waiters w where w.queue = q_id and w.holder = who;
-    registered := mine.until is null or mine.until < at or mine.hears is distinct from hears;
-    cycle := greatest(pace, turn * (waiting + 1));
-    look_in := place * turn - extract(epoch from at)::double precision;
-    look_in := look_in - floor(look_in / cycle) * cycle;
-    if look_in < turn / 2 then
-        look_in := look_in + cycle;
-    end if;
-    if is_watched then
-        due := null;
-    end if;
-    if registered or mine.until < at + (cycle + 5) * interval '1 second' or mine.wakes_at is distinct from due then
-        insert into waiters as w (queue, holder, until, hears, wakes_at)
-            values (q_id, who, at + (2 * cycle + 20) * interval '1 second', hears, due)
-        on conflict on constraint waiters_pkey do update
-            set until = excluded.until, hears = excluded.hears, wakes_at = excluded.wakes_at;
-    end if;
-    if due is not null then
-        look_in := least(look_in,
-            case when due > at then extract(epoch from due - at) else 0.05 end::double precision);
-    end if;
-end $$;
-
--- For each of these queues, at which a process waits: whether it has a message, and else what wait_at says.
-create or replace function look(names text[], who bigint, hears boolean, pace double precision)
-returns table (name text, ready boolean, look_in double precision, registered boolean) language plpgsql as $$
+-- Looks into queues at which a process waits, and notes that it does: whether there is a message, and in how many seconds
+-- the process looks again by itself: in its turn, for which time is divided among all that wait at the queue, or
+-- earlier, if it is the one that watches what is due next. pace: seconds between two looks of a process that waits alone.
+-- registered: it was not noted before, so a publish that is under way may not see it.
+create or replace function look(
+    names text[], who bigint, hears boolean, pace double precision, at timestamptz default clock_timestamp()
+) returns table (name text, ready boolean, look_in double precision, registered boolean) language plpgsql as $$
 #variable_conflict use_column
 declare
-    q queues;
-    at timestamptz := clock_timestamp();
-    next_due timestamptz;
+    listens boolean := hears;
+    turn double precision := case when hears then pace / 3 else pace end;
 begin
-    for q in select o.* from unnest(names) as n cross join lateral (select * from queues q where q.name = n) o
-        order by o.id
-    loop
-        names := array_remove(names, q.name);
-        select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-        name := q.name;
-        ready := coalesce(next_due <= at, false) or (
-            select m.seq from messages m where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit 1
-        ) is not null;
-        select w.look_in, w.registered into look_in, registered from wait_at(q.id, who, hears, pace, next_due, at) w;
-        return next;
-    end loop;
-    -- A queue that is not there any more: who receives from it is to hear of that.
-    return query select n, true, pace, false from unnest(names) as n;
+    return query
+    with asked as materialized (
+        select n.name, (select q.id from queues q where q.name = n.name) as queue from unnest(names) as n (name)
+    ), seen as materialized (
+        select a.*, a.queue is null or (
+                select m.seq from messages m where m.queue = a.queue and m.state = 0 order by m.rank, m.seq limit 1
+            ) is not null as is_ready,
+            (select m.due from messages m where m.queue = a.queue and m.due is not null order by m.due limit 1) as due
+        from asked a
+    ), placed as materialized (
+        select s.*, w.noted_until, w.noted_due, w.place, greatest(pace, turn * (w.others + 1)) as cycle,
+            case when not w.is_watched then s.due end as watched
+        from seen s cross join lateral (
+            select count(*) filter (where w.holder <> who) as others, count(*) filter (where w.holder < who) as place,
+                coalesce(bool_or(w.holder <> who and w.wakes_at between at - interval '0.1 seconds' and s.due), false)
+                    as is_watched,
+                max(w.until) filter (where w.holder = who and w.hears is not distinct from listens) as noted_until,
+                max(w.wakes_at) filter (where w.holder = who) as noted_due
+            from waiters w where w.queue = s.queue and w.until > at
+        ) w
+    ), noted as (
+        insert into waiters (queue, holder, until, hears, wakes_at)
+        select p.queue, who, at + (2 * p.cycle + 20) * interval '1 second', listens, p.watched from placed p
+        where p.queue is not null and (
+            p.noted_until is null or p.noted_until < at + (p.cycle + 5) * interval '1 second'
+            or p.noted_due is distinct from p.watched)
+        on conflict (queue, holder) do update
+            set until = excluded.until, hears = excluded.hears, wakes_at = excluded.wakes_at
+    ), turns as (
+        select p.*, p.place * turn - extract(epoch from at)::double precision as ahead from placed p
+    ), planned as (
+        select t.*, t.ahead - floor(t.ahead / t.cycle) * t.cycle as rest from turns t
+    )
+    select t.name, t.is_ready or coalesce(t.due <= at, false),
+        least(
+            t.rest + case when t.rest < turn / 2 then t.cycle else 0 end,
+            case when t.watched > at then extract(epoch from t.watched - at)::double precision
+                when t.watched is not null then 0.05 end),
+        t.noted_until is null
+    from planned t;
 end $$;
 
 drop type if exists offer cascade;  -- the function that returns it is made below
 create type offer as (
     seq bigint, token integer, attempt integer, id text, headers bytea, body bytea, suspect boolean,
-    look_in double precision,  -- only if nothing was taken, in a row of nulls: see wait_at; null if it does not wait
+    look_in double precision,  -- only if nothing was taken, in a row of nulls: see look; null if it does not wait
     registered boolean         -- likewise
 );
 
@@ -126,8 +112,8 @@ begin
     return back;
 end $$;
 
--- Up to most messages, or one row of nulls. waits: whether to note that this process waits if there is nothing, as wait_at
--- does. leaves: whether to take the note back if there is something, for no other receive of the process waits.
+-- Up to most messages, or one row of nulls. waits: whether to look, and note that this process waits, if there is nothing.
+-- leaves: whether to take the note back if there is something, for no other receive of the process waits.
 create or replace function receive(
     queue_name text, most integer, most_bytes bigint, who bigint, waits boolean, leaves boolean, hears boolean,
     pace double precision
@@ -187,9 +173,7 @@ begin
         return;
     end if;
     if waits then
-        select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-        select w.look_in, w.registered into look_in, registered
-        from wait_at(q.id, who, hears, pace, next_due, clock_timestamp()) w;
+        select l.look_in, l.registered into look_in, registered from look(array[queue_name], who, hears, pace) l;
     end if;
     return query select null::bigint, null::integer, null::integer, null::text, null::bytea, null::bytea,
         null::boolean, look_in, registered;
@@ -288,9 +272,9 @@ begin
     return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
 end $$;
 
--- For messages that are there when a transaction of a caller's commits, any time later: who waits now is notified then, and
--- passes it on if it waits no more; without one, all. Takes no row of waiters, which would stay locked for so long, and
--- needs no right but to read it.
+-- For messages that are there when a transaction of a caller's commits, any time later: processes that wait now are notified
+-- then, and pass it on if they wait no more; if there is none, all are notified. Takes no row of waiters, which would stay
+-- locked for so long, and needs no right but to read it.
 create or replace function wake_later(q queues, messages integer) returns void language plpgsql as $$
 declare
     chosen bigint;

@@ -1,23 +1,34 @@
--- Counting is for people who look: exact up to some thousands, an estimate beyond. Programs ask whether there is anything.
+-- Counts are for people: exact up to some thousands, an estimate beyond. Programs ask whether there is a message.
 
--- Whether a queue has messages that are ready, and such that are held or delayed: the first of each index says it.
-create or replace function occupancy(queue_name text, out ready boolean, out hidden boolean) language plpgsql as $$
+-- Whether queues have messages that are ready, and such that are held or delayed: the first of each index says it. Nulls
+-- for a queue that is not there.
+create or replace function occupancies(names text[]) returns table (name text, ready boolean, hidden boolean)
+language plpgsql as $$
+#variable_conflict use_column
 declare
-    q queues := queue_named(queue_name);
     at timestamptz := clock_timestamp();
-    first_due timestamptz;
-    last_due timestamptz;
 begin
-    select m.due into first_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    if first_due is not null then
-        select m.due into last_due from messages m where m.queue = q.id and m.due is not null order by m.due desc limit 1;
-    end if;
-    hidden := coalesce(last_due > at, false);
-    ready := coalesce(first_due <= at, false)
-        or (select m.seq from messages m where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit 1) is not null
-        or (q.by_key and (
-            select m.seq from messages m where m.queue = q.id and m.key is not null and m.state = 3
-            order by m.key, m.seq limit 1) is not null);
+    return query
+    with asked as materialized (
+        select n.name, (select q.id from queues q where q.name = n.name) as queue from unnest(names) as n (name)
+    )
+    select a.name,
+        case when a.queue is not null then
+            (
+                select m.seq from messages m where m.queue = a.queue and m.state = 0
+                order by m.rank, m.seq limit 1) is not null
+            or coalesce((
+                select m.due from messages m where m.queue = a.queue and m.due is not null
+                order by m.due limit 1) <= at, false)
+            or (
+                select m.seq from messages m where m.queue = a.queue and m.key is not null and m.state = 3
+                order by m.key, m.seq limit 1) is not null
+        end,
+        case when a.queue is not null then coalesce((
+            select m.due from messages m where m.queue = a.queue and m.due is not null
+            order by m.due desc limit 1) > at, false)
+        end
+    from asked a;
 end $$;
 
 -- How many messages a queue holds. Up to most of each kind are counted; where there are more, all are estimated by what a
@@ -79,7 +90,7 @@ declare
 begin
     for name in select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
-        and p.proname in ('occupancy', 'count_messages')
+        and p.proname in ('occupancies', 'count_messages')
     loop
         execute format('alter function %s set search_path from current', name);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', name);

@@ -64,7 +64,7 @@ while seen < #places and size < most do
   local last = math.min(seen + 32, #places)
   local found = redis.call('HMGET', MESSAGES, unpack(places, seen + 1, last))
   for index, content in ipairs(found) do
-    if content then  -- else somebody deleted it
+    if content then  -- else another program deleted it
       taken[#taken + 1] = places[seen + index]
       contents[#contents + 1] = content
       size = size + #content

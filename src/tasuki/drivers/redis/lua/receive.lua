@@ -97,6 +97,9 @@ local left, again = redis.call('ZCARD', READY), -1
 if left > 0 and swept > 0 and wake(math.min(swept, left)) < left then
   tell_all()
 end
+if swept >= PORTION then  -- more may be due: for another process to see
+  wake(1)
+end
 if mode == '2' and left == 0 then
   again = await(owner, time, interval)
 elseif mode ~= '0' and redis.call('ZREM', WAITING, owner) == 1 and first_due() < time + SOON * interval then

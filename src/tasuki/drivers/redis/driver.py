@@ -33,7 +33,7 @@ from tasuki.message import Message
 if TYPE_CHECKING:
     from tasuki.drivers.redis.link import Word
 
-PURGED = 300
+PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""
 
 

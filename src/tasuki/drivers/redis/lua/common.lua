@@ -24,7 +24,7 @@ local TIMED = 3
 local STEP = 2 ^ 49
 local CHUNK = 1000  -- arguments of one call; Lua's stack has room for some thousands
 -- Most messages that one script moves for their time, converts or examines: however many there are, it is soon over.
-local PORTION = 300
+local PORTION = 200
 
 -- A server at maxmemory refuses a script at its first write if that one adds, and lets it finish if that one removes
 -- (redis.io/docs/latest/develop/programmability/eval-intro, from 6.2 on). A script that must run there calls this, unless
@@ -94,12 +94,16 @@ local function first_of(key)
   return first and not redis.call('ZSCORE', DELAYED, place_in(first)) and place_in(first)
 end
 
+local function come_to_front(key, place)
+  redis.call('HSET', FRONTS, key, 1)
+  show(place)
+end
+
 -- If no message of the key is ready or held, its first one comes to the front.
 local function advance(key)
   local first = are_lines_complete() and redis.call('HEXISTS', FRONTS, key) == 0 and first_of(key)
   if first then
-    redis.call('HSET', FRONTS, key, 1)
-    show(first)
+    come_to_front(key, first)
   end
 end
 
@@ -116,8 +120,7 @@ local function move_on(key)
   end
   local first = are_lines_complete() and first_of(key)
   if first then
-    redis.call('HSET', FRONTS, key, 1)
-    show(first)
+    come_to_front(key, first)
   else
     redis.call('HDEL', FRONTS, key)
   end

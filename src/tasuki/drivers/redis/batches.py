@@ -39,7 +39,7 @@ def in_force(spec: QueueSpec, options: Sequence[bytes]) -> QueueSpec:
         ordering="key" if ordering == b"key" else "none",
         dedup_window=int(window) / 1_000_000 if window else None,
         temporary=bool(temporary),
-        options={name: value for name, value in found.items() if value},
+        options={name: value for name, value in found.items() if value or spec.options.get(name) == value},
     )
 
 

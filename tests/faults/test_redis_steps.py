@@ -49,8 +49,8 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few messages make several steps of a conversion."""
 
     def small(name: str, text: str) -> str:
-        assert "local PORTION = 300" in text
-        return text.replace("local PORTION = 300", "local PORTION = 4")
+        assert "local PORTION = 200" in text
+        return text.replace("local PORTION = 200", "local PORTION = 4")
 
     patch_scripts(monkeypatch, small)
 

@@ -13,6 +13,11 @@ from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 MAX_BYTES = 16 * 2**20
 """Most bytes of messages in one command, in either direction, unless a single one is larger."""
 
+MAX_OPTIONED = 250
+"""Most messages with options in one command: a key costs the server about twenty microseconds."""
+MAX_SETTLED = 500
+"""Most settlements in one command: one of a message with a key costs it about twelve."""
+
 _NEVER_A_RECEIPT = b"-"
 _LONGEST = 2**52
 
@@ -34,7 +39,7 @@ def in_force(spec: QueueSpec, options: Sequence[bytes]) -> QueueSpec:
         ordering="key" if ordering == b"key" else "none",
         dedup_window=int(window) / 1_000_000 if window else None,
         temporary=bool(temporary),
-        options={name: value for name, value in found.items() if value},
+        options={name: value for name, value in found.items() if value or spec.options.get(name) == value},
     )
 
 
@@ -97,7 +102,10 @@ def publishing(
             )
             continue
         is_move = in_one_memory and not message.deduplicate
-        if part is None or part.size + len(content) > MAX_BYTES or part.is_move is not is_move:
+        is_full = part is not None and (
+            part.size + len(content) > MAX_BYTES or (has_options and len(part.indexes) == MAX_OPTIONED)
+        )
+        if part is None or is_full or part.is_move is not is_move:
             part = Part([], [2 if is_move else int(has_options)], is_move)
             work.parts.append(part)
         part.size += len(content)

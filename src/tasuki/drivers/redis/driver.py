@@ -21,7 +21,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import Publishing, Settling, microseconds, publishing, readable
+from tasuki.drivers.redis.batches import MAX_SETTLED, Publishing, Settling, microseconds, publishing, readable
 from tasuki.drivers.redis.codec import decoded
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving import Receiver
@@ -33,7 +33,7 @@ from tasuki.message import Message
 if TYPE_CHECKING:
     from tasuki.drivers.redis.link import Word
 
-PURGED = 300
+PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""
 
 
@@ -195,9 +195,11 @@ class RedisDriver(Driver):
         """End deliveries."""
         if not batch:
             return []
-        work = Settling(batch, driver=self.name, queue=queue)
-        stale = work.stale(await self._session.ask_about(queue, scripts.SETTLE, *work.words))
-        self._receiver.forget(queue, work.receipts)
+        parts = [batch[start : start + MAX_SETTLED] for start in range(0, len(batch), MAX_SETTLED)]
+        stale: list[Receipt] = []
+        for work in [Settling(part, driver=self.name, queue=queue) for part in parts]:
+            stale += work.stale(await self._session.ask_about(queue, scripts.SETTLE, *work.words))
+            self._receiver.forget(queue, work.receipts)
         return stale
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:

@@ -97,7 +97,7 @@ class RedisQueueOptions(LengthOptions):
     """Most messages the queue may hold, ready, delayed and held ones; 0: no limit."""
     wait_replicas: Count | None = None
     """Replicas that must have a message before it is confirmed (WAIT), for a failover to one of them."""
-    wait_fsync: Flag = False
+    wait_fsync: Flag | None = None
     """Confirm a message once the server's log is on its disk (WAITAOF): power, whatever appendfsync says; Redis 7.2."""
     expires: Annotated[PositiveDuration, Field(ge=60)] | None = None
     """Time without use, a minute or more, after which the server deletes the queue with its messages."""

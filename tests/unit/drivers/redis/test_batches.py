@@ -80,6 +80,13 @@ def test_large_batches_go_in_parts(monkeypatch):
     assert [part.indexes for part in work.parts] == [[0, 1], [2, 3], [4]]
 
 
+def test_many_messages_with_options_go_in_parts():
+    count = batches.MAX_OPTIONED
+    keyed = publish(*(Outgoing(str(number), b"", {}, key="k") for number in range(count + 1)))
+    assert [len(part.indexes) for part in keyed.parts] == [count, 1]
+    assert len(publish(*(Outgoing(str(number), b"", {}) for number in range(1000))).parts) == 1
+
+
 def test_what_cannot_be_kept_is_refused_alone():
     odd = Outgoing("odd", b"", {"n": 2**70})
     surrogate = Outgoing("s", b"", {"n": "\ud800"})

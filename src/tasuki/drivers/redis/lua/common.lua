@@ -24,7 +24,7 @@ local TIMED = 3
 local STEP = 2 ^ 49
 local CHUNK = 1000  -- arguments of one call; Lua's stack has room for some thousands
 -- Most messages that one script moves for their time, converts or examines: however many there are, it is soon over.
-local PORTION = 300
+local PORTION = 200
 
 -- A server at maxmemory refuses a script at its first write if that one adds, and lets it finish if that one removes
 -- (redis.io/docs/latest/develop/programmability/eval-intro, from 6.2 on). A script that must run there calls this, unless
@@ -88,20 +88,40 @@ local function are_lines_complete()
   return not conversion or conversion.step == 'fronts'
 end
 
--- If no message of the key is ready or held, its first one comes to the front; a delayed one keeps all behind it waiting.
-local function advance(key)
-  if not are_lines_complete() or redis.call('HEXISTS', FRONTS, key) == 1 then
-    return
-  end
+-- The message of a key that is first in line, unless it is delayed: then all behind it wait.
+local function first_of(key)
   local first = redis.call('ZRANGEBYLEX', LINES, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
-  if first and not redis.call('ZSCORE', DELAYED, place_in(first)) then
-    redis.call('HSET', FRONTS, key, 1)
-    show(place_in(first))
+  return first and not redis.call('ZSCORE', DELAYED, place_in(first)) and place_in(first)
+end
+
+local function come_to_front(key, place)
+  redis.call('HSET', FRONTS, key, 1)
+  show(place)
+end
+
+-- If no message of the key is ready or held, its first one comes to the front.
+local function advance(key)
+  local first = are_lines_complete() and redis.call('HEXISTS', FRONTS, key) == 0 and first_of(key)
+  if first then
+    come_to_front(key, first)
   end
 end
 
 local function leave_front(key)
   if redis.call('HINCRBY', FRONTS, key, -1) <= 0 then
+    redis.call('HDEL', FRONTS, key)
+  end
+end
+
+-- Both, in fewer calls.
+local function move_on(key)
+  if redis.call('HINCRBY', FRONTS, key, -1) > 0 then
+    return
+  end
+  local first = are_lines_complete() and first_of(key)
+  if first then
+    come_to_front(key, first)
+  else
     redis.call('HDEL', FRONTS, key)
   end
 end
@@ -149,8 +169,7 @@ end
 local function put_back(place, ordering)
   local key = key_of(place, ordering)
   if key then
-    leave_front(key)
-    advance(key)
+    move_on(key)
   else
     show(place)
   end

@@ -43,8 +43,11 @@ function steps.fronts(cursor)
     if not line then
       return nil
     end
+    local place = place_in(line)
     cursor = key_in(line)
-    advance(cursor)
+    if redis.call('HEXISTS', FRONTS, cursor) == 0 and not redis.call('ZSCORE', DELAYED, place) then
+      come_to_front(cursor, place)
+    end
   end
   return 'fronts', cursor
 end

@@ -54,40 +54,59 @@ local function id_of(content)
   return select(2, cmsgpack.unpack_one(content, 1))
 end
 
-local by_key = ordering == 'key'
-local before = watch()
-local stored = 0
+-- Which are stored: all for which there is room, but those whose id is known.
+local kept, ids, seen = {}, {}, {}
 for index = 0, count - 1 do
-  local content, priority, delay, key, is_forced = ARGV[2 + index * size], 0, '0', '', '0'
-  if has_options then
-    priority, delay, key, is_forced = unpack(ARGV, 3 + index * size, 6 + index * size)
-  end
-  local id = window and is_forced == '0' and id_of(content)
-  local known = id and redis.call('ZSCORE', IDS, id)
-  if not (known and tonumber(known) > time) then
-    if stored == room then
+  local first = 2 + index * size
+  local id = window and (not has_options or ARGV[first + 4] == '0') and id_of(ARGV[first])
+  local known = id and (seen[id] or tonumber(redis.call('ZSCORE', IDS, id) or 0) > time)
+  if not known then
+    if #kept == room then
       count = index
       break
     end
-    stored = stored + 1
-    local place = text(redis.call('HINCRBY', STATE, 'seq', 1) - priority * STEP)
-    redis.call('HSET', MESSAGES, place, head .. content)
-    if key ~= '' then
-      redis.call('HSET', KEYED, place, key)
-    end
-    if delay ~= '0' then
-      redis.call('ZADD', DELAYED, time + delay, place)
-    end
-    if key ~= '' and by_key then
-      redis.call('ZADD', LINES, 0, in_line(key, place))
-      advance(key)
-    elseif delay == '0' then
-      show(place)
-    end
+    kept[#kept + 1] = first
     if id then
-      redis.call('ZADD', IDS, time + window, id)
+      seen[id] = true
+      ids[#ids + 1], ids[#ids + 2] = time + window, id
     end
   end
+end
+
+local before = watch()
+local number = redis.call('HINCRBY', STATE, 'seq', #kept) - #kept
+local messages, keyed, lines, ready, delayed, keys = {}, {}, {}, {}, {}, {}
+local function add(list, one, other)
+  list[#list + 1], list[#list + 2] = one, other
+end
+for index, first in ipairs(kept) do
+  local content, priority, delay, key = ARGV[first], 0, '0', ''
+  if has_options then
+    content, priority, delay, key = unpack(ARGV, first, first + 3)
+  end
+  local place = text(number + index - priority * STEP)
+  add(messages, place, head .. content)
+  if key ~= '' then
+    add(keyed, place, key)
+  end
+  if delay ~= '0' then
+    add(delayed, time + delay, place)
+  end
+  if key ~= '' and ordering == 'key' then
+    add(lines, 0, in_line(key, place))
+    keys[key] = true
+  elseif delay == '0' then
+    add(ready, place, place)
+  end
+end
+each('HSET', MESSAGES, messages)
+each('HSET', KEYED, keyed)
+each('ZADD', DELAYED, delayed)
+each('ZADD', LINES, lines)
+each('ZADD', READY, ready)
+each('ZADD', IDS, ids)
+for key in pairs(keys) do
+  advance(key)
 end
 if window then
   local forgotten = math.min(redis.call('ZCOUNT', IDS, '-inf', time), PORTION + 2 * count)

@@ -64,7 +64,7 @@ while seen < #places and size < most do
   local last = math.min(seen + 32, #places)
   local found = redis.call('HMGET', MESSAGES, unpack(places, seen + 1, last))
   for index, content in ipairs(found) do
-    if content then  -- else somebody deleted it
+    if content then  -- else another program deleted it
       taken[#taken + 1] = places[seen + index]
       contents[#contents + 1] = content
       size = size + #content
@@ -96,6 +96,9 @@ keep(span)
 local left, again = redis.call('ZCARD', READY), -1
 if left > 0 and swept > 0 and wake(math.min(swept, left)) < left then
   tell_all()
+end
+if swept >= PORTION then  -- more may be due: for another process to see
+  wake(1)
 end
 if mode == '2' and left == 0 then
   again = await(owner, time, interval)

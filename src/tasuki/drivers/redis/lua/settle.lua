@@ -58,14 +58,12 @@ if #done > 0 then
   redis.call('HDEL', MESSAGES, unpack(done))
   redis.call('HDEL', ATTEMPTS, unpack(done))
   if redis.call('EXISTS', KEYED) == 1 then
-    for _, place in ipairs(done) do
-      local key = redis.call('HGET', KEYED, place)
-      if key then
-        redis.call('HDEL', KEYED, place)
-        if ordering == 'key' and redis.call('ZREM', LINES, in_line(key, place)) == 1 then
-          leave_front(key)
-          advance(key)
-        end
+    local keys = redis.call('HMGET', KEYED, unpack(done))
+    redis.call('HDEL', KEYED, unpack(done))
+    for index, place in ipairs(done) do
+      local key = ordering == 'key' and keys[index]
+      if key and redis.call('ZREM', LINES, in_line(key, place)) == 1 then
+        move_on(key)
       end
     end
   end
@@ -91,8 +89,7 @@ for index = acks + 1, count do
     end
     local key = key_of(place, ordering)
     if key then
-      leave_front(key)
-      advance(key)
+      move_on(key)
     elseif delay == 0 then
       show(place)
     end

@@ -58,7 +58,7 @@ async def test_what_comes_while_consumers_end_is_handed_out_when_they_have_ended
     spec = QueueSpec("work", ordering="key")
     found = lanes(spec, Defaults())
     consumption = Consumption(
-        found, is_keyed=True, most=0, idle=3600, on_idle=lambda: None, on_lost=lambda deliveries: None
+        found, is_keyed=True, most=0, idle=lambda: 3600.0, on_idle=lambda: None, on_lost=lambda deliveries: None
     )
     await consumption.start(broker.connection)
     assert await consumption.receive(1, 0) == []

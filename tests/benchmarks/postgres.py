@@ -16,6 +16,7 @@ import asyncpg
 from tasuki import App
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.connections import Link
 from tests.support.brokers.postgres import Postgres
 
 _IDLE_SECONDS = 10.0
@@ -100,30 +101,38 @@ async def _wake(url: str, workers: int, rounds: int = 20) -> str:
                 got.put_nowait(time.perf_counter())
                 await driver.settle("q", [Ack(item.receipt)])
 
+    statements = 0
+    fetch = Link.fetch
+
+    async def counting(self: Link, sql: str, *arguments: Any) -> list[Any]:
+        nonlocal statements
+        statements += 1
+        return await fetch(self, sql, *arguments)
+
+    Link.fetch = counting  # type: ignore[method-assign]
     tasks = [asyncio.create_task(consume(driver)) for driver in drivers[1:]]
-    await asyncio.sleep(3.0)
-    admin = await asyncpg.connect(url)
-    before, began = await _calls(admin), time.perf_counter()
     await asyncio.sleep(_IDLE_SECONDS)
-    idle = (await _calls(admin) - before) / (time.perf_counter() - began)
+    statements = 0
+    await asyncio.sleep(2 * _IDLE_SECONDS)
+    idle = statements / (2 * _IDLE_SECONDS)
+    statements = 0
     took = []
     for number in range(rounds):
         await asyncio.sleep(0.2)
         began = time.perf_counter()
         await drivers[0].publish("q", [Outgoing(f"{number}", b"", {})])
         took.append((await got.get()) - began)
+    each = statements / rounds
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.gather(*(driver.close() for driver in drivers))
-    await admin.close()
+    Link.fetch = fetch  # type: ignore[method-assign]
     milliseconds = statistics.median(took) * 1e3
-    return f"{workers} idle workers: {idle:.1f} transactions/s; a message arrives after {milliseconds:.1f} ms"
-
-
-async def _calls(admin: asyncpg.Connection) -> int:
-    await admin.execute("SELECT pg_stat_clear_snapshot()")
-    return int(await admin.fetchval("SELECT xact_commit FROM pg_stat_database WHERE datname = 'postgres'"))
+    return (
+        f"{workers} idle workers: {idle:.1f} statements/s; a message costs {each:.1f} of them, "
+        f"and arrives after {milliseconds:.1f} ms"
+    )
 
 
 async def _idle(url: str, queues: int, server: int) -> str:

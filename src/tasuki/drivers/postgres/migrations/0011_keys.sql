@@ -35,7 +35,7 @@ declare
     fit bigint[];
     fit_keys text[];
     taken integer;
-    look integer := greatest(most, 20);
+    look integer := greatest(4 * most, 20);  -- others may be taking the first ones just now
     space text := 'tasuki ' || current_schema() || ' ' || q.id || ' ';
 begin
     for turn in 1..20 loop

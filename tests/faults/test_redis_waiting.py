@@ -136,13 +136,31 @@ async def test_a_process_that_waits_does_not_ask_for_each_receive(
     broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with processes(broker.port, monkeypatch, 1) as (process,):
-        await process.receive(0.01)
+        while not process.driver._session.waiters.is_registered("q"):
+            assert await process.receive(0.01) == []
         process.looks = 0
         for _ in range(5):
             assert await process.receive(0.01) == []
         assert process.looks == 0
         await process.driver.publish("q", messages("a"))
         assert len(await finished([process.receive()])) == 1
+
+
+async def test_news_for_all_during_a_look_is_not_passed_on(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with processes(broker.port, monkeypatch, 1) as (process,):
+        await process.driver.publish("q", messages("a"))
+        session, resigned = process.driver._session, 0
+        finish = session.finish
+
+        async def finish_after_news(where: scripts.Place, script: scripts.Script, *words: Word) -> Any:
+            nonlocal resigned
+            resigned += script is scripts.RESIGN
+            session.waiters.wake_one("q")
+            return await finish(where, script, *words)
+
+        monkeypatch.setattr(session, "finish", finish_after_news)
+        assert [item.id for item in await process.receive()] == ["a"]
+        assert resigned == 0
 
 
 @pytest.mark.parametrize("back", [Nack, Release])
@@ -236,7 +254,8 @@ async def test_a_wake_up_for_a_process_that_waits_no_longer_is_passed_on(
     broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with processes(broker.port, monkeypatch, 3) as (left, cancelled, process):
-        assert await left.receive(0.01) == []
+        while not left.driver._session.waiters.is_registered("q"):
+            assert await left.receive(0.01) == []
         gone = cancelled.receive()
         async with asyncio.timeout(SECONDS):
             while await left.has("waiting") < 2:
@@ -255,7 +274,8 @@ async def test_a_promise_of_a_process_that_waits_no_longer_is_passed_on(
 ) -> None:
     async with processes(broker.port, monkeypatch, 2) as (left, process):
         await left.driver.publish("q", messages("a", delay=0.5))
-        assert await left.receive(0.01) == []
+        while not left.driver._session.waiters.is_registered("q"):
+            assert await left.receive(0.01) == []
         assert [item.id for item in await finished([process.receive()])] == ["a"]
 
 
@@ -263,7 +283,8 @@ async def test_a_closed_process_is_not_woken(broker: Redis, monkeypatch: pytest.
     async with processes(broker.port, monkeypatch, 2) as (closed, process):
         await closed.driver.publish("q", messages("a"))
         await take(closed.driver)
-        assert await closed.receive(0.01) == []
+        while not closed.driver._session.waiters.is_registered("q"):
+            assert await closed.receive(0.01) == []
         task = process.receive()
         async with asyncio.timeout(SECONDS):
             while await process.has("waiting") < 2:

@@ -14,7 +14,7 @@ from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
-from tasuki.drivers.redis.waiting import Waiter, woken
+from tasuki.drivers.redis.waiting import News, Waiter, woken
 from tasuki.errors import DriverError
 
 _Result = TypeVar("_Result")
@@ -43,19 +43,19 @@ class Receiver:
         waiters = session.waiters
         ends_at = self._clock.monotonic() + wait
         waiter = waiters.join(queue)
-        is_owing = has_more = False
+        owed, has_more = News.NONE, False
         try:
             while session.is_open:  # what a close has just put back is for others
                 if wait > 0 and waiters.is_registered(queue):
-                    if not await woken(waiter, ends_at - self._clock.monotonic()):
+                    owed = await woken(waiter, ends_at - self._clock.monotonic())
+                    if owed is News.NONE:
                         return []
-                    is_owing = True
                     session.place(queue)
                     waiters.leave(queue, waiter)
                     waiter = waiters.join(queue)
                 is_listening = wait <= 0 or session.hears(where)
                 taken, has_more = await self._take(where, limit, is_waiting=wait > 0 and is_listening)
-                is_owing = False
+                owed = News.NONE
                 if taken or not session.is_open or self._clock.monotonic() >= ends_at:
                     return self._kept(where, taken)
                 session.place(queue)  # else it was deleted or undeclared
@@ -64,9 +64,10 @@ class Receiver:
             return []
         finally:
             waiters.leave(queue, waiter)
-            if is_owing or _has_news(waiter):
-                waiters.wake(queue)  # the wake-up was not acted on
-            elif has_more:
+            not_acted_on = (owed, _news(waiter))
+            if News.MINE in not_acted_on:
+                waiters.wake(queue)
+            elif has_more or News.ALL in not_acted_on:
                 waiters.wake_one(queue)
 
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
@@ -161,5 +162,5 @@ class Receiver:
         return task
 
 
-def _has_news(waiter: Waiter) -> bool:
-    return waiter.done() and not waiter.cancelled() and waiter.result()
+def _news(waiter: Waiter) -> News:
+    return waiter.result() if waiter.done() and not waiter.cancelled() else News.NONE

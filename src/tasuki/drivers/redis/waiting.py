@@ -5,8 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
-Waiter = asyncio.Future[bool]
+
+class News(Enum):
+    """Why a wait has ended."""
+
+    NONE = auto()
+    """Its time is over."""
+    MINE = auto()
+    """This process was woken: unless it acts, another one must be."""
+    ALL = auto()
+    """All processes were woken, or there is more than another receiver of this process took."""
+
+
+Waiter = asyncio.Future[News]
 
 
 @dataclass(slots=True)
@@ -19,13 +32,13 @@ class _Line:
     """Wake-ups so far: a registration that was asked for before the last one may be used up."""
     timer: asyncio.TimerHandle | None = None
 
-    def wake(self) -> bool:
+    def wake(self, news: News) -> bool:
         """Wake the receiver that has waited longest; False if none waits."""
         self.wakes += 1
         self.is_registered = False
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_result(True)
+                waiter.set_result(news)
                 return True
         return False
 
@@ -49,7 +62,7 @@ class Waiters:
         self._lines: dict[str, _Line] = {}
 
     def join(self, queue: str) -> Waiter:
-        """Wait from now on; the future gets True when there may be a message."""
+        """Wait from now on; the future gets the news."""
         waiter: Waiter = asyncio.get_running_loop().create_future()
         self._lines.setdefault(queue, _Line()).waiters[waiter] = None
         return waiter
@@ -87,7 +100,7 @@ class Waiters:
     def wake(self, queue: str) -> None:
         """Act on a wake-up for this process: wake one receiver, or let another process be woken."""
         line = self._lines.get(queue)
-        if line is None or not line.wake():
+        if line is None or not line.wake(News.MINE):
             self._forget(queue)
             self._on_unheard(queue)
 
@@ -95,13 +108,13 @@ class Waiters:
         """Wake one receiver, if there is one: the wake-up is for all processes, or there is more than another took."""
         line = self._lines.get(queue)
         if line is not None:
-            line.wake()
+            line.wake(News.ALL)
 
     def wake_all(self, queue: str | None = None) -> None:
         """Wake all receivers of a queue, or of all queues: after a close, or when wake-ups may have been missed."""
         for name in list(self._lines) if queue is None else [queue]:
             line = self._lines.get(name)
-            while line is not None and line.wake():
+            while line is not None and line.wake(News.ALL):
                 pass
             self._forget(name)
 
@@ -117,8 +130,8 @@ class Waiters:
                 del self._lines[queue]
 
 
-async def woken(waiter: Waiter, seconds: float) -> bool:
-    """Wait at most so many seconds; whether there may be a message."""
+async def woken(waiter: Waiter, seconds: float) -> News:
+    """Wait at most so many seconds."""
     timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), _give_up, waiter)
     try:
         return await waiter
@@ -128,4 +141,4 @@ async def woken(waiter: Waiter, seconds: float) -> bool:
 
 def _give_up(waiter: Waiter) -> None:
     if not waiter.done():
-        waiter.set_result(False)
+        waiter.set_result(News.NONE)

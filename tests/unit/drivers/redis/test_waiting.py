@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.redis.waiting import Waiters, woken
+from tasuki.drivers.redis.waiting import News, Waiters, woken
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +38,13 @@ async def test_a_wake_up_that_no_receiver_hears_is_passed_on(waiters: Waiters, p
     assert passed_on == ["q", "unknown"]
 
 
+async def test_news_for_all_processes_is_told_from_news_for_this_one(waiters: Waiters) -> None:
+    first, second = waiters.join("q"), waiters.join("q")
+    waiters.wake_one("q")
+    waiters.wake("q")
+    assert (await first, await second) == (News.ALL, News.MINE)
+
+
 async def test_a_receiver_that_left_or_was_cancelled_is_not_woken(waiters: Waiters) -> None:
     first, second, third = (waiters.join("q") for _ in range(3))
     waiters.leave("q", first)
@@ -61,8 +68,8 @@ async def test_all_are_woken(waiters: Waiters) -> None:
 
 async def test_a_wait_ends_by_itself(waiters: Waiters) -> None:
     async with asyncio.timeout(5):
-        assert not await woken(waiters.join("q"), 0.01)
-        assert not await woken(waiters.join("q"), -1.0)
+        assert await woken(waiters.join("q"), 0.01) is News.NONE
+        assert await woken(waiters.join("q"), -1.0) is News.NONE
 
 
 async def test_registered_it_stays_until_it_is_woken(waiters: Waiters) -> None:
@@ -87,7 +94,7 @@ async def test_the_time_to_check_wakes_one_or_is_passed_on(waiters: Waiters, pas
     async with asyncio.timeout(5):
         first, second = waiters.join("q"), waiters.join("q")
         waiters.registered("q", 0, 0.01)
-        assert await first
+        assert await first is News.MINE
         assert not second.done()
         for waiter in (first, second):
             waiters.leave("q", waiter)

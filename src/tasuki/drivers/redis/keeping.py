@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability, QueueSpec
-from tasuki.drivers.redis.link import Word
 from tasuki.errors import BrokerTimeoutError
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.link import Word
 
 SHARE = 0.8
 """Of the longest wait for an answer: the server answers before the connection is given up."""

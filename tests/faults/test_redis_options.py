@@ -114,7 +114,7 @@ async def test_another_process_sees_the_options(broker: Redis) -> None:
     async with driver_at(broker.port, spec=spec(**options)) as driver, driver_at(broker.port, spec=spec("r")) as other:
         found = await other.inspect(QueueSpec("q"))
         assert (found.options, found.temporary) == ({"wait_fsync": True, "expires": 90.0}, False)
-        assert (await other.inspect(spec(**options))).options == options, "what is switched off is no difference"
+        assert (await other.inspect(spec(**options))).options == options, "an option at its default is no difference"
         await driver.declare(QueueSpec("q", temporary=True))
         found = await other.inspect(QueueSpec("q"))
         assert (found.options, found.temporary) == ({}, True)

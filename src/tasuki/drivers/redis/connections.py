@@ -32,7 +32,7 @@ class Connections:
         return self._pid != os.getpid()
 
     def here(self, *, slow: bool = False) -> Nodes:
-        """Those of the running loop; ``slow`` ones for commands that would hold the others up."""
+        """The connections of the running loop; ``slow`` ones for commands that would hold the others up."""
         key = asyncio.get_running_loop(), slow
         nodes = self._by_loop.get(key)
         if nodes is None:

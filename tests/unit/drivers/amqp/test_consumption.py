@@ -1,4 +1,4 @@
-"""What is received of one queue, without a broker: at which moments a receive is served."""
+"""One queue of the RabbitMQ driver without a broker: at which moments a receive is served."""
 
 from __future__ import annotations
 

@@ -654,6 +654,13 @@ async def test_a_classic_queue_says_what_it_survives(broker: RabbitMQ, queue: st
         assert [(item.id, item.attempt) for item in await take(driver, queue)] == [("a", 2)]
 
 
+async def test_a_quorum_queue_beside_a_classic_one_keeps_its_durability(broker: RabbitMQ, queue: str) -> None:
+    other = QueueSpec(f"{queue}-2", options={"queue_type": "classic"})
+    async with driver_at(broker.port, QueueSpec(queue), other) as driver:
+        assert [driver.durability_of(name) for name in (queue, other.name)] == ["power", "broker"]
+        assert driver.durability == "broker"
+
+
 async def test_a_burst_that_is_due_together_leaves_over_all_shards_and_few_messages_keep_their_order(
     broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

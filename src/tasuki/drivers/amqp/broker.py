@@ -6,7 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from contextlib import suppress
 
-from tasuki.contracts.driver import Depth, Driver, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import (
+    DURABILITIES,
+    Depth,
+    Driver,
+    Durability,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
 from tasuki.drivers.amqp import counting, declaring, removing
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.connection import Connection
@@ -49,10 +59,14 @@ class Broker(Driver):
     @property
     def durability(self) -> Durability:
         """``power`` with quorum queues; the least of its queues otherwise."""
-        if any(not lane.durable for found in self._lanes.values() for lane in found):
+        lasting = (name for name, spec in self._specs.items() if not spec.temporary)
+        return min(map(self.durability_of, lasting), key=DURABILITIES.index, default="power")
+
+    def durability_of(self, queue: str) -> Durability:
+        """``power`` for a quorum queue, ``broker`` for a classic one, ``process`` if that is not durable."""
+        if not all(lane.durable for lane in self._lanes.get(queue, ())):
             return "process"
-        lasting = (spec for spec in self._specs.values() if not spec.temporary)
-        return "power" if all(map(is_quorum, lasting)) else "broker"
+        return "power" if queue not in self._specs or is_quorum(self._specs[queue]) else "broker"
 
     @property
     def patience(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import Any
@@ -67,7 +68,11 @@ class NATSNode(NATSBroker):
         return "" if len(known) >= routes else f"{self.server_name} knows {len(known)} of {routes} others"
 
     def _page(self, name: str) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitoring_port}/{name}", timeout=5.0) as answer:
+        try:
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{self.monitoring_port}/{name}", timeout=5.0)
+        except urllib.error.HTTPError as error:
+            answer = error  # what it is not healthy for stands in the answer
+        with answer:
             found: dict[str, Any] = json.loads(answer.read())
         return found
 

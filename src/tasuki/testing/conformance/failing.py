@@ -49,6 +49,7 @@ class Failing(Suite):
     async def test_14_what_was_not_answered_is_not_called_rejected(self, rig: Rig) -> None:
         error: DriverError | None = None
         message = rig.message(id="sent")
+        await rig.publish(rig.message(id="before"))  # so that a driver has nothing to ask before it sends the message
         async with rig.suite.unanswered(rig.place):
             try:
                 await rig.driver.publish(rig.queue, [message])
@@ -57,7 +58,7 @@ class Failing(Suite):
         assert error is not None, "confirmed by a broker whose answers do not arrive"
         await _until_back(lambda: _publish(rig, rig.message(id="after")))
         found = await rig.drain()
-        assert "after" in found
+        assert {"before", "after"} <= set(found)
         assert error.outcome == "unknown" or "sent" not in found, f"{error!r} is {error.outcome}, and was stored"
 
     @case("durable")

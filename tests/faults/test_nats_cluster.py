@@ -319,5 +319,6 @@ async def test_each_server_is_lost_in_turn(nodes: Sequence[NATSNode], of: str, h
                 await through(load, lose)
             finally:
                 await asyncio.to_thread(lost[0].thaw if how == "freeze" else lost[0].start)
+            await asyncio.to_thread(whole, nodes)  # two of three must know all before the next one is lost
             await agreed(lambda: driver.depth(QUEUE))
         await deleted(nodes, driver)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats import NATSDriver, attendance
+from tasuki.drivers.nats import NATSDriver, attendance, holding
 from tasuki.drivers.nats.exchange import Exchange
 from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.errors import (
@@ -392,6 +392,33 @@ async def test_a_connection_that_breaks_within_a_large_batch_leaves_its_outcome_
         await driver.publish(QUEUE, batch)
     client._status = client.CONNECTED  # so that it is closed at the end
     assert caught.value.outcome == "unknown"
+
+
+async def test_an_ack_that_is_never_answered_is_carried_out_at_the_stream(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader that took acks, and lost its log before the others had them, says nothing to the next ones."""
+    driver = await site.driver(is_direct=True)
+    await declared(driver)
+    await driver.publish(QUEUE, messages("acked", "nacked"))
+    acked, nacked = await take(driver, 2)
+
+    async def silent(connection: object, signs: object) -> set[str]:
+        raise BrokerTimeoutError("no answer", driver="nats", queue=QUEUE, outcome="unknown")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(holding, "confirmed", silent)
+        for _ in range(2):
+            assert (await driver.depth(QUEUE)).in_flight == 2
+            with pytest.raises(BrokerTimeoutError):
+                await driver.settle(QUEUE, [Ack(acked.receipt), Nack(nacked.receipt)])
+        assert list(await driver.settle(QUEUE, [Ack(acked.receipt)])) == []
+    assert list(await driver.settle(QUEUE, [Nack(nacked.receipt)])) == []
+    (again,) = await take(driver, 1)
+    assert (again.id, again.attempt) == ("nacked", 2)
+    assert list(await driver.settle(QUEUE, [Ack(again.receipt)])) == []
+    depth = await driver.depth(QUEUE)
+    assert (depth.ready, depth.in_flight, depth.delayed) == (0, 0, 0)
 
 
 async def test_delays_hold_over_kills_and_are_never_early(site: Site) -> None:

@@ -34,6 +34,8 @@ class Held(msgspec.Struct, gc=False):
     """Whether the book has something about its message."""
     is_ending: bool = False
     """Whether a settlement is under way."""
+    is_unanswered: bool = False
+    """Whether the server left its last settlement without an answer."""
     is_done: bool = False
     """Whether its message is known to be gone, though not all that was settled with it."""
 

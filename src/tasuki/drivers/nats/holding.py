@@ -146,7 +146,9 @@ class Holding:
     ) -> set[str]:
         """Tell the server; returns the receipts that it knows nothing of, as their consumer is gone or has forgotten.
 
-        An ack of those is done all the same, unless the message is not there to be removed.
+        An ack of those is done all the same, unless the message is not there to be removed. So is one that was left
+        without an answer twice: a leader that took an ack, and lost it before the others had it, says nothing to the
+        next one, and the message would stay held.
 
         Raises DriverError where it may have heard of nothing: a consumer has no leader just now.
         """
@@ -160,11 +162,12 @@ class Holding:
         asked = [held for held in items if held.lane in silent]
         unknown = await self._unknown(connection, asked)
         acks = {receipt for _, receipt, content in signs if content == ACK}
-        acked = [held for held in asked if held.receipt in unknown & acks]
+        acked = [held for held in asked if held.receipt in acks and (held.receipt in unknown or held.is_unanswered)]
         gone = await self._remove(connection, acked) if acked else set()
-        if len(unknown) == len(asked):
+        if all(held.receipt in gone | unknown for held in asked):
             return unknown - gone
         for held in asked:  # the next try finds the others alone
+            held.is_unanswered = problem is not None
             if held.receipt in gone:
                 held.is_done = True
             elif held.receipt in unknown:

@@ -1,4 +1,4 @@
-"""Removing: an ack that no consumer knows the delivery of is carried out at the stream.
+"""Removing: an ack that no consumer knows the delivery of, or answers, is carried out at the stream.
 
 A consumer may say nothing to an ack for two reasons. It has forgotten the delivery, as its server died, and will hand
 the message out again. Or it has taken the ack, and its log is not committed yet: what ``CONSUMER.INFO`` says of

@@ -13,7 +13,7 @@ from tasuki.drivers.amqp import delay_queues
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumer_timeout import fitted_to, limited
 from tasuki.drivers.amqp.faults import NOT_FOUND, PRECONDITION_FAILED, ClosedError, Errors
-from tasuki.drivers.amqp.limits import LONGEST_NAME, whole_of
+from tasuki.drivers.amqp.limits import LONGEST_NAME, parts_of, whole_of
 from tasuki.drivers.amqp.topology import Defaults, Lane, is_quorum, other_lanes, presence_name
 from tasuki.errors import QueueConflictError, UnsupportedError
 
@@ -26,10 +26,9 @@ def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
     if len(spec.name.encode()) > LONGEST_NAME:
         problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
         raise errors.make(UnsupportedError, spec.name[:80], problem)
-    beginning = f"{spec.name}."
-    parts = [name for name in known if name.startswith(beginning) and whole_of(name) == spec.name]
-    if parts or whole_of(spec.name) in known:
-        part = parts[0] if parts else spec.name
+    part = next((name for name in parts_of(spec.name) if name in known), None)
+    if part is not None or whole_of(spec.name) in known:
+        part = part or spec.name
         problem = f"{part!r} is the name of a part of the queue {whole_of(part)!r}; give one of them another name"
         raise errors.make(QueueConflictError, spec.name, problem)
     asked = {

@@ -36,6 +36,8 @@ class Links:
         self._prepare_more = prepare_more
         self._queues: list[set[str]] = [set()]
         """What each connection consumes."""
+        self._places: dict[str, int] = {}
+        """Which connection consumes a queue."""
         self._links = [Link(settings, lambda connection: prepare(connection, self._queues[0]))]
 
     @property
@@ -45,18 +47,17 @@ class Links:
 
     async def of(self, queue: str, wait: float = 0.0, *, is_exclusive: bool = False) -> Connection:
         """The connection that consumes a queue, now and later; see ``Link.get``."""
-        place = self._place_of(queue)
-        if place is None:
+        if queue not in self._places:
             main = await self.main.get(wait)
-            if (place := self._place_of(queue)) is None:
-                place = 0 if is_exclusive else self._place_for(main)
+            if queue not in self._places:
+                place = self._places[queue] = 0 if is_exclusive else self._place_for(main)
                 self._queues[place].add(queue)
-        return await self._links[place].get(wait)
+        return await self._links[self._places[queue]].get(wait)
 
     def forget(self, queue: str) -> None:
         """A queue is not consumed any more."""
-        for queues in self._queues:
-            queues.discard(queue)
+        if (place := self._places.pop(queue, None)) is not None:
+            self._queues[place].discard(queue)
 
     async def close(self) -> None:
         """End all connections; there are no more."""
@@ -66,9 +67,6 @@ class Links:
         """Cut what has not ended."""
         for link in self._links:
             link.abort()
-
-    def _place_of(self, queue: str) -> int | None:
-        return next((place for place, queues in enumerate(self._queues) if queue in queues), None)
 
     def _place_for(self, main: Connection) -> int:
         most = room_for_queues(main.channel_max, main.most_borrowed)

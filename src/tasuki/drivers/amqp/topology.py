@@ -10,8 +10,8 @@ from typing import Any
 from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp.limits import HIGHEST, MOST_PARTITIONS
 
-HIGHEST = 9
 DELIVERY_LIMIT = 100_000
 """Returns after which a quorum queue gives a message up: far above any ``max_attempts``; never the broker's own limit
 of 20. It cannot be switched off either: without one a returned message goes to the tail."""
@@ -19,7 +19,6 @@ GIVEN_UP = "tasuki.undeliverable"
 """Queue for what the broker itself gives up, so that it is not deleted."""
 PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
-MOST_PARTITIONS = 64
 PRESENCE_EXPIRY_MS = 60_000
 KEPT = 600.0
 """Seconds for which the broker keeps a temporary queue that nobody consumes."""

@@ -15,6 +15,7 @@ from tasuki.drivers.amqp.consumption import Consumption
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.links import Links
+from tasuki.drivers.amqp.marks import Marks
 from tasuki.drivers.amqp.presence import Presence
 from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher
 from tasuki.drivers.amqp.publishing import Publishing
@@ -44,6 +45,7 @@ class Session:
         self.links = links
         """To consume."""
         self.presence = Presence()
+        self.marks = Marks()
         self.publishing = Publishing(publisher, errors, expiration)
         self.settling = Settling(self.publishing, errors)
         self.sweep = Sweep()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pamqp import commands
 
@@ -22,6 +22,10 @@ PARTITIONS = 16
 PRESENCE_EXPIRY_MS = 60_000
 KEPT = 600.0
 """Seconds for which the broker keeps a temporary queue that nobody consumes."""
+
+Kind = Literal["priorities", "keys"]
+"""What the lanes are for that only some options make."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,17 @@ def other_lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
     options = {**spec.options, "partitions": MOST_PARTITIONS}
     most = lanes(replace(spec, ordering="key", priorities=True, options=options), defaults)
     return [lane for lane in most if lane.name not in own]
+
+
+def further_lanes(queue: str, lanes: Sequence[Lane]) -> dict[Kind, list[Lane]]:
+    """Those of the lanes that only some options make; no kind of which there are none."""
+    kinds: dict[Kind, list[Lane]] = {}
+    for lane in lanes:
+        if lane.is_partition:
+            kinds.setdefault("keys", []).append(lane)
+        elif not lane.is_returned and lane.name != queue:
+            kinds.setdefault("priorities", []).append(lane)
+    return kinds
 
 
 def has_ranks(lanes: Sequence[Lane]) -> bool:

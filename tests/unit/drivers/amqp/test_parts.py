@@ -17,6 +17,7 @@ from tasuki.drivers.amqp.declaring import check_spec
 from tasuki.drivers.amqp.faults import ClosedError, Errors
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.limits import parts_of, whole_of
+from tasuki.drivers.amqp.marks import Marks
 from tasuki.drivers.amqp.settings import read_url
 from tasuki.drivers.amqp.sweep import Part
 from tasuki.drivers.amqp.tables import Properties
@@ -197,7 +198,7 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
         await broker.declare(QueueSpec(name))
     turn = asyncio.Lock()
     await turn.acquire()  # so that the deletion stays where it would wait for the connection
-    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn)
+    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks())
     declared = []
 
     async def are_there(connection, found):

@@ -13,7 +13,7 @@ import pytest
 from pamqp import frame as pamqp_frame
 
 from tasuki.contracts.driver import Ack, QueueSpec, Received
-from tasuki.drivers.amqp import frames, marks
+from tasuki.drivers.amqp import frames, marks, session
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
 from tests.faults.amqp_rig import driver_at, messages, take, until
@@ -30,7 +30,7 @@ def broker() -> RabbitMQ:
 
 @pytest.fixture
 def names() -> list[str]:
-    """More queues than a connection of sixteen channels consumes: that are four."""
+    """More queues than a connection of sixteen channels consumes: that are eight."""
     return [f"q-{uuid.uuid4().hex[:12]}" for _ in range(10)]
 
 
@@ -39,6 +39,12 @@ def own_marks(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
     """Marks that no other test makes; the first name has a share of its own."""
     monkeypatch.setattr(marks, "NAME", f"tasuki.lanes.{names[0]}")
     monkeypatch.setattr(marks, "crc32", lambda name: int(name == names[0].encode()))
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consumers stay, however slow the machine is."""
+    monkeypatch.setattr(session, "_IDLE", 3600.0)
 
 
 @contextmanager
@@ -129,8 +135,8 @@ async def test_an_exclusive_queue_is_consumed_on_the_connection_that_has_declare
 
 
 @pytest.mark.parametrize("are_new", [True, False])
-async def test_a_queue_costs_few_methods_and_keeps_two_channels(
-    broker: RabbitMQ, names: list[str], own_marks: None, *, are_new: bool
+async def test_a_queue_costs_few_methods_and_keeps_one_channel(
+    broker: RabbitMQ, names: list[str], own_marks: None, standing: None, *, are_new: bool
 ) -> None:
     async with driver_at(broker.port, *([] if are_new else map(QueueSpec, names))):
         pass
@@ -144,8 +150,20 @@ async def test_a_queue_costs_few_methods_and_keeps_two_channels(
             for name in names:
                 await driver.attach(name, 1)
                 await driver.receive(name, 1, 0.0)
-        assert counted["Channel.Open"] - counted["Channel.Close"] <= 2 * len(names), counted
-        assert sum(counted.values()) <= 20 * len(names), counted
+        assert counted["Channel.Open"] - counted["Channel.Close"] <= len(names) + 1, counted
+        assert sum(counted.values()) <= 18 * len(names) + 2, counted
+
+
+async def test_many_receives_on_a_connection_in_doubt_ask_once(
+    broker: RabbitMQ, names: list[str], standing: None
+) -> None:
+    async with driver_at(broker.port, *map(QueueSpec, names)) as driver:
+        for name in names:
+            await driver.receive(name, 1, 0.0)
+        driver._inner._session.link.connection._heard_at -= 60.0  # type: ignore[attr-defined]
+        with methods_counted() as counted:
+            await asyncio.gather(*(driver.receive(name, 1, 0.0) for name in names))
+        assert counted["Channel.Open"] == 1, counted
 
 
 async def test_lanes_of_other_options_are_looked_for_only_where_marks_say_that_there_may_be_some(

@@ -44,7 +44,7 @@ class Session:
     def __init__(self, links: Links, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
         self.links = links
         """To consume."""
-        self.presence = Presence()
+        self.presence = Presence(self._background)
         self.marks = Marks()
         self.publishing = Publishing(publisher, errors, expiration)
         self.settling = Settling(self.publishing, errors)
@@ -68,7 +68,8 @@ class Session:
 
     async def connection(self, spec: QueueSpec, wait: float = 0.0) -> Connection:
         """The connection that consumes a queue. Raises ClosedError, or what made the last attempt fail."""
-        return await self.links.of(spec.name, wait, is_exclusive=bool(spec.options.get("exclusive")))
+        channels = 2 if takes_turns(spec) else 1  # of its consumers, and of its turn
+        return await self.links.of(spec.name, wait, channels=channels, is_exclusive=bool(spec.options.get("exclusive")))
 
     async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption | None:
         """The live one of a queue, made if there is none; None: another process has the turn.
@@ -114,8 +115,7 @@ class Session:
         else:
             await self._let_go(queue)
         self.publishing.forget(queue)
-        with suppress(ClosedError, LateError):
-            await self.presence.forget(queue)
+        await self.presence.forget(queue)
         await self.settled(queue)
 
     async def settled(self, queue: str) -> None:
@@ -201,6 +201,6 @@ class Session:
             pass  # it lies here still, and is looked at again; or the channel is gone, and the broker has it
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="hand back")
+        task = asyncio.get_running_loop().create_task(work, name="work of the RabbitMQ driver")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -123,7 +123,7 @@ class Session:
         if queue not in self.left:
             return
         consumption = self.consumptions.get(queue)
-        if consumption is None or not consumption.is_holding:
+        if consumption is None or not consumption.held.is_in_use:
             await self._let_go(queue)
             if consumption is not None:
                 await consumption.close(ClosedError(NOT_FOUND, "it was undeclared"))

@@ -13,10 +13,9 @@ import pytest
 from pamqp import frame as pamqp_frame
 
 from tasuki.contracts.driver import Ack, QueueSpec, Received
-from tasuki.drivers.amqp import frames
+from tasuki.drivers.amqp import frames, marks, session
 from tasuki.drivers.amqp.channel import Channel
 from tasuki.drivers.amqp.connection import Connection
-from tasuki.errors import QueueNotFoundError
 from tests.faults.amqp_rig import driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy
@@ -31,8 +30,21 @@ def broker() -> RabbitMQ:
 
 @pytest.fixture
 def names() -> list[str]:
-    """More queues than a connection of sixteen channels consumes: that are four."""
+    """More queues than a connection of sixteen channels consumes: that are eight."""
     return [f"q-{uuid.uuid4().hex[:12]}" for _ in range(10)]
+
+
+@pytest.fixture
+def own_marks(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
+    """Marks that no other test makes; the first name has a share of its own."""
+    monkeypatch.setattr(marks, "NAME", f"tasuki.lanes.{names[0]}")
+    monkeypatch.setattr(marks, "crc32", lambda name: int(name == names[0].encode()))
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consumers stay, however slow the machine is."""
+    monkeypatch.setattr(session, "_IDLE", 3600.0)
 
 
 @contextmanager
@@ -122,36 +134,51 @@ async def test_an_exclusive_queue_is_consumed_on_the_connection_that_has_declare
         assert [item.id for item in await received_from_all(driver, names)] == names
 
 
-async def test_a_queue_that_is_there_costs_few_methods_and_keeps_two_channels(
-    broker: RabbitMQ, names: list[str]
+@pytest.mark.parametrize("are_new", [True, False])
+async def test_a_queue_costs_few_methods_and_keeps_one_channel(
+    broker: RabbitMQ, names: list[str], own_marks: None, standing: None, *, are_new: bool
 ) -> None:
-    specs = [QueueSpec(name) for name in names]
-    async with driver_at(broker.port, *specs):
+    async with driver_at(broker.port, *([] if are_new else map(QueueSpec, names))):
         pass
-    async with driver_at(broker.port) as driver:
-        with methods_counted() as counted:
-            for spec in specs:
-                await driver.inspect(spec)
-                await driver.declare(spec)
-                await driver.attach(spec.name, 1)
-                await driver.receive(spec.name, 1, 0.0)
-        kept = counted["Channel.Open"] - counted["Channel.Close"]
-        assert kept <= 2 * len(names) + 1, counted
-        assert sum(counted.values()) <= 52 * len(names), counted
-
-
-async def test_a_new_queue_costs_few_methods(broker: RabbitMQ, names: list[str]) -> None:
     async with driver_at(broker.port, QueueSpec(f"{names[0]}-first")) as driver:
         with methods_counted() as counted:
-            for spec in map(QueueSpec, names):
-                with pytest.raises(QueueNotFoundError):
-                    await driver.inspect(spec)
-                await driver.declare(spec)
-                await driver.attach(spec.name, 1)
-        assert sum(counted.values()) <= 30 * len(names), counted
+            await asyncio.gather(*(driver.declare(QueueSpec(name)) for name in names))
+        assert counted["Channel.Close"] == 2, "whether there are lanes of priorities, or of keys, is asked once for all"
+        for_channels = sum(number for name, number in counted.items() if name.startswith("Channel."))
+        assert sum(counted.values()) - for_channels <= 6 * len(names) + 2, counted
         with methods_counted() as counted:
-            await driver.receive(names[0], 1, 0.0)
-        assert sum(counted.values()) <= 14, counted
+            for name in names:
+                await driver.attach(name, 1)
+                await driver.receive(name, 1, 0.0)
+        assert counted["Channel.Open"] - counted["Channel.Close"] <= len(names) + 1, counted
+        assert sum(counted.values()) <= 18 * len(names) + 2, counted
+
+
+async def test_many_receives_on_a_connection_in_doubt_ask_once(
+    broker: RabbitMQ, names: list[str], standing: None
+) -> None:
+    async with driver_at(broker.port, *map(QueueSpec, names)) as driver:
+        for name in names:
+            await driver.receive(name, 1, 0.0)
+        driver._inner._session.link.connection._heard_at -= 60.0  # type: ignore[attr-defined]
+        with methods_counted() as counted:
+            await asyncio.gather(*(driver.receive(name, 1, 0.0) for name in names))
+        assert counted["Channel.Open"] == 1, counted
+
+
+async def test_lanes_of_other_options_are_looked_for_only_where_marks_say_that_there_may_be_some(
+    broker: RabbitMQ, names: list[str], own_marks: None
+) -> None:
+    async with driver_at(broker.port) as driver:
+        with methods_counted() as counted:
+            await asyncio.gather(*(driver.declare(QueueSpec(name)) for name in names))
+        assert counted["Channel.Close"] == 2, "one kind of lanes after the other, and not each queue"
+        async with driver_at(broker.port, QueueSpec(names[0], priorities=True)) as other:
+            await other.publish(names[0], messages("urgent", priority=5))
+        with methods_counted() as counted:
+            await asyncio.gather(*(driver.declare(QueueSpec(name)) for name in names))
+        assert counted["Channel.Close"] == 2, "the lanes of keys, and the share of all names but the first"
+        assert [item.id for item in await take(driver, names[0])] == ["urgent"]
 
 
 async def test_a_slow_handler_with_a_window_of_one_costs_two_methods_a_message(

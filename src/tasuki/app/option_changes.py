@@ -21,7 +21,12 @@ async def declare(queue: Queue) -> None:
 
 
 async def _changes_of(driver: Driver, spec: QueueSpec) -> list[str]:
-    """What declaring the queue would change at the broker, each with both values; empty for a new queue."""
+    """What declaring the queue would change at the broker, each with both values; empty for a new queue.
+
+    A driver whose broker shows no options is not asked: that would only cost time.
+    """
+    if not driver.tells_options:
+        return []
     try:
         return differences(await driver.inspect(spec), spec)
     except QueueNotFoundError:

@@ -89,7 +89,9 @@ class Keeper:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._holdings: list[Holding] = []
+        self._holdings: dict[Holding, None] = {}
+        self._period = 0.0
+        """Seconds for which the thread waits between two rounds."""
         self._helper: HelperThread | None = None
         self._look: Callable[[], object] = _nothing
         self._lock = threading.Lock()
@@ -99,18 +101,18 @@ class Keeper:
         if holding.lease is None:
             return
         with self._lock:
-            self._holdings.append(holding)
+            self._holdings[holding] = None
             if self._helper is None:
                 helper = HelperThread("tasuki keeper", self._run)
                 helper.start()
                 self._helper = helper
-            self._look()  # its lease may be shorter than what the thread is waiting for
+            if holding.period < self._period:
+                self._look()
 
     def remove(self, holding: Holding) -> None:
         """Keep it no longer; the thread ends with the last one."""
         with self._lock:
-            if holding in self._holdings:
-                self._holdings.remove(holding)
+            self._holdings.pop(holding, None)
             if not self._holdings and self._helper is not None:
                 self._helper.stop()
                 self._look()
@@ -135,14 +137,15 @@ class Keeper:
                 if helper is not self._helper:
                     return
                 self._look = functools.partial(tell, loop, changed.set)
-                holdings = list(self._holdings)
+                self._period = min(holding.period for holding in self._holdings)
+                idle_for, holdings = self._period, [holding for holding in self._holdings if holding.deliveries]
             helper.works()
             renewals = {holding: task for holding, task in renewals.items() if not task.done()}
             for holding in holdings:
                 if holding not in renewals:
                     renewals[holding] = loop.create_task(self.renew(holding), name="renew leases")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(holding.period for holding in holdings)):
+                async with asyncio.timeout(idle_for):
                     await changed.wait()
 
     async def renew(self, holding: Holding) -> None:

@@ -215,6 +215,8 @@ class Driver(ABC):
     """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else."""
 
     capabilities: ClassVar[Capabilities]
+    tells_options: ClassVar[bool] = True
+    """Whether ``inspect`` can tell options that are in force; False: the broker shows none to a client."""
 
     def __init__(self, name: str) -> None:
         self.name = name

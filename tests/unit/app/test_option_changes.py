@@ -67,6 +67,21 @@ async def test_a_changed_live_queue_is_said_with_both_values(
     )
 
 
+async def test_a_broker_that_shows_no_options_is_not_asked_for_them(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, declared: list[str]
+) -> None:
+    async def asked(self: MemoryDriver, spec: QueueSpec) -> QueueSpec:
+        raise AssertionError(spec.name)
+
+    monkeypatch.setattr(MemoryDriver, "inspect", asked)
+    monkeypatch.setattr(MemoryDriver, "tells_options", False)
+    app = make_app()
+    app.queue("tasks", max_length=3)
+    async with app:
+        pass
+    assert declared == ["tasks"]
+
+
 async def test_so_it_is_by_one_that_began_without_the_broker(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

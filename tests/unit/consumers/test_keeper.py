@@ -20,7 +20,7 @@ from tasuki.contracts.driver import Driver, Receipt, Received
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError
-from tasuki.helper_threads import problems
+from tasuki.helper_threads import HelperThread, problems
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.model import ModelBroker, ModelDriver
@@ -209,6 +209,38 @@ async def test_a_shorter_lease_that_comes_later_is_renewed_in_time() -> None:
     wait_for(lambda: len(short.extended) >= 3)
     keeper.remove(first)
     keeper.remove(second)
+    wait_for(lambda: keepers() == 0)
+
+
+async def test_many_consumers_that_begin_wake_it_once_and_cost_nothing_while_they_hold_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds: list[HelperThread] = []
+    works, renew, renewed = HelperThread.works, Keeper.renew, list[Holding]()
+
+    def note_round(self: HelperThread) -> None:
+        rounds.append(self)
+        works(self)
+
+    async def note_renewal(self: Keeper, found: Holding) -> None:
+        renewed.append(found)
+        await renew(self, found)
+
+    monkeypatch.setattr(HelperThread, "works", note_round)
+    monkeypatch.setattr(Keeper, "renew", note_renewal)
+    clock, driver = SystemClock(), ExtendingDriver()
+    keeper, busy = Keeper(clock), holding(driver, clock, lease=600.0)
+    idle = [holding(driver, clock, 0, lease=600.0) for _ in range(100)]
+    keeper.add(busy)
+    wait_for(lambda: renewed == [busy])
+    for one in idle:
+        keeper.add(one)
+        await asyncio.to_thread(lambda: None)  # the thread may have its turn
+    keeper.check()
+    wait_for(lambda: renewed == [busy, busy])
+    assert len(rounds) == 2
+    for one in (busy, *idle):
+        keeper.remove(one)
     wait_for(lambda: keepers() == 0)
 
 

@@ -23,6 +23,7 @@ from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumer_timeout import limited
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
 from tasuki.drivers.amqp.links import Links
+from tasuki.drivers.amqp.marks import Marks
 from tasuki.drivers.amqp.publisher import Publisher
 from tasuki.drivers.amqp.session import Session
 from tasuki.drivers.amqp.settings import Settings
@@ -39,6 +40,7 @@ class Broker(Driver):
     """Speaks to RabbitMQ on the loop that opens it: over a connection to publish, and others to consume and declare."""
 
     capabilities = CAPABILITIES
+    tells_options = False
 
     def __init__(
         self, name: str, settings: Settings, *, defaults: Defaults, prefetch: int, message_ttl: float | None
@@ -104,12 +106,12 @@ class Broker(Driver):
         others = list(self._lanes.get(spec.name, ()))  # they may hold messages
         session = self._session
         if session is not None:
-            with self._errors.translating(spec.name):
+            with self._errors.translating(spec.name), session.marks.remembered():
                 connection = await session.link.get()
                 if spec.name not in self._inspected:  # else they are known
-                    others += await declaring.left_over(connection, spec, self._defaults)
+                    others += await declaring.left_over(connection, session.marks, spec, self._defaults)
                 found = _together(found, others)
-                await declaring.declare(connection, self._errors, spec, found)
+                await declaring.declare(connection, self._errors, session.marks, spec, found)
         else:
             found = _together(found, others)
         self._know(spec, found)
@@ -135,11 +137,11 @@ class Broker(Driver):
         if session is None:
             raise self._errors.make(BrokerUnavailableError, "", "it is not open; open it first")
         declared = self._specs.get(queue) if queue not in self._inspected else None
-        with self._errors.translating(queue):
+        with self._errors.translating(queue), session.marks.remembered():
             connection = await session.link.get()
             there = await declaring.existing(connection, lanes(declared or spec, self._defaults))
             if there and declared is None:
-                there += await declaring.left_over(connection, spec, self._defaults)
+                there += await declaring.left_over(connection, session.marks, spec, self._defaults)
         if not there:
             raise self._errors.make(QueueNotFoundError, queue, "the broker does not have it; declare it first")
         if declared is None:
@@ -158,7 +160,7 @@ class Broker(Driver):
             return False
         with self._errors.translating(queue):
             connection = await session.link.get()
-            await declaring.declare(connection, self._errors, self._specs[queue], self._lanes[queue])
+            await declaring.declare(connection, self._errors, session.marks, self._specs[queue], self._lanes[queue])
         return True
 
     async def _prepare(self, connection: Connection, consumed: Collection[str]) -> None:
@@ -168,7 +170,8 @@ class Broker(Driver):
             raise ClosedError(0, "closed")
         specs = [spec for queue, spec in self._specs.items() if queue not in self._inspected]
         is_reconnect = session.was_prepared
-        await _all(self._declare_again(connection, spec, is_reconnect=is_reconnect) for spec in specs)
+        marks = session.marks
+        await _all(self._declare_again(connection, marks, spec, is_reconnect=is_reconnect) for spec in specs)
         await self._prepare_more(connection, consumed)
         session.was_prepared = True
 
@@ -180,19 +183,21 @@ class Broker(Driver):
         attached = [queue for queue in self._attached if queue in consumed and queue in self._specs]
         await _all(session.presence.set(connection, self._specs[queue], self._attached[queue]) for queue in attached)
 
-    async def _declare_again(self, connection: Connection, spec: QueueSpec, *, is_reconnect: bool) -> None:
+    async def _declare_again(
+        self, connection: Connection, marks: Marks, spec: QueueSpec, *, is_reconnect: bool
+    ) -> None:
         found = self._lanes.get(spec.name)
         if found is None:  # undeclared meanwhile
             return
         if is_reconnect and spec.temporary:
             # That of another process may be gone for good: it would be made for nobody.
             if spec.name in self._attached:
-                await declaring.remake(connection, self._errors, spec, found)
+                await declaring.remake(connection, self._errors, marks, spec, found)
         elif is_reconnect and not is_quorum(spec) and len(self._settings.hosts) > 1:
             return  # it lives on one node; if that is lost, the broker answers nothing about it, and all would stand
         elif not is_reconnect or not await declaring.are_there(connection, found):
             # Not where all are there: while a node of a cluster is frozen, the broker answers no change of bindings.
-            await declaring.declare(connection, self._errors, spec, found)
+            await declaring.declare(connection, self._errors, marks, spec, found)
 
     # Messages.
 

@@ -8,8 +8,7 @@ can be set; and a message costs no task and no lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from heapq import heappop, heappush
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp import frames
 from tasuki.drivers.amqp.channel import Channel
+from tasuki.drivers.amqp.channel_pool import ChannelPool
 from tasuki.drivers.amqp.faults import ClosedError, refused
 from tasuki.drivers.amqp.settings import Settings
 
@@ -58,11 +58,8 @@ class Connection(asyncio.Protocol):
         """The highest number that a channel has had."""
         self._free: list[int] = []
         """Lower ones that are free, as a heap."""
-        self.beginning = asyncio.Semaphore(_BEGINNING)
-        """To be held while the consumers of a queue begin."""
-        self._lent = asyncio.Semaphore(_BORROWED)
-        self._idle: list[Channel] = []
-        """What was lent, and is kept for whoever asks next."""
+        self._divide()
+        self._checking = asyncio.Lock()
         self._methods: asyncio.Queue[Method] = asyncio.Queue()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -146,7 +143,7 @@ class Connection(asyncio.Protocol):
         tune = await self._expect(commands.Connection.Tune)
         self.frame_max = _least(tune.frame_max, settings.frame_size) or 131072
         self.channel_max = _least(tune.channel_max, settings.channel_max) or 65535
-        self._lent = asyncio.Semaphore(self.most_borrowed)
+        self._divide()
         self.send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, settings.heartbeat))
         self.send(0, commands.Connection.Open(virtual_host=settings.vhost))
         await self._expect(commands.Connection.OpenOk)
@@ -182,7 +179,6 @@ class Connection(asyncio.Protocol):
         for channel in list(self._channels.values()):
             channel.end(self.lost.result())
         self._channels.clear()
-        self._idle.clear()
 
     def unanswered(self) -> None:
         """End it because a call had no answer within its deadline: nothing tells that the next one would have one.
@@ -192,26 +188,21 @@ class Connection(asyncio.Protocol):
         if self.blocked is None:
             self.end(ClosedError(0, f"the broker did not answer within {self.settings.request_timeout:g} s"))
 
-    @property
-    def most_borrowed(self) -> int:
-        """How many of its channels may be lent at the same time."""
-        return max(min(_BORROWED, self.channel_max // 4), 1)
+    def _divide(self) -> None:
+        """What the channels are for; those that consume may use up no others."""
+        borrowed = max(min(_BORROWED, self.channel_max // 4), 1)
+        beginning = max(min(_BEGINNING, self.channel_max // 8), 1)
+        self.beginning = asyncio.Semaphore(beginning)
+        """To be held while the consumers of a queue begin."""
+        self.counting = ChannelPool(self.open_channel, beginning)
+        """For the consumers that are only counted; they stay there."""
+        self.questions = ChannelPool(self.open_channel, borrowed)
+        self.for_queues = max(self.channel_max - borrowed - 2 * beginning, 1)
+        """How many are left for queues; one of a queue may begin while the one before it ends."""
 
-    @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[Channel]:
-        """A channel for some questions, which waits until one is free. Raises ClosedError.
-
-        To be given back before another one is borrowed. A refusal ends it; else the next one who asks gets it.
-        """
-        async with self._lent:
-            channel = self._idle.pop() if self._idle else await self.open_channel()
-            try:
-                yield channel
-            finally:
-                if channel.is_quiet:
-                    self._idle.append(channel)
-                else:
-                    channel.give_up()
+    def borrow(self) -> AbstractAsyncContextManager[Channel]:
+        """A channel for some questions; see ``ChannelPool.borrow``."""
+        return self.questions.borrow()
 
     async def open_channel(self) -> Channel:
         """A new channel. Raises ClosedError."""
@@ -236,10 +227,12 @@ class Connection(asyncio.Protocol):
         return channel
 
     async def check(self) -> None:
-        """Ask the broker for an answer, where the connection is in doubt. Raises ClosedError or LateError."""
+        """Ask the broker for an answer, where the connection is in doubt: once for all who ask. Raises ClosedError."""
         if self.is_doubtful:
-            channel = await self.open_channel()
-            await channel.close()
+            async with self._checking:
+                if self.is_doubtful:
+                    channel = await self.open_channel()
+                    await channel.close()
 
     def forget(self, channel: Channel) -> None:
         """Its number is free."""

@@ -20,6 +20,7 @@ from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumers import Consumers, is_of_returned
 from tasuki.drivers.amqp.faults import TAKEN_BACK, ClosedError, LateError
 from tasuki.drivers.amqp.frames import Deliver
+from tasuki.drivers.amqp.held import Held
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.lookups import Lookups
 from tasuki.drivers.amqp.resting import Resting
@@ -30,7 +31,6 @@ from tasuki.drivers.amqp.watch import Watch
 
 MOST = 65_535
 """The largest prefetch that the protocol can say."""
-_receipts = count(1)
 
 
 class Consumption:
@@ -50,10 +50,7 @@ class Consumption:
         self.is_keyed = is_keyed
         """Whether of each key one delivery at a time is handed out."""
         self.inbox = Inbox()
-        self.held: dict[int, Delivery] = {}
-        """What was handed out and is not settled, by receipt."""
-        self._settling: set[Delivery] = set()
-        """What is not held any more, and not settled yet."""
+        self.held = Held()
         self.channel: Channel | None = None
         self.ended: ClosedError | None = None
         self.notice: ClosedError | None = None
@@ -140,7 +137,7 @@ class Consumption:
 
     def take(self, receipt: object) -> Delivery | None:
         """The held delivery of a receipt, which is not held any more."""
-        return self.held.pop(receipt, None) if isinstance(receipt, int) else None
+        return self.held.take(receipt)
 
     def release(self, receipt: object) -> None:
         """Put a held delivery back at its place."""
@@ -157,11 +154,10 @@ class Consumption:
     @contextmanager
     def settling(self, deliveries: Sequence[Delivery]) -> Iterator[None]:
         """Deliveries are being settled: their channel stays, and no other message of their keys is handed out."""
-        self._settling.update(deliveries)
         try:
-            yield
+            with self.held.settling(deliveries):
+                yield
         finally:
-            self._settling.difference_update(deliveries)
             if self.is_keyed:
                 self._dispatch_soon()  # the next of their keys
 
@@ -204,12 +200,7 @@ class Consumption:
     @property
     def is_unused(self) -> bool:
         """Whether nobody waits, nothing is held, and no shared lane is consumed."""
-        return not (self._waiters or self.is_holding or self._resting or self._consumers.are_shared)
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether deliveries are held, or are being settled."""
-        return bool(self.held or self._settling)
+        return not (self._waiters or self.held.is_in_use or self._resting or self._consumers.are_shared)
 
     def stay(self) -> None:
         """Look again in a while."""
@@ -282,9 +273,8 @@ class Consumption:
         consumer = tag.encode()
         self._consumers.cancelled(tag)
         self._is_outdated = True
-        held = [receipt for receipt, delivery in self.held.items() if delivery.consumer == consumer]
-        lost = [self.held.pop(receipt) for receipt in held]
-        lost += [
+        lost = [
+            *self.held.take_of(consumer),
             *self.inbox.take_of(consumer),
             *self._resting.take_where(lambda delivery: delivery.consumer == consumer),
         ]
@@ -338,13 +328,10 @@ class Consumption:
                 return
 
     def _hand_out(self, limit: int) -> list[Received]:
-        given = []
-        for delivery in self.inbox.pick(limit, self._busy()) if self.is_keyed else self.inbox.take(limit):
-            receipt = next(_receipts)
-            self.held[receipt] = delivery
-            old = delivery.received
-            given.append(Received(old.id, old.body, dict(old.headers), receipt, old.attempt, old.suspect))
-        return given
+        if not self.is_keyed:
+            return self.held.hand_out(self.inbox.take(limit))
+        resting = {delivery.key for delivery in self._resting if delivery.key is not None}
+        return self.held.hand_out(self.inbox.pick(limit, self.held.busy_keys() | resting))
 
     def keeps(self, delivery: Delivery) -> bool:
         """Whether a delivery that failed must keep its place among those of its key."""
@@ -372,15 +359,6 @@ class Consumption:
         if self.channel is not None:
             self.channel.connection.write(self._unsettled.settle(self.channel.number, (), (delivery.tag,)))
 
-    def _busy(self) -> set[str]:
-        """Keys of which a delivery is held, is being settled, or rests."""
-        return {
-            delivery.key
-            for each in (self.held.values(), self._settling, self._resting)
-            for delivery in each
-            if delivery.key is not None
-        }
-
     def _end(self, reason: ClosedError) -> None:
         """The channel is gone, and all that was unsettled on it is the broker's again."""
         if self.ended is not None:
@@ -401,7 +379,7 @@ class Consumption:
     def _look(self) -> None:
         """No receive for a while: stop consuming, unless one waits, or what is pushed here is in use."""
         # Consumers that are full, or have room and nothing unused, take nothing from other processes.
-        if self._waiters or (self.is_holding and not len(self.inbox)):
+        if self._waiters or (self.held.is_in_use and not len(self.inbox)):
             self._watch.wanted()
         elif self._consumers.are_shared or self._consumers.are_keyed or len(self.inbox):
             self._on_idle()

@@ -13,8 +13,9 @@ from tasuki.drivers.amqp import delay_queues
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.consumer_timeout import fitted_to, limited
 from tasuki.drivers.amqp.faults import NOT_FOUND, PRECONDITION_FAILED, ClosedError, Errors
-from tasuki.drivers.amqp.limits import LONGEST_NAME, whole_of
-from tasuki.drivers.amqp.topology import Defaults, Lane, is_quorum, other_lanes, presence_name
+from tasuki.drivers.amqp.limits import LONGEST_NAME, parts_of, whole_of
+from tasuki.drivers.amqp.marks import Marks
+from tasuki.drivers.amqp.topology import KINDS, Defaults, Lane, further_lanes, is_quorum, other_lanes, presence_name
 from tasuki.errors import QueueConflictError, UnsupportedError
 
 _LOST_AFTER = 1.0
@@ -26,10 +27,9 @@ def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
     if len(spec.name.encode()) > LONGEST_NAME:
         problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
         raise errors.make(UnsupportedError, spec.name[:80], problem)
-    beginning = f"{spec.name}."
-    parts = [name for name in known if name.startswith(beginning) and whole_of(name) == spec.name]
-    if parts or whole_of(spec.name) in known:
-        part = parts[0] if parts else spec.name
+    part = next((name for name in parts_of(spec.name) if name in known), None)
+    if part is not None or whole_of(spec.name) in known:
+        part = part or spec.name
         problem = f"{part!r} is the name of a part of the queue {whole_of(part)!r}; give one of them another name"
         raise errors.make(QueueConflictError, spec.name, problem)
     asked = {
@@ -42,15 +42,15 @@ def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
         raise errors.make(UnsupportedError, spec.name, problem)
 
 
-async def declare(connection: Connection, errors: Errors, spec: QueueSpec, found: Sequence[Lane]) -> None:
+async def declare(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
     """Make the queues, as far as they are not there. Raises DriverError, ClosedError or LateError."""
     try:
-        await _declare(connection, spec, found)
+        await _declare(connection, marks, spec, found)
     except ClosedError as error:
         if error.code != PRECONDITION_FAILED:
             raise
         if (fitted := fitted_to(found, error.text)) is not None:
-            await declare(connection, errors, spec, fitted)
+            await declare(connection, errors, marks, spec, fitted)
             return
         wanted = "; ".join(f"{lane.name} with {lane.shown()}" for lane in found)
         problem = (
@@ -60,8 +60,8 @@ async def declare(connection: Connection, errors: Errors, spec: QueueSpec, found
         raise errors.make(QueueConflictError, spec.name, problem) from error
 
 
-async def _declare(connection: Connection, spec: QueueSpec, found: Sequence[Lane]) -> None:
-    makes = [lane.declare() for lane in found]
+async def _declare(connection: Connection, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
+    makes: list[Method] = [*marks.make(spec.name, found), *(lane.declare() for lane in found)]
     if spec.temporary:  # its messages are rarely delayed, and a requester's queue must be cheap to make
         await _ask(connection, makes)
         return
@@ -76,7 +76,7 @@ async def _declare(connection: Connection, spec: QueueSpec, found: Sequence[Lane
         await _ask(connection, [*delay_queues.last_exchange(), *methods])  # nobody has declared one here before
 
 
-async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found: Sequence[Lane]) -> None:
+async def remake(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
     """Declare a temporary queue of ours after a reconnect. Raises DriverError, ClosedError or LateError.
 
     It is a classic queue, on the node where it was made. If that node is lost, RabbitMQ answers a declaration after a
@@ -91,7 +91,7 @@ async def remake(connection: Connection, errors: Errors, spec: QueueSpec, found:
         await _ask(connection, [commands.Queue.Delete(queue=lane.name) for lane in found])
     # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
     await _ask(connection, [commands.Queue.Delete(queue=presence_name(spec.name))])
-    await declare(connection, errors, spec, found)
+    await declare(connection, errors, marks, spec, found)
 
 
 async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
@@ -116,17 +116,18 @@ async def _found_at_once(connection: Connection, found: Sequence[Lane]) -> int:
     return refused[0]
 
 
-async def left_over(connection: Connection, spec: QueueSpec, defaults: Defaults) -> list[Lane]:
+async def left_over(connection: Connection, marks: Marks, spec: QueueSpec, defaults: Defaults) -> list[Lane]:
     """The queues that a declaration with other options has made, here or elsewhere: they may hold messages.
 
     Raises ClosedError or LateError.
     """
     if not is_quorum(spec):
         return []
-    others = other_lanes(spec, defaults)
-    partitions = [lane for lane in others if lane.is_partition]
-    priorities = [lane for lane in others if not lane.is_partition]
-    there = [*await _first_of(connection, priorities), *await _first_of(connection, partitions)]
+    there: list[Lane] = []
+    for kind in KINDS:
+        if await marks.has(connection, spec.name, kind):
+            others = further_lanes(spec.name, other_lanes(spec, defaults))
+            there += await _first_of(connection, others.get(kind, ()))
     return limited(there, spec)
 
 

@@ -37,6 +37,7 @@ class AMQPDriver(Threaded):
     """
 
     capabilities: Capabilities = CAPABILITIES  # type: ignore[misc]
+    tells_options = False
 
     def __init__(
         self,

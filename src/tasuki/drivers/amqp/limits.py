@@ -1,7 +1,5 @@
 """Limits of the driver; importable without pamqp."""
 
-import re
-
 MAX_MESSAGE_BYTES = 16 * 2**20
 """RabbitMQ 4's own default; a larger message would cost the whole channel."""
 STEP = 0.1
@@ -22,8 +20,14 @@ LONGEST_DELAY = 78 * 86400.0
 CONSUMER_TIMEOUT = 7 * 24 * 3600.0
 """Seconds that a message may be held, by default: far above the time of handlers and buffers. The broker notices a dead
 process by its heartbeats, not by this timeout."""
-PART = re.compile(r"\.(returned|consumers|active|p[1-9]|k[0-9]+)")
-"""What follows the name of a queue in the names of its parts at the broker."""
+HIGHEST = 9
+"""The highest priority."""
+MOST_PARTITIONS = 64
+"""Most lanes over which the keys of a queue are spread."""
+_PRIORITIES = [f"p{priority}" for priority in range(1, HIGHEST + 1)]
+_PARTITIONS = [f"k{number}" for number in range(MOST_PARTITIONS)]
+_PARTS = dict.fromkeys(["returned", "consumers", "active", *_PRIORITIES, *_PARTITIONS])
+"""What follows the name of a queue, and a dot, in the names of its parts at the broker."""
 LONGEST_NAME = 194
 """Bytes of a queue's name: the names of its parts are longer, and 255 are the broker's most."""
 
@@ -31,4 +35,9 @@ LONGEST_NAME = 194
 def whole_of(name: str) -> str | None:
     """The queue that would have a part of this name; None if it is like no part."""
     base, _, end = name.rpartition(".")
-    return base if base and PART.fullmatch(f".{end}") else None
+    return base if base and end in _PARTS else None
+
+
+def parts_of(name: str) -> list[str]:
+    """The names of all parts that a queue can have."""
+    return [f"{name}.{part}" for part in _PARTS]

@@ -7,25 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.settings import Settings
 
-_PER_QUEUE = 3
-"""Most channels that a queue keeps: of its consumers, of those that only count, and of its turn."""
-
 Prepare = Callable[[Connection, Collection[str]], Awaitable[None]]
 
 
-def room_for_queues(channel_max: int, borrowed: int) -> int:
-    """How many queues a connection consumes at most, when so many of its channels are lent."""
-    return max((channel_max - borrowed) // _PER_QUEUE, 1)
+def first_with_room(loads: Sequence[int], wanted: int, most: int) -> int:
+    """The first connection that has so many channels left for a queue; one more if there is none."""
+    return next((place for place, load in enumerate(loads) if not load or load + wanted <= most), len(loads))
 
 
-def first_with_room(loads: Sequence[int], most: int) -> int:
-    """The first connection that consumes fewer queues than it may; one more if there is none."""
-    return next((place for place, load in enumerate(loads) if load < most), len(loads))
+@dataclass(slots=True)
+class _Seat:
+    """Where a queue is consumed."""
+
+    place: int
+    channels: int
+    """Most that it keeps."""
 
 
 class Links:
@@ -36,6 +38,9 @@ class Links:
         self._prepare_more = prepare_more
         self._queues: list[set[str]] = [set()]
         """What each connection consumes."""
+        self._loads = [0]
+        """How many channels each keeps for them."""
+        self._seats: dict[str, _Seat] = {}
         self._links = [Link(settings, lambda connection: prepare(connection, self._queues[0]))]
 
     @property
@@ -43,20 +48,25 @@ class Links:
         """The one that declares."""
         return self._links[0]
 
-    async def of(self, queue: str, wait: float = 0.0, *, is_exclusive: bool = False) -> Connection:
-        """The connection that consumes a queue, now and later; see ``Link.get``."""
-        place = self._place_of(queue)
-        if place is None:
+    async def of(self, queue: str, wait: float = 0.0, *, channels: int = 1, is_exclusive: bool = False) -> Connection:
+        """The connection that consumes a queue, now and later; ``channels``: most that the queue keeps there.
+
+        See ``Link.get``.
+        """
+        if queue not in self._seats:
             main = await self.main.get(wait)
-            if (place := self._place_of(queue)) is None:
-                place = 0 if is_exclusive else self._place_for(main)
+            if queue not in self._seats:
+                place = 0 if is_exclusive else self._place_for(main, channels)
+                self._seats[queue] = _Seat(place, channels)
                 self._queues[place].add(queue)
-        return await self._links[place].get(wait)
+                self._loads[place] += channels
+        return await self._links[self._seats[queue].place].get(wait)
 
     def forget(self, queue: str) -> None:
         """A queue is not consumed any more."""
-        for queues in self._queues:
-            queues.discard(queue)
+        if (seat := self._seats.pop(queue, None)) is not None:
+            self._queues[seat.place].discard(queue)
+            self._loads[seat.place] -= seat.channels
 
     async def close(self) -> None:
         """End all connections; there are no more."""
@@ -67,15 +77,12 @@ class Links:
         for link in self._links:
             link.abort()
 
-    def _place_of(self, queue: str) -> int | None:
-        return next((place for place, queues in enumerate(self._queues) if queue in queues), None)
-
-    def _place_for(self, main: Connection) -> int:
-        most = room_for_queues(main.channel_max, main.most_borrowed)
-        place = first_with_room([len(queues) for queues in self._queues], most)
+    def _place_for(self, main: Connection, channels: int) -> int:
+        place = first_with_room(self._loads, channels, main.for_queues)
         if place == len(self._links):
             queues: set[str] = set()
             self._queues.append(queues)
+            self._loads.append(0)
             self._links.append(Link(self._settings, lambda connection: self._after_main(connection, queues)))
         return place
 

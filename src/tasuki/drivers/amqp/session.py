@@ -15,6 +15,7 @@ from tasuki.drivers.amqp.consumption import Consumption
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.link import Link
 from tasuki.drivers.amqp.links import Links
+from tasuki.drivers.amqp.marks import Marks
 from tasuki.drivers.amqp.presence import Presence
 from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher
 from tasuki.drivers.amqp.publishing import Publishing
@@ -43,7 +44,8 @@ class Session:
     def __init__(self, links: Links, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
         self.links = links
         """To consume."""
-        self.presence = Presence()
+        self.presence = Presence(self._background)
+        self.marks = Marks()
         self.publishing = Publishing(publisher, errors, expiration)
         self.settling = Settling(self.publishing, errors)
         self.sweep = Sweep()
@@ -66,7 +68,8 @@ class Session:
 
     async def connection(self, spec: QueueSpec, wait: float = 0.0) -> Connection:
         """The connection that consumes a queue. Raises ClosedError, or what made the last attempt fail."""
-        return await self.links.of(spec.name, wait, is_exclusive=bool(spec.options.get("exclusive")))
+        channels = 2 if takes_turns(spec) else 1  # of its consumers, and of its turn
+        return await self.links.of(spec.name, wait, channels=channels, is_exclusive=bool(spec.options.get("exclusive")))
 
     async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption | None:
         """The live one of a queue, made if there is none; None: another process has the turn.
@@ -112,8 +115,7 @@ class Session:
         else:
             await self._let_go(queue)
         self.publishing.forget(queue)
-        with suppress(ClosedError, LateError):
-            await self.presence.forget(queue)
+        await self.presence.forget(queue)
         await self.settled(queue)
 
     async def settled(self, queue: str) -> None:
@@ -121,7 +123,7 @@ class Session:
         if queue not in self.left:
             return
         consumption = self.consumptions.get(queue)
-        if consumption is None or not consumption.is_holding:
+        if consumption is None or not consumption.held.is_in_use:
             await self._let_go(queue)
             if consumption is not None:
                 await consumption.close(ClosedError(NOT_FOUND, "it was undeclared"))
@@ -199,6 +201,6 @@ class Session:
             pass  # it lies here still, and is looked at again; or the channel is gone, and the broker has it
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="hand back")
+        task = asyncio.get_running_loop().create_task(work, name="work of the RabbitMQ driver")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

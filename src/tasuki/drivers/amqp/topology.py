@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp.limits import HIGHEST, MOST_PARTITIONS
 
-HIGHEST = 9
 DELIVERY_LIMIT = 100_000
 """Returns after which a quorum queue gives a message up: far above any ``max_attempts``; never the broker's own limit
 of 20. It cannot be switched off either: without one a returned message goes to the tail."""
@@ -19,10 +19,13 @@ GIVEN_UP = "tasuki.undeliverable"
 """Queue for what the broker itself gives up, so that it is not deleted."""
 PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
-MOST_PARTITIONS = 64
 PRESENCE_EXPIRY_MS = 60_000
 KEPT = 600.0
 """Seconds for which the broker keeps a temporary queue that nobody consumes."""
+
+Kind = Literal["priorities", "keys"]
+"""What the lanes are for that only some options make."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,17 @@ def other_lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
     options = {**spec.options, "partitions": MOST_PARTITIONS}
     most = lanes(replace(spec, ordering="key", priorities=True, options=options), defaults)
     return [lane for lane in most if lane.name not in own]
+
+
+def further_lanes(queue: str, lanes: Sequence[Lane]) -> dict[Kind, list[Lane]]:
+    """Those of the lanes that only some options make; no kind of which there are none."""
+    kinds: dict[Kind, list[Lane]] = {}
+    for lane in lanes:
+        if lane.is_partition:
+            kinds.setdefault("keys", []).append(lane)
+        elif not lane.is_returned and lane.name != queue:
+            kinds.setdefault("priorities", []).append(lane)
+    return kinds
 
 
 def has_ranks(lanes: Sequence[Lane]) -> bool:

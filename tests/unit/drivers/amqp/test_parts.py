@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -12,9 +13,11 @@ import pytest
 from tasuki.contracts.driver import QueueSpec, Received
 from tasuki.drivers.amqp import AMQPDriver, declaring, frames
 from tasuki.drivers.amqp.confirms import Batch, Confirms
-from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.declaring import check_spec
+from tasuki.drivers.amqp.faults import ClosedError, Errors
 from tasuki.drivers.amqp.inbox import Delivery, Inbox
-from tasuki.drivers.amqp.limits import whole_of
+from tasuki.drivers.amqp.limits import parts_of, whole_of
+from tasuki.drivers.amqp.marks import Marks
 from tasuki.drivers.amqp.settings import read_url
 from tasuki.drivers.amqp.sweep import Part
 from tasuki.drivers.amqp.tables import Properties
@@ -146,8 +149,33 @@ def test_the_names_of_parts():
     spec = QueueSpec("a.b", priorities=True, ordering="key", options={"partitions": 64})
     parts = [lane.name for lane in lanes(spec, Defaults())[1:]]
     assert {whole_of(name) for name in (*parts, "a.b.consumers")} == {"a.b"}
-    for name in ("a", "a.p0", "a.p10", "a.k", "a.k1x", ".p1", "p1", "a.returned.b", "a-returned"):
+    assert set(parts) < set(parts_of("a.b"))
+    for name in ("a", "a.p0", "a.p10", "a.k", "a.k1x", "a.k64", ".p1", "p1", "a.returned.b", "a-returned"):
         assert whole_of(name) is None
+
+
+class Looked(dict[str, QueueSpec]):
+    """Known queues that count how often they are looked at."""
+
+    looks = 0
+
+    def __contains__(self, name: object) -> bool:
+        self.looks += 1
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        for name in super().__iter__():
+            self.looks += 1
+            yield name
+
+
+def test_to_check_a_name_costs_the_same_however_many_queues_are_known() -> None:
+    looks = []
+    for number in (10, 1000):
+        known = Looked({f"q-{index}": QueueSpec(f"q-{index}") for index in range(number)})
+        check_spec(QueueSpec("new"), known, Errors("test", "amqp://b/"))
+        looks.append(known.looks)
+    assert looks[0] == looks[1]
 
 
 def test_what_a_sweep_gives_back_is_never_more_than_it_has():
@@ -170,7 +198,7 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
         await broker.declare(QueueSpec(name))
     turn = asyncio.Lock()
     await turn.acquire()  # so that the deletion stays where it would wait for the connection
-    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn)
+    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks())
     declared = []
 
     async def are_there(connection, found):

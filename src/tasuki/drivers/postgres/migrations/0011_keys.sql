@@ -170,130 +170,13 @@ begin
     return q.channel;
 end $$;
 
--- Up to most messages, or one row of nulls that says how long to wait.
-create or replace function take(queue_name text, most integer, most_bytes bigint, who bigint, waits double precision)
-returns setof delivery language plpgsql as $$
-declare
-    q queues;
-    at timestamptz := clock_timestamp();
-    lease_end timestamptz;
-    next_due timestamptz;
-    is_new boolean := false;
-begin
-    select * into q from queues where name = queue_name;
-    if not found then
-        q := queue_named(queue_name);  -- which raises
-    end if;
-    if q.by_key then
-        perform keep_ordering(q);
-        q := queue_named(queue_name);  -- it may have changed until the lock was ours
-    end if;
-    lease_end := at + q.lease * interval '1 second';
-    select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    if next_due <= at then
-        perform surface(q.id, at, greatest(most, 1000));
-    end if;
-    if q.by_key then
-        return query select * from take_by_key(q, most, most_bytes, lease_end);
-    else
-        return query
-        with line as (
-            select m.seq, m.rank, octet_length(m.body) as size from messages m
-            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit most for update skip locked
-        ), taken as (
-            update messages m set state = 2, token = m.token + 1, counted = false, due = lease_end
-            where m.seq = any (array(select s.seq from (
-                select l.seq, sum(l.size) over (order by l.rank, l.seq) - l.size as before from line l) s
-                where s.before < most_bytes))
-            returning m.*
-        )
-        select t.seq, t.token, t.attempts + 1, t.id, t.headers, t.body, t.suspect,
-            null::double precision, null::boolean
-        from taken t order by t.rank, t.seq;
-    end if;
-    if found then
-        return;
-    end if;
-    if waits > 0 then
-        insert into waiters as w (queue, holder, until) values (q.id, who, at + (waits + 5) * interval '1 second')
-        on conflict (queue, holder) do update set until = excluded.until
-        where w.until < at + waits * interval '1 second';
-        is_new := found;
-    end if;
-    select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    return query select null::bigint, null::integer, null::integer, null::text, null::bytea, null::bytea,
-        null::boolean, extract(epoch from next_due - clock_timestamp())::double precision, is_new;
-end $$;
-
--- acts: 0 ack, 1 nack, 2 release, 3 the holder closes; null: all are acks. seqs must rise. Returns the places (from 1) of
--- those that were settled, returned or handed out again since. A nack counts once, with or without a recorded start.
-create or replace function settle(
-    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
-) returns integer[] language plpgsql as $$
-declare
-    q queues;
-    at timestamptz := clock_timestamp();
-    places integer[];
-    acked bigint[];
-    keys text[];
-    gone integer := 0;
-    back integer := 0;
-    item record;
-begin
-    select * into q from queues where name = queue_name;
-    if not found then
-        q := queue_named(queue_name);  -- which raises
-    end if;
-    if q.by_key then
-        perform keep_ordering(q);
-    end if;
-    select array_agg(s.place), array_agg(h.seq) filter (where coalesce(s.act, 0) = 0) into places, acked
-    from unnest(seqs, tokens, acts) with ordinality as s (seq, token, act, place) cross join lateral (
-        select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
-    ) h;
-    if acked is not null then
-        with done as (delete from messages m where m.seq = any (acked) returning m.key)
-        select count(*), array_agg(d.key) filter (where d.key is not null) into gone, keys from done d;
-        if q.max_length is not null then
-            insert into changes (queue, change) values (q.id, -gone);
-        end if;
-        if q.by_key and keys is not null then
-            back := bring_forward(q, keys);
-        end if;
-    end if;
-    if gone < coalesce(cardinality(places), 0) then
-        for item in select * from unnest(seqs, acts, delays) with ordinality as s (seq, act, delay, place)
-            where s.act > 0 and s.place = any (places) loop
-            update messages m set
-                state = case when item.delay > 0 then 1 else 0 end,
-                due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
-                token = m.token + 1,
-                attempts = m.attempts + case item.act
-                    when 1 then case when m.counted then 0 else 1 end
-                    when 2 then case when m.counted then -1 else 0 end
-                    else 0 end,
-                suspect = case item.act when 1 then false when 2 then m.suspect else true end,
-                counted = false
-            where m.seq = item.seq;
-            back := back + 1;
-        end loop;
-    end if;
-    if back > 0 and exists (select 1 from waiters where queue = q.id and until > at) then
-        perform pg_notify(q.channel, '');
-    end if;
-    if coalesce(cardinality(places), 0) = cardinality(seqs) then
-        return '{}';
-    end if;
-    return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
-end $$;
-
 do $$
 declare
     name text;
 begin
     for name in select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
-        and p.proname in ('take', 'settle', 'purge_these', 'purge', 'declare_queue')
+        and p.proname in ('purge', 'declare_queue')
     loop
         execute format('alter function %s set search_path from current', name);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', name);

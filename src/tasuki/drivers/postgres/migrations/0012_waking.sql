@@ -291,39 +291,6 @@ begin
     end if;
 end $$;
 
--- Arrays of one length; those of ranks, keys, delays and always may be null. within: in a transaction of the caller's.
-create or replace function publish(
-    queue_name text, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[],
-    delays double precision[], always boolean[], within boolean
-) returns integer language plpgsql as $$
-#variable_conflict use_column
-declare
-    q queues;
-    at timestamptz := clock_timestamp();
-    kept integer := cardinality(ids);
-begin
-    select * into q from queues where name = queue_name;
-    if not found then
-        q := queue_named(queue_name);  -- which raises
-    end if;
-    if q.max_length is null and q.dedup_window is null then
-        insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
-        select q.id, case when m.delay > 0 then 1 else 0 end, coalesce(m.rank, 9),
-            case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body
-        from unnest(ids, bodies, headers, ranks, keys, delays) as m (id, body, headers, rank, key, delay);
-    else
-        kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at);
-    end if;
-    if within then
-        perform wake_later(q, kept);
-    elsif exists (select 1 from waiters where queue = q.id and until > at) then
-        perform wake(q, count(*) filter (where not coalesce(m.delay > 0, false)),
-            at + min(m.delay) filter (where m.delay > 0) * interval '1 second')
-        from unnest(ids, delays) as m (id, delay);
-    end if;
-    return kept;
-end $$;
-
 -- Removes those of these messages that are not held now; returns how many.
 create or replace function purge_these(queue_name text, seqs bigint[]) returns integer language plpgsql as $$
 declare
@@ -419,8 +386,7 @@ declare
 begin
     for name in select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
-        and p.proname in ('receive', 'look', 'pass_on', 'take', 'settle', 'publish', 'purge_these', 'delete_queue',
-            'beat')
+        and p.proname in ('receive', 'look', 'pass_on', 'take', 'settle', 'purge_these', 'delete_queue', 'beat')
     loop
         execute format('alter function %s set search_path from current', name);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', name);

@@ -68,7 +68,10 @@ class Waiting:
 
     def line(self, queue: str) -> Line:
         """The line of a queue."""
-        return self._lines.setdefault(queue, Line())
+        line = self._lines.get(queue)
+        if line is None:
+            line = self._lines[queue] = Line()
+        return line
 
     def is_quiet(self, queue: str) -> bool:
         """Whether the queue was empty when it was last asked, and this process would have been woken since."""

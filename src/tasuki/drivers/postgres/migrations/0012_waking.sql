@@ -205,73 +205,6 @@ begin
         null::boolean, extract(epoch from next_due - clock_timestamp())::double precision, is_new;
 end $$;
 
--- acts: 0 ack, 1 nack, 2 release, 3 the holder closes; null: all are acks. seqs must rise. Returns the places (from 1) of
--- those that were settled, returned or handed out again since. A nack counts once, with or without a recorded start.
-create or replace function settle(
-    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
-) returns integer[] language plpgsql as $$
-declare
-    q queues;
-    at timestamptz := clock_timestamp();
-    places integer[];
-    acked bigint[];
-    keys text[];
-    gone integer := 0;
-    back integer := 0;
-    soonest double precision;
-    item record;
-begin
-    select * into q from queues where name = queue_name;
-    if not found then
-        q := queue_named(queue_name);  -- which raises
-    end if;
-    if q.by_key then
-        perform keep_ordering(q);
-    end if;
-    select array_agg(s.place), array_agg(h.seq) filter (where coalesce(s.act, 0) = 0) into places, acked
-    from unnest(seqs, tokens, acts) with ordinality as s (seq, token, act, place) cross join lateral (
-        select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
-    ) h;
-    if acked is not null then
-        with done as (delete from messages m where m.seq = any (acked) returning m.key)
-        select count(*), array_agg(d.key) filter (where d.key is not null) into gone, keys from done d;
-        if q.max_length is not null then
-            insert into changes (queue, change) values (q.id, -gone);
-        end if;
-        if q.by_key and keys is not null then
-            back := bring_forward(q, keys);
-        end if;
-    end if;
-    if gone < coalesce(cardinality(places), 0) then
-        for item in select * from unnest(seqs, acts, delays) with ordinality as s (seq, act, delay, place)
-            where s.act > 0 and s.place = any (places) loop
-            update messages m set
-                state = case when item.delay > 0 then 1 else 0 end,
-                due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
-                token = m.token + 1,
-                attempts = m.attempts + case item.act
-                    when 1 then case when m.counted then 0 else 1 end
-                    when 2 then case when m.counted then -1 else 0 end
-                    else 0 end,
-                suspect = case item.act when 1 then false when 2 then m.suspect else true end,
-                counted = false
-            where m.seq = item.seq;
-            if item.delay > 0 then
-                soonest := least(soonest, item.delay);
-            else
-                back := back + 1;
-            end if;
-        end loop;
-    end if;
-    if (back > 0 or soonest is not null) and exists (select 1 from waiters where queue = q.id and until > at) then
-        perform wake(q, back, at + soonest * interval '1 second');
-    end if;
-    if coalesce(cardinality(places), 0) = cardinality(seqs) then
-        return '{}';
-    end if;
-    return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
-end $$;
-
 -- For messages that are there when a transaction of a caller's commits, any time later: processes that wait now are notified
 -- then, and pass it on if they wait no more; if there is none, all are notified. Takes no row of waiters, which would stay
 -- locked for so long, and needs no right but to read it.
@@ -289,39 +222,6 @@ begin
     if not found then
         perform pg_notify('tasuki:' || current_schema(), q.name);
     end if;
-end $$;
-
--- Arrays of one length; those of ranks, keys, delays and always may be null. within: in a transaction of the caller's.
-create or replace function publish(
-    queue_name text, ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[],
-    delays double precision[], always boolean[], within boolean
-) returns integer language plpgsql as $$
-#variable_conflict use_column
-declare
-    q queues;
-    at timestamptz := clock_timestamp();
-    kept integer := cardinality(ids);
-begin
-    select * into q from queues where name = queue_name;
-    if not found then
-        q := queue_named(queue_name);  -- which raises
-    end if;
-    if q.max_length is null and q.dedup_window is null then
-        insert into messages (queue, state, rank, due, published_at, key, id, headers, body)
-        select q.id, case when m.delay > 0 then 1 else 0 end, coalesce(m.rank, 9),
-            case when m.delay > 0 then at + m.delay * interval '1 second' end, at, m.key, m.id, m.headers, m.body
-        from unnest(ids, bodies, headers, ranks, keys, delays) as m (id, body, headers, rank, key, delay);
-    else
-        kept := publish_checked(q, ids, bodies, headers, ranks, keys, delays, always, within, at);
-    end if;
-    if within then
-        perform wake_later(q, kept);
-    elsif exists (select 1 from waiters where queue = q.id and until > at) then
-        perform wake(q, count(*) filter (where not coalesce(m.delay > 0, false)),
-            at + min(m.delay) filter (where m.delay > 0) * interval '1 second')
-        from unnest(ids, delays) as m (id, delay);
-    end if;
-    return kept;
 end $$;
 
 -- Removes those of these messages that are not held now; returns how many.
@@ -419,8 +319,7 @@ declare
 begin
     for name in select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
-        and p.proname in ('receive', 'look', 'pass_on', 'take', 'settle', 'publish', 'purge_these', 'delete_queue',
-            'beat')
+        and p.proname in ('receive', 'look', 'pass_on', 'take', 'purge_these', 'delete_queue', 'beat')
     loop
         execute format('alter function %s set search_path from current', name);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', name);

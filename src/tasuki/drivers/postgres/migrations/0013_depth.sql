@@ -1,4 +1,4 @@
--- Counts are for people: exact up to some thousands, an estimate beyond. Programs ask whether there is a message.
+-- Counts are for people (see 0015_costs.sql). Programs ask whether there is a message.
 
 -- Whether queues have messages that are ready, and such that are held or delayed: the first of each index says it. Nulls
 -- for a queue that is not there.
@@ -31,66 +31,13 @@ begin
     from asked a;
 end $$;
 
--- How many messages a queue holds. Up to most of each kind are counted; where there are more, all are estimated by what a
--- thousand blocks of the table hold, picked at random.
-create or replace function count_messages(
-    queue_name text, out ready bigint, out in_flight bigint, out delayed bigint,
-    out oldest_age double precision, out consumer_count bigint, out is_estimate boolean
-) language plpgsql as $$
-declare
-    q queues := queue_named(queue_name);
-    at timestamptz := clock_timestamp();
-    most bigint := 10000;
-    dues bigint;
-    lines bigint;
-    behind bigint := 0;
-    blocks bigint;
-    share double precision;
-    oldest timestamptz;
-    last_rank smallint := -1;
-    first_at timestamptz;
-begin
-    select count(*) filter (where m.due <= at), count(*) filter (where m.due > at and m.state = 2),
-        count(*) filter (where m.due > at and m.state = 1), count(*), min(m.published_at) filter (where m.due <= at)
-    into ready, in_flight, delayed, dues, oldest from (
-        select m.due, m.state, m.published_at from messages m where m.queue = q.id and m.due is not null
-        order by m.due limit most) m;
-    select count(*) into lines from (
-        select 1 from messages m where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit most) m;
-    if q.by_key then
-        select count(*) into behind from (
-            select 1 from messages m where m.queue = q.id and m.key is not null and m.state = 3
-            order by m.key, m.seq limit most) m;
-    end if;
-    ready := ready + lines + behind;
-    is_estimate := greatest(dues, lines, behind) >= most;
-    if is_estimate then
-        blocks := greatest(pg_relation_size('messages') / current_setting('block_size')::bigint, 1);
-        share := least(1000.0 / blocks, 1);
-        select greatest(ready, count(*) filter (where m.state in (0, 3) or m.due <= at) / share),
-            greatest(in_flight, count(*) filter (where m.state = 2 and m.due > at) / share),
-            greatest(delayed, count(*) filter (where m.state = 1 and m.due > at) / share)
-        into ready, in_flight, delayed from messages m tablesample system (100 * share) where m.queue = q.id;
-    end if;
-    -- One seek a priority: the first of each is its oldest.
-    loop
-        select m.rank, m.published_at into last_rank, first_at from messages m
-        where m.queue = q.id and m.state = 0 and m.rank > last_rank order by m.rank, m.seq limit 1;
-        exit when not found;
-        oldest := least(oldest, first_at);
-    end loop;
-    oldest_age := case when oldest is not null then greatest(extract(epoch from at - oldest), 0) end;
-    select coalesce(sum(c.count), 0) into consumer_count from consumers c join holders h using (holder)
-    where c.queue = q.id and is_alive(h, at);
-end $$;
-
 do $$
 declare
     name text;
 begin
     for name in select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
-        and p.proname in ('occupancies', 'count_messages')
+        and p.proname = 'occupancies'
     loop
         execute format('alter function %s set search_path from current', name);
         execute format('alter function %s set plan_cache_mode = force_generic_plan', name);

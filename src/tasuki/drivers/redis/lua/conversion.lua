@@ -1,4 +1,4 @@
--- One step of a change of the ordering (see common.lua); beside the script that is behind it.
+-- One step of a change of the ordering (see queue.lua).
 
 local function key_in(line)
   return string.sub(line, 1, -19)

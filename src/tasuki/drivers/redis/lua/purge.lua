@@ -6,7 +6,7 @@
 local size, section, cursor = tonumber(ARGV[1]), ARGV[3], ARGV[4]
 local ordering, seq = queue_state('seq')
 if not ordering then
-  return UNDECLARED
+  return {err = UNDECLARED}
 end
 local newest = tonumber(ARGV[2]) or tonumber(seq)
 local before = watch()

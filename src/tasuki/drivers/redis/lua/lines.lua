@@ -1,4 +1,5 @@
--- The order per key: who is first in line, and who waits.
+-- The order per key: who is first in line, and who waits. All for many messages at a time: a command costs a script more
+-- than what it does.
 
 local function in_line(key, place)
   local priority = math.ceil(-place / STEP)
@@ -9,70 +10,132 @@ local function place_in(line)
   return text(string.sub(line, -17, -2) - string.sub(line, -1) * STEP)
 end
 
-local function show(place)
-  redis.call('ZADD', READY, place, place)
-end
-
 local function are_lines_complete()
   return not conversion or conversion.step == 'fronts'
 end
 
--- The message of a key that is first in line, unless it is delayed: then all behind it wait.
-local function first_of(key)
-  local first = redis.call('ZRANGEBYLEX', LINES, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
-  return first and not redis.call('ZSCORE', DELAYED, place_in(first)) and place_in(first)
+-- The answers of a command to many arguments.
+local function answers(command, key, arguments)
+  local found = {}
+  for first = 1, #arguments, CHUNK do
+    local last = math.min(first + CHUNK - 1, #arguments)
+    for index, answer in ipairs(redis.call(command, key, unpack(arguments, first, last))) do
+      found[first + index - 1] = answer
+    end
+  end
+  return found
 end
 
-local function come_to_front(key, place)
-  redis.call('HSET', FRONTS, key, 1)
-  show(place)
+-- The lines of messages ('' of one without a key), and what LINES says to each: false if it is not there.
+local function lines_of(places, keys)
+  local lines = {}
+  for index, place in ipairs(places) do
+    lines[index] = keys[index] and in_line(keys[index], place) or ''
+  end
+  return lines, answers('ZMSCORE', LINES, lines)
 end
 
--- If no message of the key is ready or held, its first one comes to the front.
-local function advance(key)
-  local first = are_lines_complete() and redis.call('HEXISTS', FRONTS, key) == 0 and first_of(key)
-  if first then
-    come_to_front(key, first)
+-- The keys of messages that must wait for others of their key.
+local function keys_of(places, ordering)
+  local keys = ordering == 'key' and answers('HMGET', KEYED, places) or {}
+  if ordering == 'key' and not are_lines_complete() then
+    local _, known = lines_of(places, keys)
+    for index in ipairs(places) do
+      keys[index] = known[index] and keys[index]
+    end
   end
+  return keys
 end
 
-local function leave_front(key)
-  if redis.call('HINCRBY', FRONTS, key, -1) <= 0 then
-    redis.call('HDEL', FRONTS, key)
+-- These messages are the first of their keys, of which none is ready or held: they come to the front, unless they are
+-- delayed. Returns the keys of those.
+local function come_to_front(keys, places)
+  local fronts, ready, delayed = {}, {}, {}
+  local delays = answers('ZMSCORE', DELAYED, places)
+  for index, place in ipairs(places) do
+    if delays[index] then
+      delayed[#delayed + 1] = keys[index]
+    else
+      fronts[#fronts + 1], fronts[#fronts + 2] = keys[index], 1
+      ready[#ready + 1], ready[#ready + 2] = place, place
+    end
   end
+  each('HSET', FRONTS, fronts)
+  each('ZADD', READY, ready)
+  return delayed
 end
 
--- Both, in fewer calls.
-local function move_on(key)
-  if redis.call('HINCRBY', FRONTS, key, -1) > 0 then
-    return
+-- Of each key so many messages are not ready or held any more, 0 if it may have got one: where none is, the first in line
+-- comes to the front. If that is delayed, all behind it wait.
+local function move_on(left)
+  local keys = {}
+  for key in pairs(left) do
+    keys[#keys + 1] = key
   end
-  local first = are_lines_complete() and first_of(key)
-  if first then
-    come_to_front(key, first)
-  else
-    redis.call('HDEL', FRONTS, key)
+  local counts, places, firsts, none = {}, {}, {}, {}
+  for index, count in ipairs(answers('HMGET', FRONTS, keys)) do
+    local key = keys[index]
+    count = (count or 0) - left[key]
+    if count > 0 and left[key] > 0 then
+      counts[#counts + 1], counts[#counts + 2] = key, count
+    elseif count <= 0 then
+      local range = {'[' .. key .. '\0', '(' .. key .. '\1'}
+      local line = are_lines_complete() and redis.call('ZRANGEBYLEX', LINES, range[1], range[2], 'LIMIT', 0, 1)[1]
+      if line then
+        firsts[#firsts + 1], places[#places + 1] = key, place_in(line)
+      else
+        none[#none + 1] = key
+      end
+    end
   end
+  each('HDEL', FRONTS, none)
+  each('HSET', FRONTS, counts)
+  each('HDEL', FRONTS, come_to_front(firsts, places))
 end
 
--- The key of a message, if it must wait for others of its key.
-local function key_of(place, ordering)
-  local key = ordering == 'key' and redis.call('HGET', KEYED, place)
-  if key and not are_lines_complete() and not redis.call('ZSCORE', LINES, in_line(key, place)) then
-    return false
+-- Take messages out of LINES; without 'ready' all of them were ready or held.
+local function leave_lines(places, keys, ready)
+  local lines, known = lines_of(places, keys)
+  each('ZREM', LINES, lines)
+  local left = {}
+  for index, key in ipairs(keys) do
+    if known[index] then
+      left[key] = (left[key] or 0) + ((not ready or ready[index]) and 1 or 0)
+    end
   end
-  return key
+  move_on(left)
+end
+
+-- Back to their own places in line. Of each 'held' is 1 if it was held, 0 if it was delayed; some are delayed now, by index.
+local function put_back(places, keys, held, are_delayed)
+  local left, ready = {}, {}
+  for index, place in ipairs(places) do
+    local key = keys[index]
+    if key then
+      left[key] = (left[key] or 0) + held
+    elseif not are_delayed[index] then
+      ready[#ready + 1], ready[#ready + 2] = place, place
+    end
+  end
+  each('ZADD', READY, ready)
+  move_on(left)
 end
 
 -- During a conversion: these messages are held from now on.
 local function convert_held(places)
-  local keys = redis.call('HMGET', KEYED, unpack(places))
-  for index, place in ipairs(places) do
-    local key = keys[index]
-    if key and conversion.target == 'none' then
-      redis.call('ZREM', LINES, in_line(key, place))
-    elseif key and redis.call('ZADD', LINES, 0, in_line(key, place)) == 1 then
+  local keys = answers('HMGET', KEYED, places)
+  local lines, known = lines_of(places, keys)
+  if conversion.target == 'none' then
+    each('ZREM', LINES, lines)
+    return
+  end
+  local added = {}
+  for index, key in ipairs(keys) do
+    if key and not known[index] then
+      known[index] = true
+      added[#added + 1], added[#added + 2] = 0, lines[index]
       redis.call('HINCRBY', FRONTS, key, 1)
     end
   end
+  each('ZADD', LINES, added)
 end

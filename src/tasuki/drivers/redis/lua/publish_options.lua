@@ -48,7 +48,7 @@ for index, first in ipairs(kept) do
   end
   if key ~= '' and ordering == 'key' then
     add(lines, 0, in_line(key, place))
-    keys[key] = true
+    keys[key] = 0
   elseif delay == '0' then
     add(ready, place, place)
   end
@@ -59,9 +59,7 @@ each('ZADD', DELAYED, delayed)
 each('ZADD', LINES, lines)
 each('ZADD', READY, ready)
 each('ZADD', IDS, ids)
-for key in pairs(keys) do
-  advance(key)
-end
+move_on(keys)
 if window then
   local forgotten = math.min(redis.call('ZCOUNT', IDS, '-inf', time), PORTION + 2 * count)
   if forgotten > 0 then

@@ -6,14 +6,14 @@ local function take_back(receipt)
   if not place then
     return false
   end
-  local failures, _, _, last = history(place)
+  local failures, _, _, last = parts_of(redis.call('HGET', ATTEMPTS, place))
   if last == token .. ':r' then
-    remember(place, failures, 'sr')
+    remember({place}, {text(failures) .. 'sr'})
   elseif last ~= token then
     return false
   end
   local was_shown = redis.call('ZREM', READY, place) == 1
-  local key = key_of(place, ordering)
+  local key = keys_of({place}, ordering)[1]
   if key and not was_shown then
     redis.call('HINCRBY', FRONTS, key, 1)
   elseif not key and not are_lines_complete() then
@@ -37,52 +37,44 @@ if #live == 0 then
 end
 redis.call('ZREM', LEASES, unpack(live))
 
-local done = {}
-for index = 1, acks do
-  if scores[index] then
-    done[#done + 1] = place_of(ARGV[2 + index])
-  end
-end
-if #done > 0 then
-  redis.call('HDEL', MESSAGES, unpack(done))
-  redis.call('HDEL', ATTEMPTS, unpack(done))
-  if redis.call('EXISTS', KEYED) == 1 then
-    local keys = redis.call('HMGET', KEYED, unpack(done))
-    redis.call('HDEL', KEYED, unpack(done))
-    for index, place in ipairs(done) do
-      local key = ordering == 'key' and keys[index]
-      if key and redis.call('ZREM', LINES, in_line(key, place)) == 1 then
-        move_on(key)
-      end
+local done, places, delayed, are_delayed, are_nacks = {}, {}, {}, {}, {}
+local time = now()
+for index = 1, count do
+  local place = scores[index] and place_of(ARGV[2 + index])
+  if place and index <= acks then
+    done[#done + 1] = place
+  elseif place then
+    places[#places + 1] = place
+    are_nacks[#places] = index <= acks + nacks
+    local delay = tonumber(ARGV[2 + count + index - acks])
+    if delay > 0 then
+      are_delayed[#places] = true
+      delayed[#delayed + 1], delayed[#delayed + 2] = time + delay, place
     end
   end
 end
 
-local time = now()
-local has_histories = redis.call('EXISTS', ATTEMPTS) == 1
-for index = acks + 1, count do
-  if scores[index] then
-    local place = place_of(ARGV[2 + index])
-    local is_nack = index <= acks + nacks
-    if is_nack or has_histories then
-      local failures, suspect, is_started = history(place)
-      if is_nack then
-        remember(place, is_started and failures or failures + 1, '')
-      else
-        remember(place, is_started and failures - 1 or failures, suspect)
-      end
-    end
-    local delay = tonumber(ARGV[2 + count + index - acks])
-    if delay > 0 then
-      redis.call('ZADD', DELAYED, time + delay, place)
-    end
-    local key = key_of(place, ordering)
-    if key then
-      move_on(key)
-    elseif delay == 0 then
-      show(place)
-    end
+each('HDEL', MESSAGES, done)
+each('HDEL', ATTEMPTS, done)
+if #done > 0 and redis.call('EXISTS', KEYED) == 1 then
+  local keys = answers('HMGET', KEYED, done)
+  each('HDEL', KEYED, done)
+  if ordering == 'key' then
+    leave_lines(done, keys)
   end
 end
+
+local histories = {}
+for index, found in ipairs(answers('HMGET', ATTEMPTS, places)) do
+  local failures, suspect, is_started = parts_of(found)
+  if are_nacks[index] then
+    histories[index] = text(is_started and failures or failures + 1)
+  elseif found then
+    histories[index] = text(is_started and failures - 1 or failures) .. suspect
+  end
+end
+remember(places, histories)
+each('ZADD', DELAYED, delayed)
+put_back(places, keys_of(places, ordering), 1, are_delayed)
 tell(before)
 return stale

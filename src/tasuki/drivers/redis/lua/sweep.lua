@@ -1,40 +1,27 @@
--- Back to its own place in line, from being held.
-local function put_back(place, ordering)
-  local key = key_of(place, ordering)
-  if key then
-    move_on(key)
-  else
-    show(place)
+-- The deliveries of these receipts, held no longer, ended without a settlement. Each may be settled late, or not.
+local function lose(receipts, ordering, may_be_settled)
+  local places, histories = {}, {}
+  for index, receipt in ipairs(receipts) do
+    places[index] = place_of(receipt)
   end
-end
-
--- The delivery of a receipt, held no longer, ended without a settlement.
-local function lose(place, ordering, token)
-  local failures, _, is_started = history(place)
-  remember(place, failures, 's' .. token .. (is_started and token ~= '' and ':r' or ''))
-  put_back(place, ordering)
+  for index, found in ipairs(answers('HMGET', ATTEMPTS, places)) do
+    local failures, _, is_started = parts_of(found)
+    histories[index] = text(failures) .. 's'
+    if may_be_settled then
+      histories[index] = histories[index] .. string.match(receipts[index], ':.*$') .. (is_started and ':r' or '')
+    end
+  end
+  remember(places, histories)
+  put_back(places, keys_of(places, ordering), 1, {})
 end
 
 -- What the passing of time has done: leases that ended, delays that are over.
 local function sweep(time, ordering)
   local lost = redis.call('ZRANGEBYSCORE', LEASES, '-inf', time, 'LIMIT', 0, PORTION)
-  if #lost > 0 then
-    redis.call('ZREM', LEASES, unpack(lost))
-    for _, receipt in ipairs(lost) do
-      lose(place_of(receipt), ordering, string.match(receipt, ':.*$'))
-    end
-  end
+  each('ZREM', LEASES, lost)
+  lose(lost, ordering, true)
   local due = redis.call('ZRANGEBYSCORE', DELAYED, '-inf', time, 'LIMIT', 0, PORTION)
-  if #due > 0 then
-    redis.call('ZREM', DELAYED, unpack(due))
-    for _, place in ipairs(due) do
-      local key = key_of(place, ordering)
-      if key then
-        advance(key)
-      else
-        show(place)
-      end
-    end
-  end
+  each('ZREM', DELAYED, due)
+  put_back(due, keys_of(due, ordering), 0, {})
   return #lost + #due
 end

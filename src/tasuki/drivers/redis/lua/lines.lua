@@ -1,5 +1,5 @@
--- The order per key: who is first in line, and who waits. All for many messages at a time: a command costs a script more
--- than what it does.
+-- The order per key: which message of a key is first in line, and which wait. The functions take many messages at a time,
+-- because a script spends more on each call of a command than the command itself takes.
 
 local function in_line(key, place)
   local priority = math.ceil(-place / STEP)
@@ -26,7 +26,7 @@ local function answers(command, key, arguments)
   return found
 end
 
--- The lines of messages ('' of one without a key), and what LINES says to each: false if it is not there.
+-- The lines of messages ('' without a key), and the score of each in LINES: false if it is not there.
 local function lines_of(places, keys)
   local lines = {}
   for index, place in ipairs(places) do
@@ -47,8 +47,8 @@ local function keys_of(places, ordering)
   return keys
 end
 
--- These messages are the first of their keys, of which none is ready or held: they come to the front, unless they are
--- delayed. Returns the keys of those.
+-- These messages are the first of their keys, and no message of these keys is ready or held. They come to the front, except
+-- delayed ones. Returns the keys of the delayed ones.
 local function come_to_front(keys, places)
   local fronts, ready, delayed = {}, {}, {}
   local delays = answers('ZMSCORE', DELAYED, places)
@@ -65,8 +65,8 @@ local function come_to_front(keys, places)
   return delayed
 end
 
--- Of each key so many messages are not ready or held any more, 0 if it may have got one: where none is, the first in line
--- comes to the front. If that is delayed, all behind it wait.
+-- So many messages of each key are not ready or held any more (0: the key may have a new message). Where no message of a key
+-- is ready or held now, its first in line comes to the front. If that one is delayed, all behind it wait.
 local function move_on(left)
   local keys = {}
   for key in pairs(left) do
@@ -93,7 +93,7 @@ local function move_on(left)
   each('HDEL', FRONTS, come_to_front(firsts, places))
 end
 
--- Take messages out of LINES; without 'ready' all of them were ready or held.
+-- Remove messages from LINES. Without 'ready' all of them were ready or held.
 local function leave_lines(places, keys, ready)
   local lines, known = lines_of(places, keys)
   each('ZREM', LINES, lines)
@@ -106,7 +106,8 @@ local function leave_lines(places, keys, ready)
   move_on(left)
 end
 
--- Back to their own places in line. Of each 'held' is 1 if it was held, 0 if it was delayed; some are delayed now, by index.
+-- Put messages back to their own places in line. 'held' is 1 if they were held, 0 if they were delayed; 'are_delayed' says
+-- by index which are delayed now.
 local function put_back(places, keys, held, are_delayed)
   local left, ready = {}, {}
   for index, place in ipairs(places) do

@@ -1,4 +1,4 @@
--- The same of messages with options, or for a queue with a dedup window.
+-- Continues publish.lua: messages with options, or a queue with a dedup window.
 
 if ARGV[1] == '2' then
   run_at_maxmemory()

@@ -1,6 +1,6 @@
--- The keys of a queue, and what every script does with them. A script is some of these files, one behind the other; it runs
--- alone, so nothing comes in between. Each run makes its functions again: so a script that can do without some ends before
--- it comes to them.
+-- The keys of a queue, and functions that every script needs. A script is some of these files, one behind the other; it
+-- runs alone, so nothing comes in between. Each run makes its functions again: so a script handles the usual case first, and
+-- returns before the functions that this case does not need.
 --
 -- A message's *place* is its number in the order of publishing, less 2^49 for each step of priority: small places come
 -- first. Times are microseconds of the server's clock. A *receipt* is place:token, the token unique to one receive.

@@ -13,7 +13,7 @@ if not ordering then
 end
 local time = now()
 
--- Hand out what is ready. Returns what the script does, or nil if there is nothing.
+-- Hand out ready messages. Returns the script's answer, or nil if no message is ready.
 local function take(limit, most, ends, token)
   local places = redis.call('ZRANGE', READY, 0, limit - 1)
   if #places == 0 then

@@ -1,4 +1,4 @@
--- The same when something is due, amid a conversion, or with a process that waits or has waited.
+-- Continues receive.lua: something is due, nothing is ready, a conversion goes on, or the process waits or has waited.
 
 local BELIEVED = 900 * 1000000  -- microseconds for which a process is believed to wait
 local REFRESH = 60 * 1000000

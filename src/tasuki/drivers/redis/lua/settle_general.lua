@@ -1,4 +1,4 @@
--- The same of any settlements. Each part removes before it adds: so it is not refused when the memory is full.
+-- Continues settle.lua: any settlements. Each part removes before it adds, so it is not refused when the memory is full.
 
 -- Take a message back whose lease has ended, unless it was handed out again: whether it was its delivery's.
 local function take_back(receipt)

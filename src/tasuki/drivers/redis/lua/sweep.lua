@@ -1,4 +1,4 @@
--- The deliveries of these receipts, held no longer, ended without a settlement. Each may be settled late, or not.
+-- The deliveries of these receipts, held no longer, ended without a settlement. A later settlement counts, or does not.
 local function lose(receipts, ordering, may_be_settled)
   local places, histories = {}, {}
   for index, receipt in ipairs(receipts) do

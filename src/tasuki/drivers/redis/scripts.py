@@ -34,29 +34,32 @@ _TRIES = 3
 
 
 class Script:
-    """One script: its text, and the hash by which the server knows it."""
+    """One script: its text, which is that of files of ``lua``, and the hash by which the server knows it."""
 
-    def __init__(self, name: str, *parts: str) -> None:
+    def __init__(self, *parts: str) -> None:
         folder = files("tasuki.drivers.redis") / "lua"
-        self.text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", *parts, name))
+        self.text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("queue", *parts))
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-DECLARE = Script("declare")
-CONVERT = Script("convert", "conversion")
-PUBLISH = Script("publish")
-RECEIVE = Script("receive", "conversion")
-RESIGN = Script("resign")
-START = Script("start")
-SETTLE = Script("settle")
-LOSE = Script("lose")
-EXTEND = Script("extend")
-DEPTH = Script("depth")
-PEEK = Script("peek", "held")
-PURGE = Script("purge", "held")
+_WATCH = ("wake", "watch")
+_SWEEP = ("lines", "history", "sweep")
+
+DECLARE = Script("maxmemory", "declare")
+CONVERT = Script("maxmemory", *_WATCH, "lines", "conversion", "convert")
+PUBLISH = Script("wake", "publish", "maxmemory", "watch", "lines", "publish_options")
+RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "receive_general")
+RESIGN = Script(*_WATCH, *_SWEEP, "resign")
+START = Script("maxmemory", "history", "start")
+SETTLE = Script("settle", *_WATCH, "lines", "history", "settle_general")
+LOSE = Script(*_WATCH, *_SWEEP, "lose")
+EXTEND = Script("maxmemory", "extend")
+DEPTH = Script(*_WATCH, *_SWEEP, "depth")
+PEEK = Script(*_WATCH, *_SWEEP, "held", "peek")
+PURGE = Script(*_WATCH, *_SWEEP, "held", "purge")
 ATTACH = Script("attach")
 INSPECT = Script("inspect")
-DELETE = Script("delete")
+DELETE = Script("wake", "delete")
 
 
 @dataclass(frozen=True, slots=True)

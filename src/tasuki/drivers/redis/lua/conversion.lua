@@ -1,4 +1,4 @@
--- One step of a change of the ordering (see common.lua); beside the script that is behind it.
+-- One step of a change of the ordering (see queue.lua).
 
 local function key_in(line)
   return string.sub(line, 1, -19)
@@ -12,9 +12,7 @@ function steps.leases(cursor)
   for index = 1, #found[2], 2 do
     places[#places + 1] = place_of(found[2][index])
   end
-  for first = 1, #places, CHUNK do
-    convert_held({unpack(places, first, math.min(first + CHUNK - 1, #places))})
-  end
+  convert_held(places)
   if found[1] ~= '0' then
     return 'leases', found[1]
   end
@@ -23,14 +21,19 @@ end
 
 function steps.keyed(cursor)
   local found = redis.call('HSCAN', KEYED, cursor, 'COUNT', PORTION)
-  local lines, places = {}, {}
+  local places, keys, added, moved = {}, {}, {}, {}
   for index = 1, #found[2], 2 do
-    local line = in_line(found[2][index + 1], found[2][index])
-    if redis.call('ZADD', LINES, 0, line) == 1 then
-      places[#places + 1] = found[2][index]
+    places[#places + 1], keys[#keys + 1] = found[2][index], found[2][index + 1]
+  end
+  local lines, known = lines_of(places, keys)
+  for index, line in ipairs(lines) do
+    if not known[index] then
+      added[#added + 1], added[#added + 2] = 0, line
+      moved[#moved + 1] = places[index]
     end
   end
-  each('ZREM', READY, places)
+  each('ZADD', LINES, added)
+  each('ZREM', READY, moved)
   if found[1] ~= '0' then
     return 'keyed', found[1]
   end
@@ -38,18 +41,25 @@ function steps.keyed(cursor)
 end
 
 function steps.fronts(cursor)
-  for _ = 1, PORTION do
+  local keys, places = {}, {}
+  while #keys < PORTION do
     local line = redis.call('ZRANGEBYLEX', LINES, cursor == '' and '-' or '(' .. cursor .. '\1', '+', 'LIMIT', 0, 1)[1]
     if not line then
-      return nil
+      break
     end
-    local place = place_in(line)
     cursor = key_in(line)
-    if redis.call('HEXISTS', FRONTS, cursor) == 0 and not redis.call('ZSCORE', DELAYED, place) then
-      come_to_front(cursor, place)
+    keys[#keys + 1], places[#places + 1] = cursor, place_in(line)
+  end
+  local free, firsts = {}, {}
+  for index, count in ipairs(answers('HMGET', FRONTS, keys)) do
+    if not count then
+      free[#free + 1], firsts[#firsts + 1] = keys[index], places[index]
     end
   end
-  return 'fronts', cursor
+  come_to_front(free, firsts)
+  if #keys == PORTION then
+    return 'fronts', cursor
+  end
 end
 
 function steps.lines()
@@ -62,11 +72,13 @@ function steps.lines()
     return nil
   end
   local keys, delays = redis.call('HMGET', KEYED, unpack(places)), redis.call('ZMSCORE', DELAYED, unpack(places))
+  local ready = {}
   for index, place in ipairs(places) do
     if keys[index] and not delays[index] then
-      show(place)
+      ready[#ready + 1], ready[#ready + 2] = place, place
     end
   end
+  each('ZADD', READY, ready)
   redis.call('ZREMRANGEBYRANK', LINES, 0, #places - 1)
   return 'lines', ''
 end

@@ -2,7 +2,7 @@
 
 local ordering = queue_state()
 if not ordering then
-  return UNDECLARED
+  return {err = UNDECLARED}
 end
 run_at_maxmemory()
 local before = watch()

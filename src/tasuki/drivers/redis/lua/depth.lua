@@ -3,7 +3,7 @@
 
 local ordering = queue_state()
 if not ordering then
-  return UNDECLARED
+  return {err = UNDECLARED}
 end
 local time, before = now(), watch()
 sweep(time, ordering)

@@ -5,6 +5,6 @@
 local ordering, lease, most, window, span, temporary, wait, version, min_version =
   queue_state('lease', 'most', 'window', 'span', 'temporary', 'wait', 'version', 'min_version')
 if not ordering then
-  return UNDECLARED
+  return {err = UNDECLARED}
 end
 return {lease, most, ordering, window, span, temporary or (span ~= '' and '1' or ''), wait or '', version or '1', min_version or '1'}

@@ -1,12 +1,15 @@
--- End deliveries without a settlement: their driver closes. Nobody can settle them later.
+-- End deliveries without a settlement: their driver closes. They cannot be settled later.
 -- ARGV: receipts
 
 local ordering = queue_state()
 local before = watch()
-for _, receipt in ipairs(ARGV) do
-  if redis.call('ZREM', LEASES, receipt) == 1 then
-    lose(place_of(receipt), ordering, '')
+local held = {}
+for index, score in ipairs(answers('ZMSCORE', LEASES, ARGV)) do
+  if score then
+    held[#held + 1] = ARGV[index]
   end
 end
+each('ZREM', LEASES, held)
+lose(held, ordering, false)
 tell(before)
 return 0

@@ -6,7 +6,7 @@
 local limit, section, skip, line = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local ordering = queue_state()
 if not ordering then
-  return UNDECLARED
+  return {err = UNDECLARED}
 end
 local before = watch()
 sweep(now(), ordering)

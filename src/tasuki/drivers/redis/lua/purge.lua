@@ -6,7 +6,7 @@
 local size, section, cursor = tonumber(ARGV[1]), ARGV[3], ARGV[4]
 local ordering, seq = queue_state('seq')
 if not ordering then
-  return UNDECLARED
+  return {err = UNDECLARED}
 end
 local newest = tonumber(ARGV[2]) or tonumber(seq)
 local before = watch()
@@ -17,25 +17,14 @@ local function is_old(place)
 end
 
 local function remove(places)
-  local keys = {}
-  if #places > 0 and redis.call('EXISTS', KEYED) == 1 then
-    for index, key in ipairs(redis.call('HMGET', KEYED, unpack(places))) do
-      if key and ordering == 'key' and redis.call('ZREM', LINES, in_line(key, places[index])) == 1 then
-        if redis.call('ZSCORE', READY, places[index]) then
-          leave_front(key)
-        end
-        keys[key] = true
-      end
-    end
+  if ordering == 'key' then
+    leave_lines(places, answers('HMGET', KEYED, places), answers('ZMSCORE', READY, places))
   end
   each('ZREM', READY, places)
   each('ZREM', DELAYED, places)
   each('HDEL', MESSAGES, places)
   each('HDEL', ATTEMPTS, places)
   each('HDEL', KEYED, places)
-  for key in pairs(keys) do
-    advance(key)
-  end
   return #places
 end
 

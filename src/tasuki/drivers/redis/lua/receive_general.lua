@@ -1,0 +1,70 @@
+-- Continues receive.lua: something is due, nothing is ready, a conversion goes on, or the process waits or has waited.
+
+local BELIEVED = 900 * 1000000  -- microseconds for which a process is believed to wait
+local REFRESH = 60 * 1000000
+local MOST = 300  -- the longest time between two checks of a process, in intervals
+local SOON = 10  -- intervals, in which another process checks certainly
+
+-- Register the process, and say in how many microseconds it checks by itself: all that wait check at random times, about
+-- two in an interval together, so that a process that died or froze does not keep a message from the others for long. One
+-- of them promises to check when something is due.
+local function await(owner, time, interval)
+  redis.call('ZREMRANGEBYSCORE', WAITING, '-inf', '(' .. text(time - BELIEVED))
+  local due, since = first_due(), tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
+  local count = redis.call('ZCARD', WAITING) + (since and 0 or 1)
+  local again = interval * math.max(math.min(count, MOST) * (time % 1000) / 1000, 1)
+  local other, score = promised_by(time, due), since
+  if other and other ~= owner and due < time + again and notify(other, 'are you there?') == 0 then
+    redis.call('ZREM', WAITING, other)
+    other = nil
+  end
+  if other == owner then
+    again = math.min(again, since - time)
+  elseif not other and due < math.huge then
+    score, again = due, math.min(again, due - time)
+  elseif not since or since < time - REFRESH then
+    score = time
+  end
+  if score ~= since then
+    run_at_maxmemory()
+    redis.call('ZADD', WAITING, text(score), owner)
+    redis.call('PEXPIRE', WAITING, text(BELIEVED / 1000))
+  end
+  return math.max(math.ceil(again), 0)
+end
+
+local swept = 0
+if not answer then
+  swept = sweep(time, ordering)
+  if conversion then
+    local ready = redis.call('ZCARD', READY)
+    run_at_maxmemory()
+    convert()
+    swept = swept + math.max(redis.call('ZCARD', READY) - ready, 0)
+  end
+  answer = take(limit, most, ends, token)
+end
+if answer and not are_lines_complete() and #answer[1] > 0 then
+  convert_held(answer[1])
+end
+keep(span)
+if not answer then
+  return mode == '0' and -1 or await(owner, time, interval)
+end
+
+local left = redis.call('ZCARD', READY)
+if left > 0 and swept > 0 and wake(math.min(swept, left)) < left then
+  tell_all()
+end
+if swept >= PORTION then  -- more may be due: for another process to see
+  wake(1)
+end
+if mode == '2' and left == 0 then
+  answer[5] = await(owner, time, interval)
+elseif has_waited or mode ~= '0' and redis.call('ZREM', WAITING, owner) == 1 then
+  local due = first_due()
+  if due < time + SOON * interval then
+    appoint(time, due)
+  end
+end
+return answer

@@ -1,0 +1,80 @@
+-- Continues settle.lua: any settlements. Each part removes before it adds, so it is not refused when the memory is full.
+
+-- Take a message back whose lease has ended, unless it was handed out again: whether it was its delivery's.
+local function take_back(receipt)
+  local place, token = string.match(receipt, '^([^:]+)(:.*)$')
+  if not place then
+    return false
+  end
+  local failures, _, _, last = parts_of(redis.call('HGET', ATTEMPTS, place))
+  if last == token .. ':r' then
+    remember({place}, {text(failures) .. 'sr'})
+  elseif last ~= token then
+    return false
+  end
+  local was_shown = redis.call('ZREM', READY, place) == 1
+  local key = keys_of({place}, ordering)[1]
+  if key and not was_shown then
+    redis.call('HINCRBY', FRONTS, key, 1)
+  elseif not key and not are_lines_complete() then
+    convert_held({place})
+  end
+  return true
+end
+
+local before = watch()
+local stale, live = {}, {}
+for index = 1, count do
+  scores[index] = scores[index] or take_back(ARGV[2 + index])
+  if scores[index] then
+    live[#live + 1] = ARGV[2 + index]
+  else
+    stale[#stale + 1] = index
+  end
+end
+if #live == 0 then
+  return stale
+end
+redis.call('ZREM', LEASES, unpack(live))
+
+local done, places, delayed, are_delayed, are_nacks = {}, {}, {}, {}, {}
+local time = now()
+for index = 1, count do
+  local place = scores[index] and place_of(ARGV[2 + index])
+  if place and index <= acks then
+    done[#done + 1] = place
+  elseif place then
+    places[#places + 1] = place
+    are_nacks[#places] = index <= acks + nacks
+    local delay = tonumber(ARGV[2 + count + index - acks])
+    if delay > 0 then
+      are_delayed[#places] = true
+      delayed[#delayed + 1], delayed[#delayed + 2] = time + delay, place
+    end
+  end
+end
+
+each('HDEL', MESSAGES, done)
+each('HDEL', ATTEMPTS, done)
+if #done > 0 and redis.call('EXISTS', KEYED) == 1 then
+  local keys = answers('HMGET', KEYED, done)
+  each('HDEL', KEYED, done)
+  if ordering == 'key' then
+    leave_lines(done, keys)
+  end
+end
+
+local histories = {}
+for index, found in ipairs(answers('HMGET', ATTEMPTS, places)) do
+  local failures, suspect, is_started = parts_of(found)
+  if are_nacks[index] then
+    histories[index] = text(is_started and failures or failures + 1)
+  elseif found then
+    histories[index] = text(is_started and failures - 1 or failures) .. suspect
+  end
+end
+remember(places, histories)
+each('ZADD', DELAYED, delayed)
+put_back(places, keys_of(places, ordering), 1, are_delayed)
+tell(before)
+return stale

@@ -51,7 +51,7 @@ async def _longest(driver: SQLiteDriver, tool: Awaitable[object]) -> float:
         elif sql == "COMMIT":
             times.append(time.perf_counter() - begun)
 
-    connection = driver._writer._connection  # type: ignore[union-attr]
+    connection = driver._writer._database.connection  # type: ignore[union-attr]
     connection.set_trace_callback(statement)  # type: ignore[union-attr]
     await tool
     connection.set_trace_callback(None)  # type: ignore[union-attr]

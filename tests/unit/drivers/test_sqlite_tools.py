@@ -47,7 +47,7 @@ class Steps:
     def __init__(self, driver: SQLiteDriver) -> None:
         assert driver._writer is not None
         self._driver = driver
-        self._connection: Any = driver._writer._connection
+        self._connection: Any = driver._writer._database.connection
         self._running = 0
         self.longest = 0
 

@@ -35,10 +35,11 @@ FILLINGS: dict[str, Callable[[int], dict[str, Any]]] = {
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
-        (purge, "PURGED"), (peeking, "PASSED"), (peeking, "SHOWN"),
+        (purge, "PART"), (peeking, "PASSED"), (peeking, "SHOWN"),
         (store, "SURFACED"), (store, "COUNTED"), (driver_module, "COUNTED"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, OF_A_TRANSACTION)
+    monkeypatch.setattr(purge, "SECONDS", 0.0)
 
 
 class Steps:
@@ -112,3 +113,37 @@ async def test_no_transaction_of_a_tool_grows_with_the_number_of_messages(tmp_pa
     assert few.keys() == many.keys()
     grown = {tool: (few[tool], many[tool]) for tool in few if many[tool] > 1.3 * few[tool] + 20}
     assert not grown
+
+
+class Ticking(ShiftedClock):
+    """Time that passes only when it is read, by the same each time."""
+
+    TICK = 2**-10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        self.now += self.TICK
+        return self.now
+
+
+@pytest.mark.parametrize("parts", [1, 3, 5])
+async def test_a_purge_commits_once_for_all_parts_that_fit_into_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    driver = SQLiteDriver("sqlite", path=tmp_path / "q.db", clock=Ticking())
+    await driver.open()
+    for name in ("q", "neighbour"):
+        await driver.declare(QueueSpec(name))
+        await driver.publish(name, [Outgoing(str(n), b"body", {}) for n in range(15 * OF_A_TRANSACTION)])
+    monkeypatch.setattr(purge, "SECONDS", parts * Ticking.TICK)
+    commits: list[str] = []
+    connection: Any = driver._writer._database.connection  # type: ignore[union-attr]
+    connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    assert await driver.purge("q") == 15 * OF_A_TRANSACTION
+    assert len(commits) == 15 // parts + 2, "and one to see what is there, one to see that nothing is left"
+    connection.set_trace_callback(None)
+    assert (await driver.depth("neighbour")).ready == 15 * OF_A_TRANSACTION
+    await driver.close()

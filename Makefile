@@ -15,7 +15,7 @@ space := $(subst ,, )
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults killers faults-cluster brokers check format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check sbom lock clean
+.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,12 +38,14 @@ faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters 
 brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
 
-check: $(VENV)/.dev ## Format, lint, types, layers, unit tests (under a minute)
+check: lint ## Format, lint, types, layers, unit tests (two minutes)
+	@$(PYTEST) tests/unit --quiet --numprocesses $(WORKERS)
+
+lint: $(VENV)/.dev ## Format, lint, types, layers
 	@$(RUFF_FORMAT) --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
-	@$(PYTEST) tests/unit --quiet --numprocesses $(WORKERS)
 
 format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .
@@ -71,7 +73,7 @@ bench: $(VENV)/.dev ## Measure throughput and latency here
 	@$(VENV)/bin/python -m tests.benchmarks
 
 compat: $(VENV)/.dev brokers ## Unit tests and some drivers on the other Pythons of this machine; VERSIONS="3.12 3.13" for some
-	@sh scripts/compat.sh $(VERSIONS)
+	@WORKERS=$(WORKERS) sh scripts/compat.sh $(VERSIONS)
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/
 	@rm -rf dist

@@ -1,6 +1,6 @@
 #!/bin/sh
 # compat.sh [VERSION...]: the unit tests, and the conformance suite of a driver without and of two with a compiled client,
-# on every other supported Python of this machine.
+# on every other supported Python of this machine; WORKERS: test processes.
 #
 # Each has its own environment below build/compat. A Python that is not here is named, and is no failure.
 set -eu
@@ -31,7 +31,7 @@ for version; do
         touch "$venv/.installed"
     fi
     # shellcheck disable=SC2086
-    if "$venv/bin/python" -m pytest $suites --quiet --numprocesses auto; then
+    if "$venv/bin/python" -m pytest $suites --quiet --numprocesses "${WORKERS:-auto}"; then
         note "$version" passed
     else
         note "$version" FAILED

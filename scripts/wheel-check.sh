@@ -61,7 +61,8 @@ fi
 extras=$("$root/core/bin/python" -c '
 import importlib.metadata
 print(*importlib.metadata.metadata("tasuki").get_all("Provides-Extra") or [])')
-for extra in $extras; do
+try() { # EXTRA
+    extra=$1
     install "extra-$extra" "$wheel[$extra]"
     use "extra-$extra"
     case $extra in
@@ -74,4 +75,16 @@ for extra in $extras; do
     esac
     measured=$(measure "extra-$extra")
     echo "[$extra]: ${measured% *} packages, ${measured#* } MB"
+}
+
+# Side by side: most of the time each waits for the index, or for the one command that runs.
+running= failed=
+for extra in $extras; do
+    try "$extra" > "$root/$extra.log" 2>&1 &
+    running="$running $extra:$!"
 done
+for one in $running; do
+    wait "${one#*:}" || failed="$failed [${one%:*}]"
+    cat "$root/${one%:*}.log"
+done
+[ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

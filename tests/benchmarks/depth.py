@@ -39,8 +39,8 @@ async def _costs(driver: SQLiteDriver, rounds: int = 30) -> tuple[float, float, 
     return tuple(sorted(times)[rounds // 2] * 1000 for times in (depth, publish, receive))  # type: ignore[return-value]
 
 
-async def _longest(driver: SQLiteDriver, tool: Awaitable[object]) -> float:
-    """Milliseconds of the longest transaction of a tool: for so long it keeps other processes from writing."""
+async def _cost(driver: SQLiteDriver, tool: Awaitable[object]) -> tuple[float, float]:
+    """Milliseconds of a tool's longest transaction, in which other processes cannot write, and of the tool itself."""
     times: list[float] = []
     begun = 0.0
 
@@ -51,11 +51,13 @@ async def _longest(driver: SQLiteDriver, tool: Awaitable[object]) -> float:
         elif sql == "COMMIT":
             times.append(time.perf_counter() - begun)
 
-    connection = driver._writer._connection  # type: ignore[union-attr]
+    connection = driver._writer._database.connection  # type: ignore[union-attr]
     connection.set_trace_callback(statement)  # type: ignore[union-attr]
+    started = time.perf_counter()
     await tool
+    took = time.perf_counter() - started
     connection.set_trace_callback(None)  # type: ignore[union-attr]
-    return max(times) * 1000
+    return max(times) * 1000, took * 1000
 
 
 async def _measure(ready: int, delayed: int) -> None:
@@ -81,8 +83,10 @@ async def _measure(ready: int, delayed: int) -> None:
             "peek": driver.peek("load", 10),
             "purge": driver.purge("load"),
         }
-        longest = [f"{name} {await _longest(driver, tool):.1f} ms" for name, tool in tools.items()]
-        print(f"  longest transaction beside them: {', '.join(longest)}")
+        print("  tools beside them, longest transaction and in all:")
+        for name, tool in tools.items():
+            longest, took = await _cost(driver, tool)
+            print(f"  {name:>23} {longest:8.1f} ms {took:10.1f} ms")
         await driver.close()
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from tasuki.app.declare import Declarations, name_of
+from tasuki.app.declare import name_of
 from tasuki.app.handle import QueueHandle
 from tasuki.app.opening import open_drivers
+from tasuki.app.source import Source, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.keeper import Keeper
@@ -80,10 +80,7 @@ class App:
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
         self._reads_only = False
         self._is_in_block = False
-        self._url = url
-        self._environ = environ
-        self._target: Path | None = None
-        self._declared = Declarations(namespace)
+        self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
         self._changing = asyncio.Lock()  # held by whoever opens, reloads or ends; a new one for each life
 
     @classmethod
@@ -102,12 +99,14 @@ class App:
         """
         text = str(target)
         if ":" in text and not Path(text).exists():
-            app = _import_app(text)
+            app = import_target(text)
+            if not isinstance(app, App):
+                raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App")
             app.overrides += overrides
             return app
         path = Path(target)
         app = cls(root=path if path.is_dir() else path.parent, overrides=overrides, environ=environ, clock=clock)
-        app._target = path
+        app._source.target = path
         return app
 
     def queue(self, name: str, **fields: Any) -> QueueHandle:
@@ -118,10 +117,7 @@ class App:
             fields: the fields of ``queue.queue``; without ``driver`` it is on the app's own. A ``dead_letter`` that is
                 not declared anywhere is declared with it.
         """
-        id = self._declared.id_of(name)
-        if fields or (self._target is None and self._declared.get(id) is None):
-            self._declared.add_queue(id, {key: _id_of_handle(value) for key, value in fields.items()}, self._url)
-        return QueueHandle(self, id)
+        return QueueHandle(self, self._source.queue(name, fields))
 
     @overload
     def function(self, name: F, /) -> F: ...
@@ -137,32 +133,24 @@ class App:
         given = name if isinstance(name, str) else ""
 
         def declare(function: F) -> F:
-            self._declared.add_function(given or name_of(function), function)
+            self._source.declared.add_function(given or name_of(function), function)
             return function
 
         return declare if name is None or isinstance(name, str) else declare(name)
 
     def entry(self, name: str, kind: str, **fields: Any) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id."""
-        return self._declared.add(name, kind, fields).id
+        return self._source.declared.add(name, kind, fields).id
 
     def declare_consumer(
         self, queue: str, function: Callable[..., Any], name: str | None, fields: Mapping[str, Any]
     ) -> None:
         """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
-        self._declared.add_consumer(queue, function, name, fields)
+        self._source.declared.add_consumer(queue, function, name, fields)
 
     def load_entries(self) -> Loaded:
         """Read everything that is declared, and what is wrong with it as far as reading tells."""
-        if self._target is None:
-            self._declared.add_dead_letters()
-        from tasuki.registry.loader import assemble, load
-        from tasuki.registry.registry import Registry
-
-        declared, overrides = self._declared.entries, self.overrides
-        if self._target is not None:
-            return load(self._target, declared=declared, overrides=overrides, environ=self._environ)
-        return assemble(declared, Registry(root=self.root), overrides=overrides, environ=self._environ)
+        return self._source.load(self.overrides)
 
     def check(self) -> Project:
         """Read and check everything. Raises ProjectError with all problems at once."""
@@ -173,7 +161,7 @@ class App:
     @property
     def is_code(self) -> bool:
         """Whether it is declared in Python, and not in a folder or a file."""
-        return self._target is None
+        return self._source.target is None
 
     @property
     def is_open(self) -> bool:
@@ -344,7 +332,7 @@ class App:
         """The queue of an id or name. Raises LifecycleError when the app is not open, QueueNotFoundError."""
         from tasuki.app.access import queue_of_application
 
-        return queue_of_application(self._live(), self._declared.id_of(id))
+        return queue_of_application(self._live(), self._source.declared.id_of(id))
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
@@ -381,12 +369,12 @@ class App:
         from tasuki.app.access import queue_of_replies
 
         live, target = self._live(), self.live_queue(queue)
-        replies = None if reply_to is None else queue_of_replies(live, self._declared.id_of(reply_to))
+        replies = None if reply_to is None else queue_of_replies(live, self._source.declared.id_of(reply_to))
         return await live.requests.ask(target, body, headers, reply_to=replies, timeout=timeout, options=options)
 
     async def call(self, function: str, *args: Any) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
-        return await self._live().call_from(None, self._declared.id_of(function), args)
+        return await self._live().call_from(None, self._source.declared.id_of(function), args)
 
     async def redrive(
         self,
@@ -410,21 +398,3 @@ class App:
         if self.assembly is None:
             raise LifecycleError("the app is not open: use it inside 'async with app:', or app.sync from sync code")
         return self.assembly
-
-
-def _id_of_handle(value: Any) -> Any:
-    """The id where a QueueHandle was given, also within a mapping (``dead_letter={"queue": handle}``)."""
-    if isinstance(value, Mapping):
-        return {key: _id_of_handle(inner) for key, inner in value.items()}
-    return value.id if isinstance(value, QueueHandle) else value
-
-
-def _import_app(target: str) -> App:
-    module_name, _, name = target.partition(":")
-    try:
-        app = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
-    if not isinstance(app, App):
-        raise TasukiError(f"{target!r} is a {type(app).__name__}, not a tasuki.App")
-    return app

@@ -10,7 +10,7 @@ from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample
 from tasuki.observe.metrics import Histogram
 
 MAX_SAMPLES = 1000
-"""Most series of the handlers' own metrics; what is beyond is left out."""
+"""Most series of the handlers' own metrics, of each function about as many as of another; the rest is left out."""
 
 
 def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -> dict[str, Any]:
@@ -20,9 +20,9 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
         ``consumers``: by id, ``running`` and ``held`` now, and all of ``ConsumerMetrics.as_dict``; ``queues``: by id,
         ``published``, ``rejected`` and ``unknown`` publishes of this process, and
         ``late_replies`` to its requests, the ``durability`` that its driver gives, and the ``demanded_durability``: if
-        that is more, publishing is refused; ``metrics``: what handlers have counted,
-        each ``{name, type, labels, value}``, a histogram with ``count`` and ``sum`` instead of ``value``. The first two
-        are empty without an assembly.
+        that is more, publishing is refused; ``metrics``: what handlers have counted, each ``{function, name, type,
+        labels, value}``, a histogram with ``count`` and ``sum`` instead of ``value``; a name is of one type within one
+        function only. The first two are empty without an assembly.
     """
     consumers = assembly.consumers.items() if assembly else ()
     queues = assembly.queues.items() if assembly else ()
@@ -49,4 +49,5 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
 def _sample(sample: Sample) -> dict[str, Any]:
     value = sample.value
     number = {"count": value.count, "sum": value.sum} if isinstance(value, Histogram) else {"value": value}
-    return {"name": sample.name, "type": sample.type, "labels": dict(sample.labels), **number}
+    labels = dict(sample.labels)
+    return {"function": sample.function, "name": sample.name, "type": sample.type, "labels": labels, **number}

@@ -2,58 +2,93 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Mapping
 from math import isfinite
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tasuki.observe.metrics import Histogram
 
 MAX_METRICS = 100
-"""Most metrics that one function begins. No bound is for all functions together: none can use up another's."""
+"""Most metrics of one function. No bound is for all functions together: none can use up another's."""
 MAX_SERIES = 1000
-"""Most label sets that one function begins in one metric."""
+"""Most label sets of one metric of a function."""
 MAX_SERIES_OF_FUNCTION = 10_000
-"""Most label sets that one function begins in all metrics."""
+"""Most label sets of all metrics of a function."""
 MAX_TEXT = 1000
-"""Longest name, label and value of a label, in characters: what is counted stays in memory for good."""
+"""Longest name, label and value of a label, in characters: every series stays in memory until the process ends."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _Labels = Mapping[str, str] | None
+_Series = dict[tuple[str, ...], float | Histogram]
+_Type = Literal["counter", "gauge", "histogram"]
 
 
 class Sample(NamedTuple):
-    """One series as it is now; ``type`` is counter, gauge or histogram."""
+    """One series as it is now; ``function`` is the id of the function entry that counts it."""
 
+    function: str
     name: str
-    type: str
+    type: _Type
     labels: Mapping[str, str]
     value: float | Histogram
 
 
 class _Metric:
-    __slots__ = ("begun", "label_names", "series", "type")
+    __slots__ = ("label_names", "series", "type")
 
-    def __init__(self, type: str, label_names: tuple[str, ...]) -> None:  # noqa: A002 - Prometheus's word
+    def __init__(self, type: _Type, label_names: tuple[str, ...]) -> None:  # noqa: A002 - Prometheus's word
         self.type = type
         self.label_names = label_names
-        self.series: dict[tuple[str, ...], float | Histogram] = {}
-        self.begun: Counter[str] = Counter()
-        """Label sets, by the function that began them."""
+        self.series: _Series = {}
+
+
+class _FunctionMetrics:
+    """The metrics of one function, by name."""
+
+    __slots__ = ("_metrics", "_series_count")
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, _Metric] = {}
+        self._series_count = 0
+
+    def find(self, kind: _Type, name: str, labels: _Labels) -> tuple[_Series, tuple[str, ...]] | None:
+        """The metric's series and the key of the label set, or None if they do not fit or would be one too many."""
+        label_names = tuple(sorted(labels)) if labels else ()
+        metric = self._metrics.get(name)
+        if metric is None:
+            if len(self._metrics) >= MAX_METRICS:
+                return None
+            metric = self._metrics[name] = _Metric(kind, label_names)
+        if metric.type != kind or metric.label_names != label_names:
+            return None
+        key = tuple(labels[label] for label in label_names) if labels else ()
+        if key not in metric.series:
+            if len(metric.series) >= MAX_SERIES or self._series_count >= MAX_SERIES_OF_FUNCTION:
+                return None
+            self._series_count += 1
+        return metric.series, key
+
+    def samples(self, function: str) -> Iterator[Sample]:
+        """Every series, in the order of first use."""
+        for name, metric in self._metrics.items():
+            for key, value in metric.series.items():
+                labels = dict(zip(metric.label_names, key, strict=True))
+                yield Sample(function, name, metric.type, labels, value)
 
 
 class CustomMetrics:
-    """Counters, gauges and histograms by name and labels.
+    """Counters, gauges and histograms by function, name and labels.
 
-    A name keeps the type and the label names of its first use. What does not fit, or would be one too many, is counted
-    in ``dropped`` and forgotten: an exporter could not show it, and a handler must not fail for it.
+    A name belongs to the function that uses it: another function's metric of that name is another metric, whose type
+    and labels are its own. Within a function a name keeps the type and the label names of its first use. What does not
+    fit, or would be one too many, is counted in ``dropped`` and forgotten: an exporter could not show it, and a handler
+    must not fail for it.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._metrics: dict[str, _Metric] = {}
-        self._metrics_of: Counter[str] = Counter()
-        self._series_of: Counter[str] = Counter()
+        self._functions: dict[str, _FunctionMetrics] = {}
 
     def count(self, name: str, n: float = 1, labels: _Labels = None, function: str = "") -> None:
         """Raise a counter; a negative number is dropped. ``function``: id of whose metric it is, here and below."""
@@ -70,7 +105,7 @@ class CustomMetrics:
         """Move a gauge by a number."""
         self._move("gauge", name, n, labels, function, keep=True)
 
-    def _move(self, kind: str, name: str, n: float, labels: _Labels, function: str, *, keep: bool) -> None:
+    def _move(self, kind: _Type, name: str, n: float, labels: _Labels, function: str, *, keep: bool) -> None:
         found = self._find(kind, name, n, labels, function)
         if found is not None:
             series, key = found
@@ -88,38 +123,26 @@ class CustomMetrics:
             histogram.observe(n)
 
     def _find(
-        self, kind: str, name: str, n: float, labels: _Labels, function: str
-    ) -> tuple[dict[tuple[str, ...], float | Histogram], tuple[str, ...]] | None:
-        names = tuple(sorted(labels)) if labels else ()
-        metric = self._metrics.get(name)
-        if not isfinite(n) or _is_long(name, labels):
+        self, kind: _Type, name: str, n: float, labels: _Labels, function: str
+    ) -> tuple[_Series, tuple[str, ...]] | None:
+        found = None
+        if isfinite(n) and not _is_long(name, labels):
+            metrics = self._functions.get(function)
+            if metrics is None:
+                metrics = self._functions[function] = _FunctionMetrics()
+            found = metrics.find(kind, name, labels)
+        if found is None:
             self.dropped += 1
-            return None
-        if metric is None and self._metrics_of[function] < MAX_METRICS:
-            metric = self._metrics[name] = _Metric(kind, names)
-            self._metrics_of[function] += 1
-        if metric is None or metric.type != kind or metric.label_names != names:
-            self.dropped += 1
-            return None
-        key = tuple(labels[label] for label in names) if labels else ()
-        if key not in metric.series and not self._may_begin(metric, function):
-            self.dropped += 1
-            return None
-        return metric.series, key
-
-    def _may_begin(self, metric: _Metric, function: str) -> bool:
-        """Whether a function may begin a label set, which is then counted for it."""
-        if metric.begun[function] >= MAX_SERIES or self._series_of[function] >= MAX_SERIES_OF_FUNCTION:
-            return False
-        metric.begun[function] += 1
-        self._series_of[function] += 1
-        return True
+        return found
 
     def samples(self) -> Iterator[Sample]:
-        """Every series, in the order of first use."""
-        for name, metric in self._metrics.items():
-            for key, value in metric.series.items():
-                yield Sample(name, metric.type, dict(zip(metric.label_names, key, strict=True)), value)
+        """Every series; the functions take turns, so that a part of them shows something of each function."""
+        turns = deque(metrics.samples(function) for function, metrics in self._functions.items())
+        while turns:
+            samples = turns.popleft()
+            if (sample := next(samples, None)) is not None:
+                yield sample
+                turns.append(samples)
 
 
 def _is_long(name: str, labels: _Labels) -> bool:

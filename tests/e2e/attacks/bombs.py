@@ -14,7 +14,7 @@ _SPIN = "function() while true do end end"
 
 
 def _cpu(name: str, tries: str, code: str, **more: Any) -> Attack:
-    return Attack(name, tries, code, "longer than its 300ms", _CPU, **more)
+    return Attack(name, tries, code, "longer than its 100ms", _CPU, **more)
 
 
 def _ram(name: str, tries: str, code: str, **more: Any) -> Attack:

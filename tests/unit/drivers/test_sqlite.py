@@ -78,7 +78,7 @@ def message(id: str = "m", body: bytes = b"", **options: Any) -> Outgoing:
 
 def connection_of(driver: SQLiteDriver) -> Any:
     assert driver._writer is not None
-    return driver._writer._connection
+    return driver._writer._database.connection
 
 
 async def test_durability_is_what_the_setting_gives(path: Path) -> None:
@@ -294,7 +294,7 @@ async def test_a_holder_whose_file_is_gone_counts_as_dead(make: Any, path: Path)
     await driver.publish("q", [message()])
     await driver.receive("q", 1, 0.0)
     for file in Path(f"{path}.holders").iterdir():
-        if file.name == driver._writer._folder.name:
+        if file.name == driver._writer._database.folder.name:
             file.unlink()
     clock.advance(2.0)
     assert (await other.depth("q")).in_flight == 0
@@ -730,7 +730,7 @@ async def test_a_process_remembers_nothing_of_undeclared_queues(make: Any) -> No
         assert list(driver._declared.specs) == ["q"]
         assert not driver._declared.inspected
         assert not driver._declared.consumers
-        assert list(driver._writer._store.queues._numbers) == ["q"]
+        assert list(driver._writer._database.store.queues._numbers) == ["q"]
 
 
 async def test_a_failure_of_the_writers_thread_is_answered_known_and_mended(

@@ -34,7 +34,7 @@ def as_child() -> Iterator[list[sqlite3.Connection]]:
         patch.setattr(forks, "_inherited", [])
         patch.setattr(forks, "_connections", [])
         patch.setattr(files, "close", closed.append)
-        patch.setattr(Writer, "forget_parent", lambda self: self._connection)
+        patch.setattr(Writer, "forget_parent", lambda self: self._database.connection)
         yield closed
     forks._writers.update(watched)
 
@@ -50,7 +50,7 @@ async def test_a_child_closes_its_parents_connection_before_it_opens_one(
     assert as_child == []
     forks.close_inherited()
     forks.close_inherited()
-    assert [writer._connection] == [one for one in as_child if one is writer._connection]
+    assert [writer._database.connection] == [one for one in as_child if one is writer._database.connection]
     forks._forking.at_rest = at_rest
     forks._in_parent()
     assert not writer.at_work.locked()
@@ -65,4 +65,4 @@ async def test_a_connection_amid_a_transaction_is_left_alone(
         forks._in_child()
         forks.close_inherited()
     assert writer in forks._inherited
-    assert writer._connection not in as_child
+    assert writer._database.connection not in as_child

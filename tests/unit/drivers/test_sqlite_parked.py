@@ -96,7 +96,7 @@ async def statements_of(driver: SQLiteDriver, verb: str) -> int:
     """How many statements the transactions of one verb have; without the sweep, which comes once a second."""
     assert driver._writer is not None
     statements: list[str] = []
-    connection = driver._writer._connection
+    connection = driver._writer._database.connection
     assert connection is not None
     driver._writer._next_sweep = inf
     connection.set_trace_callback(statements.append)
@@ -137,7 +137,7 @@ async def test_news_of_other_processes_cost_as_much_as_there_are(tmp_path: Path)
     await other.declare(QueueSpec("q3"))
     await other.declare(QueueSpec("q4"))
     await driver.depth("q")
-    connection = driver._writer._connection  # type: ignore[union-attr]
+    connection = driver._writer._database.connection  # type: ignore[union-attr]
     driver._writer._next_sweep = inf  # type: ignore[union-attr]
     statements: list[str] = []
     connection.set_trace_callback(statements.append)  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.contracts.driver import Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite import SQLiteDriver, peeking, purge, store
 from tasuki.drivers.sqlite import driver as driver_module
 from tasuki.drivers.sqlite.requests import Call
@@ -35,10 +35,11 @@ FILLINGS: dict[str, Callable[[int], dict[str, Any]]] = {
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
-        (purge, "PURGED"), (peeking, "PASSED"), (peeking, "SHOWN"),
+        (purge, "FIRST"), (purge, "PART"), (peeking, "PASSED"), (peeking, "SHOWN"),
         (store, "SURFACED"), (store, "COUNTED"), (driver_module, "COUNTED"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, OF_A_TRANSACTION)
+    monkeypatch.setattr(purge, "SECONDS", 0.0)
 
 
 class Steps:
@@ -47,7 +48,7 @@ class Steps:
     def __init__(self, driver: SQLiteDriver) -> None:
         assert driver._writer is not None
         self._driver = driver
-        self._connection: Any = driver._writer._connection
+        self._connection: Any = driver._writer._database.connection
         self._running = 0
         self.longest = 0
 
@@ -112,3 +113,91 @@ async def test_no_transaction_of_a_tool_grows_with_the_number_of_messages(tmp_pa
     assert few.keys() == many.keys()
     grown = {tool: (few[tool], many[tool]) for tool in few if many[tool] > 1.3 * few[tool] + 20}
     assert not grown
+
+
+async def test_a_purge_spares_what_was_held_when_it_began_and_came_back_amid_the_others(tmp_path: Path) -> None:
+    driver = SQLiteDriver("sqlite", path=tmp_path / "q.db")
+    await driver.open()
+    await driver.declare(QueueSpec("q"))
+    await driver.publish("q", [Outgoing(str(n), b"body", {}, priority=n % 2) for n in range(20)])
+    taken = await driver.receive("q", 20, 0.0)
+    held = [received for received in taken if received.id in ("4", "7", "8")]
+    await driver.settle("q", [Release(received.receipt) for received in taken if received not in held])
+    extent = await driver._ask(Call("q", lambda store, number: store.purging.begin(number)))
+    await driver.settle("q", [Release(received.receipt) for received in held])
+    purged = await driver._ask(Call("q", lambda store, number: store.purging._remove(number, extent, 20)))
+    assert purged == 17
+    assert sorted(message.id for message in await driver.peek("q", 20)) == ["4", "7", "8"]
+    assert (await driver.depth("q")).ready == 3
+    await driver.close()
+
+
+@pytest.mark.parametrize(
+    ("places", "held", "found"),
+    [
+        ([], [], []),
+        ([(9, 1)], [], [(9, 1, 1)]),
+        ([(9, 1), (9, 2), (9, 5)], [], [(9, 1, 5)]),
+        ([(9, 1), (9, 2), (9, 5)], [3], [(9, 1, 2), (9, 5, 5)]),
+        ([(9, 1), (0, 2), (9, 5), (0, 7)], [], [(0, 2, 7), (9, 1, 5)]),
+        ([(9, 2), (9, 4), (9, 6)], [1, 3, 5, 7], [(9, 2, 2), (9, 4, 4), (9, 6, 6)]),
+    ],
+)
+def test_ranges_hold_no_held_message(
+    places: list[tuple[int, int]], held: list[int], found: list[tuple[int, int, int]]
+) -> None:
+    assert purge.ranges(places, held) == found
+
+
+@pytest.mark.parametrize(
+    ("removed", "seconds", "following"),
+    [
+        (10, 0.0, 250),  # faster than the clock
+        (10, 0.0001, 250),
+        (10, 0.001, 90),  # 100 us each
+        (100, 0.009, 11),
+        (9, 0.0095, 0),  # not even one more
+        (10, 0.01, 0),  # bodies of 1 MiB
+        (1, 1.0, 0),
+    ],
+)
+def test_a_part_is_as_large_as_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, removed: int, seconds: float, following: int
+) -> None:
+    monkeypatch.setattr(purge, "SECONDS", 0.01)
+    monkeypatch.setattr(purge, "PART", 250)
+    assert purge.next_part(removed, seconds) == following
+
+
+class Ticking(ShiftedClock):
+    """Time that passes only when it is read, by the same each time."""
+
+    TICK = 2**-10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        self.now += self.TICK
+        return self.now
+
+
+@pytest.mark.parametrize("parts", [1, 3, 5])
+async def test_a_purge_commits_once_for_all_parts_that_fit_into_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
+) -> None:
+    driver = SQLiteDriver("sqlite", path=tmp_path / "q.db", clock=Ticking())
+    await driver.open()
+    for name in ("q", "neighbour"):
+        await driver.declare(QueueSpec(name))
+        await driver.publish(name, [Outgoing(str(n), b"body", {}) for n in range(15 * OF_A_TRANSACTION)])
+    monkeypatch.setattr(purge, "SECONDS", parts * Ticking.TICK)
+    commits: list[str] = []
+    connection: Any = driver._writer._database.connection  # type: ignore[union-attr]
+    connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    assert await driver.purge("q") == 15 * OF_A_TRANSACTION
+    assert len(commits) == 15 // parts + 2, "and one to see what is there, one to see that nothing is left"
+    connection.set_trace_callback(None)
+    assert (await driver.depth("neighbour")).ready == 15 * OF_A_TRANSACTION
+    await driver.close()

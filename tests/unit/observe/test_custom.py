@@ -42,9 +42,8 @@ def test_what_one_function_makes_up_leaves_room_for_others() -> None:
         registry.count(f"junk{number}", function="app:junk")
     registry.count("orders", function="app:shop")
     registry.count("junk1", function="app:shop")
-    names = [sample.name for sample in registry.samples()]
-    assert len(names) == custom.MAX_METRICS + 1
-    assert "orders" in names
+    assert len(list(registry.samples())) == custom.MAX_METRICS + 2
+    assert [sample.name for sample in registry.samples() if sample.function == "app:shop"] == ["orders", "junk1"]
 
 
 def test_many_functions_together_leave_room_for_another() -> None:
@@ -55,6 +54,22 @@ def test_many_functions_together_leave_room_for_another() -> None:
     registry.count("orders", function="app:shop")
     assert "orders" in {sample.name for sample in registry.samples()}
     assert registry.dropped == 20
+
+
+def test_a_name_that_one_function_uses_first_is_free_for_another() -> None:
+    registry = CustomMetrics()
+    registry.set("orders", 5, {"junk": "x"}, "app:junk")
+    registry.count("orders", 2, {"shop": "north"}, "app:shop")
+    registry.observe("orders", 0.5, function="app:timer")
+    registry.count("orders", 3, {"shop": "north"}, "app:other_shop")
+    assert registry.dropped == 0
+    assert [(s.function, s.type, s.labels) for s in registry.samples()] == [
+        ("app:junk", "gauge", {"junk": "x"}),
+        ("app:shop", "counter", {"shop": "north"}),
+        ("app:timer", "histogram", {}),
+        ("app:other_shop", "counter", {"shop": "north"}),
+    ]
+    assert [s.value for s in registry.samples() if s.type == "counter"] == [2, 3], "no function adds to another's"
 
 
 def test_label_sets_that_one_function_makes_up_leave_room_in_the_same_metric() -> None:

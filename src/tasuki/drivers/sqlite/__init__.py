@@ -15,7 +15,7 @@ duplicates      ids are remembered in the file for ``dedup_window``, by the wall
 waking          at once within the process; what other processes publish is seen within 1 ms while messages flow, and
                 at their ring (Linux: inotify) after that. Where rings cannot be heard, or while other queues of the
                 file are busy: within 40 ms after a quiet second
-purge, delete   in transactions of 300 messages, so that other processes go on. A purge removes the messages that waited
+purge, delete   in transactions of some 10 ms, so that other processes go on. A purge removes the messages that waited
                 when it began: the numbers of messages are never used again in their queue
 temporary       a queue goes with the driver that receives from it, or has declared it; publishing never makes it again
 depth           exact, from counters kept in each transaction; ``oldest_age`` looks at what can be received now.

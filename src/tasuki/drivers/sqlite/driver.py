@@ -278,8 +278,9 @@ class SQLiteDriver(Driver):
         """Remove the messages that waited when the call began, in several transactions."""
         self._check(queue)
         extent: Extent = await self._ask(Call(queue, lambda store, number: store.purging.begin(number)))
-        removed = 0
-        while count := await self._ask(Call(queue, lambda store, number: store.purging.run(number, extent))):
+        removed, is_over = 0, False
+        while not is_over:
+            count, is_over = await self._ask(Call(queue, lambda store, number: store.purging.run(number, extent)))
             removed += count
         return removed
 

@@ -96,8 +96,9 @@ SAVE = """
 # In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
 # the last part reads past them.
 PURGED = """
-    SELECT seq, rank, key, 0, 0 FROM ready
+    SELECT * FROM (SELECT seq, rank, key, 0, 0 FROM ready
         WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))
+        ORDER BY rank, seq LIMIT :limit)
     UNION ALL SELECT seq, rank, key, EXISTS (SELECT 1 FROM lines l
             WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq), ready_at
         FROM delayed

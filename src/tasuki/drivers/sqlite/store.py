@@ -50,7 +50,7 @@ class Store:
         self._lines = Lines(connection)
         self._suspects = Suspects(connection)
         self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
-        self.purging = Purge(connection, self.queues, self._lines, self._suspects, self._known)
+        self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._known)
 
     def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: Collection[int] = ()) -> int:
         """Store the messages for which there is room; says how many from the start are taken care of.

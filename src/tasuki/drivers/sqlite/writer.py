@@ -10,8 +10,8 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from math import inf
 from typing import Any
@@ -20,13 +20,13 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Release
 from tasuki.drivers.sqlite import files
 from tasuki.drivers.sqlite.answers import Answers
+from tasuki.drivers.sqlite.database import Database
 from tasuki.drivers.sqlite.inbox import Inbox
 from tasuki.drivers.sqlite.looks import Looks, Pause
 from tasuki.drivers.sqlite.parked import Parked
 from tasuki.drivers.sqlite.queues import Declared
 from tasuki.drivers.sqlite.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
-from tasuki.drivers.sqlite.store import Store
-from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, QueueFullError
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
 from tasuki.helper_threads import HelperThread
 
 _log = logging.getLogger("tasuki.driver.sqlite")
@@ -49,19 +49,20 @@ class Writer:
         declared: Declared,
     ) -> None:
         self._name = name
-        self._path = path
-        self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
         self._clock = clock
         self._declared = declared
         self._inbox = Inbox()
         self._answer = Answers(self.give_back).give
         self._parked = Parked()
-        self._folder = files.Folder(path)
-        self._room = files.Room(path)
-        self._connection: sqlite3.Connection | None = None
-        self._store: Store
-        self._identity, self._holder = (0, 0), 0
+        self._database = Database(
+            name,
+            path,
+            synchronous=synchronous,
+            busy_timeout=busy_timeout,
+            clock=clock,
+            declared=declared,
+            on_connect=self._look_again,
+        )
         self._next_sweep, self._seen_version, self._wake_at = -1.0, -1, inf
         self._is_log_due = False
         self._looks = Looks()
@@ -95,9 +96,9 @@ class Writer:
 
     def forget_parent(self) -> sqlite3.Connection | None:
         """In a forked child: close the parent's locks, which the child shares; gives its connection, untouched."""
-        self._folder.drop()
+        self._database.folder.drop()
         self._inbox.forget_parent()
-        return self._connection
+        return self._database.connection
 
     def _post(self, request: Request) -> None:
         if not self._inbox.put(request):
@@ -132,10 +133,10 @@ class Writer:
     def _drop(self, group: Sequence[Request], error: Exception) -> None:
         """Let nobody wait for an answer that does not come; what of it was stored is not known."""
         with suppress(Exception):
-            if self._connection is not None:
-                self._store.undo()
+            if self._database.connection is not None:
+                self._database.store.undo()
         with suppress(Exception):
-            self._disconnect()
+            self._database.disconnect()
         left = [request for request in [*self._parked, *group] if not request.is_answered and type(request) is not Stop]
         self._parked = Parked()
         for request in left:
@@ -166,7 +167,7 @@ class Writer:
         if not pause.is_deep:
             return self._inbox.get(pause.seconds)
         try:
-            if not self._inbox.sleep(self._folder.bell, pause.seconds):
+            if not self._inbox.sleep(self._database.folder.bell, pause.seconds):
                 return self._inbox.rest()
             self._looks.rang()
         except (OSError, ImportError) as problem:
@@ -232,8 +233,8 @@ class Writer:
 
     def _look(self, now: float) -> bool:
         """Whether others committed something that a parked receive could get."""
-        with self._failing("rejected"):
-            connection = self._connected()
+        with self._database.failing("rejected"):
+            connection = self._database.connected()
             has_heard = self._inbox.heard()  # before the look: what rings during it may not be seen yet
             has_found = self._notice(connection)
         if not self._looks.looked(now, has_heard=has_heard, has_found=has_found):
@@ -246,7 +247,7 @@ class Writer:
         if version == self._seen_version:
             return False
         self._seen_version = version
-        ready, dues = self._store.news_among(self._parked.queues)
+        ready, dues = self._database.store.news_among(self._parked.queues)
         self._parked.change(ready)
         self._parked.expect(dues)
         self._plan_wake()
@@ -254,26 +255,25 @@ class Writer:
 
     def _transact(self, group: list[Request]) -> None:
         """One transaction: settle, publish, others, then receive, parked ones first; answers after the commit."""
-        with self._failing("rejected"):
-            connection = self._connected()
-            changes = connection.total_changes
-            self._begin(connection)
+        with self._database.failing("rejected"):
+            connection = self._database.begin()
+            store, changes = self._database.store, connection.total_changes
             self._notice(connection)
             # What is settled or extended late but before anybody else got it still counts: so first, then the sweep.
             self._work([request for request in group if request.order == 0])
             self._sweep(connection)
             self._work([request for request in group if request.order > 0])
-            touched = self._store.queues.touched
+            touched = store.queues.touched
             forgotten = {queue for queue in touched if queue not in self._declared.specs}
             receives = self._parked.wanted(touched - forgotten, self._clock.time())
             receives += [request for request in group if isinstance(request, Receive)]
-            taken = [receive.attempt(self._store) for receive in receives]
-            dues = {receive.queue: self._store.first_due(receive.queue) for receive in receives}
-            self._store.save()
-        with self._failing("unknown"):
+            taken = [receive.attempt(store) for receive in receives]
+            dues = {receive.queue: store.first_due(receive.queue) for receive in receives}
+            store.save()
+        with self._database.failing("unknown"):
             connection.execute("COMMIT")
         if has_changed := connection.total_changes != changes:
-            self._folder.ring()
+            self._database.folder.ring()
         # Not before the commit: what is not committed must not be given back.
         for receive, messages in zip(receives, taken, strict=True):
             receive.result = messages or []
@@ -287,118 +287,77 @@ class Writer:
 
     def _look_ahead(self) -> None:
         """Between transactions: note what comes next, and keep the log short."""
-        with self._failing("rejected"):
+        with self._database.failing("rejected"):
             self._plan_wake()
             if self._is_log_due:
                 self._is_log_due = False
-                self._room.shrink_log(self._connected())
+                self._database.shrink_log()
 
     def _work(self, group: list[Request]) -> None:
         ordered = sorted(group, key=lambda request: (request.order, request.queue))
         for (kind, queue), requests in groupby(ordered, key=lambda request: (type(request), request.queue)):
             if kind is Publish:
-                publish_together(self._store, queue, [item for item in requests if isinstance(item, Publish)])
+                publish_together(self._database.store, queue, [item for item in requests if isinstance(item, Publish)])
             elif kind is not Receive:
                 for request in requests:
-                    request.result = request.attempt(self._store)
+                    request.result = request.attempt(self._database.store)
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Put back what was held too long, or by a driver that died or lived before the machine restarted."""
-        self._store.expire()
+        store, folder = self._database.store, self._database.folder
+        store.expire()
         now = self._clock.monotonic()
         if now < self._next_sweep:
             return
         if self._next_sweep < 0:
-            self._store.queues.delete_orphans()
+            store.queues.delete_orphans()
         self._parked.prune()
-        self._parked.change(self._store.queues.moved(self._parked.queues))
+        self._parked.change(store.queues.moved(self._parked.queues))
         self._next_sweep = now + SWEEP
         boot = files.boot_id()
         for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
-            if holder != self._holder and (its_boot != boot or not self._folder.is_alive(name)):
-                self._store.bury(holder)
-                self._folder.remove(name)
-        self._is_log_due = self._room.log_size() > files.MAX_WAL_BYTES
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Take the write lock, within ``busy_timeout``."""
-        if files.identity(self._path) != self._identity:
-            self._disconnect()
-            problem = f"SQLite file {self._path!r} was removed or replaced while it was open; it will be opened anew"
-            raise BrokerUnavailableError(problem, driver=self._name)
-        files.begin(connection, self._folder, self._busy_timeout)
+            if holder != self._database.holder and (its_boot != boot or not folder.is_alive(name)):
+                store.bury(holder)
+                folder.remove(name)
+        self._is_log_due = self._database.is_log_long()
 
     def _admitted(self, group: list[Request]) -> list[Request]:
         """The group, without its publishes while the disk has no room for them."""
         publishes = [request for request in group if isinstance(request, Publish)]
         if not publishes:
             return group
-        with self._failing("rejected"):
-            if self._room.admits(sum(request.size for request in publishes), self._connected()):
+        with self._database.failing("rejected"):
+            if self._database.admits(sum(request.size for request in publishes)):
                 return group
-        problem = f"SQLite file {self._path!r}: the disk is full; free some space, acks still go through"
+        problem = f"SQLite file {self._database.path!r}: the disk is full; free some space, acks still go through"
         self._fail(publishes, QueueFullError(problem, driver=self._name))
         return [request for request in group if type(request) is not Publish]
 
     def _make_room(self) -> None:
-        with self._failing("rejected"):
-            self._room.give_up_ballast()
-            if self._connection is not None:
-                self._room.shrink_log(self._connection)
+        with self._database.failing("rejected"):
+            self._database.make_room()
 
     def _plan_wake(self) -> None:
         """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
         wait = inf
         if self._parked:
-            wait = min(self._parked.due - self._clock.time(), self._store.next_lease() - self._clock.boottime())
+            wait = min(
+                self._parked.due - self._clock.time(), self._database.store.next_lease() - self._clock.boottime()
+            )
         self._wake_at = self._clock.monotonic() + max(wait, 0.0)
 
-    # The connection.
-
-    @contextmanager
-    def _failing(self, outcome: Outcome) -> Iterator[None]:
-        """Undo the transaction and translate the error; after some, only a new connection can be trusted."""
-        try:
-            with files.translated(self._name, self._path, outcome):
-                yield
-        except DriverError as error:
-            if self._connection is not None:
-                self._store.undo()
-                if files.must_reopen(error.__cause__) or not files.has_rolled_back(self._connection):
-                    self._disconnect()
-            raise
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            return self._connection
-        self._folder.enter()
-        self._folder.wait_turn(self._busy_timeout)
-        try:
-            connection, self._holder = files.connect(
-                self._name, self._path, self._synchronous, self._busy_timeout, self._folder.name
-            )
-        finally:
-            self._folder.pass_turn()
-        self._connection = connection
-        self._identity = files.identity(self._path)
-        self._store = Store(connection, self._name, self._clock, self._holder, self._declared)
+    def _look_again(self) -> None:
+        """The file was opened: nothing that was seen before it holds."""
         self._next_sweep, self._seen_version = -1.0, -1
         self._parked.change(self._parked.queues)
         self._inbox.stop_listening()  # the folder may be a new one
         self._looks = Looks()
-        self._room.restore()
-        return connection
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            files.close(connection)
 
     def _shut(self) -> None:
         """Give back what this driver held. Where the file refuses, the lock's end says the same to the others."""
-        if self._connection is not None:
+        if self._database.connection is not None:
             with suppress(DriverError):
-                self._transact([Call("", lambda store, _: store.bury(self._holder))])
-                files.truncate_log(self._connection)
-        self._disconnect()
-        self._folder.leave()
+                self._transact([Call("", lambda store, _: store.bury(self._database.holder))])
+                files.truncate_log(self._database.connected())
+        self._database.disconnect()
+        self._database.folder.leave()

@@ -8,7 +8,8 @@
 --   metrics.histogram(name, n, labels?)     buckets .005 ... 10
 --
 -- All raise on a name that is no text and on an n that is no number. Labels that are no table are ignored, and so is an
--- entry whose key or value is no text. What does not fit what the name was used for first is dropped: the call says true.
+-- entry whose key or value is no text. A name belongs to the function that uses it. What does not fit the function's first
+-- use of the name is dropped: the call says true.
 
 local host = ...
 

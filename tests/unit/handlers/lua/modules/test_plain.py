@@ -143,6 +143,13 @@ async def test_metrics_that_collide_are_dropped(registry: CustomMetrics) -> None
     assert registry.dropped == 6
 
 
+async def test_metrics_of_two_scripts_do_not_collide(registry: CustomMetrics) -> None:
+    await run("metrics.gauge_set('a', 1)", context=RecordingContext(function="app:first"))
+    await run("metrics.counter_inc('a', {x = 'y'})", context=RecordingContext(function="app:second"))
+    assert [(s.function, s.type) for s in registry.samples()] == [("app:first", "gauge"), ("app:second", "counter")]
+    assert registry.dropped == 0
+
+
 async def test_long_metrics_are_dropped_since_they_stay_for_good(registry: CustomMetrics) -> None:
     code = """
     local long = ('x'):rep(1001)

@@ -1,0 +1,69 @@
+"""Where the entries of an app come from: a folder or file of YAML, declarations in code, or both."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasuki.app.declare import Declarations
+from tasuki.app.handle import QueueHandle
+from tasuki.errors import TasukiError
+
+# Reading a project is imported when it is needed: declaring stays quick.
+if TYPE_CHECKING:
+    from tasuki.registry.loader import Loaded
+
+
+class Source:
+    """One app's entries, to be declared and read.
+
+    Args:
+        namespace: of the entries declared in code.
+        url: of the driver for queues that name none.
+        root: where relative paths start, if ``target`` is None.
+        environ: where placeholders look; None: the process environment.
+    """
+
+    def __init__(self, *, namespace: str, url: str, root: Path, environ: Mapping[str, str] | None) -> None:
+        self.declared = Declarations(namespace)
+        self.root = root
+        self.target: Path | None = None
+        """The folder or file; None: everything is declared in code."""
+        self._url = url
+        self._environ = environ
+
+    def queue(self, name: str, fields: Mapping[str, Any]) -> str:
+        """Declare a queue, unless there are no fields and it may be declared elsewhere; returns its id."""
+        id = self.declared.id_of(name)
+        if fields or (self.target is None and self.declared.get(id) is None):
+            self.declared.add_queue(id, {key: _id_of_handle(value) for key, value in fields.items()}, self._url)
+        return id
+
+    def load(self, overrides: Sequence[str]) -> Loaded:
+        """Read everything that is declared, and what is wrong with it as far as reading tells."""
+        from tasuki.registry.loader import assemble, load
+        from tasuki.registry.registry import Registry
+
+        declared = self.declared.entries
+        if self.target is not None:
+            return load(self.target, declared=declared, overrides=overrides, environ=self._environ)
+        self.declared.add_dead_letters()
+        return assemble(declared, Registry(root=self.root), overrides=overrides, environ=self._environ)
+
+
+def _id_of_handle(value: Any) -> Any:
+    """The id where a QueueHandle was given, also within a mapping (``dead_letter={"queue": handle}``)."""
+    if isinstance(value, Mapping):
+        return {key: _id_of_handle(inner) for key, inner in value.items()}
+    return value.id if isinstance(value, QueueHandle) else value
+
+
+def import_target(target: str) -> Any:
+    """The object behind ``package.module:name``. Raises TasukiError if it cannot be imported."""
+    module_name, _, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error

@@ -1,8 +1,9 @@
 """Redis with very many messages waiting: how long the scripts are, by the server's own slow log, and what one costs.
 
 The server does not stop its clock where the machine stops the server. So two controls run beside the scripts, and need
-nothing of the driver: a plain HSET into a large hash, and a loop in Lua without any data. What makes these longer than they
-usually are makes a script longer too: a process on the same core, the pages that a server copies while its child writes.
+nothing of the driver: a plain HSET into a large hash, and a loop in Lua without any data. What makes these longer than
+they usually are makes a script longer too: a process on the same core, the pages that a server copies while its child
+writes.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ class Failing(Suite):
         back = await _until_back(rig.drain)
         assert set(back) <= set(published)
         await rig.nothing()
-        while await _is_left(rig):  # a count may be late where it is not exact; the case's own timeout is the bound
+        # A count may be late where it is not exact; the case's own timeout is the bound.
+        while await _is_left(rig):  # noqa: ASYNC110 - the broker does not tell
             await asyncio.sleep(0.1)
 
     @case("multi_process")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from enum import Enum
@@ -52,7 +53,9 @@ class StopSignals:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process without waiting for threads; what was printed is written."""
+    """End the process without waiting for threads; what was printed and logged is written."""
+    for handler in (*logging.getLogger().handlers, *logging.getLogger("tasuki").handlers):
+        handler.flush()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

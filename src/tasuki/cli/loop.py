@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 import time
@@ -89,8 +88,6 @@ def _await_threads(before: set[threading.Thread]) -> list[str]:
 
 def _leave_deaf() -> None:
     """End the process from another thread: its loop would not hear of anything any more."""
-    for handler in (*logging.getLogger().handlers, *logging.getLogger("tasuki").handlers):
-        handler.flush()
     leave(ERROR)
 
 

@@ -9,6 +9,8 @@ from fractions import Fraction
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
 _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_LONGEST = 100 * 365 * 86400.0
+"""Seconds: a mistake in unit or sign is longer, and every broker can count so far."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 
 
@@ -16,7 +18,7 @@ def parse_duration(value: object) -> float:
     """Seconds of a Go-style text (``500ms``, ``1h30m``) or of a plain number of seconds.
 
     Raises:
-        ValueError: not a duration, negative, or not finite; the message names the value and an example.
+        ValueError: not a duration, negative, or longer than 100 years; the message names the value and an example.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"{value!r} is not a duration; write it like 500ms, 30s or 1h30m")
@@ -31,6 +33,8 @@ def parse_duration(value: object) -> float:
         seconds = _sum_of_parts(value)
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"{value!r} is not a duration of zero or more seconds")
+    if seconds > _LONGEST:
+        raise ValueError(f"{value!r} is longer than 100 years")
     return seconds
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli_project import write_project
-from tests.support.process import run, start
+from tests.support.process import run, run_json, start
 
 pytestmark = [pytest.mark.e2e]
 
@@ -42,3 +42,31 @@ def test_a_blocked_loop_is_reported_with_its_stack_and_its_message(tmp_path: Pat
         worker.wait_for("the event loop goes on; it was blocked for")
         worker.send(signal.SIGTERM)
         assert worker.wait() in (0, 143)
+
+
+FOR_EVER = """
+async def handle(body: int) -> None:
+    while True:
+        pass
+"""
+
+
+def test_a_worker_whose_loop_is_blocked_for_ever_ends_all_the_same(tmp_path: Path) -> None:
+    write_project(tmp_path, FOR_EVER, stop_timeout="10m")
+    run("publish", "app:tasks", "1", folder=tmp_path)
+    with start("run", folder=tmp_path) as worker:
+        worker.wait_for("the event loop is blocked")
+        worker.send(signal.SIGTERM)
+        worker.send(signal.SIGINT)
+        assert worker.wait() in (130, 143), "which is heard first is the system's choice"
+    assert "this process cannot stop in order" in worker.output
+    assert run_json("info", "app:tasks", folder=tmp_path)["message_count"] == 1
+
+
+def test_a_blocked_loop_has_its_time_to_stop_and_no_more(tmp_path: Path) -> None:
+    write_project(tmp_path, FOR_EVER, stop_timeout="100ms")
+    run("publish", "app:tasks", "1", folder=tmp_path)
+    with start("run", folder=tmp_path) as worker:
+        worker.wait_for("the event loop is blocked")
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 5

@@ -12,6 +12,26 @@ TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
 @pytest.mark.parametrize(
+    ("heard", "blocked_at", "unheeded_from"),
+    [
+        ([], 0.0, None),
+        ([(TERM, 5.0)], 0.0, 15.0),
+        ([(TERM, 5.0)], 8.0, 18.0),
+        ([(TERM, 5.0), (TERM, 5.2)], 0.0, 15.0),
+        ([(TERM, 5.0), (TERM, 6.0)], 0.0, 6.0),
+    ],
+)
+def test_when_a_blocked_loop_has_not_heeded_them(
+    heard: list[tuple[int, float]], blocked_at: float, unheeded_from: float | None
+) -> None:
+    signals = StopSignals()
+    for number, now in heard:
+        signals.hear(number, now)
+    found = [now for now in range(6, 30) if signals.are_unheeded(blocked_at, now, 10.0)]
+    assert (found or [None])[0] == unheeded_from
+
+
+@pytest.mark.parametrize(
     ("heard", "meanings"),
     [
         ([(TERM, 5.0)], "drain"),

@@ -57,6 +57,13 @@ def test_what_is_no_duration(value: Any) -> None:
     assert repr(value) in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["36501d", 1e18])
+def test_no_duration_is_longer_than_a_broker_can_count(value: object) -> None:
+    assert parse_duration("36500d") == 36500 * 86400
+    with pytest.raises(ValueError, match="longer than 100 years"):
+        parse_duration(value)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from math import inf
 from typing import Any
 
 from tasuki.app.driver_service import DriverService
@@ -178,6 +179,7 @@ class Assembly:
                 has_dead_letter=dead_letter is not None,
                 drops_expired=queue.policy.drop_expired,
                 rules=config.retry.rules() if config.retry else queue.policy.retry_rules,
+                max_delay=inf if (longest := queue.driver.capabilities.max_delay) is None else longest,
             ),
             options=ConsumerOptions(
                 concurrency=config.concurrency,

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +19,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.handlers import threads
 from tasuki.handlers.loops import tell
 from tasuki.helper_threads import HelperThread
+from tasuki.stopping import StopSignals, leave
 from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.app")
@@ -28,15 +30,33 @@ PERIOD = 0.2
 PATIENCE = 4
 """Periods without an answer after which it is blocked. Periods, not seconds: a paused process has counted none."""
 
+_LATE = 5
+"""Exit code of a process that was still busy after its time to stop."""
+
 _OURS = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parent))
 
 
 class LoopWatch:
-    """Watches the running loop for the consumers that work on it."""
+    """Watches the running loop for the consumers that work on it.
 
-    def __init__(self, consumers: Callable[[], Iterable[Consumer]], period: float = PERIOD) -> None:
+    ``stops`` are the signals to stop, as heard also while the loop is blocked: it then handles none of them. A process
+    that cannot end for ``limit`` seconds is ended by ``leave``, which gets its exit code.
+    """
+
+    def __init__(
+        self,
+        consumers: Callable[[], Iterable[Consumer]],
+        period: float = PERIOD,
+        *,
+        stops: StopSignals | None = None,
+        limit: Callable[[], float] = lambda: inf,
+        leave: Callable[[int], object] = leave,
+    ) -> None:
         self._consumers = consumers
         self._period = period
+        self._stops = stops or StopSignals()
+        self._limit = limit
+        self._leave = leave
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._ended = threading.Event()
@@ -75,6 +95,7 @@ class LoopWatch:
                 self._report()
             if self._missed >= PATIENCE:
                 self._interrupt_overdue()
+                self._end_if_unheeded()
 
     def _interrupt_overdue(self) -> None:
         """The consumers' own watches stand still now: interrupt what runs in threads, name what cannot be."""
@@ -93,6 +114,15 @@ class LoopWatch:
                 limit = format_duration(consumer.options.handler_timeout or 0.0)
                 _log.warning("handler %s has run for handler_timeout (%s): %s", delivery.function, limit, said,
                              extra=delivery.log_fields())  # fmt: skip
+
+    def _end_if_unheeded(self) -> None:
+        """End a process whose loop does not come to its stop; what it holds comes back as after its death."""
+        blocked_at, stops = self._blocked_at, self._stops
+        if blocked_at is None or not stops.are_unheeded(blocked_at, time.monotonic(), self._limit()):
+            return
+        _log.critical("the event loop is blocked, so this process cannot stop in order: it ends now, and the messages "
+                      "that it holds come back as from a worker that died")  # fmt: skip
+        self._leave(128 + stops.second if stops.second is not None else _LATE)
 
     def _answer(self) -> None:
         """On the loop."""

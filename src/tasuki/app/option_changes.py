@@ -41,4 +41,6 @@ def differences(live: QueueSpec, wanted: QueueSpec) -> list[str]:
         (f"options.{name}", live.options.get(name), wanted.options.get(name))
         for name in dict.fromkeys((*live.options, *wanted.options))
     ]
+    # A queue that is prepared for priorities stays so.
+    pairs = [pair for pair in pairs if pair != ("priorities", True, False)]
     return [f"{name} from {before!r} to {after!r}" for name, before, after in pairs if before != after]

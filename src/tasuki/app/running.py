@@ -6,9 +6,10 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.app")
 
+_SPARE = 5.0
+"""Seconds that a stop may take beyond the longest ``stop_timeout``, where a handler blocks the event loop."""
+
 
 async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> None:
     """See :meth:`tasuki.App.run`."""
     app.stop_requested = stop = asyncio.Event()
-    with _signals(app) if signals else _no_signals():
+    heard_at_once = StopSignals()
+    watch = LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else (), stops=heard_at_once,
+                      limit=lambda: app.supervisor.stop_timeout + _SPARE)  # fmt: skip
+    with _signals(app, heard_at_once) if signals else _no_signals(), ExitStack() as watching:
         try:
             if app.stop_signals.first is not None or await _first(stop, app.start()):
                 return
@@ -37,8 +44,8 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
             _log.info("running; stop with Ctrl-C")
             for warning in _warnings(app):
                 _log.warning("%s", warning)
-            with LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else ()).watching():
-                await _first(stop, ended)
+            watching.enter_context(watch.watching())
+            await _first(stop, ended)
         finally:
             app.stop_requested = None
             try:
@@ -117,8 +124,11 @@ def _no_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _signals(app: App) -> Iterator[None]:
-    """TERM and INT: drain, then cancel. HUP: reload. QUIT: say what every worker does."""
+def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
+    """TERM and INT: drain, then cancel. HUP: reload. QUIT: say what every worker does.
+
+    The loop handles them when it can; ``heard_at_once`` has the signals to stop also while a handler blocks it.
+    """
     background: set[asyncio.Task[None]] = set()
 
     def spawn(work: Callable[[], Awaitable[None]]) -> None:
@@ -144,7 +154,22 @@ def _signals(app: App) -> Iterator[None]:
     with signals_on_loop(handlers):
         # Not on the loop: it is wanted most when a handler blocks that.
         signal.signal(signal.SIGQUIT, lambda number, frame: dump(app, frame))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            _hear_at_once(number, heard_at_once)
         yield
+
+
+def _hear_at_once(number: signal.Signals, heard: StopSignals) -> None:
+    """Note a signal when it comes, beside what the loop does with it."""
+    on_loop = signal.getsignal(number)
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.hear(number, time.monotonic())
+        if callable(on_loop):
+            on_loop(number, frame)
+
+    signal.signal(number, hear)
+    signal.siginterrupt(number, False)  # as the loop has it
 
 
 async def _hurry(app: App) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Coroutine
@@ -15,6 +12,7 @@ from typing import Any, TypeVar
 from tasuki.cli.descriptors import Descriptors
 from tasuki.cli.exits import ERROR
 from tasuki.event_loop import new_event_loop
+from tasuki.stopping import leave
 
 T = TypeVar("T")
 
@@ -90,8 +88,6 @@ def _await_threads(before: set[threading.Thread]) -> list[str]:
 
 def _leave_deaf() -> None:
     """End the process from another thread: its loop would not hear of anything any more."""
-    for handler in (*logging.getLogger().handlers, *logging.getLogger("tasuki").handlers):
-        handler.flush()
     leave(ERROR)
 
 
@@ -99,13 +95,3 @@ def leave_if_stuck(code: int) -> None:
     """End the process here and now if something that was left behind would keep it alive."""
     if _stuck:
         leave(code)
-
-
-def leave(code: int) -> None:
-    """End the process without waiting for threads; what was printed is written."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass
-    os._exit(code)

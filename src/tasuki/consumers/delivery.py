@@ -16,7 +16,6 @@ from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
-from tasuki.units import parse_duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -142,14 +141,20 @@ class Delivery(HostContext):
         self._settle(ACK)
 
     def nack(self, delay: float | str | None = None) -> None:
-        seconds = None if delay is None else _seconds(delay)
+        seconds = None if delay is None else self._seconds(delay)
         self._settle(self.holder.policy.failed(self.attempt, "nacked by the handler", seconds))
 
     def reject(self, reason: str = "") -> None:
         self._settle(self.holder.policy.rejected("rejected", str(reason)))
 
     def snooze(self, after: float | str) -> None:
-        self._settle(Verdict("release", _seconds(after)))
+        self._settle(Verdict("release", self._seconds(after)))
+
+    def _seconds(self, delay: float | str) -> float:
+        try:
+            return self.holder.policy.delay(delay)
+        except ValueError as error:
+            raise HandlerError(f"delay: {error}", kind="Invalid", retryable=False) from error
 
     def _settle(self, verdict: Verdict) -> None:
         if threading.get_ident() == self.holder.thread:
@@ -162,13 +167,6 @@ class Delivery(HostContext):
             raise HandlerError("released: the handler has returned", kind="Invalid", retryable=False)
         if not self.conclude(verdict):
             raise HandlerError("already settled", kind="Invalid", retryable=False)
-
-
-def _seconds(delay: float | str) -> float:
-    try:
-        return parse_duration(delay)
-    except ValueError as error:
-        raise HandlerError(f"delay: {error}", kind="Invalid", retryable=False) from error
 
 
 def _run_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -18,7 +18,7 @@ from tasuki.errors import CodecError, DriverError, HandlerError, HandlerTimeoutE
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
-from tasuki.units import format_duration, parse_duration
+from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -217,12 +217,15 @@ class Executor:
         return self._failed(delivery, "the handler returned false")
 
     def _of_signal(self, delivery: Delivery, signal: Retry | Reject | Snooze) -> Verdict:
+        if delivery.settled:
+            _log.warning("handler %s raised %s after its message was settled: it has no effect", self._handler.id,
+                         type(signal).__name__, extra=delivery.log_fields())  # fmt: skip
         if isinstance(signal, Reject):
             return self._policy.rejected("rejected", _text(signal.reason))
         try:
             if isinstance(signal, Snooze):
-                return Verdict("release", parse_duration(signal.after))
-            delay = None if signal.after is None else parse_duration(signal.after)
+                return Verdict("release", self._policy.delay(signal.after))
+            delay = None if signal.after is None else self._policy.delay(signal.after)
         except ValueError as error:
             return self._failed(delivery, f"{type(signal).__name__}(after=…): {error}", error)
         return self._policy.failed(delivery.received.attempt, _text(signal.reason) or "retry", delay)

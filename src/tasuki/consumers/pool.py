@@ -169,7 +169,7 @@ class Pool:
         try:
             await self._execute(delivery, worker)
         finally:
-            self._suspects.ended()
+            self._suspects.ended(delivery)
 
     async def _keep_order(self) -> None:
         """With one worker, let the messages behind a parked suspect wait for it; several workers have no order."""

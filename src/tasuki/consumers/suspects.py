@@ -7,6 +7,7 @@ attributed: the message that killed its worker is one attempt older, and the mes
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections import deque
@@ -15,6 +16,11 @@ from collections.abc import Callable, Iterable
 from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import Settlement
 from tasuki.handlers.loops import tell
+
+_log = logging.getLogger("tasuki.consumer")
+
+PATIENCE = 300.0
+"""Seconds that a suspect's handler may run before others no longer wait for it: few killers take so long."""
 
 
 class Gate:
@@ -67,7 +73,8 @@ class Suspects:
     """The suspects of one consumer: at most one has its turn, the others are parked.
 
     A turn ends when the handler has ended and the broker has its settlement: the next suspect may kill the process, and
-    must not take an ack with it that has not arrived yet.
+    must not take an ack with it that has not arrived yet. A handler that runs for ``PATIENCE`` has had its turn: it may
+    run for hours, and what waits here is given to no other process.
     """
 
     def __init__(self, gate: Gate) -> None:
@@ -80,6 +87,7 @@ class Suspects:
         self._called: Delivery | None = None
         self._is_waiting = False
         self._has_ended = self._is_settled = False
+        self._patience: asyncio.TimerHandle
 
     def begin(self, delivery: Delivery) -> bool:
         """Give a suspect its turn; if it is not its turn yet, park it and return False."""
@@ -87,6 +95,7 @@ class Suspects:
         if is_taken:
             self.current = delivery
             self._has_ended = self._is_settled = False
+            self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._give_way, delivery)
         elif delivery is self._called:
             self.parked.appendleft(delivery)
         else:
@@ -94,10 +103,11 @@ class Suspects:
         self._wait()
         return is_taken
 
-    def ended(self) -> None:
-        """The handler of the current suspect has ended, or never ran."""
-        self._has_ended = True
-        self._pass_on()
+    def ended(self, delivery: Delivery) -> None:
+        """The handler of a suspect has ended, or never ran."""
+        if delivery is self.current:
+            self._has_ended = True
+            self._pass_on()
 
     def settled(self, batch: Iterable[Settlement]) -> None:
         """These deliveries are settled at the broker, or have been given up."""
@@ -118,8 +128,19 @@ class Suspects:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        if self.current is not None and self._has_ended and self._is_settled:
+        if self._has_ended and self._is_settled:
+            self._end_turn()
+
+    def _give_way(self, delivery: Delivery) -> None:
+        if delivery is self.current and not self._has_ended:
+            _log.info("it came back as its worker died, and runs for long: other such messages wait no more",
+                      extra=delivery.log_fields())  # fmt: skip
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self.current is not None:
             self.current = None
+            self._patience.cancel()
             self._gate.free()
             self._wait()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal, NamedTuple
 
 from tasuki.backoff import Backoff
 from tasuki.consumers.replies import Answer
 from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason
 from tasuki.queues.retry_rules import RetryRules
+from tasuki.units import format_duration, parse_duration
 
 
 class Verdict(NamedTuple):
@@ -40,6 +42,15 @@ class RetryPolicy:
     has_dead_letter: bool = False
     drops_expired: bool = False
     rules: RetryRules = field(default_factory=RetryRules)
+    max_delay: float = inf
+    """Longest delay that the driver can keep, in seconds."""
+
+    def delay(self, value: object) -> float:
+        """Seconds of a delay that a handler asked for. Raises ValueError: no duration, or too long for the driver."""
+        seconds = parse_duration(value)
+        if seconds > self.max_delay:
+            raise ValueError(f"the driver cannot delay messages for longer than {format_duration(self.max_delay)}")
+        return seconds
 
     def exhausted(self, attempt: int) -> bool:
         """Whether this delivery must not start: recorded starts that ended with their worker used up the attempts.

@@ -106,6 +106,11 @@ class Supervisor:
         """A snapshot of all services, in the order of adding."""
         return {id: controller.status for id, controller in self._controllers.items()}
 
+    @property
+    def stop_timeout(self) -> float:
+        """The longest ``stop_timeout`` of a service, in seconds; for any thread."""
+        return max((controller.spec.stop_timeout for controller in list(self._controllers.values())), default=0.0)
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` with every change of state, on the loop, without delay; returns how to end that."""
         return self._changes.subscribe(listener)

@@ -138,6 +138,8 @@ async def test_so_it_is_by_a_reload(app: App, yaml: Yaml, caplog: pytest.LogCapt
         ({"ordering": "none"}, {"ordering": "key"}, ["ordering from 'none' to 'key'"]),
         ({"options": {"a": 1, "b": 2}}, {"options": {"b": 3}}, ["options.a from 1 to None", "options.b from 2 to 3"]),
         ({"temporary": True}, {}, []),
+        ({"priorities": False}, {"priorities": True}, ["priorities from False to True"]),
+        ({"priorities": True}, {}, []),
     ],
 )
 def test_differences(live: dict[str, Any], wanted: dict[str, Any], told: list[str]) -> None:

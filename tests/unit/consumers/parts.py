@@ -235,7 +235,7 @@ async def make_bench(
         handler=handler,
         host=host,
         keeper=keeper or LoopKeeper(clock),
-        policy=RetryPolicy(STEADY, max_attempts, dead_letter, on_expire == "drop"),
+        policy=RetryPolicy(STEADY, max_attempts, dead_letter, on_expire == "drop", max_delay=100 * 86400.0),
         options=options or ConsumerOptions(),
         dead_letters=dead if dead_letter else None,
         clock=clock,

@@ -90,6 +90,8 @@ async def test_anything_but_false_acks(value: Any) -> None:
         raising(Retry()),
         raising(Retry("later", after="nonsense")),
         raising(Snooze("nonsense")),
+        raising(Snooze("101d")),
+        raising(Retry(after="101d")),
         raising(asyncio.CancelledError()),
         settling("nack"),
     ],
@@ -291,6 +293,18 @@ async def test_a_failure_after_its_own_settlement_is_told_all_the_same(caplog: p
     (record,) = caplog.records
     assert "failed, after its message was settled: ValueError: after it" in record.getMessage()
     assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("signal", [Snooze("30s"), Retry(after="30s"), Reject("bad")])
+async def test_a_signal_after_its_own_settlement_has_no_effect_and_says_so(
+    signal: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(body: str, context: Context) -> None:
+        context.ack()
+        raise signal
+
+    await (await one(run)).consumer.stop(1)
+    assert f"raised {type(signal).__name__} after its message was settled" in caplog.text
 
 
 async def test_a_failure_is_logged_with_its_delivery(caplog: pytest.LogCaptureFixture) -> None:

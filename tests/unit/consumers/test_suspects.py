@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.consumer import ConsumerOptions
-from tasuki.consumers.suspects import PROCESS_GATE, Gate
+from tasuki.consumers.suspects import PATIENCE, PROCESS_GATE, Gate
 from tasuki.contracts.driver import Receipt
 from tasuki.contracts.handler import Context
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError
@@ -109,6 +109,34 @@ async def test_a_turn_lasts_until_the_broker_has_the_settlement() -> None:
         away.clear()
         await bench.empty()
     assert run.order == ["suspect 0", "suspect 1"]
+
+
+async def test_a_handler_that_runs_for_hours_holds_up_no_other_message() -> None:
+    """Those that wait are given to no other process, and with one worker what comes after them waits too."""
+    gate = Gate()
+    long_broker, broker, run = ModelBroker(clock_of_loop()), ModelBroker(clock_of_loop()), Watched()
+    is_over = asyncio.Event()
+
+    async def run_long(body: Any, context: Context) -> None:
+        await is_over.wait()
+
+    long, bench = await bench_of(long_broker, run_long, 1), await bench_of(broker, run, 1)
+    long.consumer.gate = bench.consumer.gate = gate
+    await suspected(long_broker, long, 1)
+    await suspected(broker, bench, 2)
+    await bench.queue.publish_many(["a"])
+    async with long:
+        await asyncio.sleep(1)
+        async with bench:
+            await asyncio.sleep(PATIENCE - 5)
+            assert run.order == []
+            await bench.empty()
+            assert run.order == ["suspect 0", "suspect 1", "a"]
+        assert gate.take(), "the turn of the long one is over, and all others are"
+        gate.free()
+        is_over.set()
+        await long.empty()
+    assert (await long.queue.info())["message_count"] == 0
 
 
 async def test_two_consumers_of_a_process_share_the_gate() -> None:

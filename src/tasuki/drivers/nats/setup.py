@@ -129,12 +129,15 @@ def _options_in(config: Mapping[str, Any], plan: Plan, given: QueueSpec) -> dict
     """The options that the stream has, and those that were given."""
     size, age = int(config.get("max_bytes", -1)), int(config.get("max_age", 0))
     there = {
-        "partitions": plan.partitions or None,
         "max_bytes": size if size > 0 else None,
         "message_ttl": age / SECOND if age else None,
     }
     found = {name: value for name, value in there.items() if value is not None or given.options.get(name) is not None}
-    kept = {"storage": str(config.get("storage")), "replicas": int(config.get("num_replicas", 1))}
+    kept = {
+        "storage": str(config.get("storage")),
+        "replicas": int(config.get("num_replicas", 1)),
+        "partitions": plan.partitions or None,
+    }
     return {**found, **{name: value for name, value in kept.items() if given.options.get(name) is not None}}
 
 

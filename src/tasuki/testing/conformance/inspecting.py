@@ -54,6 +54,15 @@ class Inspecting(Suite):
     async def test_29_undeclaring_what_was_never_declared_does_nothing(self, rig: Rig) -> None:
         await rig.driver.undeclare("nowhere")
 
+    @case()
+    async def test_30_inspecting_finds_what_was_declared(self, rig: Rig) -> None:
+        """A process that declares the same again is not said to change anything."""
+        capabilities = rig.driver.capabilities
+        options = {"ordering": "key"} if capabilities.ordering_key else {}
+        spec = replace(rig.spec(**options), name=rig.other, priorities=capabilities.declares_priorities)
+        await rig.driver.declare(spec)
+        assert await (await rig.stranger() if capabilities.multi_process else rig.driver).inspect(spec) == spec
+
     @case("multi_process")
     async def test_30_an_inspected_queue_can_be_used(self, rig: Rig) -> None:
         other = await rig.stranger()

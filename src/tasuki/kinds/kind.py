@@ -19,6 +19,7 @@ _HINTS = {
     "security.token_store": "there are no tokens in this version",
     "security.scope": "name the policies at the consumer, or give them a group",
 }
+_ALL_KINDS = "tasuki schema lists every kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +126,7 @@ def _hint(name: str) -> str:
     if hint := _HINTS.get(name) or _HINTS.get(family):
         return hint
     relatives = [kind for kind in kind_names() if kind.partition(".")[0] == family]
-    return f"known are: {', '.join(relatives)}" if relatives else did_you_mean(name, kind_names())
+    if relatives:
+        return f"known are: {', '.join(relatives)}"
+    shortened = {kind.rpartition(".")[2]: kind for kind in kind_names()}.get(name)
+    return f"did you mean {shortened!r}?" if shortened else did_you_mean(name, kind_names()) or _ALL_KINDS

@@ -653,6 +653,14 @@ class InspectDeclares(Mutant):
         return spec
 
 
+class InspectShowsADefault(Mutant):
+    noticed_by = ("test_30_a_queue_is_inspected_as_it_was_declared",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        found = await super().inspect(spec)
+        return replace(found, options={**found.options, "partitions": 16})
+
+
 class InspectChangesOptions(Mutant):
     noticed_by = ("test_30_inspecting_changes_no_option",)
 

@@ -14,7 +14,7 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.failures import is_missing, is_stream_missing, refusal
-from tasuki.drivers.nats.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.lanes import PARTITIONS, PLAIN, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.layout import bring_up_to_date
 from tasuki.drivers.nats.names import Names
 from tasuki.errors import DriverError, QueueConflictError
@@ -129,7 +129,7 @@ def _options_in(config: Mapping[str, Any], plan: Plan, given: QueueSpec) -> dict
     """The options that the stream has, and those that were given."""
     size, age = int(config.get("max_bytes", -1)), int(config.get("max_age", 0))
     there = {
-        "partitions": plan.partitions or None,
+        "partitions": plan.partitions if plan.partitions != PARTITIONS else given.options.get("partitions"),
         "max_bytes": size if size > 0 else None,
         "message_ttl": age / SECOND if age else None,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from tasuki.app.option_changes import differences
 from tasuki.contracts.driver import Ack, Driver
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
 from tasuki.testing.conformance.rig import Rig, Suite, case, has, ids
@@ -90,6 +91,14 @@ class Inspecting(Suite):
         for driver in (other, rig.driver):
             answer = await driver.publish(rig.queue, rig.messages(2))
         assert [type(item) for item in answer] == [type(None), QueueFullError]
+
+    @case()
+    async def test_30_a_queue_is_inspected_as_it_was_declared(self, rig: Rig) -> None:
+        """Else each start would warn that it changes the queue."""
+        ordering = "key" if has(rig.driver, "ordering_key") else "none"
+        wanted = replace(rig.spec(ordering=ordering), name=rig.other)
+        await rig.driver.declare(wanted)
+        assert differences(await rig.driver.inspect(wanted), wanted) == []
 
     @case("multi_process", "delete")
     async def test_30_an_inspected_queue_is_not_made_again(self, rig: Rig) -> None:

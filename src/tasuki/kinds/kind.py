@@ -42,6 +42,8 @@ class DriverKind(Kind):
 
     driver: str = ""
     """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``."""
+    client: str = ""
+    """Import name of the package that it needs, which is the extra of its short name; empty: none."""
     queue_options: type[Config] = NoOptions
     consumer_options: type[Config] = NoOptions
     too_long: Callable[[Any, Any, float], str] | None = None

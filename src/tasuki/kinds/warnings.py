@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from tasuki.errors import Position
 from tasuki.kinds.consumer import ConsumerConfig
@@ -41,9 +42,18 @@ class ConfigWarning:
 
 def warnings_of(project: Project) -> list[ConfigWarning]:
     """Every warning, ordered by place."""
-    aspects = (_unused_options, _long_scripts, _nothing_declared, _not_started, _plain_placeholders)
+    aspects = (_no_client, _unused_options, _long_scripts, _nothing_declared, _not_started, _plain_placeholders)
     found = [warning for aspect in aspects for warning in aspect(project)]
     return sorted(found, key=lambda warning: (warning.position or Position("\uffff"), warning.entry, warning.problem))
+
+
+def _no_client(project: Project) -> Iterator[ConfigWarning]:
+    """Drivers that could not be made here; the project may be meant for another machine."""
+    for id, kind in project.kinds.items():
+        if isinstance(kind, DriverKind) and kind.client and find_spec(kind.client) is None:
+            hint = f"where it is to run: pip install 'tasuki[{kind.short_name}]'"
+            place = project.registry.entries[id].position(("kind",))
+            yield ConfigWarning(f"its client {kind.client!r} is not installed here", place, id, hint)
 
 
 def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:

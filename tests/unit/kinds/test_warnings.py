@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 
+from tasuki.kinds.drivers import KINDS
 from tasuki.kinds.warnings import warnings_of
 from tests.unit.kinds.conftest import Make
 
@@ -78,6 +80,23 @@ def test_a_consumer_that_another_needs_starts_with_it(project: Make) -> None:
     first = CONSUMER % ", lifecycle: {auto_start: true, depends_on: [other]}"
     other = "  - {name: other, kind: queue.consumer, queue: q, func: f}\n"
     assert warnings_of(project(QUEUE % "" + first + other)) == []
+
+
+def test_a_driver_whose_client_is_not_installed(project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = project(QUEUE.replace(".memory", ".nats") % "")
+    assert warnings_of(found) == []
+    monkeypatch.setattr("tasuki.kinds.warnings.find_spec", lambda name: None)
+    assert [str(warning) for warning in warnings_of(found)] == [
+        "p.yaml:3:15: app:d: its client 'nats' is not installed here; where it is to run: pip install 'tasuki[nats]'"
+    ]
+
+
+@pytest.mark.parametrize("name", ["amqp", "nats", "postgres", "redis", "sqs"])
+def test_a_driver_needs_its_client(name: str) -> None:
+    (kind,) = [kind for kind in KINDS if kind.short_name == name]
+    needed = [text for text in requires("tasuki") or () if f'extra == "{name}"' in text.replace("'", '"')]
+    clients = packages_distributions()[kind.client]
+    assert any(needs.startswith(client) for needs in needed for client in clients)
 
 
 def test_a_project_without_entries(project: Make) -> None:

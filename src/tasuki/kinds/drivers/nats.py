@@ -154,5 +154,11 @@ def _too_long(driver: NATSDriverConfig, queue: QueueConfig, delay: float) -> str
 
 
 KIND = driver_kind(
-    "nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions, place=_place, too_long=_too_long
+    "nats",
+    NATSDriverConfig,
+    "tasuki.drivers.nats:NATSDriver",
+    NATSQueueOptions,
+    client="nats",
+    place=_place,
+    too_long=_too_long,
 )

@@ -657,6 +657,14 @@ class InspectDeclares(Mutant):
         return spec
 
 
+class InspectShowsADefault(Mutant):
+    noticed_by = ("test_30_inspecting_finds_what_was_declared",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        found = await super().inspect(spec)
+        return replace(found, options={**found.options, "partitions": 16})
+
+
 class InspectChangesOptions(Mutant):
     noticed_by = ("test_30_inspecting_changes_no_option",)
 

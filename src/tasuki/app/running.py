@@ -67,7 +67,7 @@ def _warnings(app: App) -> list[str]:
 
 
 def _what_is_missing(project: Project) -> str:
-    """Why no consumer starts; empty if one does."""
+    """Why no consumer starts; empty if one does, or where the check warns of it."""
     from tasuki.kinds.consumer import ConsumerConfig
 
     consumers = project.of(ConsumerConfig)
@@ -75,9 +75,7 @@ def _what_is_missing(project: Project) -> str:
         return ""
     if consumers:
         return f"no consumer starts by itself; give {next(iter(consumers))} lifecycle: {{auto_start: true}}"
-    if project.configs:
-        return "there is no consumer; declare a queue.consumer"
-    return "there are no entries; a project's file needs version, namespace and entries"
+    return "there is no consumer; declare a queue.consumer" if project.configs else ""
 
 
 async def _wait_empty(app: App) -> None:

@@ -31,7 +31,7 @@ COMMANDS = {
     "bench": "Measure this machine: publish and consume.",
 }
 """Command name, as in its module in ``tasuki.cli.commands``, → its line in the help."""
-DESTRUCTIVE = frozenset({"purge"})
+DESTRUCTIVE = frozenset({"purge", "delete"})
 """Commands that remove messages: never suggested for a name that does not exist."""
 
 

@@ -56,19 +56,23 @@ def log_options(default: Level = "warning") -> Callable[[F], Callable[..., Any]]
 def project_options(
     *, is_argument: bool = False, log_level: Level = "warning"
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The project as ``-p`` or as first argument, ``-o``, and the log options: the command gets a ``target``."""
+    """The project as ``-p``, also as first argument, ``-o``, and the log options: the command gets a ``target``."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def command(*args: Any, project: str, overrides: tuple[str, ...], **named: Any) -> Any:
-            return function(*args, target=Target(project, overrides), **named)
+        def command(
+            *args: Any, project: str | None, overrides: tuple[str, ...], given: str | None = None, **named: Any
+        ) -> Any:
+            if project is not None and given is not None:
+                raise click.UsageError("the project is given twice: as TARGET and with -p")
+            return function(*args, target=Target(project or given or ".", overrides), **named)
 
-        what = "a folder, a YAML file, or package.module:app"
-        named: Callable[[Callable[..., Any]], Callable[..., Any]] = (
-            click.argument("project", metavar="[TARGET]", default=".")
-            if is_argument
-            else click.option("-p", "--project", metavar="TARGET", default=".", help=f"The project: {what}.")
-        )
+        def named(function: Callable[..., Any]) -> Callable[..., Any]:
+            what = "The project: a folder, a YAML file, or package.module:app."
+            option = click.option("-p", "--project", metavar="TARGET", help=what, hidden=is_argument)
+            function = option(function)
+            return click.argument("given", metavar="[TARGET]", required=False)(function) if is_argument else function
+
         override = click.option(
             "-o",
             "--override",

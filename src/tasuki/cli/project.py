@@ -89,7 +89,7 @@ def find_id(name: str, known: Iterable[str], what: str) -> str:
     names = {id.partition(":")[2]: id for id in ids} | {id: id for id in ids}
     hint = did_you_mean(name, names)
     if not hint:
-        hint = f"there are: {', '.join(ids)}" if ids else f"the project has no {what}s"
+        hint = f"there are: {', '.join(ids)}" if ids else f"the project has no {what}s: name another one with -p"
     raise CommandError(f"{what} {name!r} is not defined; {hint}")
 
 

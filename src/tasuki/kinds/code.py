@@ -6,6 +6,8 @@ import ast
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
@@ -14,7 +16,7 @@ from tasuki.kinds.project import Project
 from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.scalars import Substituted
-from tasuki.registry.shown import HIDDEN
+from tasuki.registry.shown import HIDDEN, shown
 from tasuki.registry.source import Source
 
 _ANYTHING = frozenset({"__getattr__", "globals", "locals", "exec", "vars", "setattr", "modules", "__dict__"})
@@ -30,7 +32,18 @@ def problems_of_code(project: Project) -> list[ConfigError]:
             found += _of_lua(entry, config.source)
         elif isinstance(config, PythonFunctionConfig) and config.source is not None:
             found += _of_python(entry, config.source, config.method or "")
+        elif isinstance(config, PythonFunctionConfig) and config.target is not None:
+            found += _of_target(entry, config.target.partition(":")[0].partition(".")[0])
     return found
+
+
+def _of_target(entry: Entry, package: str) -> Iterator[ConfigError]:
+    """Only its first name: to find what is within a package, Python would run the package."""
+    with suppress(ValueError):  # it is loaded, and does not say from where
+        if find_spec(package) is None:
+            name = shown(package, entry.data.get("target"))
+            problem, hint = f"target: there is no module {name}", "install it, or start where it is: in its folder"
+            yield MissingReferenceError(problem, position=entry.position(("target",)), entry=entry.id, hint=hint)
 
 
 def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:

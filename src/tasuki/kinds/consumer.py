@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -25,16 +25,25 @@ def _at_most(name: str, maximum: int) -> Callable[[int], int]:
 class ConsumerConfig(Config):
     """A consumer: takes messages from a queue and hands them to a function."""
 
+    other_names: ClassVar = {
+        "handler": "did you mean 'func'?",
+        "function": "did you mean 'func'?",
+        "workers": "did you mean 'concurrency'?",
+        "timeout": "did you mean 'handler_timeout'?",
+        "dead_letter": "the queue has it",
+        "max_attempts": "the queue has it, as dead_letter.max_attempts",
+    }
+
     queue: Id
     """The queue it takes messages from."""
     func: Id
-    """The function that treats them."""
+    """The function that handles them."""
     concurrency: Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))] = 1
-    """Messages treated at the same time."""
+    """Messages handled at the same time."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
-    """Most messages held at a time, waiting or being treated."""
+    """Most messages held at a time, waiting or being handled."""
     auto_ack: Flag = False
-    """Settle before the function runs: a message is treated at most once, and lost if that fails."""
+    """Settle before the function runs: a message is handled at most once, and lost if that fails."""
     handler_timeout: PositiveDuration | None = None
     """Longest time for one message."""
     retry: RetryConfig | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
@@ -30,6 +30,8 @@ class Config(BaseModel):
 
     # Built when it is first used: a project has entries of few kinds.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True, arbitrary_types_allowed=True)
+    # Names that people try for a field, and the hint that they get: what this format calls it, or where it stands.
+    other_names: ClassVar[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ _HINTS = {
     "security.token_store": "there are no tokens in this version",
     "security.scope": "name the policies at the consumer, or give them a group",
 }
+_ALL_KINDS = "tasuki schema lists every kind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class DriverKind(Kind):
 
     driver: str = ""
     """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``."""
+    client: str = ""
+    """Import name of the package that it needs, which is the extra of its short name; empty: none."""
     queue_options: type[Config] = NoOptions
     consumer_options: type[Config] = NoOptions
     too_long: Callable[[Any, Any, float], str] | None = None
@@ -125,4 +128,7 @@ def _hint(name: str) -> str:
     if hint := _HINTS.get(name) or _HINTS.get(family):
         return hint
     relatives = [kind for kind in kind_names() if kind.partition(".")[0] == family]
-    return f"known are: {', '.join(relatives)}" if relatives else did_you_mean(name, kind_names())
+    if relatives:
+        return f"known are: {', '.join(relatives)}"
+    shortened = {kind.rpartition(".")[2]: kind for kind in kind_names()}.get(name)
+    return f"did you mean {shortened!r}?" if shortened else did_you_mean(name, kind_names()) or _ALL_KINDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -57,6 +57,8 @@ class BackoffConfig(Config):
 
 class RetryConfig(BackoffConfig):
     """How long to wait before a failed message is shown again, and which failures are worth it."""
+
+    other_names: ClassVar = {"max_attempts": "a queue has it, as dead_letter.max_attempts"}
 
     never: list[Text] = Field(default_factory=list)
     """Failures after which a message goes to the dead-letter queue at once (reason not_retryable).

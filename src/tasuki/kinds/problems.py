@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, get_args
 
 from pydantic import SecretStr, ValidationError
@@ -14,6 +15,7 @@ from tasuki.kinds.fields import Config
 from tasuki.observe.redact import redact
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
+from tasuki.registry.scalars import Substituted, read_scalar
 from tasuki.registry.shown import HIDDEN, describe, placeholder_values
 
 _WANTED = {
@@ -31,6 +33,8 @@ _LIMITS = {
     "greater_than_equal": ("ge", "at least"),
     "less_than_equal": ("le", "at most"),
 }
+_SPOKEN = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+_SHELL_PLACEHOLDER = re.compile(r"\$\w|\$\{\w+\}")
 _ENTRY_FIELDS = ("name", "kind", "meta")
 _WORD = re.compile(r"\w{4,}")
 
@@ -66,13 +70,13 @@ def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -
     if sort == "extra_forbidden":
         return _unknown(path, name, value, model, what)
     if sort == "missing":
-        return f"the {what} {name!r} is missing", ""
+        return f"the {what} {name!r} is missing", _meaning(path, model)
     told = "something else" if _is_secret(path, model) else describe(value)
     if sort == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{label}: {context['expected']} is wanted, not {told}", did_you_mean(str(value), choices)
     if sort in _WANTED:
-        return f"{label}: {_WANTED[sort]} is wanted, not {told}", ""
+        return f"{label}: {_WANTED[sort]} is wanted, not {told}", _remedy(sort, value, path, model)
     if sort == "string_too_short":
         return f"{label} is empty", ""
     if sort in _LIMITS:
@@ -84,6 +88,32 @@ def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -
         return f"{label}: {problem}", hint
     prefix = "" if sort in {"at_field", "exact"} else f"{label}: "
     return prefix + _without_placeholders(details["msg"], value), ""
+
+
+def _meaning(path: KeyPath, model: type[Config]) -> str:
+    """What a field is for, as the reference says it; empty for one that it does not describe."""
+    from tasuki.kinds.schema import docstrings
+
+    holder, name, said = _model_in(_annotation(path[:-1], model)), str(path[-1]), ""
+    with suppress(OSError):  # the source of a model from elsewhere may not be there
+        said = docstrings(holder).get(name, "").partition(". ")[0] if holder else ""
+    return f"{name}: {said[0].lower()}{said[1:].rstrip('.')}" if said else ""
+
+
+def _remedy(sort: str, value: object, path: KeyPath, model: type[Config]) -> str:
+    """How to write the value that was probably meant. Never shows the value."""
+    if sort == "model_type" and (inner := _model_in(_annotation(path, model))):
+        return f"its fields are: {', '.join(inner.model_fields)}"
+    if not isinstance(value, str) or isinstance(value, Substituted):
+        return ""
+    if sort == "list_type":
+        return "put it in brackets: [one, two]"
+    if _SHELL_PLACEHOLDER.match(value):
+        return "a placeholder is written ${env:NAME}"
+    if sort == "bool_type" and value.lower() in _SPOKEN:
+        return f"write {_SPOKEN[value.lower()]}"
+    is_quoted = isinstance(read_scalar(value), bool if sort == "bool_type" else int | float)
+    return "write it without quotes" if is_quoted and sort != "string_type" else ""
 
 
 def _without_placeholders(text: str, value: object) -> str:
@@ -99,7 +129,8 @@ def _unknown(path: KeyPath, name: str, value: object, model: type[Config], what:
     """A secret may be a key too: a colon without a space behind it, or an item that has lost its name."""
     extra = _ENTRY_FIELDS if what == "field" and len(path) == 1 else ()
     known = [*_fields_around(path, model), *extra]
-    near = did_you_mean(str(path[-1]), known)
+    holder = _model_in(_annotation(path[:-1], model))
+    near = (holder.other_names if holder else {}).get(str(path[-1])) or did_you_mean(str(path[-1]), known)
     hint = near or (f"known are: {', '.join(known)}" if known else "there are none")
     if _is_secret(path[:-1], model) and (value is None or len(path) > 1):
         return f"unknown {what} in {name.rpartition('.')[0] or 'the entry'}", hint

@@ -143,11 +143,18 @@ class _Checker:
             self.errors += problems_of(error, entry, kind.model)
 
     def _check_references(self, entry: Entry, kind: Kind) -> None:
-        found = find_references(entry, kind.references)
-        references = [reference for reference in found if not entry.is_unknown(reference.path)]
+        references = [
+            reference
+            for reference in find_references(entry, kind.references)
+            if not entry.is_unknown(reference.path) and not self._has_unknown_kind(reference.id)
+        ]
         self.errors += verify_references(entry, references, self.registry)
         sound = (reference.id for reference in references if points_well(reference, self.registry))
         self.edges[entry.id] = tuple(dict.fromkeys(sound))
+
+    def _has_unknown_kind(self, id: str) -> bool:
+        """Whether an entry is there whose kind is not known, which is reported where it stands."""
+        return self.registry.get(id) is not None and id not in self.kinds
 
     def _check_options(self) -> None:
         self._published = needs_of_publishers(self.registry, self.configs)
@@ -244,7 +251,8 @@ class _Checker:
             are_queues = all(self.registry.entries[id].kind == "queue.queue" for id in circle)
             place = entry.position(("dead_letter",) if are_queues else ())
             problem = _circle_problem(circle, are_queues=are_queues)
-            self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id))
+            hint = "give one of these queues another dead_letter, or none" if are_queues else "take one reference out"
+            self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id, hint=hint))
 
     def _check_groups(self) -> None:
         """Groups are no entries: a group is there because a policy says that it belongs to it."""

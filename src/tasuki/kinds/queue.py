@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core.core_schema import ValidationInfo
@@ -110,6 +110,12 @@ def _broker_name(value: str, info: ValidationInfo) -> str:
 
 class QueueConfig(Config):
     """A queue. After the project's check, its options and limits are those in force with its driver."""
+
+    other_names: ClassVar = {
+        "max_attempts": "write dead_letter: {queue: …, max_attempts: …}",
+        "ttl": "did you mean 'message_ttl'?",
+        "dlq": "did you mean 'dead_letter'?",
+    }
 
     driver: Id
     """The driver that carries it."""

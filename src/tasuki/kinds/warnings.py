@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from tasuki.errors import Position
 from tasuki.kinds.consumer import ConsumerConfig
@@ -13,8 +15,11 @@ from tasuki.kinds.kind import DriverKind
 from tasuki.kinds.options import option_path
 from tasuki.kinds.project import Project
 from tasuki.kinds.queue import QueueConfig
+from tasuki.registry.entry import KeyPath
+from tasuki.registry.scalars import Substituted
 from tasuki.units import format_duration
 
+_SHELL_PLACEHOLDER = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}", re.ASCII)
 _PART = 3
 """Of a lease or heartbeat: renewing is due after a third of it."""
 
@@ -30,13 +35,63 @@ class ConfigWarning:
 
     def __str__(self) -> str:
         """``file:line:column: entry: problem; hint``."""
-        return f"{self.position or ''}: {self.entry}: {self.problem}; {self.hint}".removeprefix(": ")
+        return ": ".join(
+            part for part in (str(self.position or ""), self.entry, f"{self.problem}; {self.hint}") if part
+        )
 
 
 def warnings_of(project: Project) -> list[ConfigWarning]:
     """Every warning, ordered by place."""
-    found = [*_unused_options(project), *_long_scripts(project)]
+    aspects = (_no_client, _unused_options, _long_scripts, _nothing_declared, _not_started, _plain_placeholders)
+    found = [warning for aspect in aspects for warning in aspect(project)]
     return sorted(found, key=lambda warning: (warning.position or Position("\uffff"), warning.entry, warning.problem))
+
+
+def _no_client(project: Project) -> Iterator[ConfigWarning]:
+    """Drivers that could not be made here; the project may be meant for another machine."""
+    for id, kind in project.kinds.items():
+        if isinstance(kind, DriverKind) and kind.client and find_spec(kind.client) is None:
+            hint = f"where it is to run: pip install 'tasuki[{kind.short_name}]'"
+            place = project.registry.entries[id].position(("kind",))
+            yield ConfigWarning(f"its client {kind.client!r} is not installed here", place, id, hint)
+
+
+def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:
+    """Files that lack a namespace are skipped, as they may be of another program; and what then is empty."""
+    for place in project.registry.nameless:
+        hint = "write namespace: app at the top of the file if it is part of the project"
+        yield ConfigWarning("these entries are skipped: the file has no namespace", place, "", hint)
+    if not project.configs:
+        hint = "a project's file needs version, namespace and entries"
+        yield ConfigWarning("nothing will be handled: there are no entries", None, "", hint)
+
+
+def _not_started(project: Project) -> Iterator[ConfigWarning]:
+    """Consumers that do not start, where their author may not have meant that."""
+    needed = {id for targets in project.edges.values() for id in targets}
+    for id, config in project.of(ConsumerConfig).items():
+        if config.lifecycle.auto_start or "auto_start" in config.lifecycle.model_fields_set or id in needed:
+            continue
+        problem = f"it does not start, and handles no message of {config.queue}: auto_start is false unless given"
+        hint = "write lifecycle: {auto_start: true}, or auto_start: false to say that it is meant so"
+        yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
+
+
+def _plain_placeholders(project: Project) -> Iterator[ConfigWarning]:
+    """``${NAME}``, as a shell would have it: a file or password of that name is rarely meant."""
+    for entry in project.registry:
+        for path, text in _texts(entry.data, ()):
+            if _SHELL_PLACEHOLDER.fullmatch(text) and not isinstance(text, Substituted):
+                problem = f"{'.'.join(map(str, path))}: the value is plain text, no placeholder"
+                yield ConfigWarning(problem, entry.position(path), entry.id, "a placeholder is written ${env:NAME}")
+
+
+def _texts(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping | list):
+        for step, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _texts(item, (*path, step))
 
 
 def _unused_options(project: Project) -> Iterator[ConfigWarning]:

@@ -15,6 +15,7 @@ from tasuki.registry.shown import describe
 
 _FIELDS = ("version", "namespace", "meta", "entries")
 _VERSIONS = ("1.0", 1.0, None)
+_MISSING = {"name": "add a line name: …", "kind": "add a line kind: …; tasuki schema lists every kind"}
 _FIRST_LINE = re.compile(r"^([ \t]*)[^\s#%-]", re.MULTILINE)
 _SIMILAR = 0.8
 """How much a key must resemble ``namespace`` to be taken for it; ``name`` and ``names`` do not."""
@@ -42,9 +43,9 @@ def _has_key(text: str, indent: str, key: str) -> bool:
 
 def misspelt_namespace(document: Document, file: Path) -> list[ConfigError]:
     """The error of a document that declares entries under a key that is nearly ``namespace``; none: it is not ours."""
-    fields = document.value
-    if not isinstance(fields, dict) or not any(isinstance(item, dict) and "kind" in item for item in _items(fields)):
+    if not has_entries(document):
         return []
+    fields = document.value
     near = (key for key in fields if key not in _FIELDS and did_you_mean(key, ["namespace"], cutoff=_SIMILAR))
     if (key := next(near, None)) is None:
         return []
@@ -53,9 +54,11 @@ def misspelt_namespace(document: Document, file: Path) -> list[ConfigError]:
     return [InvalidEntryError(f"the file has entries and no namespace, but {key!r}", position=place, hint=hint)]
 
 
-def _items(fields: Mapping[str, Any]) -> list[Any]:
-    entries = fields.get("entries")
-    return entries if isinstance(entries, list) else []
+def has_entries(document: Document) -> bool:
+    """Whether a document has ``entries`` as ours have them: mappings with a ``kind``."""
+    fields = document.value
+    entries = fields.get("entries") if isinstance(fields, dict) else None
+    return isinstance(entries, list) and any(isinstance(item, dict) and "kind" in item for item in entries)
 
 
 class Declarations:
@@ -85,11 +88,14 @@ class Declarations:
         if fields.get("version") not in _VERSIONS:
             self._report(("version",), f"version {fields['version']!r} is not known", hint='write version: "1.0"')
         namespace, entries = fields["namespace"], fields.get("entries")
-        if not isinstance(namespace, str):
+        if namespace is None:
+            self._report(("namespace",), "the namespace is empty", hint="write one, like namespace: app")
+        elif not isinstance(namespace, str):
             problem = f"a namespace is text, not {describe(namespace)}"
             self._report(("namespace",), problem, hint="put it in quotes")
         elif not isinstance(entries, list | None):
-            self._report(("entries",), "entries is a list of entries")
+            hint = "begin each entry with a dash: - name: tasks"
+            self._report(("entries",), "entries is a list of entries", hint=hint)
         else:
             places = self._places_by_entry()
             for index, item in enumerate(entries or ()):
@@ -98,7 +104,8 @@ class Declarations:
     def _read_entry(self, namespace: str, item: Any, index: int, places: dict[KeyPath, Position]) -> None:
         path: KeyPath = ("entries", index)
         if not isinstance(item, dict):
-            self._report(path, "an entry is a mapping of fields")
+            hint = "write it like {name: tasks, kind: queue.queue, …}"
+            self._report(path, "an entry is a mapping of fields", hint=hint)
             return
         data = {key: value for key, value in item.items() if key not in {"name", "kind", "meta"}}
         name, kind, meta = item.get("name"), item.get("kind"), item.get("meta") or {}
@@ -123,7 +130,7 @@ class Declarations:
                 (*path, near), f"the entry has no {key}, but {near!r}", entry=id, hint=f"did you mean {key!r}?"
             )
         else:
-            self._report((*path, key), f"the entry has no {key}", entry=id)
+            self._report((*path, key), f"the entry has no {key}", entry=id, hint=_MISSING[key])
 
     def _report(self, path: KeyPath, problem: str, *, entry: str = "", hint: str = "") -> None:
         while path and path not in self._positions:

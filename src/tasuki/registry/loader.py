@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
-from tasuki.registry.declarations import Declarations, may_be_misspelt, may_declare, misspelt_namespace
+from tasuki.registry.declarations import Declarations, has_entries, may_be_misspelt, may_declare, misspelt_namespace
 from tasuki.registry.document import Document, read_document
 from tasuki.registry.entry import Entry, KeyPath, value_at, with_value
 from tasuki.registry.env_fields import filled
@@ -53,13 +53,23 @@ def load(
     folder = target if target.is_dir() else target.parent
     source_root = _source_root(folder, errors) if target.is_dir() else folder
     if not target.exists():
-        errors.append(ConfigError("there is no such file or folder", position=Position(str(target))))
+        problem, hint = "there is no such file or folder", _hint_for_python(target.with_suffix(".py"))
+        errors.append(ConfigError(problem, position=Position(str(target)), hint=hint))
     paths = _yaml_files(source_root) if target.is_dir() else [target] if target.exists() else []
-    entries = [entry for path in paths for entry in _read_file(path, source_root, errors)]
+    nameless: list[Position] = []
+    entries = [entry for path in paths for entry in _read_file(path, source_root, errors, nameless)]
     entries += declared
-    registry = Registry(root=folder, source_root=source_root)
+    if target.is_file() and not entries and not errors:
+        hint = _hint_for_python(target) or "a project's file needs version, namespace and entries"
+        errors.append(ConfigError("the file declares no entries", position=Position(str(target)), hint=hint))
+    registry = Registry(root=folder, source_root=source_root, nameless=tuple(nameless))
     loaded = assemble(entries, registry, overrides=overrides, environ=environ)
     return Loaded(loaded.registry, errors + loaded.errors)
+
+
+def _hint_for_python(path: Path) -> str:
+    is_python = path.suffix == ".py" and path.is_file()
+    return f"for an app in Python write {path.stem}:app, with the name of your App" if is_python else ""
 
 
 def assemble(
@@ -102,7 +112,9 @@ def _by_id(entries: Iterable[Entry], errors: list[ConfigError]) -> dict[str, Ent
 def _check_name(entry: Entry, word: str, text: str, errors: list[ConfigError]) -> None:
     if not _NAME.fullmatch(text):
         problem, place = f"{text[:80]!r} is not a valid {word}", entry.position(("name",))
-        errors.append(InvalidEntryError(problem, position=place, hint=_NAME_HINT))
+        bare = text.removeprefix(f"{entry.namespace}:")
+        hint = f"the file's namespace goes before it: write {bare}" if _NAME.fullmatch(bare) else _NAME_HINT
+        errors.append(InvalidEntryError(problem, position=place, hint=hint))
 
 
 def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigError]) -> Entry:
@@ -159,15 +171,21 @@ def _read(path: Path, root: Path) -> str | ConfigError:
         return ConfigError(str(error), position=Position(str(path)))
 
 
-def _read_file(path: Path, root: Path, errors: list[ConfigError]) -> list[Entry]:
-    """Entries of one file; none if it has no namespace, because then it is not ours."""
+def _read_file(path: Path, root: Path, errors: list[ConfigError], nameless: list[Position]) -> list[Entry]:
+    """Entries of one file; none if it has no namespace, because then it is not ours.
+
+    A file that has entries all the same is added to ``nameless``.
+    """
     text = _read(path, root)
     if isinstance(text, ConfigError):
         errors.append(text)
         return []
     if not may_declare(text):
         if may_be_misspelt(text):
-            errors += misspelt_namespace(read_document(text, str(path)), path)
+            document = read_document(text, str(path))
+            errors += (misspelt := misspelt_namespace(document, path))
+            if not misspelt and has_entries(document):
+                nameless.append(document.positions.get(("entries",), Position(str(path))))
         return []
     declarations = Declarations(read_document(text, str(path)), path)
     errors += declarations.errors

@@ -13,6 +13,9 @@ from tasuki.registry.entry import Entry, KeyPath, resolve_id
 from tasuki.registry.registry import Registry
 from tasuki.registry.shown import shown
 
+_MOST_SHOWN = 8
+"""Ids in a hint."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:
@@ -66,7 +69,7 @@ def verify_references(entry: Entry, references: Iterable[Reference], registry: R
         if target := registry.get(reference.id):
             fault, hint = f"which is a {target.kind}", f"a {' or '.join(reference.kinds)} is wanted"
         else:
-            fault, hint = "which is not defined", _nearest(reference, registry)
+            fault, hint = "which is not defined", _nearest(entry, reference, registry)
         problem = f"{noun(entry.kind)} {entry.id!r} refers to {_noun_of(reference)} {reference.shown}, {fault}"
         place = entry.position(reference.path)
         errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
@@ -88,11 +91,15 @@ def _noun_of(reference: Reference) -> str:
     return noun(reference.kinds[0]) if reference.kinds else "entry"
 
 
-def _nearest(reference: Reference, registry: Registry) -> str:
-    ids = [entry.id for entry in registry if is_of_kind(entry.kind, reference.kinds)]
+def _nearest(entry: Entry, reference: Reference, registry: Registry) -> str:
+    """Never the entry itself: a queue that refers to itself is the next mistake."""
+    ids = [other.id for other in registry if other.id != entry.id and is_of_kind(other.kind, reference.kinds)]
     name = reference.id.partition(":")[2]
     same_name = [id for id in ids if id.partition(":")[2] == name]
-    return did_you_mean(reference.id, same_name or ids, cutoff=0.0 if same_name else 0.6)
+    if near := did_you_mean(reference.id, same_name or ids, cutoff=0.0 if same_name else 0.6):
+        return near
+    others = ", ".join([*ids[:_MOST_SHOWN], *(["…"] if len(ids) > _MOST_SHOWN else [])])
+    return f"declare it, or name one of: {others}" if ids else "declare it"
 
 
 def did_you_mean(word: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str:

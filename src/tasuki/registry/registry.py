@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tasuki.errors import Position
 from tasuki.registry.entry import Entry
 
 
@@ -18,6 +19,9 @@ class Registry:
     """The project's folder: where relative paths of values (``.tasuki/queue.db``) start."""
     source_root: Path | None = None
     """Where ``file:///x`` starts and what no source may leave; None: the project's folder."""
+
+    nameless: tuple[Position, ...] = ()
+    """Where files that were skipped, for they have no namespace, have entries all the same."""
 
     def __iter__(self) -> Iterator[Entry]:
         """Entries in order of declaration."""

@@ -56,6 +56,20 @@ def test_a_good_project(tasuki: CommandLine) -> None:
     assert tasuki("check", "_index.yaml").returncode == 0
 
 
+def test_the_project_is_named_with_p_on_every_command(tasuki: CommandLine) -> None:
+    assert tasuki("check", "-p", "_index.yaml").stdout == tasuki("check").stdout
+    twice = tasuki("check", ".", "-p", "_index.yaml")
+    assert (twice.returncode, "given twice" in twice.stderr) == (2, True)
+
+
+def test_a_folder_without_a_project(tasuki: CommandLine, project: Path) -> None:
+    (project / "empty").mkdir()
+    checked = tasuki("check", "empty")
+    assert (checked.returncode, checked.stdout) == (0, "ok: 0 entries, 0 queues, 0 consumers\n")
+    assert "warning: nothing will be handled: there are no entries" in checked.stderr
+    assert "the project has no queues: name another one with -p" in tasuki("info", "tasks", "-p", "empty").stderr
+
+
 def test_how_functions_are_isolated(tasuki: CommandLine, project: Path) -> None:
     (project / "isolated.yaml").write_text(ISOLATED)
     assert tasuki("check").stdout.splitlines()[1:] == [

@@ -269,13 +269,16 @@ def test_a_clean_drain(tasuki: CommandLine, project: Path) -> None:
     assert tasuki.json("info", "tasks")["message_count"] == 0
 
 
-@pytest.mark.parametrize(("name", "near"), [("pause", ""), ("purg", ""), ("pausee", "'peek'"), ("publsh", "'publish'")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("pause", ""), ("purg", ""), ("delet", ""), ("pausee", "'peek'"), ("publsh", "'publish'")]
+)
 def test_an_unknown_command_is_never_taken_for_one_that_removes_messages(
     name: str, near: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tasuki.cli.main([name]) == 2
     said = capsys.readouterr().err
     assert f"No such command {name!r}." in said
-    assert "purge" not in said
+    assert "'purge'" not in said
+    assert "'delete'" not in said
     if hasattr(click.exceptions, "NoSuchCommand"):  # older ones suggest nothing
         assert near in said

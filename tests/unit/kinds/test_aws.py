@@ -53,7 +53,7 @@ def test_bad_values(problems):
     assert problems(text) == ["3:37: app:cloud: session_token needs access_key_id and secret_access_key"]
     text = f"{DRIVER}, endpoint: 'localhost:4566', message_retention_period: 15d, default_delay_seconds: 901}}\n"
     assert problems(text) == [
-        "3:41: app:sqs: driver 'app:sqs' refers to config 'app:cloud', which is not defined",
+        "3:41: app:sqs: driver 'app:sqs' refers to config 'app:cloud', which is not defined; declare it",
         "3:56: app:sqs: endpoint: an address is wanted, such as http://localhost:4566",
         "3:84: app:sqs: message_retention_period: SQS keeps messages for 1m to 14d",
         "3:115: app:sqs: default_delay_seconds must be at most 900, not the number 901",

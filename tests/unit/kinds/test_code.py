@@ -63,6 +63,17 @@ def test_python_that_cannot_be_read(project: Make) -> None:
     assert python(project, "def main(body): pass\n\0")[0].startswith("h.py")
 
 
+def test_a_target_whose_module_is_not_there(project: Make) -> None:
+    Path("h.py").write_text("raise RuntimeError('it runs')")
+    text = "  - {{name: h, kind: function.python, target: '{}:main'}}\n"
+    hint = "install it, or start where it is: in its folder"
+    assert told(project(text.format("nowhere.at.all"))) == [
+        f"p.yaml:3:38: app:h: target: there is no module 'nowhere'; {hint}"
+    ]
+    assert told(project(text.format("tests.unit"))) == []
+    assert told(project(text.format("__main__"))) == []
+
+
 def test_python_without_the_function(project: Make) -> None:
     text = "import os\nfrom a import b as other\n\ndef handle(body): pass\n"
     assert python(project, text, "handel") == [

@@ -42,7 +42,7 @@ def test_the_largest_values(consumer):
         (", concurrency: -1", "concurrency must be at least 1, not the number -1"),
         (", concurrency: true", "concurrency: a whole number is wanted, not true"),
         (", concurrency: null", "concurrency: a whole number is wanted, not nothing"),
-        (", auto_ack: no", "auto_ack: true or false is wanted, not the text 'no'"),
+        (", auto_ack: no", "auto_ack: true or false is wanted, not the text 'no'; write false"),
         (", auto_ack: 0", "auto_ack: true or false is wanted, not the number 0"),
         (", handler_timeout: 0", "handler_timeout must be more than 0, not the number 0"),
         (", concurency: 4", "unknown field 'concurency'; did you mean 'concurrency'?"),
@@ -51,7 +51,7 @@ def test_the_largest_values(consumer):
 )
 def test_bad_values(problems, fields, problem):
     [text] = problems(f"{OTHERS}  - {{name: c, kind: queue.consumer, queue: q, func: f{fields}}}\n")
-    assert text.partition("app:c: ")[2] == problem
+    assert text.partition("app:c: ")[2].partition("; its fields are")[0] == problem
 
 
 def test_it_consumes_queues_with_functions(problems):

@@ -79,7 +79,8 @@ def test_the_kinds_of_this_version():
         ("security.polcy", "did you mean 'security.policy'?"),
         ("security.token_store", "there are no tokens in this version"),
         ("security.scope", "name the policies at the consumer, or give them a group"),
-        ("http.endpoint", ""),
+        ("sqlite", "did you mean 'queue.driver.sqlite'?"),
+        ("http.endpoint", "tasuki schema lists every kind"),
     ],
 )
 def test_an_unknown_kind_has_an_honest_hint(name, hint):

@@ -1,9 +1,10 @@
 from types import MappingProxyType
+from typing import ClassVar
 
 import pytest
 from pydantic import Field, ValidationError
 
-from tasuki.kinds.fields import Config, Duration, Flag, Text
+from tasuki.kinds.fields import Config, Count, Duration, Flag, Text
 from tasuki.kinds.problems import problems_of
 from tasuki.registry.entry import Entry
 from tasuki.registry.scalars import Loose, Substituted
@@ -16,9 +17,20 @@ class InnerConfig(Config):
     wait: Duration = 1.0
 
 
+class NeedyConfig(InnerConfig):
+    """Inside, too."""
+
+    needed: Text
+    """What it cannot do without. And more about it."""
+
+
 class OuterConfig(Config):
     """Outside."""
 
+    other_names: ClassVar = {"called": "did you mean 'name'?"}
+
+    one: NeedyConfig | None = None
+    count: Count = 0
     inner: dict[str, InnerConfig] = Field(default_factory=dict)
     listed: list[InnerConfig] = Field(default_factory=list)
     on: Flag = False
@@ -58,6 +70,29 @@ def test_near_fields_are_found_inside_mappings_and_lists():
         "a:b: unknown field 'inner.any.wiat'; did you mean 'wait'?",
         "a:b: unknown field 'listed.0.wayt'; did you mean 'wait'?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        ({"on": "yes"}, "write true"),
+        ({"on": "OFF"}, "write false"),
+        ({"on": "true"}, "write it without quotes"),
+        ({"on": "maybe"}, ""),
+        ({"count": "4"}, "write it without quotes"),
+        ({"count": "four"}, ""),
+        ({"count": "${COUNT}"}, "a placeholder is written ${env:NAME}"),
+        ({"count": "$COUNT"}, "a placeholder is written ${env:NAME}"),
+        ({"listed": "one"}, "put it in brackets: [one, two]"),
+        ({"one": True}, "its fields are: wait, needed"),
+        ({"one": {}}, "needed: what it cannot do without"),
+        ({"one": {"wait": 1, "needed": "x", "want": 1}}, "did you mean 'wait'?"),
+        ({"called": 1}, "did you mean 'name'?"),
+    ],
+)
+def test_a_remedy_is_named_where_one_is_likely(data, remedy):
+    [problem] = found(data)
+    assert problem.partition("; ")[2] == remedy
 
 
 def test_the_value_of_a_placeholder_is_never_shown():

@@ -130,6 +130,11 @@ def test_a_swap_does_not_hide_a_misspelt_field(problems):
     ]
 
 
+def test_an_unknown_kind_is_one_problem(problems):
+    text = "  - {name: d, kind: sqlite}\n  - {name: q, kind: queue.queue, driver: d}\n"
+    assert problems(text) == ["3:15: app:d: kind 'sqlite' is not known; did you mean 'queue.driver.sqlite'?"]
+
+
 def test_two_entries_cannot_be_the_same_queue_of_one_driver(problems):
     text = """\
   - {name: d, kind: queue.driver.memory}
@@ -159,8 +164,8 @@ def test_an_entry_that_refers_to_itself_or_in_a_circle(problems):
   - {name: c, kind: store.memory, lifecycle: {depends_on: [b]}}
 """
     assert problems(text) == [
-        "3:5: app:a: 'app:a' refers to itself",
-        "4:5: app:b: entries refer to each other in a circle: 'app:b' → 'app:c' → 'app:b'",
+        "3:5: app:a: 'app:a' refers to itself; take one reference out",
+        "4:5: app:b: entries refer to each other in a circle: 'app:b' → 'app:c' → 'app:b'; take one reference out",
     ]
 
 

@@ -116,7 +116,9 @@ def test_bad_values_say_what_came_and_what_is_wanted(wrong, fields, problem):
 
 
 def test_a_driver_is_required(problems):
-    assert problems("  - {name: q, kind: queue.queue}\n") == ["3:5: app:q: the field 'driver' is missing"]
+    assert problems("  - {name: q, kind: queue.queue}\n") == [
+        "3:5: app:q: the field 'driver' is missing; driver: the driver that carries it"
+    ]
     assert problems("  - {name: q, kind: queue.queue, driver: 5}\n") == [
         "3:34: app:q: driver: text is wanted, not the number 5"
     ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
 import pytest
 
+from tasuki.kinds.drivers import KINDS
 from tasuki.kinds.warnings import warnings_of
 from tests.unit.kinds.conftest import Make
 
@@ -16,6 +20,7 @@ ENTRIES = """\
     kind: queue.consumer
     queue: q
     func: f
+    lifecycle: {auto_start: true}
     driver_options:
       amqp:
         exclusive: %s
@@ -31,10 +36,10 @@ ENTRIES = """\
 def test_options_without_effect_are_named_at_their_line(project: Make) -> None:
     warnings = [str(warning) for warning in warnings_of(project(ENTRIES % ("rabbit", "true")))]
     assert [warning.partition(" has no effect; ")[0] for warning in warnings] == [
-        "p.yaml:13:9: app:c: amqp option exclusive",
-        "p.yaml:14:9: app:c: amqp option no_local",
-        "p.yaml:15:9: app:c: amqp option no_wait",
-        "p.yaml:16:9: app:c: amqp option consumer_tag",
+        "p.yaml:14:9: app:c: amqp option exclusive",
+        "p.yaml:15:9: app:c: amqp option no_local",
+        "p.yaml:16:9: app:c: amqp option no_wait",
+        "p.yaml:17:9: app:c: amqp option consumer_tag",
     ]
     reasons = [warning.partition(" has no effect; ")[2] for warning in warnings]
     assert reasons[1] == "RabbitMQ does not implement it"
@@ -43,7 +48,7 @@ def test_options_without_effect_are_named_at_their_line(project: Make) -> None:
 
 def test_only_those_of_the_driver_in_use_and_no_defaults(project: Make) -> None:
     text = ENTRIES % ("rabbit", "false")
-    assert [warning.position.line for warning in warnings_of(project(text)) if warning.position] == [14, 15, 16]
+    assert [warning.position.line for warning in warnings_of(project(text)) if warning.position] == [15, 16, 17]
     warnings = warnings_of(project(ENTRIES % ("amazon", "true")))
     assert [(warning.entry, warning.problem) for warning in warnings] == [
         ("app:c", "sqs option wait_time has no effect"),
@@ -55,17 +60,77 @@ def test_only_those_of_the_driver_in_use_and_no_defaults(project: Make) -> None:
     )
 
 
+QUEUE = "  - {name: d, kind: queue.driver.memory%s}\n  - {name: q, kind: queue.queue, driver: d}\n"
+CONSUMER = (
+    "  - {name: f, kind: function.lua, source: return 1}\n  - {name: c, kind: queue.consumer, queue: q, func: f%s}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "is_warned"), [("", True), ("auto_start: true", False), ("auto_start: false", False)]
+)
+def test_a_consumer_that_does_not_start_and_does_not_say_so(project: Make, lifecycle: str, is_warned: bool) -> None:
+    text = QUEUE % "" + CONSUMER % f", lifecycle: {{{lifecycle}}}"
+    found = [(str(warning.position), warning.entry, warning.problem) for warning in warnings_of(project(text))]
+    problem = "it does not start, and handles no message of app:q: auto_start is false unless given"
+    assert found == [("p.yaml:6:5", "app:c", problem)] * is_warned
+
+
+def test_a_consumer_that_another_needs_starts_with_it(project: Make) -> None:
+    first = CONSUMER % ", lifecycle: {auto_start: true, depends_on: [other]}"
+    other = "  - {name: other, kind: queue.consumer, queue: q, func: f}\n"
+    assert warnings_of(project(QUEUE % "" + first + other)) == []
+
+
+def test_a_driver_whose_client_is_not_installed(project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = project(QUEUE.replace(".memory", ".nats") % "")
+    assert warnings_of(found) == []
+    monkeypatch.setattr("tasuki.kinds.warnings.find_spec", lambda name: None)
+    assert [str(warning) for warning in warnings_of(found)] == [
+        "p.yaml:3:15: app:d: its client 'nats' is not installed here; where it is to run: pip install 'tasuki[nats]'"
+    ]
+
+
+@pytest.mark.parametrize("name", ["amqp", "nats", "postgres", "redis", "sqs"])
+def test_a_driver_needs_its_client(name: str) -> None:
+    (kind,) = [kind for kind in KINDS if kind.short_name == name]
+    needed = [text for text in requires("tasuki") or () if f'extra == "{name}"' in text.replace("'", '"')]
+    clients = packages_distributions()[kind.client]
+    assert any(needs.startswith(client) for needs in needed for client in clients)
+
+
+def test_a_project_without_entries(project: Make) -> None:
+    assert [str(warning) for warning in warnings_of(project("  []\n"))] == [
+        "nothing will be handled: there are no entries; a project's file needs version, namespace and entries"
+    ]
+
+
+def test_entries_that_are_skipped_for_their_file_has_no_namespace(project: Make, tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("entries:\n  - {name: q, kind: queue.queue}\n")
+    assert [str(warning).partition("; ")[0] for warning in warnings_of(project(QUEUE % ""))] == [
+        "more.yaml:1:1: these entries are skipped: the file has no namespace"
+    ]
+
+
+@pytest.mark.parametrize("value", ["${QUEUE_FILE}", "$${env:QUEUE_FILE}", "a ${QUEUE_FILE}", "${env:QUEUE_FILE}"])
+def test_a_placeholder_as_a_shell_has_it(project: Make, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (QUEUE % f", path: '{value}'").replace(".memory", ".sqlite")
+    warnings = [str(warning) for warning in warnings_of(project(text, environ={"QUEUE_FILE": "${HOME}"}))]
+    warning = "p.yaml:3:42: app:d: path: the value is plain text, no placeholder; a placeholder is written ${env:NAME}"
+    assert warnings == [warning] * (value == "${QUEUE_FILE}")
+
+
 @pytest.mark.parametrize("bag", ["driver_options: {amqp: {no_wait: true}}", "driver_options: {no_wait: true}"])
 def test_wherever_they_stand(project: Make, bag: str) -> None:
     entries = ENTRIES.partition("    driver_options")[0] % "rabbit"
     (warning,) = warnings_of(project(f"{entries}    {bag}\n"))
     assert warning.position is not None
-    assert (warning.position.line, warning.position.column) == (11, 5 + bag.index("no_wait"))
+    assert (warning.position.line, warning.position.column) == (12, 5 + bag.index("no_wait"))
 
 
 def test_wrong_values_are_errors(problems) -> None:
     text = (ENTRIES % ("amazon", "nearly")).replace("wait_time: 20", "wait_time: 21")
     assert problems(text) == [
-        "13:9: app:c: amqp option exclusive: true or false is wanted, not the text 'nearly'",
-        "18:9: app:c: sqs option wait_time must be at most 20, not the number 21",
+        "14:9: app:c: amqp option exclusive: true or false is wanted, not the text 'nearly'",
+        "19:9: app:c: sqs option wait_time must be at most 20, not the number 21",
     ]

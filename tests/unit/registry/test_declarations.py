@@ -52,10 +52,20 @@ def test_names_are_text_even_if_they_look_like_something_else():
         ("namespace: app\nentrys: []\n", "p/x.yaml:2:1: unknown field 'entrys'; did you mean 'entries'?"),
         ("version: 2\nnamespace: app\n", 'p/x.yaml:1:1: version 2 is not known; write version: "1.0"'),
         ("namespace: 5\n", "p/x.yaml:1:1: a namespace is text, not the number 5; put it in quotes"),
-        ("namespace: a\nentries: {}\n", "p/x.yaml:2:1: entries is a list of entries"),
-        ("namespace: a\nentries:\n  - x\n", "p/x.yaml:3:5: an entry is a mapping of fields"),
-        ("namespace: a\nentries:\n  - kind: k\n", "p/x.yaml:3:5: the entry has no name"),
-        ("namespace: a\nentries:\n  - name: x\n", "p/x.yaml:3:5: a:x: the entry has no kind"),
+        ("namespace:\nentries: []\n", "p/x.yaml:1:1: the namespace is empty; write one, like namespace: app"),
+        (
+            "namespace: a\nentries: {}\n",
+            "p/x.yaml:2:1: entries is a list of entries; begin each entry with a dash: - name: tasks",
+        ),
+        (
+            "namespace: a\nentries:\n  - x\n",
+            "p/x.yaml:3:5: an entry is a mapping of fields; write it like {name: tasks, kind: queue.queue, …}",
+        ),
+        ("namespace: a\nentries:\n  - kind: k\n", "p/x.yaml:3:5: the entry has no name; add a line name: …"),
+        (
+            "namespace: a\nentries:\n  - name: x\n",
+            "p/x.yaml:3:5: a:x: the entry has no kind; add a line kind: …; tasuki schema lists every kind",
+        ),
         (
             "namespace: a\nentries:\n  - name: x\n    knd: k\n",
             "p/x.yaml:4:5: a:x: the entry has no kind, but 'knd'; did you mean 'kind'?",
@@ -73,7 +83,10 @@ def test_names_are_text_even_if_they_look_like_something_else():
             "p/x.yaml:3:24: a:x: meta is a mapping, not the number 5",
         ),
         ("namespace: a\nnamespace: b\n", "p/x.yaml:2:1: this key is given twice: line 1 has it already"),
-        ("namespace: a\nentries: {x: 1, x: 2}\n", "p/x.yaml:2:1: entries is a list of entries"),
+        (
+            "namespace: a\nentries: {x: 1, x: 2}\n",
+            "p/x.yaml:2:1: entries is a list of entries; begin each entry with a dash: - name: tasks",
+        ),
         (
             "namespace: a\nentries:\n  - {name: x, kind: k, f: 1, f: 2}\n",
             "p/x.yaml:3:30: a:x: this key is given twice: line 3 has it already",

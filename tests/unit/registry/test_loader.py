@@ -50,7 +50,9 @@ def test_every_yaml_file_is_read_but_not_those_of_others(project):
 
 def test_file_names_begin_as_the_target_does(project):
     write("p/q/a.yaml", "namespace: app\nentries: 5\n")
-    assert problems(load(Path("p"))) == ["p/q/a.yaml:2:1: entries is a list of entries"]
+    assert problems(load(Path("p"))) == [
+        "p/q/a.yaml:2:1: entries is a list of entries; begin each entry with a dash: - name: tasks"
+    ]
 
 
 def test_a_single_file_is_a_project_too(project):
@@ -142,6 +144,31 @@ def test_names_are_restricted(project, name):
     [error] = load(Path()).errors
     assert "is not a valid name" in error.problem
     assert error.position == Position("a.yaml", 3, 5)
+
+
+def test_a_name_that_begins_with_the_namespace(project):
+    write("a.yaml", "namespace: app\nentries:\n  - {name: 'app:one', kind: k}\n")
+    assert problems(load(Path())) == [
+        "a.yaml:3:6: 'app:one' is not a valid name; the file's namespace goes before it: write one"
+    ]
+
+
+def test_a_file_that_is_named_and_declares_nothing_is_an_error(project):
+    write("p/a.yaml", 'version: "1.0"\nentries: []\n')
+    write("jobs.py", "app = App()\n")
+    needs = "a project's file needs version, namespace and entries"
+    python = "for an app in Python write jobs:app, with the name of your App"
+    assert problems(load(Path("p/a.yaml"))) == [f"p/a.yaml: the file declares no entries; {needs}"]
+    assert problems(load(Path("jobs.py"))) == [f"jobs.py: the file declares no entries; {python}"]
+    assert problems(load(Path("jobs"))) == [f"jobs: there is no such file or folder; {python}"]
+    assert problems(load(Path("p"))) == []
+
+
+def test_entries_that_are_skipped_are_known(project):
+    write("a.yaml", 'version: "1.0"\nentries:\n  - {name: q, kind: queue.queue}\n')
+    write("b.yaml", "entries:\n  - {name: q}\n")
+    loaded = load(Path())
+    assert (problems(loaded), loaded.registry.nameless) == ([], (Position("a.yaml", 2, 1),))
 
 
 def test_a_bad_namespace_is_reported_once(project):

@@ -66,9 +66,20 @@ def test_a_target_of_the_same_name_elsewhere_is_suggested_first():
     assert error.hint == "did you mean 'far.away:rabbit'?"
 
 
-def test_without_a_near_target_there_is_no_hint():
-    [text] = verify(("queue.driver",))
-    assert text.endswith("which is not defined")
+def test_without_a_near_target_the_others_are_listed():
+    assert verify(("queue.driver",))[0].endswith("which is not defined; declare it")
+    assert verify(("queue.driver",), zmq="queue.driver.x", q="queue.queue")[0].endswith(
+        "declare it, or name one of: app:zmq"
+    )
+    [text] = verify(("queue.driver",), **{letter * 6: "queue.driver.x" for letter in "cdefghijk"})
+    assert text.endswith("app:iiiiii, app:jjjjjj, …")
+
+
+def test_an_entry_is_never_told_to_refer_to_itself():
+    queue = Entry("app:tasks", "queue.queue", {"dead_letter": "tasks.dead"})
+    alone = Registry({queue.id: queue})
+    [error] = verify_references(queue, find_references(queue, {"dead_letter": ("queue.queue",)}), alone)
+    assert error.hint == "declare it"
 
 
 def test_a_target_of_the_wrong_kind():

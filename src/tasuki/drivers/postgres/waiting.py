@@ -65,6 +65,8 @@ class Waiting:
         self._loop = asyncio.get_running_loop()
         self._lines: dict[str, Line] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._begins_at = math.inf
+        """When the timer ends: uvloop's timer of a time that has passed does not know it."""
 
     def line(self, queue: str) -> Line:
         """The line of a queue."""
@@ -149,13 +151,13 @@ class Waiting:
                 self.wake(queue)  # it was cancelled at the moment in which it was woken
 
     def _plan(self, line: Line) -> None:
-        if line.receives and (self._timer is None or line.look_at < self._timer.when()) and line.look_at < math.inf:
+        if line.receives and line.look_at < self._begins_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._loop.call_at(line.look_at, self._begin)
+            self._timer, self._begins_at = self._loop.call_at(line.look_at, self._begin), line.look_at
 
     def _begin(self) -> None:
-        self._timer = None
+        self._timer, self._begins_at = None, math.inf
         soon = self._loop.time() + SLACK
         due = [queue for queue, line in self._lines.items() if line.receives and line.look_at <= soon]
         for queue in due:

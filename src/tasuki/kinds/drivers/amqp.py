@@ -208,6 +208,7 @@ KIND = driver_kind(
     AMQPDriverConfig,
     "tasuki.drivers.amqp:AMQPDriver",
     AMQPQueueOptions,
+    client="pamqp",
     consumer_options=AMQPConsumerOptions,
     place=_place,
 )

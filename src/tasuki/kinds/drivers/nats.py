@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -54,6 +54,8 @@ Servers = Annotated[
 
 class NATSDriverConfig(DriverConfig):
     """Queues in the JetStream of NATS 2.10 or newer: one server or a cluster."""
+
+    other_names: ClassVar = {"url": "did you mean 'servers'?"}
 
     servers: Servers | None = None
     """nats://host:port, or tls://; several with commas or as a list, those of one cluster; nats://localhost:4222."""
@@ -152,5 +154,11 @@ def _too_long(driver: NATSDriverConfig, queue: QueueConfig, delay: float) -> str
 
 
 KIND = driver_kind(
-    "nats", NATSDriverConfig, "tasuki.drivers.nats:NATSDriver", NATSQueueOptions, place=_place, too_long=_too_long
+    "nats",
+    NATSDriverConfig,
+    "tasuki.drivers.nats:NATSDriver",
+    NATSQueueOptions,
+    client="nats",
+    place=_place,
+    too_long=_too_long,
 )

@@ -101,6 +101,11 @@ def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
 
 
 KIND = driver_kind(
-    "postgres", PostgresDriverConfig, "tasuki.drivers.postgres:PostgresDriver", PostgresQueueOptions, place=_place
+    "postgres",
+    PostgresDriverConfig,
+    "tasuki.drivers.postgres:PostgresDriver",
+    PostgresQueueOptions,
+    client="asyncpg",
+    place=_place,
 )
 """The kind."""

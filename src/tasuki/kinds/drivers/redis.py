@@ -111,4 +111,6 @@ def _place(config: RedisDriverConfig, _: Path) -> Hashable:
     return servers_in(hosts, port), config.master_name, config.db or int(redis_database(url)), config.prefix
 
 
-KIND = driver_kind("redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver", RedisQueueOptions, place=_place)
+KIND = driver_kind(
+    "redis", RedisDriverConfig, "tasuki.drivers.redis:RedisDriver", RedisQueueOptions, client="hiredis", place=_place
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.fields import Duration, Text
@@ -12,6 +12,8 @@ from tasuki.kinds.fields import Duration, Text
 
 class SqliteDriverConfig(DriverConfig):
     """Queues in a file: durable, and shared by the processes of one machine."""
+
+    other_names: ClassVar = {"url": "did you mean 'path'?"}
 
     path: Text = ".tasuki/queue.db"
     """The database file; a relative path starts at the project's folder."""

@@ -123,6 +123,7 @@ KIND = DriverKind(
     SQSDriverConfig,
     {**REFERENCES, "config": ("config.aws",)},
     driver="tasuki.drivers.sqs:SQSDriver",
+    client="aiobotocore",
     queue_options=SQSQueueOptions,
     consumer_options=SQSConsumerOptions,
     too_long=_too_long,

@@ -57,6 +57,21 @@ async def woken(tasks: list[asyncio.Task[bool]]) -> list[bool]:
     return [task.done() and task.result() for task in tasks]
 
 
+async def test_a_timer_need_not_know_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop answers call_at with a bare handle where the time has come."""
+
+    class Handle:
+        _source_traceback = None
+
+        def cancel(self) -> None: ...
+
+    server = Server()
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_at", lambda *_, **__: Handle())
+    tasks = await server.waits("a", "b")
+    server.waiting.wake("b")
+    assert await woken(tasks) == [False, True]
+
+
 async def test_a_wake_up_wakes_one_receive_and_the_next_one_another() -> None:
     server = Server()
     tasks = await server.waits("q", "q", "other")

@@ -21,7 +21,14 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import MAX_SETTLED, Publishing, Settling, microseconds, publishing, readable
+from tasuki.drivers.redis.batches import (
+    Publishing,
+    Settling,
+    microseconds,
+    publishing,
+    readable,
+    settled_together,
+)
 from tasuki.drivers.redis.codec import decoded
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving import Receiver
@@ -195,7 +202,7 @@ class RedisDriver(Driver):
         """End deliveries."""
         if not batch:
             return []
-        parts = [batch[start : start + MAX_SETTLED] for start in range(0, len(batch), MAX_SETTLED)]
+        parts = settled_together(self._session.place_of_deliveries(queue).spec, batch)
         stale: list[Receipt] = []
         for work in [Settling(part, driver=self.name, queue=queue) for part in parts]:
             stale += work.stale(await self._session.ask_about(queue, scripts.SETTLE, *work.words))

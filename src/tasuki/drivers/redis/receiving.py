@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.redis import scripts
-from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received
+from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.waiting import News, Waiter, woken
@@ -105,13 +105,12 @@ class Receiver:
         held, self._held = self._held, {}
         for queue, receipts in held.items():
             where, left = self.session.places.open_deliveries(queue), list(receipts)
-            for start in range(0, len(left), self._max_batch):
-                await self.session.finish(where, scripts.LOSE, *left[start : start + self._max_batch])
+            for part in settled_together(where.spec, left):
+                await self.session.finish(where, scripts.LOSE, *part)
 
     async def _settle(self, where: Place, backs: list[Settlement]) -> None:
-        for start in range(0, len(backs), self._max_batch):
-            work = Settling(backs[start : start + self._max_batch])
-            await self.session.finish(where, scripts.SETTLE, *work.words)
+        for part in settled_together(where.spec, backs):
+            await self.session.finish(where, scripts.SETTLE, *Settling(part).words)
 
     async def _take(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""

@@ -171,6 +171,12 @@ class Session:
             raise self.closed(queue)
         return self.places.get(queue)
 
+    def place_of_deliveries(self, queue: str) -> Place:
+        """Where open deliveries are settled: also if the queue was undeclared. Raises the same errors."""
+        if not self.is_open:
+            raise self.closed(queue)
+        return self.places.open_deliveries(queue)
+
     async def _beat(self, nodes: Nodes) -> None:
         """Give signs of life; more seldom where there are many processes, check the connections and the servers."""
         loop = asyncio.get_running_loop()
@@ -238,9 +244,8 @@ class Session:
 
     async def ask_about(self, queue: str, script: Script, *arguments: Word) -> Any:
         """The same about open deliveries, also of an undeclared queue."""
-        if not self.is_open:
-            raise self.closed(queue)
-        return await self.run(self.nodes(queue), self.places.open_deliveries(queue), script, *arguments)
+        where = self.place_of_deliveries(queue)
+        return await self.run(self.nodes(queue), where, script, *arguments)
 
     async def finish(self, where: Place, script: Script, *arguments: Word) -> Any:
         """The same, also while a close lets come to its end what is under way."""

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.redis import batches
-from tasuki.drivers.redis.batches import Settling, microseconds, publishing, readable, received
+from tasuki.drivers.redis.batches import Settling, microseconds, publishing, readable, received, settled_together
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 
@@ -80,11 +80,21 @@ def test_large_batches_go_in_parts(monkeypatch):
     assert [part.indexes for part in work.parts] == [[0, 1], [2, 3], [4]]
 
 
-def test_many_messages_with_options_go_in_parts():
-    count = batches.MAX_OPTIONED
-    keyed = publish(*(Outgoing(str(number), b"", {}, key="k") for number in range(count + 1)))
+@pytest.mark.parametrize("ordering", ["none", "key"])
+def test_many_messages_with_options_go_in_parts(ordering):
+    count = batches.MAX_OPTIONED[ordering]
+    spec = QueueSpec("q", ordering=ordering)
+    keyed = publish(*(Outgoing(str(number), b"", {}, key="k") for number in range(count + 1)), spec=spec)
     assert [len(part.indexes) for part in keyed.parts] == [count, 1]
     assert len(publish(*(Outgoing(str(number), b"", {}) for number in range(1000))).parts) == 1
+
+
+@pytest.mark.parametrize(("ordering", "sizes"), [("none", [500, 100]), ("key", [150, 150, 150, 150])])
+def test_many_settlements_go_in_parts(ordering, sizes):
+    batch = [Ack(b"%d:t" % number) for number in range(600)]
+    parts = settled_together(QueueSpec("q", ordering=ordering), batch)
+    assert [len(part) for part in parts] == sizes
+    assert [item for part in parts for item in part] == batch
 
 
 def test_what_cannot_be_kept_is_refused_alone():

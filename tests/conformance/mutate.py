@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -683,11 +684,12 @@ class PublishMakesTheQueueAgain(Mutant):
     noticed_by = ("test_30_an_inspected_queue_is_not_made_again",)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
-        try:
-            return await super().publish(queue, batch)
-        except QueueNotFoundError:
-            await super().declare(QueueSpec(queue))
-            return await super().publish(queue, batch)
+        with suppress(QueueNotFoundError):
+            results = await super().publish(queue, batch)
+            if not any(isinstance(result, QueueNotFoundError) for result in results):
+                return results
+        await super().declare(QueueSpec(queue))
+        return await super().publish(queue, batch)
 
 
 class AForcedIdIsRemembered(Mutant):

@@ -194,8 +194,9 @@ async def test_order_per_key_reads_its_keys_whatever_the_statistics_say(
 async def test_a_receive_judges_what_it_hands_out_and_not_what_others_take_just_now(
     server: Postgres, driver: PostgresDriver, explainer: Explainer
 ) -> None:
-    receive = "SELECT seq, token FROM plans.receive('keys', $1, 1000000, 0, false, false, true, 1)"
-    await driver.publish("keys", [Outgoing(f"{number}", b"", {}, key=f"{number}") for number in range(300)])
+    receive = "SELECT seq, token FROM plans.receive('judged', $1, 1000000, 0, false, false, true, 1)"
+    await driver.declare(QueueSpec("judged", ordering="key"))
+    await driver.publish("judged", [Outgoing(f"{number}", b"", {}, key=f"{number}") for number in range(300)])
     other = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
     try:
         async with other.transaction():
@@ -205,25 +206,27 @@ async def test_a_receive_judges_what_it_hands_out_and_not_what_others_take_just_
             assert judged == 20, "each when it is met, and once more when its key is locked"
     finally:
         await other.close()
+    await driver.delete("judged")
 
 
 async def test_a_settle_asks_what_is_ready_only_for_those_that_wait(
     driver: PostgresDriver, explainer: Explainer
 ) -> None:
-    await driver.publish("keys", [Outgoing(f"{number}", b"", {}, key=f"{number % 10}") for number in range(20)])
-    receive = "SELECT seq, token FROM plans.receive('keys', 10, 1000000, 0, false, false, true, 1)"
-    settle = "SELECT plans.settle('keys', $1, $2, null, null)"
+    await driver.declare(QueueSpec("settled", ordering="key"))
+    await driver.publish("settled", [Outgoing(f"{number}", b"", {}, key=f"{number % 10}") for number in range(20)])
+    receive = "SELECT seq, token FROM plans.receive('settled', 10, 1000000, 0, false, false, true, 1)"
+    settle = "SELECT plans.settle('settled', $1, $2, null, null)"
     found = []
     for waiting in (0, 1):
         await explainer.connection.execute(
             "INSERT INTO plans.waiters (queue, holder, until, hears) "
-            "SELECT id, 1, now() + interval '1 hour', true FROM plans.queues WHERE name = 'keys' AND $1 = 1",
+            "SELECT id, 1, now() + interval '1 hour', true FROM plans.queues WHERE name = 'settled' AND $1 = 1",
             waiting,
         )
         held = await explainer.connection.fetch(receive)
         scans = await explainer.scans(settle, [row[0] for row in held], [row[1] for row in held])
         found.append(sum(index == "messages_keys" for index, _, _ in scans))
-    await explainer.connection.execute("DELETE FROM plans.waiters")
+    await driver.delete("settled")
     assert found == [0, 1]
 
 

@@ -463,7 +463,8 @@ async def test_peek_past_the_end_of_each_part(make: Any) -> None:
 
 async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = await make()
-    monkeypatch.setattr(purge, "PURGED", 3)
+    monkeypatch.setattr(purge, "FIRST", 3)
+    monkeypatch.setattr(purge, "SECONDS", 0.0)
     await driver.publish("q", [message(str(number)) for number in range(8)])
     removed, _ = await asyncio.gather(driver.purge("q"), publish_later(driver))
     assert removed == 8
@@ -478,8 +479,8 @@ async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
     extent = await writer.submit(Call("q", lambda store, number: store.purging.begin(number)))
     await driver.settle("q", [Nack(held[0].receipt), Release(held[1].receipt)])
     await driver.publish("q", [message("new")])
-    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == 2
-    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == 0
+    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (2, True)
+    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (0, True)
     assert [item.id for item in await driver.receive("q", 5, 0.0)] == ["0", "1", "new"]
 
 
@@ -490,7 +491,7 @@ async def test_a_purge_leaves_a_queue_of_the_same_name_that_is_declared_while_it
     await driver.delete("q")
     await driver.declare(QueueSpec("q"))
     await driver.publish("q", [message("new")])
-    assert await driver._writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == 0
+    assert await driver._writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (0, True)
 
 
 async def test_the_number_of_a_message_is_not_used_again_in_its_queue(make: Any, path: Path) -> None:

@@ -179,7 +179,7 @@ def test_delete_asks_and_removes_the_queue_with_its_messages(tasuki: CommandLine
     tasuki.json("publish", "tasks", "1")
     refused = tasuki("delete", "tasks", stdin="n\n")
     assert refused.returncode == 1
-    assert "Delete queue app:tasks with 1 message for good?" in refused.stderr
+    assert "Delete queue app:tasks with 1 message permanently?" in refused.stderr
     assert "nothing was removed; answer y, or give --yes" in refused.stderr
     assert tasuki.json("info", "tasks")["ready"] == 1
     assert tasuki("delete", "tasks", stdin="y\n").stdout == "app:tasks deleted with 1 message\n"

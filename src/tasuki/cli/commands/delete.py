@@ -32,7 +32,7 @@ def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:
             messages, consumers = info["message_count"], info["consumer_count"]
             if not yes:
                 used = f", from which {count(consumers, 'consumer')} still receive," if consumers else ""
-                confirm(f"Delete queue {id}{used} with {count(messages, 'message')} for good?")
+                confirm(f"Delete queue {id}{used} with {count(messages, 'message')} permanently?")
             await live.delete()
         return int(messages)
 

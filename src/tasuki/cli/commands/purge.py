@@ -28,7 +28,7 @@ def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:
                 depth = await live.depth()
             if not yes:
                 about = "about " if depth.is_estimate else ""
-                confirm(f"Remove {about}{count(depth.ready + depth.delayed, 'message')} from {id} for good?")
+                confirm(f"Remove {about}{count(depth.ready + depth.delayed, 'message')} from {id} permanently?")
             return await live.purge()
 
     purged = loop.run(purge())

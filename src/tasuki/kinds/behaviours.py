@@ -74,6 +74,6 @@ DURABILITY = {
     "redis": "`power` with `appendfsync always`; `broker` with another `appendfsync`; less without an append-only file",
     "sqs": "`node`, as Amazon keeps every message on several machines",
     "postgres": "`power` as it comes; `node` with a synchronous standby; less with `synchronous_commit` or `fsync` off",
-    "nats": "`broker` as it comes; `power` with `sync_interval: always`; `node` with that and three replicas",
+    "nats": "`broker`; `power` with `sync_interval: always`, and `server_sync: always` here; `node` with 3 `replicas`",
 }
 """Which durability a driver gives when, by short name; for people."""

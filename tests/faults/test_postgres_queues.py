@@ -202,9 +202,6 @@ async def test_declaring_deleting_and_using_queues_at_once_meets_no_deadlock(
     assert await sql.fetchval(deadlocks) == before
 
 
-@pytest.mark.xfail(
-    reason="room() answers null where max_length was taken away while it waited for the row", strict=True
-)
 async def test_a_max_length_that_is_taken_away_during_a_publish_refuses_nothing(
     make: Make, sql: asyncpg.Connection, schema: str
 ) -> None:

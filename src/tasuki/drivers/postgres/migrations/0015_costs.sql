@@ -239,6 +239,30 @@ begin
     where c.queue = q.id and is_alive(h, at);
 end $$;
 
+-- How many more messages a bounded queue takes. Publishers of such a queue wait for each other here, but not those in
+-- a transaction of their own (within): how long that takes is not ours to say, so they only look. All, where its bound
+-- was taken away while they waited.
+create or replace function room(q queues, wanted integer, within boolean, at timestamptz) returns bigint language plpgsql as $$
+begin
+    if within then
+        -- One statement: what was added up between two would be seen in neither.
+        return (select coalesce(
+                o.max_length - o.total - coalesce((select sum(c.change) from changes c where c.queue = o.id), 0), wanted)
+            from queues o where o.id = q.id);
+    end if;
+    perform 1 from queues where id = q.id for update;
+    with gone as (delete from changes where queue = q.id returning change)
+    update queues set total = total + coalesce((select sum(change) from gone), 0) where id = q.id returning * into q;
+    if not found then
+        raise exception using errcode = 'TQ404', message = 'the queue was removed just now';
+    end if;
+    if q.total + wanted > q.max_length and q.counted_at < at - interval '1 second' then
+        perform recount(q.id);
+        select * into q from queues where id = q.id;
+    end if;
+    return coalesce(q.max_length - q.total, wanted);
+end $$;
+
 do $$
 declare
     name text;

@@ -1,0 +1,75 @@
+"""Judge: runs attempts, each in a process of its own, and says what must hold after each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.e2e.attacks.attack import GOOD_ANSWER, MEMORY, Attack
+from tests.e2e.attacks.bombs import BOMBS
+from tests.e2e.attacks.escapes import ESCAPES
+from tests.e2e.attacks.table import ROOT
+
+Run = Callable[..., dict[str, Any]]
+_MOST = 2 * MEMORY + 8 * 2**20
+"""Bytes that the process may grow by, the last eight for the runtime of the neighbour and modules that are imported."""
+_GRACE = 0.8
+"""Seconds of processor time beyond the limit of the script: a runtime is made, and the last step ends."""
+
+
+@contextmanager
+def attempts() -> Iterator[Run]:
+    """Runs one attempt; the process behind it forks a fresh one for each."""
+    command = [sys.executable, "-m", "tests.e2e.attacks.runner"]
+    pipe = subprocess.PIPE
+    # What a script costs is measured, and not what a tracer costs.
+    environ = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, stdin=pipe, stdout=pipe, text=True) as runner:
+        requests, answers = runner.stdin, runner.stdout
+        assert requests is not None
+        assert answers is not None
+
+        def ask(attack: Attack, isolation: str) -> dict[str, Any]:
+            print(f"{isolation}:{attack.name}", file=requests, flush=True)
+            return dict(json.loads(answers.readline()))
+
+        yield ask
+        requests.close()
+
+
+def cases() -> list[Any]:
+    """All attempts, as parameters of a test."""
+    return [_case(attack) for attack in (*ESCAPES, *BOMBS)]
+
+
+def _case(attack: Attack) -> Any:
+    marks = [pytest.mark.xfail(reason=attack.open)] if attack.open else []
+    return pytest.param(attack, id=attack.name, marks=marks)
+
+
+def judge(attack: Attack, told: dict[str, Any]) -> None:
+    """An attack costs only its own message: raises AssertionError with what was told of it."""
+    assert told["outcome"] in ("done", "error"), told
+    assert not told["escaped"], told
+    if attack.told:
+        assert told["outcome"] == "error", told
+        assert attack.told in told["error"] or (told["limit"] and told["limit"] in attack.limits), told
+    else:
+        assert told["outcome"] == "done" or told["limit"] in attack.limits, told
+    assert told["limit"] in (attack.limits or ("",)), told
+    if told["limit"] and attack.placed and not attack.whole:
+        assert told["error"].startswith("script.lua:"), f"a limit names script and line: {told}"
+    assert not told["error"].startswith("host:"), f"no error points into the host: {told}"
+    assert len(told["error"]) < 10_000, told
+    assert told["grown"] < _MOST + len(attack.script()), told
+    assert told["seconds"] < attack.seconds + _GRACE, told
+    assert told["late"] < attack.seconds + _GRACE, f"another consumer in the same process: {told}"
+    assert told["other"] == GOOD_ANSWER, f"another script in the same process: {told}"
+    assert attack.whole or told["same"] == GOOD_ANSWER, f"the same script, with an honest message: {told}"

@@ -1,0 +1,24 @@
+"""The attempts of ``tests/e2e/test_attacks.py`` again, in a pool of threads and in a process of the script's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.attacks.attack import Attack
+from tests.e2e.attacks.judge import Run, attempts, cases, judge
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with attempts() as ask:
+        yield ask
+
+
+@pytest.mark.parametrize("isolation", ["pool", "process"])
+@pytest.mark.parametrize("attack", cases())
+def test_an_attack_costs_only_its_own_message(attack: Attack, isolation: str, run: Run) -> None:
+    judge(attack, run(attack, isolation))

@@ -19,7 +19,7 @@ class ChannelPool:
 
     @asynccontextmanager
     async def borrow(self, *, is_fresh: bool = False) -> AsyncIterator[Channel]:
-        """A channel, perhaps one that nobody had before; waits until one is free. Raises ClosedError.
+        """A channel, on request a new one; waits until one is free. Raises ClosedError.
 
         To be given back before another one is borrowed. A refusal or a missing answer ends it; else the next one who
         asks gets it.

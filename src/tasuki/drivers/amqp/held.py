@@ -39,7 +39,7 @@ class Held(dict[int, Delivery]):
         return self.pop(receipt, None) if isinstance(receipt, int) else None
 
     def take_of(self, consumer: bytes) -> list[Delivery]:
-        """Those of one consumer."""
+        """The deliveries of one consumer."""
         found = [receipt for receipt, delivery in self.items() if delivery.consumer == consumer]
         return [self.pop(receipt) for receipt in found]
 

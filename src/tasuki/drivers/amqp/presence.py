@@ -1,8 +1,8 @@
 """Presence: consumers that never get anything, on a queue that stays empty; the broker counts them for all processes.
 
-They go with their connection, so a dead process is not counted. Those of many queues share a channel, for a channel is
-what costs the broker most. A channel is used for one queue at a time, so one whose broker does not answer keeps no
-other waiting; when its channel ends for that, the others on it are registered again on other channels.
+They go with their connection, so a dead process is not counted. Many queues share a channel, because a channel costs
+the broker more than anything else here. A channel is used for one queue at a time, so one whose broker does not answer
+keeps no other waiting; when its channel ends for that, the others on it are registered again on other channels.
 
 If the broker answers nothing for them, their queue is made again where it has no leader (see ``leaderless``); it is
 empty. If the broker is still silent, consuming goes on uncounted, for it must not depend on a count.
@@ -44,7 +44,7 @@ class _Entry:
 
 
 class Presence:
-    """What this process has told the broker; ``background`` runs what nobody waits for."""
+    """What this process has told the broker; ``background`` runs work without a caller that waits."""
 
     def __init__(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         self._background = background
@@ -115,7 +115,7 @@ class Presence:
                 await channel.ask_within(channel.connection.settings.request_timeout, *cancels)
 
     def _gone(self, channel: Channel, tag: str) -> None:
-        """A consumer is cancelled: somebody has deleted its queue, perhaps we."""
+        """The broker has cancelled a consumer: its queue was deleted, perhaps by us."""
         if (entry := self._asked.get(channel, {}).pop(tag, None)) is not None:
             entry.counted.pop(tag, None)
 

@@ -109,7 +109,7 @@ def other_lanes(spec: QueueSpec, defaults: Defaults) -> list[Lane]:
 
 
 def further_lanes(queue: str, lanes: Sequence[Lane]) -> dict[Kind, list[Lane]]:
-    """Those of the lanes that only some options make; no kind of which there are none."""
+    """The lanes that only some options make, by kind; a kind without lanes is left out."""
     kinds: dict[Kind, list[Lane]] = {}
     for lane in lanes:
         if lane.is_partition:

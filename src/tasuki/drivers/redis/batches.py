@@ -14,9 +14,9 @@ from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 MAX_BYTES = 16 * 2**20
 """Most bytes of messages in one command, in either direction, unless a single one is larger."""
 
-MAX_OPTIONED = {"none": 250, "key": 150}
-"""Most messages with options in one command, by the ordering: with order per key each costs the server up to 40 us."""
-_MAX_SETTLED = {"none": 500, "key": 150}
+MAX_OPTIONED = {"none": 250, "key": 100}
+"""Most messages with options in one command, by the ordering: with order per key each costs the server up to 60 us."""
+_MAX_SETTLED = {"none": 500, "key": 100}
 """Most deliveries that end in one command: with order per key each costs it about as much."""
 
 _Item = TypeVar("_Item")

@@ -89,7 +89,7 @@ def test_many_messages_with_options_go_in_parts(ordering):
     assert len(publish(*(Outgoing(str(number), b"", {}) for number in range(1000))).parts) == 1
 
 
-@pytest.mark.parametrize(("ordering", "sizes"), [("none", [500, 100]), ("key", [150, 150, 150, 150])])
+@pytest.mark.parametrize(("ordering", "sizes"), [("none", [500, 100]), ("key", [100] * 6)])
 def test_many_settlements_go_in_parts(ordering, sizes):
     batch = [Ack(b"%d:t" % number) for number in range(600)]
     parts = settled_together(QueueSpec("q", ordering=ordering), batch)

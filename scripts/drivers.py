@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasuki.cli.commands.drivers import markdown, rows
+from tasuki.cli.commands.project.drivers import markdown, rows
 from tasuki.contracts.driver import Capabilities
-from tasuki.kinds.behaviours import BEHAVIOURS, DURABILITY
 from tasuki.kinds.capabilities import all_capabilities
+from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
 from tasuki.kinds.drivers import KINDS
 
 ROOT = Path(__file__).parent.parent

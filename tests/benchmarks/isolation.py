@@ -11,9 +11,9 @@ from typing import Any
 from tasuki.contracts.handler import Handler
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
-from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
-from tasuki.handlers.lua.threaded import ThreadedLuaHandler
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
 from tests.benchmarks.load import BODY, rss_mib

@@ -16,7 +16,7 @@ import asyncpg
 from tasuki import App
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver
-from tasuki.drivers.postgres.connections import Link
+from tasuki.drivers.postgres.connecting.connections import Link
 from tests.support.brokers.postgres import Postgres
 
 _IDLE_SECONDS = 10.0

@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.drivers.redis import RedisDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
-from tasuki.testing.conformance.clauses import Clauses
+from tasuki.testing.conformance.driver.clauses import Clauses
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of

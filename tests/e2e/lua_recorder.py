@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasuki.handlers.lua.runtime import Runtime
+from tasuki.handlers.lua.host.runtime import Runtime
 
 _WRAP = """function(host, known, called)
     local next, type, rawget, getmetatable, getupvalue = next, type, rawget, getmetatable, debug.getupvalue

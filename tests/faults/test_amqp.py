@@ -17,11 +17,13 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.amqp import AMQPDriver, delay_queues, delaying, records
-from tasuki.drivers.amqp.delay_queues import SHARDS
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.delays import delay_queues, delaying
+from tasuki.drivers.amqp.delays.delay_queues import SHARDS
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.limits import LONGEST_NAME, STEP, TIMES
-from tasuki.drivers.amqp.topology import GIVEN_UP
+from tasuki.drivers.amqp.settling import records
+from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,

@@ -10,7 +10,8 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.amqp import active_turn, resting
+from tasuki.drivers.amqp.receiving import active_turn
+from tasuki.drivers.amqp.settling import resting
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError
 from tests.faults.amqp_rig import driver_at, messages, take, until
 from tests.faults.rabbitmq43 import Queue, RabbitMQ43

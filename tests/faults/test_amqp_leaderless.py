@@ -12,7 +12,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.errors import BrokerTimeoutError
 from tests.faults.amqp_rig import driver_at, messages, take
 from tests.support.brokers.rabbitmq import RabbitMQ

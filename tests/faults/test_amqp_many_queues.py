@@ -13,9 +13,11 @@ import pytest
 from pamqp import frame as pamqp_frame
 
 from tasuki.contracts.driver import Ack, QueueSpec, Received
-from tasuki.drivers.amqp import frames, marks, session
-from tasuki.drivers.amqp.channel import Channel
-from tasuki.drivers.amqp.connection import Connection
+from tasuki.drivers.amqp import session
+from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.topology import marks
 from tests.faults.amqp_rig import driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy

@@ -11,9 +11,11 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.amqp import AMQPDriver, sweep, topology
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.delays import delay_removal as sweep
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
-from tasuki.drivers.amqp.topology import GIVEN_UP
+from tasuki.drivers.amqp.topology import queue_arguments as topology
+from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import BrokerTimeoutError, DriverError, QueueConflictError, QueueNotFoundError
 from tests.faults.amqp_rig import IMPATIENT, SECONDS, driver_at, hand_at, messages, ready, take, until
 from tests.support.asker import QUEUE, asker

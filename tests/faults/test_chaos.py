@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.queues.composer import Envelope
+from tasuki.queues.messages.message_builder import Envelope
 from tasuki.queues.result import Confirmed
 from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed

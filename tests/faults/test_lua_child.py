@@ -17,8 +17,8 @@ import pytest
 
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua import LuaLimits, LuaSource
-from tasuki.handlers.lua.answers import LuaHost
-from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.answers import LuaHost
+from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.process import questions
 from tasuki.handlers.process.pool import Pool
@@ -128,7 +128,7 @@ async def test_children_die_with_a_killed_worker(tmp_path: Any) -> None:
         import asyncio, sys
         from tests.faults.test_lua_child import script
         from tests.unit.handlers.lua.support import delivery
-        from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+        from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 
         async def main():
             spins = IsolatedLuaHandler(script("print('spins') while true do end"), processes=1)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats import NATSDriver, attendance, holding
-from tasuki.drivers.nats.exchange import Exchange
+from tasuki.drivers.nats import NATSDriver
 from tasuki.drivers.nats.failures import NO_RESPONDERS
+from tasuki.drivers.nats.protocol.exchange import Exchange
+from tasuki.drivers.nats.receiving import holding
+from tasuki.drivers.nats.records import consumer_count as attendance
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,

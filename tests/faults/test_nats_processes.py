@@ -12,8 +12,9 @@ import nats
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats import NATSDriver, attendance
-from tasuki.drivers.nats.purging import Purging
+from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.queues.purging import Purging
+from tasuki.drivers.nats.records import consumer_count as attendance
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, UnsupportedError
 from tests.faults.nats_site import PATIENCE, QUEUE, Site, a_site, declared, drained, messages, take
 

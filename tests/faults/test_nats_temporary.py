@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Collection
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.nats import NATSDriver, attendance, temporary
-from tasuki.drivers.nats.api import ask
+from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.protocol.api import ask
+from tasuki.drivers.nats.records import consumer_count as attendance
+from tasuki.drivers.nats.records import temporary
 from tasuki.errors import QueueNotFoundError
 from tests.faults.nats_site import PATIENCE, Site, a_site
 from tests.support.asker import QUEUE, asker

@@ -13,8 +13,9 @@ import nats
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.layout import Layout
-from tasuki.drivers.nats import NATSDriver, envelope, layout
+from tasuki.drivers.nats import NATSDriver, envelope
+from tasuki.drivers.nats.records import layout
+from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError
 from tests.faults.nats_site import Site, a_site, messages, take
 

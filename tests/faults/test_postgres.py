@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.postgres import PostgresDriver, listener
+from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.receiving import listener
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,

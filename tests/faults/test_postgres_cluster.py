@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver, listener
+from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.receiving import listener
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres_load import PATIENCE, Load, eventually, message
 from tests.support.brokers.postgres import Postgres, Standby

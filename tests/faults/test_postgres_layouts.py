@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tasuki.drivers.postgres import schema as migrating
+from tasuki.drivers.postgres.schema import schema as migrating
 from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

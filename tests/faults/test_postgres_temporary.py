@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver, listener, temporary
-from tasuki.drivers.postgres import schema as migrating
-from tasuki.drivers.postgres.schema import migrations
+from tasuki.drivers.postgres import PostgresDriver, temporary
+from tasuki.drivers.postgres.receiving import listener
+from tasuki.drivers.postgres.schema import schema as migrating
+from tasuki.drivers.postgres.schema.schema import migrations
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
 from tests.support.asker import QUEUE, asker

@@ -15,7 +15,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Occupancy, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.postgres import PostgresDriver
-from tasuki.drivers.postgres.connections import Link
+from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.errors import QueueNotFoundError
 from tests.support.brokers.postgres import Postgres
 

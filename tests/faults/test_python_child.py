@@ -27,7 +27,7 @@ from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.protocol import decode, encode
 from tasuki.handlers.store import MemoryStore
 from tasuki.message import LAST_ERROR
-from tasuki.queues.codec import BytesCodec, JsonCodec
+from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery
 

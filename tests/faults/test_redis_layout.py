@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.layout import Layout
 from tasuki.drivers.redis import RedisDriver, queues, scripts
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
+from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError
 from tests.faults.redis_rig import SECONDS, driver_at, messages, take
 from tests.support.brokers.redis import Redis, Valkey

@@ -14,7 +14,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.redis import RedisDriver, scripts
-from tasuki.drivers.redis.link import Word
+from tasuki.drivers.redis.connecting.link import Word
 from tests.faults.redis_rig import SECONDS, driver_at, messages, take
 from tests.support.brokers.redis import Cluster, Redis, Valkey
 

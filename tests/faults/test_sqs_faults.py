@@ -16,7 +16,9 @@ from uuid import uuid4
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.sqs import SQSDriver, publishing, settling
+from tasuki.drivers.sqs import SQSDriver
+from tasuki.drivers.sqs.receiving import settling
+from tasuki.drivers.sqs.sending import publishing
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,

@@ -13,14 +13,14 @@ from typing import Any
 from tasuki.errors import CodecError, ConfigError, HandlerError, ProjectError
 from tasuki.handlers.lua import LuaHandler, LuaSource
 from tasuki.handlers.lua.types import strip
-from tasuki.kinds.project import check
-from tasuki.kinds.rights import Rights
+from tasuki.kinds.check.project import check
+from tasuki.kinds.check.rights import Rights
 from tasuki.message import Message
-from tasuki.queues.codec import JsonCodec, MsgpackCodec
+from tasuki.queues.messages.codec import JsonCodec, MsgpackCodec
 from tasuki.registry.loader import load
 from tasuki.security.actor import Actor, Request
 from tasuki.security.condition import parse_condition
-from tasuki.security.expression import parse_expression
+from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.guard import Guard
 from tasuki.security.pattern import parse_pattern
 from tasuki.security.policy import Policy

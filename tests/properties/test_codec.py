@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tasuki.errors import CodecError, HandlerError, PublishError
 from tasuki.message import is_reserved
-from tasuki.queues.codec import BytesCodec, JsonCodec, MsgpackCodec
-from tasuki.queues.headers import MAX_HEADER_BYTES, check_headers
+from tasuki.queues.messages.codec import BytesCodec, JsonCodec, MsgpackCodec
+from tasuki.queues.messages.headers import MAX_HEADER_BYTES, check_headers
 
 json, msgpack = JsonCodec(), MsgpackCodec()
 

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasuki.errors import ConfigError, ProjectError
-from tasuki.kinds.project import check
-from tasuki.registry.document import read_document
+from tasuki.kinds.check.project import check
 from tasuki.registry.loader import load
-from tasuki.registry.overrides import apply_overrides
-from tasuki.registry.placeholders import substitute
 from tasuki.registry.references import find_cycles
-from tasuki.registry.scalars import read_scalar
+from tasuki.registry.yaml.document import read_document
+from tasuki.registry.yaml.overrides import apply_overrides
+from tasuki.registry.yaml.placeholders import substitute
+from tasuki.registry.yaml.scalars import read_scalar
 
 WORDS = [
     "namespace",

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tasuki.security.actor import Actor, Request
 from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import OPERATORS, parse_condition
-from tasuki.security.expression import parse_expression
-from tasuki.security.lexer import ExpressionError
+from tasuki.security.expressions.expression import parse_expression
+from tasuki.security.expressions.lexer import ExpressionError
 from tasuki.security.pattern import parse_pattern
 from tasuki.security.policy import Policy
 from tasuki.security.scope import Scope

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.message import Message
-from tasuki.queues.signature import Signer, Signing
+from tasuki.queues.messages.signature import Signer, Signing
 
 TEXTS = st.text(max_size=20)
 VALUES = st.booleans() | st.integers() | st.floats() | TEXTS

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Capabilities
-from tasuki.kinds.behaviours import BEHAVIOURS, DURABILITY
+from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
 from tasuki.kinds.drivers import KINDS
 from tasuki.testing.conformance import DriverConformance
 

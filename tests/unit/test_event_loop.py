@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.drivers.loop_thread import LoopThread
-from tasuki.drivers.nats.renewals import Renewals
-from tasuki.drivers.postgres.sideline import Sideline
-from tasuki.event_loop import new_event_loop
+from tasuki.drivers.nats.protocol.lease_thread import Renewals
+from tasuki.drivers.postgres.connecting.lease_thread import Sideline
+from tasuki.drivers.toolkit.loop_thread import LoopThread
+from tasuki.system.event_loop import new_event_loop
 
 
 async def kind() -> str:

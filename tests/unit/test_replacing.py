@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.replacing import replacing, touch
+from tasuki.system.replacing import replacing, touch
 
 
 def test_a_file_is_replaced_as_a_whole_and_is_its_owners_alone(tmp_path: Path) -> None:

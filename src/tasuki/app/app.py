@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.app.declare import name_of
 from tasuki.app.handle import QueueHandle
-from tasuki.app.opening import open_drivers
+from tasuki.app.lifecycle.open_drivers import open_drivers
 from tasuki.app.source import Source, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import HeaderValue
-from tasuki.stopping import StopSignals
 from tasuki.supervisor.supervisor import Supervisor
+from tasuki.system.stopping import StopSignals
 
 # What checks and runs a project is imported when it is needed: declaring stays quick.
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.kinds.project import Project
+    from tasuki.kinds.check.project import Project
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
     from tasuki.registry.changes import Changes
@@ -154,7 +154,7 @@ class App:
 
     def check(self) -> Project:
         """Read and check everything. Raises ProjectError with all problems at once."""
-        from tasuki.kinds.project import check
+        from tasuki.kinds.check.project import check
 
         return check(self.load_entries())
 
@@ -307,7 +307,7 @@ class App:
                 "app.run() closes the app at its end, and so does 'async with app': call it outside of the block, "
                 "after app.open() where you publish first; or consume within 'async with app.worker()'"
             )
-        from tasuki.app.running import run_until_stopped
+        from tasuki.app.lifecycle.running import run_until_stopped
 
         await run_until_stopped(self, until_empty=until_empty, signals=signals)
 
@@ -323,14 +323,14 @@ class App:
             ProjectError, TasukiError: the change is refused whole, and what ran goes on.
         """
         self._live()
-        from tasuki.app.reload import apply_changes
+        from tasuki.app.lifecycle.reload import apply_changes
 
         async with self._changing:
             return await apply_changes(self, self._live(), self.check())
 
     def live_queue(self, id: str) -> Queue:
         """The queue of an id or name. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        from tasuki.app.access import queue_of_application
+        from tasuki.app.guarded_queues import queue_of_application
 
         return queue_of_application(self._live(), self._source.declared.id_of(id))
 
@@ -366,7 +366,7 @@ class App:
             RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
             TasukiError: as ``publish``.
         """
-        from tasuki.app.access import queue_of_replies
+        from tasuki.app.guarded_queues import queue_of_replies
 
         live, target = self._live(), self.live_queue(queue)
         replies = None if reply_to is None else queue_of_replies(live, self._source.declared.id_of(reply_to))

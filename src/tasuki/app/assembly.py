@@ -9,10 +9,10 @@ from functools import partial
 from math import inf
 from typing import Any
 
-from tasuki.app.driver_service import DriverService
-from tasuki.app.reply_queues import ForeignReplyQueues, is_reply_id
-from tasuki.app.requests import Requests
-from tasuki.app.retired import Retired, stop_all
+from tasuki.app.lifecycle.driver_service import DriverService
+from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
+from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
 from tasuki.consumers.call import CallContext
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
@@ -23,7 +23,6 @@ from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
-from tasuki.kinds.behaviours import DURABILITY
 from tasuki.kinds.build import (
     build_driver,
     build_handler,
@@ -34,18 +33,19 @@ from tasuki.kinds.build import (
     queue_spec,
 )
 from tasuki.kinds.capabilities import priority_advice
-from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.check.behaviours import DURABILITY
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.check.requirements import wanted_durability
+from tasuki.kinds.check.rights import Rights
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.lifecycle import LifecycleConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.kind import DriverKind
-from tasuki.kinds.lifecycle import LifecycleConfig
-from tasuki.kinds.project import Project
-from tasuki.kinds.queue import QueueConfig
-from tasuki.kinds.requirements import wanted_durability
-from tasuki.kinds.rights import Rights
-from tasuki.kinds.settings import Settings
 from tasuki.message import HeaderValue
-from tasuki.queues.codec import Codecs
+from tasuki.queues.messages.codec import Codecs
+from tasuki.queues.messages.reply_to import reply_queue_id
 from tasuki.queues.queue import Queue
-from tasuki.queues.reply_to import reply_queue_id
 from tasuki.registry.changes import Changes
 from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import LifecycleError
-from tasuki.event_loop import new_event_loop
 from tasuki.message import HeaderValue
 from tasuki.queues.result import Confirmed, PublishResult
+from tasuki.system.event_loop import new_event_loop
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tasuki.cli.starting import EarlySignals
+    from tasuki.cli.worker.starting import EarlySignals
 
 BROKEN_PIPE = 141
 """What a shell shows for a program that ended by SIGPIPE."""
@@ -34,7 +34,7 @@ def _run(args: Sequence[str] | None) -> int:
     words = sys.argv[1:] if args is None else list(args)
     if words[:1] != ["run"]:
         return _command(words)
-    from tasuki.cli.starting import EarlySignals, StoppedError
+    from tasuki.cli.worker.starting import EarlySignals, StoppedError
 
     early = EarlySignals()
     with early.handled():  # before all that takes its time to import

@@ -10,27 +10,35 @@ import click
 
 from tasuki import __version__
 
-COMMANDS = {
-    "init": "Make a new project that runs, in a new folder.",
-    "run": "Run the consumers of a project until stopped.",
-    "check": "Check a project; nothing is started.",
-    "publish": "Publish one message, or a file of them.",
-    "queues": "List the queues and how full they are.",
-    "info": "Show the counts of one queue.",
-    "health": "Say whether a worker is live, or ready; for probes.",
-    "peek": "Show waiting messages without taking them.",
-    "purge": "Remove the waiting messages of a queue.",
-    "delete": "Delete a queue with all its messages.",
-    "redrive": "Send dead letters back to where they came from.",
-    "call": "Call a function of the project.",
-    "test": "Run the tests of a project.",
-    "graph": "Draw drivers, queues, consumers and functions.",
-    "schema": "Print the JSON Schema of project files, for editors.",
-    "policy": "Explain what policies allow, and why.",
-    "drivers": "Compare what the drivers can do.",
-    "bench": "Measure this machine: publish and consume.",
+SECTIONS = {
+    "project": {
+        "init": "Make a new project that runs, in a new folder.",
+        "check": "Check a project; nothing is started.",
+        "graph": "Draw drivers, queues, consumers and functions.",
+        "policy": "Explain what policies allow, and why.",
+        "drivers": "Compare what the drivers can do.",
+        "schema": "Print the JSON Schema of project files, for editors.",
+    },
+    "work": {
+        "run": "Run the consumers of a project until stopped.",
+        "health": "Say whether a worker is live, or ready; for probes.",
+        "call": "Call a function of the project.",
+        "test": "Run the tests of a project.",
+        "bench": "Measure this machine: publish and consume.",
+    },
+    "queues": {
+        "publish": "Publish one message, or a file of them.",
+        "queues": "List the queues and how full they are.",
+        "info": "Show the counts of one queue.",
+        "peek": "Show waiting messages without taking them.",
+        "redrive": "Send dead letters back to where they came from.",
+        "purge": "Remove the waiting messages of a queue.",
+        "delete": "Delete a queue with all its messages.",
+    },
 }
-"""Command name, as in its module in ``tasuki.cli.commands``, → its line in the help."""
+"""Folder in ``tasuki.cli.commands`` → name of each command, as in its module → its line in the help."""
+COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
+_FOLDERS = {name: folder for folder, section in SECTIONS.items() for name in section}
 DESTRUCTIVE = frozenset({"purge", "delete"})
 """Commands that remove messages: never suggested for a name that does not exist."""
 
@@ -50,7 +58,7 @@ class LazyGroup(click.Group):
         """Import the command, unless it is not one of ours."""
         if cmd_name not in self.commands:
             return None
-        command = importlib.import_module(f"tasuki.cli.commands.{cmd_name}").command
+        command = importlib.import_module(f"tasuki.cli.commands.{_FOLDERS[cmd_name]}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
@@ -77,8 +85,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in the help, without importing anything."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for folder, section in SECTIONS.items():
+            with formatter.section(folder.capitalize()):
+                formatter.write_dl(list(section.items()))
 
 
 @click.group(

@@ -9,10 +9,10 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from tasuki.cli.descriptors import Descriptors
 from tasuki.cli.exits import ERROR
-from tasuki.event_loop import new_event_loop
-from tasuki.stopping import leave
+from tasuki.cli.worker.descriptors import Descriptors
+from tasuki.system.event_loop import new_event_loop
+from tasuki.system.stopping import leave
 
 T = TypeVar("T")
 

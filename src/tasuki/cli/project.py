@@ -16,8 +16,8 @@ from tasuki.errors import ConfigError, ProjectError, QueueNotFoundError, TasukiE
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.kinds.check.project import Project
     from tasuki.kinds.kind import DriverKind
-    from tasuki.kinds.project import Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def find_queue(project: Project, name: str) -> str:
     Raises:
         CommandError: there is none, several, or it lives in the memory of another process.
     """
-    from tasuki.kinds.queue import QueueConfig
+    from tasuki.kinds.entries.queue import QueueConfig
 
     id = find_id(name, project.of(QueueConfig), "queue")
     if not is_shared(project.driver_of(id)):

@@ -12,7 +12,7 @@ from tasuki.contracts.handler import NO_VALUES, Context
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message
-from tasuki.queues.reply_to import check_reply_to
+from tasuki.queues.messages.reply_to import check_reply_to
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard

@@ -19,9 +19,9 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import Receipt
 from tasuki.errors import DriverError
 from tasuki.handlers.loops import tell
-from tasuki.helper_threads import HelperThread
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
+from tasuki.system.helper_threads import HelperThread
 
 _log = logging.getLogger("tasuki.consumer")
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from tasuki import forks
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context, Handler, Interrupted
 from tasuki.errors import HandlerError
@@ -18,6 +17,7 @@ from tasuki.handlers.body import check_type, make_converter, make_decoder
 from tasuki.handlers.load import load_path, load_source, prepare
 from tasuki.handlers.signature import Parameter, Role, describe, read_signature
 from tasuki.handlers.threads import Threads, refuse_exit, run_on
+from tasuki.system import forks
 
 Run = Callable[[Any, Context], Coroutine[Any, Any, Any]]
 

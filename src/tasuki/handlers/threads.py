@@ -10,10 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tasuki import forks
 from tasuki.contracts.handler import Interrupted
 from tasuki.errors import HandlerError
 from tasuki.handlers.loops import end_of
+from tasuki.system import forks
 
 Outcome = tuple[Any, BaseException | None]
 

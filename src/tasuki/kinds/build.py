@@ -13,22 +13,22 @@ from pydantic import SecretStr
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
-from tasuki.drivers.pem import is_pem
+from tasuki.drivers.toolkit.pem import is_pem
 from tasuki.errors import UnsupportedError
 from tasuki.kinds.aws import AwsConfig
+from tasuki.kinds.check.project import Project
 from tasuki.kinds.drivers.tls import TlsConfig
-from tasuki.kinds.fields import Config
-from tasuki.kinds.function import (
+from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
     LuaFunctionConfig,
     LuaLibraryConfig,
     PythonFunctionConfig,
     PythonLimits,
 )
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.store import MemoryStoreConfig
+from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind
-from tasuki.kinds.project import Project
-from tasuki.kinds.queue import QueueConfig
-from tasuki.kinds.store import MemoryStoreConfig
 from tasuki.queues.queue import QueuePolicy
 
 _log = logging.getLogger("tasuki.app")
@@ -170,11 +170,11 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
         limits=LuaLimits(memory=limits.memory, time=limits.time, instructions=limits.instructions),
     )
     if config.isolation == "process":
-        from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+        from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 
         return IsolatedLuaHandler(script, processes=_processes(config, threads))
     if config.pool is not None:
-        from tasuki.handlers.lua.threaded import ThreadedLuaHandler
+        from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 
         return ThreadedLuaHandler(script, threads=config.pool.workers)
     from tasuki.handlers.lua.handler import LuaHandler

@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.registry.entry import resolve_id
-from tasuki.registry.scalars import settle
 from tasuki.registry.source import Source
+from tasuki.registry.yaml.scalars import settle
 from tasuki.units import parse_duration, parse_size
 
 _LONGEST = 100 * 365 * 86400.0

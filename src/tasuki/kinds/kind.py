@@ -62,7 +62,8 @@ class DriverKind(Kind):
 
 @cache
 def _built_in() -> dict[str, Kind]:
-    from tasuki.kinds import aws, consumer, drivers, env, function, queue, security, store
+    from tasuki.kinds import aws, drivers
+    from tasuki.kinds.entries import consumer, env, function, queue, security, store
 
     families = (drivers, queue, consumer, function, store, env, aws, security)
     return {kind.name: kind for family in families for kind in family.KINDS}

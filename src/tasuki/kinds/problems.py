@@ -15,8 +15,8 @@ from tasuki.kinds.fields import Config
 from tasuki.observe.redact import redact
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
-from tasuki.registry.scalars import Substituted, read_scalar
 from tasuki.registry.shown import HIDDEN, describe, placeholder_values
+from tasuki.registry.yaml.scalars import Substituted, read_scalar
 
 _WANTED = {
     "int_type": "a whole number",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasuki.backoff import Backoff
+from tasuki.queues.messages.signature import Signing
 from tasuki.queues.retry_rules import RetryRules
-from tasuki.queues.signature import Signing
 
 
 @dataclass(frozen=True, slots=True)

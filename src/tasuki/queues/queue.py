@@ -14,13 +14,13 @@ from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundErro
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
-from tasuki.queues.codec import Codecs
-from tasuki.queues.composer import Composer, Envelope, seconds
 from tasuki.queues.demand import Demand
+from tasuki.queues.messages.codec import Codecs
+from tasuki.queues.messages.message_builder import Composer, Envelope, seconds
+from tasuki.queues.messages.reply_to import check_reply_to
+from tasuki.queues.messages.signature import Signer
 from tasuki.queues.policy import QueuePolicy
-from tasuki.queues.reply_to import check_reply_to
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
-from tasuki.queues.signature import Signer
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard

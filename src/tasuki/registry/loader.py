@@ -9,16 +9,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
-from tasuki.registry.declarations import Declarations, has_entries, may_be_misspelt, may_declare, misspelt_namespace
-from tasuki.registry.document import Document, read_document
 from tasuki.registry.entry import Entry, KeyPath, value_at, with_value
-from tasuki.registry.env_fields import filled
-from tasuki.registry.overrides import apply_overrides
-from tasuki.registry.placeholders import Variables, resolve_entry
 from tasuki.registry.registry import Registry
-from tasuki.registry.scalars import Substituted
 from tasuki.registry.shown import HIDDEN
 from tasuki.registry.source import SCHEME, load_source, read_text
+from tasuki.registry.yaml.declarations import (
+    Declarations,
+    has_entries,
+    may_be_misspelt,
+    may_declare,
+    misspelt_namespace,
+)
+from tasuki.registry.yaml.document import Document, read_document
+from tasuki.registry.yaml.env_fields import filled
+from tasuki.registry.yaml.overrides import apply_overrides
+from tasuki.registry.yaml.placeholders import Variables, resolve_entry
+from tasuki.registry.yaml.scalars import Substituted
 
 MAX_FILE_BYTES = 5 * 2**20
 

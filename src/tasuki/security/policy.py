@@ -9,7 +9,7 @@ from typing import Literal
 from tasuki.security.actor import Request
 from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import Condition
-from tasuki.security.expression import Expression
+from tasuki.security.expressions.expression import Expression
 from tasuki.security.pattern import Pattern
 
 Effect = Literal["allow", "deny"]

@@ -23,9 +23,9 @@ from typing import Any
 
 from tasuki.errors import LuaLimitError, TasukiError
 from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
-from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
-from tasuki.handlers.lua.threaded import ThreadedLuaHandler
 from tests.e2e.attacks.attack import GOOD, MEMORY, Attack
 from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from tasuki import App, Reject
-from tasuki.app.health import Pulse
-from tasuki.app.health_file import PERIOD
-from tasuki.app.judge import PATIENCE
+from tasuki.app.health.health import Pulse
+from tasuki.app.health.health_file import PERIOD
+from tasuki.app.health.judge import PATIENCE
 from tasuki.contracts.driver import Depth, Received
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, StopTimeoutError
-from tasuki.helper_threads import HelperThread
+from tasuki.system.helper_threads import HelperThread
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

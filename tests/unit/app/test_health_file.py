@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.app.health_file import STALE, gathered, head, read, reasons, write
+from tasuki.app.health.health_file import STALE, gathered, head, read, reasons, write
 
 
 def doc(live: list[str], ready: list[str], time: float = 100.0) -> dict[str, Any]:

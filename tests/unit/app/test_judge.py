@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasuki.app.judge import PATIENCE, SILENCE, Judge, Look, problem_of
+from tasuki.app.health.judge import PATIENCE, SILENCE, Judge, Look, problem_of
 from tasuki.supervisor.state import State, Status
 
 IDLE = Look(delivered=7, settled=7, is_free=True, ready=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app import leaving, reload
+from tasuki.app.lifecycle import leaving, reload
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError, DurabilityError, LifecycleError

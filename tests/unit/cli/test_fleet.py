@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tasuki.backoff import Backoff
-from tasuki.cli.fleet import Fleet, child_arguments, drain_with_parent
 from tasuki.cli.project import Target
+from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
 
 pytestmark = pytest.mark.anyio
 

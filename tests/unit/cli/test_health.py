@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.app.health_file import STALE, head
+from tasuki.app.health.health_file import STALE, head
 from tests.unit.cli.conftest import CommandLine
 
 

@@ -13,7 +13,8 @@ import pytest
 
 import tasuki.cli
 from tasuki.cli import asking
-from tasuki.cli.commands import info, run
+from tasuki.cli.commands.queues import info
+from tasuki.cli.commands.work import run
 from tasuki.cli.exits import CommandError, exit_code_of
 from tasuki.cli.group import COMMANDS
 from tasuki.errors import (
@@ -206,7 +207,7 @@ class FakeFleet:
 
 
 def test_several_processes(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasuki.cli.fleet.Fleet", FakeFleet)
+    monkeypatch.setattr("tasuki.cli.worker.fleet.Fleet", FakeFleet)
     done = tasuki("run", "--processes", "2", "--until-empty", "--log-level", "error", "--log-format", "text")
     assert done.returncode == 5
     assert FakeFleet.command[-8:] == [
@@ -236,7 +237,7 @@ def test_a_restart_after_a_change(tasuki: CommandLine, monkeypatch: pytest.Monke
 
 def test_a_child_is_on_its_lifeline(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     lifelines: list[int] = []
-    monkeypatch.setattr("tasuki.cli.fleet.drain_with_parent", lifelines.append)
+    monkeypatch.setattr("tasuki.cli.worker.fleet.drain_with_parent", lifelines.append)
     assert tasuki("run", "--lifeline", "9", "--until-empty").returncode == 0
     assert lifelines == [9]
 

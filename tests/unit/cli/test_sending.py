@@ -9,9 +9,9 @@ from typing import Any
 import click
 import pytest
 
-from tasuki.cli import sending
 from tasuki.cli.exits import CommandError
-from tasuki.cli.sending import Report, read_header, send_file
+from tasuki.cli.tools import sending
+from tasuki.cli.tools.sending import Report, read_header, send_file
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueFullError
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 from tests.unit.cli.conftest import CommandLine

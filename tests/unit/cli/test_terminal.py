@@ -17,7 +17,7 @@ from tasuki.cli.exits import show_error
 from tasuki.cli.output import age, count, has_colour, is_terminal, print_json, print_table, print_text
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target
-from tasuki.cli.running import follow_emptying, summary
+from tasuki.cli.worker.running import follow_emptying, summary
 from tasuki.errors import ConfigError, Position, ProjectError, TasukiError
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
@@ -132,7 +132,7 @@ def test_a_run_on_a_terminal_says_what_runs(tasuki: CommandLine, monkeypatch: py
     tasuki("publish", "tasks", "1")
     monkeypatch.setattr(output, "is_terminal", lambda stream: True)
     monkeypatch.setattr(progress, "is_terminal", lambda stream: True)
-    monkeypatch.setattr("tasuki.cli.commands.run.is_terminal", lambda stream: True)
+    monkeypatch.setattr("tasuki.cli.commands.work.run.is_terminal", lambda stream: True)
     done = tasuki("run", "--until-empty")
     assert done.returncode == 0
     assert "app:consumer: app:tasks → app:handle" in done.stderr

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tasuki.cli import watching
 from tasuki.cli.project import Target
-from tasuki.cli.watching import Watcher, restart
+from tasuki.cli.worker import watching
+from tasuki.cli.worker.watching import Watcher, restart
 from tests.support.cli_project import write_project
 
 pytestmark = pytest.mark.anyio

@@ -20,7 +20,7 @@ from tasuki.contracts.permissions import Plain
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
 from tasuki.message import HeaderValue
-from tasuki.queues.codec import Codecs
+from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard

@@ -15,7 +15,7 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
-from tasuki.queues.signature import Signing
+from tasuki.queues.messages.signature import Signing
 from tests.unit.consumers.parts import Bench, make_bench, now
 
 pytestmark = pytest.mark.anyio

@@ -20,8 +20,8 @@ from tasuki.contracts.driver import Driver, Receipt, Received
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError
-from tasuki.helper_threads import HelperThread, problems
 from tasuki.observe.metrics import ConsumerMetrics
+from tasuki.system.helper_threads import HelperThread, problems
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import make_bench, make_queue

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App, Interrupted
-from tasuki.app.blocked import LoopWatch
+from tasuki.app.health.blocked import LoopWatch
 from tasuki.errors import StopTimeoutError
 
 pytestmark = pytest.mark.anyio

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tasuki.drivers.address import UNREADABLE, parts_of, shown
+from tasuki.drivers.toolkit.address import UNREADABLE, parts_of, shown
 
 
 @pytest.mark.parametrize(

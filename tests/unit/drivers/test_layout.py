@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.layout import Layout, is_outdated
+from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError
 
 

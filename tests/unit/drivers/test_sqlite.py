@@ -15,11 +15,14 @@ from typing import Any, ClassVar
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.sqlite import SQLiteDriver, files, purge, schema, store
-from tasuki.drivers.sqlite.requests import Call, Publish, Request
-from tasuki.drivers.sqlite.writer import Writer
+from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.schema import schema
+from tasuki.drivers.sqlite.store import purge, store
+from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
+from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
-from tasuki.helper_threads import problems
+from tasuki.system.helper_threads import problems
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.conformance import ShiftedClock
 
@@ -534,7 +537,7 @@ def test_a_bare_request_does_nothing() -> None:
 def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Path, version: int) -> None:
     path = tmp_path / "queue.db"
     first, *steps = (
-        resources.files("tasuki.drivers.sqlite").joinpath(name).read_text(encoding="utf-8")
+        resources.files("tasuki.drivers.sqlite.schema").joinpath(name).read_text(encoding="utf-8")
         for name in schema.STEPS[:version]
     )
     with closing(sqlite3.connect(path)) as connection:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver, files, forks
-from tasuki.drivers.sqlite.writer import Writer
+from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.file import files, forks
+from tasuki.drivers.sqlite.thread.writer import Writer
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.layout import Layout
-from tasuki.drivers.sqlite import SQLiteDriver, schema
+from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.schema import schema
+from tasuki.drivers.toolkit.layout import Layout
 from tasuki.testing.conformance import ShiftedClock
 
 pytestmark = pytest.mark.anyio

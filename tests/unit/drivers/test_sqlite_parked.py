@@ -10,8 +10,8 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite import SQLiteDriver
-from tasuki.drivers.sqlite.parked import Parked
-from tasuki.drivers.sqlite.requests import Call, Receive
+from tasuki.drivers.sqlite.thread.parked import Parked
+from tasuki.drivers.sqlite.thread.requests import Call, Receive
 from tasuki.testing.conformance import ShiftedClock
 
 pytestmark = pytest.mark.anyio

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec, Release
-from tasuki.drivers.sqlite import SQLiteDriver, peeking, purge, store
+from tasuki.drivers.sqlite import SQLiteDriver
 from tasuki.drivers.sqlite import driver as driver_module
-from tasuki.drivers.sqlite.requests import Call
+from tasuki.drivers.sqlite.store import peeking, purge, store
+from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.testing.conformance import ShiftedClock
 
 pytestmark = pytest.mark.anyio

@@ -10,12 +10,12 @@ import time
 import pytest
 
 from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers import loop_thread
-from tasuki.drivers.loop_thread import LoopThread
 from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.threaded import Threaded
+from tasuki.drivers.toolkit import loop_thread
+from tasuki.drivers.toolkit.loop_thread import LoopThread
+from tasuki.drivers.toolkit.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.helper_threads import problems
+from tasuki.system.helper_threads import problems
 
 pytestmark = pytest.mark.anyio
 

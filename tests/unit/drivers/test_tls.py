@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.drivers.pem import as_file, has_block, is_pem
-from tasuki.drivers.tls import tls_context
+from tasuki.drivers.toolkit.pem import as_file, has_block, is_pem
+from tasuki.drivers.toolkit.tls import tls_context
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.errors import ProjectError
-from tasuki.kinds.project import Project, check
+from tasuki.kinds.check.project import Project, check
 from tasuki.registry.loader import load
 
 Make = Callable[..., Project]

@@ -8,10 +8,10 @@ import pytest
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import SystemClock
-from tasuki.drivers.amqp.link import Link
+from tasuki.drivers.amqp.protocol.link import Link
 from tasuki.kinds.build import build_driver, queue_spec
 from tasuki.kinds.drivers.amqp import AMQPDriverConfig
-from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.entries.queue import QueueConfig
 
 SECRET = "hunter2"
 

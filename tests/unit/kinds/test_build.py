@@ -14,16 +14,16 @@ from tasuki.drivers.sqlite import SQLiteDriver
 from tasuki.errors import UnsupportedError
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.handler import LuaHandler
-from tasuki.handlers.lua.isolated import IsolatedLuaHandler
-from tasuki.handlers.lua.threaded import ThreadedLuaHandler
+from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.store import MemoryStore
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
+from tasuki.kinds.check.project import Project, check
 from tasuki.kinds.drivers.memory import MemoryDriverConfig
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind
-from tasuki.kinds.project import Project, check
-from tasuki.kinds.queue import QueueConfig
 from tasuki.registry.loader import load
 from tasuki.registry.registry import Registry
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.kinds.code import problems_of_code
-from tasuki.kinds.project import Project
+from tasuki.kinds.check.code import problems_of_code
+from tasuki.kinds.check.project import Project
 
 Make = Callable[..., Project]
 

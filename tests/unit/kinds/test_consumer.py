@@ -1,6 +1,6 @@
 import pytest
 
-from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig
 
 OTHERS = """\
   - {name: d, kind: queue.driver.memory}

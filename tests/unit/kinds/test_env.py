@@ -1,6 +1,6 @@
 import pytest
 
-from tasuki.kinds.env import EnvFileConfig, EnvVariableConfig
+from tasuki.kinds.entries.env import EnvFileConfig, EnvVariableConfig
 
 
 def test_variables_and_storages(project):

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from tasuki.errors import ProjectError
-from tasuki.kinds.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig, PythonLimits
-from tasuki.kinds.project import check
+from tasuki.kinds.check.project import check
+from tasuki.kinds.entries.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig, PythonLimits
 from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded
 from tasuki.registry.registry import Registry

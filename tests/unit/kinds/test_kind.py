@@ -4,9 +4,9 @@ import pytest
 
 from tasuki.errors import UnknownKindError
 from tasuki.kinds import kind as module
+from tasuki.kinds.check.project import check
 from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind, kind_names
-from tasuki.kinds.project import check
 from tasuki.registry.loader import load
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tasuki.kinds.lifecycle import LifecycleConfig, RestartConfig
+from tasuki.kinds.entries.lifecycle import LifecycleConfig, RestartConfig
 
 
 def test_the_defaults():

@@ -1,7 +1,7 @@
 import pytest
 
-from tasuki.kinds.consumer import ConsumerConfig
-from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.queue import QueueConfig
 
 DRIVERS = "  - {name: memory, kind: queue.driver.memory}\n  - {name: sqlite, kind: queue.driver.sqlite}\n"
 

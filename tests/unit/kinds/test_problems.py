@@ -7,8 +7,8 @@ from pydantic import Field, ValidationError
 from tasuki.kinds.fields import Config, Count, Duration, Flag, Text
 from tasuki.kinds.problems import problems_of
 from tasuki.registry.entry import Entry
-from tasuki.registry.scalars import Loose, Substituted
 from tasuki.registry.shown import describe
+from tasuki.registry.yaml.scalars import Loose, Substituted
 
 
 class InnerConfig(Config):

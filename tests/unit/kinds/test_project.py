@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 
 from tasuki.errors import InvalidEntryError, Position, ProjectError, ReferenceCycleError
-from tasuki.kinds.consumer import ConsumerConfig
+from tasuki.kinds.check.project import check
 from tasuki.kinds.drivers.memory import MemoryDriverConfig
-from tasuki.kinds.function import LuaFunctionConfig
-from tasuki.kinds.project import check
-from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.function import LuaFunctionConfig
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded, load
 from tasuki.registry.registry import Registry

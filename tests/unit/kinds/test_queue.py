@@ -1,8 +1,8 @@
 import pytest
 
 from tasuki.backoff import Backoff
-from tasuki.kinds import queue as module
-from tasuki.kinds.queue import DeadLetterConfig, QueueConfig
+from tasuki.kinds.entries import queue as module
+from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig
 
 DRIVERS = "  - {name: d, kind: queue.driver.memory}\n  - {name: dead, kind: queue.queue, driver: d}\n"
 

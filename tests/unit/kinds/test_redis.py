@@ -11,7 +11,7 @@ from tasuki.clock import SystemClock
 from tasuki.drivers.redis.settings import Server
 from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.kinds.build import build_driver
-from tasuki.kinds.project import check
+from tasuki.kinds.check.project import check
 from tasuki.registry.loader import load
 
 SECRET = "not-a-real-secret"
@@ -94,7 +94,7 @@ def test_files_of_tls_start_at_the_project(tmp_path):
 
 
 def test_a_missing_client_says_what_to_install(project, monkeypatch):
-    for module in ("tasuki.drivers.redis.nodes", "tasuki.drivers.redis.link"):
+    for module in ("tasuki.drivers.redis.connecting.nodes", "tasuki.drivers.redis.connecting.link"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "hiredis", None)
     checked = project("  - {name: r, kind: queue.driver.redis}\n")

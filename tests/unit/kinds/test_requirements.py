@@ -10,9 +10,9 @@ from tasuki.drivers.memory import MemoryDriver
 from tasuki.drivers.sqlite import SQLiteDriver
 from tasuki.kinds.build import queue_spec
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
+from tasuki.kinds.check.requirements import REQUIREMENTS, RequirementName
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.kind import DriverKind
-from tasuki.kinds.queue import QueueConfig
-from tasuki.kinds.requirements import REQUIREMENTS, RequirementName
 
 DRIVER = "  - {name: d, kind: queue.driver.memory}\n"
 

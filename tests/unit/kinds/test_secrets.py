@@ -13,10 +13,10 @@ import pytest
 from tasuki.drivers.redis.settings import settings
 from tasuki.errors import ConfigError, TasukiError
 from tasuki.kinds.build import build_driver
-from tasuki.kinds.code import problems_of_code
+from tasuki.kinds.check.code import problems_of_code
+from tasuki.kinds.check.project import check
 from tasuki.kinds.fields import Config
 from tasuki.kinds.kind import DriverKind, find_kind, kind_names
-from tasuki.kinds.project import check
 from tasuki.registry.loader import load
 
 SECRET = "hunter2secret"

@@ -1,8 +1,8 @@
 import pytest
 
 from tasuki.errors import HandlerError
-from tasuki.kinds.rights import Rights
-from tasuki.kinds.security import PolicyConfig, SecurityConfig
+from tasuki.kinds.check.rights import Rights
+from tasuki.kinds.entries.security import PolicyConfig, SecurityConfig
 from tasuki.security.actor import Actor, Request
 
 WIPPY = """\

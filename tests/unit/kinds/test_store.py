@@ -1,4 +1,4 @@
-from tasuki.kinds.store import MemoryStoreConfig
+from tasuki.kinds.entries.store import MemoryStoreConfig
 
 
 def test_a_store(project):

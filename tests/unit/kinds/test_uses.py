@@ -9,8 +9,8 @@ import pytest
 
 from tasuki import App
 from tasuki.errors import ProjectError
-from tasuki.kinds.queue import QueueConfig
-from tasuki.kinds.uses import uses_in_lua, uses_in_python
+from tasuki.kinds.check.uses import uses_in_lua, uses_in_python
+from tasuki.kinds.entries.queue import QueueConfig
 
 PYTHON = [
     ("app.publish('a:tasks', 1, priority=5)", [("a:tasks", "priority")]),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.kinds.check.warnings import warnings_of
 from tasuki.kinds.drivers import KINDS
-from tasuki.kinds.warnings import warnings_of
 from tests.unit.kinds.conftest import Make
 
 ENTRIES = """\
@@ -85,7 +85,7 @@ def test_a_consumer_that_another_needs_starts_with_it(project: Make) -> None:
 def test_a_driver_whose_client_is_not_installed(project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     found = project(QUEUE.replace(".memory", ".nats") % "")
     assert warnings_of(found) == []
-    monkeypatch.setattr("tasuki.kinds.warnings.find_spec", lambda name: None)
+    monkeypatch.setattr("tasuki.kinds.check.warnings.find_spec", lambda name: None)
     assert [str(warning) for warning in warnings_of(found)] == [
         "p.yaml:3:15: app:d: its client 'nats' is not installed here; where it is to run: pip install 'tasuki[nats]'"
     ]

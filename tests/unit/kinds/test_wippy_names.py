@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tasuki.clock import SystemClock
 from tasuki.kinds.build import build_driver, queue_spec
-from tasuki.kinds.consumer import ConsumerConfig
-from tasuki.kinds.queue import QueueConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.queue import QueueConfig
 from tests.unit.kinds.conftest import Make
 
 PROJECT = """\

@@ -13,8 +13,8 @@ import pydantic
 import pytest
 
 from tasuki.errors import CodecError, InvalidBodyError
-from tasuki.queues import codec as module
-from tasuki.queues.codec import ALIASES, BYTES, JSON, MSGPACK, BytesCodec, Codecs, JsonCodec, MsgpackCodec
+from tasuki.queues.messages import codec as module
+from tasuki.queues.messages.codec import ALIASES, BYTES, JSON, MSGPACK, BytesCodec, Codecs, JsonCodec, MsgpackCodec
 
 json, msgpack = JsonCodec(), MsgpackCodec()
 

@@ -16,7 +16,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.message import Message
-from tasuki.queues.composer import Envelope
+from tasuki.queues.messages.message_builder import Envelope
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.testing.clock import EPOCH, FakeClock
 from tests.unit.consumers.parts import make_queue

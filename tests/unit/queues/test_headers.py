@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import PublishError
-from tasuki.queues.headers import MAX_HEADERS, check_headers, check_name, check_priority
+from tasuki.queues.messages.headers import MAX_HEADERS, check_headers, check_name, check_priority
 
 
 class Colour(str, enum.Enum):  # noqa: UP042 - the older way is what users have, and its str() is "Colour.RED"

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.message import Message
 from tasuki.queues.dead_letter import dead_letter, redriven
-from tasuki.queues.signature import Signer, Signing
+from tasuki.queues.messages.signature import Signer, Signing
 from tests.unit.queues.fake import memory_queue
 
 OLD, NEW = {"old": b"o" * 16}, {"new": b"n" * 16}

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.registry.declarations import Declarations, may_declare
-from tasuki.registry.document import read_document
+from tasuki.registry.yaml.declarations import Declarations, may_declare
+from tasuki.registry.yaml.document import read_document
 
 
 def declare(text):

@@ -1,8 +1,8 @@
 import pytest
 
 from tasuki.errors import Position
-from tasuki.registry import document as module
-from tasuki.registry.document import read_document
+from tasuki.registry.yaml import document as module
+from tasuki.registry.yaml.document import read_document
 
 
 def problem(text):

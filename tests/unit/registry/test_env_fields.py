@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tasuki.registry.entry import Entry
-from tasuki.registry.env_fields import filled
-from tasuki.registry.placeholders import Variables
-from tasuki.registry.scalars import Substituted
+from tasuki.registry.yaml.env_fields import filled
+from tasuki.registry.yaml.placeholders import Variables
+from tasuki.registry.yaml.scalars import Substituted
 
 VARIABLES = Variables(
     {"REGION": "eu-west-3"},

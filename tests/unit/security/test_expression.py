@@ -4,8 +4,8 @@ import pytest
 
 from tasuki.security.actor import Actor, Request
 from tasuki.security.compare import ComparisonError
-from tasuki.security.expression import MAX_LENGTH, parse_expression
-from tasuki.security.lexer import ExpressionError
+from tasuki.security.expressions.expression import MAX_LENGTH, parse_expression
+from tasuki.security.expressions.lexer import ExpressionError
 
 ACTOR = Actor("user:1", {"role": "admin", "level": 3, "tags": ["a", "b"], "in": "word", "deep": {"x": {"y": 1.5}}})
 REQUEST = Request(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "public": True, "none": None})

@@ -1,6 +1,6 @@
 from tasuki.security.actor import Actor, Request
 from tasuki.security.condition import parse_condition
-from tasuki.security.expression import parse_expression
+from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.pattern import parse_pattern
 from tasuki.security.policy import Finding, Policy
 from tasuki.security.scope import Scope, ruling_of

@@ -17,18 +17,18 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.amqp import counting, declaring, removing
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
-from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.consumer_timeout import limited
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
-from tasuki.drivers.amqp.links import Links
-from tasuki.drivers.amqp.marks import Marks
-from tasuki.drivers.amqp.publisher import Publisher
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.links import Links
+from tasuki.drivers.amqp.publishing.publisher import Publisher
+from tasuki.drivers.amqp.receiving.consumer_timeout import limited
 from tasuki.drivers.amqp.session import Session
 from tasuki.drivers.amqp.settings import Settings
-from tasuki.drivers.amqp.topology import Defaults, Lane, is_quorum, lanes
-from tasuki.drivers.bounds import check_bounds
+from tasuki.drivers.amqp.topology import counting, declaring, removing
+from tasuki.drivers.amqp.topology.marks import Marks
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, is_quorum, lanes
+from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,

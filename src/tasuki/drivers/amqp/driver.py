@@ -9,7 +9,7 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Capabilities
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
-from tasuki.drivers.threaded import Threaded
+from tasuki.drivers.toolkit.threaded import Threaded
 
 REQUEST_TIMEOUT = 10.0
 """Seconds within which the broker must have answered any call."""
@@ -63,7 +63,7 @@ class AMQPDriver(Threaded):
     ) -> None:
         from tasuki.drivers.amqp.broker import Broker
         from tasuki.drivers.amqp.settings import Settings, read_url
-        from tasuki.drivers.amqp.topology import Defaults
+        from tasuki.drivers.amqp.topology.queue_arguments import Defaults
 
         hosts, path, user, password, encryption = read_url(name, url, tls)
         settings = Settings(

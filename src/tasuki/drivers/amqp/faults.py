@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from tasuki.drivers.amqp import frames
+from tasuki.drivers.amqp.protocol import frames
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,

@@ -8,20 +8,20 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp import envelope
-from tasuki.drivers.amqp.active_turn import ActiveTurn, takes_turns
-from tasuki.drivers.amqp.connection import Connection
-from tasuki.drivers.amqp.consumption import Consumption
+from tasuki.drivers.amqp.delays.delay_removal import Sweep
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
-from tasuki.drivers.amqp.link import Link
-from tasuki.drivers.amqp.links import Links
-from tasuki.drivers.amqp.marks import Marks
-from tasuki.drivers.amqp.presence import Presence
-from tasuki.drivers.amqp.publisher import BlockedError, Parcel, Publisher
-from tasuki.drivers.amqp.publishing import Publishing
-from tasuki.drivers.amqp.settling import Settling
-from tasuki.drivers.amqp.sweep import Sweep
-from tasuki.drivers.amqp.topology import Lane
+from tasuki.drivers.amqp.protocol import envelope
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.link import Link
+from tasuki.drivers.amqp.protocol.links import Links
+from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publisher
+from tasuki.drivers.amqp.publishing.publishing import Publishing
+from tasuki.drivers.amqp.receiving.active_turn import ActiveTurn, takes_turns
+from tasuki.drivers.amqp.receiving.subscription import Consumption
+from tasuki.drivers.amqp.settling.settling import Settling
+from tasuki.drivers.amqp.topology.consumer_count import Presence
+from tasuki.drivers.amqp.topology.marks import Marks
+from tasuki.drivers.amqp.topology.queue_arguments import Lane
 
 _IDLE = 0.5
 _IDLE_OF_EACH = 0.005

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
-from tasuki.drivers.address import hosts_of, parts_of
-from tasuki.drivers.tls import tls_context
+from tasuki.drivers.toolkit.address import hosts_of, parts_of
+from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.errors import DriverError
 
 _PORTS = {"amqp": 5672, "amqps": 5671}

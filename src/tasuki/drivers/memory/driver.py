@@ -20,9 +20,9 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
 from tasuki.message import Message
 

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.drivers.tls import tls_context
+from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.errors import DriverError
 
 

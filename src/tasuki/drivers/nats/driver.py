@@ -40,7 +40,7 @@ class NATSDriver(Driver):
         storage: ``file``, or ``memory``: gone with the server.
         server_sync: ``always``: the operator says that the server syncs each write (``sync_interval: always``).
         monitoring: address of the server's monitoring (``http://host:8222``), to look up what it syncs.
-        tls: see ``tasuki.drivers.tls``.
+        tls: see ``tasuki.drivers.toolkit.tls``.
         connection_name: what the server shows for the connection.
         connect_timeout: seconds for a connection to one server.
         timeout: seconds within which the server must answer.

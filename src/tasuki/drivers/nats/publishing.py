@@ -7,17 +7,17 @@ import json
 from collections.abc import Sequence
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.bounds import check_bounds
-from tasuki.drivers.nats.api import ask
-from tasuki.drivers.nats.book import Note
-from tasuki.drivers.nats.connection import Connection
 from tasuki.drivers.nats.envelope import pack
-from tasuki.drivers.nats.exchange import Exchange
 from tasuki.drivers.nats.failures import NO_RESPONDERS, UNTAKEN, is_stream_missing, is_untaken, lost, refusal
-from tasuki.drivers.nats.ids import digest
-from tasuki.drivers.nats.lanes import plan_in
-from tasuki.drivers.nats.names import Names
-from tasuki.drivers.nats.open_queue import OpenQueue
+from tasuki.drivers.nats.protocol.api import ask
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.protocol.exchange import Exchange
+from tasuki.drivers.nats.queues.lanes import plan_in
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.open_queue import OpenQueue
+from tasuki.drivers.nats.records.dedup_ids import digest
+from tasuki.drivers.nats.records.side_records import Note
+from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import (
     DriverError,
     MessageTooLargeError,

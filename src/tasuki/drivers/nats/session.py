@@ -10,24 +10,24 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
-from tasuki.drivers.nats import layout
-from tasuki.drivers.nats.api import ask, demand
-from tasuki.drivers.nats.attendance import Attendance
-from tasuki.drivers.nats.connection import Address, Connection
 from tasuki.drivers.nats.durability import level, says_always
 from tasuki.drivers.nats.failures import is_stream_missing, is_untaken
-from tasuki.drivers.nats.ids import Ids
-from tasuki.drivers.nats.inspecting import Inspector
-from tasuki.drivers.nats.link import Link
-from tasuki.drivers.nats.names import Names
-from tasuki.drivers.nats.open_queue import OpenQueue
+from tasuki.drivers.nats.protocol.api import ask, demand
+from tasuki.drivers.nats.protocol.connection import Address, Connection
+from tasuki.drivers.nats.protocol.lease_thread import Renewals
+from tasuki.drivers.nats.protocol.link import Link
 from tasuki.drivers.nats.publishing import Publishing
-from tasuki.drivers.nats.purging import Purging
-from tasuki.drivers.nats.queues import Queues
-from tasuki.drivers.nats.renewals import Renewals
-from tasuki.drivers.nats.settling import check_delays
-from tasuki.drivers.nats.setup import Storage
-from tasuki.drivers.nats.temporary import Temporary
+from tasuki.drivers.nats.queues.inspecting import Inspector
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.open_queue import OpenQueue
+from tasuki.drivers.nats.queues.purging import Purging
+from tasuki.drivers.nats.queues.queues import Queues
+from tasuki.drivers.nats.queues.setup import Storage
+from tasuki.drivers.nats.receiving.settling import check_delays
+from tasuki.drivers.nats.records import layout
+from tasuki.drivers.nats.records.consumer_count import Attendance
+from tasuki.drivers.nats.records.dedup_ids import Ids
+from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 

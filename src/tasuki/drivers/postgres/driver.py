@@ -22,19 +22,19 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.address import shown
-from tasuki.drivers.postgres import rows
-from tasuki.drivers.postgres.connections import Connector
+from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.postgres.connecting.connections import Connector
+from tasuki.drivers.postgres.connecting.tls import encryption
 from tasuki.drivers.postgres.durability import VALUES
-from tasuki.drivers.postgres.occupancies import Occupancies
-from tasuki.drivers.postgres.outbox import publish_on
 from tasuki.drivers.postgres.problems import translated
-from tasuki.drivers.postgres.publishing import publish_in_parts
+from tasuki.drivers.postgres.publishing.outbox import publish_on
+from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
 from tasuki.drivers.postgres.purging import purge
-from tasuki.drivers.postgres.receiving import Receiving, settle
-from tasuki.drivers.postgres.schema import checked_name
+from tasuki.drivers.postgres.receiving.occupancies import Occupancies
+from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
+from tasuki.drivers.postgres.schema.schema import checked_name
 from tasuki.drivers.postgres.session import Session
-from tasuki.drivers.postgres.tls import encryption
+from tasuki.drivers.toolkit.address import shown
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.message import Message
 

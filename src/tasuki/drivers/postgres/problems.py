@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tasuki.drivers.postgres.connections import UnreplicatedError
+from tasuki.drivers.postgres.connecting.connections import UnreplicatedError
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tasuki.drivers.postgres.connections import Connector, Link
+from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.session import Session
 
 AT_ONCE = 10_000

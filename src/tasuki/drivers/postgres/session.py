@@ -12,17 +12,17 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from tasuki.contracts.driver import QueueSpec, Receipt
-from tasuki.drivers.postgres import rows
-from tasuki.drivers.postgres.connections import Connector, Link, UnreplicatedError
+from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
+from tasuki.drivers.postgres.connecting.lease_thread import Sideline
+from tasuki.drivers.postgres.connecting.pool import NotConnectedError, Pool
 from tasuki.drivers.postgres.durability import VALUES
-from tasuki.drivers.postgres.healing import Healing
-from tasuki.drivers.postgres.listener import Listener
-from tasuki.drivers.postgres.pool import NotConnectedError, Pool
 from tasuki.drivers.postgres.problems import MISSING, sql_state, translated
-from tasuki.drivers.postgres.schema import check, migrate
-from tasuki.drivers.postgres.sideline import Sideline
+from tasuki.drivers.postgres.receiving.listener import Listener
+from tasuki.drivers.postgres.receiving.waiting import Waiting
+from tasuki.drivers.postgres.schema.healing import Healing
+from tasuki.drivers.postgres.schema.schema import check, migrate
 from tasuki.drivers.postgres.temporary import Temporary
-from tasuki.drivers.postgres.waiting import Waiting
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 MIGRATION_TIMEOUT = 120.0

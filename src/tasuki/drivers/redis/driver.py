@@ -19,7 +19,6 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.bounds import check_bounds
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import (
     Publishing,
@@ -31,14 +30,15 @@ from tasuki.drivers.redis.batches import (
 )
 from tasuki.drivers.redis.codec import decoded
 from tasuki.drivers.redis.places import Places
-from tasuki.drivers.redis.receiving import Receiver
+from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import settings
+from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
 from tasuki.message import Message
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.link import Word
+    from tasuki.drivers.redis.connecting.link import Word
 
 PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""

@@ -12,7 +12,7 @@ from tasuki.drivers.redis.errors import ReplyError
 from tasuki.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.link import Link
+    from tasuki.drivers.redis.connecting.link import Link
     from tasuki.drivers.redis.settings import Server
 
 OLDEST = (6, 2)

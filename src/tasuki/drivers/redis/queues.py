@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.layout import Layout, is_outdated
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.scripts import Place
+from tasuki.drivers.toolkit.layout import Layout, is_outdated
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.nodes import Nodes
+    from tasuki.drivers.redis.connecting.nodes import Nodes
     from tasuki.drivers.redis.session import Session
 
 BELIEVED = 15.0

@@ -13,8 +13,8 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis.errors import ReplyError
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.link import Word
-    from tasuki.drivers.redis.nodes import Nodes
+    from tasuki.drivers.redis.connecting.link import Word
+    from tasuki.drivers.redis.connecting.nodes import Nodes
 
 _SLOTS = 16384
 _KEYS = [
@@ -31,14 +31,15 @@ _KEYS = [
     "waiting",
 ]
 _TRIES = 3
+_FILES = {file.name: file for folder in (files("tasuki.drivers.redis") / "lua").iterdir() for file in folder.iterdir()}
+"""By name: each folder has those of one duty."""
 
 
 class Script:
     """One script: its text, which is that of files of ``lua``, and the hash by which the server knows it."""
 
     def __init__(self, *parts: str) -> None:
-        folder = files("tasuki.drivers.redis") / "lua"
-        self.text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("queue", *parts))
+        self.text = "\n".join(_FILES[f"{part}.lua"].read_text("utf-8") for part in ("queue", *parts))
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 

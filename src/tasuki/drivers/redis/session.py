@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import keeping, scripts
-from tasuki.drivers.redis.connections import Connections
+from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
-from tasuki.drivers.redis.listening import Listener
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.probe import Probe
 from tasuki.drivers.redis.queues import Queues
+from tasuki.drivers.redis.receiving.listening import Listener
+from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import Settings
-from tasuki.drivers.redis.waiting import Waiters
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 
 if TYPE_CHECKING:
-    from tasuki.drivers.redis.link import Link, Word
-    from tasuki.drivers.redis.nodes import Nodes
-    from tasuki.drivers.redis.sentinels import FailoverWatch
+    from tasuki.drivers.redis.connecting.link import Link, Word
+    from tasuki.drivers.redis.connecting.nodes import Nodes
+    from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
 
 BEAT = 5.0
 """Seconds between two signs of life of a driver that has consumers."""
@@ -46,7 +46,7 @@ class Session:
         read_timeout: float,
         say_goodbye: Callable[[], Awaitable[None]],
     ) -> None:
-        from tasuki.drivers.redis.nodes import Nodes  # needs the client, which may not be installed
+        from tasuki.drivers.redis.connecting.nodes import Nodes  # needs the client, which may not be installed
 
         self.name = name
         self.owner = ""
@@ -107,7 +107,7 @@ class Session:
         self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {self.name}")
 
     def _watch(self, connections: Connections) -> FailoverWatch:
-        from tasuki.drivers.redis.sentinels import FailoverWatch  # needs the client too
+        from tasuki.drivers.redis.connecting.sentinels import FailoverWatch  # needs the client too
 
         return FailoverWatch(self._settings, connections.home.connect_sentinel, connections.leave)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tasuki.drivers.address import redis_database, shown
-from tasuki.drivers.tls import tls_context
+from tasuki.drivers.toolkit.address import redis_database, shown
+from tasuki.drivers.toolkit.tls import tls_context
 
 PORT = 6379
 SENTINEL_PORT = 26379

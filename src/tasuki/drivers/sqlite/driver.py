@@ -23,15 +23,15 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.bounds import check_bounds
-from tasuki.drivers.sqlite import forks
-from tasuki.drivers.sqlite.peeking import Walk
-from tasuki.drivers.sqlite.purge import Extent
-from tasuki.drivers.sqlite.queues import Declared
-from tasuki.drivers.sqlite.requests import Call, Extend, Publish, Receive, Request, Settle, Start
-from tasuki.drivers.sqlite.rows import Row
-from tasuki.drivers.sqlite.store import COUNTED, NOTHING_DUE, Store
-from tasuki.drivers.sqlite.writer import Writer
+from tasuki.drivers.sqlite.file import forks
+from tasuki.drivers.sqlite.store.peeking import Walk
+from tasuki.drivers.sqlite.store.purge import Extent
+from tasuki.drivers.sqlite.store.queues import Declared
+from tasuki.drivers.sqlite.store.rows import Row
+from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
+from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
+from tasuki.drivers.sqlite.thread.writer import Writer
+from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.drivers.sqs.timing import whole
+from tasuki.drivers.sqs.receiving.timing import whole
 
 RETENTION = "MessageRetentionPeriod"
 _NAMES = {

@@ -9,10 +9,10 @@ from typing import Any
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqs.attributes import RETENTION, asked_for, in_force
 from tasuki.drivers.sqs.clients import Clients
-from tasuki.drivers.sqs.envelope import LARGEST
 from tasuki.drivers.sqs.limits import is_first_in_first_out
 from tasuki.drivers.sqs.names import FIFO, broker_name, suspects_name
-from tasuki.drivers.sqs.timing import whole
+from tasuki.drivers.sqs.receiving.timing import whole
+from tasuki.drivers.sqs.sending.envelope import LARGEST
 from tasuki.drivers.sqs.translate import code_of, is_not_allowed
 from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError
 

@@ -18,11 +18,11 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.bounds import check_bounds
-from tasuki.drivers.sqs.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.limits import DEDUP_WINDOW, check
+from tasuki.drivers.sqs.receiving.source import Source
+from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.settings import settings
-from tasuki.drivers.sqs.source import Source
+from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 if TYPE_CHECKING:

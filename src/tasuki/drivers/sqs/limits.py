@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqs.names import FIFO
-from tasuki.drivers.sqs.timing import LONGEST_HIDDEN
+from tasuki.drivers.sqs.receiving.timing import LONGEST_HIDDEN
 from tasuki.errors import UnsupportedError
 
 DEDUP_WINDOW = 300.0

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth, QueueSpec
-from tasuki.drivers.sqs.batches import at_once
 from tasuki.drivers.sqs.clients import Clients
 from tasuki.drivers.sqs.declaring import Declaring, Found
-from tasuki.drivers.sqs.polling import LONGEST_POLL, Polling
-from tasuki.drivers.sqs.publishing import Publishing
+from tasuki.drivers.sqs.receiving.polling import LONGEST_POLL, Polling
+from tasuki.drivers.sqs.receiving.settling import Settling
+from tasuki.drivers.sqs.receiving.source import Source
+from tasuki.drivers.sqs.receiving.suspects import Suspects
+from tasuki.drivers.sqs.sending.batches import at_once
+from tasuki.drivers.sqs.sending.publishing import Publishing
 from tasuki.drivers.sqs.settings import Settings
-from tasuki.drivers.sqs.settling import Settling
-from tasuki.drivers.sqs.source import Source
-from tasuki.drivers.sqs.suspects import Suspects
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 _CLOSE_TIMEOUT = LONGEST_POLL + 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.drivers.address import shown
+from tasuki.drivers.toolkit.address import shown
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,

@@ -9,14 +9,14 @@ from typing import Any
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
-from tasuki.handlers.lua.budget import Budget
-from tasuki.handlers.lua.errors import describe, limited, raised, returned
+from tasuki.handlers.lua.host.budget import Budget
+from tasuki.handlers.lua.host.errors import describe, limited, raised, returned
+from tasuki.handlers.lua.host.runtime import Runtime
+from tasuki.handlers.lua.host.scheduler import BEGINS, Concurrency
+from tasuki.handlers.lua.host.values import build
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.loading import LoadingContext, refuse_at_load
-from tasuki.handlers.lua.runtime import Runtime
-from tasuki.handlers.lua.scheduler import BEGINS, Concurrency
 from tasuki.handlers.lua.source import LuaLibrary, LuaSource
-from tasuki.handlers.lua.values import build
 from tasuki.message import is_request
 
 DONE, DONE_TABLE, WAITS, RETURNED, RAISED, LIMITED = range(6)

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
 from tasuki.errors import HandlerError, ResultError
-from tasuki.forks import keep_from_children
 from tasuki.handlers.process.channel import Channel
 from tasuki.handlers.process.confine import ProcessorTime, leave_with_parent
 from tasuki.handlers.process.failure import Failure, failure_of
@@ -38,6 +37,7 @@ from tasuki.handlers.process.protocol import (
     encode,
     encode_result,
 )
+from tasuki.system.forks import keep_from_children
 
 _PROOF_EVERY = 0.02
 """Seconds between two proofs: far less than any limit."""

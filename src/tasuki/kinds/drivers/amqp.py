@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.drivers.address import hosts_of, parts_of, servers_in
+from tasuki.drivers.toolkit.address import hosts_of, parts_of, servers_in
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasuki.kinds.entries.lifecycle import REFERENCES, LifecycleConfig
 from tasuki.kinds.fields import Config, Count, DurabilityLevel
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
-from tasuki.kinds.lifecycle import REFERENCES, LifecycleConfig
 
 
 class DriverConfig(Config):

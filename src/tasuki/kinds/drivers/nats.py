@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, servers_in, shown
+from tasuki.drivers.toolkit.address import UNREADABLE, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Config, Count, Flag, Positive, PositiveDuration, PositiveSize, Text, at_field
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
-    from tasuki.kinds.queue import QueueConfig
+    from tasuki.kinds.entries.queue import QueueConfig
 
 _SCHEMES = ("nats://", "tls://")
 

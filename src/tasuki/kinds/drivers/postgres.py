@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, parts_of, servers_in, shown
+from tasuki.drivers.toolkit.address import UNREADABLE, parts_of, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Count, Positive, PositiveDuration

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.address import UNREADABLE, redis_database, servers_in, shown
+from tasuki.drivers.toolkit.address import UNREADABLE, redis_database, servers_in, shown
 from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions, driver_kind
 from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
 from tasuki.kinds.fields import Count, Flag, PositiveDuration, Text, at_field

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions
+from tasuki.kinds.entries.lifecycle import REFERENCES
 from tasuki.kinds.fields import Config, Count, Duration, Flag, Id, NotHonored, PositiveDuration, Text, at_field
 from tasuki.kinds.kind import DRIVER_PREFIX, DriverKind
-from tasuki.kinds.lifecycle import REFERENCES
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
-    from tasuki.kinds.queue import QueueConfig
+    from tasuki.kinds.entries.queue import QueueConfig
 
 
 def _address(value: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, SecretStr, model_validator
 
-from tasuki.drivers.pem import has_block, is_pem
+from tasuki.drivers.toolkit.pem import has_block, is_pem
 from tasuki.kinds.fields import Config, Flag, Text, VariableName, at_field
 from tasuki.registry.source import Source
 

@@ -13,21 +13,21 @@ stop your broker. The cases are plain synchronous tests, each with a loop of its
 that needs a capability which the driver does not claim is skipped, and says so.
 """
 
-from tasuki.testing.conformance.asking import Asking
-from tasuki.testing.conformance.clauses import Clauses
-from tasuki.testing.conformance.content import Content
-from tasuki.testing.conformance.duplicates import Duplicates
-from tasuki.testing.conformance.edges import Edges
-from tasuki.testing.conformance.failing import Failing
-from tasuki.testing.conformance.inspecting import Inspecting
-from tasuki.testing.conformance.publishing import Publishing
-from tasuki.testing.conformance.purging import Purging
+from tasuki.testing.conformance.driver.clauses import Clauses
+from tasuki.testing.conformance.driver.content import Content
+from tasuki.testing.conformance.driver.duplicates import Duplicates
+from tasuki.testing.conformance.driver.edges import Edges
+from tasuki.testing.conformance.driver.failing import Failing
+from tasuki.testing.conformance.driver.inspecting import Inspecting
+from tasuki.testing.conformance.driver.purging import Purging
+from tasuki.testing.conformance.driver.running import Running
+from tasuki.testing.conformance.driver.settling import Settling
+from tasuki.testing.conformance.driver.suspects import Suspects
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
-from tasuki.testing.conformance.running import Running
-from tasuki.testing.conformance.settling import Settling
-from tasuki.testing.conformance.stress import Stress
-from tasuki.testing.conformance.suspects import Suspects
-from tasuki.testing.conformance.whole import Whole
+from tasuki.testing.conformance.whole.asking import Asking
+from tasuki.testing.conformance.whole.publishing import Publishing
+from tasuki.testing.conformance.whole.stress import Stress
+from tasuki.testing.conformance.whole.whole import Whole
 
 
 class DriverConformance(

@@ -12,10 +12,10 @@ import pytest
 from pamqp import commands
 from pamqp import frame as pamqp_frame
 
-from tasuki.drivers.amqp import frames
-from tasuki.drivers.amqp.channel import Channel
-from tasuki.drivers.amqp.connection import Connection
 from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.connection import Connection
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ import pytest
 from pamqp import commands, frame
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
-from tasuki.drivers.amqp import envelope, frames
-from tasuki.drivers.amqp.consumption import Consumption
-from tasuki.drivers.amqp.topology import Defaults, lanes
+from tasuki.drivers.amqp.protocol import envelope, frames
+from tasuki.drivers.amqp.receiving.subscription import Consumption
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, lanes
 
 pytestmark = pytest.mark.anyio
 

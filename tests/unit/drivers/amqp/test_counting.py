@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pamqp import commands
 
-from tasuki.drivers.amqp import counting
+from tasuki.drivers.amqp.topology import counting
 
 pytestmark = pytest.mark.anyio
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, decode
 
-from tasuki.drivers.amqp import delay_queues
-from tasuki.drivers.amqp.delaying import Delaying
+from tasuki.drivers.amqp.delays import delay_queues
+from tasuki.drivers.amqp.delays.delaying import Delaying
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, STEP, TIMES
 
 

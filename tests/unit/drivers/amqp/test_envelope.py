@@ -5,7 +5,7 @@ from __future__ import annotations
 from pamqp import commands, frame
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.amqp import envelope, tables
+from tasuki.drivers.amqp.protocol import envelope, tables
 
 METHOD = frame.marshal(commands.Basic.Deliver("tag", 1, False, "ex", "key"), 1)[7:-1]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, frame, header
 
-from tasuki.drivers.amqp import frames, tables
+from tasuki.drivers.amqp.protocol import frames, tables
 
 values = st.one_of(
     st.booleans(),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.amqp import hosts
 from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.protocol import hosts
 from tasuki.drivers.amqp.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -11,17 +11,19 @@ from types import SimpleNamespace
 import pytest
 
 from tasuki.contracts.driver import QueueSpec, Received
-from tasuki.drivers.amqp import AMQPDriver, declaring, frames
-from tasuki.drivers.amqp.confirms import Batch, Confirms
-from tasuki.drivers.amqp.declaring import check_spec
+from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.delays.delay_removal import Part
 from tasuki.drivers.amqp.faults import ClosedError, Errors
-from tasuki.drivers.amqp.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.limits import parts_of, whole_of
-from tasuki.drivers.amqp.marks import Marks
+from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
+from tasuki.drivers.amqp.protocol.tables import Properties
+from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.settings import read_url
-from tasuki.drivers.amqp.sweep import Part
-from tasuki.drivers.amqp.tables import Properties
-from tasuki.drivers.amqp.topology import GIVEN_UP, Defaults, lanes, partition_lane
+from tasuki.drivers.amqp.topology import declaring
+from tasuki.drivers.amqp.topology.declaring import check_spec
+from tasuki.drivers.amqp.topology.marks import Marks
+from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP, Defaults, lanes, partition_lane
 from tasuki.errors import DriverError, QueueNotFoundError
 
 

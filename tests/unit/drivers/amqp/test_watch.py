@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from tasuki.drivers.amqp.receiving.idle_timer import Watch
 from tasuki.drivers.amqp.session import idle_after
-from tasuki.drivers.amqp.watch import Watch
 
 pytestmark = pytest.mark.anyio
 

@@ -1,9 +1,9 @@
 import pytest
 
-from tasuki.drivers.nats.book import Note, note_in
 from tasuki.drivers.nats.durability import is_always, level
 from tasuki.drivers.nats.failures import denied, error_in, lost, refusal
-from tasuki.drivers.nats.settling import nak
+from tasuki.drivers.nats.receiving.settling import nak
+from tasuki.drivers.nats.records.side_records import Note, note_in
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,

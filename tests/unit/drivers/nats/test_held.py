@@ -1,7 +1,7 @@
 import pytest
 
-from tasuki.drivers.nats.book import Note
-from tasuki.drivers.nats.held import Held, Table
+from tasuki.drivers.nats.receiving.held import Held, Table
+from tasuki.drivers.nats.records.side_records import Note
 
 
 def held(receipt, sequence=1, since=0.0):

@@ -1,9 +1,9 @@
 import pytest
 
-from tasuki.drivers.nats.book import Note
-from tasuki.drivers.nats.intake import Arrival
-from tasuki.drivers.nats.item import Item
-from tasuki.drivers.nats.receipts import Receipt
+from tasuki.drivers.nats.protocol.receipts import Receipt
+from tasuki.drivers.nats.receiving.parsed_delivery import Item
+from tasuki.drivers.nats.receiving.pull_requests import Arrival
+from tasuki.drivers.nats.records.side_records import Note
 
 
 def item(delivered, note=None):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
-from tasuki.drivers.nats.lanes import PARTITIONS, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.queues.lanes import PARTITIONS, Plan, merged, plan_in, plan_of
 
 
 def message(priority=0, key=None):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.drivers.nats.names import LONGEST, Names, queue_of, token_of
+from tasuki.drivers.nats.queues.names import LONGEST, Names, queue_of, token_of
 from tasuki.errors import UnsupportedError
 
 FORBIDDEN = set(" .*>/\\\t\r\n\0")

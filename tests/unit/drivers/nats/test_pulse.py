@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.nats import exchange, pulse
-from tasuki.drivers.nats.exchange import Exchange, Repeating
-from tasuki.drivers.nats.pulse import Pulse
+from tasuki.drivers.nats.protocol import exchange, pulse
+from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating
+from tasuki.drivers.nats.protocol.pulse import Pulse
 
 
 class Line:

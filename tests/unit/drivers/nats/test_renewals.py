@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.nats.renewals import Renewals
+from tasuki.drivers.nats.protocol.lease_thread import Renewals
 from tasuki.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ async def test_while_files_are_short_the_broker_is_unavailable_and_nothing_hangs
     renewals = Renewals(lambda: links.append(FakeLink()) or links[-1])  # type: ignore[func-returns-value, arg-type, return-value]
     renewals.open()
     with monkeypatch.context() as patch:
-        patch.setattr("tasuki.drivers.nats.renewals.new_event_loop", _short)
+        patch.setattr("tasuki.drivers.nats.protocol.lease_thread.new_event_loop", _short)
         with pytest.raises(BrokerUnavailableError, match="Too many open files"):
             await renewals.run(_look)
     assert await renewals.run(_look) == "looked"

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from tasuki.drivers.nats.connection import Connection
-from tasuki.drivers.nats.names import Names
-from tasuki.drivers.nats.temporary import KEPT, ROUNDS, Temporary
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.records.temporary import KEPT, ROUNDS, Temporary
 from tasuki.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.anyio

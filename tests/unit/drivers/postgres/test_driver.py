@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.postgres import PostgresDriver
-from tasuki.drivers.postgres.schema import checked_name, migrations
+from tasuki.drivers.postgres.schema.schema import checked_name, migrations
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.kinds.kind import find_kind
 

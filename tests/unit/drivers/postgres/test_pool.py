@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.postgres.pool import NotConnectedError, Pool
+from tasuki.drivers.postgres.connecting.pool import NotConnectedError, Pool
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, Release
-from tasuki.drivers.postgres import rows
+from tasuki.drivers.postgres import columns as rows
 from tasuki.errors import MessageTooLargeError, UnsupportedError
 
 

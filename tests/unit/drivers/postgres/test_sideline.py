@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.postgres.sideline import Sideline
+from tasuki.drivers.postgres.connecting.lease_thread import Sideline
 from tasuki.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ def anyio_backend() -> str:
 async def test_while_files_are_short_the_broker_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     sideline = Sideline(FakePool)  # type: ignore[arg-type]
     with monkeypatch.context() as patch:
-        patch.setattr("tasuki.drivers.postgres.sideline.new_event_loop", _short)
+        patch.setattr("tasuki.drivers.postgres.connecting.lease_thread.new_event_loop", _short)
         with pytest.raises(BrokerUnavailableError, match="Too many open files"):
             await sideline.fetch("select 1")
     assert await sideline.fetch("select 1") == ["select 1"]

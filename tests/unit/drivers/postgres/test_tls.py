@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import pytest
 
 from tasuki.drivers.postgres import PostgresDriver
-from tasuki.drivers.postgres import connections as module
-from tasuki.drivers.postgres.tls import encryption
+from tasuki.drivers.postgres.connecting import connections as module
+from tasuki.drivers.postgres.connecting.tls import encryption
 from tasuki.errors import AccessDeniedError
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +60,7 @@ async def test_a_server_without_tls_gets_no_password(monkeypatch: pytest.MonkeyP
         heard.extend(await reader.read())
         writer.close()
 
-    monkeypatch.setattr("tasuki.drivers.postgres.tls.is_local", lambda host: False)
+    monkeypatch.setattr("tasuki.drivers.postgres.connecting.tls.is_local", lambda host: False)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from tasuki.drivers.redis.connecting.link import Link, connect
 from tasuki.drivers.redis.errors import LinkLostError
-from tasuki.drivers.redis.link import Link, connect
 from tasuki.drivers.redis.settings import Login, Server
 
 pytestmark = pytest.mark.anyio

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.redis.waiting import News, Waiters, woken
+from tasuki.drivers.redis.receiving.waiting import News, Waiters, woken
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.sqs.batches import at_once, in_tens, results_of
+from tasuki.drivers.sqs.sending.batches import at_once, in_tens, results_of
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua.handler import LuaHandler
+from tasuki.handlers.lua.host.scheduler import MOST_ENDING, Concurrency
 from tasuki.handlers.lua.limits import LuaLimits
-from tasuki.handlers.lua.scheduler import MOST_ENDING, Concurrency
 from tasuki.handlers.lua.source import LuaSource
 from tasuki.testing.clock import virtual_time
 from tasuki.testing.context import RecordingContext

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki.errors import CodecError, HandlerError, PolicyDeniedError
-from tasuki.handlers.lua.errors import describe, limited, raised, returned, script_trace
+from tasuki.handlers.lua.host.errors import describe, limited, raised, returned, script_trace
 from tasuki.handlers.lua.limits import LuaLimits
 
 

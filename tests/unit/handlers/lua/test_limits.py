@@ -312,7 +312,7 @@ async def test_what_escapes_from_the_host_itself_is_an_error_too(method: str, mo
 
 
 async def test_a_start_that_escapes_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasuki.handlers.lua.runtime import Runtime
+    from tasuki.handlers.lua.host.runtime import Runtime
 
     def broken(self: Runtime, *_: object) -> None:
         raise self.lua_error("odd")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasuki.errors import LuaError
-from tasuki.handlers.lua import runtime
-from tasuki.handlers.lua.runtime import _text
+from tasuki.handlers.lua.host import runtime
+from tasuki.handlers.lua.host.runtime import _text
 from tests.unit.handlers.lua.support import run
 
 pytestmark = pytest.mark.anyio

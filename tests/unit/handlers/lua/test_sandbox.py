@@ -8,7 +8,7 @@ import pytest
 
 from tasuki.errors import LuaError, LuaLimitError
 from tasuki.handlers.lua import LuaLibrary, LuaSource
-from tasuki.handlers.lua.runtime import Runtime
+from tasuki.handlers.lua.host.runtime import Runtime
 from tests.unit.handlers.lua.support import delivery, handler, run
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.errors import HandlerError
-from tasuki.handlers.lua.values import Outbound, build, clamp_integers, plain_decimal
+from tasuki.handlers.lua.host.values import Outbound, build, clamp_integers, plain_decimal
 from tests.unit.handlers.lua.support import run
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tasuki.handlers.isolated.site as python_site
-import tasuki.handlers.lua.site as lua_site
+import tasuki.handlers.lua.remote.child_main as lua_site
 from tasuki.handlers.loops import end_all
 from tasuki.handlers.process import server, worker
 

@@ -14,7 +14,7 @@ from tasuki.contracts.handler import Reject, Snooze
 from tasuki.errors import HandlerError, LuaError, LuaLimitError, LuaSyntaxError, ResultError
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaLimits, LuaSource
-from tasuki.handlers.lua.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.store import MemoryStore
 from tasuki.message import Message

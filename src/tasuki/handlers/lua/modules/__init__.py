@@ -14,22 +14,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tasuki.handlers.lua.modules import (
-    base64,
-    ctx,
-    env,
-    funcs,
-    json,
-    logger,
-    metrics,
-    payload,
-    queue,
-    security,
-    store,
-    time,
-    uuid,
-)
-from tasuki.handlers.lua.modules import hash as hashing
+from tasuki.handlers.lua.modules.calls import ctx, funcs
+from tasuki.handlers.lua.modules.data import base64, json, payload, uuid
+from tasuki.handlers.lua.modules.data import hash as hashing
+from tasuki.handlers.lua.modules.services import env, logger, metrics, queue, security, store
+from tasuki.handlers.lua.modules.time import time
 from tasuki.handlers.lua.source import LuaLibrary
 
 Operation = Callable[..., Any]
@@ -88,4 +77,7 @@ def operations(names: Iterable[str]) -> dict[str, Operation]:
 
 @cache
 def _read(name: str) -> str:
-    return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+    paths = (
+        folder / f"{name}.lua" for folder in (files(__package__), *files(__package__).iterdir()) if folder.is_dir()
+    )
+    return next(path for path in paths if path.is_file()).read_text("utf-8")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import HandlerError, HandlerNotFoundError, PolicyDeniedError
-from tasuki.handlers.lua.modules import funcs
+from tasuki.handlers.lua.modules.calls import funcs
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, handler, run
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.handlers.lua.modules import schema
+from tasuki.handlers.lua.modules.data import schema
 from tests.unit.handlers.lua.support import run
 
 pytestmark = pytest.mark.anyio

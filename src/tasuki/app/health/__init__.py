@@ -1,0 +1,1 @@
+"""Health: whether messages move, and where a probe can read it."""

@@ -1,0 +1,158 @@
+"""Blocked: a thread that reports within a second when something holds up the event loop, and what."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from math import inf
+from pathlib import Path
+from types import FrameType
+
+from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.delivery import Delivery
+from tasuki.handlers import threads
+from tasuki.handlers.loops import tell
+from tasuki.system.helper_threads import HelperThread
+from tasuki.system.stopping import StopSignals, leave
+from tasuki.units import format_duration
+
+_log = logging.getLogger("tasuki.app")
+
+PERIOD = 0.2
+"""Seconds between two signs of life that the loop is asked for."""
+
+PATIENCE = 4
+"""Periods without an answer after which it is blocked. Periods, not seconds: a paused process has counted none."""
+
+_LATE = 5
+"""Exit code of a process that was still busy after its time to stop."""
+
+_OURS = (str(Path(__file__).parents[2]), str(Path(asyncio.__file__).parent))
+
+
+class LoopWatch:
+    """Watches the running loop for the consumers that work on it.
+
+    ``stops`` are the signals to stop, as heard also while the loop is blocked: it then handles none of them. A process
+    that cannot end for ``limit`` seconds is ended by ``leave``, which gets its exit code.
+    """
+
+    def __init__(
+        self,
+        consumers: Callable[[], Iterable[Consumer]],
+        period: float = PERIOD,
+        *,
+        stops: StopSignals | None = None,
+        limit: Callable[[], float] = lambda: inf,
+        leave: Callable[[int], object] = leave,
+    ) -> None:
+        self._consumers = consumers
+        self._period = period
+        self._stops = stops or StopSignals()
+        self._limit = limit
+        self._leave = leave
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._ended = threading.Event()
+        self._missed = 0
+        """Periods since the loop was asked for the sign of life that it has not given; 0: it has."""
+        self._blocked_at: float | None = None
+        self._overdue: set[Delivery] = set()
+        """What has been found overdue while the loop is blocked."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the loop is held up now; for any thread."""
+        return self._blocked_at is not None
+
+    @contextmanager
+    def watching(self) -> Iterator[LoopWatch]:
+        """Watch within the block."""
+        helper = HelperThread("tasuki loop watch", self._watch)
+        helper.start()
+        try:
+            yield self
+        finally:
+            helper.stop()
+            self._ended.set()
+
+    def _watch(self, helper: HelperThread) -> None:
+        helper.works()
+        while not self._ended.wait(self._period):
+            if not self._missed:
+                self._missed = 1
+                tell(self._loop, self._answer)
+                continue
+            self._missed += 1
+            if self._missed == PATIENCE:
+                self._blocked_at = time.monotonic() - PATIENCE * self._period
+                self._report()
+            if self._missed >= PATIENCE:
+                self._interrupt_overdue()
+                self._end_if_unheeded()
+
+    def _interrupt_overdue(self) -> None:
+        """The consumers' own watches stand still now: interrupt what runs in threads, name what cannot be."""
+        for consumer in self._consumers():
+            for worker in consumer.overdue():
+                delivery = worker.delivery
+                if delivery is None or delivery in self._overdue:
+                    continue
+                if threads.interrupt(worker.task):
+                    said = "interrupted; its message is kept until it ends"
+                elif worker.task is asyncio.current_task(self._loop):
+                    said = "it blocks the event loop, and cannot be interrupted"
+                else:
+                    continue  # it waits on the loop, and is cancelled when that goes on
+                self._overdue.add(delivery)
+                limit = format_duration(consumer.options.handler_timeout or 0.0)
+                _log.warning("handler %s has run for handler_timeout (%s): %s", delivery.function, limit, said,
+                             extra=delivery.log_fields())  # fmt: skip
+
+    def _end_if_unheeded(self) -> None:
+        """End a process whose loop does not come to its stop; what it holds comes back as after its death."""
+        blocked_at, stops = self._blocked_at, self._stops
+        if blocked_at is None or not stops.are_unheeded(blocked_at, time.monotonic(), self._limit()):
+            return
+        _log.critical("the event loop is blocked, so this process cannot stop in order: it ends now, and the messages "
+                      "that it holds come back as from a worker that died")  # fmt: skip
+        self._leave(128 + stops.second if stops.second is not None else _LATE)
+
+    def _answer(self) -> None:
+        """On the loop."""
+        self._missed = 0
+        self._overdue.clear()
+        if self._blocked_at is not None:
+            seconds, self._blocked_at = time.monotonic() - self._blocked_at, None
+            _log.warning("the event loop goes on; it was blocked for %.1f s", seconds)
+
+    def _report(self) -> None:
+        frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented, for tools such as this
+        delivery = self._delivery()
+        by = "" if delivery is None else f" by the handler {delivery.function} (message {delivery.received.id})"
+        _log.error(
+            "the event loop is blocked%s; nothing else is handled on it. Await what takes long, or make the handler a "
+            "plain def, which runs in a thread:\n%s",
+            by,
+            "".join(traceback.format_list(_stack(frame))) if frame is not None else "",
+            extra=None if delivery is None else delivery.log_fields(),
+        )
+
+    def _delivery(self) -> Delivery | None:
+        """What is handled by the task that runs now."""
+        current = asyncio.current_task(self._loop)
+        workers = (worker for consumer in self._consumers() for worker in consumer.workers)
+        return next((worker.delivery for worker in workers if worker.task is current), None)
+
+
+def _stack(frame: FrameType) -> list[traceback.FrameSummary]:
+    """Where a thread stands, outermost first: from the last of our frames on, if others follow."""
+    frames = list(traceback.extract_stack(frame))
+    ours = [number for number, each in enumerate(frames) if each.filename.startswith(_OURS)]
+    return frames[ours[-1] + 1 :] or frames if ours else frames

@@ -1,0 +1,178 @@
+"""Health: looks at consumers and brokers again and again, and writes what comes of it into a file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasuki.app.health.health_file import PERIOD, head, write
+from tasuki.app.health.judge import Judge, Look, problem_of
+from tasuki.app.status import status_of
+from tasuki.consumers.consumer import Consumer
+from tasuki.contracts.driver import Occupancy
+from tasuki.errors import BrokerTimeoutError, DriverError
+from tasuki.queues.demand import is_less
+from tasuki.system import helper_threads
+from tasuki.system.replacing import touch
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+
+_log = logging.getLogger("tasuki.app")
+
+
+@dataclass(slots=True)
+class Question:
+    """One consumer's question to its broker: whether messages wait. It is never given up, only answered."""
+
+    asked_at: float
+    answer: asyncio.Task[Occupancy]
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Writes a health file again and again.
+
+    It holds one JSON document: ``pid``, ``time`` (Unix seconds), ``live``, ``ready``, ``why`` not (``live`` and
+    ``ready``: lists of reasons), ``warnings``, and :func:`tasuki.app.status.status_of`; for each consumer also
+    ``moved_at``: the last look that found something newly delivered to it; null: nothing yet.
+    """
+
+    file: Path
+    app: App
+    period: float = PERIOD
+    _live_at: float = 0.0
+    _reported: tuple[str, ...] = ()
+    _moved_at: dict[str, float] = field(default_factory=dict)
+    _judges: dict[str, Judge] = field(default_factory=dict)
+    _questions: dict[str, Question] = field(default_factory=dict)
+    _blind: set[str] = field(default_factory=set)
+    """Consumers whose queue could not be looked at for an unexpected reason; logged once, with its traceback."""
+
+    async def run(self) -> None:
+        """Until cancelled. Raises OSError when the file cannot be written at the start."""
+        touch(self.file)  # is there and can be written
+        self._write([], ["it is starting"])  # not what an earlier process has left
+        try:
+            while True:
+                await asyncio.sleep(self.period)
+                live, ready = await self.look()
+                self._report(live)
+                self._write(live, ready)
+        finally:
+            for question in self._questions.values():
+                question.answer.cancel()
+
+    async def look(self) -> tuple[list[str], list[str]]:
+        """Why the process is not live now, and why it is not ready; one call is one look."""
+        if (assembly := self.app.assembly) is None:
+            return [], ["it is not open"]
+        consumers: Mapping[str, Consumer] = assembly.consumers
+        self._judges = {id: self._judges.get(id, Judge()) for id in consumers}
+        self._blind &= consumers.keys()
+        for gone in self._questions.keys() - consumers.keys():
+            self._questions.pop(gone).answer.cancel()
+        # All at once: one after the other, many queues of a broker that does not answer would let the file get old.
+        looks = await asyncio.gather(*map(self._look, consumers.values()))
+        live, ready = [], [f"driver {id}: {why}" for id in assembly.drivers if (why := self._problem(id))]
+        ready += [f"thread {name}: {why}" for name, why in helper_threads.problems().items()]
+        for id, look in zip(consumers, looks, strict=True):
+            if look.delivered > max(self._judges[id].delivered, 0):
+                self._moved_at[id] = self.app.clock.time()
+            not_live, not_ready = self._judges[id].judge(look)
+            live += [f"{id}: {not_live}"] if not_live else []
+            ready += [f"{id}: {not_ready}"] if not_ready else []
+        return live, ready
+
+    def _problem(self, id: str) -> str:
+        return problem_of(self.app.supervisor.states().get(id))
+
+    async def _look(self, consumer: Consumer) -> Look:
+        held, delivered, has_free_worker = consumer.held, consumer.metrics.delivered, consumer.has_free_worker
+        options = consumer.options
+        window = max(options.prefetch, options.concurrency)
+        problem = self._problem(consumer.id) or consumer.problem
+        if not consumer.is_consuming:
+            return Look(delivered, problem=problem)
+        ready, silence, unanswered = await self._ready(consumer)
+        return Look(
+            delivered=delivered,
+            settled=delivered - held,
+            unsettled=consumer.unsettled,
+            is_free=has_free_worker and held < window,
+            ready=ready,
+            silence=silence,
+            problem=problem or unanswered,
+        )
+
+    async def _ready(self, consumer: Consumer) -> tuple[bool | None, float, str]:
+        """Whether messages are ready; how long the broker has been silent; why the queue cannot be looked into."""
+        now = asyncio.get_running_loop().time
+        question = self._questions.get(consumer.id)
+        if question is None:
+            question = self._questions[consumer.id] = Question(now(), _ask(consumer))
+        elif _had_no_answer(question):  # else what came after the last look is the answer
+            question.answer = _ask(consumer)
+        await asyncio.wait([question.answer], timeout=self.period)
+        silence = now() - question.asked_at
+        if not question.answer.done():
+            return None, silence, f"the broker has not answered for {silence:.0f} s"
+        try:
+            occupancy = question.answer.result()
+        except BrokerTimeoutError as error:
+            return None, silence, str(error)
+        except DriverError as error:
+            del self._questions[consumer.id]
+            return None, 0.0, str(error)
+        except Exception as error:  # a driver's own mistake; the other consumers are looked at all the same
+            del self._questions[consumer.id]
+            if consumer.id not in self._blind:
+                self._blind.add(consumer.id)
+                _log.exception("health: cannot look into the queue of %s", consumer.id)
+            return None, 0.0, f"its queue cannot be looked into: {error!r}"
+        del self._questions[consumer.id]
+        self._blind.discard(consumer.id)
+        # In order per key what counts as ready may stand behind a message that is held, or waits for a retry.
+        may_be_behind = consumer.queue.spec.ordering == "key" and occupancy.hidden
+        return occupancy.ready and not may_be_behind, 0.0, ""
+
+    def _report(self, live: list[str]) -> None:
+        """Log what has begun, and that it is over."""
+        ids = tuple(reason.partition(": ")[0] for reason in live)
+        if live and ids != self._reported:
+            _log.error("messages do not move: %s", "; ".join(live))
+        elif self._reported and not live:
+            _log.warning("messages move again")
+        self._reported = ids
+
+    def _write(self, live: list[str], ready: list[str]) -> None:
+        now = self.app.clock.time()
+        self._live_at = self._live_at if live else now
+        assembly = self.app.assembly
+        status = status_of(assembly)
+        for id, consumer in status["consumers"].items():
+            consumer["moved_at"] = self._moved_at.get(id)
+        warnings = [
+            f"publishing to queue {id} is refused: it demands durability {demanded!r}, and the broker gives {given!r}"
+            for id, queue in status["queues"].items()
+            if (demanded := queue["demanded_durability"]) and is_less(given := queue["durability"], demanded)
+        ]
+        try:
+            write(self.file, {**head(live, ready, now), "warnings": warnings, **status}, self._live_at)
+        except OSError as error:  # an orchestrator that restarts us then is right
+            _log.error("cannot write the health file: %s", error)
+
+
+def _ask(consumer: Consumer) -> asyncio.Task[Occupancy]:
+    asking = asyncio.ensure_future(consumer.queue.driver.occupancy(consumer.queue.spec.name))
+    asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # nobody may be left to hear it
+    return asking
+
+
+def _had_no_answer(question: Question) -> bool:
+    answer = question.answer
+    return answer.done() and not answer.cancelled() and isinstance(answer.exception(), BrokerTimeoutError)

@@ -1,0 +1,1 @@
+"""From start to drain: open drivers, run, reload, stop."""

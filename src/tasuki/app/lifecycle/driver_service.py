@@ -1,0 +1,128 @@
+"""DriverService: a driver under the supervisor, with the queues that it has to declare."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from tasuki.app.lifecycle.option_changes import declare
+from tasuki.contracts.driver import DURABILITIES, Driver, Durability
+from tasuki.errors import DriverError, QueueNotFoundError
+from tasuki.queues.demand import is_less
+from tasuki.queues.queue import Queue
+
+_log = logging.getLogger("tasuki.app")
+
+_AT_ONCE = 16
+"""Queues that are declared at the same time."""
+_ONE_MACHINE: Durability = "power"
+"""The most that a broker on one machine can give."""
+
+
+class DriverService:
+    """A driver as a service, with the queues that are on it.
+
+    ``levels`` says which durability the broker gives when, for people.
+    """
+
+    def __init__(self, driver: Driver, levels: str = "") -> None:
+        self.driver = driver
+        self._levels = f" ({levels})" if levels else ""
+        self.queues: Sequence[Queue] = ()
+        self.accepted: Durability | None = None
+        """The durability that the driver's entry states."""
+        self.reads_only = False
+        """Nothing is made or changed at the broker: its queues are known as they stand there."""
+        self.closing: Sequence[Callable[[Driver], Awaitable[None]]] = ()
+        """What uses the driver beside the consumers, and must end before it is closed."""
+
+    async def start(self) -> None:
+        """Open, and declare the queues; while that cannot be, ``problem`` of the driver says why."""
+        try:
+            await self.driver.open()
+        except BaseException as error:
+            self.driver.problem = error if isinstance(error, DriverError) else self.driver.problem
+            raise
+        try:
+            await self._know_queues()
+        finally:
+            self.driver.problem = None
+        if self.reads_only:
+            return
+        given = self.driver.durability
+        _log.info("driver %s: durability %s", self.driver.name, given, extra={"driver": self.driver.name})
+        self._compare(given)
+        for queue in self.queues:
+            self._compare_queue(queue, given)
+            queue.demand.refusal()  # logs it
+
+    async def _know_queues(self) -> None:
+        """Several at a time: a broker takes most of a declaration to wait for its disk or its peers."""
+        left = iter(self.queues)
+
+        async def know_some() -> None:
+            for queue in left:
+                await self._know(queue)
+
+        working = [asyncio.create_task(know_some(), name="declare queues") for _ in self.queues[:_AT_ONCE]]
+        try:
+            await asyncio.gather(*working)
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _know(self, queue: Queue) -> None:
+        if not self.reads_only:
+            await declare(queue)
+            return
+        with suppress(QueueNotFoundError):  # each verb says so again
+            await self.driver.inspect(queue.spec)
+
+    def _compare(self, given: Durability) -> None:
+        """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough.
+
+        What only more machines could give is not missed.
+        """
+        name = self.driver.name
+        best = min(self.driver.capabilities.durability, _ONE_MACHINE, key=DURABILITIES.index)
+        if is_less(given, best) and self.accepted is None:
+            _log.warning(
+                "driver %s: what is confirmed has durability %r as the broker is set up, and could have %r%s; "
+                "change its settings, or write 'durability: %s' at the driver if that is enough",
+                name,
+                given,
+                best,
+                self._levels,
+                given,
+                extra={"driver": name},
+            )
+
+    def _compare_queue(self, queue: Queue, given: Durability) -> None:
+        """Say so when a queue that was made earlier gives less than a new one would, unless its entry says enough."""
+        stands = self.driver.durability_of(queue.spec.name)
+        if is_less(stands, given) and queue.demand.level is None:
+            _log.warning(
+                "queue %s: it was made with settings that give durability %r, and a new queue of driver %s has %r; "
+                "change the queue at the broker, or write 'durability: %s' at the queue if that is enough",
+                queue.id,
+                stands,
+                self.driver.name,
+                given,
+                stands,
+                extra={"queue": queue.id},
+            )
+
+    async def wait(self) -> None:
+        """Never ends by itself: a driver reconnects on its own."""
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self, timeout: float) -> None:
+        """Close; nothing is held any more, the consumers have stopped before."""
+        try:
+            for close in self.closing:
+                await close(self.driver)
+        finally:
+            await self.driver.close()

@@ -1,0 +1,125 @@
+"""Reload: apply the difference between two versions of a project while messages move."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from tasuki.app.assembly import Assembly
+from tasuki.app.lifecycle.leaving import refuse_dropping, refuse_leaving
+from tasuki.app.lifecycle.option_changes import declare
+from tasuki.errors import LifecycleError, TasukiError
+from tasuki.kinds.check.project import Project
+from tasuki.queues.queue import Queue
+from tasuki.registry.changes import Changes, compare
+from tasuki.supervisor.spec import ServiceSpec
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+
+_log = logging.getLogger("tasuki.app")
+
+
+async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
+    """Bring a running app from ``old`` to a new version; all or nothing. For one task at a time.
+
+    New handlers are compiled and new queues declared before anything running is touched. A consumer of which only the
+    function changed goes on: what runs finishes with the old handler, what starts takes the new one. A driver goes on
+    unless it would be made differently; then the new one must hold the messages of the old one.
+
+    Raises:
+        TasukiError: something of the new version cannot start; the old one goes on.
+    """
+    changes = compare(old.project.registry, project.registry, project.edges)
+    if not changes:
+        return changes
+    new = Assembly(project, clock=app.clock, keeper=app.keeper, old=old, changes=changes)
+    try:
+        await _prepare(new, old)
+        app.assembly = new
+        new.take_charge()
+        await _swap_services(app, new, old)
+    except BaseException:
+        app.assembly = old
+        old.take_charge()
+        await _declare_again(new, old)
+        await new.stop_handlers(but=old.handlers.values())
+        raise
+    for id, consumer in new.consumers.items():
+        handler = new.handler_of(id)
+        if old.consumers.get(id) is consumer and handler is not consumer.handler:
+            consumer.replace_handler(handler)
+    await new.retire(old)
+    return changes
+
+
+async def _prepare(new: Assembly, old: Assembly) -> None:
+    await refuse_leaving(old, new)
+    fresh = [handler for id, handler in new.handlers.items() if handler is not old.handlers.get(id)]
+    for error in await asyncio.gather(*(handler.start() for handler in fresh), return_exceptions=True):
+        if error is not None:
+            raise error
+    for id, consumer in new.consumers.items():
+        if consumer is old.consumers.get(id) and (guard := new.rights.consumer(id)) is not None:
+            guard.consume(consumer.queue_id)
+        if (handler := new.handler_of(id)) in fresh:
+            handler.decoder(consumer.queue.codec)  # what would fail later fails here
+    for queue in _redefined(new, old):
+        await declare(queue)
+
+
+def _redefined(new: Assembly, old: Assembly) -> list[Queue]:
+    """The new and changed queues of the drivers that go on."""
+    drivers = set(old.drivers.values())
+    return [queue for id, queue in new.queues.items() if queue is not old.queues.get(id) and queue.driver in drivers]
+
+
+async def _declare_again(new: Assembly, old: Assembly) -> None:
+    """Give the changed queues their old options back, where the broker can be asked."""
+    for queue in _redefined(new, old):
+        before = old.queues.get(queue.id)
+        if before is not None and before.driver is queue.driver:
+            try:
+                await before.driver.declare(before.spec)
+            except TasukiError as error:
+                _log.warning("queue %s keeps the options of the refused version: %s", queue.id, error)
+
+
+async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
+    """Replace what changed as one change, add and start what is new; and then, past the point of return, remove."""
+    supervisor = app.supervisor
+    before, after = {**old.drivers, **old.consumers}, {**new.drivers, **new.consumers}
+    specs = _specs(new)
+    old_specs = _specs(old)
+    added = [id for id in after if id not in before]
+    changed = [id for id in after if id in before and before[id] is not after[id]]
+    kept = [id for id in after if id in before and before[id] is after[id]]
+    for id in added:
+        supervisor.add(specs[id])
+    is_replaced = False
+    try:
+        supervisor.update(*(specs[id] for id in kept))
+        await supervisor.replace(*(specs[id] for id in changed), check=lambda: refuse_dropping(old, new))
+        is_replaced = True
+        await supervisor.start([id for id in (*added, *changed) if specs[id].auto_start])
+    except BaseException:
+        supervisor.update(*(old_specs[id] for id in kept))
+        if is_replaced:
+            await _try_to(supervisor.replace(*(old_specs[id] for id in changed)))
+        await _try_to(supervisor.remove(*added))
+        raise
+    await _try_to(supervisor.remove(*(id for id in before if id not in after)))
+
+
+def _specs(assembly: Assembly) -> dict[str, ServiceSpec]:
+    return {spec.id: spec for spec in (*assembly.driver_specs(), *assembly.consumer_specs())}
+
+
+async def _try_to(step: Coroutine[Any, Any, None]) -> None:
+    """What comes after the decision is reported, and changes nothing about it: work left over was handed back."""
+    try:
+        await step
+    except LifecycleError as error:
+        _log.warning("%s", error)

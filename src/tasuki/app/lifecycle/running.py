@@ -1,0 +1,207 @@
+"""Running: from start to drain, driven by signals or by empty queues."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from tasuki.app.health.blocked import LoopWatch
+from tasuki.app.tools import until_empty
+from tasuki.errors import TasukiError
+from tasuki.supervisor.state import State
+from tasuki.system.forks import signals_on_loop
+from tasuki.system.stopping import Meaning, StopSignals
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.kinds.check.project import Project
+
+_log = logging.getLogger("tasuki.app")
+
+_SPARE = 5.0
+"""Seconds that a stop may take beyond the longest ``stop_timeout``, where a handler blocks the event loop."""
+
+
+async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> None:
+    """See :meth:`tasuki.App.run`."""
+    app.stop_requested = stop = asyncio.Event()
+    heard_at_once = StopSignals()
+    watch = LoopWatch(lambda: app.assembly.consumers.values() if app.assembly else (), stops=heard_at_once,
+                      limit=lambda: app.supervisor.stop_timeout + _SPARE)  # fmt: skip
+    with _signals(app, heard_at_once) if signals else _no_signals(), ExitStack() as watching:
+        try:
+            if app.stop_signals.first is not None or await _first(stop, app.start()):
+                return
+            ended = _wait_empty(app) if until_empty else app.supervisor.wait()
+            _log.info("running; stop with Ctrl-C")
+            for warning in _warnings(app):
+                _log.warning("%s", warning)
+            watching.enter_context(watch.watching())
+            await _first(stop, ended)
+        finally:
+            app.stop_requested = None
+            try:
+                await app.close()
+            finally:
+                heard, app.stop_signals = app.stop_signals, StopSignals()
+                app.stopped_by, app.cut_short_by = heard.first, heard.second
+
+
+def _warnings(app: App) -> list[str]:
+    """What ``tasuki check`` warns of, and why nothing will be handled if no consumer starts."""
+    from tasuki.kinds.check.warnings import warnings_of
+
+    if app.assembly is None:
+        return []
+    project = app.assembly.project
+    missing = _what_is_missing(project)
+    return [*map(str, warnings_of(project)), *([f"nothing will be handled: {missing}"] if missing else [])]
+
+
+def _what_is_missing(project: Project) -> str:
+    """Why no consumer starts; empty if one does, or where the check warns of it."""
+    from tasuki.kinds.entries.consumer import ConsumerConfig
+
+    consumers = project.of(ConsumerConfig)
+    if any(config.lifecycle.auto_start for config in consumers.values()):
+        return ""
+    if consumers:
+        return f"no consumer starts by itself; give {next(iter(consumers))} lifecycle: {{auto_start: true}}"
+    return "there is no consumer; declare a queue.consumer" if project.configs else ""
+
+
+async def _wait_empty(app: App) -> None:
+    """Return when the consumed queues are empty, or nothing runs any more; raise when a service has given up."""
+    emptied = asyncio.ensure_future(until_empty(lambda: app.assembly, lambda id: _has_started(app, id)))
+    ended = asyncio.ensure_future(app.supervisor.wait())
+    try:
+        await asyncio.wait([emptied, ended], return_when=asyncio.FIRST_COMPLETED)
+        for task in (emptied, ended):
+            if task.done():
+                task.result()
+    finally:
+        for task in (emptied, ended):
+            task.cancel()
+        await asyncio.gather(emptied, ended, return_exceptions=True)
+
+
+def _has_started(app: App, consumer: str) -> bool:
+    status = app.supervisor.states().get(consumer)
+    return status is not None and status.state is not State.UNKNOWN
+
+
+async def _first(stop: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Wait for the work or the stop, whichever comes first; True if it was the stop, then the work is cancelled."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return False
+        return True
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.wait([working, stopping])
+        if not working.cancelled():
+            working.exception()
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
+    """TERM and INT: drain, then cancel. HUP: reload. QUIT: say what every worker does.
+
+    The loop handles them when it can; ``heard_at_once`` has the signals to stop also while a handler blocks it.
+    """
+    background: set[asyncio.Task[None]] = set()
+
+    def spawn(work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.ensure_future(work())
+        background.add(task)
+        task.add_done_callback(background.discard)
+
+    def end(number: int) -> None:
+        meaning = app.stop_signals.hear(number, app.clock.monotonic())
+        if meaning is Meaning.CANCEL:
+            _log.warning("stopping now: running handlers are cancelled and their messages handed back")
+            spawn(lambda: _hurry(app))
+        elif meaning is Meaning.DRAIN:
+            _log.info("stopping: running handlers finish; again to cancel them")
+            app.drain()
+
+    handlers: dict[signal.Signals, Callable[[], object]] = {
+        signal.SIGTERM: lambda: end(signal.SIGTERM),
+        signal.SIGINT: lambda: end(signal.SIGINT),
+        signal.SIGHUP: lambda: spawn(lambda: (app.on_hangup or reload)(app)),
+        signal.SIGQUIT: lambda: None,
+    }
+    with signals_on_loop(handlers):
+        # Not on the loop: it is wanted most when a handler blocks that.
+        signal.signal(signal.SIGQUIT, lambda number, frame: dump(app, frame))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            _hear_at_once(number, heard_at_once)
+        yield
+
+
+def _hear_at_once(number: signal.Signals, heard: StopSignals) -> None:
+    """Note a signal when it comes, beside what the loop does with it."""
+    on_loop = signal.getsignal(number)
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.hear(number, time.monotonic())
+        if callable(on_loop):
+            on_loop(number, frame)
+
+    signal.signal(number, hear)
+    signal.siginterrupt(number, False)  # as the loop has it
+
+
+async def _hurry(app: App) -> None:
+    try:
+        await app.supervisor.stop(0.0)
+    except TasukiError:
+        pass  # the stop that it hurries reports it
+
+
+async def reload(app: App) -> None:
+    """Apply what differs, and log what came of it; never raises TasukiError."""
+    try:
+        changes = await app.reload()
+    except TasukiError as error:
+        _log.error("reload refused, the old version goes on: %s", "; ".join(str(error).splitlines()))
+    except Exception:  # a client that is not installed, a file that cannot be read
+        _log.exception("reload refused, the old version goes on")
+    else:
+        _log.info("reloaded: %d added, %d removed, %d changed", len(changes.added), len(changes.removed),
+                  len(changes.changed))  # fmt: skip
+        if app.is_code:
+            _log.warning("a running process keeps the Python code it has imported: restart it to take new code, "
+                         "or run the app with 'tasuki run', which replaces it")  # fmt: skip
+
+
+def dump(app: App, here: FrameType | None) -> None:
+    """Write to stderr what every service and worker is doing; ``here``: where this thread stands."""
+    out = sys.stderr
+    for id, status in app.supervisor.states().items():
+        print(f"{id}: {status.state.value}", file=out)
+    for consumer in app.assembly.consumers.values() if app.assembly else ():
+        print(f"{consumer.id}: {consumer.running} running, {consumer.held} held", file=out)
+        counted = {name: n for name, n in consumer.metrics.as_dict().items() if isinstance(n, int) and n}
+        print("  since the start: " + (", ".join(f"{name} {n}" for name, n in counted.items()) or "nothing"), file=out)
+        for delivery, stack in consumer.stacks(here):
+            print(f"  message {delivery.received.id}, attempt {delivery.received.attempt}", file=out)
+            print("".join("  " + line for line in traceback.format_list(stack)), file=out)

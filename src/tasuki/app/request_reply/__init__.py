@@ -1,0 +1,1 @@
+"""Request and reply: publish, and wait for the result of the handler."""

@@ -1,0 +1,103 @@
+"""Requests: publish, and wait for the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from tasuki.app.request_reply.inbox import Inbox
+from tasuki.app.request_reply.reply_queues import new_reply_id, reply_queue
+from tasuki.clock import Clock
+from tasuki.consumers.replies import ERROR
+from tasuki.contracts.driver import Driver
+from tasuki.errors import HandlerError, PublishError, RequestTimeoutError
+from tasuki.message import CORRELATION_ID, MESSAGE_TYPE, REPLY_TO, HeaderValue, Message
+from tasuki.queues.messages.message_builder import seconds
+from tasuki.queues.queue import Queue
+from tasuki.units import format_duration
+
+Keys = tuple[object, ...]
+"""What the replies of a reply queue are signed with; empty: with nothing."""
+
+
+class Requests:
+    """The requests of one process; its reply queues are made when they are first needed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._own: dict[tuple[Driver, Keys], Inbox] = {}
+        self._declared: dict[Queue, Inbox] = {}
+
+    async def ask(
+        self,
+        queue: Queue,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None,
+        *,
+        reply_to: Queue | None,
+        timeout: float | str,
+        options: Mapping[str, Any],
+    ) -> Any:
+        """The result of whoever handles the message. See :meth:`tasuki.App.request`."""
+        for name in (REPLY_TO, CORRELATION_ID):
+            if headers and name in headers:
+                raise PublishError(f"header {name!r} of a request is set by the request itself")
+        if "connection" in options:
+            raise PublishError("a request cannot wait for a reply within the caller's own transaction")
+        if queue.guard is not None:
+            queue.guard.publish(queue.id)
+        target = queue.origin or queue  # whose guard does not ask about the reply queue: that is our own choice
+        limit = seconds("timeout", timeout)
+        inbox = self._inbox(queue, reply_to)
+        correlation_id = uuid.uuid4().hex
+        sent = {**(headers or {}), REPLY_TO: inbox.queue.id, CORRELATION_ID: correlation_id}
+        try:
+            async with asyncio.timeout(limit):
+                await inbox.open()
+                reply = inbox.expect(correlation_id)
+                await target.publish(body, sent, timeout=limit, **options)
+                message = await reply
+        except TimeoutError as error:
+            if inbox.problem is not None:  # nothing was published
+                raise inbox.problem from error
+            inbox.give_up(correlation_id, queue)
+            raise RequestTimeoutError(
+                f"queue {queue.id!r}: no reply within {format_duration(limit)}; the message may still be handled"
+            ) from error
+        finally:
+            inbox.forget(correlation_id)
+        return _result(inbox.queue, message)
+
+    def _inbox(self, queue: Queue, reply_to: Queue | None) -> Inbox:
+        if reply_to is not None:
+            origin = reply_to.origin or reply_to
+            return self._declared.setdefault(origin, Inbox(origin, is_own=False))
+        signing = queue.policy.signing
+        keys = () if signing is None else (signing.required, *signing.keys.items())  # the same ones after a reload
+        key = (queue.driver, keys)
+        if (inbox := self._own.get(key)) is None:
+            inbox = self._own[key] = Inbox(reply_queue(new_reply_id(), queue, self._clock), is_own=True)
+        return inbox
+
+    async def close(self, driver: Driver) -> None:
+        """Close what is on this driver; whoever waits there gets an error."""
+        mine = [key for key in self._own if key[0] is driver]
+        theirs = [queue for queue in self._declared if queue.driver is driver]
+        inboxes = [*(self._own.pop(key) for key in mine), *(self._declared.pop(queue) for queue in theirs)]
+        await asyncio.gather(*(inbox.close() for inbox in inboxes))
+
+
+def _result(queue: Queue, message: Message) -> Any:
+    """What the reply says. Raises HandlerError for one that says why there is no result."""
+    body = queue.decode(message)
+    if message.headers.get(MESSAGE_TYPE) != ERROR:
+        return body
+    told: dict[str, Any] = body if isinstance(body, dict) else {"message": str(body)}
+    retryable = told.get("retryable")
+    raise HandlerError(
+        str(told.get("message", "")),
+        kind=str(told.get("kind", "")),
+        retryable=retryable if isinstance(retryable, bool) else None,
+    )

@@ -1,0 +1,32 @@
+"""``tasuki graph``: the way of the messages, as a tree or a diagram."""
+
+from __future__ import annotations
+
+import click
+
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import print_json
+from tasuki.cli.project import Target
+from tasuki.cli.tools.drawing import Graph, graph_of, to_dot, to_mermaid, to_text
+
+_DRAWERS = {"text": to_text, "mermaid": to_mermaid, "dot": to_dot}
+
+
+@click.command("graph")
+@click.option("--format", "form", type=click.Choice(list(_DRAWERS)), default="text", show_default=True)
+@json_option
+@project_options()
+def command(target: Target, form: str, *, as_json: bool) -> None:
+    """Draw how the project hangs together: drivers carry queues, queues feed consumers, consumers call functions."""
+    graph = graph_of(target.load().check())
+    if as_json:
+        print_json(_as_dict(graph))
+    else:
+        click.echo(_DRAWERS[form](graph))
+
+
+def _as_dict(graph: Graph) -> dict[str, list[dict[str, str]]]:
+    return {
+        "nodes": [{"id": id, "kind": kind} for id, kind in graph.nodes.items()],
+        "edges": [{"from": edge.start, "to": edge.end, "what": edge.what} for edge in graph.edges],
+    }

@@ -1,0 +1,172 @@
+"""``tasuki policy``: why somebody may do something, or may not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli.exits import CommandError
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import print_json, print_table
+from tasuki.cli.project import Target, find_id
+from tasuki.cli.tools.sending import read_header
+
+if TYPE_CHECKING:
+    from tasuki.kinds.check.project import Project
+    from tasuki.kinds.check.rights import Rights
+    from tasuki.security.guard import Guard
+
+ACTIONS = {
+    "publish": "queue.publish.queue",
+    "consume": "queue.consume.queue",
+    "info": "queue.info.queue",
+    "peek": "queue.admin.peek",
+    "purge": "queue.admin.purge",
+    "delete": "queue.admin.delete",
+    "redrive": "queue.admin.redrive",
+    "call": "funcs.call",
+    "env": "env.get",
+    "store": "store.get",
+}
+"""Short words for actions; any other action is given as it is."""
+
+
+@click.group("policy")
+def command() -> None:
+    """Look at what policies allow."""
+
+
+@command.command("explain", epilog=f"Short words for actions: {', '.join(ACTIONS)}.")
+@click.argument("action")
+@click.argument("resource")
+@click.option("--as", "consumer", metavar="CONSUMER", help="With the actor and the policies of this consumer.")
+@click.option("--actor", "actor_id", metavar="ID", help="As this actor: by itself with all policies of the project.")
+@click.option(
+    "--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="What is known of the actor; may be repeated."
+)
+@click.option(
+    "--about", multiple=True, metavar="KEY=VALUE", help="What is known of the resource (meta.KEY); may be repeated."
+)
+@json_option
+@project_options()
+def explain(
+    target: Target,
+    action: str,
+    resource: str,
+    consumer: str | None,
+    actor_id: str | None,
+    pairs: tuple[str, ...],
+    about: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Say whether ACTION on RESOURCE is allowed, which policy decides, and what each policy says to it.
+
+    ACTION is a word such as publish, or any action such as store.key.get. Without --as and --actor it is the
+    application itself that asks.
+    """
+    from tasuki.kinds.check.rights import Rights
+
+    project = target.load().check()
+    rights = Rights(project)
+    guard = _guard(project, rights, consumer, actor_id, dict(map(read_header, pairs)))
+    name = ACTIONS.get(action, action)
+    if "." not in name and "*" not in name and not _is_meant(name, rights):
+        from tasuki.registry.references import did_you_mean
+
+        hint = did_you_mean(action, ACTIONS) or f"short words are {', '.join(ACTIONS)}; others look like store.key.get"
+        raise CommandError(f"action {action!r} is not known; {hint}")
+    report = _report(guard, name, _resource(project, name, resource), dict(map(read_header, about)))
+    if as_json:
+        print_json(report)
+    else:
+        _show(report)
+
+
+def _is_meant(action: str, rights: Rights) -> bool:
+    """Whether a policy speaks of an action in so many words: scripts may ask for actions of their own."""
+    patterns = (pattern for policy in rights.policies.values() for pattern in policy.actions)
+    return any(pattern.core and pattern.matches(action) for pattern in patterns)
+
+
+def _guard(
+    project: Project, rights: Rights, consumer: str | None, actor_id: str | None, meta: dict[str, Any]
+) -> Guard | None:
+    from tasuki.kinds.entries.consumer import ConsumerConfig
+    from tasuki.security.actor import Actor
+    from tasuki.security.guard import Guard
+    from tasuki.security.scope import Scope
+
+    if meta and actor_id is None:
+        raise click.UsageError("--meta says something of the actor that --actor names")
+    guard = rights.application
+    if consumer is not None:
+        guard = rights.consumer(find_id(consumer, project.of(ConsumerConfig), "consumer"))
+        if actor_id is not None and (guard is None or guard.scope is None):
+            raise CommandError(f"consumer {consumer!r} has no policies of its own for another actor")
+    if actor_id is None:
+        return guard
+    scope = guard.scope if consumer is not None and guard is not None else Scope(rights.policies.values())
+    return Guard(Actor(actor_id, meta), scope, strict=rights.strict)
+
+
+def _resource(project: Project, action: str, resource: str) -> str:
+    """The id of a queue or function that is called by its name alone; anything else as it is."""
+    from tasuki.kinds.build import is_function
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    if action.startswith("queue."):
+        ids, what = list(project.of(QueueConfig)), "queue"
+    elif action.startswith("funcs."):
+        ids, what = [id for id, config in project.configs.items() if is_function(config)], "function"
+    else:
+        return resource
+    if ":" not in resource and "*" not in resource:
+        return find_id(resource, ids, what)  # policies name ids, so a name alone can only be that of an entry
+    return resource
+
+
+def _report(guard: Guard | None, action: str, resource: str, about: dict[str, Any]) -> dict[str, Any]:
+    from tasuki.security.actor import Request
+    from tasuki.security.guard import Guard
+
+    guard = guard or Guard()
+    if action == "queue.publish.queue":
+        about = {}  # nothing more is known of a queue when a message is published
+    decision = guard.decide(action, resource, about)
+    found = []
+    if guard.actor is not None and guard.scope is not None:
+        asked = [(action, resource)]
+        if action == "queue.publish.queue":
+            asked += [("queue.publish", ""), ("queue.publish", resource)]
+        for verb, what in asked:
+            request = Request(guard.actor, verb, what, about)
+            found += [
+                {"action": verb, "resource": what, "policy": one.policy, "says": one.ruling, "why": one.why}
+                for one in guard.scope.judge(request)
+            ]
+    return {
+        "allowed": decision.allowed,
+        "actor": guard.actor.id if guard.actor else None,
+        "action": action,
+        "resource": resource,
+        "policy": decision.policy or None,
+        "why": decision.why,
+        "policies": found,
+    }
+
+
+def _show(report: dict[str, Any]) -> None:
+    by = f"policy {report['policy']}: " if report["policy"] else ""
+    who = f"actor {report['actor']}" if report["actor"] else "nobody in particular"
+    click.echo(f"{'allowed' if report['allowed'] else 'denied'}: {who}, {report['action']} on {report['resource']}")
+    click.echo(f"because {by}{report['why']}")
+    asked = [one for one in report["policies"] if one["action"] == report["action"]]
+    have_denied = {one["policy"] for one in asked if one["says"] == "deny"}
+    besides = [one for one in report["policies"] if one not in asked and one["says"] == "deny"]
+    spoken = asked + [one for one in besides if one["policy"] not in have_denied]
+    if spoken:
+        click.echo()
+        rows = [(one["policy"], one["says"], f"{one['action']} on {one['resource']!r}", one["why"]) for one in spoken]
+        print_table(("POLICY", "SAYS", "ASKED", "WHY"), rows)

@@ -1,0 +1,42 @@
+"""``tasuki bench``: a short measurement of a driver on this machine, beside a loop that does nothing else."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from pathlib import Path
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import print_json, print_table
+from tasuki.cli.project import Target
+
+
+@click.command("bench")
+@click.argument("url", required=False)
+@click.option("--messages", type=click.IntRange(100, 10_000_000), default=20_000, show_default=True, help="How many.")
+@json_option
+@project_options()
+def command(target: Target, url: str | None, messages: int, *, as_json: bool) -> None:
+    """Measure the driver of URL (memory://, sqlite://, …), or else the first of the project.
+
+    It publishes and consumes messages of 192 bytes with a handler that does nothing, on a queue of its own: for SQLite
+    in a new file in the same folder. The bare loop decodes as many bodies and awaits a function, with no queue at all:
+    what Python costs at least. CPU is that of this process, all threads; a broker's own is not in it.
+    """
+    from tasuki.cli.tools.measuring import bench_app, driver_to_measure, measure
+
+    kind, fields, folder = driver_to_measure(target, url)
+    with tempfile.TemporaryDirectory(prefix=".tasuki-bench-", dir=folder) as scratch:
+        app = bench_app(kind, fields, Path(scratch))
+        rows = loop.run(measure(app, messages), fast=True)
+    if as_json:
+        print_json({"driver": kind, "messages": messages, "results": rows})
+        return
+    click.echo(
+        f"{kind}, {messages} messages of 192 bytes, {platform.python_implementation()} {platform.python_version()}"
+    )
+    names = ("what", "messages_per_second", "cpu_us_per_message")
+    print_table(("", "MESSAGES/S", "µs CPU/MESSAGE"), [tuple(row[name] for name in names) for row in rows])

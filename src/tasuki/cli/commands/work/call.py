@@ -1,0 +1,47 @@
+"""``tasuki call``: one function, called by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import print_json, print_text
+from tasuki.cli.project import Target
+from tasuki.cli.tools.calling import call, find_function
+
+
+@click.command("call", context_settings={"ignore_unknown_options": True})
+@click.argument("function", metavar="FUNC")
+@click.argument("args", nargs=-1)
+@json_option
+@project_options()
+def command(target: Target, function: str, args: tuple[str, ...], *, as_json: bool) -> None:
+    """Call the function FUNC of the project and print what it returns.
+
+    Each of ARGS is JSON, or else the text itself. There is no message: what the function publishes is published.
+    """
+    app = target.load()
+    id = find_function(app.check(), function)
+
+    async def run() -> Any:
+        async with app:
+            return await call(app, id, [_argument(text) for text in args])
+
+    result = loop.run(run())
+    if as_json:
+        print_json(result)
+    elif isinstance(result, str):
+        print_text(result)
+    elif result is not None:
+        print_json(result)
+
+
+def _argument(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,143 @@
+"""``tasuki test``: calls every function with ``meta.type: test``, while the consumers run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasuki.cli import loop
+from tasuki.cli.exits import ERROR, OK, CommandError, exit_code_of, show_error
+from tasuki.cli.options import json_option, project_options
+from tasuki.cli.output import count, print_json
+from tasuki.cli.project import Target
+from tasuki.cli.tools.calling import call, functions
+from tasuki.errors import StopTimeoutError, TasukiError
+from tasuki.observe.plain import escape_lines
+from tasuki.registry.shown import describe
+from tasuki.registry.yaml.scalars import settle
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.kinds.check.project import Project
+    from tasuki.registry.entry import Entry
+
+
+@click.command("test")
+@click.argument("pattern", metavar="[FILTER]", default="")
+@click.option("--no-consumers", is_flag=True, help="Only call the tests: start no consumer.")
+@json_option
+@project_options()
+def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) -> int:
+    """Call each function that says 'meta: {type: test}', or those whose id or suite contains FILTER.
+
+    Consumers with auto_start run meanwhile, and are drained at the end. The order is that of 'meta.suite', 'meta.order'
+    and id. A test fails if it raises, returns false, or returns an error as its second value.
+    """
+    app = target.load()
+    project = app.check()
+    tests = _tests(project)
+    chosen = {id: suite for id, suite in tests.items() if _matches(pattern, id, suite)}
+    if tests and not chosen:
+        raise CommandError(f"no test matches {pattern!r}; there are: {', '.join(tests)}")
+    results: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        async with app:
+            if not no_consumers:
+                await _start(app)
+            async for result in _results(app, chosen):
+                results.append(result)
+                if not as_json:
+                    _show(result)
+
+    try:
+        if chosen:
+            loop.run(run())
+        code = OK
+    except StopTimeoutError as error:  # after the last test: its result stands
+        show_error(error)
+        code = exit_code_of(error)
+    failed = sum(result["status"] == "failed" for result in results)
+    if as_json:
+        print_json(results)
+    elif results:
+        click.echo(f"{count(len(results) - failed, 'test')} passed, {failed} failed")
+    else:
+        click.echo("no tests: give a function 'meta: {type: test}'")
+    return ERROR if failed else code
+
+
+async def _start(app: App) -> None:
+    """Start the consumers. Raises the error of a broker that is away: no test waits for its return."""
+    from tasuki.kinds.entries.consumer import ConsumerConfig
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    project = app.check()
+    states = app.supervisor.states()
+    for consumer in project.of(ConsumerConfig).values():
+        driver = states[project.of(QueueConfig)[consumer.queue].driver]
+        if consumer.lifecycle.auto_start and driver.error is not None:
+            raise driver.error
+    await app.start()
+
+
+def _tests(project: Project) -> dict[str, str]:
+    """Test id → suite (its ``meta.suite``, or else its namespace), in the order of calling."""
+    entries = [project.registry.entries[id] for id in functions(project)]
+    tests = {entry.id: _suite(entry) for entry in entries if entry.meta.get("type") == "test"}
+    order = {id: (suite, _order(project.registry.entries[id]), id) for id, suite in tests.items()}
+    return dict(sorted(tests.items(), key=lambda test: order[test[0]]))
+
+
+def _suite(entry: Entry) -> str:
+    return str(entry.meta.get("suite") or entry.namespace)
+
+
+def _order(entry: Entry) -> float:
+    order = settle(entry.meta.get("order", 0))
+    if isinstance(order, bool) or not isinstance(order, int | float):
+        raise CommandError(f"{entry.id}: meta.order is a number, not {describe(order)}")
+    return order
+
+
+def _matches(pattern: str, id: str, suite: str) -> bool:
+    return pattern in id or pattern in suite or fnmatchcase(id, pattern) or fnmatchcase(suite, pattern)
+
+
+async def _results(app: App, tests: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
+    for id, suite in tests.items():
+        started = time.monotonic()
+        error = await _error_of(app, id)
+        seconds = round(time.monotonic() - started, 6)
+        status = "passed" if error is None else "failed"
+        yield {"id": id, "suite": suite, "status": status, "error": error, "seconds": seconds}
+
+
+async def _error_of(app: App, id: str) -> str | None:
+    try:
+        result = await call(app, id)
+    except TasukiError as error:
+        return str(error)
+    if result is False:
+        return "it returned false"
+    # Lua's second value is raised by the handler already; in Python it is a pair.
+    if isinstance(result, tuple) and len(result) == 2 and _is_error(*result):
+        return f"it returned an error: {result[1]}"
+    return None
+
+
+def _is_error(first: Any, second: Any) -> bool:
+    return isinstance(second, BaseException) or (first is None and isinstance(second, str))
+
+
+def _show(result: dict[str, Any]) -> None:
+    passed = result["status"] == "passed"
+    word = click.style("passed", fg="green") if passed else click.style("failed", fg="red", bold=True)
+    click.echo(f"{word}  {result['id']}  {format_duration(round(result['seconds'], 3))}")
+    if not passed:
+        click.echo("        " + escape_lines(result["error"]).replace("\n", "\n        "))

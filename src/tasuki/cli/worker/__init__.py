@@ -1,0 +1,1 @@
+"""What ``tasuki run`` needs: processes, signals, changes of source files."""

@@ -1,0 +1,168 @@
+"""Several worker processes: started by exec, started again when they die, stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from tasuki.backoff import Backoff
+from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
+from tasuki.cli.project import Target
+from tasuki.cli.worker.fleet_health import file_of, gather
+from tasuki.cli.worker.starting import held_for_a_child
+from tasuki.cli.worker.watching import tasuki
+from tasuki.system.forks import signals_on_loop
+from tasuki.system.stopping import Meaning, StopSignals
+
+_STABLE = 10.0
+"""Seconds after which a process counts as stable, and its next restart is quick again."""
+_NO_USE = frozenset({CONFIG, USAGE})
+"""Exit codes after which starting again would end the same way."""
+_BY_SIGNAL = frozenset({INTERRUPTED, TERMINATED})
+
+_log = logging.getLogger("tasuki.processes")
+
+
+class Fleet:
+    """``count`` processes; its ``run`` is for the main thread.
+
+    ``arguments`` makes the command line of one, from the number of the file descriptor that tells it of our end, and
+    its health file.
+    """
+
+    def __init__(
+        self,
+        arguments: Callable[[int, Path | None], list[str]],
+        count: int,
+        *,
+        ends_when_done: bool = False,
+        backoff: Backoff | None = None,
+        signals: StopSignals | None = None,
+        health_file: Path | None = None,
+    ) -> None:
+        self._arguments = arguments
+        self._count = count
+        self._ends_when_done = ends_when_done
+        self._backoff = backoff or Backoff(initial_delay=0.5, max_delay=30.0)
+        self._running: dict[int, asyncio.subprocess.Process] = {}
+        self._stop = asyncio.Event()
+        self._health_file = health_file
+        self._signals = signals or StopSignals()
+        # The children read; only this process can write, so they see its end, however it dies.
+        self._lifeline, self._grip = os.pipe()
+
+    async def run(self) -> int:
+        """Keep them running until stopped, or until all are done; the worst of their exit codes."""
+        handlers: dict[signal.Signals, Callable[[], object]] = {
+            **{number: partial(self._end, number) for number in (signal.SIGTERM, signal.SIGINT)},
+            **{number: partial(self._forward, number) for number in (signal.SIGHUP, signal.SIGQUIT)},
+        }
+        try:
+            with signals_on_loop(handlers):
+                if self._signals.first is not None:  # while this process started
+                    return OK
+                async with self._health():
+                    codes = await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
+        finally:
+            os.close(self._grip)
+            os.close(self._lifeline)
+        return max(codes)
+
+    @asynccontextmanager
+    async def _health(self) -> AsyncIterator[None]:
+        """Write the health file within the block, if there is to be one."""
+        gathering = asyncio.create_task(gather(self._health_file, self._count)) if self._health_file else None
+        try:
+            yield
+        finally:
+            if gathering is not None:
+                gathering.cancel()
+
+    def _end(self, number: int) -> None:
+        if self._signals.hear(number, time.monotonic()) is not Meaning.NOTHING:
+            self._stop.set()
+            self._forward(number)
+
+    def _forward(self, number: int) -> None:
+        for process in self._running.values():
+            if process.returncode is None:
+                process.send_signal(number)
+
+    async def _keep(self, number: int) -> int:
+        """Run one of them, and again when it dies; its last exit code."""
+        failures = 0
+        while True:
+            started = time.monotonic()
+            code = await self._run_once(number)
+            if self._stop.is_set() or code in _NO_USE or (code == OK and self._ends_when_done):
+                if code in _NO_USE and not self._stop.is_set():
+                    self._end(signal.SIGTERM)
+                # One that a first signal ends like this was still starting, and had taken nothing.
+                return OK if code in _BY_SIGNAL and self._signals.second is None else code
+            failures = 1 if time.monotonic() - started > _STABLE else failures + 1
+            delay = self._backoff.delay(failures)
+            _log.warning("process %d ended with exit code %d; starts again in %.1f s", number, code, delay)
+            try:
+                await asyncio.wait_for(self._stop.wait(), delay)
+            except TimeoutError:
+                continue
+            return OK  # stopped while it did not run
+
+    async def _run_once(self, number: int) -> int:
+        file = file_of(self._health_file, number) if self._health_file else None
+        # A group of its own: Ctrl-C reaches the parent alone, which hands it on once.
+        with held_for_a_child():  # HUP would end a process that has only just begun
+            process = await asyncio.create_subprocess_exec(
+                *self._arguments(self._lifeline, file),
+                stdin=asyncio.subprocess.DEVNULL,
+                process_group=0,
+                pass_fds=(self._lifeline,),
+            )
+        self._running[number] = process
+        _log.info("process %d started", number, extra={"pid_of_process": process.pid})
+        if self._stop.is_set():
+            process.send_signal(signal.SIGTERM)
+        code = await process.wait()
+        if file is not None:
+            file.unlink(missing_ok=True)  # what it said is over
+        return code if code >= 0 else 128 - code
+
+
+def child_arguments(
+    target: Target,
+    lifeline: int,
+    *,
+    log_level: str,
+    log_format: str,
+    reloads: bool,
+    until_empty: bool,
+    health_file: Path | None = None,
+) -> list[str]:
+    """The command line of a child: the same project, one process."""
+    arguments = [*tasuki(), "run", f"--lifeline={lifeline}", f"--log-level={log_level}", f"--log-format={log_format}"]
+    arguments += ["--reload"] if reloads else []
+    arguments += ["--until-empty"] if until_empty else []
+    arguments += [f"--health-file={health_file}"] if health_file else []
+    arguments += [f"--override={override}" for override in target.overrides]
+    return [*arguments, "--", target.name]
+
+
+def drain_with_parent(lifeline: int) -> None:
+    """Have this process drained when its parent is gone.
+
+    Linux has PR_SET_PDEATHSIG for this, but sends it once for each thread of the parent, and a second TERM cancels.
+    """
+
+    def wait() -> None:
+        os.read(lifeline, 1)  # nobody writes: it returns when the other end is closed
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="tasuki-lifeline", daemon=True).start()

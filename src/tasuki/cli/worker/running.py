@@ -1,0 +1,66 @@
+"""What ``run`` says beside the running app: what starts, and how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tasuki.cli.exits import CommandError
+from tasuki.cli.progress import growing_bar
+from tasuki.cli.project import Target, durable_hint, is_shared
+from tasuki.errors import DriverError
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+    from tasuki.kinds.check.project import Project
+
+
+def refuse_memory(project: Project) -> None:
+    """Several processes cannot share a queue in memory. Raises CommandError."""
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    for id in project.of(QueueConfig):
+        kind = project.driver_of(id)
+        if not is_shared(kind):
+            raise CommandError(
+                f"queue {id!r} is on {kind.name}: each process would have one of its own, and messages would be in the "
+                f"wrong one; {durable_hint()}, or run one process"
+            )
+
+
+def summary(target: Target, project: Project, processes: int) -> str:
+    """What is about to run, in a few lines."""
+    from tasuki import __version__
+    from tasuki.kinds.entries.consumer import ConsumerConfig
+    from tasuki.kinds.entries.queue import QueueConfig
+
+    lines = [f"tasuki {__version__}: {target.name}" + (f", {processes} processes" if processes > 1 else "")]
+    drivers = dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values())
+    lines += [f"  driver    {id} ({project.kinds[id].name})" for id in drivers]
+    consumers = [item for item in project.of(ConsumerConfig).items() if item[1].lifecycle.auto_start]
+    lines += [
+        f"  consumer  {id}: {config.queue} → {config.func}, {config.concurrency} at a time, prefetch {config.prefetch}"
+        for id, config in consumers
+    ]
+    if not consumers:
+        lines.append("  no consumer has lifecycle.auto_start: nothing will be handled")
+    return "\n".join(lines)
+
+
+async def follow_emptying(app: App, pause: float = 0.2) -> None:
+    """Show how many messages were handled, and how many are left, until cancelled."""
+    with growing_bar(1, "handling") as show:
+        while True:
+            await asyncio.sleep(pause)
+            if app.assembly is None:
+                continue
+            consumers = list(app.assembly.consumers.values())
+            handled = sum(consumer.metrics.acked + consumer.metrics.dead_lettered for consumer in consumers)
+            try:
+                depths = [
+                    await queue.depth() for queue in {consumer.queue for consumer in consumers} if queue.consumer_count
+                ]
+            except DriverError:
+                continue  # the broker is away; the logs say so
+            left = sum(depth.ready + depth.in_flight + depth.delayed for depth in depths)
+            show(handled, handled + left)

@@ -1,0 +1,154 @@
+"""Following changes of source files: what can be applied in place is, a changed Python module restarts the process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasuki.app.lifecycle.running import reload
+from tasuki.cli.project import Target
+from tasuki.cli.worker.starting import keep_for_the_next
+
+if TYPE_CHECKING:
+    from tasuki.app import App
+
+PAUSE = 0.3
+"""Seconds between two looks."""
+
+_SUFFIXES = (".yaml", ".yml", ".lua", ".py", ".env")
+_SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
+_HANDLER_MODULE = "_tasuki_"
+"""How the names of modules behind ``source: file://x.py`` begin: a reload imports them anew."""
+
+_log = logging.getLogger("tasuki.reload")
+
+Seen = dict[str, tuple[int, int]]
+"""Path → time of the last change, in ns, and size."""
+
+
+class Watcher:
+    """Makes a process follow the changes of its project: at HUP, and if it ``run``s, as soon as a file changes.
+
+    Made when the user's modules are imported.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._folder = target.folder.resolve()
+        self._imported = {path: _state(path) for path in _modules()}
+        self.wants_restart = False
+        """A change needs a new process, and this one drains for it."""
+
+    async def hang_up(self, app: App) -> None:
+        """Take the new code: an app in Python, and one whose modules have changed, in a new process."""
+        modules = _modules()
+        stale = sorted(name for path, name in modules.items() if _state(path) != self._imported.get(path))
+        if self._target.is_code or stale:
+            await self._replace(app, stale)
+        else:
+            await reload(app)
+
+    async def run(self, app: App) -> None:
+        """Watch until cancelled."""
+        seen = await asyncio.to_thread(self.look)
+        while True:
+            await asyncio.sleep(PAUSE)
+            now = await asyncio.to_thread(self.look)
+            if now == seen or not app.is_open:
+                continue
+            # An editor may write in several steps: wait until it is quiet.
+            while now != (later := await self._later()):
+                now = later
+            changed = {path for path in seen.keys() | now.keys() if seen.get(path) != now.get(path)}
+            seen = now
+            await self._follow(app, changed)
+
+    async def _later(self) -> Seen:
+        await asyncio.sleep(PAUSE / 3)
+        return await asyncio.to_thread(self.look)
+
+    def look(self) -> Seen:
+        """All source files under the project's folder, and the modules of the user that are imported."""
+        paths = {*_source_files(self._folder), *_modules()}
+        return {path: state for path in paths if (state := _state(path))}
+
+    async def _follow(self, app: App, changed: set[str]) -> None:
+        modules = _modules()
+        if stale := sorted({modules[path] for path in changed if path in modules}):
+            await self._replace(app, stale)
+        else:
+            await reload(app)
+
+    async def _replace(self, app: App, stale: list[str]) -> None:
+        """Drain this process for a new one, if that could start."""
+        if problem := await asyncio.to_thread(self._check, stale):
+            _log.error("change refused, the old version goes on: %s", "; ".join(problem.splitlines()))
+            return
+        what = f"{', '.join(stale)} changed" if stale else "reload"
+        _log.info("%s: restarting; running handlers finish, then a new process takes the new code", what)
+        self.wants_restart = True
+        app.drain()
+
+    def _check(self, modules: list[str]) -> str:
+        """What a new process would say of the project and these modules; empty if it is well."""
+        options = [f"--import={module}" for module in modules]
+        options += [f"--override={override}" for override in self._target.overrides]
+        arguments = [*tasuki(), "check", *options, "--", self._target.name]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+        return done.stderr.strip() if done.returncode else ""
+
+
+def tasuki() -> list[str]:
+    """How this process can start another of its kind."""
+    package = Path(__file__).parents[3]
+    # -P keeps modules in the current folder from hiding the standard library's, unless tasuki itself is found there.
+    return [sys.executable, *([] if package == Path.cwd() else ["-P"]), "-m", "tasuki"]
+
+
+def restart() -> None:
+    """Begin anew in this process, with the same command line."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    keep_for_the_next()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
+
+
+def _source_files(folder: Path) -> Iterator[str]:
+    for path, folders, names in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in _SKIPPED
+            and not os.path.exists(os.path.join(path, name, "pyvenv.cfg"))
+        ]
+        for name in names:
+            if name.endswith(_SUFFIXES):
+                yield os.path.join(path, name)
+
+
+def _modules() -> dict[str, str]:
+    """File → name of the imported modules that are the user's: under the current folder, and not installed."""
+    here = os.getcwd() + os.sep
+    found = {}
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if not path or name.startswith(_HANDLER_MODULE) or "site-packages" in path:
+            continue
+        if path.startswith(here) and not path.startswith((sys.prefix, sys.base_prefix)):
+            found[path] = name
+    return found
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

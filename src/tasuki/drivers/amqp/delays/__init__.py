@@ -1,0 +1,1 @@
+"""Delays: messages wait in delay queues at the broker."""

@@ -1,0 +1,124 @@
+"""Delaying: where this process publishes its delayed messages, and which delay queues it has made sure of."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pamqp.base import Frame as Method
+
+from tasuki.drivers.amqp.delays import delay_queues
+from tasuki.drivers.amqp.delays.delay_queues import SHARDS, Way
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.tables import with_field
+from tasuki.drivers.amqp.topology.queue_arguments import returned_name
+
+_SHARE = 256
+"""Messages that are due in the same second and lie in the same shard; the next ones take the next shard."""
+_MOST_SECONDS = 10_000
+_AT_ONCE = 50
+"""Queues, exchanges and bindings that are made together; what is made stays known if the next ones come too late."""
+
+
+class Delayed(NamedTuple):
+    """A delayed message's target, way and shard."""
+
+    target: str
+    way: Way
+    shard: int
+
+    @property
+    def exchange(self) -> str:
+        """Exchange to publish it to."""
+        return delay_queues.entry(self.shard)
+
+    def mark(self, properties: bytes) -> bytes:
+        """Add its way to its properties."""
+        return with_field(properties, self.way.header)
+
+
+class Delaying:
+    """Chooses shards, and makes the delay queues and bindings that are not there yet.
+
+    Few messages stay in the first shard, which keeps them in order; many that are due together spread over all.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[int, int] = {}
+        """How many messages this process has put off until each second."""
+        self._made: set[tuple[object, ...]] = set()
+        self._making = asyncio.Lock()
+
+    def place(self, target: str, delay: float) -> Delayed:
+        """Choose the way of one message."""
+        second = int(time.monotonic() + delay)
+        number = self._due.get(second, 0)
+        if not number and len(self._due) >= _MOST_SECONDS:
+            self._forget_past()
+        self._due[second] = number + 1
+        return Delayed(target, delay_queues.way(delay), number // _SHARE % SHARDS)
+
+    def _forget_past(self) -> None:
+        now = int(time.monotonic())
+        self._due = {second: number for second, number in self._due.items() if second >= now}
+        if len(self._due) >= _MOST_SECONDS:
+            self._due = {}  # delays over so many seconds are no burst
+
+    def forget(self) -> None:
+        """Make everything again: the broker has lost some of it."""
+        self._made = set()
+
+    async def check(self, connection: Connection) -> None:
+        """Make everything again if the broker has lost all. Raises ClosedError or LateError.
+
+        Not in any case: while a node of a cluster is frozen, the broker answers no change of bindings.
+        """
+        if not self._made:
+            return
+        try:
+            async with connection.borrow() as channel:
+                await channel.ask(delay_queues.look_for_last_exchange())
+        except ClosedError as error:
+            if error.code != NOT_FOUND:
+                raise
+            self.forget()
+
+    def forget_target(self, queue: str) -> None:
+        """Bind a queue again for its next delayed message."""
+        self._made -= {("target", queue), ("target", returned_name(queue))}
+
+    async def prepare(self, connection: Connection, messages: Sequence[Delayed]) -> None:
+        """Make the delay queues that these messages pass. Raises ClosedError or LateError."""
+        if self._is_made(messages):
+            return
+        async with self._making:
+            missing = {key: methods for key, methods in self._needed(messages) if key not in self._made}
+            left = list(missing)
+            if not left:
+                return
+            async with connection.borrow() as channel:
+                while left:
+                    some, left = left[:_AT_ONCE], left[_AT_ONCE:]
+                    await channel.ask(*(method for key in some for method in missing[key]))
+                    self._made.update(some)
+
+    def _is_made(self, messages: Sequence[Delayed]) -> bool:
+        made = self._made
+        return all((each.shard, each.way.times) in made and ("target", each.target) in made for each in messages)
+
+    def _needed(self, messages: Sequence[Delayed]) -> Iterator[tuple[tuple[object, ...], list[Method]]]:
+        """What these messages need, each with its key, in the order in which it can be made."""
+        yield ("last",), delay_queues.last_exchange()
+        for queue in {each.target for each in messages}:
+            yield ("target", queue), [delay_queues.target_binding(queue)]
+        for shard, way in {(each.shard, each.way) for each in messages}:
+            yield ("entry", shard), [delay_queues.entry_exchange(shard)]
+            for index in way.times:
+                for lower in range(shard + 1):  # a sweep looks for the shards of a time from the first one up
+                    yield ("time", index, lower), delay_queues.delay_queue(index, lower)
+            for hop in way.links():
+                yield (shard, *hop), [delay_queues.link(hop, shard)]
+            yield (shard, way.times), []

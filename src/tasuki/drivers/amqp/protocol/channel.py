@@ -1,0 +1,203 @@
+"""Channel: calls and their answers, confirms and returns, and deliveries, on one channel of a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pamqp import commands
+from pamqp.base import Frame as Method
+
+from tasuki.drivers.amqp.faults import ClosedError, LateError
+from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol.confirms import Confirms
+from tasuki.drivers.amqp.protocol.frames import Deliver
+
+if TYPE_CHECKING:
+    from tasuki.drivers.amqp.protocol.connection import Connection
+
+Content = Callable[[Deliver, bytes, bytes], None]
+"""A delivery, its properties and its body."""
+
+
+class Channel:
+    """One channel; ended by the broker's ``channel.close``, by the connection's end, or by ``close``."""
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.closed: ClosedError | None = None
+        """Why it has ended, or is ending: nothing may be sent on it, or the broker ends the whole connection."""
+        self.confirms = Confirms()
+        self.on_delivery: Content | None = None
+        self.on_cancel: Callable[[str], None] | None = None
+        """Told the tag of a consumer that the broker has cancelled."""
+        self.on_end: Callable[[ClosedError], None] | None = None
+        self._has_ended = False
+        self._answers: deque[asyncio.Future[Any]] = deque()
+        self._method = b""
+        self._properties = b""
+        self._body: list[bytes] = []
+        self._missing = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be used."""
+        return self.closed is None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it can be used, and the broker has answered all that was asked on it."""
+        return self.closed is None and not self._answers
+
+    async def ask(self, *methods: Method) -> list[Any]:
+        """Send methods, all at once, and wait for their answers. Raises ClosedError, LateError."""
+        if self.closed is not None:
+            raise self.closed
+        if not self.connection.is_writable:  # a broker that reads no more, and nothing that ends the connection
+            await self._writable()
+            if self.closed is not None:
+                raise self.closed
+        return await self._ask(*methods)
+
+    async def ask_within(self, seconds: float, *methods: Method) -> list[Any]:
+        """The same for what the broker may never answer: this channel ends then, and not the connection.
+
+        What was sent, the broker still does, and then closes the channel.
+        """
+        if self.closed is not None:
+            raise self.closed
+        try:
+            async with asyncio.timeout(seconds):
+                await self.connection.drain()
+                return await self._sent(*methods)
+        except TimeoutError as error:
+            self.give_up()
+            raise LateError from error
+
+    async def _ask(self, *methods: Method) -> list[Any]:
+        try:
+            async with asyncio.timeout(self.connection.settings.request_timeout):
+                return await self._sent(*methods)
+        except TimeoutError as error:
+            self.connection.unanswered()
+            raise LateError from error
+
+    async def _sent(self, *methods: Method) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        waiting = [loop.create_future() for _ in methods]
+        self._answers.extend(waiting)
+        self.connection.send(self.number, *methods)
+        try:
+            return [await answer for answer in waiting]
+        finally:
+            for answer in waiting:
+                if not answer.done():
+                    answer.cancel()
+                elif not answer.cancelled():
+                    answer.exception()  # seen, also where an earlier one was raised
+
+    async def _writable(self) -> None:
+        try:
+            async with asyncio.timeout(self.connection.settings.request_timeout):
+                await self.connection.drain()
+        except TimeoutError as error:
+            self.connection.unanswered()
+            raise LateError from error
+
+    async def close(self) -> None:
+        """End it; what is not settled on it goes back to its queue."""
+        if self.closed is not None:
+            return
+        self.closed = ClosedError(0, "closed")
+        is_over = False
+        try:
+            if not self.connection.is_writable:
+                await self._writable()
+            if not self._has_ended:
+                await self._ask(_close())
+            is_over = True
+        except (ClosedError, LateError):
+            pass
+        finally:
+            self.end(ClosedError(0, "closed"), is_over=is_over)
+
+    def give_up(self) -> None:
+        """Close it, and wait for nothing: its number stays taken until the broker has answered."""
+        if self.closed is None:
+            self.connection.send(self.number, _close())
+            self.end(ClosedError(0, "given up"), is_over=False)
+
+    def end(self, reason: ClosedError, *, is_over: bool = True) -> None:
+        """Whoever waits for an answer gets the reason; ``is_over``: the broker knows that it has ended."""
+        if self._has_ended:
+            return
+        self._has_ended = True
+        self.closed = reason
+        if is_over:
+            self.connection.forget(self)
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_exception(reason)
+        self._answers.clear()
+        self.confirms.end(reason)
+        if self.on_end is not None:
+            self.on_end(reason)
+
+    def received(self, kind: int, payload: bytes) -> None:
+        """A frame has come."""
+        if kind == frames.METHOD:
+            self._method_came(payload)
+        elif kind == frames.HEADER:
+            self._missing, self._properties = frames.content_of(payload)
+            self._body = []
+            if not self._missing:
+                self._content_came()
+        elif kind == frames.BODY:
+            self._body.append(payload)
+            self._missing -= len(payload)
+            if self._missing < 0:
+                raise ValueError("a body that is longer than its header says")
+            if not self._missing:
+                self._content_came()
+
+    def _method_came(self, payload: bytes) -> None:
+        kind = frames.method_of(payload)
+        if kind in {frames.DELIVER, frames.RETURN}:
+            self._method = payload
+        elif kind in {frames.ACK, frames.NACK}:
+            self.confirms.answered(*frames.confirmed(payload), is_stored=kind == frames.ACK)
+        else:
+            self._answered(payload)
+
+    def _answered(self, payload: bytes) -> None:
+        from tasuki.drivers.amqp.protocol.connection import decode
+
+        method = decode(payload)
+        if isinstance(method, commands.Channel.Close):
+            self.connection.send(self.number, commands.Channel.CloseOk())
+            self.connection.forget(self)
+            self.end(ClosedError(method.reply_code or 0, method.reply_text or ""))
+        elif isinstance(method, commands.Channel.CloseOk) and self._has_ended:
+            self.connection.forget(self)
+        elif isinstance(method, commands.Basic.Cancel):
+            if self.on_cancel is not None:
+                self.on_cancel(str(method.consumer_tag))
+        elif self._answers:
+            answer = self._answers.popleft()
+            if not answer.done():
+                answer.set_result(method)
+
+    def _content_came(self) -> None:
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        if frames.method_of(self._method) == frames.RETURN:
+            self.confirms.returned(frames.returned_key(self._method), self._properties)
+        elif self.on_delivery is not None:
+            self.on_delivery(frames.deliver(self._method), self._properties, body)
+
+
+def _close() -> commands.Channel.Close:
+    return commands.Channel.Close(reply_code=200, reply_text="", class_id=0, method_id=0)

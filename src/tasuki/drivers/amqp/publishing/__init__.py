@@ -1,0 +1,1 @@
+"""Publishing: which message goes out as what, and the broker's answer for each."""

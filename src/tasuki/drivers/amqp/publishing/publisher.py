@@ -1,0 +1,205 @@
+"""Publisher: hands messages to the broker over a connection of its own, and waits until it has answered for each.
+
+Of its own because the broker stops reading a connection that publishes while it is low on memory or disk; consuming and
+acking go on on another, and make room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pamqp import commands
+
+from tasuki.drivers.amqp.delays.delaying import Delayed, Delaying
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Fate, LateError
+from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.confirms import Batch
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.link import Link
+from tasuki.drivers.amqp.settings import Settings
+
+_CHUNK = 256 * 1024
+
+
+class BlockedError(Exception):
+    """The broker takes no messages for now; nothing was sent."""
+
+
+class UnsentError(ClosedError):
+    """There was no connection to send over."""
+
+
+class Parcel(NamedTuple):
+    """A message on its way to a queue at the broker."""
+
+    queue: str
+    id: bytes
+    properties: bytes
+    body: bytes
+    delay: float = 0.0
+
+
+class Sending(NamedTuple):
+    """A parcel as it is written: to which exchange, with which properties."""
+
+    exchange: str
+    properties: bytes
+    parcel: Parcel
+
+
+class Publisher:
+    """Publishes to queues directly, or through the delay queues."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._link = Link(settings, self._prepare)
+        self._channel: Channel | None = None
+        self._delaying = Delaying()
+        self.frame_max = 0
+        """The largest frame of the last connection that was used."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker has said that it takes no messages, and not yet that it does again."""
+        return self._blocked is not None
+
+    @property
+    def _blocked(self) -> str | None:
+        """The broker's reason why it takes no messages now."""
+        connection = self._link.connection
+        return connection.blocked if connection is not None else None
+
+    async def publish(self, parcels: Sequence[Parcel]) -> list[Fate]:
+        """What became of each; all are ``stored`` or not by now.
+
+        Raises:
+            BlockedError: nothing was sent.
+            UnsentError: nothing was sent either, for there is no connection.
+            LateError, ClosedError: it is not known what was stored.
+        """
+        delayed = {
+            index: self._delaying.place(parcel.queue, parcel.delay)
+            for index, parcel in enumerate(parcels)
+            if parcel.delay > 0
+        }
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                connection, channel = await self._ready(list(delayed.values()))
+        except (TimeoutError, LateError) as error:
+            if (reason := self._blocked) is not None:
+                raise BlockedError(reason) from error
+            self._unanswered()
+            raise UnsentError(0, "no answer within the deadline") from error
+        sendings = [_addressed(parcel, delayed.get(index)) for index, parcel in enumerate(parcels)]
+        self.frame_max = connection.frame_max
+        most = self.frame_max - frames.AROUND_PROPERTIES
+        fitting = [index for index, sending in enumerate(sendings) if len(sending.properties) <= most]
+        fates: list[Fate] = ["oversized"] * len(parcels)
+        if fitting:
+            answers = await self._send_all(connection, channel, [sendings[index] for index in fitting])
+            for index, fate in zip(fitting, answers, strict=True):
+                fates[index] = fate
+        if any(fates[index] == "unroutable" for index in delayed):  # or a queue
+            self._delaying.forget()
+        return fates
+
+    async def _send_all(self, connection: Connection, channel: Channel, sendings: Sequence[Sending]) -> list[Fate]:
+        batch = Batch(len(sendings))
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                await self._write(connection, channel, sendings, batch)
+                await batch.done
+        except TimeoutError as error:
+            self._unanswered()
+            raise LateError from error
+        except ClosedError as error:
+            if error.code == NOT_FOUND:  # another program has deleted an exchange of the delay queues
+                self._delaying.forget()
+            raise
+        return batch.fates
+
+    def forget_target(self, queue: str) -> None:
+        """A queue may be deleted, or is of no interest here any more."""
+        self._delaying.forget_target(queue)
+
+    def _unanswered(self) -> None:
+        if (connection := self._link.connection) is not None:
+            connection.unanswered()
+
+    async def close(self) -> None:
+        """End the connection; what is under way stays unknown."""
+        await self._link.close()
+
+    def abort(self) -> None:
+        """Cut the connection if it has not ended."""
+        self._link.abort()
+
+    async def _ready(self, delayed: Sequence[Delayed]) -> tuple[Connection, Channel]:
+        """Wait until the connection is open and not blocked, and the delay queues exist; nothing is sent before."""
+        try:
+            connection = await self._link.get()
+            if delayed:
+                await self._delaying.prepare(connection, delayed)
+            channel = self._channel
+            if channel is None or not channel.is_alive or channel.connection is not connection:
+                channel = await self._open(connection)
+        except ClosedError as error:
+            raise UnsentError(error.code, error.text) from error
+        await connection.unblocked.wait()
+        try:
+            await connection.drain()  # else each attempt would add to what a frozen broker does not read
+        except ClosedError as error:
+            raise UnsentError(error.code, error.text) from error
+        return connection, channel
+
+    async def _write(self, connection: Connection, channel: Channel, sendings: Sequence[Sending], batch: Batch) -> None:
+        """Write all, some hundred kilobytes at a time, as fast as the broker reads."""
+        number, most = channel.number, connection.frame_max
+        parts: list[bytes] = []
+        sent: list[tuple[str, bytes]] = []
+        start = size = 0
+        for exchange, properties, parcel in sendings:
+            key = frames.short(parcel.queue)
+            data = frames.publish(number, frames.short(exchange), key, properties, parcel.body, most)
+            parts.append(data)
+            sent.append((parcel.queue, parcel.id))
+            size += len(data)
+            if size >= _CHUNK:
+                self._send(connection, channel, batch, sent, parts, start)
+                start, size, parts, sent = start + len(sent), 0, [], []
+                await connection.drain()
+        self._send(connection, channel, batch, sent, parts, start)
+
+    @staticmethod
+    def _send(
+        connection: Connection,
+        channel: Channel,
+        batch: Batch,
+        sent: Sequence[tuple[str, bytes]],
+        parts: Sequence[bytes],
+        start: int,
+    ) -> None:
+        if channel.closed is not None:
+            raise channel.closed
+        channel.confirms.sent(batch, sent, start)
+        connection.write(b"".join(parts))
+
+    async def _prepare(self, connection: Connection) -> None:
+        """A new connection may lead to a broker that has lost everything."""
+        await self._delaying.check(connection)
+        await self._open(connection)
+
+    async def _open(self, connection: Connection) -> Channel:
+        channel = await connection.open_channel()
+        await channel.ask(commands.Confirm.Select())
+        self._channel = channel
+        return channel
+
+
+def _addressed(parcel: Parcel, delayed: Delayed | None) -> Sending:
+    if delayed is None:
+        return Sending("", parcel.properties, parcel)
+    return Sending(delayed.exchange, delayed.mark(parcel.properties), parcel)

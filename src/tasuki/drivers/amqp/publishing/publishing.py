@@ -1,0 +1,113 @@
+"""Publishing: which message may be sent and as what, and the result of each."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Sequence
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.amqp.faults import ClosedError, Errors, Fate, LateError
+from tasuki.drivers.amqp.limits import LONGEST_DELAY, MAX_MESSAGE_BYTES
+from tasuki.drivers.amqp.protocol import envelope
+from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publisher, UnsentError
+from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, partition_lane, priority_lane, return_lane
+from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, ThrottledError, UnsupportedError
+
+_ON_THE_WAY = 1.0
+"""Seconds that a message may need from its last delay queue to its queue."""
+
+
+class Publishing:
+    """The publishing side of one driver; remembers which messages it has delayed, to count them."""
+
+    def __init__(self, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
+        self._publisher = publisher
+        self._errors = errors
+        self._expiration = expiration
+        self._delayed: dict[str, list[float]] = {}
+
+    async def publish(self, spec: QueueSpec, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """One result a message, or none if all are confirmed."""
+        refused = {index: error for index, message in enumerate(batch) if (error := self._refusal(spec, message))}
+        parcels = [self._parcel(spec, message) for index, message in enumerate(batch) if index not in refused]
+        fates = iter(await self.send(spec, parcels) if parcels else ())
+        most = self._publisher.frame_max
+        errors: list[DriverError | None] = [
+            refused[index] if index in refused else self._errors.of_fate(next(fates), spec.name, most)
+            for index in range(len(batch))
+        ]
+        return errors if any(errors) else ()
+
+    async def send(self, spec: QueueSpec, parcels: Sequence[Parcel]) -> list[Fate]:
+        """What became of each. Raises DriverError."""
+        queue = spec.name
+        try:
+            fates = await self.send_plainly(parcels)
+        except BlockedError as error:
+            problem = f"the broker takes no messages now ({error}); it has to free memory or disk"
+            raise self._errors.make(ThrottledError, queue, problem) from error
+        except UnsentError as error:
+            raise self._errors.of(error, queue) from error
+        except LateError as error:
+            raise self._errors.of(error, queue) from error
+        except ClosedError as error:
+            if error.is_for_size and len(parcels) == 1:
+                raise self._errors.make(MessageTooLargeError, queue, str(error)) from error
+            raise self._errors.make(BrokerUnavailableError, queue, str(error), "unknown") from error
+        self._remember(queue, parcels, fates)
+        return fates
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the broker is known to take no messages now."""
+        return self._publisher.is_blocked
+
+    async def send_plainly(self, parcels: Sequence[Parcel]) -> list[Fate]:
+        """The same. Raises BlockedError, UnsentError, ClosedError, LateError."""
+        return await self._publisher.publish(parcels)
+
+    def delayed(self, queue: str) -> int:
+        """How many messages of a queue this process has delayed whose time is not over."""
+        due, now = self._delayed.get(queue, []), time.monotonic()
+        while due and due[0] < now:
+            heapq.heappop(due)
+        return len(due)
+
+    def forget(self, queue: str) -> None:
+        """None of its messages is delayed any more; the next one makes sure of its way again."""
+        self._delayed.pop(queue, None)
+        self._publisher.forget_target(queue)
+
+    def _remember(self, queue: str, parcels: Sequence[Parcel], fates: Sequence[Fate]) -> None:
+        now = time.monotonic()
+        for parcel, fate in zip(parcels, fates, strict=True):
+            if parcel.delay > 0 and fate == "stored":
+                self.delayed(queue)
+                heapq.heappush(self._delayed.setdefault(queue, []), now + parcel.delay + _ON_THE_WAY)
+
+    def _parcel(self, spec: QueueSpec, message: Outgoing) -> Parcel:
+        if spec.ordering == "key" and message.key is not None:
+            lane, expiration = partition_lane(spec, message.key), self._expiration
+        elif message.delay > 0:
+            lane, expiration = return_lane(spec), None  # it would end the delay early
+        else:
+            lane = priority_lane(spec.name, message.priority) if is_quorum(spec) else spec.name
+            expiration = self._expiration
+        properties = envelope.encode(message, 0, expiration)
+        return Parcel(lane, envelope.short_id(message.id), properties, message.body, message.delay)
+
+    def _refusal(self, spec: QueueSpec, message: Outgoing) -> DriverError | None:
+        """Why a message is not even sent."""
+        kind: type[DriverError] = UnsupportedError
+        if len(message.body) > MAX_MESSAGE_BYTES:
+            kind, why = MessageTooLargeError, f"has {len(message.body)} bytes, and {MAX_MESSAGE_BYTES} are the most"
+        elif message.priority > 0 and not spec.priorities:
+            why = "has a priority, and there are no lanes for it; give the queue requires: [priority]"
+        elif spec.ordering == "key" and message.key is not None and (message.delay > 0 or message.priority > 0):
+            why = "has a key, and a delay or a priority; the order of a key leaves no room for them"
+        elif message.delay > LONGEST_DELAY:
+            why = f"has a delay of {message.delay:.0f} s, and {LONGEST_DELAY:.0f} s are the most"
+        else:
+            return None
+        return self._errors.make(kind, spec.name, f"message {message.id!r} {why}")

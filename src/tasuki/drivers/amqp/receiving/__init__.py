@@ -1,0 +1,1 @@
+"""Receiving: consumers at the broker, and the messages that it has pushed."""

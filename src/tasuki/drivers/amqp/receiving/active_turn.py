@@ -1,0 +1,134 @@
+"""The active turn: which process may consume a queue with ``single_active_consumer``.
+
+The broker's own single active consumer is that of one of its queues, and a queue of ours is several. So the right to
+consume them is one more queue, with a single active consumer of its own and a message in it: the process that was given
+the message has the turn, until it closes its channel or dies; then the broker gives the message to the next one. The
+number of such messages does not matter: the active consumer gets them all, and keeps one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from pamqp import commands
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp.faults import INTERNAL_ERROR, ClosedError, LateError
+from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
+from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.frames import Deliver
+from tasuki.drivers.amqp.receiving import consumer_timeout
+from tasuki.drivers.amqp.topology import leaderless
+from tasuki.drivers.amqp.topology.queue_arguments import active_queue_name
+
+_MOST = 10
+_RENEWAL = 300.0
+"""Seconds after which the message goes back, to come again at once: the broker lets none be held for ever."""
+_TIMEOUT: dict[str, Any] = {consumer_timeout.ARGUMENT: round(CONSUMER_TIMEOUT * 1000)}
+_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum", "x-single-active-consumer": True, **_TIMEOUT}
+
+
+def takes_turns(spec: QueueSpec) -> bool:
+    """Whether one process at a time consumes the queue."""
+    return bool(spec.options.get("single_active_consumer"))
+
+
+class ActiveTurn:
+    """The turn of this process at one queue.
+
+    ``publish`` stores an empty message in a queue at the broker, and tells whether it could; ``on_lost`` is called when
+    the turn has ended without ``give_up``.
+    """
+
+    def __init__(self, queue: str, publish: Callable[[str], Awaitable[bool]], on_lost: Callable[[], None]) -> None:
+        self._name = active_queue_name(queue)
+        self._publish = publish
+        self._on_lost = on_lost
+        self._channel: Channel | None = None
+        self._has_turn = asyncio.Event()
+        self._tag = 0
+        """That of the message; 0 while it is away."""
+        self._is_made = False
+        """Whether there is a message: elsewhere, if not here."""
+        self._is_silent = False
+        """Whether the broker did not answer for it."""
+        self._renewal: asyncio.TimerHandle | None = None
+        self._asking = asyncio.Lock()
+
+    async def wait(self, connection: Connection, timeout: float) -> bool:
+        """Whether this process has the turn, within the timeout. Raises ClosedError or LateError."""
+        async with self._asking:
+            if self._channel is None or not self._channel.is_alive:
+                await self._register(connection)
+            if not (self._has_turn.is_set() or self._is_made):
+                self._is_made = await self._publish(self._name)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(timeout, 0.0)):
+                await self._has_turn.wait()
+        return self._has_turn.is_set()
+
+    async def give_up(self) -> None:
+        """Let another process have the turn, and end every waiting call."""
+        channel, self._channel = self._channel, None
+        self._has_turn.set()
+        self._has_turn = asyncio.Event()
+        self._clear()
+        if channel is not None:
+            channel.on_end = None
+            await channel.close()
+
+    async def _register(self, connection: Connection) -> None:
+        if self._is_silent:  # nothing is lost with it: another process that had the turn would lose it, and ask again
+            await leaderless.remove_if_leaderless(connection, self._name)
+        channel = await connection.open_channel()
+        channel.on_delivery, channel.on_end, channel.on_cancel = self._came, self._ended, self._cancelled
+        self._channel = channel
+        consume = commands.Basic.Consume(queue=self._name, consumer_tag="turn", arguments=_TIMEOUT)
+        try:
+            await channel.ask(
+                commands.Queue.Declare(queue=self._name, durable=True, arguments=_ARGUMENTS),
+                commands.Basic.Qos(prefetch_count=_MOST),
+                consume,
+            )
+        except (LateError, ClosedError) as error:
+            self._is_silent = isinstance(error, LateError) or error.code == INTERNAL_ERROR
+            raise
+        self._is_silent = False
+        (found,) = await channel.ask(commands.Queue.Declare(queue=self._name, passive=True))
+        self._is_made = bool(found.message_count)  # else with a process that has the turn, or not there yet
+
+    def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:
+        if self._channel is None:
+            return
+        if self._tag:
+            self._channel.connection.write(frames.ack(self._channel.number, deliver.tag))
+            return
+        self._tag = deliver.tag
+        self._has_turn.set()
+        self._renewal = asyncio.get_running_loop().call_later(_RENEWAL, self._renew)
+
+    def _renew(self) -> None:
+        if self._channel is not None:
+            tag, self._tag = self._tag, 0
+            self._channel.connection.write(frames.requeue(self._channel.number, tag))
+
+    def _cancelled(self, tag: str) -> None:
+        if self._channel is not None:
+            self._channel.give_up()
+
+    def _ended(self, reason: ClosedError) -> None:
+        self._channel = None
+        if self._has_turn.is_set():
+            self._clear()
+            self._on_lost()
+
+    def _clear(self) -> None:
+        self._has_turn.clear()
+        self._tag = 0
+        if self._renewal is not None:
+            self._renewal.cancel()

@@ -1,0 +1,1 @@
+"""Settling: how deliveries end, and what the broker must record of them."""

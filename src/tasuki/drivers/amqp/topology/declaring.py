@@ -1,0 +1,170 @@
+"""Declaring: the queues of a queue, made at the broker, or only looked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from pamqp import commands
+from pamqp.base import Frame as Method
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.amqp.delays import delay_queues
+from tasuki.drivers.amqp.faults import NOT_FOUND, PRECONDITION_FAILED, ClosedError, Errors
+from tasuki.drivers.amqp.limits import LONGEST_NAME, parts_of, whole_of
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.receiving.consumer_timeout import fitted_to, limited
+from tasuki.drivers.amqp.topology.marks import Marks
+from tasuki.drivers.amqp.topology.queue_arguments import (
+    KINDS,
+    Defaults,
+    Lane,
+    further_lanes,
+    is_quorum,
+    other_lanes,
+    presence_name,
+)
+from tasuki.errors import QueueConflictError, UnsupportedError
+
+_LOST_AFTER = 1.0
+"""Seconds after which a temporary queue that does not answer is taken for lost with its node."""
+
+
+def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
+    """Refuse what RabbitMQ cannot keep, and a name that is like a part of a known queue. Raises DriverError."""
+    if len(spec.name.encode()) > LONGEST_NAME:
+        problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
+        raise errors.make(UnsupportedError, spec.name[:80], problem)
+    part = next((name for name in parts_of(spec.name) if name in known), None)
+    if part is not None or whole_of(spec.name) in known:
+        part = part or spec.name
+        problem = f"{part!r} is the name of a part of the queue {whole_of(part)!r}; give one of them another name"
+        raise errors.make(QueueConflictError, spec.name, problem)
+    asked = {
+        "max_length": spec.max_length is not None,
+        "ordering: key in a classic queue": spec.ordering == "key" and not is_quorum(spec),
+        "dedup_window": spec.dedup_window is not None,
+    }
+    for name in [name for name, is_asked in asked.items() if is_asked]:
+        problem = f"RabbitMQ cannot keep {name}; take another driver for it, or leave it out"
+        raise errors.make(UnsupportedError, spec.name, problem)
+
+
+async def declare(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
+    """Make the queues, as far as they are not there. Raises DriverError, ClosedError or LateError."""
+    try:
+        await _declare(connection, marks, spec, found)
+    except ClosedError as error:
+        if error.code != PRECONDITION_FAILED:
+            raise
+        if (fitted := fitted_to(found, error.text)) is not None:
+            await declare(connection, errors, marks, spec, fitted)
+            return
+        wanted = "; ".join(f"{lane.name} with {lane.shown()}" for lane in found)
+        problem = (
+            f"it exists with other arguments: {error.text}. Wanted is {wanted}. "
+            "Arguments of a queue cannot be changed: declare it as it is, or empty and delete it at the broker"
+        )
+        raise errors.make(QueueConflictError, spec.name, problem) from error
+
+
+async def _declare(connection: Connection, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
+    makes: list[Method] = [*marks.make(spec.name, found), *(lane.declare() for lane in found)]
+    if spec.temporary:  # its messages are rarely delayed, and a requester's queue must be cheap to make
+        await _ask(connection, makes)
+        return
+    back = next((lane for lane in found if lane.is_returned), found[0])
+    # Bound with each declaration: a queue that was deleted and made again has lost its binding.
+    methods = [*makes, delay_queues.target_binding(back.name)]
+    try:
+        await _ask(connection, methods)
+    except ClosedError as error:
+        if error.code != NOT_FOUND:
+            raise
+        await _ask(connection, [*delay_queues.last_exchange(), *methods])  # nobody has declared one here before
+
+
+async def remake(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
+    """Declare a temporary queue of ours after a reconnect. Raises DriverError, ClosedError or LateError.
+
+    It is a classic queue, on the node where it was made. If that node is lost, RabbitMQ answers a declaration after a
+    minute or never, but a deletion at once.
+    """
+    try:
+        async with connection.borrow() as channel, asyncio.timeout(_LOST_AFTER):
+            await channel.ask(*(lane.look() for lane in found))
+    except ClosedError:
+        pass  # it was deleted
+    except TimeoutError:
+        await _ask(connection, [commands.Queue.Delete(queue=lane.name) for lane in found])
+    # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
+    await _ask(connection, [commands.Queue.Delete(queue=presence_name(spec.name))])
+    await declare(connection, errors, marks, spec, found)
+
+
+async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
+    """The queues that the broker has; none if the first of them is not there. Raises ClosedError or LateError."""
+    number = await _found_at_once(connection, found)
+    if number in {0, len(found)}:
+        return list(found[:number])
+    return [found[0], *[lane for lane in found[1:] if await are_there(connection, [lane])]]
+
+
+async def _found_at_once(connection: Connection, found: Sequence[Lane]) -> int:
+    """How many of the queues there are before the first that is not there: the broker ends the channel at that one."""
+    async with connection.borrow() as channel:
+        asked = [asyncio.ensure_future(channel.ask(lane.look())) for lane in found]
+        await asyncio.wait(asked)
+    refused = [number for number, answer in enumerate(asked) if answer.exception() is not None]
+    if not refused:
+        return len(found)
+    error = asked[refused[0]].exception()
+    if not isinstance(error, ClosedError) or error.code != NOT_FOUND:
+        asked[refused[0]].result()
+    return refused[0]
+
+
+async def left_over(connection: Connection, marks: Marks, spec: QueueSpec, defaults: Defaults) -> list[Lane]:
+    """The queues that a declaration with other options has made, here or elsewhere: they may hold messages.
+
+    Raises ClosedError or LateError.
+    """
+    if not is_quorum(spec):
+        return []
+    there: list[Lane] = []
+    for kind in KINDS:
+        if await marks.has(connection, spec.name, kind):
+            others = further_lanes(spec.name, other_lanes(spec, defaults))
+            there += await _first_of(connection, others.get(kind, ()))
+    return limited(there, spec)
+
+
+async def _first_of(connection: Connection, found: Sequence[Lane]) -> list[Lane]:
+    """The queues before the first that is not there; they are made in their order."""
+    there: list[Lane] = []
+    try:
+        async with connection.borrow() as channel:
+            for lane in found:
+                await channel.ask(lane.look())
+                there.append(lane)
+    except ClosedError as error:
+        if error.code != NOT_FOUND:
+            raise
+    return there
+
+
+async def are_there(connection: Connection, found: Sequence[Lane]) -> bool:
+    """Whether the broker has all of the queues. Raises ClosedError or LateError."""
+    try:
+        await _ask(connection, [lane.look() for lane in found])
+    except ClosedError as error:
+        if error.code != NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def _ask(connection: Connection, methods: Sequence[Method]) -> None:
+    """On a borrowed channel: a refusal ends it."""
+    async with connection.borrow() as channel:
+        await channel.ask(*methods)

@@ -1,0 +1,67 @@
+"""Removing: what purges and deletes a queue with all its parts, its delayed messages too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pamqp import commands
+
+from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
+from tasuki.drivers.amqp.receiving.subscription import Consumption
+from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, presence_name
+
+if TYPE_CHECKING:
+    from tasuki.drivers.amqp.session import Session
+
+
+async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
+    """Remove all that nobody holds; returns how many. Raises ClosedError or LateError.
+
+    From the delay queues to what was pushed here, which is the way that messages go.
+    """
+    async with session.turn(queue):
+        connection = await session.link.get()
+        removed = await session.sweep.run(connection, {lane.name for lane in lanes})
+        session.publishing.forget(queue)
+        async with connection.borrow() as channel:
+            answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
+        removed += sum(int(answer.message_count) for answer in answers)
+        consumption = session.consumptions.get(queue)
+        if consumption is not None and consumption.ended is None:
+            removed += await _empty(consumption)
+        return removed
+
+
+async def _empty(consumption: Consumption) -> int:
+    """What was pushed here and is not handed out, and what rests; it lies here still if that fails."""
+    unused, resting = await consumption.take_waiting()
+    is_done = False
+    try:
+        await consumption.settle([delivery.tag for delivery in (*unused, *resting)], ())
+        is_done = True
+    finally:
+        if not is_done and consumption.ended is None:
+            for delivery in unused:
+                consumption.put_back(delivery)
+            for delivery in resting:
+                consumption.rest_again(delivery)
+    return sum(not delivery.is_moved for delivery in (*unused, *resting))  # of those the copy was counted
+
+
+async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swept: bool) -> None:
+    """Delete its queues at the broker, and end what runs on them here. Raises ClosedError or LateError."""
+    async with session.turn(queue):
+        consumption = session.consumptions.pop(queue, None)
+        if consumption is not None:
+            await consumption.close(ClosedError(NOT_FOUND, "it was deleted"))
+        if (turn := session.active_turns.pop(queue, None)) is not None:
+            await turn.give_up()
+        connection = await session.link.get()
+        if is_swept:
+            await session.sweep.run(connection, {lane.name for lane in lanes})
+        names = [*(lane.name for lane in lanes), presence_name(queue), active_queue_name(queue)]
+        async with connection.borrow() as channel:
+            await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))
+        session.publishing.forget(queue)
+        await session.presence.forget(queue)

@@ -1,0 +1,1 @@
+"""The connection to the server: requests, answers, and its liveness."""

@@ -1,0 +1,336 @@
+"""Connection: one connection on one event loop, on which batches of requests go out at once and are answered.
+
+It stands on the client's own connection (addresses, TLS, credentials, pings), but has no reconnect: what was sent when
+a connection breaks has an unknown fate, and must not be sent again behind the publisher's back. It reads and writes
+past the client's subscriptions and its buffer: one object and one task switch less for each message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import nats.errors
+from nats.nuid import NUID
+
+from tasuki.drivers.nats.failures import denied, described, lost
+from tasuki.drivers.nats.protocol.client import Client
+from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating
+from tasuki.drivers.nats.protocol.pulse import Pulse
+from tasuki.drivers.nats.protocol.wire import frame, frames
+from tasuki.drivers.toolkit.address import shown
+from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
+
+_log = logging.getLogger("tasuki.driver.nats")
+
+_DENIALS = ("authorization violation", "authentication", "user authentication expired", "nkey", "account")
+
+_CHANGED = b"$JS.EVENT.ADVISORY.STREAM.UPDATED."
+"""Where the server says that a stream was changed."""
+
+_CHUNK = 2**20
+"""Bytes after which writing waits for the server to take them."""
+
+
+OnDelivery = Callable[[str, bytes], None]
+OnStatus = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How to connect: ``servers`` are tried in random order; ``options`` are arguments of the client's ``connect``."""
+
+    driver: str
+    servers: Sequence[str] = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
+    connect_timeout: float
+    timeout: float
+    """Seconds within which a request must be answered."""
+    inbox_prefix: str = "_INBOX"
+    """What the subjects begin with on which answers come."""
+    domain: str | None = None
+    """The JetStream domain whose streams are meant; None: that of the server."""
+
+    @property
+    def api(self) -> str:
+        """What the subjects of JetStream's requests begin with."""
+        return "$JS.API" if self.domain is None else f"$JS.{self.domain}.API"
+
+
+def _ignored(*_: object) -> None:
+    """What a connection without pull requests does with them."""
+
+
+class Connection:
+    """Usable after ``connect`` until it is lost, and never again then."""
+
+    def __init__(
+        self,
+        address: Address,
+        on_delivery: OnDelivery | None = None,
+        on_status: OnStatus | None = None,
+        on_loss: Callable[[], None] | None = None,
+        on_change: Callable[[str], None] | None = None,
+    ) -> None:
+        self.address = address
+        self.server = ""
+        """The address that it is connected to."""
+        self.max_payload = 0
+        self._on_delivery = on_delivery or _ignored
+        self._on_status = on_status or _ignored
+        self._on_loss = on_loss or _ignored
+        self._on_change = on_change
+        self._client: Client | None = None
+        self._pulse: Pulse | None = None
+        self._exchanges: dict[bytes, Exchange] = {}
+        self._numbers = count()
+        self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), bytes(NUID().next()))
+        self._problem: DriverError | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._client is not None and self._problem is None
+
+    async def connect(self, lost_server: str = "") -> None:
+        """Connect to one of the servers; the one that was lost comes last, as it may take a connection and say nothing.
+
+        Raises BrokerUnavailableError or AccessDeniedError.
+        """
+        problem: DriverError | None = None
+        servers = random.sample(list(self.address.servers), len(self.address.servers))
+        for server in sorted(servers, key=lambda server: server == lost_server):
+            try:
+                await self._connect(server)
+            except DriverError as error:
+                problem = error if problem is None or isinstance(error, AccessDeniedError) else problem
+            else:
+                return
+        raise problem or lost("no servers are given", driver=self.address.driver)
+
+    async def _connect(self, server: str) -> None:
+        must_encrypt = "tls" in self.address.options or server.startswith("tls://")
+        client = Client(self._route, self._heard, must_encrypt=must_encrypt)
+        is_connected = False
+
+        async def on_closed() -> None:
+            if self._client is client:
+                self._lose(lost("the connection was lost", driver=self.address.driver))
+
+        try:
+            async with asyncio.timeout(self.address.connect_timeout):
+                await client.connect(
+                    servers=[server],
+                    allow_reconnect=False,
+                    max_reconnect_attempts=1,
+                    reconnect_time_wait=0,
+                    connect_timeout=max(1, round(self.address.connect_timeout)),
+                    ping_interval=max(1, round(self.address.timeout)),
+                    max_outstanding_pings=2,
+                    error_cb=self._on_error,
+                    closed_cb=on_closed,
+                    **self.address.options,
+                )
+            self._client = client
+            self.server = server
+            client.write(b"SUB %b.> 1\r\n" % self._inbox)
+            if self._on_change is not None:
+                # Who may not subscribe to it is refused that, and no more.
+                client.write(b"SUB %b* 2\r\n" % _CHANGED)
+            self.max_payload = client.max_payload
+            self._pulse = Pulse(
+                self.address.timeout,
+                ask=lambda: client.write(b"PING\r\n"),
+                is_sending=lambda: client.is_sending,
+                give_up=lambda: self.drop("it does not answer"),
+            )
+            is_connected = True
+        except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
+            raise self._refused(server, error) from error
+        finally:
+            if not is_connected:
+                self._client = None
+                await client.end()
+
+    def _refused(self, server: str, error: Exception) -> DriverError:
+        text = str(error).lower()
+        if isinstance(error, nats.errors.AuthorizationError) or any(word in text for word in _DENIALS):
+            return denied(error, driver=self.address.driver)
+        if isinstance(error, TimeoutError):
+            return lost(f"{shown(server)}: no answer to the connection", driver=self.address.driver)
+        return lost(f"{shown(server)}: {described(error)}", driver=self.address.driver)
+
+    async def close(self) -> None:
+        """Disconnect; what is unanswered fails."""
+        client, self._client = self._client, None
+        if self._problem is None:
+            self._problem = lost("the connection was closed", driver=self.address.driver)
+        self._fail()
+        if self._pulse is not None:
+            self._pulse.cancel()
+        if client is not None:
+            await client.end()
+
+    def drop(self, why: str) -> None:
+        """Give it up: it does not answer. Its end comes by itself."""
+        if self._problem is None:
+            self._lose(lost(why, driver=self.address.driver))
+            if self._client is not None:
+                self._client.abort()
+
+    def send(self, frames: bytes) -> None:
+        """Write frames; raises BrokerUnavailableError if it is certain that they do not leave."""
+        if self._client is None or self._problem is not None:
+            raise self._gone()
+        if self._pulse is not None:
+            self._pulse.is_awaited = True
+        try:
+            self._client.write(frames)
+        except (OSError, nats.errors.Error, RuntimeError) as error:
+            raise lost(error, driver=self.address.driver) from error
+
+    def status_inbox(self, token: str) -> str:
+        """The reply subject of a pull request: statuses come with its token, deliveries by their own subjects."""
+        return f"{self._inbox.decode()}.s.{token}"
+
+    async def exchange(
+        self,
+        requests: Sequence[tuple[str, bytes]],
+        *,
+        headers: Sequence[bytes] = (),
+        before: bytes = b"",
+        is_repeated: bool = False,
+        within: float | None = None,
+    ) -> Exchange:
+        """Send requests and wait for all answers, or for what makes that impossible.
+
+        Args:
+            requests: subjects and contents.
+            headers: a block of NATS headers for each, empty for none; or none for all.
+            before: frames to send first, which nobody answers.
+            is_repeated: whether to send requests again while none is answered.
+            within: seconds to wait for the answers, if not as long as for any.
+
+        Raises:
+            BrokerUnavailableError: nothing was sent.
+        """
+        number = b"%d" % next(self._numbers)
+        exchange = self._exchanges[number] = Exchange([subject for subject, _ in requests])
+        inbox = b"%b.%b." % (self._inbox, number)
+        seconds = min(self.address.timeout, within or self.address.timeout)
+        timer = asyncio.get_running_loop().call_later(seconds, self._overdue, exchange, seconds)
+        repeating: Repeating | None = None
+        try:
+            await self._send_all(before, frames(requests, headers, inbox), exchange)
+            if is_repeated:
+                repeating = Repeating(exchange, lambda exchange: self._repeat(before, requests, inbox, exchange))
+            await exchange.done
+        finally:
+            timer.cancel()
+            if repeating is not None:
+                repeating.cancel()
+            del self._exchanges[number]
+        return exchange
+
+    async def _send_all(self, before: bytes, frames: Iterable[bytes], exchange: Exchange) -> None:
+        """Write frames in chunks, as fast as the server takes them; raises only if nothing of them has left."""
+        chunk, size, has_sent = [before], len(before), False
+        for each in frames:
+            chunk.append(each)
+            size += len(each)
+            if size <= _CHUNK:
+                continue
+            if not self._send_on(b"".join(chunk), has_sent=has_sent):
+                return
+            chunk, size, has_sent = [], 0, True
+            await self._drained(exchange)
+        self._send_on(b"".join(chunk), has_sent=has_sent)
+
+    def _send_on(self, data: bytes, *, has_sent: bool) -> bool:
+        """Write; what cannot be written after a first part is a loss, which the exchange hears of, and no refusal."""
+        try:
+            self.send(data)
+        except DriverError as problem:
+            if not has_sent:
+                raise
+            self.drop(str(problem))
+            return False
+        return True
+
+    async def _drained(self, exchange: Exchange) -> None:
+        """Wait until the socket has room, or nobody waits for the answers any more."""
+        if self._client is None:
+            return
+        written = asyncio.ensure_future(self._client.written())
+        try:
+            await asyncio.wait([written, exchange.done], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not written.done():
+                written.cancel()
+            elif not written.cancelled():
+                written.exception()  # a loss reaches the exchange by itself
+
+    def _repeat(self, before: bytes, requests: Sequence[tuple[str, bytes]], inbox: bytes, exchange: Exchange) -> None:
+        again = (frame(*requests[index], f"{inbox.decode()}{index}") for index in exchange.unanswered())
+        try:
+            self.send(before + b"".join(again))
+        except DriverError:
+            pass  # it was lost, and the exchange has heard of it
+
+    def _overdue(self, exchange: Exchange, seconds: float) -> None:
+        """The connection may be well: a stream without a leader does not answer."""
+        text = f"driver {self.address.driver!r}: NATS did not answer within {seconds:g} s"
+        exchange.fail(BrokerTimeoutError(text, driver=self.address.driver))
+
+    def _heard(self) -> None:
+        if self._pulse is not None:
+            self._pulse.heard()
+
+    def _route(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        try:
+            if reply.startswith(b"$JS.ACK."):
+                self._on_delivery(reply.decode(), data)
+                return
+            if subject.startswith(_CHANGED):
+                if self._on_change is not None:
+                    self._on_change(subject[len(_CHANGED) :].decode())
+                return
+            number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
+            status = headers[8:12].decode().strip() if headers else ""
+            if number == b"s":
+                self._on_status(tail.decode(), headers[9:].decode(errors="replace") if headers else status)
+            elif (exchange := self._exchanges.get(number)) is not None:
+                exchange.answer(int(tail), data if data or not status else status)
+        except Exception as error:  # the client would stop to read without a word
+            _log.debug("a message from NATS could not be handled", exc_info=True)
+            self.drop(f"a message that cannot be handled: {error}")
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error).lower()
+        if "permissions violation" in text:
+            for exchange in list(self._exchanges.values()):
+                if any(subject.lower() in text for subject in exchange.subjects):
+                    # What went elsewhere in the same exchange may have been taken.
+                    outcome: Outcome = "rejected" if len(set(exchange.subjects)) == 1 else "unknown"
+                    exchange.fail(denied(error, driver=self.address.driver, outcome=outcome))
+
+    def _lose(self, problem: DriverError) -> None:
+        if self._pulse is not None:
+            self._pulse.cancel()
+        if self._problem is None:
+            self._problem = problem
+            self._fail()
+            self._on_loss()
+
+    def _fail(self) -> None:
+        for exchange in list(self._exchanges.values()):
+            exchange.fail(lost("the connection was lost", driver=self.address.driver, outcome="unknown"))
+
+    def _gone(self) -> DriverError:
+        why = str(self._problem) if self._problem else f"driver {self.address.driver!r} is not connected"
+        return BrokerUnavailableError(why, driver=self.address.driver)

@@ -1,0 +1,1 @@
+"""The streams and consumers behind a queue: made, changed, counted, purged."""

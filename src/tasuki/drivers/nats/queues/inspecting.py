@@ -1,0 +1,141 @@
+"""Inspecting: counting and showing messages without taking them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Depth
+from tasuki.drivers.nats.envelope import unpack
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.lanes import Lane
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.open_queue import OpenQueue
+from tasuki.drivers.nats.records.consumer_count import Attendance
+from tasuki.message import Message
+
+
+class Stored(NamedTuple):
+    """A message as it lies in the stream."""
+
+    sequence: int
+    data: bytes
+    time: str
+
+
+class Inspector:
+    """Looks into one queue over one connection."""
+
+    def __init__(
+        self, queue: OpenQueue, names: Names, connection: Connection, clock: Clock, attendance: Attendance
+    ) -> None:
+        self._queue = queue
+        self._name = queue.spec.name
+        self._names = names
+        self._connection = connection
+        self._clock = clock
+        self._attendance = attendance
+
+    async def depth(self) -> Depth:
+        """Count; see the table of the package for what is exact."""
+        lanes = self._queue.plan.lanes()
+        stream, *consumers = await demand(
+            self._connection,
+            self._name,
+            (f"STREAM.INFO.{self._queue.stream}", {}),
+            *map(self._consumer, lanes),
+        )
+        hidden = await self._queue.book.hidden(self._connection, self._clock.time())
+        attached, elsewhere = await self._attendance.count(self._connection, self._name)
+        total = int(stream["state"]["messages"])
+        pending = sum(int(info["num_ack_pending"]) for info in consumers)
+        delayed = min(len(hidden), total)
+        put_off = sum(not note.is_publishers for note in hidden)
+        held = len(self._queue.table.living(self._clock.monotonic()))
+        # Without consumers in other processes, what we do not hold ourselves is on its way back, not held.
+        in_flight = max(pending - put_off, 0) if elsewhere else min(held, pending)
+        age = await self._oldest_age(lanes, consumers, {note.sequence for note in hidden}, stream["ts"])
+        return Depth(max(total - in_flight - delayed, 0), in_flight, delayed, age, attached)
+
+    async def peek(self, limit: int, after: int) -> list[Message]:
+        """Ready messages in their order, then hidden ones by their time."""
+        hidden = await self._queue.book.hidden(self._connection, self._clock.time())
+        wanted = limit + after
+        found = await self._ready(wanted, {note.sequence for note in hidden})
+        if len(found) < wanted:
+            found += await self._read([note.sequence for note in hidden[: wanted - len(found)]])
+        return [self._shown(stored) for stored in found[after:wanted]]
+
+    async def _oldest_age(
+        self, lanes: Sequence[Lane], consumers: Sequence[Answer], hidden: set[int], now: str
+    ) -> float | None:
+        """Age of the oldest message that was never delivered and is not hidden."""
+        waiting = [
+            (lane, int(info["delivered"]["stream_seq"]) + 1)
+            for lane, info in zip(lanes, consumers, strict=True)
+            if int(info["num_pending"])
+        ]
+        firsts = await asyncio.gather(*(self._next_shown(lane, sequence, hidden) for lane, sequence in waiting))
+        ages = [seconds_of(now) - seconds_of(stored.time) for stored in firsts if stored is not None]
+        return max(*ages, 0.0) if ages else None
+
+    async def _next_shown(self, lane: Lane, sequence: int, hidden: set[int]) -> Stored | None:
+        while (stored := await self._next(lane, sequence)) is not None and stored.sequence in hidden:
+            sequence = stored.sequence + 1
+        return stored
+
+    async def _ready(self, wanted: int, hidden: set[int]) -> list[Stored]:
+        """The first ``wanted`` messages that are neither hidden nor held, as far as is known here."""
+        held = {each.sequence for each in self._queue.table.living(self._clock.monotonic())}
+        _, elsewhere = await self._attendance.count(self._connection, self._name)
+        found: list[Stored] = []
+        by_rank: dict[int, list[Lane]] = {}
+        for lane in self._queue.plan.lanes():
+            by_rank.setdefault(lane.rank, []).append(lane)
+        for rank in sorted(by_rank):
+            part: list[Stored] = []
+            for lane in by_rank[rank]:
+                part += await self._ready_in(lane, wanted - len(found), hidden | held, is_alone=not elsewhere)
+            found += sorted(part)[: wanted - len(found)]
+        return found
+
+    async def _ready_in(self, lane: Lane, wanted: int, without: set[int], *, is_alone: bool) -> list[Stored]:
+        found: list[Stored] = []
+        sequence = 1
+        if not is_alone:  # what was delivered is held by somebody, or soon will be
+            (info,) = await demand(self._connection, self._name, self._consumer(lane))
+            sequence = int(info["delivered"]["stream_seq"]) + 1
+        while len(found) < wanted and (stored := await self._next(lane, sequence)) is not None:
+            if stored.sequence not in without:
+                found.append(stored)
+            sequence = stored.sequence + 1
+        return found
+
+    async def _next(self, lane: Lane, sequence: int) -> Stored | None:
+        subject = self._names.filter(self._name, lane.name, ever_ordered=self._queue.plan.ever_ordered)
+        fields = {"seq": sequence, "next_by_subj": subject}
+        (answer,) = await ask(self._connection, self._name, [(f"STREAM.MSG.GET.{self._queue.stream}", fields)])
+        return _stored(answer)
+
+    async def _read(self, sequences: Sequence[int]) -> list[Stored]:
+        requests: list[Request] = [(f"STREAM.MSG.GET.{self._queue.stream}", {"seq": number}) for number in sequences]
+        answers = await ask(self._connection, self._name, requests) if requests else []
+        return [stored for stored in map(_stored, answers) if stored is not None]
+
+    def _consumer(self, lane: Lane) -> Request:
+        return f"CONSUMER.INFO.{self._queue.stream}.{lane.name}", {}
+
+    def _shown(self, stored: Stored) -> Message:
+        head, body = unpack(stored.data, f"{self._queue.stream}-{stored.sequence}")
+        return Message(head.id, body, head.headers)
+
+
+def _stored(answer: Answer) -> Stored | None:
+    message = answer.get("message")
+    if not message:
+        return None
+    return Stored(int(message["seq"]), base64.b64decode(message.get("data", "")), str(message["time"]))

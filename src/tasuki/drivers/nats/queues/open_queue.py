@@ -1,0 +1,175 @@
+"""Open queue: one queue that this process knows: its lanes, what it holds, and what is on its way in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Durability, QueueSpec, Receipt, Received, Settlement
+from tasuki.drivers.nats.durability import level
+from tasuki.drivers.nats.protocol.api import Answer
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.protocol.receipts import read
+from tasuki.drivers.nats.queues.lanes import plan_in
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, spec_in
+from tasuki.drivers.nats.receiving.admission import Admission
+from tasuki.drivers.nats.receiving.held import Held, Table
+from tasuki.drivers.nats.receiving.holding import Holding
+from tasuki.drivers.nats.receiving.pull_requests import Arrival, Intake
+from tasuki.drivers.nats.receiving.removing import remove
+from tasuki.drivers.nats.records.dedup_ids import Ids
+from tasuki.drivers.nats.records.side_records import Book
+from tasuki.drivers.nats.whole import Whole
+from tasuki.errors import DriverError, QueueNotFoundError
+
+
+class OpenQueue:
+    """A queue whose stream is there.
+
+    Args:
+        driver: the driver's name, for errors.
+        spec: the options that were given; those in force are in ``spec``.
+        info: what the server says of the stream.
+        names: of streams and subjects.
+        clock: the time.
+        connect: gives the connection in use.
+        left: what this process had of it before it was undeclared.
+    """
+
+    def __init__(
+        self,
+        driver: str,
+        spec: QueueSpec,
+        info: Answer,
+        *,
+        names: Names,
+        clock: Clock,
+        connect: Callable[[], Awaitable[Connection]],
+        left: OpenQueue | None,
+    ) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._names = names
+        self._whole = Whole()
+        self.stream = names.stream(spec.name)
+        self.epoch = epoch_of(info)
+        """Tells the stream from earlier ones of this name."""
+        self.book = Book(names, spec.name, self.epoch)
+        is_same = left is not None and left.epoch == self.epoch
+        self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
+        self._admission = Admission(
+            spec.name,
+            self.stream,
+            book=self.book,
+            table=self.table,
+            whole=self._whole,
+            clock=clock,
+            connect=connect,
+        )
+        self._holding = Holding(
+            self._unknown,
+            self._remove,
+            book=self.book,
+            table=self.table,
+            admission=self._admission,
+            whole=self._whole,
+            clock=clock,
+        )
+        self.intake = Intake(self.stream, self.give_back)
+        self.is_missing = False
+        """Whether its stream is known to be gone."""
+        self.is_outdated = False
+        """Whether its stream was changed since it was looked at."""
+        self.looked_on: Connection | None = None
+        """The connection on which its stream was looked at."""
+        self.looked_at = 0.0
+        self.learn(spec, info)
+
+    def learn(self, spec: QueueSpec, info: Answer) -> None:
+        """Take over what the server says of the stream."""
+        config = info["config"]
+        self._storage, self._replicas = str(config["storage"]), int(config.get("num_replicas", 1))
+        self.spec, self.plan = spec_in(info, spec), plan_in(config.get("metadata"))
+        self.ids = Ids(self._names, spec.name, self._storage, self._replicas) if self.spec.dedup_window else None
+        """The ids of its ``dedup_window``, if it has one."""
+        self.table.lease = self.spec.lease
+        self.intake.use(self.plan.lanes())
+        self.is_missing = self.is_outdated = False
+
+    def durability(self, *, is_synced: bool) -> Durability:
+        """What a message survives that is confirmed in this stream."""
+        return level(self._storage, self._replicas, is_synced=is_synced)
+
+    def changed(self) -> None:
+        """The stream was changed by somebody: look again before anything else."""
+        self.is_outdated = True
+        self.intake.interrupt()
+
+    def consumers_made(self) -> None:
+        """They may be new, and know of no earlier delivery."""
+        self.intake.is_doubtful = False
+        self._admission.forget()
+
+    async def receive(self, connection: Connection, limit: int, wait: float) -> list[Received]:
+        """Take up to ``limit`` messages whose time has come."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        await self._admission.recall(connection)
+        while True:
+            arrivals = await self.intake.take(connection, limit, max(until - loop.time(), 0.0))
+            received = await self._admission.admit(connection, arrivals, self.intake.put_back) if arrivals else []
+            if received or loop.time() >= until or not arrivals:
+                return received
+
+    async def start(self, connection: Connection, batch: Sequence[Receipt]) -> list[Receipt]:
+        """Note that the handlers of these deliveries begin."""
+        return await self._holding.start(connection, batch)
+
+    async def settle(self, connection: Connection, batch: Sequence[Settlement]) -> list[Receipt]:
+        """End deliveries; carried out even if the caller is cancelled."""
+        return await self._holding.settle(connection, batch)
+
+    async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
+        """Renew leases; on whichever loop the connection is."""
+        return await self._holding.extend(connection, batch, lease)
+
+    async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
+        """Receipts of which no consumer knows; it may know of them all the same, see ``removing``."""
+        self.intake.is_doubtful = True
+        reached = await delivered_up_to(connection, self.spec.name, self.stream, {each.lane for each in held})
+        return {each.receipt for each in held if (last := reached[each.lane]) is None or each.sequence > last}
+
+    async def _remove(self, connection: Connection, held: Sequence[Held]) -> set[str]:
+        """Carry acks out at the stream; returns the receipts whose messages are gone now."""
+        receipts = [parts for each in held if (parts := read(each.receipt)) is not None]
+        gone = await remove(connection, self.spec.name, self.stream, receipts)
+        return {each.receipt for each in held if each.sequence in gone}
+
+    async def give_back(self, arrivals: Sequence[Arrival]) -> None:
+        """Hand messages back that nobody took."""
+        await self._admission.give_back(arrivals)
+
+    async def leave(self) -> None:
+        """Receive no more; what is held can still be settled."""
+        if left := await self.intake.close():
+            await self.give_back(left)
+
+    async def close(self, connection: Connection | None) -> None:
+        """Hand everything back: what nobody took as if it had never been delivered, what is held as it is."""
+        left = await self.intake.close()
+        await self._whole.wait()
+        if connection is not None and left:
+            await self.give_back(left)
+        await self._holding.close(connection)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held that could still be settled in time."""
+        return not self.table.living(self._clock.monotonic())
+
+    def gone(self, why: str = "it is made again when it is used") -> DriverError:
+        """The error for a stream that was removed at the server."""
+        problem = f"queue {self.spec.name!r}: its stream was removed from the server; {why}"
+        return QueueNotFoundError(problem, driver=self._driver, queue=self.spec.name)

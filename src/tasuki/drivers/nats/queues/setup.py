@@ -1,0 +1,254 @@
+"""Setup: the streams and consumers of a queue, made and changed so that nothing is lost.
+
+A stream's configuration tells all options in force: those that the server does not know stand in its metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.nats.failures import is_missing, is_stream_missing, refusal
+from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.records.layout import bring_up_to_date
+from tasuki.errors import DriverError, QueueConflictError
+
+_TEMPORARY = "tasuki.temporary"
+_LEASE = "tasuki.lease"
+_DEDUP_WINDOW = "tasuki.dedup_window"
+_IF_GIVEN = frozenset({_TEMPORARY, _DEDUP_WINDOW})
+"""Metadata that a declaration without the option takes out."""
+
+_DUPLICATE_WINDOW = 120 * SECOND
+"""The server's own; it must not be longer than messages are kept."""
+MOST_PULLS = 8192
+"""Pull requests that may wait at one consumer: one for each process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where streams live."""
+
+    kind: str
+    """``file`` or ``memory``."""
+    replicas: int
+
+
+async def make_book(connection: Connection, names: Names, storage: Storage) -> None:
+    """The stream of what the driver notes itself: the last word on each subject; and our layout in it."""
+    config = {
+        "name": names.book,
+        "subjects": [names.book_subjects],
+        "retention": "limits",
+        "max_msgs_per_subject": 1,
+        "discard": "old",
+        "storage": storage.kind,
+        "num_replicas": storage.replicas,
+        "description": "Tasuki: returned deliveries, and attached consumers",
+    }
+    (answer,) = await ask(connection, "", [(f"STREAM.INFO.{names.book}", {})])
+    if is_stream_missing(answer.get("error")):
+        await demand(connection, "", (f"STREAM.CREATE.{names.book}", config))
+    elif error := answer.get("error"):
+        raise refusal(error, driver=connection.address.driver, queue="")
+    await bring_up_to_date(connection, names)
+
+
+async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> Answer:
+    """Make a queue's stream and consumers what the spec says; returns what the server says of the stream.
+
+    Raises:
+        QueueConflictError: the stream holds messages that the new options cannot be kept for.
+    """
+    stream = names.stream(spec.name)
+    (info,) = await ask(connection, spec.name, [(f"STREAM.INFO.{stream}", {})])
+    error = info.get("error")
+    if error and not is_stream_missing(error):
+        raise refusal(error, driver=connection.address.driver, queue=spec.name)
+    plan = plan_of(spec)
+    if error:
+        config = stream_config(names, spec, plan, storage)
+        (info,) = await demand(connection, spec.name, (f"STREAM.CREATE.{stream}", config))
+    else:
+        kept = info["config"].get("metadata") or {}
+        _check_storage(connection, spec, info["config"])
+        plan = await _changed_plan(connection, names, spec, plan_in(kept), plan)
+        config = {**info["config"], **_changing(names, spec, plan)}
+        others = {name: value for name, value in kept.items() if name not in _IF_GIVEN}
+        config["metadata"] = {**others, **config["metadata"]}  # also what a newer version has added
+        if config != info["config"]:
+            (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
+    # After the stream: what went past the order until now is found by the filters, and what comes now has the order.
+    await demand(connection, spec.name, *(_consumer(names, spec, plan, lane) for lane in plan.lanes()))
+    return info
+
+
+async def delivered_up_to(
+    connection: Connection, queue: str, stream: str, lanes: Iterable[str]
+) -> dict[str, int | None]:
+    """The last sequence that each lane's consumer has delivered; None where there is no consumer.
+
+    Waits for one that is there and has no leader just now.
+    """
+    asked = sorted(lanes)
+    answers = await ask(connection, queue, [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in asked])
+    found: dict[str, int | None] = {}
+    for lane, answer in zip(asked, answers, strict=True):
+        error = answer.get("error")
+        if error and not is_missing(error):
+            raise refusal(error, driver=connection.address.driver, queue=queue)
+        found[lane] = None if error else int(answer["delivered"]["stream_seq"])
+    return found
+
+
+def spec_in(info: Answer, given: QueueSpec) -> QueueSpec:
+    """The options in force of a queue whose stream is there; what the stream does not tell is as it was given."""
+    config = info["config"]
+    kept: Mapping[str, str] = config.get("metadata") or {}
+    plan = plan_in(kept)
+    length = int(config.get("max_msgs", -1))
+    return replace(
+        given,
+        lease=_seconds(kept.get(_LEASE)) or given.lease,
+        max_length=length if length > 0 else None,
+        ordering="key" if plan.ordered else "none",
+        dedup_window=_seconds(kept.get(_DEDUP_WINDOW)),
+        priorities=plan.priorities,
+        temporary=is_temporary(kept),
+        options={**given.options, **_options_in(config, plan, given)},
+    )
+
+
+def _options_in(config: Mapping[str, Any], plan: Plan, given: QueueSpec) -> dict[str, Any]:
+    """The options that the stream has, and those that were given."""
+    size, age = int(config.get("max_bytes", -1)), int(config.get("max_age", 0))
+    there = {
+        "max_bytes": size if size > 0 else None,
+        "message_ttl": age / SECOND if age else None,
+    }
+    found = {name: value for name, value in there.items() if value is not None or given.options.get(name) is not None}
+    kept = {
+        "storage": str(config.get("storage")),
+        "replicas": int(config.get("num_replicas", 1)),
+        "partitions": plan.partitions or None,
+    }
+    return {**found, **{name: value for name, value in kept.items() if given.options.get(name) is not None}}
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def is_temporary(metadata: Mapping[str, str] | None) -> bool:
+    """Whether a stream is that of a temporary queue."""
+    return (metadata or {}).get(_TEMPORARY) == "true"
+
+
+def epoch_of(info: Answer) -> str:
+    """A text that differs for a stream that was removed and made again."""
+    return "".join(sign for sign in str(info.get("created", "")) if sign.isdigit()) or "0"
+
+
+def stream_config(names: Names, spec: QueueSpec, plan: Plan, storage: Storage) -> dict[str, Any]:
+    """The configuration of a new stream."""
+    return {
+        "name": names.stream(spec.name),
+        "retention": "workqueue",
+        "discard": "new",
+        "max_consumers": -1,
+        "storage": spec.options.get("storage") or storage.kind,
+        "num_replicas": storage.replicas,
+        **_changing(names, spec, plan),
+    }
+
+
+def _changing(names: Names, spec: QueueSpec, plan: Plan) -> dict[str, Any]:
+    """What a declaration may change."""
+    subjects = [] if plan.ordered else [names.subject(spec.name, ">")]
+    if plan.partitions:
+        subjects.append(names.subject(spec.name, ">", ordered=True))
+    metadata = {**plan.metadata(), _LEASE: repr(spec.lease)}
+    if spec.temporary:
+        metadata[_TEMPORARY] = "true"
+    changing: dict[str, Any] = {"subjects": subjects, "max_msgs": spec.max_length or -1, "metadata": metadata}
+    age = int((spec.options.get("message_ttl") or 0) * SECOND)
+    changing |= {"max_bytes": spec.options.get("max_bytes") or -1, "max_age": age}
+    if age:
+        changing["duplicate_window"] = min(age, _DUPLICATE_WINDOW)
+    if replicas := spec.options.get("replicas"):
+        changing["num_replicas"] = replicas
+    if spec.dedup_window is not None:
+        metadata[_DEDUP_WINDOW] = repr(spec.dedup_window)
+        changing["duplicate_window"] = max(int(spec.dedup_window * SECOND), SECOND // 10)
+    return changing
+
+
+def _consumer(names: Names, spec: QueueSpec, plan: Plan, lane: Lane) -> Request:
+    subject = names.filter(spec.name, lane.name, ever_ordered=plan.ever_ordered)
+    stream = names.stream(spec.name)
+    config: Mapping[str, Any] = {
+        "durable_name": lane.name,
+        "name": lane.name,
+        "filter_subject": subject,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": int(spec.lease * SECOND),
+        "max_deliver": -1,
+        "max_ack_pending": 1 if lane.one_at_a_time else -1,
+        "max_waiting": MOST_PULLS,
+    }
+    return f"CONSUMER.CREATE.{stream}.{lane.name}.{subject}", {"stream_name": stream, "config": config, "action": ""}
+
+
+async def _changed_plan(connection: Connection, names: Names, spec: QueueSpec, old: Plan, new: Plan) -> Plan:
+    """The lanes of an existing queue under a new declaration."""
+    driver = connection.address.driver
+    if new.ordered and old.partitions and new.partitions != old.partitions:
+        problem = (
+            f"queue {spec.name!r} has {old.partitions} partitions, not {new.partitions}; delete the queue to change it"
+        )
+        raise QueueConflictError(problem, driver=driver, queue=spec.name)
+    if new.ordered and not old.ordered:
+        stream = names.stream(spec.name)
+        (info,) = await ask(connection, spec.name, [(f"CONSUMER.INFO.{stream}.{PLAIN}", {})])
+        if info.get("num_pending", 0) + info.get("num_ack_pending", 0):
+            raise _unordered(driver, spec.name)
+    return merged(old, new)
+
+
+def _check_storage(connection: Connection, spec: QueueSpec, config: Mapping[str, Any]) -> None:
+    """A stream cannot move from one storage to the other. Raises QueueConflictError."""
+    wanted = spec.options.get("storage")
+    if wanted is not None and wanted != config["storage"]:
+        problem = (
+            f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
+        )
+        raise QueueConflictError(problem, driver=connection.address.driver, queue=spec.name)
+
+
+def _unordered(driver: str, queue: str) -> DriverError:
+    problem = (
+        f"queue {queue!r} holds messages that were published without order per key: let them be consumed, or purge "
+        "them, before it is declared with ordering: key"
+    )
+    return QueueConflictError(problem, driver=driver, queue=queue)
+
+
+def pull(batch: int, *, expires: float, is_waiting: bool) -> bytes:
+    """The content of a pull request.
+
+    ``no_wait`` with ``expires`` waits for the first message, and ends with the last one that is there.
+    """
+    fields: dict[str, Any] = {"batch": batch, "no_wait": True}
+    if is_waiting:
+        fields["expires"] = int(expires * SECOND)
+    return json.dumps(fields).encode()

@@ -1,0 +1,1 @@
+"""Receiving: pull requests, held deliveries, and how they end."""

@@ -1,0 +1,162 @@
+"""Admission: messages that came in become deliveries: with what the book says of them, and not before their time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Received
+from tasuki.drivers.nats.protocol.api import ask
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.receiving.held import Held, Table
+from tasuki.drivers.nats.receiving.parsed_delivery import Item
+from tasuki.drivers.nats.receiving.pull_requests import Arrival
+from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
+from tasuki.drivers.nats.records.side_records import Book
+from tasuki.drivers.nats.whole import Whole
+from tasuki.errors import DriverError
+
+_FRESH = 0.5
+"""Share of the lease that a message must have left when it is handed over."""
+_CLEANED = 1000
+"""Notes on messages that are long gone, erased at a time."""
+
+
+class Admission:
+    """Of one queue.
+
+    Args:
+        queue: its name.
+        stream: its stream.
+        book: its notes.
+        table: takes the deliveries that begin.
+        whole: where a look into the book is carried out.
+        clock: the time.
+        connect: gives the connection in use.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        stream: str,
+        *,
+        book: Book,
+        table: Table,
+        whole: Whole,
+        clock: Clock,
+        connect: Callable[[], Awaitable[Connection]],
+    ) -> None:
+        self._queue = queue
+        self._stream = stream
+        self._book = book
+        self._table = table
+        self._whole = whole
+        self._clock = clock
+        self._connect = connect
+        self._noted: Collection[int] = ()
+        self._recalled_on: Connection | None = None
+
+    def forget(self) -> None:
+        """Consumers may have been made again, and know of no earlier delivery."""
+        self._recalled_on = None
+
+    async def recall(self, connection: Connection) -> None:
+        """Which messages have a note: a server that died, and a consumer made again, may have forgotten deliveries."""
+        if self._recalled_on is connection:
+            return
+        notes = await self._book.notes(connection)
+        (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._stream}", {})])
+        first = int(info.get("state", {}).get("first_seq", 0))
+        self._noted = notes.keys()
+        self._recalled_on = connection
+        await self.erase(connection, [number for number in notes if number < first][:_CLEANED])
+
+    async def admit(
+        self, connection: Connection, arrivals: Sequence[Arrival], put_back: Callable[[Sequence[Arrival]], None]
+    ) -> list[Received]:
+        """Begin the deliveries of messages whose time has come; the others are put off.
+
+        ``put_back`` takes what cannot be handed over now.
+        """
+        oldest = asyncio.get_running_loop().time() - self._table.lease * _FRESH
+        items = [Item(arrival) for arrival in arrivals if arrival.at > oldest]
+        now = self._clock.time()
+        if any(item.head.due > now or self._may_be_noted(item) for item in items):
+
+            def untaken(items: list[Item]) -> None:
+                put_back([item.arrival for item in items])
+
+            try:
+                items = await self._whole.run(self._looked_up(connection, items, is_handed_over=True), untaken)
+            except DriverError:
+                untaken(items)
+                raise
+        now, loop_now = self._clock.monotonic(), asyncio.get_running_loop().time()
+        return [self._begin(item, now, loop_now) for item in items]
+
+    async def give_back(self, arrivals: Sequence[Arrival]) -> None:
+        """Hand messages back that nobody took; if that fails, their lease ends by itself."""
+        try:
+            connection = await self._connect()
+            items = await self._looked_up(connection, [Item(arrival) for arrival in arrivals])
+            if items:
+                items.sort(key=lambda item: item.arrival.parts.sequence)
+                await self._book.write(connection, [item.returned() for item in items])
+                await confirmed(connection, [item.sign(NAK) for item in items])
+        except DriverError:
+            return
+
+    async def erase(self, connection: Connection, sequences: Sequence[int]) -> None:
+        """Forget notes; what cannot be erased is of no consequence: the number of a message never comes again."""
+        try:
+            await self._book.erase(connection, sequences)
+        except DriverError:
+            pass
+
+    def _begin(self, item: Item, now: float, loop_now: float) -> Received:
+        arrival, parts = item.arrival, item.arrival.parts
+        is_noted = item.note is not None or item.has_lapsed or item.head.due > 0
+        since = now - (loop_now - arrival.at)
+        self._table.add(
+            Held(
+                arrival.receipt,
+                parts.consumer,
+                parts.sequence,
+                item.delivered,
+                since,
+                item.failures,
+                item.is_suspect,
+                is_noted=is_noted,
+            )
+        )
+        head = item.head
+        return Received(head.id, item.body, head.headers, arrival.receipt, 1 + item.failures, item.is_suspect)
+
+    async def _looked_up(
+        self, connection: Connection, items: list[Item], *, is_handed_over: bool = False
+    ) -> list[Item]:
+        """Ask the book about messages that were delivered before, and put off those whose time has not come."""
+        again = [item for item in items if self._may_be_noted(item)]
+        if again:
+            notes = await self._book.read(connection, [item.arrival.parts.sequence for item in again])
+            for item, note in zip(again, notes, strict=True):
+                item.learn(note)
+        now = self._clock.time()
+        await self._put_off(connection, [item for item in items if item.due > now])
+        ready = [item for item in items if item.due <= now]
+        if is_handed_over:
+            # So that its last holder, which may only have been slow, sees that it has lost it.
+            await self._book.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
+        return ready
+
+    def _may_be_noted(self, item: Item) -> bool:
+        parts = item.arrival.parts
+        return parts.delivered > 1 or parts.sequence in self._noted
+
+    async def _put_off(self, connection: Connection, items: list[Item]) -> None:
+        """Hide messages until their time; these deliveries do not count."""
+        if items:
+            await self._book.write(connection, [item.returned(item.due) for item in items])
+            now = self._clock.time()
+            await confirmed(connection, [item.sign(nak(item.due - now)) for item in items])

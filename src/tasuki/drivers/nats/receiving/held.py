@@ -1,0 +1,108 @@
+"""Held: the deliveries that are ours, and until when.
+
+The server takes the acknowledgement of any delivery of a message, also of one that is long over, and would remove what
+another process holds. So nothing is sent for a delivery whose message was delivered to us again; and once its lease has
+run out by our own clock, the book is asked first whether another process has the message now.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tasuki.drivers.nats.records.side_records import Note
+
+MARGIN = 0.05
+"""Share of a lease in whose last part a return may come too late."""
+_SWEEP = 1000
+
+
+class Held(msgspec.Struct, gc=False):
+    """One open delivery."""
+
+    receipt: str
+    lane: str
+    sequence: int
+    delivered: int
+    since: float
+    """When its lease began (monotonic)."""
+    failures: int = 0
+    """How many deliveries of its message failed before this one."""
+    is_suspect: bool = False
+    is_started: bool = False
+    """Whether the book has its start."""
+    is_noted: bool = False
+    """Whether the book has something about its message."""
+    is_ending: bool = False
+    """Whether a settlement is under way."""
+    is_unanswered: bool = False
+    """Whether the server left its last settlement without an answer."""
+    is_done: bool = False
+    """Whether its message is known to be gone, though not all that was settled with it."""
+
+    def failed(self, due: float) -> tuple[Note, str]:
+        """The note for a delivery that failed."""
+        return Note(self.sequence, due, self.failures + 1, self.delivered), self.receipt
+
+    def released(self, due: float = 0.0) -> tuple[Note, str]:
+        """The note for a delivery that goes back as it came."""
+        return Note(self.sequence, due, self.failures, self.delivered, self.is_suspect), self.receipt
+
+    def started(self) -> tuple[Note, str]:
+        """The note for a delivery whose handler begins: a failure, unless another note says how it ended."""
+        return Note(self.sequence, 0.0, self.failures + 1, self.delivered - 1, is_suspect=True), self.receipt
+
+    def left(self) -> tuple[Note, str]:
+        """The note for a delivery that ends with the process."""
+        return self.started() if self.is_started else self.released()
+
+
+class Table:
+    """The open deliveries of one queue; ``lease`` is what its consumers have now."""
+
+    def __init__(self, lease: float) -> None:
+        self.lease = lease
+        self._by_receipt: dict[str, Held] = {}
+        self._by_sequence: dict[int, Held] = {}
+        self._next_sweep = _SWEEP
+
+    def __len__(self) -> int:
+        return len(self._by_receipt)
+
+    def add(self, held: Held) -> None:
+        """A delivery that begins; an earlier one of the same message ends."""
+        older = self._by_sequence.get(held.sequence)
+        if older is not None:
+            self._by_receipt.pop(older.receipt, None)
+        self._by_sequence[held.sequence] = held
+        self._by_receipt[held.receipt] = held
+        if len(self._by_receipt) > self._next_sweep:
+            self._sweep(held.since)
+
+    def find(self, receipt: object) -> Held | None:
+        """The delivery, unless it was settled, or its message was delivered to us again."""
+        return self._by_receipt.get(receipt) if isinstance(receipt, str) else None
+
+    def is_over(self, held: Held, now: float) -> bool:
+        """Whether its lease has ended."""
+        return held.since + self.lease <= now
+
+    def remove(self, held: Held) -> None:
+        """A delivery that has ended."""
+        if self._by_receipt.pop(held.receipt, None) is not None:
+            self._by_sequence.pop(held.sequence, None)
+
+    def living(self, now: float) -> list[Held]:
+        """All whose lease holds."""
+        return [held for held in list(self._by_receipt.values()) if not self.is_over(held, now)]
+
+    def clear(self) -> None:
+        """All have ended."""
+        self._by_receipt.clear()
+        self._by_sequence.clear()
+
+    def _sweep(self, now: float) -> None:
+        """Forget what nobody settled in time."""
+        for held in list(self._by_receipt.values()):
+            if held.since + self.lease * 2 < now:
+                self.remove(held)
+        self._next_sweep = len(self._by_receipt) * 2 + _SWEEP

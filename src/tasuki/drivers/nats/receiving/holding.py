@@ -1,0 +1,199 @@
+"""Holding: deliveries that are ours, from their start to their settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
+from tasuki.drivers.nats.failures import lost
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.receiving.admission import Admission
+from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
+from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
+from tasuki.drivers.nats.records.side_records import Book, Note
+from tasuki.drivers.nats.whole import Whole
+from tasuki.errors import BrokerTimeoutError, DriverError
+
+_Item = tuple[Held, Settlement]
+Look = Callable[[Connection, Sequence[Held]], Awaitable[set[str]]]
+
+
+class Holding:
+    """What we hold of one queue.
+
+    Args:
+        unknown: asks which deliveries no consumer knows of.
+        remove: carries acks out at the stream; returns those of messages that are gone then.
+        book: the queue's notes.
+        table: the open deliveries.
+        admission: erases notes.
+        whole: where settlements are carried out.
+        clock: the time.
+    """
+
+    def __init__(
+        self,
+        unknown: Look,
+        remove: Look,
+        *,
+        book: Book,
+        table: Table,
+        admission: Admission,
+        whole: Whole,
+        clock: Clock,
+    ) -> None:
+        self._unknown = unknown
+        self._remove = remove
+        self._book = book
+        self._table = table
+        self._admission = admission
+        self._whole = whole
+        self._clock = clock
+
+    async def start(self, connection: Connection, batch: Sequence[Receipt]) -> list[Receipt]:
+        """Note that the handlers of these deliveries begin; returns the receipts that were stale."""
+        now = self._clock.monotonic()
+        found = {receipt: self._table.find(receipt) for receipt in batch}
+        begun = [held for held in found.values() if held and not held.is_ending and not self._table.is_over(held, now)]
+        await self._whole.run(self._start(connection, [held for held in begun if not held.is_started]))
+        stale = set(found) - {held.receipt for held in begun}
+        return [receipt for receipt in batch if receipt in stale]
+
+    async def _start(self, connection: Connection, begun: list[Held]) -> None:
+        await self._book.write(connection, [held.started() for held in begun])
+        for held in begun:
+            held.is_started = held.is_noted = True
+
+    async def settle(self, connection: Connection, batch: Sequence[Settlement]) -> list[Receipt]:
+        """End deliveries, even if the caller is cancelled; returns the receipts that were stale."""
+        stale: list[Receipt] = []
+        items: list[_Item] = []
+        for settlement in batch:
+            held = self._table.find(settlement.receipt)
+            if held is None or held.is_ending:
+                stale.append(settlement.receipt)
+            else:
+                held.is_ending = True
+                items.append((held, settlement))
+        if items:
+            stale += await self._whole.run(self._settle(connection, items))
+        return stale
+
+    async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
+        """Renew leases; returns the receipts that were stale."""
+        now = self._clock.monotonic()
+        stale: list[Receipt] = []
+        items: list[Held] = []
+        for receipt in batch:
+            held = self._table.find(receipt)
+            if held is None or self._table.is_over(held, now):
+                stale.append(receipt)
+            else:
+                items.append(held)
+        if not items:
+            return stale
+        usual = self._table.lease
+        # The server renews for the consumer's own lease; another one is put off like a nack, and yet not given up.
+        is_usual = abs(lease - usual) < 0.001
+        content = IN_PROGRESS if is_usual else nak(lease)
+        unknown = await self._confirmed(connection, items, [(held.lane, held.receipt, content) for held in items])
+        for held in items:
+            if held.receipt not in unknown:
+                held.since = now if is_usual else now - usual + lease
+            elif not held.is_ending:  # else its settlement finds out what became of it
+                stale.append(held.receipt)
+        return stale
+
+    async def close(self, connection: Connection | None) -> None:
+        """Hand back what is held as it is."""
+        held = sorted(self._table.living(self._clock.monotonic()), key=lambda held: held.sequence)
+        self._table.clear()
+        if connection is None or not held:
+            return
+        try:
+            await self._book.write(connection, [each.left() for each in held])
+            await confirmed(connection, [(each.lane, each.receipt, NAK) for each in held])
+        except DriverError:
+            pass  # their leases end by themselves
+
+    async def _settle(self, connection: Connection, items: list[_Item]) -> list[Receipt]:
+        """Write down what does not count or is hidden, then tell the server; returns what it knows nothing of."""
+        items.sort(key=lambda item: item[0].sequence)  # the order in which they come back
+        try:
+            taken = await self._taken(connection, items)
+            items = [item for item in items if item[0].sequence not in taken]
+            left = [item for item in items if not item[0].is_done]
+            notes = [self._note(held, kind) for held, kind in left if not isinstance(kind, Ack)]
+            await self._book.write(connection, notes)
+            signs = [(held.lane, held.receipt, _content(kind)) for held, kind in left]
+            unknown = await self._confirmed(connection, [held for held, _ in left], signs)
+        except BaseException:
+            for held, _ in items:
+                held.is_ending = False
+            raise
+        for held in taken.values():
+            self._table.remove(held)
+        for held, _ in items:
+            self._table.remove(held)
+        noted = [held.sequence for held, kind in items if held.is_noted and type(kind) is Ack]
+        await self._admission.erase(connection, noted)
+        stale = [held.receipt for held in taken.values()]
+        return [*stale, *(held.receipt for held, _ in items if held.receipt in unknown)] if unknown else stale
+
+    async def _confirmed(
+        self, connection: Connection, items: Sequence[Held], signs: Sequence[tuple[str, str, bytes]]
+    ) -> set[str]:
+        """Tell the server; returns the receipts that it knows nothing of, as their consumer is gone or has forgotten.
+
+        An ack of those is done all the same, unless the message is not there to be removed. So is one that was left
+        without an answer twice: a leader that took an ack, and lost it before the others had it, says nothing to the
+        next one, and the message would stay held.
+
+        Raises DriverError where it may have heard of nothing: a consumer has no leader just now.
+        """
+        problem: DriverError | None = None
+        try:
+            silent = await confirmed(connection, signs)
+        except BrokerTimeoutError as error:
+            problem, silent = error, {held.lane for held in items}
+        if not silent:
+            return set()
+        asked = [held for held in items if held.lane in silent]
+        unknown = await self._unknown(connection, asked)
+        acks = {receipt for _, receipt, content in signs if content == ACK}
+        acked = [held for held in asked if held.receipt in acks and (held.receipt in unknown or held.is_unanswered)]
+        gone = await self._remove(connection, acked) if acked else set()
+        if all(held.receipt in gone | unknown for held in asked):
+            return unknown - gone
+        for held in asked:  # the next try finds the others alone
+            held.is_unanswered = problem is not None
+            if held.receipt in gone:
+                held.is_done = True
+            elif held.receipt in unknown:
+                self._table.remove(held)
+        raise problem or lost("a consumer has no leader now", driver=connection.address.driver, outcome="unknown")
+
+    async def _taken(self, connection: Connection, items: list[_Item]) -> dict[int, Held]:
+        """The deliveries whose lease is over, and whose message another process has by now."""
+        over = self._clock.monotonic() - self._table.lease
+        nearly = over + self._table.lease * MARGIN
+        late = [
+            held for held, kind in items if not held.is_done and held.since <= (over if type(kind) is Ack else nearly)
+        ]
+        if not late:
+            return {}
+        notes = await self._book.read(connection, [held.sequence for held in late])
+        return {
+            held.sequence: held
+            for held, note in zip(late, notes, strict=True)
+            if note is not None and note.delivered >= held.delivered
+        }
+
+    def _note(self, held: Held, settlement: Nack | Release) -> tuple[Note, str]:
+        due = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
+        return held.failed(due) if isinstance(settlement, Nack) else held.released(due)
+
+
+def _content(settlement: Settlement) -> bytes:
+    return ACK if isinstance(settlement, Ack) else nak(settlement.delay)

@@ -1,0 +1,59 @@
+"""Item: a message that came in, with what the book says of it: which delivery it is, and whether its time has come."""
+
+from __future__ import annotations
+
+from tasuki.drivers.nats.envelope import unpack
+from tasuki.drivers.nats.receiving.pull_requests import Arrival
+from tasuki.drivers.nats.records.side_records import Note
+
+
+class Item:
+    """A message that came in, and what the book says of it once ``learn`` was called."""
+
+    __slots__ = ("arrival", "body", "delivered", "failures", "has_lapsed", "head", "is_suspect", "note")
+
+    def __init__(self, arrival: Arrival) -> None:
+        parts = arrival.parts
+        self.arrival = arrival
+        self.head, self.body = unpack(arrival.data, f"{parts.stream}-{parts.sequence}")
+        self.note: Note | None = None
+        self.failures = 0
+        """How many of its deliveries failed so far."""
+        self.delivered = parts.delivered
+        """How often it was delivered; the server may have forgotten some of them when it died."""
+        self.has_lapsed = self.is_suspect = parts.delivered > 1
+        """Whether a delivery ended without a settlement of which the book does not know yet; and whether one ended so
+        since the last failure."""
+
+    def learn(self, note: Note | None) -> None:
+        """What the book says of it."""
+        self.note = note
+        if note is not None:
+            self.failures = note.failures
+            self.delivered = max(self.arrival.parts.delivered, note.delivered + 1)
+            self.has_lapsed = self.delivered > note.delivered + 1
+            self.is_suspect = self.has_lapsed or note.is_suspect
+
+    @property
+    def due(self) -> float:
+        """When its time comes: as it was published, or as it was last put off if the server has forgotten that.
+
+        A server that remembers has waited by its own clock, which is better than to compare those of two machines.
+        """
+        note = self.note
+        is_forgotten = note is not None and note.delivered >= self.arrival.parts.delivered
+        return max(self.head.due, note.due) if note is not None and is_forgotten else self.head.due
+
+    def returned(self, due: float = 0.0) -> tuple[Note, str]:
+        """The note for a delivery that goes back unseen, and does not count."""
+        note = Note(self.arrival.parts.sequence, due, self.failures, self.delivered, self.is_suspect)
+        return note, self.arrival.receipt
+
+    def lapsed(self) -> tuple[Note, str]:
+        """The note for a delivery that is handed over, and says that all before it are over."""
+        note = Note(self.arrival.parts.sequence, 0.0, self.failures, self.delivered - 1, is_suspect=True)
+        return note, self.arrival.receipt
+
+    def sign(self, content: bytes) -> tuple[str, str, bytes]:
+        """What ``confirmed`` sends for it."""
+        return self.arrival.parts.consumer, self.arrival.receipt, content

@@ -1,0 +1,291 @@
+"""Intake: asks the server for messages of one queue, one pull request a lane at a time, and keeps what is untaken.
+
+A pull request cannot be called back. So a receive that was cancelled leaves its request standing: the next receive
+takes it over, and what arrives meanwhile waits here for a moment and is then handed back, not counted as an attempt.
+Requests are short, so that a close can wait for the last ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.protocol.receipts import Receipt
+from tasuki.drivers.nats.protocol.wire import frame
+from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
+from tasuki.drivers.nats.queues.setup import pull
+
+SLICE = 0.5
+"""Seconds that one request waits at the server."""
+OVERDUE = 1.0
+"""Seconds after its end for which an answer to a request is waited for; its consumer is looked for then."""
+GRACE = 0.05
+"""Seconds that a message which nobody took is kept for the next receive."""
+
+_SHORTEST = 0.01
+"""Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
+_MOMENT = 0.01
+"""Seconds in which a message that was just published reaches a request that waits for it."""
+_ANSWER = 0.25
+"""Seconds within which a lane says that it has nothing; it may say nothing at all if another process was faster."""
+
+
+class Arrival(NamedTuple):
+    """A message as it came in; ``at``: when (loop time)."""
+
+    receipt: str
+    parts: Receipt
+    data: bytes
+    at: float
+    rank: int
+
+
+@dataclass(slots=True)
+class _Pull:
+    """One request at the server."""
+
+    token: str
+    wanted: int
+    overdue_at: float
+    got: int = 0
+
+
+class Intake:
+    """The messages on their way in, of one queue on one connection after another.
+
+    Args:
+        stream: the queue's stream.
+        give_back: hands messages back that nobody took; must not raise.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        give_back: Callable[[Sequence[Arrival]], Coroutine[None, None, None]],
+    ) -> None:
+        self._stream = stream
+        self.lanes: Sequence[Lane] = ()
+        self._ranks: Mapping[str, int] = {}
+        self._give_back = give_back
+        self._pulls: dict[str, _Pull] = {}
+        self._lock = asyncio.Lock()
+        self._buffer: list[Arrival] = []
+        self._count = 0
+        self._changed: asyncio.Future[None] | None = None
+        self._is_closed = False
+        self._returning: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._only: Lane | None = None
+        self._is_interrupted = False
+        self.is_doubtful = False
+        """Whether a consumer says nothing, or that it is not there."""
+
+    def use(self, lanes: Sequence[Lane]) -> None:
+        """It has these lanes now."""
+        self.lanes = sorted(lanes, key=lambda lane: lane.rank)
+        self._ranks = {lane.name: lane.rank for lane in lanes}
+        self._is_interrupted = False
+
+    def interrupt(self) -> None:
+        """End what waits, until there are lanes to ``use``."""
+        self._is_interrupted = True
+        self._wake()
+
+    def arrived(self, receipt: str, parts: Receipt, data: bytes) -> None:
+        """A message came in."""
+        now = asyncio.get_running_loop().time()
+        self._buffer.append(Arrival(receipt, parts, data, now, self._ranks.get(parts.consumer, 9)))
+        request = self._pulls.get(parts.consumer)
+        if request is not None:
+            request.got += 1
+            if request.got >= request.wanted:
+                del self._pulls[parts.consumer]
+                self._wake()
+        if not self._lock.locked():
+            self._return_soon()
+
+    def ended(self, lane: str, token: str, status: str) -> None:
+        """The server ended a request."""
+        request = self._pulls.get(lane)
+        if request is None or request.token != token or status.startswith("100"):
+            return
+        del self._pulls[lane]
+        if status.startswith(("503", "409 Consumer Deleted")):
+            self.is_doubtful = True
+        self._wake()
+
+    def lost(self) -> None:
+        """The connection is gone, and with it all requests; what came in stays ours until its lease ends."""
+        self._pulls.clear()
+        self._wake()
+
+    def put_back(self, arrivals: Sequence[Arrival]) -> None:
+        """Take back what a receive could not pass on."""
+        self._buffer[:0] = arrivals
+        if not self._lock.locked():
+            self._return_soon()
+
+    async def take(self, connection: Connection, limit: int, wait: float, lane: Lane | None = None) -> list[Arrival]:
+        """Up to ``limit`` messages, as soon as there is one; those of the highest priority, or of this ``lane``.
+
+        Raises:
+            BrokerUnavailableError: the server is away.
+        """
+        until = asyncio.get_running_loop().time() + wait
+        try:
+            async with asyncio.timeout(max(wait, GRACE)):
+                await self._lock.acquire()
+        except TimeoutError:
+            return []  # another receive has waited for nothing just as long
+        try:
+            self._only = lane
+            if self._is_offered and len(self._asked) > 1:
+                # What came for an earlier request may be of a low lane: what is on its way in a higher one goes first.
+                await asyncio.sleep(_MOMENT)
+            while not self._is_over:
+                if self._is_offered:
+                    return self._pick(limit)
+                remaining = until - asyncio.get_running_loop().time()
+                await self._ask(connection, limit, remaining)
+                if not self._is_offered and remaining <= SLICE:
+                    break
+            return []
+        finally:
+            self._lock.release()
+            if self._buffer:
+                self._return_soon()
+
+    async def close(self) -> list[Arrival]:
+        """Ask no more; when the last request has ended (or is overdue), returns what nobody took."""
+        self._is_closed = True
+        self._wake()
+        end = asyncio.get_running_loop().time() + SLICE * 2
+        while self._pulls and asyncio.get_running_loop().time() < end:
+            await self._sleep(end)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._returning:
+            await asyncio.wait(self._returning)
+        left, self._buffer = self._buffer, []
+        return left
+
+    def _pick(self, limit: int) -> list[Arrival]:
+        """Out of what is there: high priority first, then the order in the stream."""
+        self._buffer.sort(key=lambda arrival: (arrival.rank, arrival.parts.sequence))
+        if self._only is None:
+            taken, self._buffer = self._buffer[:limit], self._buffer[limit:]
+            return taken
+        taken = [arrival for arrival in self._buffer if arrival.parts.consumer == self._only.name][:limit]
+        self._buffer = [arrival for arrival in self._buffer if arrival not in taken]
+        return taken
+
+    @property
+    def _asked(self) -> Sequence[Lane]:
+        """The lanes of the receive under way."""
+        return self.lanes if self._only is None else [self._only]
+
+    @property
+    def _is_offered(self) -> bool:
+        """Whether something came that the receive under way wants."""
+        if self._only is None:
+            return bool(self._buffer)
+        return any(arrival.parts.consumer == self._only.name for arrival in self._buffer)
+
+    async def _ask(self, connection: Connection, limit: int, wait: float) -> None:
+        """Ask until something is there, for one slice at most."""
+        asked = self._asked
+        if len(asked) > 1:
+            await self._ask_high_lanes(connection, limit)
+            if self._buffer or self._is_over:
+                return
+        expires = min(max(wait, _SHORTEST), SLICE)
+        frames = [
+            self._request(connection, lane.name, limit if lane.name == PLAIN or len(asked) == 1 else 1, expires)
+            for lane in asked
+            if lane.name not in self._pulls
+        ]
+        connection.send(b"".join(frames))
+        end = asyncio.get_running_loop().time() + expires
+        while not self._is_over and (self._is_flowing or (self._pulls and not self._is_offered)):
+            if len(self.lanes) == 1 or self._is_flowing:
+                await self._sleep_on(connection)
+            elif asyncio.get_running_loop().time() < end:
+                await self._sleep_on(connection, end)
+            else:
+                return  # requests of several lanes do not end together
+
+    @property
+    def _is_flowing(self) -> bool:
+        """Whether a request has been answered in part: the rest is on its way."""
+        return any(request.got for request in self._pulls.values())
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self.is_doubtful or self._is_interrupted
+
+    async def _ask_high_lanes(self, connection: Connection, limit: int) -> None:
+        """Ask the lanes of higher priority one by one for what they have, those that are not being asked already."""
+        loop = asyncio.get_running_loop()
+        for lane in self.lanes:
+            left = limit - len(self._buffer)
+            if lane.rank == self.lanes[-1].rank or left <= 0:
+                return
+            if lane.name in self._pulls:
+                continue
+            connection.send(self._request(connection, lane.name, left, 0.0))
+            end = loop.time() + _ANSWER
+            while lane.name in self._pulls and loop.time() < end and not self._is_over:
+                await self._sleep_on(connection, end)
+            self._pulls.pop(lane.name, None)
+
+    def _request(self, connection: Connection, lane: str, batch: int, expires: float) -> bytes:
+        self._count += 1
+        token = f"{self._stream}.{lane}.{self._count}"
+        now = asyncio.get_running_loop().time()
+        overdue_at = now + expires + OVERDUE if expires else float("inf")
+        self._pulls[lane] = _Pull(str(self._count), batch, overdue_at)
+        content = pull(batch, expires=expires, is_waiting=expires > 0)
+        subject = f"{connection.address.api}.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
+        return frame(subject, content, connection.status_inbox(token))
+
+    async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:
+        """Until something changes; an overdue request means that its consumer has lost its leader."""
+        overdue_at = min(request.overdue_at for request in self._pulls.values())
+        await self._sleep(min(overdue_at, until))
+        if not connection.is_usable:
+            connection.send(b"")  # raises what became of it
+        if self._pulls and asyncio.get_running_loop().time() >= overdue_at:
+            self._pulls.clear()  # what still comes for them is taken all the same
+            self.is_doubtful = True
+
+    async def _sleep(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        changed = self._changed
+        if changed is None or changed.done():
+            changed = self._changed = loop.create_future()
+        timer = loop.call_at(until, self._wake) if until < float("inf") else None
+        try:
+            await asyncio.wait([changed])
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _return_soon(self) -> None:
+        if self._timer is None and not self._is_closed:
+            self._timer = asyncio.get_running_loop().call_later(GRACE, self._return)
+
+    def _return(self) -> None:
+        """Hand back what nobody came for."""
+        self._timer = None
+        if self._buffer and not self._lock.locked():
+            arrivals, self._buffer = self._buffer, []
+            task = asyncio.get_running_loop().create_task(self._give_back(arrivals), name="hand back")
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)

@@ -1,0 +1,1 @@
+"""Records at the server that JetStream does not keep for us."""

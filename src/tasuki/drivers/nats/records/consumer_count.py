@@ -1,0 +1,150 @@
+"""Attendance: how many consumers each process has attached, kept in the book and renewed while it lives."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, seconds_of
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.protocol.lease_thread import Renewals
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.records.temporary import Temporary
+from tasuki.errors import DriverError
+
+EVERY = 2.0
+"""Seconds between two renewals."""
+LASTS = 7.0
+"""Seconds after which a process that said nothing more is taken for dead."""
+_ERASED = 100
+"""Words of dead processes, erased at a time."""
+
+
+class Attendance:
+    """What this process says of itself; ``who`` tells it from all others.
+
+    ``is_temporary``: whether a queue of this name was declared so here.
+    """
+
+    def __init__(
+        self, names: Names, renewals: Renewals, temporary: Temporary, is_temporary: Callable[[str], bool]
+    ) -> None:
+        self._names = names
+        self._renewals = renewals
+        self._temporary = temporary
+        self._is_temporary = is_temporary
+        self._who = secrets.token_hex(8)
+        self._consumers: dict[str, int] = {}
+        self._task: Any = None
+
+    async def say(self, queue: str, consumers: int) -> None:
+        """So many consumers of this process receive from the queue now."""
+        if consumers:
+            self._consumers[queue] = consumers
+        else:
+            self._consumers.pop(queue, None)
+        if consumers:
+            await self._renewals.run(lambda connection: self._tell(connection, {queue: consumers}))
+            await self._renewals.run(lambda connection: self.count(connection, queue))  # erases what the dead said
+        else:
+            await self._renewals.run(lambda connection: self._retract(connection, [queue]))
+        self._keep_on()
+
+    def forget(self, queue: str) -> None:
+        """Say nothing more of it; what was said ends by itself."""
+        self._consumers.pop(queue, None)
+
+    def begin(self) -> None:
+        """Say it all again, as soon as there is a connection."""
+        self._keep_on()
+
+    async def end(self) -> None:
+        """Say that nobody is here any more, until ``begin``; what cannot be said times out by itself."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        if self._consumers and task is not None:
+            queues = list(self._consumers)
+            try:
+                await self._renewals.run(lambda connection: self._retract(connection, queues))
+            except DriverError:
+                return
+
+    def _keep_on(self) -> None:
+        if self._consumers and (self._task is None or self._task.done()):
+            self._task = self._renewals.start(self._renew())
+
+    async def _renew(self) -> None:
+        """Runs in the thread of renewals, so that a blocked loop does not look like a dead process."""
+        while self._consumers:
+            try:
+                connection = await self._renewals.get()
+                await self._tell(connection, self._consumers.copy())
+                # Those of now: for one that was deleted meanwhile nothing may be said any more.
+                ours = [queue for queue in self._consumers.copy() if self._is_temporary(queue)]
+                await self._temporary.beat(connection, ours)
+            except DriverError:
+                pass  # the connection comes back, or nobody sees us meanwhile
+            await asyncio.sleep(EVERY)
+
+    async def _tell(self, connection: Connection, consumers: Mapping[str, int]) -> None:
+        requests = [
+            (self._names.attached(queue, self._who), json.dumps({"consumers": number}).encode())
+            for queue, number in consumers.items()
+        ]
+        exchange = await connection.exchange(requests)
+        if exchange.problem is not None:
+            raise exchange.problem
+
+    async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
+        """Take back what was said, and what dead processes have left: it would stay for ever."""
+        await self._tell(connection, dict.fromkeys(queues, 0))  # after this answer nothing said before is on its way
+        await ask(connection, "", [self._erasing(self._names.attached(queue, self._who)) for queue in queues])
+        for queue in queues:
+            await self.count(connection, queue)
+
+    def _erasing(self, subject: str, *, up_to: int | None = None) -> Request:
+        fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
+        return f"STREAM.PURGE.{self._names.book}", fields
+
+    async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
+        """Attached consumers of all living processes, and those of the others alone."""
+        book = self._names.book
+        fields = {"subjects_filter": self._names.attached(queue, "*")}
+        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{book}", fields)])
+        if "state" not in info:
+            return self._consumers.get(queue, 0), 0
+        now = seconds_of(info["ts"])
+        subjects = list(info["state"].get("subjects") or {})
+        requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]
+        answers = await ask(connection, queue, requests) if requests else []
+        said = dict(zip(subjects, answers, strict=True))
+        found = {subject: _living(answer, now) for subject, answer in said.items()}
+        dead = [
+            self._erasing(subject, up_to=int(answer["message"]["seq"]))  # a word that came meanwhile stays
+            for subject, answer in said.items()
+            if "message" in answer and _is_old(answer["message"], now)
+        ]
+        if dead:
+            await ask(connection, queue, dead[:_ERASED])
+        found.pop(self._names.attached(queue, self._who), None)  # what is said here is newer
+        elsewhere = sum(found.values())
+        return self._consumers.get(queue, 0) + elsewhere, elsewhere
+
+
+def _living(answer: Answer, now: float) -> int:
+    message = answer.get("message")
+    if not message or _is_old(message, now):
+        return 0
+    try:
+        return int(json.loads(base64.b64decode(message.get("data", "")))["consumers"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def _is_old(message: Mapping[str, Any], now: float) -> bool:
+    return now - seconds_of(message["time"]) > LASTS

@@ -1,0 +1,86 @@
+"""Ids: those published within a queue's ``dedup_window``, also of messages that are done.
+
+The server keeps the ids of a stream in memory and reads them out of the stored messages when it starts; so after a
+restart it knows no id of a message that is done. Therefore they are written down once more: after the message is
+stored, as an id without a message would be a message that is lost when it is published again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.protocol.api import SECOND, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.names import Names
+
+SHORTEST = 0.1
+"""Seconds of the shortest window that a server takes."""
+
+
+def digest(id: str) -> str:
+    """The id as part of a subject: those may hold any text of any length."""
+    return blake2b(id.encode(), digest_size=16).hexdigest()
+
+
+class Ids:
+    """The ids of one queue, in a stream whose messages end after the window."""
+
+    def __init__(self, names: Names, queue: str, storage: str, replicas: int) -> None:
+        self._names = names
+        self._queue = queue
+        self._storage = storage
+        self._replicas = replicas
+        self._stream = names.ids_stream(queue)
+
+    async def make(self, connection: Connection, window: float) -> None:
+        """Make the stream, or give it the window."""
+        age = int(max(window, SHORTEST) * SECOND)
+        config = {
+            "name": self._stream,
+            "subjects": [self._names.id_subject(self._queue, "*")],
+            "retention": "limits",
+            "max_msgs_per_subject": 1,
+            "max_age": age,
+            "duplicate_window": min(age, 120 * SECOND),
+            "storage": self._storage,
+            "num_replicas": self._replicas,
+        }
+        (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._stream}", {})])
+        if is_stream_missing(info.get("error")):
+            await demand(connection, self._queue, (f"STREAM.CREATE.{self._stream}", config))
+        elif error := info.get("error"):
+            raise refusal(error, driver=connection.address.driver, queue=self._queue)
+        elif info["config"]["max_age"] != age:
+            await demand(connection, self._queue, (f"STREAM.UPDATE.{self._stream}", {**info["config"], **config}))
+
+    async def known(self, connection: Connection, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that were published within the window."""
+        requests: list[Request] = [
+            (f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._names.id_subject(self._queue, digest(id))})
+            for id in ids
+        ]
+        if not requests:
+            return set()
+        # The server removes what is too old only now and then; its own time says what is.
+        *answers, info = await ask(connection, self._queue, [*requests, (f"STREAM.INFO.{self._stream}", {})])
+        if "config" not in info:
+            return set()
+        oldest = seconds_of(info["ts"]) - int(info["config"]["max_age"]) / SECOND
+        return {
+            id
+            for id, answer in zip(ids, answers, strict=True)
+            if "message" in answer and seconds_of(answer["message"]["time"]) > oldest
+        }
+
+    async def remember(self, connection: Connection, ids: Iterable[str]) -> None:
+        """Write down ids of stored messages. Raises DriverError if that is not sure."""
+        requests = [(self._names.id_subject(self._queue, digest(id)), b"") for id in ids]
+        exchange = await connection.exchange(requests)
+        if exchange.problem is not None:
+            raise exchange.problem
+
+    async def delete(self, connection: Connection) -> None:
+        """Forget all."""
+        await ask(connection, self._queue, [(f"STREAM.DELETE.{self._stream}", {})])

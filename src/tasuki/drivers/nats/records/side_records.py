@@ -1,0 +1,156 @@
+"""Book: what the server does not keep for us, as the last message on a subject each.
+
+The server counts deliveries; the contract counts failures, and wants to know whether the last delivery ended without a
+settlement. So a worker writes a note whenever a delivery ends otherwise than by an ack, and when it records a start:
+``<prefix>.b.r.<queue>.<epoch>.<sequence>.w.<due>``. Its content says how many deliveries had ended by then, how many
+of them failed, whether the message is a suspect, and the receipt. A message that was delivered more often than its note
+says lost its last delivery. Publishers note first delays in a subject of their own (``p`` in place of ``w``): a
+publisher writes after the message is stored, so it must not replace the note of a worker that was faster.
+
+``due`` is the time in Unix milliseconds until which the message is hidden, 0 if it is not. Notes are erased when their
+message is acked.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tasuki.drivers.nats.failures import NO_RESPONDERS, error_in, is_stream_missing, refusal
+from tasuki.drivers.nats.protocol.api import Request, ask
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.names import Names
+
+PAGE = 1000
+
+
+class Note(NamedTuple):
+    """What is known of a message beside the server's count of its deliveries."""
+
+    sequence: int
+    due: float = 0.0
+    """Hidden until then (Unix seconds); 0: not hidden."""
+    failures: int = 0
+    delivered: int = 0
+    """How many of its deliveries have ended, as far as is known; a server that dies may forget the last ones."""
+    is_suspect: bool = False
+    is_publishers: bool = False
+    """The publisher wrote it: a first delay, for ``depth``, ``peek`` and ``purge`` alone."""
+
+
+def note_in(subject: str, content: bytes = b"") -> Note | None:
+    """The note of a subject of the book and its content; None if it is not one of these."""
+    try:
+        sequence, kind, due = subject.rsplit(".", 3)[1:]
+        delivered, failures, suspect = map(int, content.split(b" ", 3)[:3] if content else (0, 0, 0))
+        return Note(int(sequence), int(due) / 1000, failures, delivered, bool(suspect), _KINDS[kind])
+    except (ValueError, KeyError):
+        return None
+
+
+_KINDS = {"w": False, "p": True}
+
+
+class Book:
+    """The notes of one queue; ``epoch`` tells its stream from earlier ones of the same name."""
+
+    def __init__(self, names: Names, queue: str, epoch: str) -> None:
+        self._names = names
+        self._queue = queue
+        self._epoch = epoch
+        self.is_missing = False
+        """Whether its stream is known to be gone."""
+
+    async def write(self, connection: Connection, notes: Sequence[tuple[Note, str]]) -> None:
+        """Keep notes with their receipts; returns when the server has them. Raises DriverError if one is not kept."""
+        if not notes:
+            return
+        requests = [
+            (
+                self._subject(note.sequence, "p" if note.is_publishers else "w", int(note.due * 1000 + 0.999)),
+                f"{note.delivered} {note.failures} {note.is_suspect:d} {receipt}".encode(),
+            )
+            for note, receipt in notes
+        ]
+        exchange = await connection.exchange(requests)
+        if exchange.problem is not None:
+            exchange.problem.queue = self._queue
+            raise exchange.problem
+        self.is_missing = NO_RESPONDERS in exchange.answers
+        for answer in exchange.answers:
+            error = error_in(answer) if isinstance(answer, bytes) else {"code": 503, "description": "no book"}
+            if error:
+                raise refusal(error, driver=connection.address.driver, queue=self._queue)
+
+    async def read(self, connection: Connection, sequences: Sequence[int]) -> list[Note | None]:
+        """The last note of a worker on each of the messages, or None where there is none."""
+        requests = [self._last(self._subject(sequence, "w", "*")) for sequence in sequences]
+        answers = await ask(connection, self._queue, requests)
+        return [
+            note_in(answer["message"]["subject"], base64.b64decode(answer["message"].get("data", "")))
+            if "message" in answer
+            else None
+            for answer in answers
+        ]
+
+    async def erase(self, connection: Connection, sequences: Iterable[int]) -> None:
+        """Forget messages that are done; what cannot be erased now does no harm."""
+        requests: list[Request] = [
+            (f"STREAM.PURGE.{self._names.book}", {"filter": self._subject(sequence, ">")}) for sequence in sequences
+        ]
+        if requests:
+            await ask(connection, self._queue, requests)
+
+    async def erase_all(self, connection: Connection) -> None:
+        """Forget the queue, with all streams that it had."""
+        everything = self._names.returned(self._queue, "*", ">")
+        await ask(connection, self._queue, [(f"STREAM.PURGE.{self._names.book}", {"filter": everything})])
+
+    async def hidden(self, connection: Connection, now: float) -> list[Note]:
+        """The messages that are hidden at the time ``now``, the next one to come first."""
+        notes = await self.notes(connection)
+        return sorted((note for note in notes.values() if note.due > now), key=lambda note: note.due)
+
+    async def notes(self, connection: Connection) -> dict[int, Note]:
+        """All messages that have a note, each with the last ``due`` that it had; no more is read of the notes."""
+        latest: dict[int, Note] = {}
+        offset, total = 0, 1
+        while offset < total:
+            fields = {"subjects_filter": self._subject(">"), "offset": offset}
+            (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._names.book}", fields)])
+            if is_stream_missing(info.get("error")):
+                self.is_missing = True
+                return {}
+            if error := info.get("error"):
+                raise refusal(error, driver=connection.address.driver, queue=self._queue)
+            found = info["state"].get("subjects") or {}
+            for note in filter(None, map(note_in, found)):
+                if note.sequence not in latest or _age(latest[note.sequence]) < _age(note):
+                    latest[note.sequence] = note
+            offset += max(len(found), 1)
+            total = int(info.get("total", 0))
+        return latest
+
+    async def receipts(self, connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
+        """The receipts that workers noted."""
+        found: dict[int, str] = {}
+        for start in range(0, len(sequences), PAGE):
+            part = sequences[start : start + PAGE]
+            requests = [self._last(self._subject(sequence, "w", "*")) for sequence in part]
+            for sequence, answer in zip(part, await ask(connection, self._queue, requests), strict=True):
+                if "message" in answer:
+                    content = base64.b64decode(answer["message"].get("data", "")).decode()
+                    found[sequence] = content.rpartition(" ")[2]
+        return found
+
+    def _last(self, subject: str) -> Request:
+        return f"STREAM.MSG.GET.{self._names.book}", {"last_by_subj": subject}
+
+    def _subject(self, sequence: int | str, *rest: int | str) -> str:
+        return self._names.returned(self._queue, self._epoch, sequence, *rest)
+
+
+def _age(note: Note) -> tuple[float, bool]:
+    """What is newer, by its due alone; of two equal ones the worker's, which was written of a delivery."""
+    return note.due, not note.is_publishers

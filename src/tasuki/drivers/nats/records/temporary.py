@@ -1,0 +1,115 @@
+"""Temporary queues: a note in the book for each, renewed by the process it was made for; others remove the forgotten.
+
+By the server's times alone. A queue is removed when its note was old twice, some time apart, and is the same one: after
+an outage of the server, or a sleep of the machine, those that are alive write theirs in between. So they write more
+often than anybody looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from tasuki.drivers.nats.failures import error_in, is_stream_missing, refusal
+from tasuki.drivers.nats.protocol.api import Request, ask, seconds_of
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.names import Names, queue_of
+from tasuki.drivers.nats.queues.setup import is_temporary
+from tasuki.errors import DriverError
+
+KEPT = 600.0
+"""Seconds for which a temporary queue is kept without a sign: much longer than a living process says nothing."""
+ROUNDS = 10
+"""Looks at what may be removed, in that time."""
+SIGNS = 4 * ROUNDS
+"""Signs in that time."""
+_MOST = 1000
+"""Old notes read in one look; those behind them come when these are gone."""
+
+Remains = Callable[[Connection, str], Awaitable[None]]
+"""Removes what there is of a queue beside its stream and notes, by its name."""
+
+
+class Temporary:
+    """What one driver knows of them; ``beat`` runs in the thread of renewals, the rest on any loop."""
+
+    def __init__(self, names: Names, remove_rest: Remains) -> None:
+        self._names = names
+        self._remove_rest = remove_rest
+        self._kept_at = self._looked_at = -math.inf
+        self._suspects: Mapping[str, int] = {}
+
+    async def keep(self, connection: Connection, queues: Collection[str]) -> None:
+        """Note that whoever these are for is there. Raises DriverError if that cannot be noted."""
+        exchange = await connection.exchange([(self._names.temporary(queue), b"") for queue in queues])
+        if exchange.problem is not None:
+            raise exchange.problem
+        for queue, answer in zip(queues, exchange.answers, strict=True):
+            error = error_in(answer) if isinstance(answer, bytes) else {"code": 503, "description": "no book"}
+            if error:
+                raise refusal(error, driver=connection.address.driver, queue=queue)
+
+    async def forget(self, connection: Connection, queue: str) -> None:
+        """It was deleted."""
+        await ask(connection, queue, [self._erasing(self._names.temporary(queue))])
+
+    async def beat(self, connection: Connection, ours: Collection[str]) -> None:
+        """Keep ours, and remove those that nobody keeps; now and again only. Raises DriverError."""
+        now = asyncio.get_running_loop().time()
+        if ours and now - self._kept_at >= KEPT / SIGNS:
+            await self.keep(connection, ours)
+            self._kept_at = now  # what failed is tried again with the next beat
+        if now - self._looked_at < KEPT / ROUNDS:
+            return
+        unused = await self._unused(connection)
+        self._looked_at = now
+        for subject, sequence in unused.items():
+            if self._suspects.get(subject) == sequence:
+                await self._remove(connection, subject, sequence)
+        self._suspects = unused
+
+    async def _unused(self, connection: Connection) -> dict[str, int]:
+        """Notes that are old: subject → number of the message; the oldest first, and no more than one look can read.
+
+        Notes lie in the order in which they were written, so none behind the first young one is old.
+        """
+        book = self._names.book
+        (info,) = await ask(connection, "", [(f"STREAM.INFO.{book}", {})])
+        if "ts" not in info:
+            return {}
+        now = seconds_of(info["ts"])
+        unused: dict[str, int] = {}
+        sequence = 1
+        while len(unused) < _MOST:
+            fields = {"seq": sequence, "next_by_subj": self._names.temporary("*")}
+            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{book}", fields)])
+            note = answer.get("message")
+            if note is None or now - seconds_of(note["time"]) <= KEPT:
+                break
+            sequence = int(note["seq"]) + 1
+            unused[note["subject"]] = int(note["seq"])
+        return unused
+
+    async def _remove(self, connection: Connection, subject: str, sequence: int) -> None:
+        try:
+            queue = queue_of(subject.rpartition(".")[2])
+            stream = self._names.stream(queue)
+        except (ValueError, DriverError):
+            return  # written by somebody else
+        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", {})])
+        if "config" in info and is_temporary(info["config"].get("metadata")):
+            (answer,) = await ask(connection, queue, [(f"STREAM.DELETE.{stream}", {})])
+            if "error" in answer and not is_stream_missing(answer["error"]):
+                return  # at the next look
+            notes = [self._names.returned(queue, "*", ">"), self._names.attached(queue, "*")]
+            await ask(connection, queue, [self._erasing(each) for each in notes])
+            await self._remove_rest(connection, queue)
+        elif "error" in info and not is_stream_missing(info["error"]):
+            return
+        # Last, and only the note that was seen: who declares the queue meanwhile has written one of its own.
+        await ask(connection, queue, [self._erasing(subject, up_to=sequence)])
+
+    def _erasing(self, subject: str, *, up_to: int | None = None) -> Request:
+        fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
+        return f"STREAM.PURGE.{self._names.book}", fields

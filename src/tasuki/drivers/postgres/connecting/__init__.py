@@ -1,0 +1,1 @@
+"""Connections to the server: opened, pooled, encrypted."""

@@ -1,0 +1,63 @@
+"""TLS of the connections: what the entry says, what the address says, and what holds where neither says anything."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from tasuki.drivers.toolkit.address import is_local, parts_of
+from tasuki.drivers.toolkit.tls import tls_context
+from tasuki.errors import DriverError
+
+_SAYS = ("sslmode", "service")
+"""Parameters of an address that decide about encryption; a service is a section of a file of the user's."""
+_VARIABLES = ("PGSSLMODE", "PGSERVICE")
+"""The same as environment variables."""
+
+REMEDY = (
+    "beyond loopback a connection must be encrypted, since the server may ask for the password in clear: turn TLS on "
+    "at the server, or write sslmode=disable into the address where the network is trusted"
+)
+
+
+class _Named(ssl.SSLContext):
+    """A context that expects one name, whatever host was connected to; asyncpg takes no name of its own."""
+
+    name: str
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
+        """See SSLContext; called by the event loop."""
+        return super().wrap_bio(*arguments, **{**options, "server_hostname": self.name})
+
+
+def encryption(
+    driver: str, url: str, fields: Mapping[str, Any] | None, environ: Mapping[str, str] = os.environ
+) -> ssl.SSLContext | str | None:
+    """The argument ``ssl`` of the client for an address and the ``tls`` of its entry; None: as the address says.
+
+    Raises:
+        DriverError: a file of ``tls`` cannot be used.
+    """
+    if fields:
+        return _context(driver, fields) or "disable"
+    parts = parts_of(url)
+    query = parse_qs(parts.query)
+    if any(name in query for name in _SAYS) or any(environ.get(name) for name in _VARIABLES):
+        return None
+    hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1] or environ.get("PGHOST") or "localhost"
+    # Without this the client would try TLS and then go on without it ("prefer").
+    return None if all(is_local(unquote(host)) for host in hosts.split(",")) else "require"
+
+
+def _context(driver: str, fields: Mapping[str, Any]) -> ssl.SSLContext | None:
+    try:
+        context = tls_context(fields)
+    except (OSError, ssl.SSLError) as problem:
+        raise DriverError(f"tls of driver {driver!r}: a file cannot be used: {problem}", driver=driver) from problem
+    if context is not None and fields.get("server_name"):
+        context.__class__ = _Named
+        context.name = fields["server_name"]  # type: ignore[attr-defined]
+    return context

@@ -1,0 +1,1 @@
+"""Publishing: with the driver's connections, or inside the caller's transaction."""

@@ -1,0 +1,75 @@
+"""Publishing: which messages of a batch can be stored, which were, and what to tell of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.errors import DriverError, QueueFullError
+
+Results = Sequence[DriverError | None]
+
+_NOTHING: Mapping[int, DriverError] = {}
+
+
+async def publish_in_parts(
+    driver: str, queue: str, batch: Sequence[Outgoing], store: Callable[[rows.Arrays], Awaitable[int]]
+) -> Results:
+    """Store a batch, in one statement unless it is of many megabytes; the results as ``Driver.publish`` gives them.
+
+    ``store`` says how many of its rows, from the first on, found room.
+    """
+    if not batch:
+        return ()
+    check_bounds(batch, driver=driver, queue=queue)
+    try:
+        columns, refused = rows.arrays(batch), _NOTHING
+    except (TypeError, ValueError, OverflowError):
+        sound, refused = _sorted_out(driver, queue, batch)
+        if not sound:
+            return _told(len(batch), 0, refused, _full(driver, queue))
+        columns = rows.arrays(sound)
+    kept = 0
+    failed: DriverError | None = None
+    for part in rows.parts(columns):
+        try:
+            stored = await store(part)
+        except DriverError as error:
+            if not kept:
+                raise
+            failed = error
+            break
+        kept += stored
+        if stored < len(part[0]):
+            break
+    return () if kept == len(batch) else _told(len(batch), kept, refused, failed or _full(driver, queue))
+
+
+def _sorted_out(
+    driver: str, queue: str, batch: Sequence[Outgoing]
+) -> tuple[Sequence[Outgoing], Mapping[int, DriverError]]:
+    """What can be stored, and why the rest cannot."""
+    refusals = [rows.refusal(driver, queue, message) for message in batch]
+    sound = [message for message, error in zip(batch, refusals, strict=True) if error is None]
+    return sound, {place: error for place, error in enumerate(refusals) if error is not None}
+
+
+def _full(driver: str, queue: str) -> DriverError:
+    problem = f"queue {queue!r} holds as many messages as its max_length allows"
+    return QueueFullError(problem, driver=driver, queue=queue)
+
+
+def _told(count: int, kept: int, refused: Mapping[int, DriverError], failed: DriverError) -> Results:
+    """One result a message; raises where all have the same fate."""
+    results: list[DriverError | None] = []
+    for place in range(count):
+        if place in refused:
+            results.append(refused[place])
+        else:
+            results.append(None if kept > 0 else failed)
+            kept -= 1
+    if len({type(result) for result in results}) == 1 and results[0] is not None:
+        raise results[0]
+    return results

@@ -1,0 +1,1 @@
+"""Receiving: waiting receivers and how they are woken."""

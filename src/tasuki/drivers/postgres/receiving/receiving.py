@@ -1,0 +1,118 @@
+"""Receiving: ask for messages, and wait where there are none; and the end of deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Receipt, Received, Release, Settlement
+from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.postgres.session import RECEIVE, SETTLE, Session
+
+MAX_CLAIM_BYTES = 64 * 2**20
+"""A receive stops after this many bytes of bodies, so that memory stays bounded."""
+
+_SHORT = 1.0
+"""A receive that waits for less asks in any case: a wake-up may still be on its way."""
+
+
+class Receiving:
+    """One receive."""
+
+    def __init__(self, session: Session, queue: str, limit: int, is_declared: Callable[[], bool]) -> None:
+        self._session = session
+        self._queue = queue
+        self._limit = limit
+        self._is_declared = is_declared
+
+    async def receive(self, wait: float, clock: Clock) -> list[Received]:
+        """Up to ``limit`` messages, as soon as there is one; none after ``wait`` seconds, or when the session ends."""
+        session, queue = self._session, self._queue
+        ends_at = clock.monotonic() + wait
+        woken = wait < _SHORT or not session.waiting.is_quiet(queue)
+        while True:
+            if woken:
+                left = ends_at - clock.monotonic()
+                taken, has_news = await self._ask(waits=left > 0)
+                if session.is_closing:
+                    return []  # what was taken has been given back
+                if taken or left <= 0 or not self._is_declared():
+                    return taken
+                if has_news:
+                    continue
+            woken = await session.waiting.wait(queue, ends_at - clock.monotonic())
+            if not woken or session.is_closing or not self._is_declared():
+                return []  # what a close gives back is for others
+
+    async def _ask(self, *, waits: bool) -> tuple[list[Received], bool]:
+        """What was taken, and whether a wake-up came meanwhile; if something was taken, others are woken for it."""
+        waiting, queue = self._session.waiting, self._queue
+        line = waiting.line(queue)
+        news = line.news
+        line.asking += 1
+        try:
+            taken = await self._claim(waits)
+        finally:
+            line.asking -= 1
+        has_news = line.news != news
+        if taken and has_news:
+            waiting.wake(queue)
+        if taken:
+            waiting.took(queue, is_full=len(taken) >= self._limit)
+        return taken, has_news
+
+    async def _claim(self, waits: bool) -> list[Received]:
+        task = self._session.spawn(self._claim_whole(waits))
+        is_taken = False
+        try:
+            answer = await asyncio.shield(task)
+            is_taken = True
+        finally:
+            if not is_taken:
+                task.add_done_callback(self._release)
+        return answer
+
+    async def _claim_whole(self, waits: bool) -> list[Received]:
+        session, queue = self._session, self._queue
+        line = session.waiting.line(queue)
+        leaves = line.is_noted and not line.receives and line.asking < 2
+        found = await session.fetch(
+            queue,
+            RECEIVE,
+            queue,
+            self._limit,
+            MAX_CLAIM_BYTES,
+            session.holder,
+            waits,
+            leaves,
+            session.hears,
+            session.pace,
+        )
+        if found and found[0][0] is None:
+            if waits:
+                session.waiting.noted(queue, found[0][7], found[0][8])
+            return []
+        if leaves:
+            line.is_noted = False
+        taken = rows.received(found)
+        session.hold(queue, [delivery.receipt for delivery in taken])
+        return taken
+
+    def _release(self, task: asyncio.Task[list[Received]]) -> None:
+        """Hand back what came for a receive that was cancelled."""
+        if task.cancelled() or task.exception() is not None or self._session.is_closing:
+            return
+        if taken := task.result():
+            back = [Release(delivery.receipt) for delivery in taken]
+            self._session.spawn(settle(self._session, self._queue, back, is_by_key=False))
+
+
+async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, is_by_key: bool) -> list[Receipt]:
+    """End deliveries; returns the stale receipts. For a caller that is never cancelled."""
+    columns, wanted = rows.settling(batch)
+    places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
+    session.forget(queue, wanted)
+    if columns[2] is not None or is_by_key:
+        session.stored(queue)  # something came back, or stands in front now
+    return rows.stale(batch, wanted, places)

@@ -1,0 +1,1 @@
+"""The schema: made, brought up to date, healed."""

@@ -1,0 +1,1 @@
+"""Connections to one server, behind Sentinels, or to a cluster."""

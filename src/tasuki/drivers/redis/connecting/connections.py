@@ -1,0 +1,59 @@
+"""Connections: of one open driver, for each event loop that uses it, and for the process that opened it only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasuki.drivers.redis.settings import Server
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.connecting.nodes import Nodes
+
+
+class Connections:
+    """Made on the loop that opens the driver; the lease thread and others come with loops of their own."""
+
+    def __init__(self, make: Callable[[], Nodes]) -> None:
+        self._make = make
+        self._pid = os.getpid()
+        self._home = asyncio.get_running_loop()
+        self.home = make()
+        """The nodes of the loop that opened the driver."""
+        self._by_loop = {(self._home, False): self.home}
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether they are a parent process's: then this one must not write to them, or even close them."""
+        return self._pid != os.getpid()
+
+    def here(self, *, slow: bool = False) -> Nodes:
+        """The connections of the running loop; ``slow`` ones for commands that would hold the others up."""
+        key = asyncio.get_running_loop(), slow
+        nodes = self._by_loop.get(key)
+        if nodes is None:
+            for other in [other for other in self._by_loop if other[0].is_closed()]:
+                self._by_loop.pop(other, None)
+            nodes = self._by_loop[key] = self._make()
+        return nodes
+
+    def leave(self, server: Server) -> None:
+        """Give up a server in all loops."""
+        for (loop, _), nodes in list(self._by_loop.items()):
+            self._call(loop, partial(nodes.leave, server))
+
+    def close(self) -> None:
+        """Close those of all loops."""
+        for (loop, _), nodes in list(self._by_loop.items()):
+            self._call(loop, nodes.close)
+
+    def _call(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+        if loop is self._home:
+            action()
+        elif not loop.is_closed():
+            with suppress(RuntimeError):  # it was closed just now, and its connections with it
+                loop.call_soon_threadsafe(action)

@@ -1,0 +1,1 @@
+"""Receiving: who waits for messages, and how a waiting receiver is woken."""

@@ -1,0 +1,178 @@
+"""Listener: the connections that bring wake-ups, one to each server that has a queue with a waiting receiver."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError
+from tasuki.drivers.redis.scripts import Place
+from tasuki.drivers.redis.settings import Server
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.connecting.link import Link
+    from tasuki.drivers.redis.connecting.nodes import Nodes
+
+
+class Hearer(Protocol):
+    """What a listener calls."""
+
+    def wake(self, queue: str) -> None:
+        """A wake-up for this process."""
+
+    def wake_one(self, queue: str) -> None:
+        """A wake-up for every process."""
+
+    def wake_all(self) -> None:
+        """A connection was lost, and wake-ups with it."""
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """To the channels of one queue: its own, and that of this process at it; ``is_made`` is done when both stand."""
+
+    queue: str
+    channels: tuple[bytes, bytes]
+    link: Link
+    is_made: asyncio.Future[None]
+
+    @property
+    def stands(self) -> bool:
+        """Whether no wake-up can be missed."""
+        return self.is_made.done() and not self.is_made.cancelled() and self.is_made.exception() is None
+
+
+class Listener:
+    """Of one driver; ``owner`` is its name at the server."""
+
+    def __init__(self, nodes: Nodes, owner: str, timeout: float, hearer: Hearer) -> None:
+        self._nodes = nodes
+        self._owner = owner.encode()
+        self._timeout = timeout
+        self._hearer = hearer
+        self._links: dict[Server, Link] = {}
+        self._connecting: dict[Server, asyncio.Task[Link]] = {}
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._by_channel: dict[bytes, _Subscription] = {}
+        self._is_closed = False
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues of which it hears."""
+        return list(self._subscriptions)
+
+    def hears(self, where: Place) -> bool:
+        """Whether no wake-up of the queue can be missed from now on; from another node of a cluster would not do."""
+        found = self._subscriptions.get(where.name)
+        return found is not None and found.stands and found.link is self._links.get(self._nodes.server(where.slot))
+
+    async def listen(self, where: Place) -> None:
+        """Subscribe to a queue, and return when the server has. Raises LinkLostError or ReplyError."""
+        link = await self._connected(where)
+        found = self._subscriptions.get(where.name)
+        if found is not None and found.link is not link:
+            self.leave(where)
+            found = None
+        if found is None:
+            channels = (where.channel, b"%b:%b" % (where.channel, self._owner))
+            found = _Subscription(where.name, channels, link, asyncio.get_running_loop().create_future())
+            self._subscriptions[where.name] = found
+            self._by_channel.update(dict.fromkeys(channels, found))
+            link.send("SUBSCRIBE", *channels)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await asyncio.shield(found.is_made)
+        except TimeoutError:
+            link.close(LinkLostError(f"no answer within {self._timeout:g} s", is_timeout=True))
+            raise LinkLostError("no answer to a subscription", is_sent=False) from None
+
+    def leave(self, where: Place) -> bool:
+        """Unsubscribe from a queue; whether it was subscribed to."""
+        found = self._subscriptions.get(where.name)
+        if found is None:
+            return False
+        self._drop(found)
+        found.link.send("UNSUBSCRIBE", *found.channels)
+        return True
+
+    def check(self) -> None:
+        """Give up each connection that has not answered since the last check."""
+        for link in list(self._links.values()):
+            link.check()
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._is_closed = True
+        for connecting in self._connecting.values():
+            connecting.cancel()
+        for link in list(self._links.values()):
+            link.close()
+
+    async def _connected(self, where: Place) -> Link:
+        await self._nodes.link(where.slot)  # so that the server of the slot is known
+        server = self._nodes.server(where.slot)
+        if server in self._links:
+            return self._links[server]
+        connecting = self._connecting.get(server)
+        if connecting is None:
+            connecting = asyncio.get_running_loop().create_task(self._connect(server, where), name="listen to redis")
+            self._connecting[server] = connecting
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            if not connecting.cancelled():
+                raise
+            raise LinkLostError("the connection was closed", is_sent=False) from None
+
+    async def _connect(self, server: Server, where: Place) -> Link:
+        try:
+            link = await self._nodes.listener(where.slot)
+        finally:
+            self._connecting.pop(server, None)
+        if self._is_closed:
+            link.close()
+        if link.is_lost:
+            raise LinkLostError("the connection was closed", is_sent=False)
+        link.on_push, link.on_lost = partial(self._hear, link), partial(self._lose, server, link)
+        self._links[server] = link
+        return link
+
+    def _hear(self, link: Link, answer: Any) -> None:
+        if isinstance(answer, ReplyError):
+            self._refuse(link, answer)
+            return
+        if not isinstance(answer, list) or len(answer) < 3:
+            return
+        kind, channel, content = answer[:3]
+        found = self._by_channel.get(channel)
+        if found is None or found.link is not link:
+            return
+        if kind == b"subscribe" and channel == found.channels[-1] and not found.is_made.done():
+            found.is_made.set_result(None)
+        elif kind == b"message" and not content:  # else the server only wanted to know whether the process is there
+            wake = self._hearer.wake_one if channel == found.channels[0] else self._hearer.wake
+            wake(found.queue)
+
+    def _refuse(self, link: Link, refusal: ReplyError) -> None:
+        """Answers carry no channel when they refuse: each subscription that waits for one gets it."""
+        for found in list(self._subscriptions.values()):
+            if found.link is link and not found.is_made.done():
+                found.is_made.set_exception(refusal)
+                self._drop(found)
+
+    def _lose(self, server: Server, link: Link) -> None:
+        if self._links.get(server) is link:
+            del self._links[server]
+        for found in [each for each in self._subscriptions.values() if each.link is link]:
+            self._drop(found)
+            if not found.is_made.done():
+                found.is_made.set_exception(LinkLostError("the connection was lost", is_sent=False))
+                found.is_made.exception()  # each receiver that waits has it too
+        self._hearer.wake_all()
+
+    def _drop(self, found: _Subscription) -> None:
+        del self._subscriptions[found.queue]
+        for channel in found.channels:
+            self._by_channel.pop(channel, None)

@@ -1,0 +1,165 @@
+"""Receiving: waits for messages, and answers for what it took until it is settled."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Receipt, Received, Release, Settlement
+from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
+from tasuki.drivers.redis.receiving.waiting import News, Waiter, woken
+from tasuki.drivers.redis.scripts import Place
+from tasuki.drivers.redis.session import Session
+from tasuki.errors import DriverError
+
+_Result = TypeVar("_Result")
+Taken = tuple[list[Received], bool]
+"""Deliveries, and whether there is more."""
+
+
+class Receiver:
+    """All receives of one driver. ``claim_interval``: seconds after which a process checks if it alone waits."""
+
+    def __init__(self, clock: Clock, claim_interval: float, max_batch: int) -> None:
+        self.session: Session
+        self._clock = clock
+        self._claim_interval = claim_interval
+        self._max_batch = max_batch
+        self._held: dict[str, set[Receipt]] = {}
+        self._numbers = itertools.count()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """Take messages; what was taken for a cancelled caller is released."""
+        if limit <= 0:
+            self.session.place(queue)
+            return []
+        session, where = self.session, self.session.place(queue)
+        waiters = session.waiters
+        ends_at = self._clock.monotonic() + wait
+        waiter = waiters.join(queue)
+        owed, has_more = News.NONE, False
+        try:
+            while session.is_open:  # what a close has just put back is for others
+                if wait > 0 and waiters.is_registered(queue):
+                    owed = await woken(waiter, ends_at - self._clock.monotonic())
+                    if owed is News.NONE:
+                        return []
+                    session.place(queue)
+                    waiters.leave(queue, waiter)
+                    waiter = waiters.join(queue)
+                is_listening = wait <= 0 or session.hears(where)
+                taken, has_more = await self._take(where, limit, is_waiting=wait > 0 and is_listening)
+                owed = News.NONE
+                if taken or not session.is_open or self._clock.monotonic() >= ends_at:
+                    return self._kept(where, taken)
+                session.place(queue)  # else it was deleted or undeclared
+                if not is_listening:
+                    await session.listen(where)
+            return []
+        finally:
+            waiters.leave(queue, waiter)
+            not_acted_on = (owed, _news(waiter))
+            if News.MINE in not_acted_on:
+                waiters.wake(queue)
+            elif has_more or News.ALL in not_acted_on:
+                waiters.wake_one(queue)
+
+    def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
+        """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
+        if not self.session.is_open:
+            return []  # the close puts back what was taken
+        if taken and self.session.places.find(where.name) is None:
+            self._started(self._release(where, [Release(item.receipt) for item in taken]))
+            return []
+        return taken
+
+    def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
+        """They are held no longer."""
+        held = self._held.get(queue)
+        if held is not None:
+            held.difference_update(receipts)
+            if not held:
+                self._held.pop(queue, None)  # the keeper's thread may have done it just now
+                self.session.places.let_go(queue)
+
+    def holds(self, queue: str) -> bool:
+        """Whether a delivery of the queue is open."""
+        return queue in self._held
+
+    def forget_queue(self, queue: str) -> None:
+        """It was deleted."""
+        self._held.pop(queue, None)
+
+    async def put_back(self) -> None:
+        """Let what is under way come to its end, and give back what is held, as deliveries without a settlement."""
+        # Not until the set is empty: to wait for what is done already gives the loop no turn to take it out.
+        while running := [task for task in self._tasks if not task.done()]:
+            await asyncio.wait(running)
+        await self.session.resign()
+        held, self._held = self._held, {}
+        for queue, receipts in held.items():
+            where, left = self.session.places.open_deliveries(queue), list(receipts)
+            for part in settled_together(where.spec, left):
+                await self.session.finish(where, scripts.LOSE, *part)
+
+    async def _settle(self, where: Place, backs: list[Settlement]) -> None:
+        for part in settled_together(where.spec, backs):
+            await self.session.finish(where, scripts.SETTLE, *Settling(part).words)
+
+    async def _take(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
+        """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""
+        task = self._started(self._fetch(where, limit, is_waiting=is_waiting))
+        is_taken = False
+        try:
+            answer = await asyncio.shield(task)
+            is_taken = True
+        finally:
+            if not is_taken:
+                task.add_done_callback(lambda task: self._give_back(where, task))
+        return answer
+
+    async def _fetch(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
+        """``is_waiting``: the caller waits if there is nothing, and so can register the process at the server."""
+        session, waiters = self.session, self.session.waiters
+        token = f"{session.owner}{next(self._numbers):x}"
+        mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
+        wakes = waiters.wakes(where.name)
+        words = (min(limit, self._max_batch), token, MAX_BYTES, mode, session.owner, microseconds(self._claim_interval))
+        answer = await session.finish(where, scripts.RECEIVE, *words)
+        taken: list[Received] = []
+        again, has_more = answer, 0
+        if isinstance(answer, list):
+            *found, has_more, again = answer
+            taken = received(found, token)
+            self._held.setdefault(where.name, set()).update([item.receipt for item in taken])
+        if again >= 0 and session.is_open:
+            waiters.registered(where.name, wakes, again / 1_000_000)
+        return taken, bool(has_more)
+
+    def _give_back(self, where: Place, task: asyncio.Task[Taken]) -> None:
+        if task.cancelled() or task.exception() is not None or not self.session.is_open:
+            return  # a close gives back what is held
+        backs: list[Settlement] = [Release(item.receipt) for item in task.result()[0]]
+        if backs:
+            self._started(self._release(where, backs))
+
+    async def _release(self, where: Place, backs: list[Settlement]) -> None:
+        with suppress(DriverError):  # then their leases end
+            await self._settle(where, backs)
+        self.forget(where.name, [back.receipt for back in backs])
+
+    def _started(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _news(waiter: Waiter) -> News:
+    return waiter.result() if waiter.done() and not waiter.cancelled() else News.NONE

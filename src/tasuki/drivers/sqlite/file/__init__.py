@@ -1,0 +1,1 @@
+"""The open file: connection, locks, disk space, forks."""

@@ -1,0 +1,125 @@
+"""The file as one driver has it open: the connection, made again where it is in doubt, and room for it on the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tasuki.clock import Clock
+from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.store.queues import Declared
+from tasuki.drivers.sqlite.store.store import Store
+from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
+
+
+class Database:
+    """Belongs to the writer's thread; nothing is opened before it is needed.
+
+    Args:
+        driver: its name, for errors.
+        path: of the file.
+        synchronous: ``full`` or ``normal``.
+        busy_timeout: seconds to wait for the lock of another process.
+        clock: the time.
+        declared: the queues of this process.
+        on_connect: called after each new connection, before its first transaction.
+    """
+
+    store: Store
+    """The view of the newest connection."""
+
+    def __init__(
+        self,
+        driver: str,
+        path: str,
+        *,
+        synchronous: str,
+        busy_timeout: float,
+        clock: Clock,
+        declared: Declared,
+        on_connect: Callable[[], None],
+    ) -> None:
+        self._driver = driver
+        self.path = path
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._clock = clock
+        self._declared = declared
+        self._on_connect = on_connect
+        self.folder = files.Folder(path)
+        self.connection: sqlite3.Connection | None = None
+        self.holder = 0
+        """The number of this connection among those that hold messages."""
+        self._room = files.Room(path)
+        self._identity = (0, 0)
+
+    @contextmanager
+    def failing(self, outcome: Outcome) -> Iterator[None]:
+        """Undo the transaction and translate the error; after some, only a new connection can be trusted."""
+        try:
+            with files.translated(self._driver, self.path, outcome):
+                yield
+        except DriverError as error:
+            if self.connection is not None:
+                self.store.undo()
+                if files.must_reopen(error.__cause__) or not files.has_rolled_back(self.connection):
+                    self.disconnect()
+            raise
+
+    def connected(self) -> sqlite3.Connection:
+        """The connection, opened if there is none."""
+        if self.connection is not None:
+            return self.connection
+        self.folder.enter()
+        self.folder.wait_turn(self._busy_timeout)
+        try:
+            connection, self.holder = files.connect(
+                self._driver, self.path, self._synchronous, self._busy_timeout, self.folder.name
+            )
+        finally:
+            self.folder.pass_turn()
+        self.connection = connection
+        self._identity = files.identity(self.path)
+        self.store = Store(connection, self._driver, self._clock, self.holder, self._declared)
+        self._on_connect()
+        self._room.restore()
+        return connection
+
+    def begin(self) -> sqlite3.Connection:
+        """Begin a transaction with the write lock, within ``busy_timeout``.
+
+        Raises:
+            BrokerUnavailableError: the file was removed or replaced; this connection is closed.
+        """
+        connection = self.connected()
+        if files.identity(self.path) != self._identity:
+            self.disconnect()
+            problem = f"SQLite file {self.path!r} was removed or replaced while it was open; it will be opened again"
+            raise BrokerUnavailableError(problem, driver=self._driver)
+        files.begin(connection, self.folder, self._busy_timeout)
+        return connection
+
+    def admits(self, size: int) -> bool:
+        """Whether so many bytes may be published."""
+        return self._room.admits(size, self.connected())
+
+    def make_room(self) -> None:
+        """The disk is full: leave what there is to acks."""
+        self._room.give_up_ballast()
+        if self.connection is not None:
+            self._room.shrink_log(self.connection)
+
+    def is_log_long(self) -> bool:
+        """Whether the log should be moved into the file."""
+        return self._room.log_size() > files.MAX_WAL_BYTES
+
+    def shrink_log(self) -> None:
+        """Move the log into the file, where it fits."""
+        self._room.shrink_log(self.connected())
+
+    def disconnect(self) -> None:
+        """Close the connection; the next one sees what is on the disk."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            files.close(connection)

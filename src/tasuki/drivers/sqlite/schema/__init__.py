@@ -1,0 +1,1 @@
+"""The tables of a file, and their versions."""

@@ -1,0 +1,1 @@
+"""What the verbs do to the tables, inside one transaction."""

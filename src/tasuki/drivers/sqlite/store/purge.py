@@ -1,0 +1,129 @@
+"""Purging and deleting in several transactions, so that other processes are not locked out; each part inside one."""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from tasuki.clock import Clock
+from tasuki.drivers.sqlite.store import statements
+from tasuki.drivers.sqlite.store.dedup_ids import Known
+from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.queues import Queues
+from tasuki.drivers.sqlite.store.rows import numbers_text
+from tasuki.drivers.sqlite.store.suspects import Suspects
+
+FIRST = 10
+"""Messages, or known ids, that a transaction removes before it knows how long they take; a body of 1 MiB takes 1 ms."""
+PART = 250
+"""Most that it removes before it looks at the clock again."""
+SECONDS = 0.01
+"""How long a transaction goes on: the longer, the fewer commits wait for the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The messages that a purge removes: those that waited in the queue when it began."""
+
+    queue: int
+    newest: int
+    held: tuple[int, ...]
+    """In order."""
+
+
+def ranges(places: Iterable[tuple[int, int]], held: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Rank, first and last number of the ranges that make up these messages; no held message is in them.
+
+    To remove a range costs a third of what its messages cost one by one.
+
+    Args:
+        places: rank and number of messages that are neighbors in the table ``ready``, but for held ones.
+        held: numbers, in order.
+    """
+    found = []
+    for (rank, _), part in groupby(sorted(places), key=lambda place: (place[0], bisect_left(held, place[1]))):
+        numbers = [number for _, number in part]
+        found.append((rank, numbers[0], numbers[-1]))
+    return found
+
+
+def next_part(removed: int, seconds: float) -> int:
+    """How many to remove next in a transaction that has removed so many in so long; 0: its time is over."""
+    left = SECONDS - seconds
+    return min(int(removed * left / max(seconds, 1e-6)), PART) if left > 0 else 0
+
+
+class Purge:
+    """One connection's way to empty a queue."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        queues: Queues,
+        lines: Lines,
+        suspects: Suspects,
+        known: Known,
+    ) -> None:
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+        self._clock = clock
+        self._queues = queues
+        self._lines = lines
+        self._suspects = suspects
+        self._known = known
+
+    def begin(self, queue: int) -> Extent:
+        """Note what is there now. Numbers are never used again, so what comes later has higher ones."""
+        held = self._execute("SELECT seq FROM held WHERE queue = ? ORDER BY seq", (queue,)).fetchall()
+        return Extent(queue, self._queues.tally(queue).newest, tuple(row[0] for row in held))
+
+    def run(self, queue: int, extent: Extent) -> tuple[int, bool]:
+        """Remove as many of the messages as there is time for; returns how many, and whether all are gone."""
+        if queue != extent.queue:  # deleted and declared again meanwhile
+            return 0, True
+        return self._run(lambda size: self._remove(queue, extent, size))
+
+    def _run(self, remove: Callable[[int], int]) -> tuple[int, bool]:
+        began, removed, size = self._clock.monotonic(), 0, FIRST
+        while size:
+            count = remove(size)
+            if not count:
+                return removed, True
+            removed += count
+            size = next_part(removed, self._clock.monotonic() - began)
+        return removed, False
+
+    def _remove(self, queue: int, extent: Extent, most: int) -> int:
+        """Remove some of the messages; returns how many."""
+        wanted = {"queue": queue, "newest": extent.newest, "held": numbers_text(extent.held), "limit": most}
+        rows = self._execute(statements.PURGED, wanted).fetchall()
+        delayed = [(queue, row[4], row[0]) for row in rows if row[4]]
+        self._executemany("DELETE FROM delayed WHERE queue = ? AND ready_at = ? AND seq = ?", delayed)
+        shown = [(row[1], row[0]) for row in rows if not row[3] and not row[4]]
+        sql = "DELETE FROM ready WHERE queue = ? AND rank = ? AND seq BETWEEN ? AND ?"
+        self._executemany(sql, [(queue, *part) for part in ranges(shown, extent.held)])
+        gone = [row[0] for row in rows]
+        self._execute("DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))", (numbers_text(gone),))
+        self._suspects.forget(gone)
+        keyed = [row for row in rows if row[2] is not None]
+        for seq, _, key, waiting, _ in keyed:
+            self._lines.leave(queue, key, waiting, seq)
+        for key in {row[2] for row in keyed}:
+            self._lines.advance(queue, key)
+        tally = self._queues.tally(queue)
+        tally.total -= len(rows)
+        tally.delayed -= len(delayed)
+        return len(rows)
+
+    def shrink(self, name: str) -> bool:
+        """Remove a part of what a queue holds that is to be deleted; False: the rest can go with the queue."""
+        queue = self._queues.stored(name)
+        if queue is None:
+            return False
+        extent = self.begin(queue)
+        _, is_empty = self._run(lambda size: self._remove(queue, extent, size) or self._known.forget_some(queue, size))
+        return not is_empty

@@ -1,0 +1,255 @@
+"""The queues of the file: their numbers, options and counters; inside the transaction of a group."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.sqlite.store import statements
+from tasuki.drivers.sqlite.store.dedup_ids import Known
+from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.rows import Tally, names_text
+from tasuki.errors import QueueNotFoundError
+
+_PLACES = ("ready", "delayed", "lines", "held")
+"""Where the numbers of all messages of a queue are; the messages themselves have no index by queue."""
+_TABLES = (*_PLACES, "consumers", "known", "suspects", "queues")
+
+
+@dataclass(slots=True)
+class Declared:
+    """The queues that this process uses; written by the event loop, read by the writer."""
+
+    specs: dict[str, QueueSpec] = field(default_factory=dict)
+    inspected: set[str] = field(default_factory=set)
+    """The names among them that were only inspected."""
+    consumers: dict[str, int] = field(default_factory=dict)
+
+    def declare(self, spec: QueueSpec) -> None:
+        """Remember a declaration."""
+        self.specs[spec.name] = spec
+        self.inspected.discard(spec.name)
+
+    def inspect(self, spec: QueueSpec) -> None:
+        """Remember an inspected queue, unless it is declared."""
+        if spec.name not in self.specs or spec.name in self.inspected:
+            self.specs[spec.name] = spec
+            self.inspected.add(spec.name)
+
+    def forget(self, name: str) -> None:
+        """Forget all about a queue."""
+        self.specs.pop(name, None)
+        self.inspected.discard(name)
+        self.consumers.pop(name, None)
+
+
+class Queues:
+    """One connection's view of the table."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, driver: str, holder: int, declared: Declared, known: Known, lines: Lines
+    ) -> None:
+        self._execute = connection.execute
+        self._executemany: Callable[[str, Iterable[Mapping[str, object]]], object] = connection.executemany
+        self._driver = driver
+        self._holder = holder
+        self._declared = declared
+        self._known = known
+        self._lines = lines
+        self._numbers: dict[str, int] = {}
+        self._tallies: dict[int, Tally] = {}
+        self.touched: set[str] = set()
+        """The queues that this transaction read, changed or deleted."""
+
+    def find(self, name: str) -> int:
+        """The queue's number in this file, which every transaction looks up first.
+
+        A declared queue that is missing is made, as after a restart with an empty file; one that was only inspected
+        is not, and neither is a temporary one: its process may be gone.
+
+        Raises:
+            QueueNotFoundError: it is missing, and not made.
+        """
+        number = self._numbers.get(name)
+        if number is None or not self._exists(number):
+            number = self._numbers[name] = self._find_again(name)
+        return number
+
+    def find_held(self, name: str) -> int:
+        """The same for what ends or keeps deliveries, which works on an undeclared queue too; makes nothing then."""
+        if name in self._declared.specs:
+            return self.find(name)
+        return self._existing(name)
+
+    def seen(self, name: str) -> int | None:
+        """The number that an earlier transaction found; also outside of one."""
+        return self._numbers.get(name)
+
+    def moved(self, names: Collection[str]) -> set[str]:
+        """Those of the queues that are gone, or were deleted and made again by another process."""
+        sql = "SELECT name, queue FROM queues WHERE name IN (SELECT value FROM json_each(?))"
+        now = dict(self._execute(sql, (names_text(names),)).fetchall())
+        return {name for name in names if name not in now or now[name] != self._numbers.get(name)}
+
+    def _find_again(self, name: str) -> int:
+        self._numbers.pop(name, None)
+        self.touched.add(name)
+        spec = self._declared.specs.get(name)
+        try:
+            number = self._existing(name)
+        except QueueNotFoundError:
+            if spec is None or spec.temporary or name in self._declared.inspected:
+                raise
+            return self.declare(spec)
+        if name in self._declared.consumers:
+            self.attach(number, self._declared.consumers[name])
+        return number
+
+    def _existing(self, name: str) -> int:
+        queue = self.stored(name)
+        if queue is None:
+            problem = f"driver {self._driver!r}: queue {name!r} is not in the database file; declare it first"
+            raise QueueNotFoundError(problem, driver=self._driver, queue=name)
+        return queue
+
+    def stored(self, name: str) -> int | None:
+        """The queue's number in this file; None: it is not there."""
+        found = self._execute("SELECT queue FROM queues WHERE name = ?", (name,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def declare(self, spec: QueueSpec) -> int:
+        """Create or update the queue; returns its number."""
+        number = self._numbers[spec.name] = self._declare(spec)
+        self.touched.add(spec.name)
+        if spec.temporary:  # it goes with this driver, also when that dies before it receives
+            self._execute(
+                "INSERT OR IGNORE INTO consumers (queue, holder, count) VALUES (?, ?, 0)", (number, self._holder)
+            )
+        if spec.name in self._declared.consumers:
+            self.attach(number, self._declared.consumers[spec.name])
+        return number
+
+    def declare_all(self) -> None:
+        """Declare what this process has declared, as an opening driver does."""
+        for name, spec in list(self._declared.specs.items()):
+            if name not in self._declared.inspected:
+                self.declare(spec)
+
+    def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """The queue with the options in force. Raises QueueNotFoundError."""
+        self._numbers[spec.name] = self._existing(spec.name)
+        lease, max_length, by_key, dedup_window, temporary = self._execute(statements.OPTIONS, (spec.name,)).fetchone()
+        return replace(
+            spec,
+            lease=lease,
+            max_length=max_length,
+            ordering="key" if by_key else "none",
+            dedup_window=dedup_window,
+            temporary=bool(temporary),
+        )
+
+    def attach(self, queue: int, consumers: int) -> None:
+        """Note how many consumers of this driver receive from the queue."""
+        sql = "INSERT OR REPLACE INTO consumers (queue, holder, count) VALUES (?, ?, ?)"
+        self._execute(sql, (queue, self._holder, consumers))
+
+    def leave(self, name: str) -> None:
+        """This driver receives from the queue no more, and does not know it; a temporary one still goes with it."""
+        self._numbers.pop(name, None)
+        self.touched.add(name)
+        sql = "UPDATE consumers SET count = 0 WHERE holder = ? AND queue = (SELECT queue FROM queues WHERE name = ?)"
+        self._execute(sql, (self._holder, name))
+
+    def _declare(self, spec: QueueSpec) -> int:
+        by_key = int(spec.ordering == "key")
+        found = self._execute("SELECT queue, by_key FROM queues WHERE name = ?", (spec.name,)).fetchone()
+        if found is None:
+            return self._create(spec)
+        queue = int(found[0])
+        sql = "UPDATE queues SET lease = ?, max_length = ?, by_key = ?, dedup_window = ? WHERE queue = ?"
+        self._execute(sql, (spec.lease, spec.max_length, by_key, spec.dedup_window, queue))
+        if (tally := self._tallies.get(queue)) is not None:
+            # Not read again: its counters may already hold what this transaction has put back.
+            tally.lease, tally.max_length, tally.by_key = spec.lease, spec.max_length, bool(by_key)
+            tally.dedup_window = spec.dedup_window
+        if spec.dedup_window is None:
+            self._known.forget(queue)
+        if by_key > found[1]:
+            self._lines.form(queue)
+        elif by_key < found[1]:
+            self._lines.dissolve(queue)
+        return queue
+
+    def _create(self, spec: QueueSpec) -> int:
+        queue = int(self._execute("INSERT INTO numbers DEFAULT VALUES RETURNING queue").fetchone()[0])
+        self._execute("DELETE FROM numbers")
+        by_key, temporary = int(spec.ordering == "key"), int(spec.temporary)
+        values = (queue, spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, temporary)
+        self._execute(statements.CREATE, values)
+        return queue
+
+    def delete(self, name: str) -> None:
+        """Remove the queue and all that it holds."""
+        queue = self.stored(name)
+        if queue is None:
+            return
+        for table in _PLACES:
+            sql = f"DELETE FROM messages WHERE seq IN (SELECT seq FROM {table} WHERE queue = ?)"  # noqa: S608
+            self._execute(sql, (queue,))
+        for table in _TABLES:
+            self._execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608
+        self._tallies.pop(queue, None)
+        self._numbers.pop(name, None)
+        self.touched.add(name)
+
+    def bury(self, holder: int) -> None:
+        """Forget a driver, and delete the temporary queues from which no other one receives."""
+        self._delete_all(self._execute(statements.TEMPORARY, {"holder": holder}).fetchall())
+        self._execute("DELETE FROM consumers WHERE holder = ?", (holder,))
+        self._execute("DELETE FROM holders WHERE holder = ?", (holder,))
+
+    def delete_orphans(self) -> None:
+        """Delete the temporary queues that no driver has declared; an older version made some for late replies."""
+        self._delete_all(self._execute(statements.ORPHANS).fetchall())
+
+    def _delete_all(self, rows: Sequence[tuple[str]]) -> None:
+        for (name,) in rows:
+            self.delete(name)
+
+    def tally(self, queue: int) -> Tally:
+        """The options and counters of a queue that exists, read once a transaction."""
+        self._exists(queue)
+        return self._tallies[queue]
+
+    def _exists(self, queue: int) -> bool:
+        if queue not in self._tallies:
+            row = self._execute(statements.TALLY, (queue,)).fetchone()
+            if row is None:
+                return False
+            self._tallies[queue] = Tally(*row[1:])
+            self.touched.add(row[0])
+        return True
+
+    def save(self) -> None:
+        """Write the counters; the last act before the commit."""
+        rows = [
+            {
+                "total": tally.total,
+                "held": tally.held,
+                "delayed": tally.delayed,
+                "newest": tally.newest,
+                "queue": tally.queue,
+            }
+            for tally in self._tallies.values()
+        ]
+        self._executemany(statements.SAVE, rows)
+        self._tallies.clear()
+        self.touched.clear()
+
+    def undo(self) -> None:
+        """After a rollback: drop what this transaction read and made."""
+        self._tallies.clear()
+        self.touched.clear()
+        self._numbers.clear()

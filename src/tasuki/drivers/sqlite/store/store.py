@@ -1,0 +1,321 @@
+"""What the verbs do to the tables, inside the transaction of a group: no threads, no waiting, no answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import inf
+
+import msgspec
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Ack, Depth, Nack, Receipt, Received, Release, Settlement
+from tasuki.drivers.sqlite.store import statements
+from tasuki.drivers.sqlite.store.dedup_ids import Known
+from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.peeking import Walk, step
+from tasuki.drivers.sqlite.store.purge import Purge
+from tasuki.drivers.sqlite.store.queues import Declared, Queues
+from tasuki.drivers.sqlite.store.rows import Place, Row, Tally, numbers_text
+from tasuki.drivers.sqlite.store.suspects import Suspects
+from tasuki.message import HeaderValue
+
+SURFACED = 300
+"""Most delayed messages made receivable in one transaction, so that a due crowd does not stop the others."""
+COUNTED = 50_000
+"""Most due messages counted in one transaction."""
+DuePlace = tuple[float, int]
+NOTHING_DUE: DuePlace = (-1.0, -1)
+MAX_CLAIM_BYTES = 64 * 2**20
+"""A receive stops after this many bytes of bodies, so that memory stays bounded."""
+
+_decode_headers = msgspec.msgpack.Decoder(dict[str, HeaderValue]).decode
+
+
+class Store:
+    """One connection's view of the file; every method runs inside a transaction that the writer opens and commits."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, driver: str, clock: Clock, holder: int, declared: Declared
+    ) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._executemany: Callable[[str, Iterable[Sequence[object] | Mapping[str, object]]], object] = (
+            connection.executemany
+        )
+        self._clock = clock
+        self._holder = holder
+        self._known = Known(connection)
+        self._lines = Lines(connection)
+        self._suspects = Suspects(connection)
+        self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
+        self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._known)
+
+    def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: Collection[int] = ()) -> int:
+        """Store the messages for which there is room; says how many from the start are taken care of.
+
+        Those that were stored, and the duplicates among them. By index: ``delays`` in seconds; ``always``: what is
+        stored although its id is known.
+        """
+        tally = self.queues.tally(queue)
+        room = len(rows) if tally.max_length is None else max(tally.max_length - tally.total, 0)
+        if tally.dedup_window is None:
+            self._insert(tally, rows[:room], delays)
+            return min(room, len(rows))
+        now = self._clock.time()
+        since = now - tally.dedup_window
+        chosen, taken = self._known.choose(queue, [row[0] for row in rows], always, since, room)
+        later = {place: delays[index] for place, index in enumerate(chosen) if index in delays}
+        self._insert(tally, [rows[index] for index in chosen], later)
+        self._known.remember(queue, [rows[index][0] for index in chosen if index not in always], now, since)
+        return taken
+
+    def _insert(self, tally: Tally, rows: list[Row], delays: dict[int, float]) -> None:
+        if not rows:
+            return
+        queue = tally.queue
+        self._execute(statements.INSERT_FIRST, (tally.newest, *rows[0], queue))
+        first = int(self._execute("SELECT last_insert_rowid()").fetchone()[0])
+        if len(rows) > 1:
+            self._executemany(statements.INSERT.format(queue), rows[1:])
+        tally.newest = last = first + len(rows) - 1
+        if delays or tally.by_key:
+            now = self._clock.time()
+            for index, row in enumerate(rows):
+                ready_at = now + delays[index] if index in delays else 0.0
+                self._place(Place(first + index, queue, row[3], 0, row[4] if tally.by_key else None, ready_at))
+        else:
+            sql = (
+                "INSERT INTO ready (queue, rank, seq, attempts) "
+                "SELECT queue, rank, seq, 0 FROM messages WHERE seq BETWEEN ? AND ?"
+            )
+            self._execute(sql, (first, last))
+        tally.total += len(rows)
+
+    def claim(self, queue: int, limit: int) -> list[Received]:
+        """Hand out up to ``limit`` receivable messages under the queue's lease."""
+        tally = self.queues.tally(queue)
+        if tally.ready <= 0:
+            return []
+        taken, seqs, size, last, suspects = [], [], 0, (0, 0), self._suspects.of(queue)
+        for rank, seq, attempts, id_, body, headers in self._execute(statements.CLAIM, (queue, limit)):
+            taken.append(Received(id_, body, _decode_headers(headers), 0, attempts + 1, seq in suspects))
+            seqs.append(seq)
+            last = (rank, seq)
+            size += len(body)
+            if size > MAX_CLAIM_BYTES:
+                break
+        if not taken:
+            return []
+        until = self._clock.boottime() + tally.lease
+        self._execute(statements.HOLD, (self._holder, until, queue, len(taken)))
+        # One writer and AUTOINCREMENT: the numbers of this statement are consecutive, in the order of the rows.
+        receipt = int(self._execute("SELECT last_insert_rowid()").fetchone()[0]) - len(taken)
+        for received in taken:
+            received.receipt = receipt = receipt + 1
+        self._execute("DELETE FROM ready WHERE queue = ? AND (rank, seq) <= (?, ?)", (queue, *last))
+        if suspects:
+            self._suspects.hand_out(suspects.intersection(seqs))
+        tally.held += len(taken)
+        return taken
+
+    def settle(self, queue: int, batch: Sequence[Settlement]) -> list[Receipt]:
+        """End deliveries; returns the stale receipts."""
+        # Of two settlements of one delivery the first counts.
+        wanted = {item.receipt: item for item in reversed(batch) if type(item.receipt) is int}
+        self._resume(queue, wanted)
+        rows = self._execute(statements.UNHOLD, (numbers_text(wanted), queue)).fetchall()
+        tally = self.queues.tally(queue)
+        tally.held -= len(rows)
+        done, keys, released = [], [], set()
+        for delivery, seq, _, rank, attempts, key in rows:
+            settlement = wanted[delivery]
+            if isinstance(settlement, Ack):
+                done.append(seq)
+                if key is not None:
+                    keys.append((queue, key, seq))
+            else:
+                if type(settlement) is Release:
+                    released.add(seq)
+                self._return(Place(seq, queue, rank, attempts, key), settlement)
+        self._suspects.settle(released, [row[1] for row in rows if row[1] not in released])
+        if done:
+            self._forget(done, keys)
+            tally.total -= len(done)
+        if len(rows) == len(batch):
+            return []
+        found = {row[0] for row in rows}
+        return [item.receipt for item in batch if item.receipt not in found or item is not wanted[item.receipt]]
+
+    def _resume(self, queue: int, deliveries: Collection[int]) -> None:
+        """Hold again what was put back when its lease ended, for a settlement that comes late."""
+        for delivery, seq, counted in self._suspects.resume(queue, deliveries):
+            back = (delivery, counted, self._holder, queue, seq)
+            if self._execute(statements.RESUME, back).rowcount:
+                self._execute("DELETE FROM ready WHERE queue = ? AND seq = ?", (queue, seq))
+                self.queues.tally(queue).held += 1
+            elif behind := self._execute(statements.RESUME_BEHIND, back).fetchone():  # the ordering has changed
+                self._lines.leave(queue, behind[0], 1, seq)
+                self.queues.tally(queue).held += 1
+
+    def start(self, queue: int, batch: Sequence[Receipt]) -> list[Receipt]:
+        """Record that the handlers of deliveries begin; returns the stale receipts."""
+        found = self._suspects.start(queue, [receipt for receipt in batch if type(receipt) is int])
+        return [receipt for receipt in batch if receipt not in found]
+
+    def extend(self, queue: int, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
+        """Set the leases; returns the stale receipts."""
+        numbers = numbers_text([receipt for receipt in batch if type(receipt) is int])
+        sql = """
+            UPDATE held SET lease_until = ? WHERE delivery IN (SELECT value FROM json_each(?)) AND queue = ?
+            RETURNING delivery
+        """
+        found = {row[0] for row in self._execute(sql, (self._clock.boottime() + lease, numbers, queue))}
+        return [receipt for receipt in batch if receipt not in found]
+
+    def depth(self, queue: int, since: DuePlace = NOTHING_DUE) -> tuple[Depth, DuePlace | None]:
+        """The counters, and the age of the oldest receivable message.
+
+        Delayed messages that are due count as ready: at most ``COUNTED`` of them, from a place in their order on.
+        Returns the place of the last one too; None: all were counted.
+        """
+        if since == NOTHING_DUE:
+            self.surface(queue)
+        tally = self.queues.tally(queue)
+        due, place = self._count_due(queue, since)
+        oldest = self._execute(statements.OLDEST, (queue,)).fetchone()[0]
+        age = None if oldest is None else max(self._clock.time() - oldest, 0.0)
+        sql = "SELECT coalesce(sum(count), 0) FROM consumers WHERE queue = ?"
+        consumers = self._execute(sql, (queue,)).fetchone()[0]
+        return Depth(tally.ready + due, tally.held, tally.delayed - due, age, consumers), place
+
+    def _count_due(self, queue: int, since: DuePlace) -> tuple[int, DuePlace | None]:
+        if not self.queues.tally(queue).delayed:
+            return 0, None
+        wanted = (queue, *since, self._clock.time())
+        last = self._execute(f"{statements.DUE} LIMIT 1 OFFSET ?", (*wanted, COUNTED - 1)).fetchone()
+        if last is not None:
+            return COUNTED, last
+        return self._execute(f"SELECT count(*) FROM ({statements.DUE})", wanted).fetchone()[0], None  # noqa: S608
+
+    def peek(self, queue: int, walk: Walk) -> None:
+        """Receivable messages in order, those behind their key, delayed ones by their time."""
+        step(self._connection, queue, walk)
+
+    def surface(self, queue: int) -> int:
+        """Make delayed messages whose time has come receivable; returns how many, at most ``SURFACED``."""
+        if not self.queues.tally(queue).delayed:
+            return 0
+        rows = self._execute(
+            statements.SURFACE, {"queue": queue, "now": self._clock.time(), "limit": SURFACED}
+        ).fetchall()
+        for _, _, seq, _, key in rows:
+            if key is not None:
+                sql = "UPDATE lines SET ready_at = 0 WHERE queue = ? AND key = ? AND seq = ? AND waiting = ?"
+                for waiting in (0, 1):
+                    self._execute(sql, (queue, key, seq, waiting))
+        front = "SELECT 1 FROM lines WHERE queue = ? AND key = ? AND waiting = 0 AND seq = ?"
+        shown = [row for row in rows if row[4] is None or self._execute(front, (queue, row[4], row[2])).fetchone()]
+        self._executemany(statements.SHOW, shown)
+        self.queues.tally(queue).delayed -= len(rows)
+        return len(rows)
+
+    def expire(self) -> None:
+        """Put back what was held longer than its lease."""
+        rows = self._execute(
+            "DELETE FROM held WHERE lease_until <= ? RETURNING delivery, seq, queue, rank, attempts, key",
+            (self._clock.boottime(),),
+        ).fetchall()
+        self._put_back(rows)
+
+    def bury(self, holder: int) -> None:
+        """Put back what a driver held that is gone, and forget the driver."""
+        sql = "DELETE FROM held WHERE holder = ? RETURNING NULL, seq, queue, rank, attempts, key"
+        self._put_back(self._execute(sql, (holder,)).fetchall())
+        self.queues.bury(holder)
+
+    def first_due(self, name: str) -> float | None:
+        """When the first delayed message of a queue is due (wall clock); None: it has none, or is gone."""
+        queue = self.queues.seen(name)
+        if queue is None or not self.queues.tally(queue).delayed:
+            return None
+        return self._first_due(queue)
+
+    def next_lease(self) -> float:
+        """When the first lease ends (boot time)."""
+        first = self._execute("SELECT min(lease_until) FROM held").fetchone()[0]
+        return inf if first is None else float(first)
+
+    def news_among(self, names: Collection[str]) -> tuple[list[str], dict[str, float]]:
+        """Those of the queues in which a claim would find something, and when the first delayed message of each is due.
+
+        Works outside a transaction too.
+        """
+        numbers = {queue: name for name in names if (queue := self.queues.seen(name)) is not None}
+        asked = sorted(numbers)
+        ready = [numbers[queue] for queue in self._among("ready", asked)]
+        return ready, {numbers[queue]: self._first_due(queue) for queue in self._among("delayed", asked)}
+
+    def _among(self, table: str, asked: Sequence[int]) -> Iterator[int]:
+        """Those of the queues (sorted numbers) that have rows in the table.
+
+        Costs a seek for each queue asked for, or for each that has rows: whichever are fewer.
+        """
+        index, sql = 0, f"SELECT min(queue) FROM {table} WHERE queue >= ?"  # noqa: S608
+        while index < len(asked):
+            first = self._execute(sql, (asked[index],)).fetchone()[0]
+            if first is None:
+                return
+            index = bisect_left(asked, first, index)
+            if index < len(asked) and asked[index] == first:
+                yield first
+                index += 1
+
+    def _first_due(self, queue: int) -> float:
+        return float(self._execute("SELECT min(ready_at) FROM delayed WHERE queue = ?", (queue,)).fetchone()[0])
+
+    def save(self) -> None:
+        """Write the counters; the last act before the commit."""
+        self.queues.save()
+        self._suspects.end()
+
+    def undo(self) -> None:
+        """After a rollback: drop what this transaction read and made."""
+        self.queues.undo()
+        self._suspects.end()
+
+    def _return(self, place: Place, settlement: Nack | Release) -> None:
+        place.attempts += type(settlement) is Nack
+        place.ready_at = self._clock.time() + settlement.delay if settlement.delay > 0 else 0.0
+        self._lines.leave(place.queue, place.key, 0, place.seq)
+        self._place(place)
+
+    def _put_back(self, rows: list[tuple[int | None, int, int, int, int, str | None]]) -> None:
+        for delivery, seq, queue, rank, attempts, key in rows:
+            place = Place(seq, queue, rank, attempts, key)
+            place.attempts += self._suspects.lose(place.queue, place.seq, delivery)
+            self.queues.tally(place.queue).held -= 1
+            self._lines.leave(place.queue, place.key, 0, place.seq)
+            self._place(place)
+
+    def _place(self, place: Place) -> None:
+        """Put a message where it belongs; one with a key joins its line."""
+        queue, seq, rank, attempts, key, ready_at = (
+            place.queue, place.seq, place.rank, place.attempts, place.key, place.ready_at,
+        )  # fmt: skip
+        if ready_at:
+            self._execute(statements.DELAY, (queue, ready_at, seq, rank, attempts, key))
+            self.queues.tally(queue).delayed += 1
+        if key is not None:
+            self._execute(statements.JOIN, (queue, key, seq, rank, attempts, ready_at))
+            self._lines.advance(queue, key)
+        elif not ready_at:
+            self._execute(statements.SHOW, (queue, rank, seq, attempts, None))
+
+    def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:
+        sql = "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))"
+        self._execute(sql, (numbers_text(done),))
+        for queue, key, seq in keys:
+            self._lines.leave(queue, key, 0, seq)
+            self._lines.advance(queue, key)

@@ -1,0 +1,1 @@
+"""The writer's thread: requests of all loops become transactions."""

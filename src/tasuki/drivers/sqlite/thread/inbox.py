@@ -1,0 +1,98 @@
+"""Where requests of all threads queue up for the writer, and where it waits for them."""
+
+from __future__ import annotations
+
+import threading
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from tasuki.drivers.sqlite.thread.requests import Request
+
+if TYPE_CHECKING:
+    from tasuki.drivers.sqlite.thread.wakeup import Watch
+
+MAX_GROUP = 1000
+
+
+class Inbox:
+    """``put`` and ``close`` are for any thread, the rest is for the writer's.
+
+    It waits in one of two places: ``get``, which costs those who put nothing, and ``sleep``, where a bell is heard too.
+    """
+
+    def __init__(self) -> None:
+        self._requests: SimpleQueue[Request] = SimpleQueue()
+        self._entrance = threading.Lock()
+        self._is_closed = False
+        self._watch: Watch | None = None
+        self._is_asleep = False
+
+    def put(self, request: Request) -> bool:
+        """Queue it; False: closed."""
+        with self._entrance:
+            if self._is_closed:
+                return False
+            self._requests.put(request)
+            if self._is_asleep and self._watch is not None:
+                self._is_asleep = False
+                self._watch.wake()
+            return True
+
+    def get(self, seconds: float | None) -> list[Request]:
+        """What has queued up; waits for the first one, None: for ever."""
+        try:
+            first = self._requests.get(timeout=seconds)
+        except Empty:
+            return []
+        return [first, *self.rest()]
+
+    def rest(self) -> list[Request]:
+        """What has queued up, at most a group; does not wait."""
+        group: list[Request] = []
+        try:
+            while len(group) < MAX_GROUP:
+                group.append(self._requests.get_nowait())
+        except Empty:
+            pass
+        return group
+
+    def sleep(self, bell: str, seconds: float) -> bool:
+        """Sleep until a request is there, the bell (a file) rings, or the time is over; True: it may have rung.
+
+        Raises:
+            OSError, ImportError: bells cannot be heard here.
+        """
+        if self._watch is None:
+            from tasuki.drivers.sqlite.thread.wakeup import Watch
+
+            self._watch = Watch(bell)
+            return True  # before now, nobody listened
+        # First this, then the look at the requests: whoever puts one later sees it, and wakes.
+        self._is_asleep = True
+        try:
+            return self._requests.empty() and self._watch.sleep(seconds)
+        finally:
+            self._is_asleep = False
+
+    def heard(self) -> bool:
+        """Whether the bell rang since it was last asked or slept at."""
+        return self._watch is not None and self._watch.heard()
+
+    def stop_listening(self) -> None:
+        """Let go of the bell; the next sleep is at a new one."""
+        with self._entrance:  # nobody may wake a closed one: its number may be that of another file by then
+            watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self.stop_listening()
+        with self._entrance:
+            self._is_closed = True
+
+    def forget_parent(self) -> None:
+        """In a forked child, which has nobody to wake, and where the lock may be held for ever: close its files."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()

@@ -1,0 +1,161 @@
+"""What can be asked of the writer: one class a verb."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tasuki.contracts.driver import Receipt, Received, Settlement
+from tasuki.drivers.sqlite.store.rows import Row
+from tasuki.drivers.sqlite.store.store import Store
+from tasuki.errors import DriverError, QueueNotFoundError
+
+_ROW_BYTES = 1000
+"""Reckoned for what a message takes beside its body."""
+
+
+class Request:
+    """Something to do in the next transaction, and who wants to know."""
+
+    order = 2
+
+    def __init__(self, queue: str = "") -> None:
+        self.queue = queue
+        self.future: asyncio.Future[Any] | None = None
+        self.result: Any = None
+        self.error: DriverError | None = None
+        self.is_answered = False
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the caller was cancelled."""
+        return self.future is not None and self.future.cancelled()
+
+    def run(self, store: Store) -> Any:
+        """Do it; the result is answered after the commit."""
+
+    def attempt(self, store: Store) -> Any:
+        """Do it, and return the result. A queue that is gone is this request's own error, and nobody else's."""
+        self.error = None
+        try:
+            return self.run(store)
+        except QueueNotFoundError as error:
+            self.error = error
+            return None
+
+
+class Call(Request):
+    """Any other work on a queue: declare, depth, peek, purge."""
+
+    def __init__(self, queue: str, work: Callable[[Store, int], Any]) -> None:
+        super().__init__(queue)
+        self._work = work
+
+    def run(self, store: Store) -> Any:
+        """Call the work with the queue's number."""
+        return self._work(store, store.queues.find(self.queue) if self.queue else 0)
+
+
+class Extend(Request):
+    """Set leases; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Receipt], lease: float) -> None:
+        super().__init__(queue)
+        self._batch = batch
+        self._lease = lease
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.extend(store.queues.find_held(self.queue), self._batch, self._lease)
+
+
+class Start(Request):
+    """Record that handlers begin; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Receipt]) -> None:
+        super().__init__(queue)
+        self._batch = batch
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.start(store.queues.find_held(self.queue), self._batch)
+
+
+class Settle(Request):
+    """End deliveries; the result is the stale receipts."""
+
+    order = 0
+
+    def __init__(self, queue: str, batch: Sequence[Settlement]) -> None:
+        super().__init__(queue)
+        self._batch = batch
+
+    def run(self, store: Store) -> list[Receipt]:
+        """See the store."""
+        return store.settle(store.queues.find_held(self.queue), self._batch)
+
+
+class Publish(Request):
+    """Store messages; the result is how many from the start are taken care of."""
+
+    order = 1
+
+    def __init__(self, queue: str, rows: list[Row], delays: dict[int, float], always: set[int]) -> None:
+        super().__init__(queue)
+        self.rows = rows
+        self.size = sum(len(row[1]) + _ROW_BYTES for row in rows)
+        self.delays = delays
+        self.always = always
+
+
+def publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> None:
+    """Store the messages of many callers with one statement; room goes to those who came first."""
+    rows: list[Row] = []
+    delays: dict[int, float] = {}
+    always: set[int] = set()
+    for request in requests:
+        for index, delay in request.delays.items():
+            delays[len(rows) + index] = delay
+        always.update(len(rows) + index for index in request.always)
+        rows += request.rows
+    taken: int = 0
+    try:
+        taken = store.publish(store.queues.find(queue), rows, delays, always)
+    except QueueNotFoundError as error:
+        for request in requests:
+            request.error = error
+    for request in requests:
+        request.result = min(taken, len(request.rows))
+        taken -= request.result
+
+
+class Receive(Request):
+    """Take messages; parked until there are some or the deadline passes."""
+
+    order = 3
+
+    def __init__(self, queue: str, limit: int, deadline: float) -> None:
+        super().__init__(queue)
+        self._limit = limit
+        self.deadline = deadline
+        self.result: list[Received] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it can be answered, before its deadline."""
+        return bool(self.result) or self.error is not None
+
+    def run(self, store: Store) -> list[Received]:
+        """Claim what is there."""
+        number = store.queues.find(self.queue)
+        store.surface(number)
+        return store.claim(number, self._limit)
+
+
+class Stop(Request):
+    """Close the file and end the thread."""

@@ -1,0 +1,363 @@
+"""The one thread that touches the database: it runs whatever has queued up as one transaction, then answers.
+
+Nothing lingers: the next group is what came while the last one was committed. So one caller pays one commit, and five
+hundred callers share one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby
+from math import inf
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Release
+from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.file.database import Database
+from tasuki.drivers.sqlite.store.queues import Declared
+from tasuki.drivers.sqlite.thread.answers import Answers
+from tasuki.drivers.sqlite.thread.inbox import Inbox
+from tasuki.drivers.sqlite.thread.parked import Parked
+from tasuki.drivers.sqlite.thread.poll_pacing import Looks, Pause
+from tasuki.drivers.sqlite.thread.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
+from tasuki.system.helper_threads import HelperThread
+
+_log = logging.getLogger("tasuki.driver.sqlite")
+
+SWEEP = 1.0
+"""Seconds between looks for holders that died."""
+
+
+class Writer:
+    """Runs requests in groups, in a thread of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        *,
+        synchronous: str,
+        busy_timeout: float,
+        clock: Clock,
+        declared: Declared,
+    ) -> None:
+        self._name = name
+        self._clock = clock
+        self._declared = declared
+        self._inbox = Inbox()
+        self._answer = Answers(self.give_back).give
+        self._parked = Parked()
+        self._database = Database(
+            name,
+            path,
+            synchronous=synchronous,
+            busy_timeout=busy_timeout,
+            clock=clock,
+            declared=declared,
+            on_connect=self._look_again,
+        )
+        self._next_sweep, self._seen_version, self._wake_at = -1.0, -1, inf
+        self._is_log_due = False
+        self._looks = Looks()
+        self.at_work = threading.Lock()
+        self._helper = HelperThread(f"tasuki-sqlite-{name}", self._run)
+
+    # Called from event loops.
+
+    def start(self) -> None:
+        """Start the thread; the file is opened by the first request. Raises BrokerUnavailableError without a thread."""
+        try:
+            self._helper.start()
+        except RuntimeError as error:
+            raise BrokerUnavailableError(f"cannot start the thread that writes: {error}", driver=self._name) from error
+
+    async def stop(self) -> None:
+        """Give back what is held, close the file, end the thread. A second call waits for the same end."""
+        await self.submit(Stop())
+
+    def submit(self, request: Request) -> asyncio.Future[Any]:
+        """Queue a request; the future belongs to the calling loop."""
+        future = request.future = asyncio.get_running_loop().create_future()
+        self._post(request)
+        return future
+
+    def give_back(self, request: Receive) -> None:
+        """Release what was taken for a caller that was cancelled; the delivery does not count."""
+        if request.result:
+            taken, request.result = request.result, []
+            self._post(Settle(request.queue, [Release(received.receipt) for received in taken]))
+
+    def forget_parent(self) -> sqlite3.Connection | None:
+        """In a forked child: close the parent's locks, which the child shares; gives its connection, untouched."""
+        self._database.folder.drop()
+        self._inbox.forget_parent()
+        return self._database.connection
+
+    def _post(self, request: Request) -> None:
+        if not self._inbox.put(request):
+            self._refuse([request])
+
+    def _refuse(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if type(request) is not Stop:
+                problem = f"driver {self._name!r} is not open; open it first"
+                request.error = BrokerUnavailableError(problem, driver=self._name, queue=request.queue)
+        self._answer(requests)
+
+    # The thread.
+
+    def _run(self, helper: HelperThread) -> None:
+        """Turn after turn, until a request to stop; a failure that is no error of the database begins it anew."""
+        group: list[Request] = []
+        while not any(type(request) is Stop for request in group):
+            group = []
+            try:
+                group = self._next_group()
+                with self.at_work:
+                    self._turn([request for request in group if type(request) is not Stop])
+                helper.works()
+            except Exception as error:
+                group += self._inbox.rest()
+                self._drop(group, error)
+                if not any(type(request) is Stop for request in group):
+                    raise
+        self._end([request for request in group if type(request) is Stop])
+
+    def _drop(self, group: Sequence[Request], error: Exception) -> None:
+        """Let nobody wait for an answer that does not come; what of it was stored is not known."""
+        with suppress(Exception):
+            if self._database.connection is not None:
+                self._database.store.undo()
+        with suppress(Exception):
+            self._database.disconnect()
+        left = [request for request in [*self._parked, *group] if not request.is_answered and type(request) is not Stop]
+        self._parked = Parked()
+        for request in left:
+            if isinstance(request, Receive):
+                self.give_back(request)
+        problem = f"the thread that writes failed and begins again: {type(error).__name__}: {error}"
+        unavailable = BrokerUnavailableError(problem, outcome="unknown")
+        unavailable.__cause__ = error
+        self._fail(left, unavailable)
+
+    def _end(self, stops: Sequence[Request]) -> None:
+        parked, self._parked = self._parked, Parked()  # none of them may take what the end gives back
+        try:
+            with self.at_work:
+                self._shut()
+        except Exception:
+            _log.exception("driver %r: the end failed", self._name)
+        self._inbox.close()
+        self._answer([*parked, *stops])
+        while late := self._inbox.rest():
+            self._refuse(late)
+
+    def _next_group(self) -> list[Request]:
+        """Requests; none: there may be something to do without."""
+        if not self._parked:
+            return self._inbox.get(None)
+        pause = self._pause()
+        if not pause.is_deep:
+            return self._inbox.get(pause.seconds)
+        try:
+            if not self._inbox.sleep(self._database.folder.bell, pause.seconds):
+                return self._inbox.rest()
+            self._looks.rang()
+        except (OSError, ImportError) as problem:
+            self._go_deaf(str(problem))
+        return self._inbox.get(self._pause().seconds)
+
+    def _go_deaf(self, why: str) -> None:
+        self._looks.is_deaf = True
+        self._inbox.stop_listening()
+        _log.debug("driver %r looks for messages of others again and again: %s", self._name, why)
+
+    def _pause(self) -> Pause:
+        """The wait until there is something to do without a new request."""
+        until = min(self._next_sweep, self._wake_at, self._parked.deadline)
+        return self._looks.pause(self._clock.monotonic(), until)
+
+    def _turn(self, group: list[Request]) -> None:
+        """Run the group and answer it; where it fails as a whole, find out whose fault it is."""
+        self._answer(self._parked.take_over(self._clock.monotonic()))
+        group = [request for request in group if not request.is_abandoned]
+        try:
+            group = self._admitted(group)
+            if group or self._has_news():
+                self._transact(group)
+        except DriverError as error:
+            self._recover(group, error)
+        try:
+            self._look_ahead()
+        except DriverError as error:
+            self._fail([*self._parked], error)
+
+    def _recover(self, group: list[Request], error: DriverError) -> None:
+        if isinstance(error, QueueFullError):
+            self._fail([request for request in group if type(request) is Publish], error)
+            rest = [request for request in group if type(request) is not Publish]
+            try:
+                self._make_room()
+                self._transact(rest)
+            except DriverError as again:
+                self._fail([*rest, *self._parked], again)
+        elif type(error) is not DriverError or not group:
+            self._fail([*group, *self._parked], error)
+        elif len(group) == 1:
+            self._fail(group, error)
+        else:
+            for request in group:
+                self._turn([request])
+
+    def _fail(self, requests: Sequence[Request], error: DriverError) -> None:
+        for request in requests:
+            request.error = type(error)(str(error), driver=self._name, queue=request.queue, outcome=error.outcome)
+            request.error.__cause__ = error.__cause__
+            if isinstance(request, Receive):
+                self._parked.discard(request)
+        self._answer(requests)
+
+    def _has_news(self) -> bool:
+        """Whether a parked receive could get something now; costs a few reads and no lock."""
+        if not self._parked:
+            return False
+        now = self._clock.monotonic()
+        return self._look(now) or now >= min(self._next_sweep, self._wake_at)
+
+    def _look(self, now: float) -> bool:
+        """Whether others committed something that a parked receive could get."""
+        with self._database.failing("rejected"):
+            connection = self._database.connected()
+            has_heard = self._inbox.heard()  # before the look: what rings during it may not be seen yet
+            has_found = self._notice(connection)
+        if not self._looks.looked(now, has_heard=has_heard, has_found=has_found):
+            self._go_deaf("they came without a ring")
+        return has_found
+
+    def _notice(self, connection: sqlite3.Connection) -> bool:
+        """Note what others committed since the last time; whether a parked receive could get something of it."""
+        version = connection.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._seen_version:
+            return False
+        self._seen_version = version
+        ready, dues = self._database.store.news_among(self._parked.queues)
+        self._parked.change(ready)
+        self._parked.expect(dues)
+        self._plan_wake()
+        return bool(ready)
+
+    def _transact(self, group: list[Request]) -> None:
+        """One transaction: settle, publish, others, then receive, parked ones first; answers after the commit."""
+        with self._database.failing("rejected"):
+            connection = self._database.begin()
+            store, changes = self._database.store, connection.total_changes
+            self._notice(connection)
+            # What is settled or extended late but before anybody else got it still counts: so first, then the sweep.
+            self._work([request for request in group if request.order == 0])
+            self._sweep(connection)
+            self._work([request for request in group if request.order > 0])
+            touched = store.queues.touched
+            forgotten = {queue for queue in touched if queue not in self._declared.specs}
+            receives = self._parked.wanted(touched - forgotten, self._clock.time())
+            receives += [request for request in group if isinstance(request, Receive)]
+            taken = [receive.attempt(store) for receive in receives]
+            dues = {receive.queue: store.first_due(receive.queue) for receive in receives}
+            store.save()
+        with self._database.failing("unknown"):
+            connection.execute("COMMIT")
+        if has_changed := connection.total_changes != changes:
+            self._database.folder.ring()
+        # Not before the commit: what is not committed must not be given back.
+        for receive, messages in zip(receives, taken, strict=True):
+            receive.result = messages or []
+        self._parked.tried(receives)
+        self._parked.expect(dues)
+        has_taken = any(receive.is_over for receive in receives)
+        self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=has_taken)
+        self._answer(request for request in group if not isinstance(request, Receive))
+        self._answer(receive for receive in receives if receive.is_over)
+        self._answer(self._parked.take_over(self._clock.monotonic(), forgotten))
+
+    def _look_ahead(self) -> None:
+        """Between transactions: note what comes next, and keep the log short."""
+        with self._database.failing("rejected"):
+            self._plan_wake()
+            if self._is_log_due:
+                self._is_log_due = False
+                self._database.shrink_log()
+
+    def _work(self, group: list[Request]) -> None:
+        ordered = sorted(group, key=lambda request: (request.order, request.queue))
+        for (kind, queue), requests in groupby(ordered, key=lambda request: (type(request), request.queue)):
+            if kind is Publish:
+                publish_together(self._database.store, queue, [item for item in requests if isinstance(item, Publish)])
+            elif kind is not Receive:
+                for request in requests:
+                    request.result = request.attempt(self._database.store)
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        """Put back what was held too long, or by a driver that died or lived before the machine restarted."""
+        store, folder = self._database.store, self._database.folder
+        store.expire()
+        now = self._clock.monotonic()
+        if now < self._next_sweep:
+            return
+        if self._next_sweep < 0:
+            store.queues.delete_orphans()
+        self._parked.prune()
+        self._parked.change(store.queues.moved(self._parked.queues))
+        self._next_sweep = now + SWEEP
+        boot = files.boot_id()
+        for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
+            if holder != self._database.holder and (its_boot != boot or not folder.is_alive(name)):
+                store.bury(holder)
+                folder.remove(name)
+        self._is_log_due = self._database.is_log_long()
+
+    def _admitted(self, group: list[Request]) -> list[Request]:
+        """The group, without its publishes while the disk has no room for them."""
+        publishes = [request for request in group if isinstance(request, Publish)]
+        if not publishes:
+            return group
+        with self._database.failing("rejected"):
+            if self._database.admits(sum(request.size for request in publishes)):
+                return group
+        problem = f"SQLite file {self._database.path!r}: the disk is full; free some space, acks still go through"
+        self._fail(publishes, QueueFullError(problem, driver=self._name))
+        return [request for request in group if type(request) is not Publish]
+
+    def _make_room(self) -> None:
+        with self._database.failing("rejected"):
+            self._database.make_room()
+
+    def _plan_wake(self) -> None:
+        """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""
+        wait = inf
+        if self._parked:
+            wait = min(
+                self._parked.due - self._clock.time(), self._database.store.next_lease() - self._clock.boottime()
+            )
+        self._wake_at = self._clock.monotonic() + max(wait, 0.0)
+
+    def _look_again(self) -> None:
+        """The file was opened: nothing that was seen before it holds."""
+        self._next_sweep, self._seen_version = -1.0, -1
+        self._parked.change(self._parked.queues)
+        self._inbox.stop_listening()  # the folder may be a new one
+        self._looks = Looks()
+
+    def _shut(self) -> None:
+        """Give back what this driver held. Where the file refuses, the lock's end says the same to the others."""
+        if self._database.connection is not None:
+            with suppress(DriverError):
+                self._transact([Call("", lambda store, _: store.bury(self._database.holder))])
+                files.truncate_log(self._database.connected())
+        self._database.disconnect()
+        self._database.folder.leave()

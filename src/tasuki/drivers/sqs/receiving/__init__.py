@@ -1,0 +1,1 @@
+"""Receiving: long polls, open deliveries, and how they end."""

@@ -1,0 +1,291 @@
+"""Receiving: long polls, which go on when their caller is cancelled, and messages that come before they are due.
+
+A request for messages is never broken off, because SQS would hide for a whole lease what it was about to answer. The
+next receive takes an abandoned poll over; what one brings for which nobody waits is handed back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Received
+from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.names import is_bound_to, own_group
+from tasuki.drivers.sqs.receiving.source import Held, Source
+from tasuki.drivers.sqs.receiving.timing import LONGEST_HIDDEN, delivery_number, whole
+from tasuki.drivers.sqs.sending.batches import AT_ONCE, MOST_ENTRIES
+from tasuki.drivers.sqs.sending.envelope import digest, read
+from tasuki.errors import BrokerUnavailableError, DriverError
+
+LONGEST_POLL = 2
+"""Seconds that a request waits at SQS, and so the longest that a stop waits for it."""
+
+_LOOK_EVERY = 2.0
+_FIND_EVERY = 10.0
+"""Seconds between two looks into the queue of suspects, and between two looks for it while there is none."""
+_FULL_HANDS = 0.1
+"""Seconds between two looks whether a suspect with a key has been settled."""
+
+_SYSTEM_ATTRIBUTES = [
+    "ApproximateReceiveCount",
+    "ApproximateFirstReceiveTimestamp",
+    "SentTimestamp",
+    "MessageGroupId",
+]
+
+Arrived = tuple[Held, bytes]
+"""A delivery and its body."""
+Poll = asyncio.Task[list[Arrived]]
+
+
+class Polling:
+    """Receives from one queue; ``hand_back`` and ``postpone`` are called with what arrived for nobody, or too early."""
+
+    def __init__(
+        self,
+        driver: str,
+        source: Source,
+        clients: Clients,
+        clock: Clock,
+        *,
+        checks_digests: bool,
+        find_suspects: Callable[[], Awaitable[str | None]],
+        hand_back: Callable[[Sequence[Held]], Awaitable[object]],
+        postpone: Callable[[Sequence[tuple[Held, float]]], Awaitable[object]],
+    ) -> None:
+        self._driver = driver
+        self._source = source
+        self._clients = clients
+        self._clock = clock
+        self._checks_digests = checks_digests
+        self._find_suspects = find_suspects
+        self._hand_back = hand_back
+        self._postpone = postpone
+        self._polls: dict[Poll, int] = {}
+        self._abandoned: set[Poll] = set()
+        self._returns: set[asyncio.Task[None]] = set()
+        self._kept: list[Arrived] = []
+        self._next_look = float("-inf")
+        self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def receive(self, limit: int, wait: float) -> list[Received]:
+        """Up to ``limit`` messages; empty after ``wait`` seconds, or as soon as ``close`` is called."""
+        end = self._clock.monotonic() + wait
+        while True:
+            # SQS waits whole seconds: the last one may last half a second longer, or is spent here.
+            if self._hands_are_full():
+                await asyncio.wait([self._closing], timeout=min(max(end - self._clock.monotonic(), 0), _FULL_HANDS))
+                if self._closing.done() or end <= self._clock.monotonic():
+                    return []
+                continue
+            seconds = max(min(round(end - self._clock.monotonic()), LONGEST_POLL), 0)
+            arrived = await self._arrived(self._adopt(limit) or self._start(limit, seconds))
+            if arrived:
+                return [self._handed_out(held, body) for held, body in arrived]
+            left = end - self._clock.monotonic()
+            if left <= 0 or self._closing.done():
+                return []
+            if seconds == 0:
+                await asyncio.wait([self._closing], timeout=left)
+
+    async def close(self, timeout: float) -> None:
+        """End all receives now; the polls under way come to their end, and what they bring is handed back."""
+        if not self._closing.done():
+            self._closing.set_result(None)
+        async with _ignoring_timeout(timeout):
+            while pending := {*self._polls, *self._returns}:
+                await asyncio.wait(pending)
+        for task in {*self._polls, *self._returns}:
+            task.cancel()
+        if rest := {*self._polls, *self._returns}:
+            await asyncio.wait(rest, timeout=timeout)
+
+    def _adopt(self, limit: int) -> Poll | None:
+        """A poll that its caller has abandoned and that brings no more than is wanted now."""
+        for poll in self._abandoned:
+            if self._polls.get(poll, limit + 1) <= limit:
+                self._abandoned.discard(poll)
+                return poll
+        return None
+
+    def _start(self, limit: int, seconds: int) -> Poll:
+        poll = asyncio.get_running_loop().create_task(self._poll(limit, seconds), name=f"poll {self._source.spec.name}")
+        self._polls[poll] = limit
+        poll.add_done_callback(self._ended)
+        return poll
+
+    def _ended(self, poll: Poll) -> None:
+        del self._polls[poll]
+        if poll in self._abandoned:
+            self._abandoned.discard(poll)
+            self._give_back(poll)
+
+    async def _arrived(self, poll: Poll) -> list[Arrived]:
+        """What a poll brings; abandons it when the caller is cancelled or the driver closed."""
+        is_ours = False
+        try:
+            both: list[asyncio.Future[Any]] = [poll, self._closing]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            is_ours = poll.done() and not self._closing.done()
+        finally:
+            if not is_ours:
+                self._abandon(poll)
+        return poll.result() if is_ours else []
+
+    def _abandon(self, poll: Poll) -> None:
+        if poll.done():
+            self._give_back(poll)
+        else:
+            self._abandoned.add(poll)
+
+    def _give_back(self, poll: Poll) -> None:
+        if poll.cancelled() or poll.exception() is not None or not poll.result():
+            return
+        task = asyncio.get_running_loop().create_task(self._return(poll.result()), name="hand back")
+        self._returns.add(task)
+        task.add_done_callback(self._returns.discard)
+
+    async def _return(self, arrived: list[Arrived]) -> None:
+        with contextlib.suppress(DriverError):  # then they come back when their lease ends
+            await self._hand_back([held for held, _ in arrived])
+
+    def _handed_out(self, held: Held, body: bytes) -> Received:
+        self._source.add(held, self._clock.boottime())
+        envelope = held.envelope
+        return Received(envelope.id, body, dict(envelope.headers), held, held.attempt, held.is_suspect)
+
+    async def _poll(self, limit: int, seconds: int) -> list[Arrived]:
+        """Ask once, and while everything asked for comes, ask several times at once, without waiting."""
+        if suspect := await self._suspect():
+            return suspect
+        arrived = await self._ask(min(limit, self._per_request), seconds)
+        at_once, is_full = 2, len(arrived) == self._per_request
+        while is_full and len(arrived) < limit:
+            room = limit - len(arrived)
+            shares = [
+                min(self._per_request, room - start)
+                for start in range(0, min(room, at_once * self._per_request), self._per_request)
+            ]
+            answers = await asyncio.gather(*(self._ask(share, 0) for share in shares), return_exceptions=True)
+            parts = [answer for answer in answers if isinstance(answer, list)]
+            arrived += [item for part in parts for item in part]
+            is_full = sum(map(len, parts)) == sum(shares)
+            at_once = min(at_once * 2, AT_ONCE)
+        return arrived
+
+    @property
+    def _per_request(self) -> int:
+        """Of a FIFO queue one: SQS gives several of one group at once, and at most one of a key may be held."""
+        return 1 if self._source.is_fifo else MOST_ENTRIES
+
+    def _hands_are_full(self) -> bool:
+        """Whether to take no more for now: a suspect with a key is charged by SQS if another one ends this process."""
+        source = self._source
+        return source.is_fifo and source.holds_suspect_since(self._clock.boottime() - source.spec.lease)
+
+    def keep(self, arrived: list[Arrived]) -> None:
+        """Hand a suspect out at the next receive."""
+        self._kept += arrived
+
+    async def _suspect(self) -> list[Arrived]:
+        """One from the queue of suspects, if it is time for a look, and none of it is in our hands."""
+        kept, self._kept = self._kept, []
+        source, now = self._source, self._clock.monotonic()
+        if kept or now < self._next_look or source.spec.temporary or source.holds_started(self._clock.boottime()):
+            return kept
+        if source.suspects_url is None:
+            source.suspects_url = await self._find_suspects()
+        if source.suspects_url is None:
+            self._next_look = now + min(_FIND_EVERY, max(source.spec.lease / 3, _LOOK_EVERY))
+            return []
+        return await self.ask_suspect(seconds=0)
+
+    async def ask_suspect(self, *, seconds: int) -> list[Arrived]:
+        """At most one message of the queue of suspects."""
+        self._next_look = self._clock.monotonic() + _LOOK_EVERY
+        return await self._ask(1, seconds, self._source.suspects_url)
+
+    async def _ask(self, count: int, seconds: int, url: str | None = None) -> list[Arrived]:
+        """One request; what is too early is postponed."""
+        source = self._source
+        url = url or source.url
+        lease = min(max(whole(source.spec.lease), 1), LONGEST_HIDDEN)
+        answer = await self._clients.call(
+            "receive_message",
+            source.spec.name,
+            wait=seconds,
+            QueueUrl=url,
+            MaxNumberOfMessages=count,
+            WaitTimeSeconds=seconds,
+            VisibilityTimeout=lease,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=_SYSTEM_ATTRIBUTES,
+        )
+        arrived: list[Arrived] = []
+        early: list[tuple[Held, float]] = []
+        damaged = 0
+        for raw in answer.get("Messages") or ():
+            if self._is_damaged(raw):
+                damaged += 1  # comes again when its lease ends; the others need not wait for that
+                continue
+            held, body, left = self._opened(raw, lease, url)
+            if left > 0:
+                early.append((held, left))
+            else:
+                arrived.append((held, body))
+        if early:
+            with contextlib.suppress(DriverError):  # then they come again, still too early, when their lease ends
+                await self._postpone(early)
+        if damaged and not arrived:
+            problem = f"a message arrived damaged at driver {self._driver!r}: its MD5 is another"
+            raise BrokerUnavailableError(problem, driver=self._driver, queue=source.spec.name)
+        return arrived
+
+    def _opened(self, raw: dict[str, Any], lease: int, url: str) -> tuple[Held, bytes, float]:
+        """A delivery, its body, and the seconds until it is due."""
+        attributes = raw.get("MessageAttributes") or {}
+        envelope, body = read(raw["MessageId"], raw["Body"], attributes)
+        system = raw.get("Attributes") or {}
+        sent_at = float(system.get("SentTimestamp", 0)) / 1000
+        number = delivery_number(
+            int(system.get("ApproximateReceiveCount", 1)),
+            sent_at=sent_at,
+            first_at=float(system.get("ApproximateFirstReceiveTimestamp", "inf")) / 1000,
+            delay=envelope.delay or 0.0,
+        )
+        now = self._clock.boottime()
+        source = self._source
+        group = system.get("MessageGroupId")
+        is_started = url == source.suspects_url
+        if is_started and source.is_fifo:
+            group = own_group(envelope.id)
+        # Where SQS's count is of recorded starts, or cannot be told from that of failures, it counts.
+        failures = number - 1 if is_started or is_bound_to(source.is_fifo, envelope.key, group) else 0
+        held = Held(
+            url,
+            raw["ReceiptHandle"],
+            raw["MessageId"],
+            raw["Body"],
+            attributes,
+            envelope,
+            group,
+            envelope.attempts + failures + 1,
+            now,
+            now + lease,
+            is_suspect=envelope.suspect or number > 1,
+        )
+        return held, body, sent_at + envelope.delay - self._clock.time() if envelope.delay else 0.0
+
+    def _is_damaged(self, raw: dict[str, Any]) -> bool:
+        return self._checks_digests and raw.get("MD5OfBody") not in (None, digest(raw["Body"]))
+
+
+@contextlib.asynccontextmanager
+async def _ignoring_timeout(seconds: float) -> Any:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            yield

@@ -1,0 +1,198 @@
+"""Threaded: any driver, with all its broker I/O on a thread and an event loop of its own.
+
+For brokers that bind deliveries to a connection with heartbeats: a handler that blocks the application's loop must not
+stop them. Each call costs two hops between threads; see docs/adr/0008-where-broker-io-runs.md for when that pays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from tasuki.contracts.driver import (
+    Depth,
+    Driver,
+    Durability,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+)
+from tasuki.drivers.toolkit.loop_thread import LoopThread
+from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.message import Message
+
+_LETTING_GO = 1.0
+"""Seconds to close what a loop that failed has left."""
+
+
+class Threaded(Driver):
+    """Gives every verb to an inner driver on a private thread, which lives from ``open`` to ``close``.
+
+    A call that is cancelled loses nothing: what a receive took anyway is released; a settlement, a purge and a
+    delete are carried out.
+    """
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner.name)
+        # A transaction of the caller's stays on the caller's loop, and cannot be taken to another.
+        self.capabilities = replace(inner.capabilities, transactional=False)  # type: ignore[misc]
+        self._inner = inner
+        self._specs: dict[str, QueueSpec] = {}
+        self._loop: LoopThread | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._changing: asyncio.Lock | None = None
+        self._changing_on: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def durability(self) -> Durability:
+        """See Driver."""
+        return self._inner.durability
+
+    def durability_of(self, queue: str) -> Durability:
+        """See Driver."""
+        return self._inner.durability_of(queue)
+
+    @property
+    def patience(self) -> float | None:
+        """See Driver."""
+        return self._inner.patience
+
+    async def open(self) -> None:
+        """Start the thread, and open the inner driver there."""
+        async with self._one_at_a_time():
+            if self._loop is not None and self._loop.is_here:
+                return
+            try:
+                loop = LoopThread(f"tasuki {self.name}", self._let_go, self._reopen)
+            except (OSError, RuntimeError) as error:  # files or threads are short
+                problem = f"cannot start the thread of driver {self.name!r}: {error}"
+                raise BrokerUnavailableError(problem, driver=self.name) from error
+            self._loop = loop
+            is_open = False
+            try:
+                await loop.call(self._open)
+                is_open = True
+            finally:
+                if not is_open:
+                    self._loop = None
+                    loop.stop()
+
+    async def _open(self) -> None:
+        for spec in self._specs.values():
+            await self._inner.declare(spec)
+        await self._inner.open()
+
+    async def _let_go(self) -> None:
+        """After the loop failed: close, so that the broker gives back at once what is held."""
+        with suppress(Exception):
+            async with asyncio.timeout(_LETTING_GO):
+                await self._inner.close()
+
+    async def _reopen(self) -> None:
+        """On a new loop."""
+        await self._let_go()  # where the old one could not
+        await self._open()
+
+    async def close(self) -> None:
+        """Close the inner driver, and end its thread; it goes on to its end if the caller is cancelled."""
+        self._closing = asyncio.get_running_loop().create_task(self._close(), name="close driver")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        async with self._one_at_a_time():
+            loop, self._loop = self._loop, None
+            if loop is None or not loop.is_here:
+                return
+            try:
+                if loop.failure is None:
+                    await loop.call(self._inner.close, is_whole=True)
+            finally:
+                loop.stop()
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """See Driver; before ``open`` it is noted."""
+        if self._loop is not None:
+            await self._loop.call(lambda: self._inner.declare(spec))
+        self._specs[spec.name] = spec
+
+    async def undeclare(self, queue: str) -> None:
+        """See Driver."""
+        self._specs.pop(queue, None)
+        if self._loop is not None:
+            await self._loop.call(lambda: self._inner.undeclare(queue), is_whole=True)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        """See Driver."""
+        return await self._running(spec.name).call(lambda: self._inner.inspect(spec))
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
+        """See Driver."""
+        messages = list(batch)
+        return await self._running(queue).call(lambda: self._inner.publish(queue, messages))
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        """See Driver."""
+
+        async def give_back(received: list[Received]) -> None:
+            if received:
+                await self._inner.settle(queue, [Release(delivery.receipt) for delivery in received])
+
+        return await self._running(queue).call(lambda: self._inner.receive(queue, limit, wait), give_back)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        """See Driver."""
+        receipts = list(batch)
+        return await self._running(queue).call(lambda: self._inner.start(queue, receipts), is_whole=True)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        """See Driver."""
+        settlements = list(batch)
+        return await self._running(queue).call(lambda: self._inner.settle(queue, settlements), is_whole=True)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        """See Driver; called from any loop."""
+        receipts = list(batch)
+        return await self._running(queue).call(lambda: self._inner.extend(queue, receipts, lease))
+
+    async def depth(self, queue: str) -> Depth:
+        """See Driver."""
+        return await self._running(queue).call(lambda: self._inner.depth(queue))
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        """See Driver."""
+        await self._running(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        """See Driver."""
+        return await self._running(queue).call(lambda: self._inner.peek(queue, limit, after))
+
+    async def purge(self, queue: str) -> int:
+        """See Driver."""
+        return await self._running(queue).call(lambda: self._inner.purge(queue), is_whole=True)
+
+    async def delete(self, queue: str) -> None:
+        """See Driver."""
+        await self._running(queue).call(lambda: self._inner.delete(queue), is_whole=True)
+        self._specs.pop(queue, None)
+
+    def _running(self, queue: str) -> LoopThread:
+        loop = self._loop
+        if loop is None:
+            problem = f"driver {self.name!r} is not open; open it first"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        if not loop.is_here:
+            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
+            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        return loop
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        """The lock for opening and closing; the loops of the application may come and go."""
+        loop = asyncio.get_running_loop()
+        if self._changing is None or self._changing_on is not loop:
+            self._changing, self._changing_on = asyncio.Lock(), loop
+        return self._changing

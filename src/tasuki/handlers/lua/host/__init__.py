@@ -1,0 +1,1 @@
+"""The Lua runtime and what Python does for it."""

@@ -1,0 +1,213 @@
+"""One Lua runtime: starts it, loads the host files, and is the only place that calls into Lua.
+
+Memory discipline (lupa): at the memory limit, anything that Python pushes into the runtime outside a protected call
+aborts the process. So the limit is off while Python converts, and on while Lua runs; the calls themselves push only
+integers, booleans and tables that exist already, and only scalars come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NoReturn
+
+from tasuki.errors import HandlerError
+from tasuki.handlers.lua.host.values import Outbound
+from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.nil_keys import ignore_nil_keys
+from tasuki.handlers.lua.source import LuaLibrary, LuaSource
+from tasuki.handlers.lua.types import strip
+
+_UNBOXED = frozenset({int, float, bool, type(None)})
+_TABLES = frozenset({dict, list, tuple})
+_HOST_FILES = (
+    "host_calls",
+    "values",
+    "guards",
+    "matcher",
+    "patterns",
+    "strings",
+    "sandbox",
+    "globals/errors",
+    "outcome",
+    "scheduler",
+    "globals/globals",
+    "globals/coroutine",
+    "globals/channels",
+    "globals/channel",
+    "globals/payload",
+)
+
+_LOAD = "function(name, text, ...) return assert(load(text, '=' .. name, 't'))(...) end"
+_CLEAR = "local all, next = _G, next; for name in next, all do all[name] = nil end"
+
+
+def _refuse(*_: object) -> NoReturn:
+    """The attribute filter of lupa, as a last net: a script never holds a Python object in the first place."""
+    raise AttributeError("not available in Lua")
+
+
+class Runtime:
+    """A Lua state with one loaded script. Every method must be called from one thread."""
+
+    def __init__(self, limits: LuaLimits, own_clock: Callable[[], float] | None = None) -> None:
+        """``own_clock``: processor time of the runtime's thread, where several of them compute at a time."""
+        import lupa.lua54 as lupa
+
+        self.lua_error: type[Exception] = lupa.LuaError
+        self.limits = limits
+        self._own_clock = own_clock
+        self._lua = lupa.LuaRuntime(
+            encoding="utf-8",
+            max_memory=limits.memory,
+            register_eval=False,
+            register_builtins=False,
+            attribute_filter=_refuse,
+        )
+        self._limit = self._lua.set_max_memory
+        self._limit(0)
+        self._table_from = self._lua.table_from
+        self._load_host()
+
+    def _load_host(self) -> None:
+        load = self._lua.eval(_LOAD)
+        budget = self.limits.instructions
+        most = float("inf") if budget is None else budget
+        crowded = min(self.limits.memory // 4, 2**23)
+        self._host = host = load("host", _text("preamble"), self.limits.time, most, crowded, self._own_clock)
+        host["most_bytes"] = self.limits.memory // 2
+        guards = self._lua.table()
+        for name in _HOST_FILES:
+            load("host", _text(name), host, guards)
+        self._load = load
+        self._guards = guards
+        self.outbound = Outbound(host["new_object"], host["new_list"], host["new_error"], self._to_table)
+        self._run, self._call, self._resume, self._drop = host["run"], host["call"], host["resume"], host["drop"]
+        self.spend: Callable[[int, float], None] = host["spend"]
+        self.spent: Callable[[int], float] = host["spent"]
+
+    def _to_table(self, value: Any) -> Any:
+        return self._table_from(value, recursive=True)
+
+    def boot(
+        self,
+        source: LuaSource,
+        method: str | None,
+        modules: Mapping[str, Sequence[str]],
+        names: Sequence[str],
+        imports: Mapping[str, LuaLibrary],
+        known: Iterable[str],
+    ) -> Any:
+        """Runs the top level of a script and of its imports.
+
+        Args:
+            source: the script.
+            method: which function of its table, if it says so.
+            modules: Lua texts of each module in use, by its script or its libraries.
+            names: modules that the script lists.
+            imports: libraries by alias.
+            known: names of all modules there are, for a helpful error.
+        """
+        self._load("host", _text("boot"), self._host, self._guards)
+        for name, (*parts, text) in modules.items():
+            for part in parts:
+                self._load("host", part, self._host)
+            self._host["add_module"](name, self._load("host", text, self._host))
+        script = self._script(source, names, imports) | {"known": dict.fromkeys(known, True)}
+        if method is not None:
+            script["method"] = method
+        table = self._to_table(script)
+        self._clear_globals()
+        return self._enter(self._host["boot"], table)
+
+    def _script(self, source: LuaSource, names: Sequence[str], imports: Mapping[str, LuaLibrary]) -> dict[str, Any]:
+        libraries = {
+            alias: {**self._script(library.source, library.modules, library.imports), "id": library.id}
+            for alias, library in imports.items()
+        }
+        return {
+            "source": ignore_nil_keys(strip(source.text)),
+            "chunk": source.chunk_name,
+            "modules": list(names),
+            "imports": libraries,
+        }
+
+    def _clear_globals(self) -> None:
+        """The real globals (python, io, debug…) are gone before any script is loaded; the host files kept theirs."""
+        self._lua.execute(_CLEAR)
+
+    def _enter(self, function: Callable[..., Any], *args: Any) -> Any:
+        self._limit(self.limits.memory)
+        try:
+            return function(*args)
+        finally:
+            self._limit(0)
+
+    def run(self, body: Any) -> Any:
+        """Starts the handler on one message; see preamble.lua for what comes back."""
+        if type(body) in _UNBOXED and type(body) is not int:
+            return self._enter(self._run, body)
+        if type(body) is dict:
+            table = self._table(body)
+            limit = self._limit
+            limit(self.limits.memory)
+            try:
+                return self._run(table)
+            finally:
+                limit(0)
+        return self._enter(self._run, self._box(body), True)
+
+    def _table(self, value: Any) -> Any:
+        return self._convert(self.outbound.prepare(value))
+
+    def _box(self, *values: Any) -> Any:
+        return self._convert([self.outbound.prepare(value) for value in values])
+
+    def _convert(self, prepared: Any) -> Any:
+        try:
+            return self._table_from(prepared, recursive=True) if type(prepared) in _TABLES else prepared
+        except OverflowError:
+            raise HandlerError("a number is beyond 64 bits", kind="Invalid", retryable=False) from None
+        except UnicodeEncodeError:
+            raise HandlerError("a text is not valid Unicode", kind="Invalid", retryable=False) from None
+
+    def call(self, args: Sequence[Any], used: float = 0.0) -> Any:
+        """Starts the handler with any arguments; its result is converted.
+
+        ``used``: seconds of its time that are gone.
+        """
+        return self._enter(self._call, self._box(*args), len(args), used)
+
+    def resume(self, id: int, value: Any, ticket: int | None = None) -> Any:
+        """Goes on with an invocation that waits, giving it the answer of its request (with tickets: of that one)."""
+        try:
+            if type(value) in _UNBOXED:
+                return self._enter(self._resume, id, True, value, False, ticket)
+            if type(value) in _TABLES:
+                return self._enter(self._resume, id, True, self._table(value), False, ticket)
+            box = self._box(value)
+        except OverflowError:  # raised while pushing: Lua has not been entered
+            problem = {"message": "a number is beyond 64 bits", "kind": "Invalid", "retryable": False}
+            return self.fail(id, problem, ticket)
+        except HandlerError as error:
+            return self.fail(id, {"message": error.message, "kind": error.kind, "retryable": False}, ticket)
+        return self._enter(self._resume, id, True, box, True, ticket)
+
+    def fail(self, id: int, error: Mapping[str, Any], ticket: int | None = None) -> Any:
+        """Goes on with an invocation that waits; its request failed. ``error``: message, kind, retryable, details."""
+        return self._enter(self._resume, id, False, self._table(dict(error)), False, ticket)
+
+    def is_worn(self) -> bool:
+        """Whether the script holds on to more than three quarters of its memory for good."""
+        self._lua.gccollect()
+        return bool(self._lua.get_memory_used(total=True) > self.limits.memory * 0.75)
+
+    def drop(self, id: int) -> None:
+        """Forgets an invocation that waits; nothing in the script runs on."""
+        self._drop(id)
+
+
+@cache
+def _text(name: str) -> str:
+    return files("tasuki.handlers.lua.guest").joinpath(f"{name}.lua").read_text("utf-8")

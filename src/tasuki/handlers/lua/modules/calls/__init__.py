@@ -1,0 +1,1 @@
+"""Modules that call functions and run coroutines."""

@@ -1,0 +1,1 @@
+"""Modules that compute on plain values."""

@@ -1,0 +1,1 @@
+"""time: the clock, durations, time zones, timers."""

@@ -1,0 +1,1 @@
+"""Scripts in other threads and processes."""

@@ -1,0 +1,197 @@
+"""ThreadedLuaHandler: a script in several threads (``pool`` with ``isolation: shared``).
+
+Lua gives up Python's lock while it runs, so scripts that compute use as many cores as there are threads. Each thread
+has a runtime and an event loop of its own, in which a script's own waiting takes place; all that it asks for is done in
+the loop of the worker. Values are converted to Lua and back in the thread that owns the runtime: nobody else may touch
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from types import CoroutineType
+from typing import Any
+
+from tasuki.contracts.handler import Context, Handler
+from tasuki.errors import HandlerError
+from tasuki.handlers.loops import Job, end_all, run_in, tell
+from tasuki.handlers.lua import modules as catalogue
+from tasuki.handlers.lua.host.budget import errand
+from tasuki.handlers.lua.remote.remote import RemoteContext, RemoteLuaHandler, do_at_load
+from tasuki.handlers.lua.script import LuaScript
+from tasuki.message import is_request
+from tasuki.system.helper_threads import HelperThread
+
+_OPERATIONS = catalogue.operations(catalogue.MODULES)
+
+
+class ThreadedLuaHandler(Handler):
+    """A message goes to the thread that has the fewest. ``threads`` are started with the handler."""
+
+    def __init__(self, script: LuaScript, *, threads: int) -> None:
+        super().__init__(script.id)
+        self._script = script
+        self._size = max(threads, 1)
+        self._threads: list[_Thread] = []
+        self._starting: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Start the threads and load the script in each. Raises what ``LuaHandler.start`` raises."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start())
+            self._starting.add_done_callback(self._started)
+        await asyncio.shield(self._starting)
+
+    def _started(self, task: asyncio.Future[None]) -> None:
+        self._starting = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it
+
+    async def _start(self) -> None:
+        if self._threads:
+            return
+        threads: list[_Thread] = []
+        try:
+            threads += (_Thread(self._script, number) for number in range(self._size))
+            for thread in threads:
+                do_at_load(self.id, await thread.run(thread.boot()))
+        except BaseException:
+            for thread in threads:
+                thread.stop()
+            raise
+        self._threads = threads
+
+    async def stop(self) -> None:
+        """Let the threads end, each when the step that it is in has ended."""
+        threads, self._threads = self._threads, []
+        for thread in threads:
+            thread.stop()
+
+    async def handle(self, body: Any, context: Context) -> Any:
+        """As ``LuaHandler.handle``."""
+        if is_request(context.message):
+            return await self.call((body,), context)
+        return await (await self._thread()).treat(body, context, is_call=False)
+
+    async def call(self, args: Sequence[Any], context: Context) -> Any:
+        """As ``LuaHandler.call``."""
+        return await (await self._thread()).treat(args, context, is_call=True)
+
+    async def _thread(self) -> _Thread:
+        if not self._threads:
+            await self.start()
+        return min(self._threads, key=lambda thread: (thread.failure is not None, thread.load))
+
+
+class _Thread:
+    """A thread with an event loop and a runtime; its methods are for the worker's loop."""
+
+    def __init__(self, script: LuaScript, number: int) -> None:
+        self.load = 0
+        self.failure: BaseException | None = None
+        """Why it does not work now."""
+        self._script = script
+        self._is_over = False
+        self._jobs: set[Job] = set()
+        self._lock = threading.Lock()
+        self._begin()
+        self._helper = HelperThread(f"tasuki-{script.id}_{number}", self._serve)
+        self._helper.start()
+
+    def _begin(self) -> None:
+        self._handler = RemoteLuaHandler(self._script)
+        self._handler.own_clock = time.thread_time
+        self._loop = asyncio.new_event_loop()
+
+    def _serve(self, helper: HelperThread) -> None:
+        if self.failure is not None:  # a runtime is worth nothing without its loop
+            self._begin()
+        asyncio.set_event_loop(self._loop)
+        try:
+            if self.failure is not None:
+                self._loop.run_until_complete(self._handler.start())
+                self.failure = None
+            helper.works()
+            self._loop.run_forever()
+            if not self._is_over:
+                raise RuntimeError("its event loop was stopped")
+            self._loop.run_until_complete(end_all())
+            self._loop.run_until_complete(self._handler.stop())
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            asyncio.set_event_loop(None)
+            with suppress(OSError):  # its files may be what failed
+                self._loop.close()
+
+    def _fail(self, failure: BaseException) -> None:
+        """Let nobody wait for a result that does not come."""
+        with self._lock:
+            self.failure = failure
+            jobs, self._jobs = self._jobs, set()
+        for job in jobs:
+            job.fail(_failed(failure))
+
+    async def boot(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Load the script, in this thread; what it wants to have done besides."""
+        await self._handler.start()
+        return self._handler.at_load
+
+    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine in this thread."""
+        with self._lock:
+            if self.failure is not None:
+                work.close()
+                raise _failed(self.failure)
+            job = Job(work, self._loop)
+            self._jobs.add(job)
+        try:
+            return await job.result()
+        finally:
+            self._jobs.discard(job)
+
+    async def treat(self, value: Any, context: Context, *, is_call: bool) -> Any:
+        """One message or call."""
+        here = RemoteContext(self._handler.id, _Asking(context))
+        self.load += 1
+        try:
+            return await self.run((self._handler.call if is_call else self._handler.handle)(value, here))
+        finally:
+            self.load -= 1
+
+    def stop(self) -> None:
+        """Let it end."""
+        self._is_over = True
+        self._helper.stop()
+        tell(self._loop, self._loop.stop)
+
+
+def _failed(failure: BaseException) -> HandlerError:
+    problem = f"the thread of the script failed and begins again: {type(failure).__name__}: {failure}"
+    return HandlerError(problem, kind="Internal", retryable=True)
+
+
+class _Asking:
+    """Does in the worker's loop, with the message's own context, what a script in a thread asks for."""
+
+    __slots__ = ("_context", "_home")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._home = asyncio.get_running_loop()
+
+    async def ask(self, operation: str, *args: Any) -> Any:
+        """Called in the thread."""
+        return await run_in(self._home, self._do(operation, args))
+
+    async def _do(self, operation: str, args: tuple[Any, ...]) -> Any:
+        value = _OPERATIONS[operation](self._context, *args)
+        return await errand(value) if type(value) is CoroutineType else value
+
+    def prove(self) -> None:
+        """Nobody asks: a thread cannot be killed."""

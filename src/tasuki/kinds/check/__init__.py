@@ -1,0 +1,1 @@
+"""What is checked across entries, once each of them is right by itself."""

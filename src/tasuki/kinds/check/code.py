@@ -1,0 +1,115 @@
+"""Code: whether the sources of functions can be read, and have what their entries name; nothing of them runs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.function import LuaLibraryConfig, PythonFunctionConfig
+from tasuki.registry.entry import Entry
+from tasuki.registry.references import did_you_mean
+from tasuki.registry.shown import HIDDEN, shown
+from tasuki.registry.source import Source
+from tasuki.registry.yaml.scalars import Substituted
+
+_ANYTHING = frozenset({"__getattr__", "globals", "locals", "exec", "vars", "setattr", "modules", "__dict__"})
+"""A module that mentions one of these, if only in a decorator of its own, may have any name."""
+
+
+def problems_of_code(project: Project) -> list[ConfigError]:
+    """What would fail when the functions are loaded, as far as reading them tells."""
+    found: list[ConfigError] = []
+    for id, config in project.configs.items():
+        entry = project.registry.entries[id]
+        if isinstance(config, LuaLibraryConfig):
+            found += _of_lua(entry, config.source)
+        elif isinstance(config, PythonFunctionConfig) and config.source is not None:
+            found += _of_python(entry, config.source, config.method or "")
+        elif isinstance(config, PythonFunctionConfig) and config.target is not None:
+            found += _of_target(entry, config.target.partition(":")[0].partition(".")[0])
+    return found
+
+
+def _of_target(entry: Entry, package: str) -> Iterator[ConfigError]:
+    """Only its first name: to find what is within a package, Python would run the package."""
+    with suppress(ValueError):  # it is loaded, and does not say from where
+        if find_spec(package) is None:
+            name = shown(package, entry.data.get("target"))
+            problem, hint = f"target: there is no module {name}", "install it, or start where it is: in its folder"
+            yield MissingReferenceError(problem, position=entry.position(("target",)), entry=entry.id, hint=hint)
+
+
+def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
+    from tasuki.handlers.lua.syntax import syntax_problem
+
+    problem = syntax_problem(source.text)
+    if problem is None:
+        return
+    line, what = problem
+    if source.file is not None:
+        yield InvalidEntryError(what, position=Position(_shown(source.file), line), entry=entry.id)
+    else:
+        name = source.text.strip()
+        if isinstance(source.text, Substituted):
+            name, what = "", f"a mistake in {HIDDEN}"
+        hint = f"for a file write file://{name}" if name.endswith(".lua") and len(name.split()) == 1 else ""
+        what = f"line {line} of the script: {what}"
+        yield InvalidEntryError(what, position=entry.position(("source",)), entry=entry.id, hint=hint)
+
+
+def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigError]:
+    assert source.file is not None  # the model has seen to that
+    file = _shown(source.file)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # the code's own, about escapes and the like
+            module = ast.parse(source.text, file)
+        names, may_have_any = set(_names(module)), any(map(_gives_any_name, ast.walk(module)))
+    except SyntaxError as error:
+        place = Position(file, error.lineno or 0, error.offset or 0)
+        yield InvalidEntryError(error.msg, position=place, entry=entry.id)
+        return
+    except ValueError as error:  # a null byte
+        yield InvalidEntryError(str(error), position=Position(file), entry=entry.id)
+        return
+    except (RecursionError, MemoryError):  # an expression of thousands of parts, which Python itself may take
+        return
+    if method not in names and not may_have_any:
+        hint = did_you_mean(method, sorted(names))
+        problem = f"{source.file.name} has no {method!r}"
+        yield MissingReferenceError(problem, position=entry.position(("method",)), entry=entry.id, hint=hint)
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """What a module names at its top, also under an ``if``, ``try``, ``with`` or loop there, or only uses there."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield child.name
+        elif isinstance(child, ast.alias):
+            yield (child.asname or child.name).partition(".")[0]
+        elif isinstance(child, ast.Name):
+            yield child.id
+        elif isinstance(child, ast.MatchAs | ast.MatchStar) and child.name:
+            yield child.name
+        else:
+            yield from _names(child)
+
+
+def _gives_any_name(node: ast.AST) -> bool:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.FunctionDef(name=name):
+            return name in _ANYTHING
+        case ast.ImportFrom(names=[ast.alias(name="*")]) | ast.Global():
+            return True
+    return False
+
+
+def _shown(file: Path) -> str:
+    here = Path.cwd()
+    return os.path.relpath(file, here) if file.is_relative_to(here) else str(file)

@@ -1,0 +1,353 @@
+"""Project: every entry checked against its kind and against the others; all problems at once, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tasuki.errors import (
+    ConfigError,
+    InvalidEntryError,
+    MissingReferenceError,
+    Position,
+    ProjectError,
+    ReferenceCycleError,
+    UnknownKindError,
+)
+from tasuki.kinds.capabilities import all_capabilities, capabilities_of
+from tasuki.kinds.check.options import merge_options, option_path
+from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
+from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
+from tasuki.kinds.check.signed import unreadable_dead_letters
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.env import EnvVariableConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
+from tasuki.kinds.fields import Config
+from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind
+from tasuki.kinds.problems import problems_of
+from tasuki.registry.entry import Entry, resolve_id
+from tasuki.registry.loader import Loaded
+from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
+from tasuki.registry.registry import Registry
+from tasuki.registry.shown import shown
+from tasuki.registry.yaml.overrides import is_overridden
+from tasuki.units import format_duration
+
+C = TypeVar("C", bound=Config)
+
+_GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "queue.consumer": {"lifecycle.security.groups.*": ()},
+    "security.config": {"application.groups.*": ()},
+}
+"""Where entries name groups of policies, by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A registry whose every entry is known to be good, with the checked configuration of each."""
+
+    registry: Registry
+    configs: Mapping[str, Config]
+    """By entry id, in the order of declaration."""
+    kinds: Mapping[str, Kind]
+    """By entry id."""
+    edges: Mapping[str, tuple[str, ...]]
+    """Entry id → ids that it refers to, ``lifecycle.depends_on`` and ``requires`` included; no circles."""
+
+    def of(self, model: type[C]) -> dict[str, C]:
+        """All configurations of this model, by id, in the order of declaration."""
+        return {id: config for id, config in self.configs.items() if isinstance(config, model)}
+
+    def get(self, id: str, model: type[C]) -> C | None:
+        """The configuration of an entry; None if there is no such entry, or if it is of another model."""
+        config = self.configs.get(id)
+        return config if isinstance(config, model) else None
+
+    def driver_of(self, queue: str) -> DriverKind:
+        """The kind of the driver that carries a queue. Raises KeyError for what is not a queue."""
+        config = self.get(queue, QueueConfig)
+        kind = self.kinds[config.driver] if config else None
+        if not isinstance(kind, DriverKind):
+            raise KeyError(queue)
+        return kind
+
+
+def check(loaded: Loaded) -> Project:
+    """The project of what was loaded.
+
+    Raises:
+        ProjectError: with every problem of loading and checking, ordered by file, line and column.
+    """
+    checker = _Checker(loaded)
+    checker.run()
+    if checker.errors:
+        raise ProjectError(sorted(checker.errors, key=_by_place))
+    return Project(
+        loaded.registry,
+        MappingProxyType(checker.configs),
+        MappingProxyType(checker.kinds),
+        MappingProxyType(checker.edges),
+    )
+
+
+def _by_place(error: ConfigError) -> tuple[Position, str]:
+    return error.position or Position("\uffff"), error.problem
+
+
+class _Checker:
+    """One check: each method looks at one aspect of all entries, and adds what it finds to ``errors``."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.registry = loaded.registry
+        self.errors = list(loaded.errors)
+        self.kinds: dict[str, Kind] = {}
+        self.configs: dict[str, Config] = {}
+        self.edges: dict[str, tuple[str, ...]] = {}
+
+    def run(self) -> None:
+        for entry in self.registry:
+            self._check_kind(entry)
+        for entry in self.registry:
+            if entry.id in self.kinds:
+                self._check_fields(entry, self.kinds[entry.id])
+                self._check_references(entry, self.kinds[entry.id])
+        self._check_options()
+        self._check_durability()
+        self._check_cycles()
+        self._places = self._places_of_drivers()
+        self._check_unique(QueueConfig, lambda config: (self._place(config), config.queue_name), "queue_name")
+        self._check_parts()
+        self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
+        self._check_groups()
+        self._check_only_one()
+        self._check_signed()
+
+    def _check_kind(self, entry: Entry) -> None:
+        try:
+            self.kinds[entry.id] = find_kind(entry.kind)
+        except UnknownKindError as error:
+            place = entry.position(("kind",))
+            self.errors.append(UnknownKindError(error.problem, position=place, entry=entry.id, hint=error.hint))
+
+    def _check_fields(self, entry: Entry, kind: Kind) -> None:
+        context = {"namespace": entry.namespace, "name": entry.name, "target": entry.target}
+        try:
+            self.configs[entry.id] = kind.model.model_validate(_own_fields(entry, kind), context=context)
+        except ValidationError as error:
+            self.errors += problems_of(error, entry, kind.model)
+
+    def _check_references(self, entry: Entry, kind: Kind) -> None:
+        references = [
+            reference
+            for reference in find_references(entry, kind.references)
+            if not entry.is_unknown(reference.path) and not self._has_unknown_kind(reference.id)
+        ]
+        self.errors += verify_references(entry, references, self.registry)
+        sound = (reference.id for reference in references if points_well(reference, self.registry))
+        self.edges[entry.id] = tuple(dict.fromkeys(sound))
+
+    def _has_unknown_kind(self, id: str) -> bool:
+        """Whether an entry is there whose kind is not known, which is reported where it stands."""
+        return self.registry.get(id) is not None and id not in self.kinds
+
+    def _check_options(self) -> None:
+        self._published = needs_of_publishers(self.registry, self.configs)
+        self._delays = longest_delays(self.registry, self.configs)
+        for entry in self.registry.of_kind("queue.queue"):
+            driver = self._driver_of(entry)
+            options, problems = merge_options(entry, driver, "queue")
+            self.errors += problems
+            if isinstance(config := self.configs.get(entry.id), QueueConfig):
+                length = config.max_length or (options.get("max_length") if _is_ours(driver) else 0) or None
+                config = config.model_copy(update={"options": options, "max_length": length})
+                self.configs[entry.id] = self._fitted(entry, config, driver) if driver else config
+        for entry in self.registry.of_kind("queue.consumer"):
+            queue = self._target(entry, "queue")
+            options, problems = merge_options(entry, self._driver_of(queue) if queue else None, "consumer")
+            self.errors += problems
+            if isinstance(config := self.configs.get(entry.id), ConsumerConfig):
+                self.configs[entry.id] = config.model_copy(update={"driver_options": options})
+                if queue is not None and config.handler_timeout is not None:
+                    self._check_handler_timeout(entry, queue, config.handler_timeout)
+
+    def _check_handler_timeout(self, entry: Entry, queue: Entry, timeout: float) -> None:
+        """A broker may take a message back that a handler has held for too long."""
+        driver, config = self._driver_of(queue), self.configs.get(queue.id)
+        longest_hold = getattr(driver.queue_options, "longest_hold", None) if driver else None
+        if longest_hold is None or not isinstance(config, QueueConfig):
+            return
+        longest = longest_hold(config.options)
+        if timeout > longest:
+            problem = (
+                f"handler_timeout ({format_duration(timeout)}) is longer than the consumer_timeout "
+                f"({format_duration(longest)}) of queue {queue.id!r}: the broker would take the message back before"
+            )
+            hint = "give the queue a longer consumer_timeout in its options, or shorten handler_timeout"
+            place = entry.position(("handler_timeout",))
+            self.errors.append(InvalidEntryError(problem, position=place, entry=entry.id, hint=hint))
+
+    def _fitted(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> QueueConfig:
+        """The queue as its driver carries it; what the driver cannot do is reported."""
+        capabilities = capabilities_of(driver)
+        if capabilities is None:
+            return config  # it cannot be built either, and building says why
+        published = self._published.get(entry.id, {})
+        unsaid = {name: need for name, need in published.items() if name not in config.requires}
+        for need in (*needs_of(config), *unsaid.values()):
+            if not need.requirement.is_met(capabilities):
+                self._refuse(entry, need, driver, config.driver)
+        self._check_delay(entry, config, driver)
+        if unsaid:
+            config = config.model_copy(update={"requires": [*config.requires, *unsaid]})
+        most = capabilities.max_message_bytes
+        if most is None or config.max_message_size <= most:
+            return config
+        return config.model_copy(update={"max_message_size": most})
+
+    def _check_delay(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> None:
+        """The delays that stand in the code in so many words, against what the driver's fields allow."""
+        delay, label = self._delays.get(entry.id, (0.0, ""))
+        fields = self.configs.get(config.driver)
+        if driver.too_long is None or fields is None or not (why := driver.too_long(fields, config, delay)):
+            return
+        hint = "shorten the delay, or let the messages be kept for longer"
+        problem = f"{label} is a delay of {format_duration(delay)}: {why}"
+        self.errors.append(InvalidEntryError(problem, position=entry.position(), entry=entry.id, hint=hint))
+
+    def _check_durability(self) -> None:
+        """A driver entry may itself ask for more than its driver can ever give."""
+        for id, config in self.configs.items():
+            kind, level = self.kinds[id], str(getattr(config, "durability", None))
+            if isinstance(kind, DriverKind) and level in REQUIREMENTS and (capabilities := capabilities_of(kind)):
+                need = Need(("durability",), f"durability: {level}", REQUIREMENTS[level])
+                if not need.requirement.is_met(capabilities):
+                    self._refuse(self.registry.entries[id], need, kind, id)
+
+    def _refuse(self, entry: Entry, need: Need, driver: DriverKind, id: str) -> None:
+        able = [name for name, capabilities in all_capabilities().items() if need.requirement.is_met(capabilities)]
+        problem = f"{need.label} needs a driver that can {need.requirement.words}; {id!r} ({driver.short_name}) cannot"
+        hint = f"these can: {', '.join(able)}" if able else "no driver can"
+        path = option_path(entry, driver, *need.path) or need.path
+        self.errors.append(InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint))
+
+    def _driver_of(self, queue: Entry) -> DriverKind | None:
+        driver = self._target(queue, "driver")
+        kind = self.kinds.get(driver.id) if driver else None
+        return kind if isinstance(kind, DriverKind) else None
+
+    def _target(self, entry: Entry, field: str) -> Entry | None:
+        reference = entry.data.get(field)
+        return self.registry.get(resolve_id(reference, entry.namespace)) if isinstance(reference, str) else None
+
+    def _check_cycles(self) -> None:
+        for circle in find_cycles(self.edges):
+            entry = self.registry.entries[circle[0]]
+            are_queues = all(self.registry.entries[id].kind == "queue.queue" for id in circle)
+            place = entry.position(("dead_letter",) if are_queues else ())
+            problem = _circle_problem(circle, are_queues=are_queues)
+            hint = "give one of these queues another dead_letter, or none" if are_queues else "take one reference out"
+            self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id, hint=hint))
+
+    def _check_groups(self) -> None:
+        """Groups are no entries: a group is there because a policy says that it belongs to it."""
+        policies = [config for config in self.configs.values() if isinstance(config, AnyPolicyConfig)]
+        known = {group for config in policies for group in config.groups} | set(self._groups_of_broken_policies())
+        for entry in self.registry:
+            for reference in find_references(entry, _GROUPS.get(entry.kind, {})):
+                if reference.id not in known and not entry.is_unknown(reference.path):
+                    problem = (
+                        f"{noun(entry.kind)} {entry.id!r} names the group {reference.shown}, but no policy is in it"
+                    )
+                    place, hint = entry.position(reference.path), did_you_mean(reference.id, known)
+                    self.errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
+
+    def _groups_of_broken_policies(self) -> Iterator[str]:
+        """A policy with another mistake is in its groups all the same."""
+        for entry in self.registry.of_kind("security.policy"):
+            if entry.id not in self.configs:
+                yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
+
+    def _check_only_one(self) -> None:
+        first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
+        for id in others:
+            problem = f"there is a security.config already, {first!r}, and a project has at most one"
+            place = self.registry.entries[id].position(("kind",))
+            self.errors.append(InvalidEntryError(problem, position=place, entry=id))
+
+    def _check_signed(self) -> None:
+        for id, problem, hint in unreadable_dead_letters(self.configs):
+            place = self.registry.entries[id].position(("signing",))
+            self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+
+    def _check_parts(self) -> None:
+        """Where a driver makes several queues at the broker for one, no other may have the name of such a part."""
+        queues = {id: config for id, config in self.configs.items() if isinstance(config, QueueConfig)}
+        names = {(self._place(config), config.queue_name): id for id, config in queues.items()}
+        for id, config in queues.items():
+            whole_of = getattr(getattr(self.kinds.get(config.driver), "queue_options", None), "whole_of", None)
+            whole = names.get((self._place(config), whole_of(config.queue_name))) if whole_of else None
+            if whole is not None:
+                entry = self.registry.entries[id]
+                name = shown(config.queue_name, entry.data.get("queue_name"))
+                problem = f"queue_name {name} is that of a part of {whole!r} at the broker"
+                place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
+                self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+
+    def _places_of_drivers(self) -> dict[str, Hashable]:
+        places: dict[str, Hashable] = {}
+        for id, config in self.configs.items():
+            kind = self.kinds[id]
+            if isinstance(kind, DriverKind) and kind.place is not None:
+                with suppress(ValueError):  # an address that cannot be read, as the driver will say
+                    places[id] = kind.name, kind.place(config, self.registry.root)
+        return places
+
+    def _place(self, queue: QueueConfig) -> Hashable:
+        """Where a queue is: driver entries with one file or address share their queues."""
+        return self._places.get(queue.driver, queue.driver)
+
+    def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
+        """No two entries of a model may have the same key; None is no key."""
+        first: dict[Any, str] = {}
+        for id, config in self.configs.items():
+            if not isinstance(config, model) or (value := key(config)) is None:
+                continue
+            if first.setdefault(value, id) != id:
+                entry = self.registry.entries[id]
+                what = shown(getattr(config, field), entry.data.get(field))
+                problem = f"{field} {what} is already taken by {first[value]!r}{self._reason(id, first[value])}"
+                hint = f"give one of them another {field}"
+                self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
+
+    def _reason(self, id: str, other: str) -> str:
+        """Why queues of two driver entries are one at the broker; empty for one entry, and for what is no queue."""
+        drivers = [getattr(self.configs[each], "driver", None) for each in (id, other)]
+        return "" if drivers[0] == drivers[1] else f": {drivers[0]!r} and {drivers[1]!r} lead to the same place"
+
+
+def _circle_problem(circle: list[str], *, are_queues: bool) -> str:
+    if len(circle) == 1:
+        return f"queue {circle[0]!r} is its own dead-letter queue" if are_queues else f"{circle[0]!r} refers to itself"
+    what = "dead letters would go round in a circle" if are_queues else "entries refer to each other in a circle"
+    return f"{what}: {' → '.join(map(repr, [*circle, circle[0]]))}"
+
+
+def _is_ours(driver: DriverKind | None) -> bool:
+    """Whether ``max_length`` among a driver's options is that of the queue, not a bound in the broker's own way."""
+    return driver is None or not getattr(driver.queue_options, "has_own_max_length", False)
+
+
+def _own_fields(entry: Entry, kind: Kind) -> Mapping[str, Any]:
+    """The entry's fields; when an override swapped its driver, without those that belong to other drivers only."""
+    if not (isinstance(kind, DriverKind) and is_overridden(entry, ("kind",))):
+        return entry.data
+    others = filter(None, map(find_driver, driver_names()))
+    foreign = {field for other in others for field in other.model.model_fields} - kind.model.model_fields.keys()
+    foreign -= {field for field in foreign if is_overridden(entry, (field,))}  # who said it there means this driver
+    return {field: value for field, value in entry.data.items() if field not in foreign}

@@ -1,0 +1,97 @@
+"""What a queue may require of its driver, by name, and what its options require without saying so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
+from tasuki.registry.entry import KeyPath
+from tasuki.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from tasuki.kinds.entries.queue import QueueConfig
+
+RequirementName = Literal[
+    "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
+    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "transactional", "delete",
+]  # fmt: skip
+
+
+class Requirement(NamedTuple):
+    """Whether a driver meets it, and in which words: a driver that can …."""
+
+    is_met: Callable[[Capabilities], bool]
+    words: str
+
+
+class Need(NamedTuple):
+    """A requirement of a queue, and which of its fields asks for it."""
+
+    path: KeyPath
+    label: str
+    requirement: Requirement
+
+
+def _durability(level: Durability, words: str) -> Requirement:
+    least = DURABILITIES.index(level)
+    return Requirement(lambda capabilities: DURABILITIES.index(capabilities.durability) >= least, words)
+
+
+REQUIREMENTS: Mapping[str, Requirement] = {
+    "durable": _durability("process", "keep messages when a process ends"),
+    "process": _durability("process", "keep messages when a process ends"),
+    "broker": _durability("broker", "keep messages when the broker crashes"),
+    "power": _durability("power", "keep messages when the power fails"),
+    "node": _durability("node", "keep messages when a whole node is lost"),
+    "multi_process": Requirement(lambda has: has.multi_process, "be shared by several processes"),
+    "ordered": Requirement(lambda has: has.ordered, "keep the order of publishing"),
+    "ordering.key": Requirement(lambda has: has.ordering_key, "keep the order of messages with the same key"),
+    "delay": Requirement(lambda has: has.native_delay, "delay messages"),
+    "priority": Requirement(lambda has: has.native_priority, "hand out messages by priority"),
+    "attempts": Requirement(lambda has: has.counts_attempts, "count the deliveries of a message"),
+    "lease": Requirement(lambda has: has.leases, "lend messages for a time"),
+    "dedup": Requirement(lambda has: has.dedup, "tell duplicates by their id"),
+    "max_length": Requirement(lambda has: has.max_length, "bound the number of messages"),
+    "exact_depth": Requirement(lambda has: has.exact_depth, "count messages exactly"),
+    "consumers": Requirement(lambda has: has.counts_consumers, "count consumers over all processes"),
+    "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
+    "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
+    "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
+    "delete": Requirement(lambda has: has.delete, "delete queues"),
+}
+
+
+def needs_of(config: QueueConfig) -> Iterator[Need]:
+    """What a queue requires in so many words, and what its options cannot do without."""
+    for index, name in enumerate(config.requires):
+        yield Need(("requires", index), f"requires: {name}", REQUIREMENTS[name])
+    if config.durability is not None and config.durability != "memory":
+        yield Need(("durability",), f"durability: {config.durability}", REQUIREMENTS[config.durability])
+    if config.ordering == "key":
+        yield Need(("ordering",), "ordering: key", REQUIREMENTS["ordering.key"])
+    if config.max_length is not None:
+        yield Need(("max_length",), "max_length", REQUIREMENTS["max_length"])
+    if config.dedup_window is not None:
+        window = config.dedup_window
+        remembers = Requirement(
+            lambda has: has.dedup and has.dedup_window in (None, window),
+            f"tell duplicates by their id within {format_duration(window)}",
+        )
+        yield Need(("dedup_window",), "dedup_window", remembers)
+    if "max_message_size" in config.model_fields_set:
+        size = config.max_message_size
+        carries = Requirement(
+            lambda has: has.max_message_bytes is None or has.max_message_bytes >= size,
+            f"carry messages of {format_size(size)}",
+        )
+        yield Need(("max_message_size",), "max_message_size", carries)
+
+
+def wanted_durability(config: QueueConfig) -> Durability | None:
+    """The most that a queue asks for; None if it asks for nothing."""
+    levels = [DURABILITIES.index(config.durability)] if config.durability is not None else []
+    for name in config.requires:
+        level = "process" if name == "durable" else name
+        levels += [index for index, known in enumerate(DURABILITIES) if known == level]
+    return DURABILITIES[max(levels)] if levels else None

@@ -1,0 +1,167 @@
+"""Uses: which publish options the project's code gives for which queue, as far as reading the sources tells.
+
+Only calls that name their queue in so many words are seen: ``app.publish("tasks", …, priority=5)``,
+``tasks = app.queue("tasks")`` with ``tasks.publish(…)``, and ``queue.publish("tasks", …)`` in Lua.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from tasuki.kinds.check.requirements import RequirementName
+from tasuki.units import parse_duration
+
+OPTIONS: dict[str, RequirementName] = {"priority": "priority", "delay": "delay", "connection": "transactional"}
+"""What an option requires of the driver, by the option's name."""
+
+_PUBLISHING = frozenset({"publish", "request"})
+_LUA_CALL = re.compile(r"\bqueue\.publish\s*\(")
+_LUA_SKIPPED = re.compile(
+    r"--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL
+)
+_LUA_NAME = re.compile(r"\s*([\"'])([\w.:-]+)\1\s*")
+_LUA_DELAY = re.compile(r"\s*(?:([\"'])([\w.]+)\1|(\d+(?:\.\d+)?))\s*[,;}]")
+_LUA_FIELD = re.compile(r"(?:^|[{,;\s])(\w+)\s*=(?!=)")
+
+
+class Use(NamedTuple):
+    """One option of one publish."""
+
+    queue: str
+    """As it is written: an id, or the name alone."""
+    option: str
+    line: int
+    seconds: float = 0.0
+    """Of a delay that stands there in so many words."""
+
+
+@lru_cache(maxsize=256)
+def uses_in_python(text: str) -> list[Use]:
+    """The uses in a module; none where it cannot be read."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            module = ast.parse(text)
+            return list(_of_module(module))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _of_module(module: ast.Module) -> Iterator[Use]:
+    handles = _handles(module)
+    for call in ast.walk(module):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in _PUBLISHING:
+            queue, headers = _target_of(call, handles)
+            for option in _options(call, headers) if queue else ():
+                yield Use(queue, option, call.lineno, _delay_of(call) if option == "delay" else 0.0)
+
+
+def _delay_of(call: ast.Call) -> float:
+    given = {keyword.arg: keyword.value for keyword in call.keywords}.get("delay")
+    return _seconds(given.value) if isinstance(given, ast.Constant) else 0.0
+
+
+def _seconds(value: object) -> float:
+    """A duration; 0 for anything else."""
+    try:
+        return parse_duration(value)
+    except ValueError:
+        return 0.0
+
+
+def _handles(module: ast.Module) -> dict[str, str]:
+    """Variable → queue, of each assignment ``variable = ….queue("name", …)``; not of those that change."""
+    found: dict[str, set[str]] = {}
+    for node in ast.walk(module):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, set()).add(_made_by(node.value))
+    return {name: queues.pop() for name, queues in found.items() if len(queues) == 1 and "" not in queues}
+
+
+def _made_by(node: ast.AST) -> str:
+    """The queue of ``….queue("name")``; empty for anything else."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="queue"), args=[ast.Constant(value=str(name)), *_]):
+            return name
+    return ""
+
+
+def _target_of(call: ast.Call, handles: dict[str, str]) -> tuple[str, int]:
+    """The queue that a call publishes to, empty if that cannot be told; and where its headers stand by position."""
+    match call:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name))) if name in handles:
+            return handles[name], 1
+        case ast.Call(func=ast.Attribute(value=ast.Call() as inner)) if queue := _made_by(inner):
+            return queue, 1
+        case ast.Call(args=[ast.Constant(value=str(name)), *_]) if len(call.args) > 1 or _keyword(call, "body"):
+            return name, 2
+        case ast.Call(args=[]) if isinstance(named := _keyword(call, "queue"), ast.Constant) and _keyword(call, "body"):
+            return named.value if isinstance(named.value, str) else "", 2
+    return "", 0
+
+
+def _keyword(call: ast.Call, name: str) -> ast.expr | None:
+    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+
+
+def _options(call: ast.Call, headers: int) -> Iterator[str]:
+    """The options that a call gives; ``priority`` may be a header too."""
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    for name in OPTIONS.keys() & given.keys():
+        if not (isinstance(given[name], ast.Constant) and not given[name].value):  # type: ignore[attr-defined]
+            yield name
+    node = given.get("headers", call.args[headers] if len(call.args) > headers else None)
+    if isinstance(node, ast.Dict) and any(
+        isinstance(key, ast.Constant) and key.value == "priority" for key in node.keys
+    ):
+        yield "priority"
+
+
+@lru_cache(maxsize=256)
+def uses_in_lua(text: str) -> list[Use]:
+    """The uses in a script."""
+    blank = _LUA_SKIPPED.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    found: list[Use] = []
+    for call in _LUA_CALL.finditer(blank):
+        arguments = _arguments(blank, call.end())
+        if len(arguments) < 3 or not (name := _LUA_NAME.fullmatch(text, *arguments[0])):
+            continue
+        line = text.count("\n", 0, call.start()) + 1
+        for start, end in arguments[2:4]:
+            given = {field[1]: start + field.end() for field in _LUA_FIELD.finditer(_top_level(blank[start:end]))}
+            for option in OPTIONS.keys() & given.keys():
+                delay = _LUA_DELAY.match(text, given[option]) if option == "delay" else None
+                seconds = _seconds(delay[2] or float(delay[3])) if delay else 0.0
+                found.append(Use(name[2], option, line, seconds))
+    return found
+
+
+def _arguments(text: str, start: int) -> list[tuple[int, int]]:
+    """Where the arguments of a call stand, of a text without comments and strings; none if it does not end."""
+    found: list[tuple[int, int]] = []
+    depth, begin = 0, start
+    for place in range(start, len(text)):
+        sign = text[place]
+        if sign in "({[":
+            depth += 1
+        elif sign in ")}]":
+            if depth == 0:
+                return [*found, (begin, place)]
+            depth -= 1
+        elif sign == "," and depth == 0:
+            found.append((begin, place))
+            begin = place + 1
+    return []
+
+
+def _top_level(table: str) -> str:
+    """A table constructor without the tables and calls within it, everything in its place."""
+    begin = len(table) - len(table.lstrip()) + 1
+    inner = " " * begin + table.rstrip()[begin:-1] if table.lstrip().startswith("{") else ""
+    while (shorter := re.sub(r"\{[^{}]*\}|\([^()]*\)", lambda found: " " * len(found[0]), inner)) != inner:
+        inner = shorter
+    return inner

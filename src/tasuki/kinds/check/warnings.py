@@ -1,0 +1,138 @@
+"""Warnings: what a good project asks for in vain, or at a price; with the place, as errors have it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from tasuki.errors import Position
+from tasuki.kinds.check.options import option_path
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.function import LuaFunctionConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.fields import NotHonored
+from tasuki.kinds.kind import DriverKind
+from tasuki.registry.entry import KeyPath
+from tasuki.registry.yaml.scalars import Substituted
+from tasuki.units import format_duration
+
+_SHELL_PLACEHOLDER = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}", re.ASCII)
+_PART = 3
+"""Of a lease or heartbeat: renewing is due after a third of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigWarning:
+    """Like a ConfigError, of a project that can be used all the same."""
+
+    problem: str
+    position: Position | None
+    entry: str
+    hint: str
+
+    def __str__(self) -> str:
+        """``file:line:column: entry: problem; hint``."""
+        return ": ".join(
+            part for part in (str(self.position or ""), self.entry, f"{self.problem}; {self.hint}") if part
+        )
+
+
+def warnings_of(project: Project) -> list[ConfigWarning]:
+    """Every warning, ordered by place."""
+    aspects = (_no_client, _unused_options, _long_scripts, _nothing_declared, _not_started, _plain_placeholders)
+    found = [warning for aspect in aspects for warning in aspect(project)]
+    return sorted(found, key=lambda warning: (warning.position or Position("\uffff"), warning.entry, warning.problem))
+
+
+def _no_client(project: Project) -> Iterator[ConfigWarning]:
+    """Drivers that could not be made here; the project may be meant for another machine."""
+    for id, kind in project.kinds.items():
+        if isinstance(kind, DriverKind) and kind.client and find_spec(kind.client) is None:
+            hint = f"where it is to run: pip install 'tasuki[{kind.short_name}]'"
+            place = project.registry.entries[id].position(("kind",))
+            yield ConfigWarning(f"its client {kind.client!r} is not installed here", place, id, hint)
+
+
+def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:
+    """Files that lack a namespace are skipped, as they may be of another program; and what then is empty."""
+    for place in project.registry.nameless:
+        hint = "write namespace: app at the top of the file if it is part of the project"
+        yield ConfigWarning("these entries are skipped: the file has no namespace", place, "", hint)
+    if not project.configs:
+        hint = "a project's file needs version, namespace and entries"
+        yield ConfigWarning("nothing will be handled: there are no entries", None, "", hint)
+
+
+def _not_started(project: Project) -> Iterator[ConfigWarning]:
+    """Consumers that do not start, where their author may not have meant that."""
+    needed = {id for targets in project.edges.values() for id in targets}
+    for id, config in project.of(ConsumerConfig).items():
+        if config.lifecycle.auto_start or "auto_start" in config.lifecycle.model_fields_set or id in needed:
+            continue
+        problem = f"it does not start, and handles no message of {config.queue}: auto_start is false unless given"
+        hint = "write lifecycle: {auto_start: true}, or auto_start: false to say that it is meant so"
+        yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
+
+
+def _plain_placeholders(project: Project) -> Iterator[ConfigWarning]:
+    """``${NAME}``, as a shell would have it: a file or password of that name is rarely meant."""
+    for entry in project.registry:
+        for path, text in _texts(entry.data, ()):
+            if _SHELL_PLACEHOLDER.fullmatch(text) and not isinstance(text, Substituted):
+                problem = f"{'.'.join(map(str, path))}: the value is plain text, no placeholder"
+                yield ConfigWarning(problem, entry.position(path), entry.id, "a placeholder is written ${env:NAME}")
+
+
+def _texts(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping | list):
+        for step, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _texts(item, (*path, step))
+
+
+def _unused_options(project: Project) -> Iterator[ConfigWarning]:
+    """Options of queues and consumers that their driver cannot honor."""
+    for id, config in project.configs.items():
+        if isinstance(config, QueueConfig):
+            yield from _not_honored(project, id, project.driver_of(id), config.options)
+        elif isinstance(config, ConsumerConfig):
+            yield from _not_honored(project, id, project.driver_of(config.queue), config.driver_options)
+
+
+def _not_honored(project: Project, id: str, driver: DriverKind, options: dict[str, object]) -> Iterator[ConfigWarning]:
+    entry = project.registry.entries[id]
+    model = driver.queue_options if entry.kind == "queue.queue" else driver.consumer_options
+    for name, field in model.model_fields.items():
+        reason = next((each.reason for each in field.metadata if isinstance(each, NotHonored)), None)
+        if reason is not None and options.get(name, field.default) != field.default:
+            place = entry.position(option_path(entry, driver, name) or ())
+            problem = f"{driver.short_name} option {name} has no effect"
+            yield ConfigWarning(problem, place, id, reason)
+
+
+def _long_scripts(project: Project) -> Iterator[ConfigWarning]:
+    """Shared scripts whose time limit is more than a third of the shortest lease or heartbeat."""
+    shortest, whose = min(_patience(project), default=(0.0, ""))
+    for id, config in project.of(LuaFunctionConfig).items():
+        is_on_the_loop = config.isolation == "shared" and config.pool is None
+        if shortest and is_on_the_loop and config.limits.time * _PART > shortest:
+            limit = format_duration(config.limits.time)
+            yield ConfigWarning(
+                f"limits.time ({limit}) is more than a third of {whose}: a script that computes for so long holds up"
+                " the renewal",
+                project.registry.entries[id].position(("limits", "time")),
+                id,
+                "lower it, or give the function a pool or isolation: process",
+            )
+
+
+def _patience(project: Project) -> Iterator[tuple[float, str]]:
+    for id, config in project.configs.items():
+        if isinstance(config, QueueConfig):
+            yield config.lease, f"the lease of {id} ({format_duration(config.lease)})"
+        elif heartbeat := getattr(config, "heartbeat", 0.0):
+            yield heartbeat, f"the heartbeat of {id} ({format_duration(heartbeat)})"

@@ -1,0 +1,1 @@
+"""The kinds of entries, but for drivers: one model each."""

@@ -1,0 +1,58 @@
+"""``queue.consumer``: one queue, one function, one pool of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
+from tasuki.kinds.fields import Config, Flag, Id, Positive, PositiveDuration
+from tasuki.kinds.kind import Kind
+
+
+def _at_most(name: str, maximum: int) -> Callable[[int], int]:
+    def check(value: int) -> int:
+        if value > maximum:
+            raise PydanticCustomError("exact", "{problem}", {"problem": f"{name} {value} exceeds maximum {maximum}"})
+        return value
+
+    return check
+
+
+class ConsumerConfig(Config):
+    """A consumer: takes messages from a queue and hands them to a function."""
+
+    other_names: ClassVar = {
+        "handler": "did you mean 'func'?",
+        "function": "did you mean 'func'?",
+        "workers": "did you mean 'concurrency'?",
+        "timeout": "did you mean 'handler_timeout'?",
+        "dead_letter": "the queue has it",
+        "max_attempts": "the queue has it, as dead_letter.max_attempts",
+    }
+
+    queue: Id
+    """The queue it takes messages from."""
+    func: Id
+    """The function that handles them."""
+    concurrency: Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))] = 1
+    """Messages handled at the same time."""
+    prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
+    """Most messages held at a time, waiting or being handled."""
+    auto_ack: Flag = False
+    """Settle before the function runs: a message is handled at most once, and lost if that fails."""
+    handler_timeout: PositiveDuration | None = None
+    """Longest time for one message."""
+    retry: RetryConfig | None = None
+    """How long to wait before a failed message is shown again, and after which failures; the queue's if not given."""
+    driver_options: dict[str, Any] = Field(default_factory=dict)
+    """Options for the queue's driver, or by driver: driver_options.<driver>."""
+    lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()
+    """When it starts and stops, and who it is."""
+
+
+_REFERENCES = {"queue": ("queue.queue",), "func": ("function",), **CONSUMER_REFERENCES}
+KINDS = (Kind("queue.consumer", ConsumerConfig, _REFERENCES),)

@@ -1,0 +1,118 @@
+"""``lifecycle`` and ``retry``: when a service starts and stops, and how long to wait before the next try."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tasuki.backoff import Backoff
+from tasuki.kinds.entries.security import POLICIES, IdentityConfig
+from tasuki.kinds.fields import (
+    Config,
+    Count,
+    Duration,
+    Factor,
+    Flag,
+    Id,
+    PositiveDuration,
+    Refused,
+    Share,
+    Text,
+    at_field,
+    refused,
+)
+from tasuki.queues.retry_rules import RetryRules
+from tasuki.units import format_duration
+
+REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}
+"""For the kinds whose model has a ``lifecycle``."""
+CONSUMER_REFERENCES: dict[str, tuple[str, ...]] = {**REFERENCES, "lifecycle.security.policies.*": POLICIES}
+"""For the kinds whose lifecycle has ``security``."""
+
+
+class BackoffConfig(Config):
+    """How long to wait before the next try."""
+
+    initial_delay: Duration = 1.0
+    """Wait after the first failure."""
+    max_delay: Duration = 90.0
+    """Longest wait."""
+    backoff_factor: Factor = 2.0
+    """By how much the wait grows with each failure."""
+    jitter: Share = 0.1
+    """Share of the wait that is random, so that many retries do not meet."""
+
+    @model_validator(mode="after")
+    def _delays_in_order(self) -> Self:
+        if self.initial_delay > self.max_delay:
+            longest = format_duration(self.max_delay)
+            raise at_field("initial_delay", f"initial_delay is longer than max_delay, which is {longest}")
+        return self
+
+    def backoff(self) -> Backoff:
+        """The same as a calculator of delays."""
+        return Backoff(self.initial_delay, self.max_delay, self.backoff_factor, self.jitter)
+
+
+class RetryConfig(BackoffConfig):
+    """How long to wait before a failed message is shown again, and which failures are worth it."""
+
+    other_names: ClassVar = {"max_attempts": "a queue has it, as dead_letter.max_attempts"}
+
+    never: list[Text] = Field(default_factory=list)
+    """Failures after which a message goes to the dead-letter queue at once (reason not_retryable).
+
+    Names of Python exceptions, with or without their module (their subclasses count), or kinds of errors: NotFound.
+    """
+    on: list[Text] = Field(default_factory=list)
+    """The only failures after which to try again, named likewise; not given: all."""
+
+    @model_validator(mode="after")
+    def _rules_agree(self) -> Self:
+        if both := sorted(set(self.never) & set(self.on)):
+            raise at_field("on", f"{', '.join(both)} stands in never too; take it out of one of them")
+        return self
+
+    def rules(self) -> RetryRules:
+        """Which failures are worth another attempt."""
+        return RetryRules(frozenset(self.never), frozenset(self.on))
+
+
+class RestartConfig(BackoffConfig):
+    """How long to wait before a failed service is started again; 2s at most while its broker is away."""
+
+    max_attempts: Count = 0
+    """Failures in a row after which it stays stopped; 0: no limit."""
+
+
+class LifecycleConfig(Config):
+    """When a service starts and stops."""
+
+    auto_start: Flag = False
+    """Start it with the application."""
+    start_timeout: PositiveDuration = 10.0
+    """Longest time to start; a driver has 50ms more for each of its queues."""
+    stop_timeout: Duration = 10.0
+    """Longest time to finish what is in flight when stopping."""
+    stable_threshold: Duration = 5.0
+    """Time after which a running service counts as stable, and its restart delay begins anew."""
+    depends_on: list[Id] = Field(default_factory=list)
+    """Entries that must be running first."""
+    requires: list[Id] = Field(default_factory=list)
+    """The same as depends_on."""
+    startup: Literal["required", "optional"] = "required"
+    """Whether the rest of the application waits for it."""
+    restart: RestartConfig = RestartConfig()
+    """How it is started again after a failure."""
+    security: Annotated[
+        Refused,
+        BeforeValidator(refused("only a consumer acts, and only what acts has an actor")),
+    ] = None
+
+
+class ConsumerLifecycleConfig(LifecycleConfig):
+    """When a consumer starts and stops, and who it is."""
+
+    security: IdentityConfig | None = None
+    """Its actor and policies; what it calls and publishes is done by that actor."""

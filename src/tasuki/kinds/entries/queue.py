@@ -1,0 +1,174 @@
+"""``queue.queue``: a named place on a driver, and what becomes of messages that fail or expire there."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_core.core_schema import ValidationInfo
+
+from tasuki.kinds.check.requirements import RequirementName
+from tasuki.kinds.entries.lifecycle import RetryConfig
+from tasuki.kinds.fields import (
+    Config,
+    Count,
+    DurabilityLevel,
+    Flag,
+    Id,
+    Positive,
+    PositiveDuration,
+    PositiveSize,
+    Text,
+    at_field,
+)
+from tasuki.kinds.kind import DRIVER_PREFIX, Kind
+from tasuki.queues.messages.signature import Signing
+from tasuki.registry.references import did_you_mean
+
+_CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
+_SHORTEST_SECRET = 16
+_BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
+
+
+class DeadLetterConfig(Config):
+    """Where messages go that were rejected or failed too often.
+
+    The header x_dead_letter_reason says why one is there: max_attempts, not_retryable (its error says
+    so, or the rules of retry do), worker_died (it kept killing its worker), rejected, expired, undecodable, invalid (it
+    does not fit the handler's type) or unsigned.
+    """
+
+    queue: Id
+    """The queue that takes them."""
+    max_attempts: Positive = 5
+    """Attempts of a message before it goes there: failures, and deaths of the worker process in its handler."""
+
+
+def _secret(value: object) -> SecretStr:
+    # Here, not by pydantic: its errors would show what was written.
+    if not isinstance(value, str) or len(value.encode()) < _SHORTEST_SECRET:
+        raise ValueError(f"a text of at least {_SHORTEST_SECRET} bytes is wanted; take it from ${{env:NAME}}")
+    return SecretStr(str(value))
+
+
+class KeyConfig(Config):
+    """One key for signatures."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    """Its name, which each signature carries."""
+    secret: Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=str)] = Field(repr=False)
+    """What only publishers and consumers know, at least 16 bytes; ${env:NAME} keeps it out of the file."""
+
+
+class SigningConfig(Config):
+    """Signatures that prove who published a message, and that nobody changed it."""
+
+    keys: Annotated[list[KeyConfig], Field(min_length=1)]
+    """The first key signs, all verify: a new one comes last, then first, then the old one goes."""
+    required: Flag = True
+    """Whether messages without a signature are refused; those with a wrong one always are."""
+
+    @model_validator(mode="after")
+    def _key_ids_are_unique(self) -> SigningConfig:
+        if len({key.id for key in self.keys}) < len(self.keys):
+            raise at_field("keys", "keys: two keys have the same id")
+        return self
+
+    def signing(self) -> Signing:
+        """The same as the queue wants it."""
+        return Signing({key.id: key.secret.get_secret_value().encode() for key in self.keys}, self.required)
+
+
+def _dead_letter(value: object) -> object:
+    return {"queue": value} if isinstance(value, str) else value
+
+
+@cache
+def _codec_names() -> frozenset[str]:
+    return frozenset(_CODECS.values()) | {point.name for point in entry_points(group="tasuki.codecs")}
+
+
+def _codec(value: str) -> str:
+    name = _CODECS.get(value, value)
+    if name not in _CODECS.values() and name not in _codec_names():
+        known = sorted(_codec_names() | _CODECS.keys())
+        hint = did_you_mean(value, known) or f"known are: {', '.join(known)}"
+        raise ValueError(f"{value!r} is not a codec; {hint}")
+    return name
+
+
+def _broker_name(value: str, info: ValidationInfo) -> str:
+    if not value:
+        return str((info.context or {}).get("name", ""))
+    if not _BROKER_NAME.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is not a queue name; use letters, digits, '_', '-' and '.', at most 255")
+    return value
+
+
+class QueueConfig(Config):
+    """A queue. After the project's check, its options and limits are those in force with its driver."""
+
+    other_names: ClassVar = {
+        "max_attempts": "write dead_letter: {queue: …, max_attempts: …}",
+        "ttl": "did you mean 'message_ttl'?",
+        "dlq": "did you mean 'dead_letter'?",
+    }
+
+    driver: Id
+    """The driver that carries it."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options for the driver."""
+    driver_options: dict[str, Any] = Field(default_factory=dict)
+    """Options for the driver, or by driver: driver_options.<driver> counts only where that driver is in use."""
+    queue_name: Annotated[str, AfterValidator(_broker_name), Field(validate_default=True)] = ""
+    """Its name at the broker; the entry's name if not given. No other queue of the project may have it there."""
+    codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
+    """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
+    dead_letter: Annotated[
+        DeadLetterConfig | None, BeforeValidator(_dead_letter, json_schema_input_type=str | DeadLetterConfig | None)
+    ] = None
+    """Where messages go that were rejected or failed too often."""
+    retry: RetryConfig = RetryConfig()
+    """How long to wait before a failed message is shown again, and which failures are worth it."""
+    max_length: Count | None = None
+    """Most messages it may hold; 0 or not given: no limit."""
+    overflow: Literal["block", "reject"] = "block"
+    """What a publisher meets when it is full: block waits until its deadline, reject fails at once."""
+    message_ttl: PositiveDuration | None = None
+    """Age at which a message that was not handled expires."""
+    on_expire: Literal["dead_letter", "drop"] = "dead_letter"
+    """What becomes of an expired message."""
+    max_message_size: PositiveSize = 2**20
+    """Largest body."""
+    durability: DurabilityLevel | None = None
+    """What a confirmed message must survive; publishing is refused while its broker gives less."""
+    lease: PositiveDuration = 30.0
+    """Time after which the messages of a killed worker are back."""
+    ordering: Literal["none", "key"] = "none"
+    """key: messages of one key are handled one after the other, in order."""
+    dedup_window: PositiveDuration | None = None
+    """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
+    requires: list[RequirementName] = Field(default_factory=list)
+    """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
+    signing: SigningConfig | None = None
+    """Keys that sign what is published and verify what is handled; not given: neither."""
+
+    @model_validator(mode="after")
+    def _expired_messages_go_somewhere(self) -> QueueConfig:
+        if self.message_ttl is not None and self.dead_letter is None and self.on_expire == "dead_letter":
+            raise at_field("message_ttl", "message_ttl needs a dead_letter queue for what expires, or on_expire: drop")
+        return self
+
+
+_QUEUES = ("queue.queue",)
+
+KINDS = (
+    Kind(
+        "queue.queue",
+        QueueConfig,
+        {"driver": (DRIVER_PREFIX.rstrip("."),), "dead_letter": _QUEUES, "dead_letter.queue": _QUEUES},
+    ),
+)

@@ -1,0 +1,163 @@
+"""``security.policy``, ``security.policy.expr`` and ``security.config``: who may do what, and how strictly."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from tasuki.kinds.fields import Config, Flag, Id, Text
+from tasuki.kinds.kind import Kind
+from tasuki.security.condition import Condition, parse_condition
+from tasuki.security.expressions.expression import parse_expression
+from tasuki.security.pattern import parse_pattern
+from tasuki.security.policy import Policy
+
+POLICIES = ("security.policy",)
+"""What a reference to a policy may point to: this kind and its family."""
+
+
+def _pattern(value: str) -> str:
+    parse_pattern(value)
+    return value
+
+
+def _list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _expression(value: str) -> str:
+    parse_expression(value)
+    return value
+
+
+Patterns = Annotated[
+    list[Annotated[str, AfterValidator(_pattern)]],
+    Field(min_length=1),
+    BeforeValidator(_list, json_schema_input_type=str | list[str]),
+]
+
+
+class ActorConfig(Config):
+    """Who acts."""
+
+    id: Text
+    """Its id, such as service:mailer."""
+    meta: dict[str, Any] = Field(default_factory=dict)
+    """What conditions may ask about it: actor.meta.*."""
+
+
+class IdentityConfig(Config):
+    """An actor, and the policies that say what it may do: nothing but what they allow."""
+
+    actor: ActorConfig
+    """Who acts."""
+    groups: list[Id] = Field(default_factory=list)
+    """Groups of policies."""
+    policies: list[Id] = Field(default_factory=list)
+    """Single policies."""
+
+
+class ConditionConfig(Config):
+    """One test."""
+
+    field: Text
+    """What is looked at: actor.id, actor.meta.*, action, resource or meta.*."""
+    operator: Text
+    """How: eq, ne, lt, lte, gt, gte, in, nin, contains, ncontains, matches, nmatches, exists, nexists."""
+    value: Any = None
+    """What it is compared with."""
+    value_from: Text | None = None
+    """Another field that it is compared with."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> ConditionConfig:
+        self.build()
+        return self
+
+    def build(self) -> Condition:
+        """The condition itself."""
+        return parse_condition(self.field, self.operator, self.value, self.value_from)
+
+
+class _Definition(Config):
+    actions: Patterns
+    """What may or may not be done: queue.publish.queue, queue.*, or * for everything."""
+    resources: Patterns
+    """With what: app:tasks, app:*, or * for everything."""
+    effect: Literal["allow", "deny"]
+    """Whether it is allowed or denied; one deny outweighs all that allow."""
+
+    def parts(self, id: str) -> dict[str, Any]:
+        """The arguments for a policy of this id that all policies have."""
+        return {
+            "id": id,
+            "actions": tuple(map(parse_pattern, self.actions)),
+            "resources": tuple(map(parse_pattern, self.resources)),
+            "effect": self.effect,
+        }
+
+
+class PolicyDefinition(_Definition):
+    """An effect under conditions."""
+
+    conditions: list[ConditionConfig] = Field(default_factory=list)
+    """All of them must hold."""
+
+
+class ExpressionDefinition(_Definition):
+    """An effect under an expression."""
+
+    expression: Annotated[Text, AfterValidator(_expression)]
+    """What must be true: actor.meta.role == "admin" || meta.owner == actor.id."""
+
+
+class AnyPolicyConfig(Config):
+    """What both kinds of policy have."""
+
+    groups: list[Id] = Field(default_factory=list)
+    """The groups that it belongs to; they exist by being named here."""
+
+    @abstractmethod
+    def as_policy(self, id: str) -> Policy:
+        """The policy itself."""
+
+
+class PolicyConfig(AnyPolicyConfig):
+    """A policy with conditions."""
+
+    policy: PolicyDefinition
+    """What it says."""
+
+    def as_policy(self, id: str) -> Policy:
+        """The policy itself."""
+        conditions = tuple(condition.build() for condition in self.policy.conditions)
+        return Policy(**self.policy.parts(id), conditions=conditions)
+
+
+class ExpressionPolicyConfig(AnyPolicyConfig):
+    """A policy with an expression."""
+
+    policy: ExpressionDefinition
+    """What it says."""
+
+    def as_policy(self, id: str) -> Policy:
+        """The policy itself."""
+        return Policy(**self.policy.parts(id), expression=parse_expression(self.policy.expression))
+
+
+class SecurityConfig(Config):
+    """How strict the project is; at most one such entry."""
+
+    strict: Flag = False
+    """Whoever has no actor may do nothing, instead of everything."""
+    application: IdentityConfig | None = None
+    """Who the application's own code and the command line are; nobody in particular if not given."""
+
+
+KINDS = (
+    Kind("security.policy", PolicyConfig),
+    Kind("security.policy.expr", ExpressionPolicyConfig),
+    Kind("security.config", SecurityConfig, {"application.policies.*": POLICIES}),
+)

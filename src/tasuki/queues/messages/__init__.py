@@ -1,0 +1,1 @@
+"""From a body to a message: headers, id, signature, encoding."""

@@ -1,0 +1,145 @@
+"""Composer: makes a message out of a body and what its publisher says beside it, or says why it must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tasuki.clock import Clock
+from tasuki.contracts.codec import Codec
+from tasuki.contracts.driver import Driver, Outgoing
+from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
+from tasuki.message import CONTENT_TYPE, EXPIRES_AT, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
+from tasuki.queues.messages.codec import BYTES, Codecs
+from tasuki.queues.messages.headers import check_headers, check_name, check_priority
+from tasuki.queues.policy import QueuePolicy
+from tasuki.units import format_duration, parse_duration
+
+_BYTES_LIKE = (bytes, bytearray, memoryview)
+
+
+class Envelope(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``)."""
+
+    body: Any
+    headers: Mapping[str, HeaderValue] | None = None
+    delay: float | str = 0.0
+    ttl: float | str | None = None
+    priority: int | None = None
+    key: str | None = None
+    id: str | None = None
+
+
+class Composer:
+    """For one queue, whose id its errors name."""
+
+    def __init__(
+        self, queue: str, *, driver: Driver, codec: Codec, codecs: Codecs, policy: QueuePolicy, clock: Clock
+    ) -> None:
+        self._queue = queue
+        self._driver = driver.name
+        self._capabilities = driver.capabilities
+        self._codec = codec
+        self._codecs = codecs
+        self._policy = policy
+        self._clock = clock
+
+    def compose(
+        self,
+        body: Any,
+        headers: Mapping[str, HeaderValue] | None,
+        delay: float | str,
+        ttl: float | str | None,
+        priority: int | None,
+        key: str | None,
+        id: str | None,
+    ) -> Outgoing:
+        """Check and encode, in this order: headers, id, body, size, options. Raises what ``Queue.publish`` raises."""
+        now = self._clock.time()
+        sent: dict[str, HeaderValue] = {TIMESTAMP: int(now)}
+        codec = self._codec
+        if headers:
+            sent.update(check_headers(headers))
+            codec = self.named_codec(sent) or codec
+        if ttl is not None or self._policy.message_ttl is not None:
+            sent[EXPIRES_AT] = now + self._ttl(ttl)
+        message = Outgoing(
+            new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
+        )
+        if delay:
+            message.delay = self._delay(delay)
+        if headers or priority is not None or key is not None:
+            priority, key = self._option(sent, PRIORITY, priority), self._option(sent, PARTITION_KEY, key)
+            message.priority = 0 if priority is None else self._priority(priority)
+            message.key = None if key is None else check_name("key", key)
+        return message
+
+    @staticmethod
+    def _option(headers: dict[str, HeaderValue], name: str, value: Any) -> Any:
+        """An option is also a header, so that it travels; either way of giving it means the same."""
+        if value is None:
+            return headers.get(name)
+        headers[name] = value
+        return value
+
+    def named_codec(self, headers: Mapping[str, HeaderValue]) -> Codec | None:
+        """The codec that the publisher's content_type names: the consumer will read the body as that."""
+        name = headers.get(CONTENT_TYPE)
+        return self._codecs.get(name) if isinstance(name, str) else None
+
+    def _encode(self, body: Any, headers: dict[str, HeaderValue], codec: Codec) -> bytes:
+        if isinstance(body, _BYTES_LIKE):
+            encoded = bytes(body)
+            if codec.name != BYTES:
+                headers.setdefault(CONTENT_TYPE, BYTES)
+        else:
+            encoded = codec.encode(body)
+        if len(encoded) > self._policy.max_message_size:
+            raise MessageTooLargeError(
+                f"queue {self._queue!r}: a body of {len(encoded)} bytes is larger than max_message_size "
+                f"({self._policy.max_message_size} bytes)",
+                driver=self._driver,
+                queue=self._queue,
+            )
+        return encoded
+
+    def _delay(self, delay: float | str) -> float:
+        wait, most = seconds("delay", delay), self._capabilities.max_delay
+        if wait and not self._capabilities.native_delay:
+            raise self._unsupported("delay messages")
+        if most is not None and wait > most:
+            raise self._unsupported(f"delay messages for longer than {format_duration(most)}")
+        return wait
+
+    def _priority(self, priority: Any) -> int:
+        if check_priority(priority) and not self._capabilities.native_priority:
+            raise self._unsupported("hand out messages by priority")
+        return int(priority)
+
+    def _unsupported(self, what: str) -> UnsupportedError:
+        problem = f"queue {self._queue!r}: driver {self._driver!r} cannot {what}; 'tasuki drivers' shows which can"
+        return UnsupportedError(problem, driver=self._driver, queue=self._queue)
+
+    def _ttl(self, ttl: float | str | None) -> float:
+        if self._policy.dead_letter is None and not self._policy.drop_expired:
+            raise PublishError(
+                f"queue {self._queue!r}: a ttl needs somewhere for expired messages to go: "
+                "give the queue a dead_letter, or say on_expire: drop"
+            )
+        return seconds("ttl", self._policy.message_ttl if ttl is None else ttl)
+
+    def compose_item(self, item: Any) -> Outgoing:
+        """The same for a body, or an Envelope."""
+        if type(item) is not Envelope:
+            return self.compose(item, None, 0.0, None, None, None, None)
+        return self.compose(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
+
+
+def seconds(what: str, value: Any) -> float:
+    """Seconds of a duration that a publisher gave. Raises PublishError that names ``what``."""
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise PublishError(f"{what}: {error}") from error

@@ -1,0 +1,1 @@
+"""YAML documents as entries, with the place of every key."""

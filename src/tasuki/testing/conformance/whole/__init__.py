@@ -1,0 +1,1 @@
+"""Cases of the whole way: queues, consumers and handlers over the driver."""

@@ -14,10 +14,15 @@ pure="
     src/tasuki/consumers/verdict.py
     src/tasuki/consumers/window.py
     src/tasuki/registry/*
+    src/tasuki/registry/yaml/*
     src/tasuki/security/*
+    src/tasuki/security/expressions/*
     src/tasuki/supervisor/*
 "
 
+for path in $pure; do # a file that has moved must not leave the list unseen
+    [ -e "$path" ] || { echo "$0: no such file: $path" >&2; exit 1; }
+done
 held=$1
 shift
 if [ "${CI:-}" != true ]; then

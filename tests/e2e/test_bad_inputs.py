@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from tasuki import App
-from tasuki.app.tools import until_empty
+from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.log import JsonFormatter, TextFormatter

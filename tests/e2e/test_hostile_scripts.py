@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.tools import until_empty
+from tasuki.app.lifecycle.drain import until_empty
 from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, LAST_ERROR
 
 pytestmark = pytest.mark.anyio

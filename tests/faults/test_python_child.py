@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Reject, Retry
-from tasuki.app.tools import until_empty
+from tasuki.app.lifecycle.drain import until_empty
 from tasuki.errors import (
     HandlerError,
     HandlerNotFoundError,

@@ -388,7 +388,7 @@ class App:
 
         Each is published, and only when that is confirmed taken out of the dead-letter queue.
         """
-        from tasuki.app.tools import redrive
+        from tasuki.app.redrive import redrive
 
         source = self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)

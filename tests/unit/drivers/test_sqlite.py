@@ -16,7 +16,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite import SQLiteDriver
-from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
 from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.store import purge, store
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
@@ -202,7 +202,7 @@ async def test_a_full_disk_at_the_commit_is_definite_and_acks_are_tried_again(
     assert caught.value.outcome == "rejected"
     faults.clear()
     assert not await driver.publish("q", [message()])
-    assert Path(f"{path}.ballast").stat().st_size == files.BALLAST_BYTES
+    assert Path(f"{path}.ballast").stat().st_size == disk_space.BALLAST_BYTES
 
 
 async def test_while_the_ballast_is_missing_nothing_is_published(
@@ -252,7 +252,7 @@ async def test_the_lock_is_awaited_for_busy_timeout(make: Any, path: Path) -> No
 
 async def test_a_turn_that_nobody_ends_does_not_stop_the_others(make: Any, path: Path) -> None:
     driver = await make()
-    stopped = files.Folder(str(path))
+    stopped = locks.HolderLocks(str(path))
     stopped.enter()
     assert stopped.take_turn()
     assert not await driver.publish("q", [message()])
@@ -277,7 +277,7 @@ async def test_a_restart_of_the_machine_voids_leases(make: Any, monkeypatch: pyt
     before = await make()
     await before.publish("q", [message()])
     await before.receive("q", 1, 0.0)
-    monkeypatch.setattr(files, "boot_id", lambda: "after")
+    monkeypatch.setattr(locks, "boot_id", lambda: "after")
     after = await make()
     assert [(item.attempt, item.suspect) for item in await after.receive("q", 1, 0.0)] == [(1, True)]
 
@@ -286,9 +286,9 @@ def test_a_machine_without_a_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise FileNotFoundError
 
-    assert files.boot_id() == files.boot_id()
+    assert locks.boot_id() == locks.boot_id()
     monkeypatch.setattr("builtins.open", missing)
-    assert files.boot_id() == ""
+    assert locks.boot_id() == ""
 
 
 async def test_a_holder_whose_file_is_gone_counts_as_dead(make: Any, path: Path) -> None:
@@ -339,7 +339,7 @@ async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeyp
     driver = await make()
     await driver.publish("q", [message(str(number), b"x" * 1000) for number in range(500)])
     assert Path(f"{path}-wal").stat().st_size > 2**19
-    monkeypatch.setattr(files, "MAX_WAL_BYTES", 2**16)
+    monkeypatch.setattr(disk_space, "MAX_WAL_BYTES", 2**16)
     driver._writer._next_sweep = 0.0
     await driver.depth("q")
     await driver.depth("q")
@@ -398,7 +398,7 @@ async def test_a_child_of_a_fork_has_to_open_the_driver_itself(make: Callable[..
 
 
 def test_a_folder_drops_its_files(path: Path) -> None:
-    folder = files.Folder(str(path))
+    folder = locks.HolderLocks(str(path))
     folder.enter()
     assert folder.is_alive(folder.name)
     folder.drop()
@@ -409,7 +409,7 @@ def test_a_folder_drops_its_files(path: Path) -> None:
 
 def test_meanings_of_errors() -> None:
     def raised(problem: Exception) -> DriverError:
-        with pytest.raises(DriverError) as caught, files.translated("d", "x.db", "unknown"):
+        with pytest.raises(DriverError) as caught, errors.translated("d", "x.db", "unknown"):
             raise problem
         return caught.value
 
@@ -451,8 +451,8 @@ async def test_a_connection_that_cannot_even_close(make: Any, faults: dict[str, 
         def close(self) -> None:
             raise sqlite3.DatabaseError("broken")
 
-    files.close(Broken())  # type: ignore[arg-type]
-    files.truncate_log(Broken())  # type: ignore[arg-type]
+    connections.close(Broken())  # type: ignore[arg-type]
+    disk_space.truncate_log(Broken())  # type: ignore[arg-type]
 
 
 async def test_peek_past_the_end_of_each_part(make: Any) -> None:

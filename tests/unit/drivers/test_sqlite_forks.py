@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite import SQLiteDriver
-from tasuki.drivers.sqlite.file import files, forks
+from tasuki.drivers.sqlite.file import connections, forks
 from tasuki.drivers.sqlite.thread.writer import Writer
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ def as_child() -> Iterator[list[sqlite3.Connection]]:
     with pytest.MonkeyPatch.context() as patch:  # over before the driver closes, which then closes its connection
         patch.setattr(forks, "_inherited", [])
         patch.setattr(forks, "_connections", [])
-        patch.setattr(files, "close", closed.append)
+        patch.setattr(connections, "close", closed.append)
         patch.setattr(Writer, "forget_parent", lambda self: self._database.connection)
         yield closed
     forks._writers.update(watched)

@@ -17,7 +17,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite import SQLiteDriver
-from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.file import locks
 from tasuki.drivers.sqlite.thread import wakeup as watch
 from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.requests import Stop
@@ -141,7 +141,7 @@ async def test_a_file_that_is_not_there_cannot_be_watched(tmp_path: Path) -> Non
 async def test_where_nobody_rings_it_looks_in_the_end(
     make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(files.Folder, "ring", lambda self: None)
+    monkeypatch.setattr(locks.HolderLocks, "ring", lambda self: None)
     caplog.set_level(logging.DEBUG, "tasuki.driver.sqlite")
     publisher, receiver = await make(), await make()
     for number in range(10):

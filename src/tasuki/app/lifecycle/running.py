@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from tasuki.app.health.blocked import LoopWatch
-from tasuki.app.tools import until_empty
+from tasuki.app.lifecycle.drain import until_empty
 from tasuki.errors import TasukiError
 from tasuki.supervisor.state import State
 from tasuki.system.forks import signals_on_loop

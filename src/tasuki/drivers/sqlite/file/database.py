@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tasuki.clock import Clock
-from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
 from tasuki.drivers.sqlite.store.queues import Declared
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
@@ -47,23 +47,23 @@ class Database:
         self._clock = clock
         self._declared = declared
         self._on_connect = on_connect
-        self.folder = files.Folder(path)
+        self.folder = locks.HolderLocks(path)
         self.connection: sqlite3.Connection | None = None
         self.holder = 0
         """The number of this connection among those that hold messages."""
-        self._room = files.Room(path)
+        self._room = disk_space.DiskSpace(path)
         self._identity = (0, 0)
 
     @contextmanager
     def failing(self, outcome: Outcome) -> Iterator[None]:
         """Undo the transaction and translate the error; after some, only a new connection can be trusted."""
         try:
-            with files.translated(self._driver, self.path, outcome):
+            with errors.translated(self._driver, self.path, outcome):
                 yield
         except DriverError as error:
             if self.connection is not None:
                 self.store.undo()
-                if files.must_reopen(error.__cause__) or not files.has_rolled_back(self.connection):
+                if errors.must_reopen(error.__cause__) or not connections.has_rolled_back(self.connection):
                     self.disconnect()
             raise
 
@@ -74,13 +74,13 @@ class Database:
         self.folder.enter()
         self.folder.wait_turn(self._busy_timeout)
         try:
-            connection, self.holder = files.connect(
+            connection, self.holder = connections.connect(
                 self._driver, self.path, self._synchronous, self._busy_timeout, self.folder.name
             )
         finally:
             self.folder.pass_turn()
         self.connection = connection
-        self._identity = files.identity(self.path)
+        self._identity = connections.identity(self.path)
         self.store = Store(connection, self._driver, self._clock, self.holder, self._declared)
         self._on_connect()
         self._room.restore()
@@ -93,11 +93,11 @@ class Database:
             BrokerUnavailableError: the file was removed or replaced; this connection is closed.
         """
         connection = self.connected()
-        if files.identity(self.path) != self._identity:
+        if connections.identity(self.path) != self._identity:
             self.disconnect()
             problem = f"SQLite file {self.path!r} was removed or replaced while it was open; it will be opened again"
             raise BrokerUnavailableError(problem, driver=self._driver)
-        files.begin(connection, self.folder, self._busy_timeout)
+        connections.begin(connection, self.folder, self._busy_timeout)
         return connection
 
     def admits(self, size: int) -> bool:
@@ -112,7 +112,7 @@ class Database:
 
     def is_log_long(self) -> bool:
         """Whether the log should be moved into the file."""
-        return self._room.log_size() > files.MAX_WAL_BYTES
+        return self._room.log_size() > disk_space.MAX_WAL_BYTES
 
     def shrink_log(self) -> None:
         """Move the log into the file, where it fits."""
@@ -122,4 +122,4 @@ class Database:
         """Close the connection; the next one sees what is on the disk."""
         connection, self.connection = self.connection, None
         if connection is not None:
-            files.close(connection)
+            connections.close(connection)

@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 
-from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.thread.writer import Writer
 
 PATIENCE = 5.0
@@ -44,7 +44,7 @@ def close_inherited() -> None:
         connection = _connections.pop()
         if sys.version_info >= (3, 12):  # what is in the log is for those who have it open
             connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
-        files.close(connection)
+        connections.close(connection)
 
 
 def _before() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Release
-from tasuki.drivers.sqlite.file import files
+from tasuki.drivers.sqlite.file import disk_space, locks
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.store.queues import Declared
 from tasuki.drivers.sqlite.thread.answers import Answers
@@ -314,7 +314,7 @@ class Writer:
         self._parked.prune()
         self._parked.change(store.queues.moved(self._parked.queues))
         self._next_sweep = now + SWEEP
-        boot = files.boot_id()
+        boot = locks.boot_id()
         for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
             if holder != self._database.holder and (its_boot != boot or not folder.is_alive(name)):
                 store.bury(holder)
@@ -358,6 +358,6 @@ class Writer:
         if self._database.connection is not None:
             with suppress(DriverError):
                 self._transact([Call("", lambda store, _: store.bury(self._database.holder))])
-                files.truncate_log(self._database.connected())
+                disk_space.truncate_log(self._database.connected())
         self._database.disconnect()
         self._database.folder.leave()

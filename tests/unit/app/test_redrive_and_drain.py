@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.tools import until_empty
+from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Depth, Occupancy, Outgoing
 from tasuki.drivers.memory import MemoryDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, QueueFullError, QueueNotFoundError

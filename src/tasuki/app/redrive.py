@@ -1,4 +1,4 @@
-"""Tools over live queues: redrive, and waiting for empty ones."""
+"""Redrive: send dead letters back to the queues where they failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
 from tasuki.contracts.driver import Ack, Received, Release, Settlement
-from tasuki.errors import DriverError
 from tasuki.message import ORIGINAL_QUEUE
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.queue import Queue
@@ -111,34 +110,3 @@ def _by_queue(
         else:
             strangers.append(received)
     return found, strangers
-
-
-async def until_empty(
-    assembly: Callable[[], Assembly | None],
-    is_consuming: Callable[[str], bool] = lambda id: True,
-    pause: float = 0.05,
-) -> None:
-    """Return when no queue of the consumers that ``is_consuming`` holds a message, delayed and held ones included.
-
-    A broker that is away for a while holds who knows what: it is asked again.
-    """
-    while (live := assembly()) is not None:
-        consumers = [consumer for id, consumer in live.consumers.items() if is_consuming(id)]
-        before = _progress(live)
-        try:
-            found = [await queue.occupancy() for queue in {consumer.queue for consumer in consumers}]
-        except DriverError as error:
-            if not error.retryable:
-                raise
-        else:
-            empty = not any(occupancy.ready or occupancy.hidden for occupancy in found)
-            # A handler may have published between two of the looks: only a round in which nothing moved proves it.
-            if empty and before == _progress(live) and not any(consumer.held for consumer in consumers):
-                return
-        await asyncio.sleep(pause)
-
-
-def _progress(assembly: Assembly) -> int:
-    """A number that rises with every delivery and every publish."""
-    delivered = sum(consumer.metrics.delivered for consumer in assembly.consumers.values())
-    return delivered + sum(queue.metrics.published for queue in assembly.queues.values())

@@ -1,0 +1,123 @@
+"""One connection to the database file: opened, a transaction begun within a time, closed."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+from tasuki.drivers.sqlite.file.disk_space import MAX_WAL_BYTES
+from tasuki.drivers.sqlite.file.errors import error_name
+from tasuki.drivers.sqlite.file.locks import STEP, HolderLocks, boot_id
+from tasuki.drivers.sqlite.schema.schema import migrate
+from tasuki.errors import DriverError
+
+_PATIENCE = 0.25
+"""Seconds after which a writer does without its turn: a stopped process may have it."""
+
+
+def connect(driver: str, path: str, synchronous: str, timeout: float, name: str) -> tuple[sqlite3.Connection, int]:
+    """Open the database, create it if it is not there (folder 0700, file 0600), and give the number of the holder.
+
+    The caller holds the turn. Nothing here opens and closes a database file that another connection of this process
+    uses: closing any descriptor would drop the locks that SQLite holds on it.
+    """
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    waited = 0.0
+    while True:
+        # One thread uses it; a forked child, where that thread is not, closes it in another.
+        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, driver, path, synchronous)
+            holder = _register(connection, name)
+            # From here on the writer waits for locks itself: in short steps, and in turns.
+            connection.execute("PRAGMA busy_timeout = 0")
+        except BaseException as problem:
+            connection.close()
+            # Another process that recovers or removes the log makes SQLite give up at once, whatever the timeout.
+            if waited >= timeout or not error_name(problem).startswith("SQLITE_BUSY"):
+                raise
+            time.sleep(STEP)
+            waited += STEP
+        else:
+            return connection, holder
+
+
+def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous: str) -> None:
+    execute = connection.execute
+    migrate(connection, driver, path)
+    mode = execute("PRAGMA journal_mode = wal").fetchone()[0]
+    if mode != "wal":
+        raise DriverError(
+            f"SQLite file {path!r}: no write-ahead log on this file system; use a local disk", driver=driver
+        )
+    execute(f"PRAGMA synchronous = {synchronous}")
+    # On macOS fsync leaves it in the disk's own cache; elsewhere this does nothing (sqlite.org/pragma.html).
+    execute(f"PRAGMA fullfsync = {int(synchronous == 'full')}")
+    execute("PRAGMA cache_size = -16000")
+    # Some builds overwrite what is deleted: that would write each body three times.
+    execute("PRAGMA secure_delete = off")
+    execute("PRAGMA wal_autocheckpoint = 2000")
+    execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")
+
+
+def _register(connection: sqlite3.Connection, name: str) -> int:
+    found = connection.execute("SELECT holder FROM holders WHERE name = ?", (name,)).fetchone()
+    if found is None:
+        sql = "INSERT INTO holders (name, boot) VALUES (?, ?) RETURNING holder"
+        found = connection.execute(sql, (name, boot_id())).fetchone()
+    return int(found[0])
+
+
+def begin(connection: sqlite3.Connection, folder: HolderLocks, timeout: float) -> None:
+    """Begin a transaction with the write lock in hand (a later upgrade would fail at once), within ``timeout``."""
+    waited, pause, is_mine = 0.0, 0.0005, folder.take_turn()
+    try:
+        while not ((is_mine or waited > _PATIENCE) and _has_begun(connection, is_last_try=waited >= timeout)):
+            time.sleep(pause)
+            waited, pause = waited + pause, min(pause * 1.5, 0.005)
+            is_mine = is_mine or folder.take_turn()
+    finally:
+        if is_mine:
+            folder.pass_turn()
+
+
+def _has_begun(connection: sqlite3.Connection, *, is_last_try: bool) -> bool:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as problem:
+        if is_last_try or not error_name(problem).startswith("SQLITE_BUSY"):
+            raise
+        return False
+    return True
+
+
+def has_rolled_back(connection: sqlite3.Connection) -> bool:
+    """Undo the transaction, if SQLite has not done so itself; False: not even that works."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def close(connection: sqlite3.Connection) -> None:
+    """Close a connection that may be broken."""
+    try:
+        connection.close()
+    except sqlite3.Error:
+        pass
+
+
+def identity(path: str) -> tuple[int, int]:
+    """Tells the file from another one of the same name; zeros: there is none."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (stat.st_dev, stat.st_ino)

@@ -15,9 +15,9 @@ from typing import Any
 
 from tasuki.cli.commands.project.drivers import markdown, rows
 from tasuki.contracts.driver import Capabilities
+from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.capabilities import all_capabilities
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
-from tasuki.kinds.drivers import KINDS
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "drivers.md"

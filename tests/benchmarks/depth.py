@@ -9,7 +9,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.message import new_id
 from tests.benchmarks.load import rss_mib
 
@@ -62,7 +63,7 @@ async def _cost(driver: SQLiteDriver, tool: Awaitable[object]) -> tuple[float, f
 
 async def _measure(ready: int, delayed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        driver = SQLiteDriver("bench", path=Path(folder) / "queue.db")
+        driver = SQLiteDriver("bench", SQLiteSettings(path=Path(folder) / "queue.db"))
         await driver.declare(QueueSpec("load"))
         await driver.open()
         for waiting in (1_000, ready):

@@ -15,8 +15,9 @@ import asyncpg
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver
 from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.support.brokers.postgres import Postgres
 
 _IDLE_SECONDS = 10.0
@@ -56,7 +57,7 @@ def _url(broker: Postgres) -> str:
 
 
 def _driver(url: str, schema: str) -> PostgresDriver:
-    return PostgresDriver("postgres", url=url, schema=schema)
+    return PostgresDriver("postgres", PostgresSettings(url=url, schema=schema))
 
 
 def _keyed(url: str) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
-from tasuki.drivers.redis import RedisDriver, scripts
+from tasuki.drivers.redis.driver import RedisDriver, scripts
+from tasuki.drivers.redis.settings import RedisSettings
 from tests.support.brokers.redis import Redis
 
 _GOAL_MS = 10.0
@@ -52,7 +53,7 @@ def report(messages: int = 1_000_000) -> None:
 
 
 async def _with_driver(broker: Redis, measure: Callable[[RedisDriver], Awaitable[None]]) -> None:
-    driver = RedisDriver("bench", url=f"redis://127.0.0.1:{broker.port}")
+    driver = RedisDriver("bench", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
     await driver.open()
     await driver.declare(QueueSpec("load"))
     await measure(driver)

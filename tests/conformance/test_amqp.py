@@ -7,7 +7,8 @@ from pathlib import Path
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Ack
-from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.driver import AMQPDriver
+from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.testing.conformance import DriverConformance, Rig, ShiftedClock, case
 from tasuki.testing.conformance.rig import ids
 from tests.support.brokers.place import Proxied, address
@@ -23,7 +24,7 @@ class TestAMQP(Proxied, DriverConformance):
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> AMQPDriver:
         port = address(RabbitMQ, place)["port"]
-        return AMQPDriver("amqp", clock=clock, url=f"amqp://127.0.0.1:{port}/", reconnect_delay=0.1)
+        return AMQPDriver("amqp", AMQPSettings(url=f"amqp://127.0.0.1:{port}/", reconnect_delay=0.1), clock)
 
     def version(self) -> str:
         return version_in("RabbitMQ", next(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*")).name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 

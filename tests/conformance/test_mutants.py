@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import DriverError, QueueFullError
 from tasuki.message import Message
 from tasuki.testing.conformance import DriverConformance, ShiftedClock

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
+from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.place import Proxied, address
@@ -21,11 +22,13 @@ class TestNATS(Proxied, DriverConformance):
         found = address(NATSBroker, place)
         return NATSDriver(
             "nats",
-            servers=f"nats://127.0.0.1:{found['port']}",
-            stream_prefix=found["name"],
-            connect_timeout=2.0,
-            timeout=5.0,
-            clock=clock,
+            NATSSettings(
+                servers=f"nats://127.0.0.1:{found['port']}",
+                stream_prefix=found["name"],
+                connect_timeout=2.0,
+                timeout=5.0,
+            ),
+            clock,
         )
 
     def version(self) -> str:

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import pytest
 
-from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.place import Proxied, address
@@ -24,7 +25,7 @@ class TestPostgres(Proxied, DriverConformance):
     def make_driver(self, place: Path, clock: ShiftedClock) -> PostgresDriver:
         there = address(self.shared_broker, place)
         url = f"postgresql://postgres@127.0.0.1:{there['port']}/postgres"
-        return PostgresDriver("postgres", url=url, schema=there["name"].lower()[:40], clock=clock)
+        return PostgresDriver("postgres", PostgresSettings(url=url, schema=there["name"].lower()[:40]), clock)
 
     def version(self) -> str:
         server = self.shared_broker.shared().binary("postgres", "/usr/lib/postgresql/*/bin/postgres")

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pytest
 
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tests.support.brokers.place import Proxied, address
@@ -28,7 +29,9 @@ class TestRedis(Proxied, DriverConformance):
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
         found = address(self.shared_broker, place)
-        return RedisDriver("redis", url=f"redis://127.0.0.1:{found['port']}", prefix=found["name"], clock=clock)
+        return RedisDriver(
+            "redis", RedisSettings(url=f"redis://127.0.0.1:{found['port']}", prefix=found["name"]), clock
+        )
 
     def version(self) -> str:
         return _version(self.shared_broker)
@@ -53,7 +56,7 @@ class TestBehindSentinel(Clauses):
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
         found = address(Sentinel, place)
         addrs = [f"127.0.0.1:{found['port']}"]
-        return RedisDriver("redis", addrs=addrs, master_name=MASTER, prefix=found["name"], clock=clock)
+        return RedisDriver("redis", RedisSettings(addrs=addrs, master_name=MASTER, prefix=found["name"]), clock)
 
 
 @pytest.mark.variant
@@ -67,7 +70,7 @@ class TestInCluster(Clauses):
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
         found = address(Cluster, place)
         addrs = f"127.0.0.1:{found['port']}"
-        return RedisDriver("redis", addrs=addrs, is_cluster_mode=True, prefix=found["name"], clock=clock)
+        return RedisDriver("redis", RedisSettings(addrs=addrs, is_cluster_mode=True, prefix=found["name"]), clock)
 
     async def restart(self, place: Path) -> None:
         await asyncio.to_thread(Cluster.shared().restart)

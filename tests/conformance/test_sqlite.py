@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 
@@ -16,7 +17,7 @@ class TestSQLite(DriverConformance):
     removes_within = 8.0
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQLiteDriver:
-        return SQLiteDriver("sqlite", path=place / "queue.db", busy_timeout=1.0, clock=clock)
+        return SQLiteDriver("sqlite", SQLiteSettings(path=place / "queue.db", busy_timeout=1.0), clock)
 
     def version(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"

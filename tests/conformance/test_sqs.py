@@ -9,7 +9,8 @@ from unittest import SkipTest
 import pytest
 
 from tasuki.contracts.driver import Ack
-from tasuki.drivers.sqs import SQSDriver
+from tasuki.drivers.sqs.driver import SQSDriver
+from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.errors import QueueConflictError
 from tasuki.testing.conformance import DriverConformance, Rig, ShiftedClock, case
 from tests.support.brokers.place import Proxied, address
@@ -30,9 +31,11 @@ class TestSQS(Proxied, DriverConformance):
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQSDriver:
         return SQSDriver(
             "sqs",
-            config={"region": "us-east-1", "access_key_id": "test", "secret_access_key": "test"},
-            endpoint=f"http://127.0.0.1:{address(SQS, place)['port']}",
-            request_timeout=5.0,
+            SQSSettings(
+                config={"region": "us-east-1", "access_key_id": "test", "secret_access_key": "test"},
+                endpoint=f"http://127.0.0.1:{address(SQS, place)['port']}",
+                request_timeout=5.0,
+            ),
         )
 
     def version(self) -> str:

@@ -10,7 +10,8 @@ import pytest
 from tasuki import App
 from tasuki.clock import SystemClock
 from tasuki.contracts.driver import Outgoing, QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import ProjectError
 from tests.e2e.projects import eventually, write
 
@@ -46,7 +47,7 @@ def project(folder: Path) -> Path:
 
 async def forge(folder: Path, *messages: Outgoing) -> None:
     """What somebody does who can reach the broker but holds no key."""
-    driver = SQLiteDriver("raw", clock=SystemClock(), path=folder / "work.db")
+    driver = SQLiteDriver("raw", SQLiteSettings(path=folder / "work.db"), SystemClock())
     await driver.declare(QueueSpec("tasks"))
     await driver.open()
     results = await driver.publish("tasks", messages)

@@ -11,10 +11,11 @@ from typing import Any
 from pamqp import commands
 
 from tasuki.contracts.driver import Outgoing, QueueSpec, Received
-from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.driver import AMQPDriver
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import connect
-from tasuki.drivers.amqp.settings import Settings
+from tasuki.drivers.amqp.settings import AMQPSettings
 
 SECONDS = 30.0
 """Long enough for a slow machine; nothing waits that long where all is well."""
@@ -26,7 +27,7 @@ IMPATIENT = 2.0
 async def driver_at(port: int, *specs: QueueSpec, **fields: Any) -> AsyncIterator[AMQPDriver]:
     """An open driver that loses patience soon, with these queues."""
     fields = {"url": f"amqp://127.0.0.1:{port}/", "reconnect_delay": 0.1, "reconnect_max_delay": 0.5, **fields}
-    driver = AMQPDriver("test", **fields)
+    driver = AMQPDriver("test", AMQPSettings(**fields))
     await driver.open()
     try:
         for spec in specs:
@@ -39,7 +40,7 @@ async def driver_at(port: int, *specs: QueueSpec, **fields: Any) -> AsyncIterato
 @asynccontextmanager
 async def hand_at(port: int) -> AsyncIterator[Channel]:
     """A channel of its own, for what another program or an operator does."""
-    settings = Settings(
+    settings = Endpoint(
         hosts=[("127.0.0.1", port)], vhost="/", user="guest", password="guest", mechanism="PLAIN", tls=None,
         name="hand", heartbeat=0, connection_timeout=10, request_timeout=10, reconnect_delay=1,
         reconnect_max_delay=1, frame_size=0, channel_max=0,

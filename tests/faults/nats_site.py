@@ -13,7 +13,8 @@ from typing import Any
 import nats
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
+from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tests.support.brokers.nats import NATSBroker
 from tests.support.proxy import Proxy
@@ -34,7 +35,7 @@ class Site:
 
     def made(self, port: int, **fields: Any) -> NATSDriver:
         options = {"timeout": 1.5, "connect_timeout": 1.5, **fields}
-        return NATSDriver("app:nats", servers=f"nats://127.0.0.1:{port}", **options)
+        return NATSDriver("app:nats", NATSSettings(servers=f"nats://127.0.0.1:{port}", **options))
 
     async def driver(self, *, is_direct: bool = False, **fields: Any) -> NATSDriver:
         """An open driver, closed at the end."""

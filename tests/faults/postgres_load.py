@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tasuki.contracts.driver import Ack, Depth, Outgoing
-from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.errors import DriverError
 
 PATIENCE = 30.0

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import DriverError
 
 SECONDS = 20.0
@@ -26,7 +27,7 @@ async def driver_at(port: int, *, spec: QueueSpec | None = None, **fields: Any) 
     """An open driver with the queue ``q``."""
     if not {"url", "addrs"} & fields.keys():
         fields["url"] = f"redis://127.0.0.1:{port}"
-    driver = RedisDriver("test", **fields)
+    driver = RedisDriver("test", RedisSettings(**fields))
     await driver.open()
     try:
         await driver.declare(spec or QueueSpec("q"))

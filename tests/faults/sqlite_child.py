@@ -11,7 +11,8 @@ import signal
 import sys
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 
 
 def tell(*words: str) -> None:
@@ -75,7 +76,7 @@ async def one(driver: SQLiteDriver, number: int) -> None:
 
 
 async def main(act: str, path: str, number: int) -> None:
-    driver = SQLiteDriver("child", path=path, busy_timeout=20.0)
+    driver = SQLiteDriver("child", SQLiteSettings(path=path, busy_timeout=20.0))
     await driver.open()
     await driver.declare(QueueSpec("q", lease=float(os.environ.get("LEASE", "30"))))
     await globals()[act](driver, number)

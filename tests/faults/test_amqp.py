@@ -17,11 +17,12 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.amqp import AMQPDriver
 from tasuki.drivers.amqp.delays import delay_queues, delaying
 from tasuki.drivers.amqp.delays.delay_queues import SHARDS
+from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.limits import LONGEST_NAME, STEP, TIMES
+from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import (
@@ -269,7 +270,7 @@ async def test_a_close_that_is_cancelled_leaves_no_connection_behind(broker: Rab
     async with driver_at(broker.port, QueueSpec(queue)) as publisher:
         await publisher.publish(queue, messages("a"))
         for turns in range(4):  # cancelled at several places of its way
-            driver = AMQPDriver("test", url=f"amqp://127.0.0.1:{broker.port}/")
+            driver = AMQPDriver("test", AMQPSettings(url=f"amqp://127.0.0.1:{broker.port}/"))
             await driver.open()
             await driver.declare(QueueSpec(queue))
             await take(driver, queue)

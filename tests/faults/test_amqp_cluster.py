@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, QueueSpec
-from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol import hosts
 from tasuki.errors import DriverError
 from tests.faults import redis_rig

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError
 from tests.faults.amqp_rig import IMPATIENT, driver_at, until
 from tests.faults.test_amqp_many_queues import methods_counted

@@ -13,7 +13,7 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Received, Release, Settlement
-from tasuki.drivers.amqp import AMQPDriver
+from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tests.faults.amqp_rig import SECONDS, driver_at, messages, take, until

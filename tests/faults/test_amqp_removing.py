@@ -11,8 +11,8 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.amqp import AMQPDriver
 from tasuki.drivers.amqp.delays import delay_removal as sweep
+from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.topology import queue_arguments as topology
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP

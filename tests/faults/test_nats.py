@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.exchange import Exchange
 from tasuki.drivers.nats.receiving import holding

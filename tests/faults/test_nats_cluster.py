@@ -17,7 +17,8 @@ import nats
 import pytest
 
 from tasuki.contracts.driver import Ack, QueueSpec, Received
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
+from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import DriverError
 from tests.faults.nats_site import QUEUE, Load, declared, drained, messages, take, through, until
 from tests.support.brokers.nats import NATSNode, cluster, whole
@@ -71,7 +72,7 @@ async def a_driver(nodes: Sequence[NATSNode], **fields: Any) -> AsyncIterator[NA
     """An open driver that has declared the queue, as soon as the servers have agreed on who leads them."""
     servers = [f"nats://127.0.0.1:{node.port}" for node in nodes]
     options = {"replicas": 3, "server_sync": "always", "timeout": 3.0, "connect_timeout": 3.0, **fields}
-    driver = NATSDriver("app:nats", servers=servers, **options)
+    driver = NATSDriver("app:nats", NATSSettings(servers=servers, **options))
     try:
         await agreed(lambda: opened(driver))
         yield driver

@@ -12,7 +12,7 @@ import nats
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.queues.purging import Purging
 from tasuki.drivers.nats.records import consumer_count as attendance
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, UnsupportedError

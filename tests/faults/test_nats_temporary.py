@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.records import consumer_count as attendance
 from tasuki.drivers.nats.records import temporary

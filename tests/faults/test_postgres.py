@@ -13,8 +13,9 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.receiving import listener
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,
@@ -58,7 +59,7 @@ async def make(proxy: Proxy, schema: str) -> AsyncIterator[Callable[..., Awaitab
     async def make(**options: Any) -> PostgresDriver:
         spec = options.pop("spec", QueueSpec("q", lease=5.0))
         fields = {"url": address(proxy.port), "schema": schema, "timeout": 2.0, **options}
-        driver = PostgresDriver("postgres", **fields)
+        driver = PostgresDriver("postgres", PostgresSettings(**fields))
         drivers.append(driver)
         await driver.declare(spec)
         await driver.open()
@@ -321,7 +322,9 @@ async def test_ten_processes_make_the_tables_at_once(server: Postgres, schema: s
 
 def open_once(port: int, schema: str) -> None:
     async def work() -> None:
-        driver = PostgresDriver("postgres", url=address(port), schema=schema, connect_timeout=PATIENCE)
+        driver = PostgresDriver(
+            "postgres", PostgresSettings(url=address(port), schema=schema, connect_timeout=PATIENCE)
+        )
         await driver.declare(QueueSpec("q"))
         await driver.open()
         await driver.publish("q", [message()])
@@ -410,7 +413,7 @@ async def _consumers(driver: PostgresDriver, number: int) -> bool:
 
 def attach_three(port: int, schema: str, pipe: Any) -> None:
     async def work() -> None:
-        driver = PostgresDriver("postgres", url=address(port), schema=schema)
+        driver = PostgresDriver("postgres", PostgresSettings(url=address(port), schema=schema))
         await driver.declare(QueueSpec("q"))
         await driver.open()
         await driver.attach("q", 3)
@@ -562,8 +565,10 @@ async def test_a_default_of_stricter_isolation_changes_nothing(
 async def test_a_pooler_is_noticed_and_listen_url_leads_around_it(server: Postgres, schema: str) -> None:
     pooler = Pgbouncer.shared()
     shared = Postgres.shared().port
-    through = PostgresDriver("postgres", url=address(pooler.port), schema=schema)
-    around = PostgresDriver("postgres", url=address(pooler.port), listen_url=address(shared), schema=schema)
+    through = PostgresDriver("postgres", PostgresSettings(url=address(pooler.port), schema=schema))
+    around = PostgresDriver(
+        "postgres", PostgresSettings(url=address(pooler.port), listen_url=address(shared), schema=schema)
+    )
     try:
         for driver in (through, around):
             await driver.declare(QueueSpec("q"))

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.receiving import listener
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres_load import PATIENCE, Load, eventually, message
 from tests.support.brokers.postgres import Postgres, Standby
@@ -77,7 +78,7 @@ def pair() -> Iterator[Pair]:
 
 @asynccontextmanager
 async def driver_at(pair: Pair, **options: float) -> AsyncIterator[PostgresDriver]:
-    driver = PostgresDriver("postgres", url=pair.url, **{"timeout": 5.0, **options})
+    driver = PostgresDriver("postgres", PostgresSettings(url=pair.url, **{"timeout": 5.0, **options}))
     await driver.declare(SPEC)
     await driver.open()
     try:
@@ -108,7 +109,9 @@ async def test_a_standby_takes_no_driver_and_its_loss_makes_commits_unknown(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "BEAT", 0.1)
-    standby = PostgresDriver("postgres", url=f"postgresql://postgres@127.0.0.1:{pair.standby.port}/postgres")
+    standby = PostgresDriver(
+        "postgres", PostgresSettings(url=f"postgresql://postgres@127.0.0.1:{pair.standby.port}/postgres")
+    )
     with pytest.raises(BrokerUnavailableError, match="standby"):
         await standby.open()
     async with driver_at(pair) as driver, driver_at(pair) as idle:

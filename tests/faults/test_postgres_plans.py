@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -61,7 +62,9 @@ def server() -> Iterator[Postgres]:
 
 @pytest.fixture
 async def driver(server: Postgres) -> AsyncIterator[PostgresDriver]:
-    driver = PostgresDriver("postgres", url=f"postgresql://postgres@127.0.0.1:{server.port}/postgres", schema="plans")
+    driver = PostgresDriver(
+        "postgres", PostgresSettings(url=f"postgresql://postgres@127.0.0.1:{server.port}/postgres", schema="plans")
+    )
     await driver.open()
     await driver.declare(QueueSpec("q"))
     await driver.declare(QueueSpec("keys", ordering="key"))

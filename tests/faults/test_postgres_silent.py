@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver
+from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres_load import PATIENCE, eventually
 from tests.support.brokers.postgres import Pgbouncer, Postgres
@@ -47,7 +48,9 @@ def stopped(pids: list[int]) -> Iterator[None]:
 @pytest.mark.parametrize("broker", [Postgres, Pgbouncer])
 async def test_a_connection_that_answers_nothing_is_replaced(broker: type[Postgres] | type[Pgbouncer]) -> None:
     url, schema = f"postgresql://postgres@127.0.0.1:{broker.shared().port}/postgres", next(_names)
-    driver = PostgresDriver("silent", url=url, schema=schema, timeout=1.0, connect_timeout=1.0, poll_interval=60.0)
+    driver = PostgresDriver(
+        "silent", PostgresSettings(url=url, schema=schema, timeout=1.0, connect_timeout=1.0, poll_interval=60.0)
+    )
     await driver.declare(QueueSpec("q"))
     await driver.open()
     try:

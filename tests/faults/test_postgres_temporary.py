@@ -11,10 +11,11 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import PostgresDriver, temporary
+from tasuki.drivers.postgres.driver import PostgresDriver, temporary
 from tasuki.drivers.postgres.receiving import listener
 from tasuki.drivers.postgres.schema import schema as migrating
 from tasuki.drivers.postgres.schema.schema import migrations
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
 from tests.support.asker import QUEUE, asker
@@ -45,7 +46,7 @@ def schema(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @asynccontextmanager
 async def driver_at(url: str, schema: str, *specs: QueueSpec) -> AsyncIterator[PostgresDriver]:
-    driver = PostgresDriver("other", url=url, schema=schema)
+    driver = PostgresDriver("other", PostgresSettings(url=url, schema=schema))
     await driver.open()
     for spec in specs:
         await driver.declare(spec)
@@ -134,7 +135,9 @@ async def test_a_receive_while_the_queue_is_declared_again_gives_a_message_or_th
 
 async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:
     """The address for the connection that listens leads nowhere; the verbs work all the same."""
-    driver = PostgresDriver("deaf", url=url, schema=schema, listen_url="postgresql://postgres@127.0.0.1:1/postgres")
+    driver = PostgresDriver(
+        "deaf", PostgresSettings(url=url, schema=schema, listen_url="postgresql://postgres@127.0.0.1:1/postgres")
+    )
     await driver.open()
     try:
         await driver.declare(QUEUE)

@@ -14,8 +14,9 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Occupancy, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.postgres import PostgresDriver
 from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import QueueNotFoundError
 from tests.support.brokers.postgres import Postgres
 
@@ -51,7 +52,10 @@ async def make(url: str, schema: str) -> AsyncIterator[Make]:
     drivers: list[PostgresDriver] = []
 
     async def make(number: int, *, poll_interval: float = NEVER, **options: Any) -> list[PostgresDriver]:
-        made = [PostgresDriver("postgres", url=url, schema=schema, poll_interval=poll_interval) for _ in range(number)]
+        made = [
+            PostgresDriver("postgres", PostgresSettings(url=url, schema=schema, poll_interval=poll_interval))
+            for _ in range(number)
+        ]
         drivers.extend(made)
         for driver in made:
             await driver.declare(QueueSpec("q", **({"lease": NEVER} | options)))

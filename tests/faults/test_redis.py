@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.redis import RedisDriver, queues, scripts, session
+from tasuki.drivers.redis.driver import RedisDriver, queues, scripts, session
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -301,7 +302,7 @@ async def test_cancelled_everywhere_the_connection_stays_sound(broker: Redis) ->
 
 async def test_open_with_the_server_away_and_later_there() -> None:
     broker = Redis()
-    driver = RedisDriver("test", url=f"redis://:secret-word@127.0.0.1:{broker.port}")
+    driver = RedisDriver("test", RedisSettings(url=f"redis://:secret-word@127.0.0.1:{broker.port}"))
     try:
         with pytest.raises(BrokerUnavailableError) as error:
             await driver.open()

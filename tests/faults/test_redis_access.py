@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, UnsupportedError
 from tests.faults.redis_rig import driver_at, messages, take
 from tests.support.brokers.redis import Redis
@@ -40,7 +41,7 @@ def broker() -> Iterator[Redis]:
 )
 async def test_wrong_secrets(broker: Redis, fields: dict[str, Any], user: str) -> None:
     broker.ask("CONFIG", "SET", "requirepass", "right-word")
-    driver = RedisDriver("test", addrs=f"127.0.0.1:{broker.port}", **fields)
+    driver = RedisDriver("test", RedisSettings(addrs=f"127.0.0.1:{broker.port}", **fields))
     with pytest.raises(AccessDeniedError) as denied:
         await driver.open()
     shown = f"{denied.value!r} {denied.value} {denied.value.__cause__!r}"
@@ -62,7 +63,7 @@ async def test_secrets_that_change_while_it_runs(broker: Redis) -> None:
 
 
 async def test_a_server_that_knows_no_password_is_clear(broker: Redis) -> None:
-    driver = RedisDriver("test", url=f"redis://:some-word@127.0.0.1:{broker.port}")
+    driver = RedisDriver("test", RedisSettings(url=f"redis://:some-word@127.0.0.1:{broker.port}"))
     with pytest.raises(AccessDeniedError) as denied:
         await driver.open()
     assert "some-word" not in str(denied.value)
@@ -90,7 +91,7 @@ async def test_the_rights_of_the_guide_are_enough(broker: Redis) -> None:
 
 async def test_a_user_without_rights_is_told(broker: Redis) -> None:
     broker.ask("ACL", "SETUSER", "reader", "on", ">word", "~*", "+@read", "+ping", "+info")
-    driver = RedisDriver("test", url=f"redis://reader:word@127.0.0.1:{broker.port}")
+    driver = RedisDriver("test", RedisSettings(url=f"redis://reader:word@127.0.0.1:{broker.port}"))
     await driver.open()
     try:
         with pytest.raises(AccessDeniedError):
@@ -102,7 +103,7 @@ async def test_a_user_without_rights_is_told(broker: Redis) -> None:
 async def test_a_server_that_would_evict_is_refused(broker: Redis) -> None:
     broker.ask("CONFIG", "SET", "maxmemory", "100mb")
     broker.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    driver = RedisDriver("test", url=f"redis://127.0.0.1:{broker.port}")
+    driver = RedisDriver("test", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
     with pytest.raises(UnsupportedError, match="CONFIG SET maxmemory-policy noeviction"):
         await driver.open()
     broker.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -111,7 +112,7 @@ async def test_a_server_that_would_evict_is_refused(broker: Redis) -> None:
 
 
 async def test_the_durability_is_that_of_the_configuration(broker: Redis) -> None:
-    driver = RedisDriver("test", url=f"redis://127.0.0.1:{broker.port}")
+    driver = RedisDriver("test", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
     for settings, level in (
         ({"appendonly": "no"}, "process"),
         ({"appendonly": "yes", "appendfsync": "everysec"}, "broker"),
@@ -128,7 +129,7 @@ async def test_the_durability_is_that_of_the_configuration(broker: Redis) -> Non
 async def test_no_more_room_for_connections(broker: Redis) -> None:
     async with driver_at(broker.port) as driver:
         broker.ask("CONFIG", "SET", "maxclients", "1")
-        other = RedisDriver("other", url=f"redis://127.0.0.1:{broker.port}")
+        other = RedisDriver("other", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
         with pytest.raises(BrokerUnavailableError):
             await other.open()
         assert not await driver.publish("q", messages("a"))
@@ -143,7 +144,7 @@ async def test_something_else_at_the_port(broker: Redis) -> None:
     server = await asyncio.start_server(shout, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        driver = RedisDriver("test", addrs=f"127.0.0.1:{port}")
+        driver = RedisDriver("test", RedisSettings(addrs=f"127.0.0.1:{port}"))
         with pytest.raises(BrokerUnavailableError):
             await driver.open()
 
@@ -168,7 +169,7 @@ async def test_encrypted_with_certificates_on_both_sides(tmp_path: Path) -> None
             assert not await driver.publish("q", messages("a"))
             assert [item.id for item in await take(driver)] == ["a"]
         for wrong in ({**tls, "server_name": "other.test"}, {"server_name": "queues.test"}, None):
-            stranger = RedisDriver("test", url=f"rediss://127.0.0.1:{port}", tls=wrong)
+            stranger = RedisDriver("test", RedisSettings(url=f"rediss://127.0.0.1:{port}", tls=wrong))
             with pytest.raises(BrokerUnavailableError):
                 await stranger.open()
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.errors import BrokerTimeoutError, UnsupportedError
 from tests.faults.redis_rig import IMPATIENT, SECONDS, driver_at, messages, take
 from tests.support.brokers.redis import MASTER, Redis, Sentinel, Valkey

@@ -8,7 +8,7 @@ import gc
 import pytest
 
 from tasuki.contracts.driver import Ack, QueueSpec
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.errors import QueueNotFoundError
 from tests.faults.redis_rig import SECONDS, driver_at, messages
 from tests.support.brokers.redis import Redis

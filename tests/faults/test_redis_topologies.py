@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.scripts import place
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
 from tests.faults.redis_rig import SECONDS, Work, driver_at, messages, take
 from tests.support.brokers.redis import MASTER, Cluster, Redis, ReplicatedCluster, ScriptedSentinel, Sentinel, Valkey
@@ -143,7 +144,7 @@ async def test_the_level_is_that_of_the_server_that_answers_now(
 
 
 async def test_a_master_that_no_sentinel_knows(sentinel: Sentinel) -> None:
-    driver = RedisDriver("test", addrs=f"127.0.0.1:{sentinel.port}", master_name="nobody")
+    driver = RedisDriver("test", RedisSettings(addrs=f"127.0.0.1:{sentinel.port}", master_name="nobody"))
     with pytest.raises(BrokerUnavailableError, match="nobody"):
         await driver.open()
 
@@ -227,7 +228,7 @@ async def test_a_slot_on_its_way_is_followed_or_retryable(cluster: Cluster) -> N
 
 
 async def test_a_cluster_must_be_called_one(cluster: Cluster) -> None:
-    driver = RedisDriver("test", addrs=[f"127.0.0.1:{node.port}" for node in cluster.nodes])
+    driver = RedisDriver("test", RedisSettings(addrs=[f"127.0.0.1:{node.port}" for node in cluster.nodes]))
     await driver.open()
     try:
         specs = [QueueSpec(name) for name in QUEUES]

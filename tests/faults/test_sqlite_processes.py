@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tests.support.asker import QUEUE, asker
 
@@ -32,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def driver(path: Path) -> AsyncIterator[SQLiteDriver]:
-    driver = SQLiteDriver("test", path=path)
+    driver = SQLiteDriver("test", SQLiteSettings(path=path))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     yield driver
@@ -159,7 +160,7 @@ async def test_ten_processes_open_a_new_file_at_once(path: Path, child: Any) -> 
     children = [child("one", path) for _ in range(10)]
     told = [process.communicate(timeout=60)[0].strip() for process in children]
     assert [process.returncode for process in children] == [0] * 10
-    driver = SQLiteDriver("test", path=path)
+    driver = SQLiteDriver("test", SQLiteSettings(path=path))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     assert sorted(item.id for item in await take(driver, 10)) == sorted(told)

@@ -16,9 +16,10 @@ from uuid import uuid4
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.sqs import SQSDriver
+from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.drivers.sqs.receiving import settling
 from tasuki.drivers.sqs.sending import publishing
+from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,
@@ -60,7 +61,7 @@ def queue() -> str:
 
 def driver_at(port: int, **fields: Any) -> SQSDriver:
     config = {"region": "us-east-1", "access_key_id": "AKIA-canary", "secret_access_key": SECRET}
-    return SQSDriver("sqs", config=config, endpoint=f"http://127.0.0.1:{port}", **fields)
+    return SQSDriver("sqs", SQSSettings(config=config, endpoint=f"http://127.0.0.1:{port}", **fields))
 
 
 @asynccontextmanager

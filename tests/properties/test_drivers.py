@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import DriverError, QueueFullError
 from tasuki.testing.clock import FakeClock
 
@@ -276,7 +277,7 @@ class SQLiteMachine(DriverMachine):
     def make_driver(self) -> Driver:
         self.folder = tempfile.TemporaryDirectory(prefix="tasuki-")
         path = Path(self.folder.name) / "queue.db"
-        return SQLiteDriver("sqlite", path=path, synchronous="normal", clock=self.clock)
+        return SQLiteDriver("sqlite", SQLiteSettings(path=path, synchronous="normal"), self.clock)
 
     def teardown(self) -> None:
         super().teardown()

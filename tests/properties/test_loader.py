@@ -16,7 +16,7 @@ from tasuki.registry.references import find_cycles
 from tasuki.registry.yaml.document import read_document
 from tasuki.registry.yaml.overrides import apply_overrides
 from tasuki.registry.yaml.placeholders import substitute
-from tasuki.registry.yaml.scalars import read_scalar
+from tasuki.scalars import read_scalar
 
 WORDS = [
     "namespace",

@@ -9,8 +9,9 @@ import random
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.redis import RedisDriver
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.settings import RedisSettings
 from tests.support.brokers.redis import Redis
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +88,7 @@ class Both:
 @pytest.mark.parametrize("seed", range(12))
 async def test_as_the_memory_driver(seed: int) -> None:
     broker = Redis.shared()
-    driver = RedisDriver("redis", url=f"redis://127.0.0.1:{broker.port}", prefix=f"same{seed}")
+    driver = RedisDriver("redis", RedisSettings(url=f"redis://127.0.0.1:{broker.port}", prefix=f"same{seed}"))
     await driver.open()
     both = Both(driver, random.Random(seed))
     await both.memory.open()

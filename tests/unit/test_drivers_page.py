@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Capabilities
+from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
-from tasuki.kinds.drivers import KINDS
 from tasuki.testing.conformance import DriverConformance
 
 ROOT = Path(__file__).parents[2]

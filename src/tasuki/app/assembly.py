@@ -23,12 +23,14 @@ from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
+from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.build import (
     build_driver,
     build_handler,
     build_resource,
-    driver_fields,
+    driver_settings,
     is_function,
+    is_same_driver,
     queue_policy,
     queue_spec,
 )
@@ -41,7 +43,6 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.lifecycle import LifecycleConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
-from tasuki.kinds.kind import DriverKind
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.reply_to import reply_queue_id
@@ -108,7 +109,9 @@ class Assembly:
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
             return True
         if isinstance(kind, DriverKind) and id in old.drivers:
-            return kind == old.project.kinds[id] and driver_fields(self.project, id) == driver_fields(old.project, id)
+            return kind == old.project.kinds[id] and is_same_driver(
+                driver_settings(old.project, id), driver_settings(self.project, id)
+            )
         if (id not in changes.unchanged and id not in changes.affected) or is_function(config):
             return False
         if isinstance(config, QueueConfig):  # its publishers' code may require more of it than before

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tasuki.errors import InvalidEntryError, Position
-from tasuki.registry.entry import Entry, resolve_id
+from tasuki.ids import resolve_id
+from tasuki.registry.entry import Entry
 
 DRIVER = "driver"
 """Name of the driver entry that an App's URL stands for."""

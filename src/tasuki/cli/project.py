@@ -16,8 +16,8 @@ from tasuki.errors import ConfigError, ProjectError, QueueNotFoundError, TasukiE
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.fields.kinds import DriverKind
     from tasuki.kinds.check.project import Project
-    from tasuki.kinds.kind import DriverKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ def is_shared(kind: DriverKind) -> bool:
 
 def durable_hint() -> str:
     """Which drivers to use where one process is not enough."""
+    from tasuki.fields.kinds import DRIVER_PREFIX
     from tasuki.kinds.capabilities import all_capabilities
-    from tasuki.kinds.kind import DRIVER_PREFIX
 
     shared = [name for name, capabilities in all_capabilities().items() if capabilities.multi_process]
     return f"use a durable driver: {', '.join(DRIVER_PREFIX + name for name in shared)}"

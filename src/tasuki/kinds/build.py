@@ -13,11 +13,14 @@ from pydantic import SecretStr
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
-from tasuki.drivers.toolkit.pem import is_pem
+from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import UnsupportedError
-from tasuki.kinds.aws import AwsConfig
+from tasuki.fields.kinds import DriverKind
+from tasuki.fields.pem import is_pem
+from tasuki.fields.tls import TlsConfig
+from tasuki.fields.types import Config, InProject
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.drivers.tls import TlsConfig
+from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
     LuaFunctionConfig,
@@ -27,30 +30,41 @@ from tasuki.kinds.entries.function import (
 )
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import MemoryStoreConfig
-from tasuki.kinds.fields import Config
-from tasuki.kinds.kind import DriverKind
 from tasuki.queues.queue import QueuePolicy
 
 _log = logging.getLogger("tasuki.app")
 
-_FILES = {"path", "credentials_file", "nkey_seed_file"}
-"""Fields of drivers that name a file; a relative one starts at the project's folder."""
+
+def driver_settings(project: Project, id: str) -> Config:
+    """What a driver is made with: files by their full path, and AWS's account in place of its id."""
+    config = project.configs[id]
+    found: dict[str, Any] = {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, str) and any(isinstance(each, InProject) for each in field.metadata):
+            found[name] = str(project.registry.root / value)
+        elif isinstance(value, str) and isinstance(aws := project.configs.get(value), AwsConfig):
+            found[name] = aws
+        elif isinstance(value, TlsConfig):
+            found[name] = _with_full_paths(value, project.registry.root)
+    return config.model_copy(update=found)
 
 
-def driver_fields(project: Project, id: str) -> dict[str, Any]:
-    """What a driver is made with, secrets readable: two entries with equal fields make the same driver."""
-    fields: dict[str, Any] = _revealed(
-        project.configs[id].model_dump(by_alias=True, exclude={"lifecycle", "durability"})
-    )
-    for name in _FILES & fields.keys():
-        if isinstance(fields[name], str):
-            fields[name] = project.registry.root / fields[name]
-    if isinstance(tls := fields.get("tls"), dict):
-        files = [name for name in ("ca", "cert", "key") if tls.get(name) and not is_pem(tls[name])]
-        fields["tls"] = {**tls, **{name: str(project.registry.root / tls[name]) for name in files}}
-    if isinstance(aws := project.configs.get(fields.get("config") or ""), AwsConfig):
-        fields["config"] = _revealed(aws.model_dump())
-    return fields
+def is_same_driver(old: Config, new: Config) -> bool:
+    """Whether two entries make the same driver: all but ``lifecycle`` and ``durability`` is equal."""
+    return type(old) is type(new) and _settings_of(old) == _settings_of(new)
+
+
+def _settings_of(config: Config) -> dict[str, Any]:
+    return {name: value for name, value in config if name not in DriverConfig.model_fields}
+
+
+def _with_full_paths(tls: TlsConfig, root: Path) -> TlsConfig:
+    files = {name: getattr(tls, name) for name in ("ca", "cert") if getattr(tls, name)}
+    found: dict[str, Any] = {name: str(root / value) for name, value in files.items() if not is_pem(value)}
+    if tls.key is not None and not is_pem(tls.key.get_secret_value()):
+        found["key"] = SecretStr(str(root / tls.key.get_secret_value()))
+    return tls.model_copy(update=found)
 
 
 def build_driver(project: Project, id: str, clock: Clock) -> Driver:
@@ -62,9 +76,9 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     kind = project.kinds[id]
     assert isinstance(kind, DriverKind)
     module, _, class_name = kind.driver.partition(":")
-    fields = driver_fields(project, id)
+    settings = driver_settings(project, id)
     try:
-        driver: Driver = getattr(importlib.import_module(module), class_name)(id, clock=clock, **fields)
+        driver: Driver = getattr(importlib.import_module(module), class_name)(id, settings, clock)
     except (ImportError, AttributeError) as error:
         ours = module.startswith("tasuki.")
         remedy = f"pip install 'tasuki[{kind.short_name}]'" if ours else f"check {kind.driver!r}"
@@ -78,15 +92,6 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
             extra={"driver": id},
         )
     return driver
-
-
-def _revealed(value: Any) -> Any:
-    """The fields with their secrets readable, for the driver alone."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, dict):
-        return {name: _revealed(item) for name, item in value.items()}
-    return [_revealed(item) for item in value] if isinstance(value, list) else value
 
 
 def queue_spec(config: QueueConfig) -> QueueSpec:

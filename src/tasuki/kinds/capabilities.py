@@ -6,7 +6,8 @@ import importlib
 
 from tasuki.contracts.driver import Capabilities, Driver
 from tasuki.errors import UnsupportedError
-from tasuki.kinds.kind import DriverKind, driver_names, find_driver
+from tasuki.fields.kinds import DriverKind
+from tasuki.kinds.kind import driver_names, find_driver
 
 
 def driver_class(kind: DriverKind) -> type[Driver]:

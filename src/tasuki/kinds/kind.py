@@ -1,19 +1,15 @@
-"""Kinds: what an entry may be, which model checks it, and what it may refer to; built in or from other packages."""
+"""The kinds that a project can use: built in, or from other packages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
-from typing import Any
+from types import new_class
 
 from tasuki.errors import UnknownKindError
-from tasuki.kinds.fields import Config
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.registry.references import did_you_mean
-
-DRIVER_PREFIX = "queue.driver."
 
 _HINTS = {
     "security.token_store": "there are no tokens in this version",
@@ -22,51 +18,15 @@ _HINTS = {
 _ALL_KINDS = "tasuki schema lists every kind"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of entry. A package adds one as an entry point of group ``tasuki.kinds``, named like the kind."""
-
-    name: str
-    model: type[Config]
-    references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Fields that hold ids: dotted path (``*``: each item) → the kinds or families they may point to (none: any)."""
-
-
-class NoOptions(Config):
-    """A driver without options of this sort."""
-
-
-@dataclass(frozen=True, slots=True)
-class DriverKind(Kind):
-    """A kind of driver. A package adds one as an entry point of group ``tasuki.drivers``, named like its short name."""
-
-    driver: str = ""
-    """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``."""
-    client: str = ""
-    """Import name of the package that it needs, which is the extra of its short name; empty: none."""
-    queue_options: type[Config] = NoOptions
-    consumer_options: type[Config] = NoOptions
-    too_long: Callable[[Any, Any, float], str] | None = None
-    """Why a queue's messages cannot have a delay of so many seconds, by its driver's fields and its own; or empty."""
-    place: Callable[[Any, Path], Hashable] | None = None
-    """Where queues are, by the driver's fields and the project's folder: drivers with equal places share them.
-
-    None: each entry has its own.
-    """
-
-    @property
-    def short_name(self) -> str:
-        """``memory`` for ``queue.driver.memory``: what its bag in ``driver_options`` is called."""
-        return self.name.removeprefix(DRIVER_PREFIX)
-
-
 @cache
 def _built_in() -> dict[str, Kind]:
-    from tasuki.kinds import aws, drivers
+    from tasuki.drivers.kinds import KINDS
+    from tasuki.drivers.sqs import aws
     from tasuki.kinds.entries import consumer, env, function, queue, security, store
 
-    families = (drivers, queue, consumer, function, store, env, aws, security)
-    return {kind.name: kind for family in families for kind in family.KINDS}
+    families = (queue, consumer, function, store, env, aws, security)
+    drivers = {kind.name: as_entry(kind) for kind in KINDS}
+    return {**drivers, **{kind.name: kind for family in families for kind in family.KINDS}}
 
 
 @cache
@@ -93,7 +53,17 @@ def find_kind(name: str) -> Kind:
         raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which fails: {error}") from error
     if not isinstance(kind, Kind):
         raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which is not a Kind")
-    return kind
+    return as_entry(kind) if isinstance(kind, DriverKind) else kind
+
+
+def as_entry(kind: DriverKind) -> DriverKind:
+    """The kind with the fields that every driver has beside its settings, and their references."""
+    from tasuki.kinds.entries.driver import DriverConfig
+    from tasuki.kinds.entries.lifecycle import REFERENCES
+
+    name = kind.model.__name__.removesuffix("Settings").removesuffix("Config") + "DriverConfig"
+    model = new_class(name, (kind.model, DriverConfig), exec_body=lambda body: body.update(__doc__=kind.model.__doc__))
+    return replace(kind, model=model, references={**REFERENCES, **kind.references})
 
 
 def kind_names() -> list[str]:

@@ -11,12 +11,12 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from tasuki.errors import InvalidEntryError
-from tasuki.kinds.fields import Config
+from tasuki.fields.types import Config
 from tasuki.observe.redact import redact
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.shown import HIDDEN, describe, placeholder_values
-from tasuki.registry.yaml.scalars import Substituted, read_scalar
+from tasuki.scalars import Substituted, read_scalar
 
 _WANTED = {
     "int_type": "a whole number",

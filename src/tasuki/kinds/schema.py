@@ -13,8 +13,9 @@ from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core.core_schema import ModelSchema
 
-from tasuki.kinds.fields import Config
-from tasuki.kinds.kind import Kind, find_kind, kind_names
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import Config
+from tasuki.kinds.kind import find_kind, kind_names
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME = {
@@ -69,7 +70,7 @@ def docstrings(model: type[Config]) -> dict[str, str]:
     """What stands under each field in the source; read only here, for to read sources takes longer than to start."""
     texts: dict[str, str] = {}
     for ancestor in reversed(model.__mro__):
-        if not issubclass(ancestor, Config):
+        if not issubclass(ancestor, Config) or "__annotations__" not in vars(ancestor):  # adds no field
             continue
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(ancestor))).body
         assert isinstance(node, ast.ClassDef)

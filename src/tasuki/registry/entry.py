@@ -54,11 +54,6 @@ class Entry:
         return self.positions.get(path)
 
 
-def resolve_id(reference: str, namespace: str) -> str:
-    """The full id of a reference: a bare name is of the referring entry's own namespace."""
-    return reference if ":" in reference else f"{namespace}:{reference}"
-
-
 def value_at(data: object, path: KeyPath) -> Any:
     """What stands at a path of nested mappings; None where the path ends before."""
     for step in path:

@@ -24,7 +24,7 @@ from tasuki.registry.yaml.document import Document, read_document
 from tasuki.registry.yaml.env_fields import filled
 from tasuki.registry.yaml.overrides import apply_overrides
 from tasuki.registry.yaml.placeholders import Variables, resolve_entry
-from tasuki.registry.yaml.scalars import Substituted
+from tasuki.scalars import Substituted
 
 MAX_FILE_BYTES = 5 * 2**20
 

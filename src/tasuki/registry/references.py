@@ -9,7 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from tasuki.errors import ConfigError, MissingReferenceError
-from tasuki.registry.entry import Entry, KeyPath, resolve_id
+from tasuki.ids import resolve_id
+from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.registry import Registry
 from tasuki.registry.shown import shown
 

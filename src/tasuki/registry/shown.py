@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tasuki.observe.redact import redact
-from tasuki.registry.yaml.scalars import Substituted
+from tasuki.scalars import Substituted
 
 HIDDEN = "the value of a placeholder"
 _LONGEST = 60

@@ -11,7 +11,7 @@ import pytest
 from tasuki import App
 from tasuki.app.status import status_of
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import DurabilityError, ProjectError
 from tasuki.queues.result import Rejected
 

@@ -18,7 +18,7 @@ from tasuki.app.health.health import Pulse
 from tasuki.app.health.health_file import PERIOD
 from tasuki.app.health.judge import PATIENCE
 from tasuki.contracts.driver import Depth, Received
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, StopTimeoutError
 from tasuki.system.helper_threads import HelperThread
 

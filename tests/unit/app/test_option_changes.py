@@ -12,7 +12,7 @@ import pytest
 from tasuki import App
 from tasuki.app.lifecycle.option_changes import differences
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tests.unit.app.project import Yaml, reload
 

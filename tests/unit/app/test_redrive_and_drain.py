@@ -10,7 +10,7 @@ import pytest
 from tasuki import App
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Depth, Occupancy, Outgoing
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, QueueFullError, QueueNotFoundError
 from tasuki.queues.queue import Queue
 

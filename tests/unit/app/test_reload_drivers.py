@@ -12,8 +12,8 @@ import pytest
 
 from tasuki import App
 from tasuki.app.lifecycle import leaving, reload
-from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError, DurabilityError, LifecycleError
 from tasuki.supervisor.state import State
 

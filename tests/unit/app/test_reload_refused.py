@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, DriverError, LifecycleError, ProjectError, TasukiError
 from tasuki.supervisor.state import State
 from tests.unit.app.project import DONE, Yaml, live, reload

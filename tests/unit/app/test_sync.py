@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import LifecycleError, ProjectError, QueueNotFoundError
 from tasuki.queues.result import Confirmed
 

@@ -17,7 +17,7 @@ from tasuki.consumers.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.codec import Codecs

@@ -12,7 +12,7 @@ import pytest
 from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import (
     BrokerUnavailableError,
     HandlerError,

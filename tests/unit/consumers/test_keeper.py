@@ -17,8 +17,9 @@ from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.keeper import Holding, Keeper, lease_of
 from tasuki.contracts.driver import Driver, Receipt, Received
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.system.helper_threads import HelperThread, problems
@@ -263,7 +264,7 @@ def model_driver(folder: Path) -> Driver:
 
 
 def sqlite_driver(folder: Path) -> Driver:
-    return SQLiteDriver("app:sqlite", path=folder / "queue.db", clock=SystemClock())
+    return SQLiteDriver("app:sqlite", SQLiteSettings(path=folder / "queue.db"), SystemClock())
 
 
 @pytest.mark.parametrize("make_driver", [model_driver, sqlite_driver])

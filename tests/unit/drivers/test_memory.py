@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError, QueueNotFoundError
 from tasuki.testing.clock import FakeClock, virtual_time
 

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from pydantic import ValidationError
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
 from tasuki.drivers.sqlite.schema import schema
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store import purge, store
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
@@ -63,7 +65,8 @@ async def make(path: Path) -> AsyncIterator[Callable[..., Any]]:
     drivers: list[SQLiteDriver] = []
 
     async def make(**options: Any) -> SQLiteDriver:
-        driver = SQLiteDriver("sqlite", path=path, **{"busy_timeout": 0.2, **options})
+        clock = options.pop("clock", None)
+        driver = SQLiteDriver("sqlite", SQLiteSettings(path=path, **{"busy_timeout": 0.2, **options}), clock)
         drivers.append(driver)
         await driver.open()
         await driver.declare(QueueSpec("q"))
@@ -85,10 +88,10 @@ def connection_of(driver: SQLiteDriver) -> Any:
 
 
 async def test_durability_is_what_the_setting_gives(path: Path) -> None:
-    assert SQLiteDriver("d", path=path).durability == "power"
-    assert SQLiteDriver("d", path=path, synchronous="normal").durability == "broker"
-    with pytest.raises(DriverError, match="synchronous of driver 'd' is 'off'; use full or normal"):
-        SQLiteDriver("d", path=path, synchronous="off")  # type: ignore[arg-type]
+    assert SQLiteDriver("d", SQLiteSettings(path=path)).durability == "power"
+    assert SQLiteDriver("d", SQLiteSettings(path=path, synchronous="normal")).durability == "broker"
+    with pytest.raises(ValidationError, match="synchronous"):
+        SQLiteSettings(path=path, synchronous="off")
 
 
 async def test_nobody_attaches_to_a_queue_that_is_not_declared(make: Any) -> None:
@@ -113,7 +116,7 @@ async def test_pragmas(make: Any, setting: str, value: int) -> None:
 async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(UnsupportedError, match=r"needs SQLite 3\.35 or newer"):
-        await SQLiteDriver("d", path=path).open()
+        await SQLiteDriver("d", SQLiteSettings(path=path)).open()
     assert not path.exists()
 
 
@@ -256,7 +259,7 @@ async def test_a_turn_that_nobody_ends_does_not_stop_the_others(make: Any, path:
     stopped.enter()
     assert stopped.take_turn()
     assert not await driver.publish("q", [message()])
-    other = SQLiteDriver("other", path=path, busy_timeout=0.1)
+    other = SQLiteDriver("other", SQLiteSettings(path=path, busy_timeout=0.1))
     await other.open()
     await other.close()
     stopped.leave()
@@ -365,7 +368,7 @@ async def test_requests_behind_a_stop_are_refused(make: Any) -> None:
 
 
 def test_what_was_taken_for_a_loop_that_ended_is_given_back(path: Path) -> None:
-    driver = SQLiteDriver("sqlite", path=path)
+    driver = SQLiteDriver("sqlite", SQLiteSettings(path=path))
 
     async def start() -> None:
         await driver.open()
@@ -429,13 +432,13 @@ async def test_a_file_system_without_a_log(path: Path, monkeypatch: pytest.Monke
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=NoLog, **options))
     with pytest.raises(DriverError, match="no write-ahead log on this file system; use a local disk"):
-        await SQLiteDriver("d", path=path).open()
+        await SQLiteDriver("d", SQLiteSettings(path=path)).open()
 
 
 async def test_a_lock_while_opening(path: Path, make: Any, faults: dict[str, str]) -> None:
     await (await make()).close()
     faults["journal_mode"] = "SQLITE_BUSY"
-    driver = SQLiteDriver("d", path=path, busy_timeout=0.05)
+    driver = SQLiteDriver("d", SQLiteSettings(path=path, busy_timeout=0.05))
     with pytest.raises(BrokerUnavailableError, match="locked by another process"):
         await driver.open()
     faults.clear()
@@ -552,7 +555,7 @@ def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Pat
         connection.executescript(";".join(steps))
 
     async def run() -> None:
-        driver = SQLiteDriver("db", path=path)
+        driver = SQLiteDriver("db", SQLiteSettings(path=path))
         await driver.open()
         try:
             for name in ("old", "new"):
@@ -576,7 +579,7 @@ def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Pat
 
 def test_the_number_of_a_deleted_queue_is_not_used_again(tmp_path: Path) -> None:
     async def run() -> list[int]:
-        driver = SQLiteDriver("db", path=tmp_path / "queue.db")
+        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"))
         await driver.open()
         seen = []
         try:
@@ -596,7 +599,7 @@ def test_outdated_ids_are_forgotten(tmp_path: Path) -> None:
     clock = ShiftedClock()
 
     async def run() -> int:
-        driver = SQLiteDriver("db", path=tmp_path / "queue.db", clock=clock)
+        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"), clock)
         await driver.open()
         try:
             await driver.declare(QueueSpec("q", dedup_window=60.0))
@@ -616,7 +619,7 @@ def test_a_temporary_queue_goes_with_the_driver_that_receives_from_it(tmp_path: 
     spec = QueueSpec("reply.1", temporary=True)
 
     async def run() -> list[str]:
-        asks, answers = (SQLiteDriver(name, path=tmp_path / "queue.db") for name in ("asks", "answers"))
+        asks, answers = (SQLiteDriver(name, SQLiteSettings(path=tmp_path / "queue.db")) for name in ("asks", "answers"))
         for driver in (asks, answers):
             await driver.open()
             await driver.declare(spec)
@@ -638,7 +641,7 @@ def test_a_temporary_queue_goes_with_the_driver_that_receives_from_it(tmp_path: 
 
 def test_a_temporary_queue_goes_with_the_driver_that_declared_it_without_receiving(tmp_path: Path) -> None:
     async def run() -> list[str]:
-        asks, answers = (SQLiteDriver(name, path=tmp_path / "queue.db") for name in ("asks", "answers"))
+        asks, answers = (SQLiteDriver(name, SQLiteSettings(path=tmp_path / "queue.db")) for name in ("asks", "answers"))
         for driver in (asks, answers):
             await driver.open()
             await driver.declare(QueueSpec("tasks"))
@@ -658,7 +661,7 @@ def test_a_temporary_queue_goes_with_the_driver_that_declared_it_without_receivi
 
 def test_what_an_older_version_left_of_temporary_queues_goes_when_the_file_is_opened(tmp_path: Path) -> None:
     async def run() -> list[str]:
-        driver = SQLiteDriver("db", path=tmp_path / "queue.db")
+        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"))
         await driver.open()
         await driver.declare(QueueSpec("tasks"))
         with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as connection:
@@ -778,7 +781,7 @@ async def test_a_writer_that_fails_can_be_closed(make: Callable[..., Any], monke
 
 
 async def test_without_a_thread_the_broker_is_unavailable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = SQLiteDriver("s", path=str(path))
+    driver = SQLiteDriver("s", SQLiteSettings(path=str(path)))
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", _no_thread)
         with pytest.raises(BrokerUnavailableError, match="can't start new thread"):

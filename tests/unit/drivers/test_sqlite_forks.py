@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file import connections, forks
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.writer import Writer
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
-    driver = SQLiteDriver("test", path=tmp_path / "queue.db")
+    driver = SQLiteDriver("test", SQLiteSettings(path=tmp_path / "queue.db"))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     assert driver._writer is not None

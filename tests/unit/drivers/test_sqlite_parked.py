@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.parked import Parked
 from tasuki.drivers.sqlite.thread.requests import Call, Receive
 from tasuki.testing.conformance import ShiftedClock
@@ -76,7 +77,7 @@ async def test_the_deadlines_of_answered_receives_do_not_pile_up() -> None:
 
 async def receiving(path: Path, queues: int, clock: ShiftedClock) -> tuple[SQLiteDriver, list[asyncio.Task[list[str]]]]:
     """A driver on which so many queues are waited at, besides the queue ``q``."""
-    driver = SQLiteDriver("sqlite", path=path, clock=clock)
+    driver = SQLiteDriver("sqlite", SQLiteSettings(path=path), clock)
     await driver.open()
     await driver.declare(QueueSpec("q"))
 

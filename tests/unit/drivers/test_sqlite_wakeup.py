@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file import locks
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread import wakeup as watch
 from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.requests import Stop
@@ -33,7 +34,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[[], Any]]:
     drivers: list[SQLiteDriver] = []
 
     async def make() -> SQLiteDriver:
-        drivers.append(SQLiteDriver("db", path=tmp_path / "queue.db"))
+        drivers.append(SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db")))
         await drivers[-1].open()
         await drivers[-1].declare(QueueSpec("q"))
         return drivers[-1]

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.toolkit import loop_thread
 from tasuki.drivers.toolkit.loop_thread import LoopThread
 from tasuki.drivers.toolkit.threaded import Threaded

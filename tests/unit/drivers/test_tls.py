@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.drivers.toolkit.pem import as_file, has_block, is_pem
 from tasuki.drivers.toolkit.tls import tls_context
+from tasuki.fields.pem import as_file, has_block, is_pem
+from tasuki.fields.tls import TlsConfig
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_files_and_text_make_the_same_context(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     cert, key = ((pair / name).read_text() if is_text else str(pair / name) for name in ("c.pem", "k.pem"))
-    context = tls_context({"cert": cert, "key": key, "ca": cert})
+    context = tls_context(TlsConfig(cert=cert, key=key, ca=cert))
     assert context is not None
     (trusted,) = context.get_ca_certs()
     assert trusted["subject"] == ((("commonName", "client"),),)
@@ -42,7 +43,7 @@ def test_files_and_text_make_the_same_context(
 def test_text_that_is_no_certificate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(ssl.SSLError):
-        tls_context({"ca": "-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n"})
+        tls_context(TlsConfig(ca="-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,8 +9,9 @@ import pytest
 from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import SystemClock
 from tasuki.drivers.amqp.protocol.link import Link
+from tasuki.drivers.amqp.settings import AMQPSettings
+from tasuki.fields.tls import TlsConfig
 from tasuki.kinds.build import build_driver, queue_spec
-from tasuki.kinds.drivers.amqp import AMQPDriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 
 SECRET = "hunter2"
@@ -40,16 +41,15 @@ def test_every_field_reaches_the_driver(project):
     assert (settings.heartbeat, settings.frame_size, settings.channel_max) == (5, 65536, 9)
     assert (settings.connection_timeout, settings.request_timeout) == (1.0, 2.0)
     assert (settings.reconnect_delay, settings.reconnect_max_delay) == (3.0, 4.0)
-    assert settings.tls == {
-        "enabled": True, "server_name": "s", "insecure_skip_verify": False,
-        "cert": str(root / "c.pem"), "key": str(root / "k.pem"), "ca": str(root / "a.pem"),
-    }  # fmt: skip
+    assert settings.tls == TlsConfig(
+        server_name="s", cert=str(root / "c.pem"), key=str(root / "k.pem"), ca=str(root / "a.pem")
+    )
     assert settings.server_name("host") == "s"
     assert SECRET not in repr(checked.configs) + repr(settings) + settings.shown
 
 
 def test_nothing_needs_to_be_given(project):
-    config = project(entry("meta: {}")).get("app:r", AMQPDriverConfig)
+    config = project(entry("meta: {}")).get("app:r", AMQPSettings)
     assert config.url.get_secret_value() == "amqp://guest:guest@localhost:5672/"
     assert (config.reconnect_delay, config.reconnect_max_delay, config.heartbeat) == (1.0, 2.0, 10.0)
 

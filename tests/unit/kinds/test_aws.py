@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.kinds.aws import AwsConfig
+from tasuki.drivers.sqs.aws import AwsConfig
+from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.kinds.build import build_driver
-from tasuki.kinds.drivers.sqs import SQSDriverConfig
 
 SECRET = "wJalrXUtnFEMI-not-a-real-one"
 AWS = (
@@ -19,8 +19,10 @@ DRIVER = "  - {name: sqs, kind: queue.driver.sqs, config: cloud"
 def test_the_driver_gets_what_the_config_says(project):
     checked = project(f"{AWS}{DRIVER}, endpoint: 'http://127.0.0.1:1', use_fips: true}}\n", environ={"KEY": SECRET})
     settings = build_driver(checked, "app:sqs", SystemClock())._settings
-    assert (settings.region, settings.access_key_id, settings.secret_access_key) == ("eu-central-1", "AKIA", SECRET)
-    assert (settings.session_token, settings.profile, settings.use_fips) == (None, None, True)
+    account = settings.config
+    assert (account.region, account.access_key_id.get_secret_value()) == ("eu-central-1", "AKIA")
+    assert account.secret_access_key.get_secret_value() == SECRET
+    assert (account.session_token, account.profile, settings.use_fips) == (None, None, True)
     assert settings.endpoint == "http://127.0.0.1:1"
     for thing in (settings, checked.configs["app:cloud"], checked.configs["app:sqs"]):
         assert SECRET not in repr(thing)
@@ -30,7 +32,7 @@ def test_the_driver_gets_what_the_config_says(project):
 def test_a_driver_without_a_config_asks_aws(project):
     checked = project("  - {name: sqs, kind: queue.driver.sqs}\n")
     config = checked.configs["app:sqs"]
-    assert isinstance(config, SQSDriverConfig)
+    assert isinstance(config, SQSSettings)
     assert (config.message_retention_period, config.default_delay_seconds) == (345_600.0, 0.0)
     assert build_driver(checked, "app:sqs", SystemClock()).durability == "node"
 

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.memory.settings import MemorySettings
+from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import UnsupportedError
+from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import Config
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
@@ -20,10 +23,7 @@ from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.store import MemoryStore
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec
 from tasuki.kinds.check.project import Project, check
-from tasuki.kinds.drivers.memory import MemoryDriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.fields import Config
-from tasuki.kinds.kind import DriverKind
 from tasuki.registry.loader import load
 from tasuki.registry.registry import Registry
 
@@ -74,8 +74,8 @@ def test_drivers(project: Project, tmp_path: Path) -> None:
     ],
 )
 def test_a_driver_that_cannot_be_imported(path: str, told: str) -> None:
-    kind = DriverKind("queue.driver.broken", MemoryDriverConfig, driver=path)
-    broken = Project(Registry(), {"app:d": MemoryDriverConfig()}, MappingProxyType({"app:d": kind}), {})
+    kind = DriverKind("queue.driver.broken", MemorySettings, driver=path)
+    broken = Project(Registry(), {"app:d": MemorySettings()}, MappingProxyType({"app:d": kind}), {})
     with pytest.raises(UnsupportedError, match="driver 'app:d' cannot be loaded") as caught:
         build_driver(broken, "app:d", SystemClock())
     assert told in str(caught.value)

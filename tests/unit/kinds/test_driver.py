@@ -3,8 +3,8 @@ import importlib
 import pytest
 
 from tasuki.contracts.driver import Driver
-from tasuki.kinds.drivers import KINDS
-from tasuki.kinds.drivers.sqlite import SqliteDriverConfig
+from tasuki.drivers.kinds import KINDS
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 
 
 def test_the_embedded_driver(project):
@@ -12,9 +12,15 @@ def test_the_embedded_driver(project):
   - {name: a, kind: queue.driver.sqlite}
   - {name: b, kind: queue.driver.sqlite, path: x.db, synchronous: normal, busy_timeout: 1s}
 """
-    first, second = project(text).of(SqliteDriverConfig).values()
+    first, second = project(text).of(SQLiteSettings).values()
     assert (first.path, first.synchronous, first.busy_timeout) == (".tasuki/queue.db", "full", 5.0)
     assert (second.path, second.synchronous, second.busy_timeout) == ("x.db", "normal", 1.0)
+
+
+@pytest.mark.parametrize("driver", ["sqlite, path", "nats, credentials_file"])
+def test_a_file_is_text(problems, driver):
+    (problem,) = problems(f"  - {{name: a, kind: queue.driver.{driver}: {{x: 1}}}}\n")
+    assert "text is wanted, not a mapping" in problem
 
 
 def test_the_memory_driver_has_no_fields_of_its_own(problems):

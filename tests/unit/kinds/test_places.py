@@ -38,7 +38,6 @@ APART = [
     ("postgres", "url: 'postgresql://h/a'", "url: 'postgresql://h/a', schema: other"),
     ("redis", "db: 1", "db: 2"),
     ("redis", "prefix: a", "prefix: b"),
-    ("redis", "addrs: 'h:port'", "addrs: 'h:port'"),
     ("amqp", "vhost: a", "vhost: b"),
     ("amqp", "url: 'amqp://h:1'", "url: 'amqp://h:2'"),
     ("nats", "stream_prefix: a", "stream_prefix: b"),

@@ -4,11 +4,11 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, ValidationError
 
-from tasuki.kinds.fields import Config, Count, Duration, Flag, Text
+from tasuki.fields.types import Config, Count, Duration, Flag, Text
 from tasuki.kinds.problems import problems_of
 from tasuki.registry.entry import Entry
 from tasuki.registry.shown import describe
-from tasuki.registry.yaml.scalars import Loose, Substituted
+from tasuki.scalars import Loose, Substituted
 
 
 class InnerConfig(Config):

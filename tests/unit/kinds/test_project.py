@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.errors import InvalidEntryError, Position, ProjectError, ReferenceCycleError
 from tasuki.kinds.check.project import check
-from tasuki.kinds.drivers.memory import MemoryDriverConfig
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -60,7 +60,7 @@ def test_the_seed_loads_unchanged(seed):
     assert list(project.configs) == [
         f"app.queue:{n}" for n in ("memory_driver", "tasks", "task_consumer", "task_handler")
     ]
-    assert project.of(MemoryDriverConfig)["app.queue:memory_driver"].lifecycle.auto_start
+    assert project.of(MemorySettings)["app.queue:memory_driver"].lifecycle.auto_start
     assert project.of(QueueConfig)["app.queue:tasks"].driver == "app.queue:memory_driver"
     consumer = project.get("app.queue:task_consumer", ConsumerConfig)
     assert (consumer.queue, consumer.func) == ("app.queue:tasks", "app.queue:task_handler")
@@ -113,7 +113,7 @@ def test_a_name_like_no_is_a_name(project):
 def test_an_override_swaps_the_driver_and_leaves_the_old_ones_fields_behind(project):
     text = "  - {name: d, kind: queue.driver.sqlite, path: x.db, lifecycle: {auto_start: true}}\n"
     swapped = project(text, overrides=("app:d:kind=queue.driver.memory",)).configs["app:d"]
-    assert isinstance(swapped, MemoryDriverConfig)
+    assert isinstance(swapped, MemorySettings)
     assert swapped.lifecycle.auto_start
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.redis.settings import Server
+from tasuki.drivers.redis.servers import Server
 from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.kinds.build import build_driver
 from tasuki.kinds.check.project import check
@@ -59,6 +59,7 @@ def test_without_fields_it_is_the_server_of_this_machine(project):
         ("is_cluster_mode: true, db: 1", "database 0"),
         ("master_name: m, url: 'redis://h'", "addrs"),
         ("addrs: []", "addrs"),
+        ("addrs: 'h:port'", "write host:port"),
         ("tls: {cert: c.pem}", "cert and key"),
         ("claim_interval: 0s", "claim_interval"),
     ],

@@ -6,13 +6,13 @@ from typing import get_args
 import pytest
 
 from tasuki.contracts.driver import Capabilities
-from tasuki.drivers.memory import MemoryDriver
-from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.build import queue_spec
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
 from tasuki.kinds.check.requirements import REQUIREMENTS, RequirementName
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.kind import DriverKind
 
 DRIVER = "  - {name: d, kind: queue.driver.memory}\n"
 

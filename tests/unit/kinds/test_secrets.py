@@ -10,13 +10,14 @@ from typing import Any, get_args, get_origin
 
 import pytest
 
-from tasuki.drivers.redis.settings import settings
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import ConfigError, TasukiError
+from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import Config
 from tasuki.kinds.build import build_driver
 from tasuki.kinds.check.code import problems_of_code
 from tasuki.kinds.check.project import check
-from tasuki.kinds.fields import Config
-from tasuki.kinds.kind import DriverKind, find_kind, kind_names
+from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.registry.loader import load
 
 SECRET = "hunter2secret"
@@ -128,5 +129,5 @@ def test_an_override_that_is_broken_is_not_shown(tmp_path: Path, override: str) 
 def test_the_database_of_a_url_is_not_shown_by_the_driver_either() -> None:
     for url in (f"redis://h/{SECRET}", f"unix:///run/x?db={SECRET}"):
         with pytest.raises(ValueError, match="number of a database") as caught:
-            settings({"url": url})
+            RedisSettings(url=url)
         assert SECRET not in str(caught.value)

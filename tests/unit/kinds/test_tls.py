@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.kinds.build import build_driver, driver_fields
+from tasuki.kinds.build import build_driver, driver_settings
 from tests.unit.kinds.conftest import Make
 
 SECRET = "not-a-real-secret"
@@ -60,15 +60,19 @@ def test_certificates_and_keys_as_text(project: Make, tmp_path: Path, driver: st
     (tmp_path / "ca.pem").write_text(CERTIFICATE)
     entry = f"  - {{name: d, kind: queue.driver.{driver}, tls: {{cert: '${{env:CERT}}', key_env: KEY, ca: 'file://ca.pem'}}}}\n"
     checked = project(entry, environ={"CERT": CERTIFICATE, "KEY": KEY})
-    tls = driver_fields(checked, "app:d")["tls"]
-    assert (tls["cert"], tls["key"], tls["ca"]) == (CERTIFICATE, KEY, CERTIFICATE)
+    tls = driver_settings(checked, "app:d").tls
+    assert (tls.cert, tls.key.get_secret_value(), tls.ca) == (CERTIFICATE, KEY, CERTIFICATE)
     assert SECRET not in repr(checked.configs["app:d"])
 
 
 def test_anything_else_is_the_path_of_a_file(project: Make) -> None:
     checked = project("  - {name: d, kind: queue.driver.redis, tls: {cert: c.pem, key: keys/k.pem, ca: /etc/ca.pem}}\n")
-    tls, root = driver_fields(checked, "app:d")["tls"], checked.registry.root
-    assert (tls["cert"], tls["key"], tls["ca"]) == (str(root / "c.pem"), str(root / "keys/k.pem"), "/etc/ca.pem")
+    tls, root = driver_settings(checked, "app:d").tls, checked.registry.root
+    assert (tls.cert, tls.key.get_secret_value(), tls.ca) == (
+        str(root / "c.pem"),
+        str(root / "keys/k.pem"),
+        "/etc/ca.pem",
+    )
 
 
 def test_wrong_text(problems: Callable[..., list[str]], tmp_path: Path) -> None:

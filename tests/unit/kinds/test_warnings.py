@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.warnings import warnings_of
-from tasuki.kinds.drivers import KINDS
 from tests.unit.kinds.conftest import Make
 
 ENTRIES = """\

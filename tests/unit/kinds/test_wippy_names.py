@@ -86,9 +86,6 @@ def test_all_of_them_pass_and_count_with_their_driver(project: Make) -> None:
     assert on_rabbit.of(ConsumerConfig)["app:worker"].driver_options["consumer_tag"] == "w1"
     on_amazon = project(PROJECT, environ=ENVIRON, overrides=("app:jobs:driver=app:amazon",))
     assert queue_spec(on_amazon.of(QueueConfig)["app:jobs"]).options["default_visibility_timeout"] == 45.0
-    settings = build_driver(checked, "app:amazon", SystemClock())._settings  # type: ignore[attr-defined]
-    assert (settings.region, settings.access_key_id, settings.secret_access_key) == (
-        "eu-west-3",
-        "AKIA-not-a-real-one",
-        "word",
-    )
+    account = build_driver(checked, "app:amazon", SystemClock())._settings.config  # type: ignore[attr-defined]
+    assert (account.region, account.access_key_id.get_secret_value()) == ("eu-west-3", "AKIA-not-a-real-one")
+    assert account.secret_access_key.get_secret_value() == "word"

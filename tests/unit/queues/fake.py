@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasuki.contracts.driver import Capabilities, Depth, Driver, Outgoing, QueueSpec, Receipt, Received, Settlement
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import DriverError, QueueFullError
 from tasuki.message import Message
 from tasuki.queues.queue import Queue

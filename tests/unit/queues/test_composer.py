@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Capabilities, Outgoing
-from tasuki.drivers.memory import MemoryDriver
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import (
     CodecError,
     MessageTooLargeError,

@@ -1,5 +1,6 @@
 from tasuki.errors import Position
-from tasuki.registry.entry import Entry, resolve_id
+from tasuki.ids import resolve_id
+from tasuki.registry.entry import Entry
 from tasuki.registry.registry import Registry
 
 

@@ -9,7 +9,7 @@ import pytest
 from tasuki.registry.entry import Entry
 from tasuki.registry.yaml.env_fields import filled
 from tasuki.registry.yaml.placeholders import Variables
-from tasuki.registry.yaml.scalars import Substituted
+from tasuki.scalars import Substituted
 
 VARIABLES = Variables(
     {"REGION": "eu-west-3"},

@@ -3,7 +3,7 @@ import pytest
 from tasuki.errors import InvalidEntryError, MissingReferenceError, Position
 from tasuki.registry.entry import Entry
 from tasuki.registry.yaml.overrides import apply_overrides, is_overridden
-from tasuki.registry.yaml.scalars import Loose
+from tasuki.scalars import Loose
 
 PLACES = {
     (): Position("x.yaml", 1, 1),

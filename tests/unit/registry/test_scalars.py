@@ -1,6 +1,6 @@
 import pytest
 
-from tasuki.registry.yaml.scalars import Loose, Substituted, read_scalar, settle
+from tasuki.scalars import Loose, Substituted, read_scalar, settle
 
 
 @pytest.mark.parametrize("text", ["no", "yes", "on", "off", "y", "n", "No", "ON"])

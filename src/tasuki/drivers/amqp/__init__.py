@@ -24,7 +24,3 @@ not possible    max_length, dedup, peek: see docs/how-to/amqp.md
 headers         in the header table, with their types; those that AMQP has a property for in the property too
 ==============  =====================================================================================================
 """
-
-from tasuki.drivers.amqp.driver import AMQPDriver
-
-__all__ = ["AMQPDriver"]

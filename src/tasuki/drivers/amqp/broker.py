@@ -18,13 +18,13 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.links import Links
 from tasuki.drivers.amqp.publishing.publisher import Publisher
 from tasuki.drivers.amqp.receiving.consumer_timeout import limited
 from tasuki.drivers.amqp.session import Session
-from tasuki.drivers.amqp.settings import Settings
 from tasuki.drivers.amqp.topology import counting, declaring, removing
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, is_quorum, lanes
@@ -43,7 +43,7 @@ class Broker(Driver):
     tells_options = False
 
     def __init__(
-        self, name: str, settings: Settings, *, defaults: Defaults, prefetch: int, message_ttl: float | None
+        self, name: str, settings: Endpoint, *, defaults: Defaults, prefetch: int, message_ttl: float | None
     ) -> None:
         super().__init__(name)
         self._settings = settings

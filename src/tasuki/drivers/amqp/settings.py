@@ -1,67 +1,211 @@
-"""Where the broker is and how it is spoken to, out of the entry's fields."""
+"""``queue.driver.amqp``."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import quote, unquote
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import unquote
 
-from tasuki.drivers.toolkit.address import hosts_of, parts_of
-from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.errors import DriverError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-_PORTS = {"amqp": 5672, "amqps": 5671}
+from tasuki.backoff import UNTIL_BACK
+from tasuki.drivers.toolkit.address import hosts_of, parts_of, servers_in
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
+from tasuki.fields.tls import TlsConfig, check_agreement
+from tasuki.fields.types import (
+    Config,
+    Count,
+    Duration,
+    Flag,
+    NotHonored,
+    Positive,
+    PositiveDuration,
+    PositiveSize,
+    Secret,
+    Size,
+    Text,
+    at_field,
+)
 
-
-@dataclass(frozen=True)
-class Settings:
-    """All that a connection needs; ``repr`` shows no secret."""
-
-    hosts: Sequence[tuple[str, int]]
-    """Nodes of one cluster; any of them will do."""
-    vhost: str
-    user: str = field(repr=False)
-    password: str = field(repr=False)
-    mechanism: str
-    tls: Mapping[str, Any] | None = field(repr=False)
-    name: str
-    heartbeat: int
-    connection_timeout: float
-    request_timeout: float
-    reconnect_delay: float
-    reconnect_max_delay: float
-    frame_size: int
-    channel_max: int
-
-    @property
-    def shown(self) -> str:
-        """The address for messages and logs."""
-        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
-        return f"{'amqps' if self.tls else 'amqp'}://{hosts}/{'' if self.vhost == '/' else quote(self.vhost, safe='')}"
-
-    def context(self) -> ssl.SSLContext | None:
-        """For TLS; reads the certificates."""
-        return tls_context(self.tls)
-
-    def server_name(self, host: str) -> str | None:
-        """The name that a host's certificate must have."""
-        return (self.tls.get("server_name") or host) if self.tls else None
+_MOST_SECONDS = 65_535
+_SMALLEST_FRAME = 4096
 
 
-Address = tuple[Sequence[tuple[str, int]], str, str, str, Mapping[str, Any] | None]
-
-
-def read_url(driver: str, url: str, tls: Mapping[str, Any] | None) -> Address:
-    """Hosts, vhost, user, password and TLS fields of ``amqp[s]://user:password@host:port,host:port/vhost``."""
+def _url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
     try:
-        parts, hosts = parts_of(url), hosts_of(url)
+        is_good = parts_of(url).scheme in {"amqp", "amqps"} and bool(hosts_of(url))
     except ValueError:
-        parts, hosts = parts_of(""), []
-    if parts.scheme not in _PORTS or not hosts:
-        raise DriverError(f"url of driver {driver!r} is no address like amqp://user:password@host:5672/", driver=driver)
-    encrypted = tls if tls and tls.get("enabled", True) else {"enabled": True} if parts.scheme == "amqps" else None
-    standard = _PORTS["amqps" if encrypted else "amqp"]
-    user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
-    return [(host, port or standard) for host, port in hosts], unquote(parts.path[1:]) or "/", user, password, encrypted
+        is_good = False
+    if not is_good:
+        raise ValueError("write amqp://user:password@host:5672/vhost, or amqps:// for TLS; several hosts with commas")
+    return value
+
+
+def _heartbeat(value: float) -> float:
+    if value and not 1 <= value <= _MOST_SECONDS:
+        raise ValueError(f"from 1s to {_MOST_SECONDS}s, or 0 for none")
+    return value
+
+
+def _frame_size(value: int) -> int:
+    if value and value < _SMALLEST_FRAME:
+        raise ValueError(f"at least {_SMALLEST_FRAME} bytes, or 0 for the broker's")
+    return value
+
+
+def _address(value: object) -> object:
+    # Here, not by pydantic: its errors would show what was written.
+    if not isinstance(value, SecretStr) and (not isinstance(value, str) or not value):
+        raise ValueError("write amqp://user:password@host:5672/vhost; take the password from ${env:NAME}")
+    return value
+
+
+Url = Annotated[Secret, AfterValidator(_url), BeforeValidator(_address, json_schema_input_type=str)]
+
+
+class AMQPSettings(Config):
+    """Queues at RabbitMQ 3.13 or newer."""
+
+    url: Url = SecretStr("amqp://guest:guest@localhost:5672/")
+    """amqp://user:password@host:port/vhost, or amqps:// with TLS; a cluster as host:port,host:port; ${env:NAME} keeps
+    the password out of the file."""
+    vhost: Text | None = None
+    """The virtual host; that of the url if not given."""
+    connection_name: Text | None = None
+    """What the broker calls our connections; the entry's id if not given."""
+    auth_mechanism: Literal["PLAIN", "EXTERNAL", "AMQPLAIN"] = "PLAIN"
+    """How to log in; EXTERNAL takes the user from the client's certificate."""
+    heartbeat: Annotated[Duration, AfterValidator(_heartbeat)] = 10.0
+    """A broker that is silent for two of them is taken for dead, and takes us for dead likewise; 0: never."""
+    connection_timeout: PositiveDuration = 10.0
+    """Longest time for connecting and logging in."""
+    request_timeout: PositiveDuration = 10.0
+    """Longest wait for any other answer."""
+    reconnect_delay: PositiveDuration = 1.0
+    """Pause after the first attempt to connect that failed; it doubles."""
+    reconnect_max_delay: PositiveDuration = UNTIL_BACK.max_delay
+    """The longest pause, for a broker that is back is to be used within 5s; after a refused login it is 30s."""
+    default_message_ttl: PositiveDuration | None = None
+    """Age at which the broker removes any message of this driver; see message_ttl of a queue for one that is kept."""
+    default_queue_ttl: PositiveDuration | None = None
+    """The same as an argument of every queue."""
+    default_queue_expiry: PositiveDuration | None = None
+    """Time after which the broker deletes a queue that nobody uses, with all that is in it."""
+    prefetch_count: Annotated[Count, Field(le=65_535)] = 0
+    """Most messages of one queue that the broker hands this process unsettled; 0: what the consumers ask for."""
+    frame_size: Annotated[Size, AfterValidator(_frame_size)] = 0
+    """Largest frame; 0: the broker's."""
+    channel_max: Annotated[Count, Field(le=65_535)] = 0
+    """Most channels of a connection; a queue in use takes two, and further connections the rest; 0: the broker's."""
+    tls: TlsConfig | None = None
+    """How the connections are encrypted; amqps:// alone means: by the certificates of the system."""
+
+    @model_validator(mode="after")
+    def _external_needs_a_certificate(self) -> AMQPSettings:
+        if self.auth_mechanism == "EXTERNAL" and (self.tls is None or self.tls.cert is None):
+            raise at_field("auth_mechanism", "EXTERNAL takes the user from a certificate: give tls: {cert, key}")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_agrees_with_the_url(self) -> AMQPSettings:
+        if self.url.get_secret_value().startswith("amqps://"):
+            check_agreement(self.tls, "amqps://", is_encrypted=True)
+        return self
+
+
+class AMQPQueueOptions(Config):
+    """Options of a queue at RabbitMQ. They are its arguments there: they cannot be changed while it exists."""
+
+    has_own_max_length: ClassVar[bool] = True
+    """Its max_length is the broker's, and not that which the driver contract asks for."""
+
+    queue_type: Literal["quorum", "classic"] = "quorum"
+    """quorum: a confirmed message survives a power loss; classic: only a crash of the broker."""
+    durable: Flag = True
+    """Whether the queue survives a restart of the broker; false only with queue_type: classic."""
+    auto_delete: Flag = False
+    """Whether it goes with its last consumer; only with queue_type: classic."""
+    exclusive: Flag = False
+    """Whether it belongs to one connection and goes with it; only with queue_type: classic."""
+    max_length: Count | None = None
+    """The broker's own bound: most ready messages, held ones not counted, and kept roughly; 0: no limit."""
+    max_length_bytes: PositiveSize | None = None
+    """Most bytes of ready messages."""
+    message_ttl: PositiveDuration | None = None
+    """Age at which the broker takes a ready message out: to dead_letter_exchange, or to tasuki.undeliverable."""
+    queue_expiry: PositiveDuration | None = None
+    """Time after which the broker deletes an unused queue, with its messages."""
+    delivery_limit: Positive | None = None
+    """Returns after which the broker gives a message up; 100000."""
+    consumer_timeout: PositiveDuration | None = None
+    """How long a message may be held unsettled, buffered or in work; 7 days. The broker's own default is 30 minutes."""
+    dead_letter_exchange: str | None = None
+    """Where the broker puts what it gives up; the queue tasuki.undeliverable if not given."""
+    dead_letter_routing_key: Text | None = None
+    """With which routing key."""
+    partitions: Annotated[Positive, Field(le=64)] | None = None
+    """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
+    single_active_consumer: Flag = False
+    """Whether one process at a time gets all messages."""
+
+    @staticmethod
+    def whole_of(queue_name: str) -> str | None:
+        """The queue of whose parts at the broker one has this name; None if it cannot be a part."""
+        from tasuki.drivers.amqp.limits import whole_of
+
+        return whole_of(queue_name)
+
+    @staticmethod
+    def longest_hold(options: Mapping[str, Any]) -> float:
+        """Seconds that a consumer may hold a message of a queue with these options."""
+        from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
+
+        return float(options.get("consumer_timeout") or CONSUMER_TIMEOUT)
+
+    @model_validator(mode="after")
+    def _quorum_queues_are_durable(self) -> AMQPQueueOptions:
+        if self.queue_type == "quorum":
+            given = {"durable": not self.durable, "auto_delete": self.auto_delete, "exclusive": self.exclusive}
+            for name in [name for name, is_wrong in given.items() if is_wrong]:
+                raise at_field(name, f"a quorum queue is durable and shared: {name} needs queue_type: classic")
+        if self.dead_letter_routing_key is not None and self.dead_letter_exchange is None:
+            raise at_field("dead_letter_routing_key", "dead_letter_routing_key needs dead_letter_exchange")
+        return self
+
+
+class AMQPConsumerOptions(Config):
+    """Options of a consumer at RabbitMQ. The format has them, this driver honors none: check warns, with the reason."""
+
+    exclusive: Annotated[
+        Flag,
+        NotHonored("a queue is consumed over several channels; single_active_consumer of the queue is for one process"),
+    ] = False
+    """Not honored: one consumer alone; the queue's option single_active_consumer gives one process all messages."""
+    no_local: Annotated[Flag, NotHonored("RabbitMQ does not implement it")] = False
+    """Not honored: RabbitMQ does not implement it."""
+    no_wait: Annotated[Flag, NotHonored("the driver waits for the broker's answer, to notice a refusal")] = False
+    """Not honored: the driver waits for the broker's answer, to notice a refusal."""
+    consumer_tag: Annotated[
+        Text | None, NotHonored("the driver tags each of its consumers itself; connection_name of the driver is shown")
+    ] = None
+    """Not honored: the driver tags its consumers itself; the broker shows the driver's connection_name."""
+
+
+def _place(config: AMQPSettings, _: Path) -> Hashable:
+    url = parts_of(config.url.get_secret_value())
+    is_encrypted = config.tls.enabled if config.tls else url.scheme == "amqps"
+    hosts = servers_in(url.netloc.rpartition("@")[2], 5671 if is_encrypted else 5672)
+    return hosts, config.vhost or unquote(url.path[1:]) or "/"
+
+
+KIND = DriverKind(
+    DRIVER_PREFIX + "amqp",
+    AMQPSettings,
+    driver="tasuki.drivers.amqp.driver:AMQPDriver",
+    queue_options=AMQPQueueOptions,
+    client="pamqp",
+    consumer_options=AMQPConsumerOptions,
+    place=_place,
+)

@@ -12,7 +12,3 @@ depth           exact; ``ready`` counts what waits behind its key, ``oldest_age`
 threads         one event loop at a time; only ``extend`` may be called from another thread
 ==============  =====================================================================================================
 """
-
-from tasuki.drivers.memory.driver import MemoryDriver
-
-__all__ = ["MemoryDriver"]

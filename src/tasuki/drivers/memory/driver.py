@@ -22,6 +22,7 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
+from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
 from tasuki.message import Message
@@ -46,7 +47,7 @@ class MemoryDriver(Driver):
         delete=True,
     )
 
-    def __init__(self, name: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, name: str, settings: MemorySettings | None = None, clock: Clock | None = None) -> None:
         super().__init__(name)
         self._clock = clock or SystemClock()
         self._queues: dict[str, MemoryQueue] = {}

@@ -21,7 +21,3 @@ temporary       removed by any process with consumers when its own gave no sign 
 threads         one event loop at a time; only ``extend`` may be called from another thread
 ==============  =====================================================================================================
 """
-
-from tasuki.drivers.nats.driver import NATSDriver
-
-__all__ = ["NATSDriver"]

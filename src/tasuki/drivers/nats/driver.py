@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -18,10 +16,9 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import DriverError
 from tasuki.message import Message
-
-DEFAULT_SERVER = "nats://localhost:4222"
 
 
 class NATSDriver(Driver):
@@ -29,24 +26,7 @@ class NATSDriver(Driver):
 
     Args:
         name: the entry's id.
-        servers: addresses (``nats://``, ``tls://``), tried in random order; that of this machine if none.
-        stream_prefix: what the names of all streams and subjects begin with.
-        user: user name.
-        password: its password.
-        token: in place of user and password.
-        credentials_file: file with a JWT and its seed.
-        nkey_seed_file: file with an NKey's seed.
-        replicas: servers that keep each message.
-        storage: ``file``, or ``memory``: gone with the server.
-        server_sync: ``always``: the operator says that the server syncs each write (``sync_interval: always``).
-        monitoring: address of the server's monitoring (``http://host:8222``), to look up what it syncs.
-        tls: see ``tasuki.drivers.toolkit.tls``.
-        connection_name: what the server shows for the connection.
-        connect_timeout: seconds for a connection to one server.
-        timeout: seconds within which the server must answer.
-        inbox_prefix: what the subjects begin with on which answers come, for a user who may subscribe to few.
-        domain: the JetStream domain of the queues, as behind a leaf node; that of the server if not given.
-        tls_first: encrypt before the server says anything (its ``handshake_first``).
+        settings: where the servers are, who we are, and how long to wait.
         clock: the time.
     """
 
@@ -72,60 +52,14 @@ class NATSDriver(Driver):
         max_message_bytes=8 * 2**20,
     )
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        servers: str | Sequence[str] | None = None,
-        stream_prefix: str = "tasuki",
-        user: str | None = None,
-        password: str | None = None,
-        token: str | None = None,
-        credentials_file: str | os.PathLike[str] | None = None,
-        nkey_seed_file: str | os.PathLike[str] | None = None,
-        replicas: int = 1,
-        storage: Literal["file", "memory"] = "file",
-        server_sync: Literal["always"] | None = None,
-        monitoring: str | None = None,
-        tls: Mapping[str, Any] | None = None,
-        connection_name: str = "tasuki",
-        connect_timeout: float = 5.0,
-        timeout: float = 10.0,
-        inbox_prefix: str = "_INBOX",
-        domain: str | None = None,
-        tls_first: bool = False,
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, name: str, settings: NATSSettings, clock: Clock | None = None) -> None:
         super().__init__(name)
         from tasuki.drivers.nats.credentials import client_options
-        from tasuki.drivers.nats.session import Session, Settings
+        from tasuki.drivers.nats.session import Session
 
-        options = client_options(
-            name,
-            user=user,
-            password=password,
-            token=token,
-            credentials_file=credentials_file,
-            nkey_seed_file=nkey_seed_file,
-            tls=tls,
-            tls_first=tls_first,
-        )
-        settings = Settings(
-            driver=name,
-            servers=[servers] if isinstance(servers, str) else list(servers or [DEFAULT_SERVER]),
-            prefix=stream_prefix,
-            options={"name": connection_name, **options},
-            replicas=replicas,
-            storage=storage,
-            server_sync=server_sync,
-            monitoring=monitoring,
-            connect_timeout=connect_timeout,
-            timeout=timeout,
-            inbox_prefix=inbox_prefix,
-            domain=domain,
-            most=self.capabilities.max_message_bytes or 0,
-        )
-        self._session = Session(settings, clock or SystemClock())
+        options = {"name": settings.connection_name, **client_options(name, settings)}
+        most = self.capabilities.max_message_bytes or 0
+        self._session = Session(name, settings, options, most, clock or SystemClock())
 
     @property
     def durability(self) -> Durability:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from tasuki.clock import Clock
@@ -28,6 +27,7 @@ from tasuki.drivers.nats.records import layout
 from tasuki.drivers.nats.records.consumer_count import Attendance
 from tasuki.drivers.nats.records.dedup_ids import Ids
 from tasuki.drivers.nats.records.temporary import Temporary
+from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 
@@ -35,38 +35,20 @@ _FAREWELL = 5.0
 """Seconds that a close may take to hand everything back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The checked fields of the entry."""
-
-    driver: str
-    servers: Sequence[str] = field(repr=False)
-    prefix: str
-    options: dict[str, Any] = field(repr=False)
-    replicas: int
-    storage: str
-    server_sync: str | None
-    monitoring: str | None
-    connect_timeout: float
-    timeout: float
-    inbox_prefix: str
-    domain: str | None
-    most: int
-    """Bytes that a body may have."""
-
-
 class Session:
     """See NATSDriver for the verbs."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, driver: str, settings: NATSSettings, options: dict[str, Any], most: int, clock: Clock) -> None:
         self._settings = settings
-        self._driver = settings.driver
+        self._driver = driver
+        self._most = most
+        """Bytes that a body may have."""
         self._clock = clock
-        self._names = Names(settings.prefix)
+        self._names = Names(settings.stream_prefix)
         self._address = Address(
-            settings.driver,
-            settings.servers,
-            settings.options,
+            driver,
+            [server.get_secret_value() for server in settings.servers or ()] or [DEFAULT_SERVER],
+            options,
             settings.connect_timeout,
             settings.timeout,
             settings.inbox_prefix,
@@ -76,7 +58,7 @@ class Session:
         self._renewals = Renewals(lambda: Link(self._address, lambda: Connection(self._address)))
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
         self._attendance = Attendance(self._names, self._renewals, self._temporary, self._is_temporary)
-        self._queues = Queues(settings.driver, self._names, self._storage, self._temporary, clock)
+        self._queues = Queues(driver, self._names, self._storage, self._temporary, clock)
         self._link: Link | None = None
         self._closing: asyncio.Task[None] | None = None
         self._pid = 0
@@ -182,7 +164,7 @@ class Session:
     async def _publish(
         self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]
     ) -> Sequence[DriverError | None]:
-        publishing = Publishing(self._driver, found, self._names, self._settings.most)
+        publishing = Publishing(self._driver, found, self._names, self._most)
         return await publishing.publish(connection, batch, self._clock.time())
 
     async def _publish_again(

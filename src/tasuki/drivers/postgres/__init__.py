@@ -19,7 +19,3 @@ temporary       removed by the beat of any process when its own gave no sign of 
 tables          made and brought up to date by the first process that opens the schema
 ==============  =====================================================================================================
 """
-
-from tasuki.drivers.postgres.driver import PostgresDriver
-
-__all__ = ["PostgresDriver"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -32,10 +32,11 @@ from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
 from tasuki.drivers.postgres.purging import purge
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
-from tasuki.drivers.postgres.schema.schema import checked_name
 from tasuki.drivers.postgres.session import Session
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.toolkit.address import shown
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.fields.types import revealed
 from tasuki.message import Message
 
 PURGED = 10_000
@@ -54,15 +55,7 @@ class PostgresDriver(Driver):
 
     Args:
         name: the entry's id.
-        url: ``postgresql://user:password@host:port/database``, of a server or of a pooler.
-        schema: where the tables are; made if it is missing.
-        pool_size: most connections for the verbs; one more listens, and one keeps leases.
-        listen_url: address that leads around a pooler, to the server, for the connection that listens.
-        poll_interval: most seconds between two looks into an empty queue, by any process that waits, whatever is heard.
-        timeout: seconds within which a statement must be answered.
-        connect_timeout: seconds within which a connection must be made.
-        synchronous_commit: what a commit waits for, as the setting of that name; None: as the server has it.
-        tls: see ``drivers/tls.py``.
+        settings: where the server is, who we are, and how long to wait.
         clock: the time; only for how long a receive waits. Leases and delays go by the server's clock.
 
     Raises:
@@ -90,33 +83,14 @@ class PostgresDriver(Driver):
         max_message_bytes=rows.MAX_BODY,
     )
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        url: str,
-        schema: str = "tasuki",
-        pool_size: int = 5,
-        listen_url: str | None = None,
-        poll_interval: float = 1.0,
-        timeout: float = 10.0,
-        connect_timeout: float = 5.0,
-        synchronous_commit: str | None = None,
-        tls: Mapping[str, Any] | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        import asyncpg  # noqa: F401 - a missing client is to be told here
+    def __init__(self, name: str, settings: PostgresSettings, clock: Clock | None = None) -> None:
+        import asyncpg  # noqa: F401 - a missing client is reported here
 
         super().__init__(name)
-        self._url = url
-        self._listen_url = listen_url or url
-        self._schema = checked_name(schema, name)
-        self._pool_size = pool_size
-        self._poll_interval = poll_interval
-        self._timeout = timeout
-        self._connect_timeout = connect_timeout
-        self._synchronous_commit = synchronous_commit
-        self._tls = tls
+        self._settings = settings
+        self._url = settings.url.get_secret_value()
+        self._listen_url = revealed(settings.listen_url) or self._url
+        self._schema = settings.schema_
         self._clock = clock or SystemClock()
         self._specs: dict[str, QueueSpec] = {}
         self._inspected: dict[str, QueueSpec] = {}
@@ -150,9 +124,9 @@ class PostgresDriver(Driver):
             self.name,
             where=shown(self._url),
             schema=self._schema,
-            pool_size=self._pool_size,
-            timeout=self._timeout,
-            poll_interval=self._poll_interval,
+            pool_size=self._settings.pool_size,
+            timeout=self._settings.timeout,
+            poll_interval=self._settings.poll_interval,
             connector=self._connectors[0],
             listening=self._connectors[1],
             specs=self._specs,
@@ -170,11 +144,11 @@ class PostgresDriver(Driver):
     def _connector(self, url: str, *, prepares: bool = True) -> Connector:
         return Connector(
             url,
-            tls=encryption(self.name, url, self._tls),
-            connect_timeout=self._connect_timeout,
-            timeout=self._timeout,
+            tls=encryption(self.name, url, self._settings.tls),
+            connect_timeout=self._settings.connect_timeout,
+            timeout=self._settings.timeout,
             name=f"tasuki {self.name}",
-            synchronous_commit=self._synchronous_commit,
+            synchronous_commit=self._settings.synchronous_commit,
             prepares=prepares,
         )
 

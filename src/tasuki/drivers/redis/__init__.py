@@ -18,7 +18,3 @@ temporary       the server removes it when nobody has used it for ten minutes; c
 full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
 ==============  =====================================================================================================
 """
-
-from tasuki.drivers.redis.driver import RedisDriver
-
-__all__ = ["RedisDriver"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -20,6 +20,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.addresses import addresses
 from tasuki.drivers.redis.batches import (
     Publishing,
     Settling,
@@ -32,7 +33,7 @@ from tasuki.drivers.redis.codec import decoded
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.session import Session
-from tasuki.drivers.redis.settings import settings
+from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
 from tasuki.message import Message
@@ -53,14 +54,8 @@ class RedisDriver(Driver):
 
     Args:
         name: the entry's id.
-        prefix: what the names of all keys begin with.
-        claim_interval: seconds after which a process that waits alone checks by itself; many share two checks.
-        connect_timeout: longest time for connecting and logging in, in seconds.
-        read_timeout: longest wait for an answer, in seconds.
+        settings: where the server is, who we are, and how long to wait.
         clock: the time of this process, for waiting; the times of messages are the server's.
-        fields: where the server is, and who we are: ``url``, or ``addrs``, ``username``, ``password``, ``db``,
-            ``client_name``, ``tls``, ``master_name``, ``sentinel_username``, ``sentinel_password``,
-            ``is_cluster_mode``; as in the entry's kind.
     """
 
     capabilities = Capabilities(
@@ -83,34 +78,24 @@ class RedisDriver(Driver):
         max_message_bytes=256 * 2**20,
     )
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        clock: Clock | None = None,
-        prefix: str = "tasuki",
-        claim_interval: float = 1.0,
-        connect_timeout: float = 5.0,
-        read_timeout: float = 10.0,
-        **fields: Any,
-    ) -> None:
+    def __init__(self, name: str, settings: RedisSettings, clock: Clock | None = None) -> None:
         super().__init__(name)
         try:
-            found = settings(fields)
+            found = addresses(settings)
         except OSError as problem:
             raise UnsupportedError(
                 f"driver {name!r}: a file of tls cannot be used: {problem}", driver=name
             ) from problem
-        except ValueError as problem:
-            raise UnsupportedError(f"driver {name!r}: {problem}", driver=name) from problem
-        self._new_receiver = partial(Receiver, clock or SystemClock(), claim_interval, self.capabilities.max_batch)
+        self._new_receiver = partial(
+            Receiver, clock or SystemClock(), settings.claim_interval, self.capabilities.max_batch
+        )
         self._new_session = partial(
             Session,
             name,
             found,
-            places=Places(name, prefix),
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
+            places=Places(name, settings.prefix),
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
         )
         self._begin()
 

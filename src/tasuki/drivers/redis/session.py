@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import keeping, scripts
+from tasuki.drivers.redis.addresses import Addresses
 from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.places import Places
@@ -19,7 +20,6 @@ from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place, Script
-from tasuki.drivers.redis.settings import Settings
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Session:
     def __init__(
         self,
         name: str,
-        settings: Settings,
+        settings: Addresses,
         *,
         places: Places,
         connect_timeout: float,

@@ -1,137 +1,118 @@
-"""Where the server is and how to log in: the fields of an entry, in one checked piece."""
+"""``queue.driver.redis``."""
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
-from tasuki.drivers.toolkit.address import redis_database, shown
-from tasuki.drivers.toolkit.tls import tls_context
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-PORT = 6379
-SENTINEL_PORT = 26379
-_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
+from tasuki.drivers.redis.servers import PORT, servers
+from tasuki.drivers.toolkit.address import UNREADABLE, redis_database, servers_in, shown
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
+from tasuki.fields.tls import TlsConfig, check_agreement
+from tasuki.fields.types import Config, Count, Flag, PositiveDuration, Secret, Text, at_field
 
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A place to connect to: a host and a port, or the path of a Unix socket."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        """As it is shown to people."""
-        if not self.port:
-            return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+_ENCRYPTED = ("rediss", "valkeys")
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
-    """What a connection says first, and how it is encrypted."""
-
-    username: str = field(default="", repr=False)
-    password: str = field(default="", repr=False)
-    db: int = 0
-    client_name: str = ""
-    tls: ssl.SSLContext | None = None
-    server_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Servers of one kind: ``master`` names what the Sentinels watch, else they are a cluster or plain servers."""
-
-    servers: tuple[Server, ...]
-    login: Login
-    master: str = ""
-    is_cluster: bool = False
-    sentinel: Login = field(default_factory=Login)
-
-    def __str__(self) -> str:
-        """As it is shown to people: no user, no password."""
-        return ", ".join(map(str, self.servers))
+def _url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if not url.startswith(("redis://", "rediss://", "valkey://", "valkeys://", "unix://")):
+        raise ValueError("write redis://host:6379/0, rediss:// for TLS, or unix:///path")
+    if shown(url) == UNREADABLE:
+        raise ValueError("cannot be read; write redis://user:***@host:6379/0, and %2F for a / in a password")
+    if not redis_database(urlsplit(url)).isdecimal():
+        raise ValueError("it does not end with the number of a database; write redis://host:6379/0")
+    return value
 
 
-def settings(fields: Mapping[str, Any]) -> Settings:
-    """The settings of an entry: ``url``, or ``addrs``, ``username``, ``password`` and ``db``, and the rest.
-
-    Raises:
-        ValueError: it contradicts itself, or cannot be read; never shows a password.
-        OSError: a file of ``tls`` cannot be used.
-    """
-    url = _url(fields.get("url"))
-    master = fields.get("master_name") or ""
-    servers = _server_of(url) if url else _servers(fields.get("addrs"), SENTINEL_PORT if master else PORT)
-    tls = fields.get("tls")
-    if tls is None and url and url.scheme in {"rediss", "valkeys"}:
-        tls = {"enabled": True}
-    context, server_name = tls_context(tls), (tls or {}).get("server_name")
-    login = Login(
-        username=fields.get("username") or (unquote(url.username or "") if url else ""),
-        password=fields.get("password") or (unquote(url.password or "") if url else ""),
-        db=_db(fields.get("db"), url),
-        client_name=fields.get("client_name") or "",
-        tls=context,
-        server_name=server_name,
-    )
-    is_cluster = bool(fields.get("is_cluster_mode"))
-    if is_cluster and (master or login.db):
-        raise ValueError("a cluster has neither a master_name nor a db other than 0")
-    sentinel = Login(
-        username=fields.get("sentinel_username") or "",
-        password=fields.get("sentinel_password") or "",
-        tls=context,
-        server_name=server_name,
-    )
-    return Settings(servers, login, master, is_cluster, sentinel)
+def _addrs(value: str | list[str]) -> str | list[str]:
+    servers(value, PORT)
+    return value
 
 
-def _url(text: str | None) -> SplitResult | None:
-    if not text:
-        return None
-    try:
-        url = urlsplit(text)
-        url.port  # noqa: B018 - it is read to be checked
-    except ValueError:
-        raise ValueError("the url cannot be read; write redis://user:password@host:6379/0") from None
-    if url.scheme not in _SCHEMES:
-        raise ValueError(f"{shown(text)!r} is not of redis://, rediss:// or unix://")
-    return url
+Addrs = Annotated[Text | Annotated[list[Text], Field(min_length=1)], AfterValidator(_addrs)]
 
 
-def _server_of(url: SplitResult) -> tuple[Server, ...]:
-    if url.scheme == "unix":
-        return (Server(unquote(url.path), 0),)
-    return (Server(url.hostname or "localhost", url.port or PORT),)
+class RedisSettings(Config):
+    """Queues at Redis 6.2 or newer, or at Valkey: one server, one watched by Sentinels, or a cluster."""
+
+    url: Annotated[Secret, AfterValidator(_url)] | None = None
+    """redis://user:password@host:port/db, rediss:// with TLS, or unix:///path; or else addrs and the fields below."""
+    addrs: Addrs | None = None
+    """host:port, several with commas or as a list: the server, the Sentinels or the cluster; localhost:6379."""
+    username: Text | None = None
+    """The user; that of the url if not given."""
+    password: Secret | None = None
+    """The password; ${env:NAME} keeps it out of the file."""
+    db: Count | None = None
+    """The number of the database; 0 if not given."""
+    client_name: Text | None = None
+    """What CLIENT LIST calls the connections."""
+    master_name: Text | None = None
+    """What the Sentinels at addrs call the master."""
+    sentinel_username: Text | None = None
+    """The user at the Sentinels."""
+    sentinel_password: Secret | None = None
+    """The password at the Sentinels."""
+    is_cluster_mode: Flag = False
+    """Whether the servers are a cluster."""
+    tls: TlsConfig | None = None
+    """How the connections are encrypted; rediss:// alone means: by the certificates of the system."""
+    prefix: Text = "tasuki"
+    """What the names of all keys begin with: applications with different ones share a server."""
+    claim_interval: PositiveDuration = 1.0
+    """Time after which a process that waits alone checks by itself; many processes share two checks in this time."""
+    connect_timeout: PositiveDuration = 5.0
+    """Longest time for connecting and logging in."""
+    read_timeout: PositiveDuration = 10.0
+    """Longest wait for an answer; then the connection is made anew."""
+
+    @model_validator(mode="after")
+    def _one_way_to_the_server(self) -> RedisSettings:
+        if self.url is not None and self.addrs is not None:
+            raise at_field("addrs", "url and addrs both say where the server is: give one of them")
+        if self.is_cluster_mode and self.master_name:
+            raise at_field("master_name", "a cluster has no Sentinels: give master_name or is_cluster_mode, not both")
+        if self.is_cluster_mode and self.db:
+            raise at_field("db", "a cluster has database 0 only")
+        if self.master_name and self.url is not None:
+            raise at_field("master_name", "give the addresses of the Sentinels in addrs, not a url")
+        scheme = self.url.get_secret_value().partition("://")[0] if self.url is not None else ""
+        if scheme in _ENCRYPTED:
+            check_agreement(self.tls, f"{scheme}://", is_encrypted=True)
+        return self
 
 
-def _db(given: int | None, url: SplitResult | None) -> int:
-    if given:
-        return given
-    text = redis_database(url) if url is not None else "0"
-    if not text.isdecimal():
-        raise ValueError("the url does not end with the number of a database; write redis://host:6379/0")
-    return int(text)
+class RedisQueueOptions(LengthOptions):
+    """Options of a queue at Redis: kept with the queue, for all processes; the last declaration wins."""
+
+    max_length: Count | None = None
+    """Most messages the queue may hold, ready, delayed and held ones; 0: no limit."""
+    wait_replicas: Count | None = None
+    """Replicas that must have a message before it is confirmed (WAIT), for a failover to one of them."""
+    wait_fsync: Flag | None = None
+    """Confirm a message once the server's log is on its disk (WAITAOF): power, whatever appendfsync says; Redis 7.2."""
+    expires: Annotated[PositiveDuration, Field(ge=60)] | None = None
+    """Time without use, a minute or more, after which the server deletes the queue with its messages."""
 
 
-def _servers(given: str | Sequence[str] | None, port: int) -> tuple[Server, ...]:
-    texts = given.split(",") if isinstance(given, str) else given or ["localhost"]
-    return tuple(_server(text.strip(), port) for text in texts)
+def _place(config: RedisSettings, _: Path) -> Hashable:
+    url = urlsplit(config.url.get_secret_value() if config.url else "")
+    given = ",".join(config.addrs) if isinstance(config.addrs, list) else config.addrs
+    hosts = unquote(url.path) if url.scheme == "unix" else given or url.netloc.rpartition("@")[2]
+    port = 26379 if config.master_name else 6379
+    return servers_in(hosts, port), config.master_name, config.db or int(redis_database(url)), config.prefix
 
 
-def _server(text: str, port: int) -> Server:
-    if text.startswith("/"):
-        return Server(text, 0)
-    try:
-        parts = urlsplit(f"//{text}")
-        host, given = parts.hostname, parts.port
-    except ValueError:
-        host, given = None, None
-    if not host or parts.path or parts.username:
-        raise ValueError("addrs: write host:port, several with commas or as a list; a user and a password have fields")
-    return Server(host, given or port)
+KIND = DriverKind(
+    DRIVER_PREFIX + "redis",
+    RedisSettings,
+    driver="tasuki.drivers.redis.driver:RedisDriver",
+    queue_options=RedisQueueOptions,
+    client="hiredis",
+    place=_place,
+)

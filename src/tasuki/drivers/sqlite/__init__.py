@@ -24,7 +24,3 @@ deleted bodies  stay in free pages of the file (mode 0600) until they are overwr
 full disk       publishes are rejected, while acks use the 1 MiB that was set aside as ballast
 ==============  =====================================================================================================
 """
-
-from tasuki.drivers.sqlite.driver import SQLiteDriver
-
-__all__ = ["SQLiteDriver"]

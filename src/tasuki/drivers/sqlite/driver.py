@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -24,6 +24,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.sqlite.file import forks
+from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store.peeking import Walk
 from tasuki.drivers.sqlite.store.purge import Extent
 from tasuki.drivers.sqlite.store.queues import Declared
@@ -53,10 +54,8 @@ class SQLiteDriver(Driver):
 
     Args:
         name: the entry's id.
-        path: the database; its folder is made if missing. Files of the same name with ``-wal``, ``-shm``, ``.holders``
-            and ``.ballast`` belong to it.
-        synchronous: ``full`` (default): confirmed survives a power loss; ``normal``: the death of the processes only.
-        busy_timeout: seconds to wait for the lock of another process.
+        settings: the file and how it is written. Files of its name with ``-wal``, ``-shm``, ``.holders`` and
+            ``.ballast`` belong to it.
         clock: the time.
     """
 
@@ -79,21 +78,11 @@ class SQLiteDriver(Driver):
         max_message_bytes=256 * 2**20,
     )
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        path: str | os.PathLike[str],
-        synchronous: Literal["full", "normal"] = "full",
-        busy_timeout: float = 5.0,
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, name: str, settings: SQLiteSettings, clock: Clock | None = None) -> None:
         super().__init__(name)
-        if synchronous not in {"full", "normal"}:
-            raise DriverError(f"synchronous of driver {name!r} is {synchronous!r}; use full or normal", driver=name)
-        self._path = os.path.abspath(path)
-        self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
+        self._path = os.path.abspath(settings.path)
+        self._synchronous = settings.synchronous
+        self._busy_timeout = settings.busy_timeout
         self._clock = clock or SystemClock()
         self._declared = Declared()
         self._writer: Writer | None = None

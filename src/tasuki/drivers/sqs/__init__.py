@@ -20,7 +20,3 @@
 | ``suspects.py`` | the queue in which a suspect is while it is handled |
 | ``timing.py`` | whole seconds, limits of hiding, attempts |
 """
-
-from tasuki.drivers.sqs.driver import SQSDriver
-
-__all__ = ["SQSDriver"]

@@ -11,9 +11,11 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
 from botocore.loaders import create_loader
 
-from tasuki.drivers.sqs.settings import Settings
+from tasuki.drivers.sqs.aws import AwsConfig
+from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.drivers.sqs.translate import translated
 from tasuki.errors import BrokerUnavailableError
+from tasuki.fields.types import revealed
 
 _MOST_CONNECTIONS = 1000
 """Each receive that waits has one to itself; they must not keep publishers and settlers out."""
@@ -32,7 +34,7 @@ class _Entry:
 class Clients:
     """Calls SQS on whatever loop is running; what leaves ``call`` is a DriverError or a cancellation."""
 
-    def __init__(self, driver: str, settings: Settings) -> None:
+    def __init__(self, driver: str, settings: SQSSettings) -> None:
         self._driver = driver
         self._settings = settings
         self._entries: dict[asyncio.AbstractEventLoop, _Entry] = {}
@@ -86,6 +88,7 @@ class Clients:
 
     async def _kept(self) -> AsyncGenerator[Any, None]:
         settings = self._settings
+        account = settings.config if isinstance(settings.config, AwsConfig) else AwsConfig()
         config = AioConfig(
             connect_timeout=settings.connect_timeout,
             read_timeout=None,  # the deadline of the call
@@ -95,15 +98,15 @@ class Clients:
             use_fips_endpoint=settings.use_fips,
             use_dualstack_endpoint=settings.use_dual_stack,
         )
-        session = AioSession(profile=settings.profile)
+        session = AioSession(profile=account.profile)
         session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
         context = session.create_client(
             "sqs",
-            region_name=settings.region,
+            region_name=account.region,
             endpoint_url=settings.endpoint,
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key,
-            aws_session_token=settings.session_token,
+            aws_access_key_id=revealed(account.access_key_id),
+            aws_secret_access_key=revealed(account.secret_access_key),
+            aws_session_token=revealed(account.session_token),
             config=config,
         )
         async with context as client:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -21,7 +21,7 @@ from tasuki.contracts.driver import (
 from tasuki.drivers.sqs.limits import DEDUP_WINDOW, check
 from tasuki.drivers.sqs.receiving.source import Source
 from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY
-from tasuki.drivers.sqs.settings import settings
+from tasuki.drivers.sqs.settings import SQSSettings, is_amazon
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
@@ -34,14 +34,7 @@ class SQSDriver(Driver):
 
     Args:
         name: the entry's id.
-        config: ``region``, ``access_key_id``, ``secret_access_key``, ``session_token`` and ``profile`` of AWS; what is
-            missing is looked up as AWS's own tools do.
-        endpoint: address of the server; that of the region if not given.
-        message_retention_period: seconds for which SQS keeps a message in a queue that the driver creates.
-        default_delay_seconds: delay in seconds of a queue that the driver creates, for messages without one.
-        use_fips, use_dual_stack: which of AWS's addresses to use.
-        disable_message_checksum_validation: do not compare the MD5 of bodies.
-        connect_timeout, request_timeout: seconds.
+        settings: where and as whom to connect, and what new queues are made with.
         clock: the time.
     """
 
@@ -60,37 +53,13 @@ class SQSDriver(Driver):
         max_message_bytes=LARGEST_BINARY,
     )
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        config: Mapping[str, Any] | None = None,
-        endpoint: str | None = None,
-        message_retention_period: float = 345_600.0,
-        default_delay_seconds: float = 0.0,
-        use_fips: bool = False,
-        use_dual_stack: bool = False,
-        disable_message_checksum_validation: bool = False,
-        connect_timeout: float = 5.0,
-        request_timeout: float = 10.0,
-        clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, name: str, settings: SQSSettings, clock: Clock | None = None) -> None:
         # Here and not above: the class can be looked at without the client, and a missing client shows at once.
         from tasuki.drivers.sqs.session import Session
 
         super().__init__(name)
         self._new_session = Session
-        self._settings = settings(
-            config,
-            endpoint=endpoint,
-            use_fips=use_fips,
-            use_dual_stack=use_dual_stack,
-            connect_timeout=connect_timeout,
-            request_timeout=request_timeout,
-        )
-        self._retention = message_retention_period
-        self._default_delay = default_delay_seconds
-        self._checks_digests = not disable_message_checksum_validation
+        self._settings = settings
         self._clock = clock or SystemClock()
         self._specs: dict[str, QueueSpec] = {}
         self._session: Session | None = None
@@ -99,7 +68,7 @@ class SQSDriver(Driver):
     @property
     def durability(self) -> Durability:
         """``node`` at Amazon; what another server at ``endpoint`` keeps is not known: ``process``."""
-        return "node" if self._settings.is_aws else "process"
+        return "node" if is_amazon(self._settings) else "process"
 
     async def open(self) -> None:
         """Connect, and declare what was declared before."""
@@ -110,9 +79,9 @@ class SQSDriver(Driver):
                 self.name,
                 self._settings,
                 self._clock,
-                retention=self._retention,
-                default_delay=self._default_delay,
-                checks_digests=self._checks_digests,
+                retention=self._settings.message_retention_period,
+                default_delay=self._settings.default_delay_seconds,
+                checks_digests=not self._settings.disable_message_checksum_validation,
             )
             try:
                 await session.open(list(self._specs.values()))

@@ -19,7 +19,7 @@ from tasuki.drivers.sqs.receiving.source import Source
 from tasuki.drivers.sqs.receiving.suspects import Suspects
 from tasuki.drivers.sqs.sending.batches import at_once
 from tasuki.drivers.sqs.sending.publishing import Publishing
-from tasuki.drivers.sqs.settings import Settings
+from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 _CLOSE_TIMEOUT = LONGEST_POLL + 1.0
@@ -34,7 +34,7 @@ class Session:
     def __init__(
         self,
         driver: str,
-        settings: Settings,
+        settings: SQSSettings,
         clock: Clock,
         *,
         retention: float,

@@ -1,40 +1,151 @@
-"""Where and as whom to connect."""
+"""``queue.driver.sqs``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+from pydantic import AfterValidator, Field, PlainValidator, model_validator
+from pydantic_core import PydanticKnownError
+from pydantic_core.core_schema import ValidationInfo
+
+from tasuki.drivers.sqs.aws import AwsConfig
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
+from tasuki.fields.types import Config, Count, Duration, Flag, NotHonored, PositiveDuration, Text, at_field, full_id
+from tasuki.units import format_duration
+
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a client is made of; without keys AWS's own chain is asked (environment, files, role of the machine)."""
-
-    region: str | None = None
-    access_key_id: str | None = field(default=None, repr=False)
-    secret_access_key: str | None = field(default=None, repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    profile: str | None = None
-    endpoint: str | None = None
-    use_fips: bool = False
-    use_dual_stack: bool = False
-    connect_timeout: float = 5.0
-    request_timeout: float = 10.0
-    """Seconds for a request; the wait of a long poll comes on top."""
-
-    @property
-    def is_aws(self) -> bool:
-        """Whether this is Amazon's own SQS, whose durability is known."""
-        if self.endpoint is None:
-            return True
-        host = urlsplit(self.endpoint).hostname or ""
-        return host.endswith(_AWS)
+def _address(value: str) -> str:
+    if not value.startswith(("http://", "https://", "${env:")):
+        raise ValueError("an address is wanted, such as http://localhost:4566")
+    return value
 
 
-def settings(config: Mapping[str, Any] | None, **fields: Any) -> Settings:
-    """From the fields of a ``config.aws`` entry and those of the driver."""
-    return Settings(**{name: value for name, value in (config or {}).items() if value is not None}, **fields)
+def _account(value: object, info: ValidationInfo) -> str | AwsConfig:
+    if isinstance(value, AwsConfig):
+        return value
+    if not isinstance(value, str) or not value:
+        raise PydanticKnownError("string_type")
+    return full_id(value, info)
+
+
+Account = Annotated[str | AwsConfig, PlainValidator(_account, json_schema_input_type=Text)]
+"""The id of a ``config.aws`` entry; a driver gets the entry itself."""
+
+
+def _retention(value: float) -> float:
+    if not 60 <= value <= 14 * 86_400:
+        raise ValueError("SQS keeps messages for 1m to 14d")
+    return value
+
+
+class SQSSettings(Config):
+    """Queues at Amazon SQS, or at a server that speaks its protocol: durable, nothing to run, paid by request."""
+
+    config: Account | None = None
+    """The config.aws entry with region and keys; what is not given is looked up as AWS's own tools do."""
+    endpoint: Annotated[Text, AfterValidator(_address)] | None = None
+    """Address of the server; that of the region if not given."""
+    message_retention_period: Annotated[Duration, AfterValidator(_retention)] = 345_600.0
+    """How long SQS keeps a message in a queue that is made here; between a minute and 14 days."""
+    default_delay_seconds: Annotated[Duration, Field(le=900)] = 0.0
+    """Delay of messages without one, in a queue that is made here; at most 15 minutes."""
+    use_fips: Flag = False
+    """Use AWS's addresses with FIPS-validated cryptography."""
+    use_dual_stack: Flag = False
+    """Use AWS's addresses for IPv4 and IPv6."""
+    disable_message_checksum_validation: Flag = False
+    """Do not compare the MD5 of bodies that are sent and received."""
+    connect_timeout: PositiveDuration = 5.0
+    """Time within which a connection must be made."""
+    request_timeout: PositiveDuration = 10.0
+    """Time within which SQS must answer; the wait of a long poll comes on top."""
+
+    @model_validator(mode="after")
+    def _check_delay(self) -> Self:
+        """SQS would delete each message before it is due."""
+        if self.default_delay_seconds >= self.message_retention_period:
+            raise at_field(
+                "default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period"
+            )
+        return self
+
+
+class SQSQueueOptions(LengthOptions):
+    """Options of a queue at SQS: its attributes there. In a queue that exists, what is not given is left as it is."""
+
+    max_length: Count | None = None
+    """Refused: SQS cannot bound a queue."""
+    message_retention_period: Annotated[Duration, AfterValidator(_retention)] | None = None
+    """How long SQS keeps a message, and then deletes it and tells nobody; that of the driver if not given."""
+    default_delay_seconds: Annotated[Duration, Field(le=900)] | None = None
+    """Delay of messages without one; that of the driver if not given."""
+    default_visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
+    """How long a message that another program receives is hidden; Tasuki says the lease with each receive."""
+
+    @model_validator(mode="after")
+    def _messages_outlive_the_delay(self) -> Self:
+        kept, delay = self.message_retention_period, self.default_delay_seconds
+        if kept is not None and delay is not None and delay >= kept:
+            raise at_field(
+                "default_delay_seconds", "default_delay_seconds is not shorter than message_retention_period"
+            )
+        return self
+
+
+class SQSConsumerOptions(Config):
+    """Options of a consumer at SQS. The format has them, this driver honors none: check warns, with the reason."""
+
+    wait_time: Annotated[
+        Duration | None,
+        NotHonored("the driver polls for 2s at a time, so that a stop waits no longer, and polls again at once"),
+        Field(le=20),
+    ] = None
+    """Not honored: the driver polls for 2s at a time and polls again at once, so that a stop waits no longer."""
+    visibility_timeout: Annotated[
+        Duration | None,
+        NotHonored("each receive asks for the queue's lease, and the consumer renews it; set lease at the queue"),
+        Field(le=43_200),
+    ] = None
+    """Not honored: each receive asks for the queue's lease, and the consumer renews it."""
+
+
+def is_amazon(settings: SQSSettings) -> bool:
+    """Whether this is Amazon's own SQS, whose durability is known."""
+    if settings.endpoint is None:
+        return True
+    return (urlsplit(settings.endpoint).hostname or "").endswith(_AMAZON)
+
+
+def _too_long(driver: SQSSettings, queue: Any, delay: float) -> str:
+    """A delayed message of a FIFO queue is hidden where it is, and its retention goes on."""
+    is_fifo = queue.ordering == "key" or queue.dedup_window is not None or queue.queue_name.endswith(".fifo")
+    kept_for = queue.options.get("message_retention_period") or driver.message_retention_period
+    if not is_fifo or math.ceil(delay) < kept_for:
+        return ""
+    return (
+        f"SQS deletes messages of this FIFO queue {format_duration(kept_for)} after they are sent "
+        "(message_retention_period)"
+    )
+
+
+def _place(config: SQSSettings, _: Path) -> Hashable:
+    return config.config, config.endpoint, config.use_fips, config.use_dual_stack
+
+
+KIND = DriverKind(
+    DRIVER_PREFIX + "sqs",
+    SQSSettings,
+    {"config": ("config.aws",)},
+    driver="tasuki.drivers.sqs.driver:SQSDriver",
+    client="aiobotocore",
+    queue_options=SQSQueueOptions,
+    consumer_options=SQSConsumerOptions,
+    too_long=_too_long,
+    place=_place,
+)

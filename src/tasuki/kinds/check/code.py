@@ -17,7 +17,7 @@ from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.shown import HIDDEN, shown
 from tasuki.registry.source import Source
-from tasuki.registry.yaml.scalars import Substituted
+from tasuki.scalars import Substituted
 
 _ANYTHING = frozenset({"__getattr__", "globals", "locals", "exec", "vars", "setattr", "modules", "__dict__"})
 """A module that mentions one of these, if only in a decorator of its own, may have any name."""

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from tasuki.errors import ConfigError, InvalidEntryError
-from tasuki.kinds.kind import DriverKind, find_driver
+from tasuki.fields.kinds import DriverKind
+from tasuki.kinds.kind import find_driver
 from tasuki.kinds.problems import problems_of
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.shown import describe

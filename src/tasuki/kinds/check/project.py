@@ -19,6 +19,9 @@ from tasuki.errors import (
     ReferenceCycleError,
     UnknownKindError,
 )
+from tasuki.fields.kinds import DriverKind, Kind
+from tasuki.fields.types import Config
+from tasuki.ids import resolve_id
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
 from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
@@ -28,10 +31,9 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.env import EnvVariableConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
-from tasuki.kinds.fields import Config
-from tasuki.kinds.kind import DriverKind, Kind, driver_names, find_driver, find_kind
+from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
-from tasuki.registry.entry import Entry, resolve_id
+from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded
 from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
 from tasuki.registry.registry import Registry

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from tasuki.fields.types import Config
+from tasuki.ids import resolve_id
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, RequirementName
 from tasuki.kinds.check.uses import OPTIONS, Use, uses_in_lua, uses_in_python
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonFunctionConfig
-from tasuki.kinds.fields import Config
-from tasuki.registry.entry import Entry, resolve_id
+from tasuki.registry.entry import Entry
 from tasuki.registry.registry import Registry
 
 Needs = dict[str, dict[RequirementName, Need]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tasuki.fields.types import Config
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.fields import Config
 
 
 def unreadable_dead_letters(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str]]:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from tasuki.errors import Position
+from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import NotHonored
 from tasuki.kinds.check.options import option_path
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.fields import NotHonored
-from tasuki.kinds.kind import DriverKind
 from tasuki.registry.entry import KeyPath
-from tasuki.registry.yaml.scalars import Substituted
+from tasuki.scalars import Substituted
 from tasuki.units import format_duration
 
 _SHELL_PLACEHOLDER = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}", re.ASCII)

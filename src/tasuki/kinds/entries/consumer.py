@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import Config, Flag, Id, Positive, PositiveDuration
 from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
-from tasuki.kinds.fields import Config, Flag, Id, Positive, PositiveDuration
-from tasuki.kinds.kind import Kind
 
 
 def _at_most(name: str, maximum: int) -> Callable[[int], int]:

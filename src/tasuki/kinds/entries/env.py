@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import Config, Flag, Id, Text
 from tasuki.kinds.entries.lifecycle import REFERENCES, LifecycleConfig
-from tasuki.kinds.fields import Config, Flag, Id, Text
-from tasuki.kinds.kind import Kind
 from tasuki.system.replacing import OWNER_ONLY
 
 _MODE = re.compile(r"0o?([0-7]{1,4})")

@@ -5,26 +5,32 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.kinds.fields import (
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import (
     Config,
     Id,
     Positive,
     PositiveDuration,
     PositiveSize,
-    SourceText,
     Text,
     at_field,
 )
-from tasuki.kinds.kind import Kind
 from tasuki.registry.references import did_you_mean
+from tasuki.registry.source import Source
 
 _STANDARD_MODULES = frozenset({"channel", "coroutine", "errors", "math", "os", "payload", "string", "table", "utf8"})
 """Always there, listed or not."""
 
 Isolation = Literal["shared", "process"]
+SourceText = Annotated[
+    InstanceOf[Source],
+    BeforeValidator(lambda value: Source(value) if isinstance(value, str) else value),
+    WithJsonSchema({"type": "string"}),
+]
+"""A script: inline text, ``file://x`` (from the YAML file's folder) or ``file:///x`` (from the source root)."""
 MOST_PROCESSES = 8
 """Processes of a function that does not say how many."""
 

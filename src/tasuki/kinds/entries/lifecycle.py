@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from tasuki.backoff import Backoff
-from tasuki.kinds.entries.security import POLICIES, IdentityConfig
-from tasuki.kinds.fields import (
+from tasuki.fields.types import (
     Config,
     Count,
     Duration,
@@ -22,6 +21,7 @@ from tasuki.kinds.fields import (
     at_field,
     refused,
 )
+from tasuki.kinds.entries.security import POLICIES, IdentityConfig
 from tasuki.queues.retry_rules import RetryRules
 from tasuki.units import format_duration
 

@@ -10,9 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.kinds.check.requirements import RequirementName
-from tasuki.kinds.entries.lifecycle import RetryConfig
-from tasuki.kinds.fields import (
+from tasuki.fields.kinds import DRIVER_PREFIX, Kind
+from tasuki.fields.types import (
     Config,
     Count,
     DurabilityLevel,
@@ -24,7 +23,8 @@ from tasuki.kinds.fields import (
     Text,
     at_field,
 )
-from tasuki.kinds.kind import DRIVER_PREFIX, Kind
+from tasuki.kinds.check.requirements import RequirementName
+from tasuki.kinds.entries.lifecycle import RetryConfig
 from tasuki.queues.messages.signature import Signing
 from tasuki.registry.references import did_you_mean
 

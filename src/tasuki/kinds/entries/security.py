@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasuki.kinds.fields import Config, Flag, Id, Text
-from tasuki.kinds.kind import Kind
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import Config, Flag, Id, Text
 from tasuki.security.condition import Condition, parse_condition
 from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.pattern import parse_pattern

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from tasuki.errors import HandlerError
+from tasuki.ids import resolve_id
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries import settings_file
 from tasuki.kinds.entries.env import (
@@ -16,7 +17,6 @@ from tasuki.kinds.entries.env import (
     EnvStaticConfig,
     EnvVariableConfig,
 )
-from tasuki.registry.entry import resolve_id
 
 
 class Settings:

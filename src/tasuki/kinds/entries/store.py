@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import Config, Count, PositiveDuration, PositiveSize
 from tasuki.kinds.entries.lifecycle import REFERENCES, LifecycleConfig
-from tasuki.kinds.fields import Config, Count, PositiveDuration, PositiveSize
-from tasuki.kinds.kind import Kind
 
 
 class MemoryStoreConfig(Config):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tasuki.ids import resolve_id
 from tasuki.message import REPLY_TO, HeaderValue
-from tasuki.registry.entry import resolve_id
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard

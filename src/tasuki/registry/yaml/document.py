@@ -10,7 +10,7 @@ import yaml
 
 from tasuki.errors import ConfigError, Position
 from tasuki.registry.entry import KeyPath
-from tasuki.registry.yaml.scalars import read_scalar
+from tasuki.scalars import read_scalar
 
 MAX_DEPTH = 50
 MAX_NODES = 250_000

@@ -8,7 +8,7 @@ from typing import Any
 from tasuki.registry.entry import KeyPath, value_at, with_value
 from tasuki.registry.shown import shown
 from tasuki.registry.yaml.placeholders import Variables
-from tasuki.registry.yaml.scalars import Substituted
+from tasuki.scalars import Substituted
 
 _AWS: tuple[KeyPath, ...] = (("region",), ("access_key_id",), ("secret_access_key",))
 _TLS: tuple[KeyPath, ...] = (("tls", "cert"), ("tls", "key"), ("tls", "ca"))

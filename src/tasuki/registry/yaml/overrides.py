@@ -10,7 +10,7 @@ from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError,
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.yaml.document import MAX_DEPTH, read_document
-from tasuki.registry.yaml.scalars import read_scalar
+from tasuki.scalars import read_scalar
 
 ORIGIN = "-o "
 """How the position of an overridden value begins, where others have their file."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasuki.errors import ConfigError, InvalidEntryError
-from tasuki.registry.entry import Entry, KeyPath, resolve_id
-from tasuki.registry.yaml.scalars import Substituted
+from tasuki.ids import resolve_id
+from tasuki.registry.entry import Entry, KeyPath
+from tasuki.scalars import Substituted
 
 _PLACEHOLDER = re.compile(r"\$\$\{|\$\{env:(?:([^}|]*)(\|[^}]*)?\})?")
 Lookup = Callable[[str], str | None]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.protocol import hosts
-from tasuki.drivers.amqp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ class Nodes:
         self.silent: set[str] = set()
         self.asked: list[str] = []
 
-    async def connect(self, _: Settings, host: str, _port: int) -> Any:
+    async def connect(self, _: Endpoint, host: str, _port: int) -> Any:
         self.asked.append(host)
         if host in self.silent:
             await asyncio.Event().wait()
@@ -37,7 +37,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
 
 
 def three() -> hosts.Hosts:
-    settings: Any = type("Settings", (), {"hosts": [("a", 1), ("b", 1), ("c", 1)]})()
+    settings: Any = type("Endpoint", (), {"hosts": [("a", 1), ("b", 1), ("c", 1)]})()
     return hosts.Hosts(settings)
 
 
@@ -60,7 +60,7 @@ async def test_a_silent_node_is_tried_last_until_it_answers(nodes: Nodes) -> Non
 
 
 async def test_the_reason_of_the_last_node_where_none_answers(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(_: Settings, host: str, _port: int) -> Any:
+    async def refuse(_: Endpoint, host: str, _port: int) -> Any:
         raise ClosedError(0, f"{host} refused")
 
     monkeypatch.setattr(hosts, "connect", refuse)

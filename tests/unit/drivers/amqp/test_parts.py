@@ -7,24 +7,28 @@ import random
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tasuki.contracts.driver import QueueSpec, Received
-from tasuki.drivers.amqp import AMQPDriver
 from tasuki.drivers.amqp.delays.delay_removal import Part
+from tasuki.drivers.amqp.driver import AMQPDriver
+from tasuki.drivers.amqp.endpoint import Endpoint, endpoint
 from tasuki.drivers.amqp.faults import ClosedError, Errors
 from tasuki.drivers.amqp.limits import parts_of, whole_of
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
 from tasuki.drivers.amqp.protocol.tables import Properties
 from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
-from tasuki.drivers.amqp.settings import read_url
+from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.amqp.topology import declaring
 from tasuki.drivers.amqp.topology.declaring import check_spec
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP, Defaults, lanes, partition_lane
-from tasuki.errors import DriverError, QueueNotFoundError
+from tasuki.errors import QueueNotFoundError
+from tasuki.fields.tls import TlsConfig
 
 
 def delivery(*place: int) -> Delivery:
@@ -188,14 +192,14 @@ def test_what_a_sweep_gives_back_is_never_more_than_it_has():
 
 @pytest.mark.anyio
 async def test_a_connection_that_comes_when_the_driver_has_closed_is_not_made_ready():
-    driver = AMQPDriver("d")
+    driver = AMQPDriver("d", AMQPSettings())
     with pytest.raises(ClosedError):
         await driver._inner._prepare(None, ())  # type: ignore[attr-defined]
 
 
 @pytest.mark.anyio
 async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_made_again(monkeypatch):
-    broker = AMQPDriver("d")._inner
+    broker = AMQPDriver("d", AMQPSettings())._inner
     for name in ("a", "b"):
         await broker.declare(QueueSpec(name))
     turn = asyncio.Lock()
@@ -218,7 +222,7 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
 
 @pytest.mark.anyio
 async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
-    broker = AMQPDriver("d")._inner
+    broker = AMQPDriver("d", AMQPSettings())._inner
     await broker.declare(QueueSpec("q"))
 
     class Gone:
@@ -240,18 +244,22 @@ async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
 
 
 def test_addresses():
-    expected = ([("host", 1234)], "v/h", "u", "p@ss", None)
-    assert read_url("d", "amqp://u:p%40ss@host:1234/v%2Fh", None) == expected
-    assert read_url("d", "amqp://host", None) == ([("host", 5672)], "/", "guest", "guest", None)
-    assert read_url("d", "amqps://host", None)[::4] == ([("host", 5671)], {"enabled": True})
-    assert read_url("d", "amqp://host", {"enabled": True})[0] == [("host", 5671)]
-    several = read_url("d", "amqp://u:p@a:1,b,[::1]:3/v", None)
-    assert several == ([("a", 1), ("b", 5672), ("::1", 3)], "v", "u", "p", None)
-    assert AMQPDriver("d", url="amqp://u:secret@a:1,[::1]/v")._inner._errors.broker == "amqp://a:1,[::1]:5672/v"
-    assert read_url("d", "amqp://a,b/", None)[0] == [("a", 5672), ("b", 5672)]
+    def found(url: str, **fields: Any) -> Endpoint:
+        return endpoint("d", AMQPSettings(url=url, **fields))
+
+    one = found("amqp://u:p%40ss@host:1234/v%2Fh")
+    assert (one.hosts, one.vhost, one.user, one.password, one.tls) == ([("host", 1234)], "v/h", "u", "p@ss", None)
+    one = found("amqp://host")
+    assert (one.hosts, one.vhost, one.user, one.password, one.tls) == ([("host", 5672)], "/", "guest", "guest", None)
+    one = found("amqps://host")
+    assert (one.hosts, one.tls) == ([("host", 5671)], TlsConfig())
+    assert found("amqp://host", tls=TlsConfig()).hosts == [("host", 5671)]
+    assert found("amqp://u:p@a:1,b,[::1]:3/v").hosts == [("a", 1), ("b", 5672), ("::1", 3)]
+    assert found("amqp://u:secret@a:1,[::1]/v").shown == "amqp://a:1,[::1]:5672/v"
+    assert found("amqp://a,b/").hosts == [("a", 5672), ("b", 5672)]
     for url in ("http://host", "amqp://", "amqp://u:secret@host:port/", "amqp://u:secret@a,,b/", "nonsense"):
-        with pytest.raises(DriverError) as problem:
-            read_url("d", url, None)
+        with pytest.raises(ValidationError) as problem:
+            AMQPSettings(url=url)
         assert "secret" not in str(problem.value)
 
 
@@ -267,11 +275,11 @@ def test_addresses():
     ],
 )
 def test_messages_show_the_address_with_its_virtual_host(url, fields, shown):
-    assert AMQPDriver("d", url=url, **fields)._inner._errors.broker == shown
+    assert AMQPDriver("d", AMQPSettings(url=url, **fields))._inner._errors.broker == shown
 
 
 def test_nothing_of_the_driver_shows_the_password():
-    driver = AMQPDriver("d", url="amqp://user:hunter2@host/")
+    driver = AMQPDriver("d", AMQPSettings(url="amqp://user:hunter2@host/"))
     assert "hunter2" not in repr(vars(driver._inner)) + repr(driver)
 
 

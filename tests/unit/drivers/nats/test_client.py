@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
+from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import DriverError
 
 
@@ -11,10 +12,11 @@ def test_the_class_can_be_imported_without_its_client():
     code = """
 import sys
 sys.modules["nats"] = None
-from tasuki.drivers.nats import NATSDriver
+from tasuki.drivers.nats.driver import NATSDriver
+from tasuki.drivers.nats.settings import NATSSettings
 assert NATSDriver.capabilities.multi_process
 try:
-    NATSDriver("n")
+    NATSDriver("n", NATSSettings())
 except ImportError:
     print("says so")
 """
@@ -26,9 +28,9 @@ except ImportError:
 def test_keys_need_their_own_package(monkeypatch, field):
     monkeypatch.setitem(sys.modules, "nkeys", None)
     with pytest.raises(ImportError):
-        NATSDriver("n", **{field: "user.creds"})
+        NATSDriver("n", NATSSettings(**{field: "user.creds"}))
 
 
 def test_a_file_of_tls_that_is_not_there():
     with pytest.raises(DriverError, match="tls"):
-        NATSDriver("n", tls={"ca": "/nowhere/ca.pem"})
+        NATSDriver("n", NATSSettings(tls={"ca": "/nowhere/ca.pem"}))

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from tasuki.drivers.postgres import PostgresDriver
 from tasuki.drivers.postgres.connecting import connections as module
 from tasuki.drivers.postgres.connecting.tls import encryption
+from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import AccessDeniedError
+from tasuki.fields.tls import TlsConfig
 
 pytestmark = pytest.mark.anyio
 
@@ -46,9 +48,9 @@ def test_encryption_by_the_address(url: str, environ: Mapping[str, str], argumen
 
 
 def test_encryption_by_the_entry() -> None:
-    assert encryption("app:pg", "postgresql://db.example", {"enabled": False}, {}) == "disable"
+    assert encryption("app:pg", "postgresql://db.example", TlsConfig(enabled=False), {}) == "disable"
     for url in ("postgresql://localhost", "postgresql://db.example?sslmode=prefer"):
-        assert isinstance(encryption("app:pg", url, {"enabled": True}, {}), ssl.SSLContext)
+        assert isinstance(encryption("app:pg", url, TlsConfig(), {}), ssl.SSLContext)
 
 
 async def test_a_server_without_tls_gets_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +66,7 @@ async def test_a_server_without_tls_gets_no_password(monkeypatch: pytest.MonkeyP
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        driver = PostgresDriver("app:pg", url=f"postgresql://me:hunter2@127.0.0.1:{port}/app")
+        driver = PostgresDriver("app:pg", PostgresSettings(url=f"postgresql://me:hunter2@127.0.0.1:{port}/app"))
         with pytest.raises(AccessDeniedError, match=r"rejected SSL.*must be encrypted.*sslmode=disable") as caught:
             await driver.open()
         await driver.close()

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
+from tasuki.drivers.redis.addresses import Login
 from tasuki.drivers.redis.connecting.link import Link, connect
 from tasuki.drivers.redis.errors import LinkLostError
-from tasuki.drivers.redis.settings import Login, Server
+from tasuki.drivers.redis.servers import Server
 
 pytestmark = pytest.mark.anyio
 

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
-from tasuki.drivers.redis.settings import Server, settings
+from tasuki.drivers.redis.addresses import Addresses, addresses
+from tasuki.drivers.redis.servers import Server
+from tasuki.drivers.redis.settings import RedisSettings
+
+
+def settings(fields: Mapping[str, Any]) -> Addresses:
+    return addresses(RedisSettings(**fields))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +44,7 @@ def test_the_login_is_of_the_url_and_fields_go_before_it():
 
 def test_encryption():
     assert settings({"url": "rediss://h"}).login.tls is not None
-    assert settings({"url": "rediss://h", "tls": {"enabled": False}}).login.tls is None
+    assert settings({"url": "redis://h", "tls": {"enabled": False}}).login.tls is None
     encrypted = settings({"addrs": "h", "tls": {"server_name": "n", "insecure_skip_verify": True}})
     assert encrypted.login.tls is encrypted.sentinel.tls is not None
     assert encrypted.login.server_name == "n"

@@ -16,11 +16,11 @@ from pamqp import commands, heartbeat
 from pamqp import frame as pamqp_frame
 from pamqp.base import Frame as Method
 
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError, refused
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.channel_pool import ChannelPool
-from tasuki.drivers.amqp.settings import Settings
 
 _BORROWED = 32
 """Most channels that are lent at the same time: a burst of questions must not use up the channels that consume."""
@@ -40,7 +40,7 @@ _CAPABILITIES = {
 class Connection(asyncio.Protocol):
     """Made by ``connect``; ``lost`` is done when it has ended, with the reason as its result."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Endpoint) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
         self.frame_max = 131072
@@ -310,7 +310,7 @@ class Connection(asyncio.Protocol):
         self._beat = self._loop.call_later(self._pause, self._keep_alive)
 
 
-async def connect(settings: Settings, host: str, port: int) -> Connection:
+async def connect(settings: Endpoint, host: str, port: int) -> Connection:
     """A connection that is ready for use, within the connection timeout. Raises ClosedError."""
     loop = asyncio.get_running_loop()
     connection: Connection | None = None
@@ -344,7 +344,7 @@ def decode(payload: bytes) -> Method:
     return method  # type: ignore[return-value]
 
 
-def _start_ok(settings: Settings) -> bytes:
+def _start_ok(settings: Endpoint) -> bytes:
     """``connection.start-ok``; by hand, because a response is bytes."""
     client = commands.Connection.StartOk(
         client_properties={
@@ -361,7 +361,7 @@ def _start_ok(settings: Settings) -> bytes:
     return b"\x00\x0a\x00\x0b" + head + len(response).to_bytes(4, "big") + response + frames.short("en_US")
 
 
-def _response(settings: Settings) -> bytes:
+def _response(settings: Endpoint) -> bytes:
     if settings.mechanism == "EXTERNAL":
         return b""
     user, password = settings.user.encode(), settings.password.encode()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ACCESS_REFUSED, ClosedError
 from tasuki.drivers.amqp.protocol.connection import Connection, connect
-from tasuki.drivers.amqp.settings import Settings
 
 STAGGER = 0.5
 """Seconds that a node may take before the next one is tried as well: a machine that is gone answers nothing."""
@@ -18,7 +18,7 @@ class Hosts:
     Nodes that did not answer when another one did come last.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Endpoint) -> None:
         self._settings = settings
         self._first = 0
         self._silent: set[int] = set()

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tasuki.backoff import UNTIL_BACK
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.hosts import Hosts
-from tasuki.drivers.amqp.settings import Settings
 
 AUTH_PAUSE = 30.0
 """Seconds after credentials were refused: whoever tries at once again gets locked out."""
@@ -19,7 +19,7 @@ AUTH_PAUSE = 30.0
 class Link:
     """One connection at a time; ``prepare`` makes a new one ready before anybody gets it."""
 
-    def __init__(self, settings: Settings, prepare: Callable[[Connection], Awaitable[None]]) -> None:
+    def __init__(self, settings: Endpoint, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         self._settings = settings
         self._hosts = Hosts(settings)
         self._prepare = prepare

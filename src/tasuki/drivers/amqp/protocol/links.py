@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.link import Link
-from tasuki.drivers.amqp.settings import Settings
 
 Prepare = Callable[[Connection, Collection[str]], Awaitable[None]]
 
@@ -33,7 +33,7 @@ class _Seat:
 class Links:
     """``prepare`` makes the first connection ready; ``prepare_more`` any other, and is told of its queues."""
 
-    def __init__(self, settings: Settings, prepare: Prepare, prepare_more: Prepare) -> None:
+    def __init__(self, settings: Endpoint, prepare: Prepare, prepare_more: Prepare) -> None:
         self._settings = settings
         self._prepare_more = prepare_more
         self._queues: list[set[str]] = [set()]

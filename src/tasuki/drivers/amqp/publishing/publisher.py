@@ -13,13 +13,13 @@ from typing import NamedTuple
 from pamqp import commands
 
 from tasuki.drivers.amqp.delays.delaying import Delayed, Delaying
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Fate, LateError
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.confirms import Batch
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.link import Link
-from tasuki.drivers.amqp.settings import Settings
 
 _CHUNK = 256 * 1024
 
@@ -53,7 +53,7 @@ class Sending(NamedTuple):
 class Publisher:
     """Publishes to queues directly, or through the delay queues."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Endpoint) -> None:
         self._settings = settings
         self._link = Link(settings, self._prepare)
         self._channel: Channel | None = None

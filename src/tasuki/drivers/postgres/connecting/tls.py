@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote
 from tasuki.drivers.toolkit.address import is_local, parts_of
 from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.errors import DriverError
+from tasuki.fields.tls import TlsConfig
 
 _SAYS = ("sslmode", "service")
 """Parameters of an address that decide about encryption; a service is a section of a file of the user's."""
@@ -34,15 +35,15 @@ class _Named(ssl.SSLContext):
 
 
 def encryption(
-    driver: str, url: str, fields: Mapping[str, Any] | None, environ: Mapping[str, str] = os.environ
+    driver: str, url: str, tls: TlsConfig | None, environ: Mapping[str, str] = os.environ
 ) -> ssl.SSLContext | str | None:
     """The argument ``ssl`` of the client for an address and the ``tls`` of its entry; None: as the address says.
 
     Raises:
         DriverError: a file of ``tls`` cannot be used.
     """
-    if fields:
-        return _context(driver, fields) or "disable"
+    if tls is not None:
+        return _context(driver, tls) or "disable"
     parts = parts_of(url)
     query = parse_qs(parts.query)
     if any(name in query for name in _SAYS) or any(environ.get(name) for name in _VARIABLES):
@@ -52,12 +53,12 @@ def encryption(
     return None if all(is_local(unquote(host)) for host in hosts.split(",")) else "require"
 
 
-def _context(driver: str, fields: Mapping[str, Any]) -> ssl.SSLContext | None:
+def _context(driver: str, tls: TlsConfig) -> ssl.SSLContext | None:
     try:
-        context = tls_context(fields)
+        context = tls_context(tls)
     except (OSError, ssl.SSLError) as problem:
         raise DriverError(f"tls of driver {driver!r}: a file cannot be used: {problem}", driver=driver) from problem
-    if context is not None and fields.get("server_name"):
+    if context is not None and tls.server_name:
         context.__class__ = _Named
-        context.name = fields["server_name"]  # type: ignore[attr-defined]
+        context.name = tls.server_name  # type: ignore[attr-defined]
     return context

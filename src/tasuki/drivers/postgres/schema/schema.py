@@ -46,14 +46,6 @@ OLDEST_SERVER = 120000
 """plan_cache_mode."""
 
 
-def checked_name(schema: str, driver: str) -> str:
-    """The schema's name, if it needs no quotes; channels of NOTIFY carry it too."""
-    if not _NAME.fullmatch(schema):
-        problem = f"schema {schema!r} of driver {driver!r}: use up to 40 of a-z, 0-9 and _, a digit not first"
-        raise DriverError(problem, driver=driver)
-    return schema
-
-
 def migrations() -> list[tuple[int, str]]:
     """Number and text of each, in order."""
     folder = files(__package__) / "migrations"

@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
+from tasuki.drivers.redis.addresses import Addresses, Login
 from tasuki.drivers.redis.connecting.link import SILENCE, Link, Word, connect
 from tasuki.drivers.redis.connecting.sentinels import master_of
 from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError
-from tasuki.drivers.redis.settings import Login, Server, Settings
+from tasuki.drivers.redis.servers import Server
 
 _ANY = Server("", 0)
 """Stands for the server where there is just one, and for the one of a slot that is not known yet."""
@@ -34,7 +35,7 @@ class Nodes:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Addresses,
         *,
         connect_timeout: float,
         timeout: float,

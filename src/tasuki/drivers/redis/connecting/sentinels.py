@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
+from tasuki.drivers.redis.addresses import Addresses
 from tasuki.drivers.redis.connecting.link import Link
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
-from tasuki.drivers.redis.settings import Server, Settings
+from tasuki.drivers.redis.servers import Server
 
 STRAGGLERS = 0.5
 """Seconds that the other Sentinels have after the first answer: a frozen one must not delay the rest."""
@@ -18,7 +19,7 @@ _SWITCH = b"+switch-master"
 Connect = Callable[[Server], Awaitable[Link]]
 
 
-async def master_of(settings: Settings, connect: Connect) -> Server:
+async def master_of(settings: Addresses, connect: Connect) -> Server:
     """The master, by the Sentinel with the newest configuration: one that was cut off knows an old one.
 
     Raises LinkLostError or ReplyError.
@@ -50,7 +51,7 @@ async def master_of(settings: Settings, connect: Connect) -> Server:
     return newest[1]
 
 
-async def _asked(settings: Settings, connect: Connect, sentinel: Server) -> tuple[int, Server]:
+async def _asked(settings: Addresses, connect: Connect, sentinel: Server) -> tuple[int, Server]:
     """The epoch of this Sentinel's configuration, and the master in it."""
     link = await connect(sentinel)
     found: Any
@@ -78,7 +79,7 @@ def _epoch(fields: Any) -> int:
 class FailoverWatch:
     """Listens to every Sentinel; ``on_switch`` gets the server that is no longer the master."""
 
-    def __init__(self, settings: Settings, connect: Connect, on_switch: Callable[[Server], None]) -> None:
+    def __init__(self, settings: Addresses, connect: Connect, on_switch: Callable[[Server], None]) -> None:
         self._master = settings.master.encode()
         self._connect = connect
         self._on_switch = on_switch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.scripts import Place
-from tasuki.drivers.redis.settings import Server
+from tasuki.drivers.redis.servers import Server
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, unquote
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.toolkit.address import UNREADABLE, parts_of, servers_in, shown
-from tasuki.kinds.drivers.driver import DriverConfig, LengthOptions, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
-from tasuki.kinds.fields import Count, Positive, PositiveDuration
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
+from tasuki.fields.tls import TlsConfig, check_agreement
+from tasuki.fields.types import Config, Count, Positive, PositiveDuration
 
 _MODES = ("disable", "require", "verify-ca", "verify-full")
 """Values of sslmode that say for certain whether a connection is encrypted."""
@@ -46,7 +46,7 @@ SynchronousCommit = Literal["off", "local", "remote_write", "on", "remote_apply"
 Address = Annotated[SecretStr, BeforeValidator(_address, json_schema_input_type=str)]
 
 
-class PostgresDriverConfig(DriverConfig):
+class PostgresSettings(Config):
     """Queues in a PostgreSQL database: durable, shared by any number of processes, next to the data of an application.
 
     Messages can be published within a transaction of the application's own.
@@ -75,7 +75,7 @@ class PostgresDriverConfig(DriverConfig):
     """How connections are encrypted; not given: as the address says (sslmode), else always beyond loopback."""
 
     @model_validator(mode="after")
-    def _tls_agrees_with_the_addresses(self) -> PostgresDriverConfig:
+    def _tls_agrees_with_the_addresses(self) -> PostgresSettings:
         for address in filter(None, (self.url, self.listen_url)):
             mode = parse_qs(parts_of(address.get_secret_value()).query).get("sslmode", [""])[-1]
             if mode in _MODES:
@@ -92,7 +92,7 @@ class PostgresQueueOptions(LengthOptions):
     """What a publish here waits for; off: a crash of the server loses the last moments; the driver's if not given."""
 
 
-def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
+def _place(config: PostgresSettings, _: Path) -> Hashable:
     parts = parts_of(config.url.get_secret_value())
     query = parse_qs(parts.query)
     hosts = parts.netloc.rpartition("@")[2] or query.get("host", [""])[-1]
@@ -100,11 +100,11 @@ def _place(config: PostgresDriverConfig, _: Path) -> Hashable:
     return servers_in(unquote(hosts), 5432), database, config.schema_
 
 
-KIND = driver_kind(
-    "postgres",
-    PostgresDriverConfig,
-    "tasuki.drivers.postgres:PostgresDriver",
-    PostgresQueueOptions,
+KIND = DriverKind(
+    DRIVER_PREFIX + "postgres",
+    PostgresSettings,
+    driver="tasuki.drivers.postgres.driver:PostgresDriver",
+    queue_options=PostgresQueueOptions,
     client="asyncpg",
     place=_place,
 )

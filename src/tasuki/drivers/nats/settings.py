@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.toolkit.address import UNREADABLE, servers_in, shown
-from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.drivers.tls import TlsConfig, check_agreement
-from tasuki.kinds.fields import Config, Count, Flag, Positive, PositiveDuration, PositiveSize, Text, at_field
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
+from tasuki.fields.tls import TlsConfig, check_agreement
+from tasuki.fields.types import (
+    Config,
+    Count,
+    Flag,
+    Positive,
+    PositiveDuration,
+    PositiveSize,
+    ProjectFile,
+    Secret,
+    Text,
+    at_field,
+)
 from tasuki.units import format_duration
 
-if TYPE_CHECKING:
-    from tasuki.kinds.entries.queue import QueueConfig
-
 _SCHEMES = ("nats://", "tls://")
-
-
-def _secret(value: object) -> object:
-    # Here, not by pydantic: its errors would show what was written.
-    if value is None or isinstance(value, SecretStr):
-        return value
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text is wanted; take it from ${env:NAME}")
-    return SecretStr(str(value))
+DEFAULT_SERVER = "nats://localhost:4222"
 
 
 def _server(value: SecretStr) -> SecretStr:
@@ -43,8 +43,7 @@ def _servers(value: object) -> object:
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
-Secret = Annotated[SecretStr | None, BeforeValidator(_secret, json_schema_input_type=str | None), Field(repr=False)]
-Server = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=str), AfterValidator(_server)]
+Server = Annotated[Secret, AfterValidator(_server)]
 Servers = Annotated[
     list[Server],
     Field(min_length=1),
@@ -52,7 +51,7 @@ Servers = Annotated[
 ]
 
 
-class NATSDriverConfig(DriverConfig):
+class NATSSettings(Config):
     """Queues in the JetStream of NATS 2.10 or newer: one server or a cluster."""
 
     other_names: ClassVar = {"url": "did you mean 'servers'?"}
@@ -63,13 +62,13 @@ class NATSDriverConfig(DriverConfig):
     """What the names of all streams and subjects begin with: applications with different ones share a server."""
     user: Text | None = None
     """The user."""
-    password: Secret = None
+    password: Secret | None = None
     """The password; ${env:NAME} keeps it out of the file."""
-    token: Secret = None
+    token: Secret | None = None
     """A token in place of user and password."""
-    credentials_file: Text | None = None
+    credentials_file: ProjectFile | None = None
     """File with the user's JWT and seed (.creds)."""
-    nkey_seed_file: Text | None = None
+    nkey_seed_file: ProjectFile | None = None
     """File with the seed of the user's NKey."""
     tls: TlsConfig | None = None
     """How the connections are encrypted; tls:// alone means: by the certificates of the system."""
@@ -95,7 +94,7 @@ class NATSDriverConfig(DriverConfig):
     """Encrypt before the server says anything: for servers with handshake_first."""
 
     @model_validator(mode="after")
-    def _one_way_to_log_in(self) -> NATSDriverConfig:
+    def _one_way_to_log_in(self) -> NATSSettings:
         given = [
             name for name in ("user", "token", "credentials_file", "nkey_seed_file") if getattr(self, name) is not None
         ]
@@ -108,7 +107,7 @@ class NATSDriverConfig(DriverConfig):
         return self
 
     @model_validator(mode="after")
-    def _tls_first_encrypts(self) -> NATSDriverConfig:
+    def _tls_first_encrypts(self) -> NATSSettings:
         is_tls = self.tls is not None and self.tls.enabled
         if self.tls_first and not (is_tls or _are_encrypted(self.servers)):
             raise at_field("tls_first", "tls_first needs encryption: write tls:// in servers, or give tls")
@@ -136,7 +135,7 @@ class NATSQueueOptions(Config):
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
 
 
-def _place(config: NATSDriverConfig, _: Path) -> Hashable:
+def _place(config: NATSSettings, _: Path) -> Hashable:
     """Who logs in says which account it is, and each account has queues of its own."""
     urls = [server.get_secret_value() for server in config.servers or ()]
     hosts = ",".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
@@ -145,7 +144,7 @@ def _place(config: NATSDriverConfig, _: Path) -> Hashable:
     return servers_in(hosts, 4222), account, config.stream_prefix
 
 
-def _too_long(driver: NATSDriverConfig, queue: QueueConfig, delay: float) -> str:
+def _too_long(driver: NATSSettings, queue: Any, delay: float) -> str:
     """A delayed message ages in its stream."""
     age = queue.options.get("message_ttl")
     if age is None or delay < age:
@@ -153,11 +152,11 @@ def _too_long(driver: NATSDriverConfig, queue: QueueConfig, delay: float) -> str
     return f"the server deletes messages of this queue at the age of {format_duration(age)} (its option message_ttl)"
 
 
-KIND = driver_kind(
-    "nats",
-    NATSDriverConfig,
-    "tasuki.drivers.nats:NATSDriver",
-    NATSQueueOptions,
+KIND = DriverKind(
+    DRIVER_PREFIX + "nats",
+    NATSSettings,
+    driver="tasuki.drivers.nats.driver:NATSDriver",
+    queue_options=NATSQueueOptions,
     client="nats",
     place=_place,
     too_long=_too_long,

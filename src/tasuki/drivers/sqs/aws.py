@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import model_validator
 
-from pydantic import BeforeValidator, SecretStr, model_validator
-
-from tasuki.kinds.fields import Config, Text, VariableName, at_field
-from tasuki.kinds.kind import Kind
-
-
-def _secret(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text is wanted; take it from ${env:NAME}")
-    return SecretStr(str(value))
-
-
-Secret = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=str)]
+from tasuki.fields.kinds import Kind
+from tasuki.fields.types import Config, Secret, Text, VariableName, at_field
 
 
 class AwsConfig(Config):

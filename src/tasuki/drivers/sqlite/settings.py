@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from tasuki.kinds.drivers.driver import DriverConfig, driver_kind
-from tasuki.kinds.fields import Duration, Text
+from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
+from tasuki.fields.types import Config, Duration, ProjectFile
 
 
-class SqliteDriverConfig(DriverConfig):
+class SQLiteSettings(Config):
     """Queues in a file: durable, and shared by the processes of one machine."""
 
     other_names: ClassVar = {"url": "did you mean 'path'?"}
 
-    path: Text = ".tasuki/queue.db"
+    path: ProjectFile = ".tasuki/queue.db"
     """The database file; a relative path starts at the project's folder."""
     synchronous: Literal["full", "normal"] = "full"
     """full: a confirmed message survives a power loss; normal: it survives a crash of the process."""
@@ -23,8 +23,14 @@ class SqliteDriverConfig(DriverConfig):
     """Longest wait for another process that is writing."""
 
 
-def _place(config: SqliteDriverConfig, root: Path) -> str:
+def _place(config: SQLiteSettings, root: Path) -> str:
     return os.path.realpath(root / config.path)
 
 
-KIND = driver_kind("sqlite", SqliteDriverConfig, "tasuki.drivers.sqlite:SQLiteDriver", place=_place)
+KIND = DriverKind(
+    DRIVER_PREFIX + "sqlite",
+    SQLiteSettings,
+    driver="tasuki.drivers.sqlite.driver:SQLiteDriver",
+    queue_options=LengthOptions,
+    place=_place,
+)

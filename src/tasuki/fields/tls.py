@@ -7,17 +7,16 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, SecretStr, model_validator
 
-from tasuki.drivers.toolkit.pem import has_block, is_pem
-from tasuki.kinds.fields import Config, Flag, Text, VariableName, at_field
-from tasuki.registry.source import Source
+from tasuki.fields.pem import has_block, is_pem
+from tasuki.fields.types import Config, Flag, Text, VariableName, at_field
 
 
 def _pem(label: str) -> Callable[[object], object]:
     """A path of a file stays as it is; text, in the entry or of ``file://``, must have a block of this label."""
 
     def read(value: object) -> object:
-        text = value.text if isinstance(value, Source) else value
-        is_text = isinstance(value, Source) or (isinstance(text, str) and is_pem(text))
+        text = getattr(value, "text", value)  # of a file:// the loader has read the text
+        is_text = text is not value or (isinstance(text, str) and is_pem(text))
         if is_text and not has_block(str(text), label):
             raise ValueError(f"the text holds no {label.lower()} in PEM form")
         return text

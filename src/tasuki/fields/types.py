@@ -1,19 +1,19 @@
-"""The types of fields in YAML: durations, sizes, numbers, references, sources; and the model that all configs are."""
+"""The types of fields: durations, sizes, numbers, flags, secrets, ids; and the model that all settings are."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.registry.entry import resolve_id
-from tasuki.registry.source import Source
-from tasuki.registry.yaml.scalars import settle
+from tasuki.ids import resolve_id
+from tasuki.scalars import settle
 from tasuki.units import parse_duration, parse_size
 
 _LONGEST = 100 * 365 * 86400.0
@@ -29,7 +29,14 @@ class Config(BaseModel):
     """The checked fields of an entry: immutable, strict about types, and closed to unknown names."""
 
     # Built when it is first used: a project has entries of few kinds.
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        defer_build=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+    )
     # Names that people try for a field, and the hint that they get: what this format calls it, or where it stands.
     other_names: ClassVar[Mapping[str, str]] = {}
 
@@ -40,6 +47,11 @@ class NotHonored:
 
     reason: str
     """Why, and what to use instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class InProject:
+    """Metadata of a field that names a file of the project."""
 
 
 def at_field(field: str, problem: str) -> PydanticCustomError:
@@ -66,12 +78,27 @@ def _whole(value: object) -> object:
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
-def _full_id(value: str, info: ValidationInfo) -> str:
+def full_id(value: str, info: ValidationInfo) -> str:
+    """The id that a reference of the entry under check means."""
     return resolve_id(value, (info.context or {}).get("namespace", ""))
 
 
-def _source(value: object) -> object:
-    return Source(value) if isinstance(value, str) else value
+def _secret(value: object) -> object:
+    # Here, not by pydantic: its errors would show what was written.
+    if value is None or isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("a text is wanted; take it from ${env:NAME}")
+    return SecretStr(str(value))
+
+
+def _path(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """The text of a secret, for the client of a driver alone."""
+    return secret.get_secret_value() if secret is not None else None
 
 
 def refused(reason: str) -> Callable[[object], object]:
@@ -127,8 +154,10 @@ DurabilityLevel = Literal["memory", "process", "broker", "power", "node"]
 Text = Annotated[str, Field(min_length=1)]
 VariableName = Annotated[Text | None, Field(exclude=True)]
 """Of the variable that holds another field's value; the loader has read it into that field."""
-Id = Annotated[str, Field(min_length=1), AfterValidator(_full_id)]
+Id = Annotated[str, Field(min_length=1), AfterValidator(full_id)]
 """The id of another entry; a bare name is of the same namespace."""
-SourceText = Annotated[InstanceOf[Source], BeforeValidator(_source), WithJsonSchema({"type": "string"})]
-"""A script: inline text, ``file://x`` (from the YAML file's folder) or ``file:///x`` (from the source root)."""
+Secret = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=str)]
+"""A text that no error, log line or ``repr`` shows."""
+ProjectFile = Annotated[Text, BeforeValidator(_path, json_schema_input_type=str), InProject()]
+"""Path of a file; a relative one starts at the project's folder."""
 Refused = SkipJsonSchema[Any]

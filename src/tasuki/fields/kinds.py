@@ -1,0 +1,61 @@
+"""Kinds: what an entry may be, which model checks it, and what it may refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasuki.fields.types import Config, Count
+
+DRIVER_PREFIX = "queue.driver."
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of entry. A package adds one as an entry point of group ``tasuki.kinds``, named like the kind."""
+
+    name: str
+    model: type[Config]
+    references: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fields that hold ids: dotted path (``*``: each item) → the kinds or families they may point to (none: any)."""
+
+
+class NoOptions(Config):
+    """A driver without options of this sort."""
+
+
+class LengthOptions(Config):
+    """Options of a queue whose driver bounds it itself."""
+
+    max_length: Count | None = None
+    """Most messages the queue may hold; 0: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverKind(Kind):
+    """A kind of driver. A package adds one as an entry point of group ``tasuki.drivers``, named like its short name.
+
+    ``model`` is the settings that the driver is made with, each with its type, default, unit and text: the fields of an
+    entry are these and those of every driver (``durability``, ``lifecycle``).
+    """
+
+    driver: str = ""
+    """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``: called with name, settings, clock."""
+    client: str = ""
+    """Import name of the package that it needs, which is the extra of its short name; empty: none."""
+    queue_options: type[Config] = NoOptions
+    consumer_options: type[Config] = NoOptions
+    too_long: Callable[[Any, Any, float], str] | None = None
+    """Why a queue's messages cannot have a delay of so many seconds, by its driver's settings and its own; or empty."""
+    place: Callable[[Any, Path], Hashable] | None = None
+    """Where queues are, by the driver's settings and the project's folder: drivers with equal places share them.
+
+    None: each entry has its own.
+    """
+
+    @property
+    def short_name(self) -> str:
+        """``memory`` for ``queue.driver.memory``: what its bag in ``driver_options`` is called."""
+        return self.name.removeprefix(DRIVER_PREFIX)

@@ -41,13 +41,24 @@ async def test_attempts_are_failures_by_whatever_method_they_return(server: Rabb
 async def test_a_death_charges_only_a_recorded_start(server: RabbitMQ43) -> None:
     async with driver_at(server.port, QueueSpec("q")) as driver:
         await driver.publish("q", messages("a", "b"))
-        for deaths in range(3):
+    for deaths in range(3):
+        async with driver_at(server.port, QueueSpec("q")) as driver:
             got = await take(driver, "q", 2)
             assert [(item.id, item.attempt) for item in got] == [("a", 1 + deaths), ("b", 1)]
             assert {item.suspect for item in got} == {deaths > 0}
             await driver.start("q", [got[0].receipt])
+            server.cut()  # and the process does not come back
+
+
+async def test_a_lost_connection_charges_nobody(server: RabbitMQ43) -> None:
+    async with driver_at(server.port, QueueSpec("q")) as driver:
+        await driver.publish("q", messages("a"))
+        for losses in range(4):
+            (got,) = await take(driver, "q")
+            assert (got.attempt, got.suspect) == (1, losses > 0)
+            await driver.start("q", [got.receipt])
             server.cut()
-            await _forgets(driver, got[0].receipt)
+            await _forgets(driver, got.receipt)
 
 
 @pytest.mark.parametrize("ordering", ["none", "key"])

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tasuki.drivers.postgres.schema import schema as migrating
+from tasuki.errors import DriverError
 from tests.support.brokers.postgres import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -50,3 +51,12 @@ async def test_an_older_layout_becomes_the_newest(
     await migrating.migrate(connection, old)
     assert await migrating.check(connection, old)
     assert await parts(connection, old) == await parts(connection, new)
+
+
+async def test_a_layout_that_a_newer_process_made_meanwhile_is_refused(connection: asyncpg.Connection) -> None:
+    """Between the look at the schema and the lock of the migrations."""
+    schema = next(_schemas)
+    await migrating.migrate(connection, schema)
+    await connection.execute(f"INSERT INTO {schema}.migrations (version, min_version) VALUES (1000, 1000)")
+    with pytest.raises(DriverError, match="needs a Tasuki that knows layout 1000"):
+        await migrating.migrate(connection, schema)

@@ -180,6 +180,7 @@ class Broker(Driver):
         session = self._session
         if session is None:
             raise ClosedError(0, "closed")
+        await session.take_back(connection)
         attached = [queue for queue in self._attached if queue in consumed and queue in self._specs]
         await _all(session.presence.set(connection, self._specs[queue], self._attached[queue]) for queue in attached)
 

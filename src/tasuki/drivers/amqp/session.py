@@ -17,8 +17,10 @@ from tasuki.drivers.amqp.protocol.links import Links
 from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publisher
 from tasuki.drivers.amqp.publishing.publishing import Publishing
 from tasuki.drivers.amqp.receiving.active_turn import ActiveTurn, takes_turns
+from tasuki.drivers.amqp.receiving.inbox import Delivery
 from tasuki.drivers.amqp.receiving.subscription import Consumption
-from tasuki.drivers.amqp.settling.settling import Settling
+from tasuki.drivers.amqp.settling import records
+from tasuki.drivers.amqp.settling.settling import Settling, starts_of
 from tasuki.drivers.amqp.topology.consumer_count import Presence
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
@@ -60,6 +62,9 @@ class Session:
         self._starting: dict[str, asyncio.Lock] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unjust: set[str] = set()
+        """Records of starts that must not count, to be deleted when there is a connection."""
+        self._is_ending = False
 
     @property
     def link(self) -> Link:
@@ -93,11 +98,31 @@ class Session:
                 most=most,
                 idle=lambda: idle_after(len(self.consumptions)),
                 on_idle=lambda: self._background(self._hand_back(queue)),
-                on_lost=lambda lost: self._background(self.settling.take_back(spec, fresh, lost)),
+                on_lost=lambda lost: self._lost(spec, fresh, lost),
             )
             await fresh.start(connection)
             self.consumptions[queue], self._specs[queue] = fresh, spec
             return fresh
+
+    def _lost(self, spec: QueueSpec, consumption: Consumption, lost: Sequence[Delivery]) -> None:
+        """The broker has taken deliveries back though this process lives: their handlers have not killed it."""
+        connection = consumption.connection
+        if connection.is_alive:
+            self._background(self.settling.take_back(spec, consumption, lost))
+        elif connection.was_kept and not self._is_ending:
+            self._unjust |= starts_of(spec, lost)
+
+    async def take_back(self, connection: Connection) -> None:
+        """Unrecord the starts of what was lost with a connection, before it is looked up. Raises ClosedError."""
+        names, self._unjust = self._unjust, set()
+        is_done = False
+        try:
+            with suppress(LateError):  # they expire
+                await records.drop(connection, names)
+            is_done = True
+        finally:
+            if not is_done:
+                self._unjust |= names
 
     def known(self, spec: QueueSpec, lanes: Sequence[Lane]) -> None:
         """A queue was declared or inspected, perhaps with other lanes."""
@@ -158,6 +183,7 @@ class Session:
 
     async def end(self) -> None:
         """Hand back what lies unused, and end all connections."""
+        self._is_ending = True
         try:
             await self._end()
         finally:  # also where the end is cancelled: the broker must not take us for a consumer that lives

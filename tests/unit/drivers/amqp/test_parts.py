@@ -204,7 +204,11 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
         await broker.declare(QueueSpec(name))
     turn = asyncio.Lock()
     await turn.acquire()  # so that the deletion stays where it would wait for the connection
-    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks())
+
+    async def take_back(connection):
+        pass
+
+    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks(), take_back=take_back)
     declared = []
 
     async def are_there(connection, found):

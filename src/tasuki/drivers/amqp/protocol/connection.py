@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager
 from heapq import heappop, heappush
+from math import inf
 from typing import Any, cast
 
 from pamqp import commands, heartbeat
@@ -69,6 +70,10 @@ class Connection(asyncio.Protocol):
         self._frame_began = self._heard_at
         """When the first byte came of the frame that is not whole yet."""
         self._beat: asyncio.TimerHandle | None = None
+        self._beat_at = self._heard_at
+        """When this process last looked whether it must send a heartbeat."""
+        self._was_late = False
+        """Whether it stood still for longer than a heartbeat before that; what the broker did meanwhile is read now."""
 
     @property
     def is_alive(self) -> bool:
@@ -88,6 +93,18 @@ class Connection(asyncio.Protocol):
         """
         every = self.settings.heartbeat
         return every > 0 and self._loop.time() - self._heard_at > every
+
+    @property
+    def was_kept(self) -> bool:
+        """Whether this process has done its part to keep the connection, so that its loss was not its own fault.
+
+        It has not if it stood still for longer than a heartbeat: stopped, or locked up by a handler in C code.
+        """
+        return not (self._was_late or self._stands_still)
+
+    @property
+    def _stands_still(self) -> bool:
+        return self._loop.time() - self._beat_at > (self.settings.heartbeat or inf)
 
     # What asyncio calls.
 
@@ -147,6 +164,7 @@ class Connection(asyncio.Protocol):
         self.send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, settings.heartbeat))
         self.send(0, commands.Connection.Open(virtual_host=settings.vhost))
         await self._expect(commands.Connection.OpenOk)
+        self._beat_at = self._loop.time()
         self._beat = self._loop.call_later(self._pause, self._keep_alive)
 
     async def close(self) -> None:
@@ -307,6 +325,7 @@ class Connection(asyncio.Protocol):
             return
         if every and now - self._sent_at > every / 3:
             self.write(frames.HEARTBEAT_FRAME)
+        self._was_late, self._beat_at = self._stands_still, now
         self._beat = self._loop.call_later(self._pause, self._keep_alive)
 
 

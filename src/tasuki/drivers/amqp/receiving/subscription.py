@@ -366,6 +366,7 @@ class Consumption:
         self.ended = reason
         if reason.is_for_time:
             self.notice = None if self._waiters else reason
+        if reason.is_for_time or (self.channel is not None and not self.channel.connection.is_alive):
             self._on_lost(list(self.held.values()))
         self._watch.end()
         self._resting.take()

@@ -55,10 +55,10 @@ class Settling:
         """Record failures that count unless the deliveries are settled; returns the stale receipts."""
         held = {receipt: consumption.held[receipt] for receipt in batch if receipt in consumption.held}
         fresh = [delivery for delivery in held.values() if not delivery.is_started]
+        for delivery in fresh:
+            delivery.is_started = True  # first: the broker may have it recorded and not have said so
         with self._errors.translating(spec.name):
             await _record(spec, consumption, fresh)
-        for delivery in fresh:
-            delivery.is_started = True
         return [receipt for receipt in batch if receipt not in held]
 
     async def settle(self, spec: QueueSpec, consumption: Consumption, batch: Sequence[Settlement]) -> Sequence[Receipt]:
@@ -124,12 +124,11 @@ class Settling:
 
     async def take_back(self, spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
         """Unrecord starts: of handlers that have not begun after all, or whose process lives; else they count."""
-        started = [delivery for delivery in deliveries if delivery.is_started]
-        names = {delivery: _next_record(spec, delivery) for delivery in started}
+        names = starts_of(spec, deliveries)
         with suppress(ClosedError, LateError):
-            await records.drop(consumption.connection, names.values())
-        for delivery, name in names.items():
-            delivery.records -= {name}
+            await records.drop(consumption.connection, names)
+        for delivery in deliveries:
+            delivery.records -= names
             delivery.is_started = False
 
     async def hand_back(self, spec: QueueSpec, consumption: Consumption) -> None:
@@ -209,6 +208,11 @@ async def _forget(consumption: Consumption, deliveries: Iterable[Delivery]) -> N
     if names:
         with suppress(ClosedError, LateError):
             await records.drop(consumption.connection, names)
+
+
+def starts_of(spec: QueueSpec, deliveries: Iterable[Delivery]) -> set[str]:
+    """The records of those whose handlers have begun."""
+    return {_next_record(spec, delivery) for delivery in deliveries if delivery.is_started}
 
 
 def _next_record(spec: QueueSpec, delivery: Delivery) -> str:

@@ -72,7 +72,7 @@ async def check(connection: Any, schema: str, driver: str = "") -> bool:
     layout, missing = await _state(connection, schema)
     number = int(await _one(connection, "SELECT current_setting('server_version_num')"))
     await connection.execute("COMMIT")
-    is_old = is_outdated(layout, _ours(), place=f"schema {schema!r}", driver=driver)
+    is_old = _is_old(layout, schema, driver)
     if number < OLDEST_SERVER:
         raise UnsupportedError(f"PostgreSQL 12 or newer is needed; this is {number // 10000}")
     return not is_old and not missing
@@ -81,11 +81,12 @@ async def check(connection: Any, schema: str, driver: str = "") -> bool:
 async def migrate(connection: Any, schema: str, driver: str = "") -> None:
     """Bring the schema up to date, and make again what somebody dropped of it.
 
-    Raises what the client raises, and DriverError for parts that only a newer version can make again.
+    Raises what the client raises, and DriverError for a schema that only newer versions can work with, or make whole.
     """
     await connection.execute(_BEGIN)
     await connection.execute(_LOCK.format(schema))
     layout, missing = await _state(connection, schema)  # another process may have done it meanwhile
+    _is_old(layout, schema, driver)  # and one of a newer version more than ours can work with
     version = layout.version
     if missing and version > _ours().version:
         # Ours would put older functions in the place of the newer ones.
@@ -119,6 +120,10 @@ async def migrate(connection: Any, schema: str, driver: str = "") -> None:
         first = await _one(connection, _QUEUES_EVER)
         await connection.execute(f"ALTER TABLE queues ALTER COLUMN id RESTART WITH {first}")
     await connection.execute("COMMIT")
+
+
+def _is_old(found: Layout, schema: str, driver: str) -> bool:
+    return is_outdated(found, _ours(), place=f"schema {schema!r}", driver=driver)
 
 
 def _ours() -> Layout:

@@ -63,7 +63,7 @@ class MemoryDriver(Driver):
         self._open = False
         for queue in self._queues.values():
             queue.let_go()
-            _send_home(queue)
+            queue.waiters.wake_all(False)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist; a smaller ``max_length`` keeps what is there and rejects what comes."""
@@ -77,7 +77,7 @@ class MemoryDriver(Driver):
         """Forget that it is declared; its messages stay, for whoever declares or inspects it next."""
         if queue in self._queues:
             self._undeclared.add(queue)
-            _send_home(self._queues[queue])
+            self._queues[queue].waiters.wake_all(False)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know it as it stands."""
@@ -123,7 +123,7 @@ class MemoryDriver(Driver):
                 append(Slot(message.id, message.body, headers, next(numbers), now))
         target.total += len(batch)
         if batch and target.waiters:
-            target.wake()
+            target.waiters.wake(True)
 
     def _reject(self, target: MemoryQueue, batch: Sequence[Outgoing]) -> list[DriverError]:
         most = target.spec.max_length
@@ -155,7 +155,7 @@ class MemoryDriver(Driver):
     async def _wait(self, source: MemoryQueue, limit: int, wait: float) -> list[Received]:
         loop = asyncio.get_running_loop()
         taken: list[Received] = []
-        expired: asyncio.Future[bool] = loop.create_future()
+        expired: asyncio.Future[bool | None] = loop.create_future()
         end = loop.call_later(wait, _wake, expired)
         try:
             while not taken and not expired.done() and await self._woken(source, loop, expired):
@@ -165,25 +165,26 @@ class MemoryDriver(Driver):
             end.cancel()
             # Also when cancelled: the wake-up that was meant for this receiver goes to the next one.
             if source.waiters and source.can_give():
-                source.wake()
+                source.waiters.wake(True)
         return taken
 
-    async def _woken(self, source: MemoryQueue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[bool]) -> bool:
+    async def _woken(
+        self, source: MemoryQueue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[bool | None]
+    ) -> bool:
         """Wait for a message, a due delay, the end of the wait or a close; False: the driver was closed."""
-        waiter: asyncio.Future[bool] = loop.create_future()
+        waiter = source.waiters.add()
 
-        def relay(_: asyncio.Future[bool]) -> None:
-            _wake(waiter)
+        def relay(_: asyncio.Future[bool | None]) -> None:
+            _wake(waiter.done)
 
-        source.waiters[waiter] = None
         expired.add_done_callback(relay)
         due = None
         if source.delayed:
-            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter)
+            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter.done)
         try:
-            return await waiter and self._open
+            return bool(await waiter.done) and self._open
         finally:
-            source.waiters.pop(waiter, None)
+            source.waiters.leave(waiter)
             expired.remove_done_callback(relay)
             if due is not None:
                 due.cancel()
@@ -206,7 +207,7 @@ class MemoryDriver(Driver):
                 self._return(target, slot, settlement)
         target.total -= acked
         if target.waiters and target.can_give():
-            target.wake()
+            target.waiters.wake(True)
         return stale
 
     def _return(self, target: MemoryQueue, slot: Slot, settlement: Nack | Release) -> None:
@@ -257,7 +258,7 @@ class MemoryDriver(Driver):
         """Remove it; whoever waits there gets nothing."""
         deleted = self._queue(queue)
         del self._queues[queue]
-        _send_home(deleted)
+        deleted.waiters.wake_all(False)
 
     def _held(self, name: str) -> MemoryQueue:
         """The queue, for what ends or keeps its deliveries: also one that is not declared any more."""
@@ -274,14 +275,6 @@ class MemoryDriver(Driver):
         return queue
 
 
-def _send_home(queue: MemoryQueue) -> None:
-    """End the receives that wait."""
-    waiters, queue.waiters = queue.waiters, {}
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(False)
-
-
-def _wake(waiter: asyncio.Future[bool]) -> None:
+def _wake(waiter: asyncio.Future[bool | None]) -> None:
     if not waiter.done():
         waiter.set_result(True)

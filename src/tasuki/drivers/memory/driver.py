@@ -23,6 +23,7 @@ from tasuki.contracts.driver import (
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
 from tasuki.message import Message
 
@@ -94,7 +95,7 @@ class MemoryDriver(Driver):
         if rejected:
             batch = batch[: len(batch) - len(rejected)]
         self._store(target, batch, now)
-        return [*[None] * len(batch), *rejected] if rejected else ()
+        return answer([*[None] * len(batch), *rejected]) if rejected else ()
 
     def _publish_once(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> Sequence[DriverError | None]:
         """The same without duplicates: those are confirmed, and take no room."""
@@ -108,7 +109,7 @@ class MemoryDriver(Driver):
                 break
             stored.append(message)
         self._store(target, stored, now)
-        return [*[None] * taken, *self._full(target, len(batch) - taken, is_whole=not taken)]
+        return answer([*[None] * taken, *self._full(target, len(batch) - taken)])
 
     def _store(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> None:
         numbers, append = self._numbers, target.plain.fresh.append
@@ -130,17 +131,12 @@ class MemoryDriver(Driver):
         if most is None or target.total + len(batch) <= most:
             return []
         room = max(most - target.total, 0)
-        return self._full(target, len(batch) - room, is_whole=not room)
+        return self._full(target, len(batch) - room)
 
-    def _full(self, target: MemoryQueue, number: int, *, is_whole: bool) -> list[DriverError]:
-        """An error for each message that found no room; raised where that is the whole batch."""
+    def _full(self, target: MemoryQueue, number: int) -> list[DriverError]:
+        """An error for each message that found no room."""
         problem = f"queue {target.spec.name!r} holds its max_length of {target.spec.max_length} messages"
-        errors: list[DriverError] = [
-            QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)
-        ]
-        if errors and is_whole:
-            raise errors[0]
-        return errors
+        return [QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take what is there, without suspending; else wait for it."""

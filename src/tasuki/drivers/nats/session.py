@@ -29,6 +29,7 @@ from tasuki.drivers.nats.records.consumer_count import Attendance
 from tasuki.drivers.nats.records.dedup_ids import Ids
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 
@@ -173,12 +174,7 @@ class Session:
         results = await self._publish(found, connection, batch)
         if found.is_outdated:
             results = await self._publish_again(queue, batch, results)
-        first = results[0] if results else None
-        if first is not None and all(
-            result is not None and type(result) is type(first) and result.outcome == first.outcome for result in results
-        ):
-            raise first
-        return results
+        return answer(results)
 
     async def _publish(
         self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]
@@ -196,8 +192,7 @@ class Session:
         found, connection = await self._ready(queue, is_publishing=True)
         again = await self._publish(found, connection, [batch[index] for index in left])
         changed = dict(zip(left, again or [None] * len(left), strict=True))
-        merged = [changed.get(index, result) for index, result in enumerate(results)]
-        return merged if any(merged) else ()
+        return [changed.get(index, result) for index, result in enumerate(results)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages."""

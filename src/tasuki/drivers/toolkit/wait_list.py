@@ -23,8 +23,8 @@ class Waiter(Generic[T]):
 class WaitList(Generic[T]):
     """A wake-up goes to the waiter that has waited longest, which then waits no more.
 
-    ``T``: what a wake-up carries: a reason, messages, a connection. A waiter that is cancelled at the moment of its
-    wake-up has not acted on it: whoever gave it up passes the wake-up on, see ``leave`` and ``wait``.
+    ``T``: what a wake-up carries: a reason, messages, a connection; never None. A caller that is cancelled with its
+    wake-up has not acted on it and must pass it on: ``wait`` does so, and ``leave`` returns it.
     """
 
     __slots__ = ("_waiting",)

@@ -37,6 +37,7 @@ class Attempts(Generic[T]):
         self._closed = closed
         self._least_pause = least_pause
         self._task: asyncio.Task[T] | None = None
+        self._pid = os.getpid()
         self._is_closed = False
         self.open()
 
@@ -57,9 +58,9 @@ class Attempts(Generic[T]):
 
     def open(self) -> None:
         """Allow attempts; earlier failures are forgotten."""
+        if self.is_closed:
+            self._task = None  # it was aborted, or is the parent's
         self._pid = os.getpid()
-        if self._is_closed or self.is_inherited:
-            self._task = None
         self._is_closed = False
         self._failures = 0
         self._failure: Exception | None = None

@@ -8,7 +8,7 @@ import pytest
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import SystemClock
-from tasuki.drivers.amqp.protocol.link import Link
+from tasuki.drivers.amqp.protocol.reconnecting import reconnecting
 from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.fields.tls import TlsConfig
 from tasuki.kinds.build import build_driver, queue_spec
@@ -56,7 +56,7 @@ def test_nothing_needs_to_be_given(project):
 
 def test_a_broker_that_is_back_is_tried_again_by_the_rule_of_all_drivers(project):
     driver = build_driver(project(entry("meta: {}")), "app:r", SystemClock())
-    backoff = Link(driver._inner._settings, lambda connection: None)._backoff
+    backoff = reconnecting(driver._inner._settings, lambda connection: None).attempts.backoff
     assert backoff == replace(UNTIL_BACK, initial_delay=1.0)
     assert all(0.5 <= backoff.delay(failures) <= 2.0 for failures in range(1, 1000))
 

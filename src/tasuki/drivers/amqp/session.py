@@ -12,7 +12,6 @@ from tasuki.drivers.amqp.delays.delay_removal import Sweep
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.link import Link
 from tasuki.drivers.amqp.protocol.links import Links
 from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publisher
 from tasuki.drivers.amqp.publishing.publishing import Publishing
@@ -24,6 +23,7 @@ from tasuki.drivers.amqp.settling.settling import Settling, starts_of
 from tasuki.drivers.amqp.topology.consumer_count import Presence
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
 
 _IDLE = 0.5
 _IDLE_OF_EACH = 0.005
@@ -67,7 +67,7 @@ class Session:
         self._is_ending = False
 
     @property
-    def link(self) -> Link:
+    def link(self) -> Reconnecting[Connection]:
         """To declare and to ask."""
         return self.links.main
 

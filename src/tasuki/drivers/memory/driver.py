@@ -24,6 +24,7 @@ from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
 from tasuki.message import Message
 
@@ -64,7 +65,7 @@ class MemoryDriver(Driver):
         self._open = False
         for queue in self._queues.values():
             queue.let_go()
-            _send_home(queue)
+            queue.waiters.wake_all(False)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist; a smaller ``max_length`` keeps what is there and rejects what comes."""
@@ -78,7 +79,7 @@ class MemoryDriver(Driver):
         """Forget that it is declared; its messages stay, for whoever declares or inspects it next."""
         if queue in self._queues:
             self._undeclared.add(queue)
-            _send_home(self._queues[queue])
+            self._queues[queue].waiters.wake_all(False)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know it as it stands."""
@@ -95,7 +96,7 @@ class MemoryDriver(Driver):
         if rejected:
             batch = batch[: len(batch) - len(rejected)]
         self._store(target, batch, now)
-        return [*[None] * len(batch), *rejected] if rejected else ()
+        return answer([*[None] * len(batch), *rejected]) if rejected else ()
 
     def _publish_once(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> Sequence[DriverError | None]:
         """The same without duplicates: those are confirmed, and take no room."""
@@ -109,7 +110,7 @@ class MemoryDriver(Driver):
                 break
             stored.append(message)
         self._store(target, stored, now)
-        return [*[None] * taken, *self._full(target, len(batch) - taken, is_whole=not taken)]
+        return answer([*[None] * taken, *self._full(target, len(batch) - taken)])
 
     def _store(self, target: MemoryQueue, batch: Sequence[Outgoing], now: float) -> None:
         numbers, append = self._numbers, target.plain.fresh.append
@@ -124,24 +125,19 @@ class MemoryDriver(Driver):
                 append(Slot(message.id, message.body, headers, next(numbers), now))
         target.total += len(batch)
         if batch and target.waiters:
-            target.wake()
+            target.waiters.wake(True)
 
     def _reject(self, target: MemoryQueue, batch: Sequence[Outgoing]) -> list[DriverError]:
         most = target.spec.max_length
         if most is None or target.total + len(batch) <= most:
             return []
         room = max(most - target.total, 0)
-        return self._full(target, len(batch) - room, is_whole=not room)
+        return self._full(target, len(batch) - room)
 
-    def _full(self, target: MemoryQueue, number: int, *, is_whole: bool) -> list[DriverError]:
-        """An error for each message that found no room; raised where that is the whole batch."""
+    def _full(self, target: MemoryQueue, number: int) -> list[DriverError]:
+        """An error for each message that found no room."""
         problem = f"queue {target.spec.name!r} holds its max_length of {target.spec.max_length} messages"
-        errors: list[DriverError] = [
-            QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)
-        ]
-        if errors and is_whole:
-            raise errors[0]
-        return errors
+        return [QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take what is there, without suspending; else wait for it."""
@@ -156,7 +152,7 @@ class MemoryDriver(Driver):
     async def _wait(self, source: MemoryQueue, limit: int, wait: float) -> list[Received]:
         loop = asyncio.get_running_loop()
         taken: list[Received] = []
-        expired: asyncio.Future[bool] = loop.create_future()
+        expired: asyncio.Future[bool | None] = loop.create_future()
         end = loop.call_later(wait, _wake, expired)
         try:
             while not taken and not expired.done() and await self._woken(source, loop, expired):
@@ -166,25 +162,26 @@ class MemoryDriver(Driver):
             end.cancel()
             # Also when cancelled: the wake-up that was meant for this receiver goes to the next one.
             if source.waiters and source.can_give():
-                source.wake()
+                source.waiters.wake(True)
         return taken
 
-    async def _woken(self, source: MemoryQueue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[bool]) -> bool:
+    async def _woken(
+        self, source: MemoryQueue, loop: asyncio.AbstractEventLoop, expired: asyncio.Future[bool | None]
+    ) -> bool:
         """Wait for a message, a due delay, the end of the wait or a close; False: the driver was closed."""
-        waiter: asyncio.Future[bool] = loop.create_future()
+        waiter = source.waiters.add()
 
-        def relay(_: asyncio.Future[bool]) -> None:
-            _wake(waiter)
+        def relay(_: asyncio.Future[bool | None]) -> None:
+            _wake(waiter.done)
 
-        source.waiters[waiter] = None
         expired.add_done_callback(relay)
         due = None
         if source.delayed:
-            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter)
+            due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter.done)
         try:
-            return await waiter and self._open
+            return bool(await waiter.done) and self._open
         finally:
-            source.waiters.pop(waiter, None)
+            source.waiters.leave(waiter)
             expired.remove_done_callback(relay)
             if due is not None:
                 due.cancel()
@@ -207,7 +204,7 @@ class MemoryDriver(Driver):
                 self._return(target, slot, settlement)
         target.total -= acked
         if target.waiters and target.can_give():
-            target.wake()
+            target.waiters.wake(True)
         return stale
 
     def _return(self, target: MemoryQueue, slot: Slot, settlement: Nack | Release) -> None:
@@ -258,7 +255,7 @@ class MemoryDriver(Driver):
         """Remove it; whoever waits there gets nothing."""
         deleted = self._queue(queue)
         del self._queues[queue]
-        _send_home(deleted)
+        deleted.waiters.wake_all(False)
 
     def _held(self, name: str) -> MemoryQueue:
         """The queue, for what ends or keeps its deliveries: also one that is not declared any more."""
@@ -275,14 +272,6 @@ class MemoryDriver(Driver):
         return queue
 
 
-def _send_home(queue: MemoryQueue) -> None:
-    """End the receives that wait."""
-    waiters, queue.waiters = queue.waiters, {}
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(False)
-
-
-def _wake(waiter: asyncio.Future[bool]) -> None:
+def _wake(waiter: asyncio.Future[bool | None]) -> None:
     if not waiter.done():
         waiter.set_result(True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
@@ -11,6 +10,7 @@ from math import inf
 
 from tasuki.contracts.driver import Depth, Outgoing, QueueSpec, Received
 from tasuki.drivers.memory.lanes import Lane, Line, Slot, by_number
+from tasuki.drivers.toolkit.wait_list import WaitList
 
 _FORGOTTEN = 10
 """Outdated ids forgotten with each publish, besides two for each of its messages."""
@@ -31,7 +31,8 @@ class MemoryQueue:
         # A plain dict searches the room of all deleted ids for its first one.
         self.known: OrderedDict[str, float] = OrderedDict()
         """When each id was published, oldest first; those outside the ``dedup_window`` are forgotten gradually."""
-        self.waiters: dict[asyncio.Future[bool], None] = {}
+        self.waiters: WaitList[bool] = WaitList()
+        """Receives; one that is woken with False gets nothing."""
 
     def declare(self, spec: QueueSpec) -> None:
         """Take new options; a change of ordering puts all waiting messages in line again."""
@@ -116,15 +117,6 @@ class MemoryQueue:
     def can_give(self) -> bool:
         """Whether something is receivable now or will be at a known time."""
         return bool(self.delayed) or any(self.lanes.values())
-
-    def wake(self) -> None:
-        """Wake the receiver that has waited longest; it wakes the next one when it leaves."""
-        while self.waiters:
-            waiter = next(iter(self.waiters))
-            del self.waiters[waiter]
-            if not waiter.done():
-                waiter.set_result(True)
-                return
 
     def start(self, receipt: int) -> bool:
         """Count the delivery as a failure until it is settled; False: it is not held."""

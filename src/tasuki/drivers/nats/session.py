@@ -14,7 +14,7 @@ from tasuki.drivers.nats.failures import is_stream_missing, is_untaken
 from tasuki.drivers.nats.protocol.api import ask, demand
 from tasuki.drivers.nats.protocol.connection import Address, Connection
 from tasuki.drivers.nats.protocol.lease_thread import Renewals
-from tasuki.drivers.nats.protocol.link import Link
+from tasuki.drivers.nats.protocol.reconnecting import reconnecting
 from tasuki.drivers.nats.publishing import Publishing
 from tasuki.drivers.nats.queues.inspecting import Inspector
 from tasuki.drivers.nats.queues.names import Names
@@ -28,6 +28,8 @@ from tasuki.drivers.nats.records.consumer_count import Attendance
 from tasuki.drivers.nats.records.dedup_ids import Ids
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 
@@ -55,11 +57,11 @@ class Session:
             settings.domain,
         )
         self._storage = Storage(settings.storage, settings.replicas)
-        self._renewals = Renewals(lambda: Link(self._address, lambda: Connection(self._address)))
+        self._renewals = Renewals(lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
         self._attendance = Attendance(self._names, self._renewals, self._temporary, self._is_temporary)
         self._queues = Queues(driver, self._names, self._storage, self._temporary, clock)
-        self._link: Link | None = None
+        self._link: Reconnecting[Connection] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._pid = 0
         self._is_synced = settings.server_sync == "always"
@@ -81,7 +83,7 @@ class Session:
             await asyncio.wait([self._closing])
         if self._link is not None and self._pid == os.getpid():
             return
-        link = self._link = Link(self._address, self._connection)
+        link = self._link = reconnecting(self._address, self._connection)
         self._pid = os.getpid()
         self._queues.begin(link.get)
         self._renewals.open()
@@ -110,10 +112,10 @@ class Session:
         if not closing.cancelled():
             closing.result()
 
-    async def _close(self, link: Link) -> None:
+    async def _close(self, link: Reconnecting[Connection]) -> None:
         try:
             queues, self._link = self._queues.forget_all(), None
-            farewell = asyncio.ensure_future(self._hand_back(queues, link.current))
+            farewell = asyncio.ensure_future(self._hand_back(queues, link.connection))
             await asyncio.wait([farewell], timeout=_FAREWELL)
             if not farewell.done():
                 farewell.cancel()
@@ -154,12 +156,7 @@ class Session:
         results = await self._publish(found, connection, batch)
         if found.is_outdated:
             results = await self._publish_again(queue, batch, results)
-        first = results[0] if results else None
-        if first is not None and all(
-            result is not None and type(result) is type(first) and result.outcome == first.outcome for result in results
-        ):
-            raise first
-        return results
+        return answer(results)
 
     async def _publish(
         self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]
@@ -177,8 +174,7 @@ class Session:
         found, connection = await self._ready(queue, is_publishing=True)
         again = await self._publish(found, connection, [batch[index] for index in left])
         changed = dict(zip(left, again or [None] * len(left), strict=True))
-        merged = [changed.get(index, result) for index, result in enumerate(results)]
-        return merged if any(merged) else ()
+        return [changed.get(index, result) for index, result in enumerate(results)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages."""
@@ -303,7 +299,7 @@ class Session:
         if settings.monitoring and settings.server_sync != "always":
             self._is_synced = await asyncio.to_thread(says_always, settings.monitoring, settings.timeout)
 
-    def _running(self, queue: str) -> Link:
+    def _running(self, queue: str) -> Reconnecting[Connection]:
         if self._link is None:
             raise self._unavailable(queue, "is not open; open it first")
         if self._pid != os.getpid():

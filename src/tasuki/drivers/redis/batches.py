@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
@@ -61,23 +61,11 @@ class Publishing:
 
     parts: list[Part]
     results: list[DriverError | None]
-    is_clean: bool = field(default=True)
-    """Whether nothing was refused so far."""
 
     def reject(self, indexes: Sequence[int], error: DriverError) -> None:
         """Give messages a result that is not success."""
-        self.is_clean = False
         for index in indexes:
             self.results[index] = error
-
-    def answer(self) -> Sequence[DriverError | None]:
-        """As the contract wants it; raises where all share their fate."""
-        if self.is_clean:
-            return ()
-        first = self.results[0]
-        if first is not None and all(type(result) is type(first) for result in self.results):
-            raise first
-        return self.results
 
 
 def publishing(

@@ -35,6 +35,7 @@ from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
 from tasuki.message import Message
 
@@ -163,7 +164,7 @@ class RedisDriver(Driver):
                 work.reject(part.indexes[stored:], full)
                 self._reject_rest(work, number, full)
                 break
-        return work.answer()
+        return answer(work.results)
 
     def _reject_rest(self, work: Publishing, number: int, error: DriverError) -> None:
         """What was not sent after a failure was certainly not stored."""

@@ -32,6 +32,11 @@ class LinkLostError(Exception):
         self.is_timeout = is_timeout
 
 
+def closed_error() -> LinkLostError:
+    """The error after a close: nothing was sent."""
+    return LinkLostError("the driver was closed", is_sent=False)
+
+
 _MEANINGS: dict[str, tuple[type[DriverError], str]] = {
     "UNDECLARED": (QueueNotFoundError, "the queue was deleted meanwhile"),
     "OOM": (QueueFullError, "it is at its maxmemory; raise maxmemory or let consumers drain its queues, which goes on"),

@@ -33,6 +33,7 @@ from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
@@ -194,9 +195,7 @@ class SQLiteDriver(Driver):
                 spec = self._declared.specs.get(queue)
                 problem = f"queue {queue!r} holds its max_length of {spec and spec.max_length} messages"
                 results.append(QueueFullError(problem, driver=self.name, queue=queue))
-        if len({type(result) for result in results}) == 1 and results[0] is not None:
-            raise results[0]
-        return results
+        return answer(results)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""

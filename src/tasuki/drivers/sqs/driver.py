@@ -23,6 +23,7 @@ from tasuki.drivers.sqs.receiving.source import Source
 from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.settings import SQSSettings, is_amazon
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 if TYPE_CHECKING:
@@ -124,13 +125,7 @@ class SQSDriver(Driver):
         """Send the messages in batches of ten, several at a time."""
         session, source = self._source(queue)
         check_bounds(batch, driver=self.name, queue=queue)
-        results = await session.publishing.publish(source, batch)
-        if not any(results):
-            return ()
-        first = results[0]
-        if first is not None and all(_is_same(result, first) for result in results):
-            raise first
-        return results
+        return answer(await session.publishing.publish(source, batch))
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; a cancelled call takes none, whatever SQS answers to it."""
@@ -182,7 +177,3 @@ class SQSDriver(Driver):
             problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
             raise QueueNotFoundError(problem, driver=self.name, queue=queue)
         return session, source
-
-
-def _is_same(result: DriverError | None, first: DriverError) -> bool:
-    return result is not None and type(result) is type(first) and result.outcome == first.outcome

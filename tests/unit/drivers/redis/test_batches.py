@@ -8,6 +8,7 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.redis import batches
 from tasuki.drivers.redis.batches import Settling, microseconds, publishing, readable, received, settled_together
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 
 SPEC = QueueSpec("q")
@@ -48,7 +49,7 @@ def test_plain_messages_travel_without_options():
     (part,) = work.parts
     assert part.indexes == [0, 1]
     assert part.words == [0, encoded(Outgoing("a", b"1", {})), encoded(Outgoing("b", b"2", {}))]
-    assert work.answer() == ()
+    assert answer(work.results) == ()
 
 
 def test_one_option_gives_options_to_all():
@@ -102,25 +103,25 @@ def test_what_cannot_be_kept_is_refused_alone():
     surrogate = Outgoing("s", b"", {"n": "\ud800"})
     work = publish(Outgoing("a", b"", {}), odd, Outgoing("large", bytes(1001), {}), surrogate, Outgoing("b", b"", {}))
     assert work.parts[0].indexes == [0, 4]
-    kinds = [type(result) for result in work.answer()]
+    kinds = [type(result) for result in answer(work.results)]
     assert kinds == [type(None), UnsupportedError, MessageTooLargeError, UnsupportedError, type(None)]
 
 
 def test_a_key_that_cannot_be_kept_is_refused_alone():
     work = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}, key="\ud800"))
     assert work.parts[0].indexes == [0]
-    assert [type(result) for result in work.answer()] == [type(None), UnsupportedError]
+    assert [type(result) for result in answer(work.results)] == [type(None), UnsupportedError]
 
 
 def test_one_fate_for_all_is_raised():
     work = publish(Outgoing("large", bytes(1001), {}))
     assert work.parts == []
     with pytest.raises(MessageTooLargeError, match="large"):
-        work.answer()
+        answer(work.results)
     work = publish(Outgoing("a", b"", {}), Outgoing("b", b"", {}))
     work.reject([0], QueueFullError("full"))
     work.reject([1], DriverError("other"))
-    assert [type(result) for result in work.answer()] == [QueueFullError, DriverError]
+    assert [type(result) for result in answer(work.results)] == [QueueFullError, DriverError]
 
 
 def test_deliveries_carry_receipts_of_their_receive():

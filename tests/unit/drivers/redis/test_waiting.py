@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.redis.receiving.waiting import News, Waiters, woken
+from tasuki.drivers.redis.receiving.waiting import News, Waiters
+from tasuki.drivers.toolkit.wait_list import woken
 
 pytestmark = pytest.mark.anyio
 
@@ -24,14 +25,14 @@ def waiters(passed_on: list[str]) -> Waiters:
 async def test_the_one_that_waited_longest_is_woken(waiters: Waiters, passed_on: list[str]) -> None:
     first, second, other = waiters.join("q"), waiters.join("q"), waiters.join("r")
     waiters.wake("q")
-    assert [waiter.done() for waiter in (first, second, other)] == [True, False, False]
+    assert [waiter.done.done() for waiter in (first, second, other)] == [True, False, False]
     waiters.wake("q")
-    assert [waiter.done() for waiter in (first, second, other)] == [True, True, False]
+    assert [waiter.done.done() for waiter in (first, second, other)] == [True, True, False]
     assert not passed_on
 
 
 async def test_a_wake_up_that_no_receiver_hears_is_passed_on(waiters: Waiters, passed_on: list[str]) -> None:
-    waiters.join("q").cancel()
+    waiters.join("q").done.cancel()
     for queue in ("q", "unknown"):
         waiters.wake(queue)
         waiters.wake_one(queue)  # for all processes: the others have heard it too
@@ -42,16 +43,16 @@ async def test_news_for_all_processes_is_told_from_news_for_this_one(waiters: Wa
     first, second = waiters.join("q"), waiters.join("q")
     waiters.wake_one("q")
     waiters.wake("q")
-    assert (await first, await second) == (News.ALL, News.MINE)
+    assert (await first.done, await second.done) == (News.ALL, News.MINE)
 
 
 async def test_a_receiver_that_left_or_was_cancelled_is_not_woken(waiters: Waiters) -> None:
     first, second, third = (waiters.join("q") for _ in range(3))
     waiters.leave("q", first)
-    second.cancel()
+    second.done.cancel()
     waiters.wake("q")
-    assert not first.done()
-    assert third.done()
+    assert first.done.cancelled()
+    assert third.done.done()
     for waiter in (first, second, third):
         waiters.leave("q", waiter)
     assert waiters.count("q") == 0
@@ -59,17 +60,17 @@ async def test_a_receiver_that_left_or_was_cancelled_is_not_woken(waiters: Waite
 
 async def test_all_are_woken(waiters: Waiters) -> None:
     waiting = [waiters.join(queue) for queue in ("q", "q", "r")]
-    waiting[0].cancel()
+    waiting[0].done.cancel()
     waiters.registered("q", 0, FAR)
     waiters.wake_all()
-    assert all(waiter.done() for waiter in waiting)
+    assert all(waiter.done.done() for waiter in waiting)
     assert not waiters.is_registered("q")
 
 
 async def test_a_wait_ends_by_itself(waiters: Waiters) -> None:
     async with asyncio.timeout(5):
-        assert await woken(waiters.join("q"), 0.01) is News.NONE
-        assert await woken(waiters.join("q"), -1.0) is News.NONE
+        assert await woken(waiters.join("q"), 0.01) is None
+        assert await woken(waiters.join("q"), -1.0) is None
 
 
 async def test_registered_it_stays_until_it_is_woken(waiters: Waiters) -> None:
@@ -94,8 +95,8 @@ async def test_the_time_to_check_wakes_one_or_is_passed_on(waiters: Waiters, pas
     async with asyncio.timeout(5):
         first, second = waiters.join("q"), waiters.join("q")
         waiters.registered("q", 0, 0.01)
-        assert await first is News.MINE
-        assert not second.done()
+        assert await first.done is News.MINE
+        assert not second.done.done()
         for waiter in (first, second):
             waiters.leave("q", waiter)
         waiters.registered("q", waiters.wakes("q"), 0.01)

@@ -40,7 +40,7 @@ _ROUNDED_UP = ((60.0, _SECOND), (10.0, _SECOND // 2), (0.0, 1))
 """From how many seconds on a delay is rounded up to how many steps: that saves hops."""
 
 
-class Link(NamedTuple):
+class Hop(NamedTuple):
     """One hop: from a time's queue (-1: from the publisher) to the next time's queue (None: to the target)."""
 
     before: int
@@ -54,7 +54,7 @@ class Way(NamedTuple):
     header: bytes
     """The field of the header table with all its hops."""
 
-    def links(self) -> list[Link]:
+    def links(self) -> list[Hop]:
         """All hops."""
         return _links(self.times)
 
@@ -77,11 +77,11 @@ def _way(steps: int) -> Way:
     return Way(tuple(times), encode_texts(b"BCC", [_key(hop) for hop in _links(times)]))
 
 
-def _links(times: Sequence[int]) -> list[Link]:
-    return [Link(before, after) for before, after in pairwise((-1, *times, None))]  # type: ignore[arg-type]
+def _links(times: Sequence[int]) -> list[Hop]:
+    return [Hop(before, after) for before, after in pairwise((-1, *times, None))]  # type: ignore[arg-type]
 
 
-def _key(hop: Link) -> str:
+def _key(hop: Hop) -> str:
     return f"{NAME}:{hop.before}>{'' if hop.after is None else hop.after}"
 
 
@@ -145,7 +145,7 @@ def delay_queue(time: int, shard: int) -> list[Method]:
     return [_exchange(name), commands.Queue.Declare(queue=name, durable=True, arguments=arguments)]
 
 
-def link(hop: Link, shard: int) -> Method:
+def link(hop: Hop, shard: int) -> Method:
     """Route a message over one hop."""
     source, key = entry(shard) if hop.before < 0 else queue_name(hop.before, shard), _key(hop)
     if hop.after is None:

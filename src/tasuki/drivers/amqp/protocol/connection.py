@@ -183,6 +183,10 @@ class Connection(asyncio.Protocol):
         except TimeoutError:
             pass
 
+    def abort(self) -> None:
+        """End it now, and say nothing."""
+        self.end(ClosedError(0, "closed"))
+
     def end(self, reason: ClosedError) -> None:
         """End it now: every call on its channels fails with the reason."""
         if self.lost.done():

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.link import Link
+from tasuki.drivers.amqp.protocol.reconnecting import reconnecting
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
 
 Prepare = Callable[[Connection, Collection[str]], Awaitable[None]]
 
@@ -41,17 +42,17 @@ class Links:
         self._loads = [0]
         """How many channels each keeps for them."""
         self._seats: dict[str, _Seat] = {}
-        self._links = [Link(settings, lambda connection: prepare(connection, self._queues[0]))]
+        self._links = [reconnecting(settings, lambda connection: prepare(connection, self._queues[0]))]
 
     @property
-    def main(self) -> Link:
+    def main(self) -> Reconnecting[Connection]:
         """The one that declares."""
         return self._links[0]
 
     async def of(self, queue: str, wait: float = 0.0, *, channels: int = 1, is_exclusive: bool = False) -> Connection:
         """The connection that consumes a queue, now and later; ``channels``: most that the queue keeps there.
 
-        See ``Link.get``.
+        See ``Reconnecting.get``.
         """
         if queue not in self._seats:
             main = await self.main.get(wait)
@@ -83,7 +84,7 @@ class Links:
             queues: set[str] = set()
             self._queues.append(queues)
             self._loads.append(0)
-            self._links.append(Link(self._settings, lambda connection: self._after_main(connection, queues)))
+            self._links.append(reconnecting(self._settings, lambda connection: self._after_main(connection, queues)))
         return place
 
     async def _after_main(self, connection: Connection, queues: Collection[str]) -> None:

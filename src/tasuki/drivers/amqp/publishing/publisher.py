@@ -19,7 +19,7 @@ from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.confirms import Batch
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.link import Link
+from tasuki.drivers.amqp.protocol.reconnecting import reconnecting
 
 _CHUNK = 256 * 1024
 
@@ -55,7 +55,7 @@ class Publisher:
 
     def __init__(self, settings: Endpoint) -> None:
         self._settings = settings
-        self._link = Link(settings, self._prepare)
+        self._link = reconnecting(settings, self._prepare)
         self._channel: Channel | None = None
         self._delaying = Delaying()
         self.frame_max = 0

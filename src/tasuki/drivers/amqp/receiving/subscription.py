@@ -22,12 +22,12 @@ from tasuki.drivers.amqp.receiving.arrivals import arrived
 from tasuki.drivers.amqp.receiving.consumers import Consumers, is_of_returned
 from tasuki.drivers.amqp.receiving.idle_timer import Watch
 from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
-from tasuki.drivers.amqp.receiving.waiters import Waiter, Waiters
 from tasuki.drivers.amqp.settling.held import Held
 from tasuki.drivers.amqp.settling.lookups import Lookups
 from tasuki.drivers.amqp.settling.resting import Resting
 from tasuki.drivers.amqp.settling.unsettled import Unsettled
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, has_ranks
+from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
 
 MOST = 65_535
 """The largest prefetch that the protocol can say."""
@@ -58,7 +58,7 @@ class Consumption:
         self._most = min(most or MOST, MOST)
         self._on_idle, self._on_lost = on_idle, on_lost
         self._watch = Watch(idle, self._look)
-        self._waiters = Waiters()
+        self._waiters: WaitList[list[Received]] = WaitList()
         self._consumers = Consumers()
         self._arrivals = count()
         self._unsettled = Unsettled(self._consumers)
@@ -116,16 +116,15 @@ class Consumption:
                 # The broker has not said yet what there is.
                 await asyncio.wait((waiter.done, asked), return_when=asyncio.FIRST_COMPLETED)
             is_over = True
-            return waiter.done.result() if waiter.done.done() else []
+            return (waiter.done.result() or []) if waiter.done.done() else []
         finally:
             self._leave(waiter, is_over=is_over)
 
-    def _leave(self, waiter: Waiter, *, is_over: bool) -> None:
+    def _leave(self, waiter: Waiter[list[Received]], *, is_over: bool) -> None:
         """A waiter goes; one that was cancelled gives back what it got."""
-        if not waiter.done.done():
-            self._waiters.leave(waiter)
-        elif not is_over and waiter.done.exception() is None:
-            for received in waiter.done.result():
+        given = self._waiters.leave(waiter)
+        if given is not None and not is_over:
+            for received in given:
                 self.release(received.receipt)
         self._watch.wanted()
 

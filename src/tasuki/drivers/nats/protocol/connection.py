@@ -93,7 +93,7 @@ class Connection:
         self._problem: DriverError | None = None
 
     @property
-    def is_usable(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it is connected, as far as is known."""
         return self._client is not None and self._problem is None
 
@@ -175,6 +175,10 @@ class Connection:
             self._pulse.cancel()
         if client is not None:
             await client.end()
+
+    def abort(self) -> None:
+        """End it at once; what is unanswered fails."""
+        self.drop("the connection was closed")
 
     def drop(self, why: str) -> None:
         """Give it up: it does not answer. Its end comes by itself."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.protocol.link import Link
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import BrokerUnavailableError
 from tasuki.system.event_loop import new_event_loop
 
@@ -19,12 +19,12 @@ T = TypeVar("T")
 class Renewals:
     """Runs work with a connection; the thread starts with the first, and ends with ``close``."""
 
-    def __init__(self, make_link: Callable[[], Link]) -> None:
+    def __init__(self, make_link: Callable[[], Reconnecting[Connection]]) -> None:
         self._make_link = make_link
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._link: Link | None = None
+        self._link: Reconnecting[Connection] | None = None
         self._ended: asyncio.Event
         self._is_open = False
 

@@ -255,7 +255,7 @@ class Intake:
         """Until something changes; an overdue request means that its consumer has lost its leader."""
         overdue_at = min(request.overdue_at for request in self._pulls.values())
         await self._sleep(min(overdue_at, until))
-        if not connection.is_usable:
+        if not connection.is_alive:
             connection.send(b"")  # raises what became of it
         if self._pulls and asyncio.get_running_loop().time() >= overdue_at:
             self._pulls.clear()  # what still comes for them is taken all the same

@@ -1,21 +1,21 @@
-"""Pool: a few connections for one event loop, made when they are needed and made anew when they were lost."""
+"""Pool: a few connections for one event loop, made when they are needed, and made again after they were lost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.toolkit.attempts import Attempts
+from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import BrokerUnavailableError
 
 
 class NotConnectedError(Exception):
     """There is no connection, for the reason in ``problem``: nothing was sent."""
 
-    def __init__(self, problem: Exception) -> None:
+    def __init__(self, problem: BaseException) -> None:
         self.problem = problem
         super().__init__(str(problem))
 
@@ -29,10 +29,8 @@ class Pool:
         self._timeout = timeout
         self._idle: list[Link] = []
         self._used: set[Link] = set()
-        self._waiting: deque[asyncio.Future[Link]] = deque()
-        self._opener: asyncio.Task[None] | None = None
-        self._failures = 0
-        self._closed = False
+        self._waiting: WaitList[Link] = WaitList()
+        self._attempts: Attempts[Link] = Attempts("connect to PostgreSQL", _closed)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of one statement, on any of the connections; see :meth:`Link.fetch`."""
@@ -56,11 +54,8 @@ class Pool:
 
     async def close(self) -> None:
         """Drop what is in use, close the others."""
-        self._closed = True
-        if self._opener is not None:
-            self._opener.cancel()
-            await asyncio.gather(self._opener, return_exceptions=True)
-        self._fail(_closed())
+        await self._attempts.close()
+        self._waiting.fail(_closed())
         for link in self._used:
             link.terminate()
         idle, self._idle = self._idle, []
@@ -75,67 +70,41 @@ class Pool:
         return None
 
     async def _wait(self) -> Link:
-        if self._closed:
-            raise NotConnectedError(_closed())
-        waiter: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        if self._attempts.is_closed:
+            raise _closed()
+        waiter = self._waiting.add()
         self._open_more()
-        is_taken = False
-        try:
-            async with asyncio.timeout(self._timeout):
-                link = await waiter
-            is_taken = True
-            return link
-        except TimeoutError as problem:
-            raise NotConnectedError(TimeoutError("no connection came free in time")) from problem
-        finally:
-            if not is_taken and waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._give_back(waiter.result())  # it came together with the end of the wait
+        link = await self._waiting.wait(waiter, self._timeout, pass_on=self._give_back)
+        if link is None:
+            raise NotConnectedError(TimeoutError("no connection came free in time"))
+        return link
 
     def _give_back(self, link: Link) -> None:
         self._used.discard(link)
         if not link.is_open:
             self._open_more()
-        elif self._closed:
+        elif self._attempts.is_closed:
             link.terminate()
-        elif not self._hand_over(link):
+        elif self._waiting.wake(link):
+            self._used.add(link)
+        else:
             self._idle.append(link)
 
-    def _hand_over(self, link: Link) -> bool:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                self._used.add(link)
-                waiter.set_result(link)
-                return True
-        return False
-
     def _open_more(self) -> None:
-        if self._waiting and self._opener is None and not self._closed and len(self._used) < self._size:
-            self._opener = asyncio.get_running_loop().create_task(self._open(), name="connect to PostgreSQL")
+        attempts = self._attempts
+        if self._waiting and not attempts.is_running and not attempts.is_closed and len(self._used) < self._size:
+            attempts.begin(self._connect).add_done_callback(self._opened)
 
-    async def _open(self) -> None:
-        try:
-            if self._failures:
-                await asyncio.sleep(UNTIL_BACK.delay(self._failures))
-            link = await self._connect()
-        except Exception as problem:
-            self._opener = None
-            self._failures += 1
-            if not self._used:  # else those that are in use will come free, or fail as well
-                self._fail(problem)
+    def _opened(self, attempt: asyncio.Task[Link]) -> None:
+        if attempt.cancelled():
             return
-        self._opener = None
-        self._failures = 0
-        self._give_back(link)
-        self._open_more()
-
-    def _fail(self, problem: Exception) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(NotConnectedError(problem))
+        problem = attempt.exception()
+        if problem is None:
+            self._give_back(attempt.result())
+            self._open_more()
+        elif not self._used:  # else the connections in use will come free, or fail as well
+            self._waiting.fail(NotConnectedError(problem))
 
 
-def _closed() -> BrokerUnavailableError:
-    return BrokerUnavailableError("it was closed")
+def _closed() -> NotConnectedError:
+    return NotConnectedError(BrokerUnavailableError("it was closed"))

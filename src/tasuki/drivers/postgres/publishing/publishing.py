@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import DriverError, QueueFullError
 
 Results = Sequence[DriverError | None]
@@ -70,6 +71,4 @@ def _told(count: int, kept: int, refused: Mapping[int, DriverError], failed: Dri
         else:
             results.append(None if kept > 0 else failed)
             kept -= 1
-    if len({type(result) for result in results}) == 1 and results[0] is not None:
-        raise results[0]
-    return results
+    return answer(results)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError
 
 RECHECK = 0.02
@@ -20,7 +20,7 @@ class Line:
     """The receives that wait on one queue, and what the server knows of them."""
 
     def __init__(self) -> None:
-        self.receives: deque[asyncio.Future[bool]] = deque()
+        self.receives: WaitList[bool] = WaitList()
         self.asking = 0
         """Receives that ask the server just now."""
         self.news = 0
@@ -33,12 +33,7 @@ class Line:
     def wake(self) -> bool:
         """Wake one receive; whether there is one that waits, or asks."""
         self.news += 1
-        while self.receives:
-            future = self.receives.popleft()
-            if not future.done():
-                future.set_result(True)
-                return True
-        return self.asking > 0
+        return self.receives.wake(True) or self.asking > 0
 
     def wake_all(self) -> None:
         """Wake all receives."""
@@ -134,21 +129,9 @@ class Waiting:
     async def wait(self, queue: str, timeout: float) -> bool:
         """Return whether the receive was woken within ``timeout`` seconds; then it must ask."""
         line = self.line(queue)
-        future: asyncio.Future[bool] = self._loop.create_future()
-        timer = self._loop.call_later(max(timeout, 0.0), _give_up, future)
-        line.receives.append(future)
+        waiter = line.receives.add()
         self._plan(line)
-        is_over = False
-        try:
-            woken = await future
-            is_over = True
-            return woken
-        finally:
-            timer.cancel()
-            if future in line.receives:
-                line.receives.remove(future)
-            if not is_over and future.done() and not future.cancelled() and future.result():
-                self.wake(queue)  # it was cancelled at the moment in which it was woken
+        return bool(await line.receives.wait(waiter, timeout, pass_on=lambda _: self.wake(queue)))
 
     def _plan(self, line: Line) -> None:
         if line.receives and line.look_at < self._begins_at:
@@ -183,8 +166,3 @@ class Waiting:
         if (line := self._lines.get(queue)) is not None:
             line.is_noted = False
             line.wake_all()
-
-
-def _give_up(future: asyncio.Future[bool]) -> None:
-    if not future.done():
-        future.set_result(False)

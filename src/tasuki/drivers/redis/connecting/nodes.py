@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
-from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.addresses import Addresses, Login
 from tasuki.drivers.redis.connecting.link import SILENCE, Link, Word, connect
 from tasuki.drivers.redis.connecting.sentinels import master_of
-from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError
+from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.servers import Server
+from tasuki.drivers.toolkit.attempts import Attempts
 
 _ANY = Server("", 0)
 """Stands for the server where there is just one, and for the one of a slot that is not known yet."""
@@ -46,9 +48,9 @@ class Nodes:
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._links: dict[Server, Link] = {}
-        self._attempts: dict[Server, asyncio.Task[Link]] = {}
-        self._failures: dict[Server, int] = {}
-        self._not_before: dict[Server, float] = {}
+        self._attempts: defaultdict[Server, Attempts[Link]] = defaultdict(
+            partial(Attempts, "connect to Redis", closed_error)
+        )
         self._ranges: Sequence[Range] = ()
         self._moved: dict[int, Server] = {}
         self._first = 0
@@ -120,8 +122,8 @@ class Nodes:
     def close(self) -> None:
         """Close all links; what they were asked is of unknown outcome."""
         self._is_closed = True
-        for attempt in self._attempts.values():
-            attempt.cancel()
+        for attempts in self._attempts.values():
+            attempts.abort()
         if self._looking is not None:
             self._looking.cancel()
         for link in list(self._all):
@@ -136,34 +138,16 @@ class Nodes:
         return next((server for first, last, server in self._ranges if first <= slot <= last), _ANY)
 
     async def _made(self, server: Server, slot: int) -> Link:
-        attempt = self._attempts.get(server)
         if self._is_closed:
-            raise LinkLostError("the driver was closed", is_sent=False)
-        if attempt is None:
-            attempt = asyncio.get_running_loop().create_task(self._attempt(server, slot), name="connect to redis")
-            self._attempts[server] = attempt
-            attempt.add_done_callback(lambda _: self._attempts.pop(server, None))
-        try:
-            # Not cancelled with one caller: others may wait for it too.
-            return await asyncio.shield(attempt)
-        except asyncio.CancelledError:
-            if not attempt.cancelled():
-                raise
-            # Not the caller: the driver was closed.
-            raise LinkLostError("the connection was closed", is_sent=False) from None
+            raise closed_error()
+        return await self._attempts[server].share(lambda: self._attempt(server, slot))
 
     async def _attempt(self, server: Server, slot: int) -> Link:
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(self._not_before.get(server, 0.0) - loop.time(), 0.0))
         try:
-            link = await self._found(server, slot)
+            return await self._found(server, slot)
         except Exception:
-            failures = self._failures[server] = self._failures.get(server, 0) + 1
-            self._not_before[server] = loop.time() + UNTIL_BACK.delay(failures)
             self._ranges, self._moved = (), {}
             raise
-        self._failures.pop(server, None)
-        return link
 
     async def _found(self, server: Server, slot: int) -> Link:
         """Find out where to connect, and connect."""
@@ -233,7 +217,7 @@ class Nodes:
 
     async def _connect(self, server: Server, login: Login) -> Link:
         if self._is_closed:
-            raise LinkLostError("the driver was closed", is_sent=False)
+            raise closed_error()
         link = Link(server, self._timeout)
         self._all.add(link)
         return await connect(link, login, self._connect_timeout)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasuki.drivers.redis.errors import LinkLostError, ReplyError
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.servers import Server
+from tasuki.drivers.toolkit.attempts import Attempts
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link
@@ -53,7 +55,9 @@ class Listener:
         self._timeout = timeout
         self._hearer = hearer
         self._links: dict[Server, Link] = {}
-        self._connecting: dict[Server, asyncio.Task[Link]] = {}
+        self._attempts: defaultdict[Server, Attempts[Link]] = defaultdict(
+            partial(Attempts, "listen to Redis", closed_error)
+        )
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
         self._is_closed = False
@@ -105,8 +109,8 @@ class Listener:
     def close(self) -> None:
         """Hear nothing more."""
         self._is_closed = True
-        for connecting in self._connecting.values():
-            connecting.cancel()
+        for attempts in self._attempts.values():
+            attempts.abort()
         for link in list(self._links.values()):
             link.close()
 
@@ -115,22 +119,10 @@ class Listener:
         server = self._nodes.server(where.slot)
         if server in self._links:
             return self._links[server]
-        connecting = self._connecting.get(server)
-        if connecting is None:
-            connecting = asyncio.get_running_loop().create_task(self._connect(server, where), name="listen to redis")
-            self._connecting[server] = connecting
-        try:
-            return await asyncio.shield(connecting)
-        except asyncio.CancelledError:
-            if not connecting.cancelled():
-                raise
-            raise LinkLostError("the connection was closed", is_sent=False) from None
+        return await self._attempts[server].share(lambda: self._connect(server, where))
 
     async def _connect(self, server: Server, where: Place) -> Link:
-        try:
-            link = await self._nodes.listener(where.slot)
-        finally:
-            self._connecting.pop(server, None)
+        link = await self._nodes.listener(where.slot)
         if self._is_closed:
             link.close()
         if link.is_lost:

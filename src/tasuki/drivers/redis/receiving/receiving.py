@@ -12,9 +12,10 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
-from tasuki.drivers.redis.receiving.waiting import News, Waiter, woken
+from tasuki.drivers.redis.receiving.waiting import News
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
+from tasuki.drivers.toolkit.wait_list import woken
 from tasuki.errors import DriverError
 
 _Result = TypeVar("_Result")
@@ -43,19 +44,20 @@ class Receiver:
         waiters = session.waiters
         ends_at = self._clock.monotonic() + wait
         waiter = waiters.join(queue)
-        owed, has_more = News.NONE, False
+        owed: News | None = None
+        has_more = False
         try:
             while session.is_open:  # what a close has just put back is for others
                 if wait > 0 and waiters.is_registered(queue):
                     owed = await woken(waiter, ends_at - self._clock.monotonic())
-                    if owed is News.NONE:
+                    if owed is None:
                         return []
                     session.place(queue)
                     waiters.leave(queue, waiter)
                     waiter = waiters.join(queue)
                 is_listening = wait <= 0 or session.hears(where)
                 taken, has_more = await self._take(where, limit, is_waiting=wait > 0 and is_listening)
-                owed = News.NONE
+                owed = None
                 if taken or not session.is_open or self._clock.monotonic() >= ends_at:
                     return self._kept(where, taken)
                 session.place(queue)  # else it was deleted or undeclared
@@ -63,8 +65,7 @@ class Receiver:
                     await session.listen(where)
             return []
         finally:
-            waiters.leave(queue, waiter)
-            not_acted_on = (owed, _news(waiter))
+            not_acted_on = (owed, waiters.leave(queue, waiter))
             if News.MINE in not_acted_on:
                 waiters.wake(queue)
             elif has_more or News.ALL in not_acted_on:
@@ -159,7 +160,3 @@ class Receiver:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _news(waiter: Waiter) -> News:
-    return waiter.result() if waiter.done() and not waiter.cancelled() else News.NONE

@@ -7,26 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
+
 
 class News(Enum):
-    """Why a wait has ended."""
+    """What a wake-up says."""
 
-    NONE = auto()
-    """Its time is over."""
     MINE = auto()
     """This process was woken: unless it acts, another one must be."""
     ALL = auto()
     """All processes were woken, or there is more than another receiver of this process took."""
 
 
-Waiter = asyncio.Future[News]
-
-
 @dataclass(slots=True)
 class _Line:
-    """Of one queue: its receivers in the order of their coming."""
+    """Of one queue."""
 
-    waiters: dict[Waiter, None] = field(default_factory=dict)
+    waiters: WaitList[News] = field(default_factory=WaitList)
+    receivers: set[Waiter[News]] = field(default_factory=set)
+    """Those that wait, and those that were woken and ask now."""
     is_registered: bool = False
     wakes: int = 0
     """Wake-ups so far: a registration that was asked for before the last one may be used up."""
@@ -36,11 +35,7 @@ class _Line:
         """Wake the receiver that has waited longest; False if none waits."""
         self.wakes += 1
         self.is_registered = False
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(news)
-                return True
-        return False
+        return self.waiters.wake(news)
 
     def stop_timer(self) -> None:
         """End the time until the next check."""
@@ -61,24 +56,27 @@ class Waiters:
         self._on_unheard = on_unheard
         self._lines: dict[str, _Line] = {}
 
-    def join(self, queue: str) -> Waiter:
-        """Wait from now on; the future gets the news."""
-        waiter: Waiter = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(queue, _Line()).waiters[waiter] = None
+    def join(self, queue: str) -> Waiter[News]:
+        """Wait from now on, until ``leave``."""
+        line = self._lines.setdefault(queue, _Line())
+        waiter = line.waiters.add()
+        line.receivers.add(waiter)
         return waiter
 
-    def leave(self, queue: str, waiter: Waiter) -> None:
-        """Wait no longer."""
+    def leave(self, queue: str, waiter: Waiter[News]) -> News | None:
+        """Wait no longer. Returns the wake-up that the waiter got."""
         line = self._lines.get(queue)
-        if line is not None:
-            line.waiters.pop(waiter, None)
-            if not line.waiters and line.timer is None:
-                del self._lines[queue]
+        if line is None:
+            return None
+        line.receivers.discard(waiter)
+        if not line.receivers and line.timer is None:
+            del self._lines[queue]
+        return line.waiters.leave(waiter)
 
     def count(self, queue: str) -> int:
-        """How many wait."""
+        """How many have joined and not left."""
         line = self._lines.get(queue)
-        return len(line.waiters) if line is not None else 0
+        return len(line.receivers) if line is not None else 0
 
     def wakes(self, queue: str) -> int:
         """Wake-ups so far; for ``registered``."""
@@ -126,19 +124,5 @@ class Waiters:
         line = self._lines.get(queue)
         if line is not None:
             line.stop_timer()
-            if not line.waiters:
+            if not line.receivers:
                 del self._lines[queue]
-
-
-async def woken(waiter: Waiter, seconds: float) -> News:
-    """Wait at most so many seconds."""
-    timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), _give_up, waiter)
-    try:
-        return await waiter
-    finally:
-        timer.cancel()
-
-
-def _give_up(waiter: Waiter) -> None:
-    if not waiter.done():
-        waiter.set_result(News.NONE)

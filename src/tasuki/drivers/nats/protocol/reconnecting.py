@@ -1,0 +1,31 @@
+"""A connection to NATS that is made when it is needed, and not to the server that was lost if another one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasuki.drivers.nats.protocol.connection import Address, Connection
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.errors import BrokerUnavailableError
+
+
+def reconnecting(address: Address, make: Callable[[], Connection]) -> Reconnecting[Connection]:
+    """The connection; ``make`` makes one that is not yet connected.
+
+    ``get`` waits for one attempt. Raises BrokerUnavailableError, or AccessDeniedError.
+    """
+    last: Connection | None = None
+
+    async def connect() -> Connection:
+        nonlocal last
+        if last is not None:
+            await last.close()  # its tasks may still run
+        connection = make()
+        await connection.connect(last.server if last is not None else "")
+        last = connection
+        return connection
+
+    def closed() -> BrokerUnavailableError:
+        return BrokerUnavailableError(f"driver {address.driver!r} is not open; open it first", driver=address.driver)
+
+    return Reconnecting(connect, "connect to NATS", closed)

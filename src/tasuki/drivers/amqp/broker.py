@@ -234,33 +234,33 @@ class Broker(Driver):
 
     async def _receive(self, session: Session, spec: QueueSpec, limit: int, deadline: float) -> list[Received]:
         loop = asyncio.get_running_loop()
-        consumption = await session.consumption(
+        subscription = await session.subscription(
             spec, self._lanes.get(spec.name, ()), self._prefetch, max(deadline - loop.time(), 0.0)
         )
         if spec.name not in self._specs:  # undeclared meanwhile, when there was nothing yet to be left
             await session.leave(spec.name)
             raise ClosedError(NOT_FOUND, "it was undeclared")
-        return [] if consumption is None else await consumption.receive(limit, deadline - loop.time())
+        return [] if subscription is None else await subscription.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""
         session, spec = self._check(queue)
-        consumption = session.consumptions.get(queue)
-        if not batch or consumption is None or consumption.ended is not None:
+        subscription = session.subscriptions.get(queue)
+        if not batch or subscription is None or subscription.ended is not None:
             return list(batch)
-        return await session.settling.start(spec, consumption, batch)
+        return await session.settling.start(spec, subscription, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """Copies go first, and are confirmed before their originals are acked; then acks and requeues at once."""
         session, spec = self._check_held(queue)
         if not batch:
             return ()
-        consumption = session.consumptions.get(queue)
-        if consumption is None or consumption.ended is not None:
+        subscription = session.subscriptions.get(queue)
+        if subscription is None or subscription.ended is not None:
             with self._errors.translating():
                 await session.link.get()
             return [settlement.receipt for settlement in batch]
-        stale = await session.settling.settle(spec, consumption, batch)
+        stale = await session.settling.settle(spec, subscription, batch)
         await session.settled(queue)
         return stale
 
@@ -269,13 +269,13 @@ class Broker(Driver):
         session, _ = self._check_held(queue)
         if not batch:
             return ()
-        consumption = session.consumptions.get(queue)
+        subscription = session.subscriptions.get(queue)
         with self._errors.translating():
             await session.link.get()
-            if consumption is not None:
+            if subscription is not None:
                 with suppress(ClosedError):
-                    await consumption.check()
-        held = consumption.held if consumption is not None else {}
+                    await subscription.check()
+        held = subscription.held if subscription is not None else {}
         return [receipt for receipt in batch if receipt not in held]
 
     # Counts.
@@ -289,10 +289,10 @@ class Broker(Driver):
             async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
             consumers = await session.presence.count(connection, queue)
-            consumption = session.consumptions.get(queue)
-            if consumption is not None and consumption.ended is None:
-                await consumption.catch_up()  # what is on its way here is counted neither there nor here
-        waiting, held = (len(consumption.inbox), len(consumption.held)) if consumption is not None else (0, 0)
+            subscription = session.subscriptions.get(queue)
+            if subscription is not None and subscription.ended is None:
+                await subscription.catch_up()  # what is on its way here is counted neither there nor here
+        waiting, held = (len(subscription.inbox), len(subscription.held)) if subscription is not None else (0, 0)
         return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)
 
     async def attach(self, queue: str, consumers: int) -> None:

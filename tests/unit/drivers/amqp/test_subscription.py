@@ -11,8 +11,8 @@ from pamqp import commands, frame
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.amqp.protocol import envelope, frames
-from tasuki.drivers.amqp.receiving.subscription import Consumption
-from tasuki.drivers.amqp.topology.queue_arguments import Defaults, lanes
+from tasuki.drivers.amqp.receiving.subscription import Subscription
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, lanes
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +29,7 @@ class Broker:
             beginning=asyncio.Lock(), open_channel=self._open, check=self._check, is_doubtful=False
         )
         self.on_delivery: Any = None
+        self.consumes = self.at_once = self.most_at_once = 0
         self.consumed: dict[str, str] = {}
         """Tag by queue."""
 
@@ -43,7 +44,12 @@ class Broker:
             method.queue: method.consumer_tag for method in methods if isinstance(method, commands.Basic.Consume)
         }
         self.asked.set()
+        self.consumes += sum(isinstance(method, commands.Basic.Consume) for method in methods)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
         await self.answers.wait()
+        await asyncio.sleep(0)
+        self.at_once -= 1
         return []
 
     def push(self, queue: str, message: Outgoing) -> None:
@@ -52,25 +58,52 @@ class Broker:
         self.on_delivery(deliver, envelope.encode(message), message.body)
 
 
+def subscription_of(found: list[Lane], *, is_keyed: bool = False) -> Subscription:
+    return Subscription(
+        found, is_keyed=is_keyed, most=0, idle=lambda: 3600.0, on_idle=lambda: None, on_lost=lambda deliveries: None
+    )
+
+
 async def test_what_comes_while_consumers_end_is_handed_out_when_they_have_ended() -> None:
     """The consumers of keys stay: what they push is enough for the receive, so that nothing else begins after it."""
     broker = Broker()
     spec = QueueSpec("work", ordering="key")
     found = lanes(spec, Defaults())
-    consumption = Consumption(
-        found, is_keyed=True, most=0, idle=lambda: 3600.0, on_idle=lambda: None, on_lost=lambda deliveries: None
-    )
-    await consumption.start(broker.connection)
-    assert await consumption.receive(1, 0) == []
+    subscription = subscription_of(found, is_keyed=True)
+    await subscription.start(broker.connection)
+    assert await subscription.receive(1, 0) == []
 
     broker.answers.clear()
     broker.asked.clear()
-    ending = asyncio.create_task(consumption.stop())
+    ending = asyncio.create_task(subscription.stop())
     await broker.asked.wait()
-    receiving = asyncio.create_task(consumption.receive(1, 3600))
+    receiving = asyncio.create_task(subscription.receive(1, 3600))
     await asyncio.sleep(0)
     broker.push(found[-1].name, Outgoing("first", b"", {}, key="k"))
     broker.answers.set()
     assert await ending == []
     async with asyncio.timeout(30):
         assert [received.id for received in await receiving] == ["first"]
+
+
+async def test_consumers_do_not_begin_while_they_end() -> None:
+    """A receive that came while consumers began asks for more when they stand: after an end that was waiting."""
+    broker = Broker()
+    subscription = subscription_of(lanes(QueueSpec("work"), Defaults()))
+    await subscription.start(broker.connection)
+    broker.answers.clear()
+    receiving = [asyncio.create_task(subscription.receive(1, 3600))]
+    await broker.asked.wait()
+    ending = asyncio.create_task(subscription.stop())
+    await asyncio.sleep(0)
+    receiving.append(asyncio.create_task(subscription.receive(5, 3600)))
+    await asyncio.sleep(0)
+    broker.answers.set()
+    async with asyncio.timeout(30):
+        assert await ending == []
+        while broker.at_once or broker.consumes < 3 * len(broker.consumed):  # begun, probed for the end, begun
+            await asyncio.sleep(0)
+    assert broker.most_at_once == 1
+    for task in receiving:
+        task.cancel()
+    await asyncio.gather(*receiving, return_exceptions=True)

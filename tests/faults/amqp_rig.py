@@ -13,7 +13,7 @@ from pamqp import commands
 from tasuki.contracts.driver import Outgoing, QueueSpec, Received
 from tasuki.drivers.amqp import AMQPDriver
 from tasuki.drivers.amqp.protocol.channel import Channel
-from tasuki.drivers.amqp.protocol.connection import connect
+from tasuki.drivers.amqp.protocol.handshake import connect
 from tasuki.drivers.amqp.settings import Settings
 
 SECONDS = 30.0

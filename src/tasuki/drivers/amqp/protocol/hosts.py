@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tasuki.drivers.amqp.faults import ACCESS_REFUSED, ClosedError
-from tasuki.drivers.amqp.protocol.connection import Connection, connect
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.handshake import connect
 from tasuki.drivers.amqp.settings import Settings
 
 STAGGER = 0.5

@@ -97,8 +97,6 @@ class Broker(Driver):
         if session is not None:
             await session.end()
 
-    # Queues.
-
     async def declare(self, spec: QueueSpec) -> None:
         """Make its queues at the broker; an existing one with other arguments is a conflict."""
         declaring.check_spec(spec, self._specs, self._errors)
@@ -110,10 +108,10 @@ class Broker(Driver):
                 connection = await session.link.get()
                 if spec.name not in self._inspected:  # else they are known
                     others += await declaring.left_over(connection, session.marks, spec, self._defaults)
-                found = _together(found, others)
+                found = declaring.together(found, others)
                 await declaring.declare(connection, self._errors, session.marks, spec, found)
         else:
-            found = _together(found, others)
+            found = declaring.together(found, others)
         self._know(spec, found)
         self._inspected.discard(spec.name)
 
@@ -189,17 +187,11 @@ class Broker(Driver):
         found = self._lanes.get(spec.name)
         if found is None:  # undeclared meanwhile
             return
-        if is_reconnect and spec.temporary:
-            # That of another process may be gone for good: it would be made for nobody.
-            if spec.name in self._attached:
-                await declaring.remake(connection, self._errors, marks, spec, found)
-        elif is_reconnect and not is_quorum(spec) and len(self._settings.hosts) > 1:
-            return  # it lives on one node; if that is lost, the broker answers nothing about it, and all would stand
-        elif not is_reconnect or not await declaring.are_there(connection, found):
-            # Not where all are there: while a node of a cluster is frozen, the broker answers no change of bindings.
+        if not is_reconnect:
             await declaring.declare(connection, self._errors, marks, spec, found)
-
-    # Messages.
+        elif not spec.temporary or spec.name in self._attached:  # that of another process may be gone
+            has_nodes = len(self._settings.hosts) > 1
+            await declaring.declare_again(connection, self._errors, marks, spec, found, has_nodes=has_nodes)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Confirmed by the broker, message by message, and routed: a message that went nowhere is an error."""
@@ -278,8 +270,6 @@ class Broker(Driver):
         held = subscription.held if subscription is not None else {}
         return [receipt for receipt in batch if receipt not in held]
 
-    # Counts.
-
     async def depth(self, queue: str) -> Depth:
         """What the broker counts as ready, and what this process holds and has put off; not what others have."""
         session, _ = self._check(queue)
@@ -304,8 +294,6 @@ class Broker(Driver):
 
     async def _stand(self, session: Session, spec: QueueSpec) -> None:
         await session.presence.set(await session.connection(spec), spec, self._attached[spec.name])
-
-    # Removing.
 
     async def purge(self, queue: str) -> int:
         """Ready and delayed ones, those of other processes too; what those have been pushed counts as held."""
@@ -354,11 +342,3 @@ async def _all(works: Iterable[Awaitable[None]]) -> None:
     for error in await asyncio.gather(*works, return_exceptions=True):
         if error is not None:
             raise error
-
-
-def _together(found: Sequence[Lane], others: Sequence[Lane]) -> list[Lane]:
-    """The lanes, and after them the others with other names."""
-    together = {lane.name: lane for lane in found}
-    for lane in others:
-        together.setdefault(lane.name, lane)
-    return list(together.values())

@@ -10,6 +10,7 @@ import pytest
 from pamqp import commands, frame
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.protocol import envelope, frames
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, lanes
@@ -24,7 +25,8 @@ class Broker:
         self.answers = asyncio.Event()
         self.answers.set()
         self.asked = asyncio.Event()
-        self.number, self.closed = 1, None
+        self.number = 1
+        self.closed: ClosedError | None = None
         self.connection: Any = SimpleNamespace(
             beginning=asyncio.Lock(), open_channel=self._open, check=self._check, is_doubtful=False
         )
@@ -32,6 +34,9 @@ class Broker:
         self.consumes = self.at_once = self.most_at_once = 0
         self.consumed: dict[str, str] = {}
         """Tag by queue."""
+
+    async def close(self) -> None:
+        self.closed = ClosedError(0, "closed")
 
     async def _open(self) -> Broker:
         return self
@@ -107,3 +112,35 @@ async def test_consumers_do_not_begin_while_they_end() -> None:
     for task in receiving:
         task.cancel()
     await asyncio.gather(*receiving, return_exceptions=True)
+
+
+async def test_a_receive_that_asks_while_the_channel_ends_gets_the_reason() -> None:
+    """The end comes between the answer to its question and its wait: no consumer will ever begin for it."""
+    broker = Broker()
+    spec = QueueSpec("work", priorities=True)
+    subscription = subscription_of(lanes(spec, Defaults()))
+    await subscription.start(broker.connection)
+    assert await subscription.receive(1, 0) == []
+    broker.push(next(iter(broker.consumed)), Outgoing("first", b"", {}))
+    broker.answers.clear()
+    broker.asked.clear()
+    receiving = asyncio.create_task(subscription.receive(1, 3600))
+    await broker.asked.wait()
+    await subscription.close(ClosedError(0, "gone"))
+    broker.answers.set()
+    with pytest.raises(ClosedError, match="gone"):
+        await receiving
+
+
+async def test_a_delivery_of_a_channel_that_has_ended_is_the_brokers() -> None:
+    broker = Broker()
+    subscription = subscription_of(lanes(QueueSpec("work"), Defaults()))
+    await subscription.start(broker.connection)
+    assert await subscription.receive(1, 0) == []
+    broker.push(next(iter(broker.consumed)), Outgoing("first", b"", {}))
+    (held,) = await subscription.receive(1, 0)
+    delivery = subscription.take(held.receipt)
+    assert delivery is not None
+    await subscription.close()
+    subscription.put_back(delivery)
+    assert not len(subscription.inbox)

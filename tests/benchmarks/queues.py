@@ -72,7 +72,7 @@ async def _measure(broker: RabbitMQ, queues: int, kind: str) -> tuple[float, int
 
 
 def _are_consumed(session: object, queues: int) -> bool:
-    found = list(session.consumptions.values())  # type: ignore[attr-defined]
+    found = list(session.subscriptions.values())  # type: ignore[attr-defined]
     return len(found) == queues and all(each._consumers.are_shared and each._adjusting is None for each in found)
 
 

@@ -14,7 +14,7 @@ from tasuki.contracts.driver import Outgoing, QueueSpec, Received
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.protocol.channel import Channel
-from tasuki.drivers.amqp.protocol.connection import connect
+from tasuki.drivers.amqp.protocol.handshake import connect
 from tasuki.drivers.amqp.settings import AMQPSettings
 
 SECONDS = 30.0

@@ -705,7 +705,7 @@ async def test_a_message_that_is_held_too_long_for_the_broker_is_handed_out_agai
         await driver.publish(queue, messages("a"))
         (got,) = await take(driver, queue)
         # What the consumer_timeout does, which is checked only once a minute: the broker closes the channel.
-        channel = driver._inner._session.consumptions[queue].channel  # type: ignore[attr-defined]
+        channel = driver._inner._session.subscriptions[queue].channel  # type: ignore[attr-defined]
         driver._loop._loop.call_soon_threadsafe(  # type: ignore[union-attr]
             channel.connection.send, channel.number, commands.Basic.Ack(delivery_tag=999)
         )

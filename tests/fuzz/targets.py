@@ -26,7 +26,7 @@ from tasuki.security.pattern import parse_pattern
 from tasuki.security.policy import Policy
 from tasuki.security.scope import Scope
 from tasuki.testing.context import RecordingContext
-from tests.fuzz import policies
+from tests.fuzz import policies, protocols
 from tests.fuzz.choices import Choices
 from tests.fuzz.typed import program
 from tests.fuzz.values import through_lua
@@ -226,5 +226,9 @@ def _echo() -> LuaHandler:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (loader, json, msgpack, pattern, policy, rights, stripper, typed, lua, values)
-}
+    target.__name__: target
+    for target in (
+        loader, json, msgpack, pattern, policy, rights, stripper, typed, lua, values,
+        protocols.amqp, protocols.properties, protocols.redis, protocols.nats,
+    )
+}  # fmt: skip

@@ -97,8 +97,6 @@ class Broker(Driver):
         if session is not None:
             await session.end()
 
-    # Queues.
-
     async def declare(self, spec: QueueSpec) -> None:
         """Make its queues at the broker; an existing one with other arguments is a conflict."""
         declaring.check_spec(spec, self._specs, self._errors)
@@ -110,10 +108,10 @@ class Broker(Driver):
                 connection = await session.link.get()
                 if spec.name not in self._inspected:  # else they are known
                     others += await declaring.left_over(connection, session.marks, spec, self._defaults)
-                found = _together(found, others)
+                found = declaring.together(found, others)
                 await declaring.declare(connection, self._errors, session.marks, spec, found)
         else:
-            found = _together(found, others)
+            found = declaring.together(found, others)
         self._know(spec, found)
         self._inspected.discard(spec.name)
 
@@ -190,17 +188,11 @@ class Broker(Driver):
         found = self._lanes.get(spec.name)
         if found is None:  # undeclared meanwhile
             return
-        if is_reconnect and spec.temporary:
-            # That of another process may be gone for good: it would be made for nobody.
-            if spec.name in self._attached:
-                await declaring.remake(connection, self._errors, marks, spec, found)
-        elif is_reconnect and not is_quorum(spec) and len(self._settings.hosts) > 1:
-            return  # it lives on one node; if that is lost, the broker answers nothing about it, and all would stand
-        elif not is_reconnect or not await declaring.are_there(connection, found):
-            # Not where all are there: while a node of a cluster is frozen, the broker answers no change of bindings.
+        if not is_reconnect:
             await declaring.declare(connection, self._errors, marks, spec, found)
-
-    # Messages.
+        elif not spec.temporary or spec.name in self._attached:  # that of another process may be gone
+            has_nodes = len(self._settings.hosts) > 1
+            await declaring.declare_again(connection, self._errors, marks, spec, found, has_nodes=has_nodes)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Confirmed by the broker, message by message, and routed: a message that went nowhere is an error."""
@@ -235,33 +227,33 @@ class Broker(Driver):
 
     async def _receive(self, session: Session, spec: QueueSpec, limit: int, deadline: float) -> list[Received]:
         loop = asyncio.get_running_loop()
-        consumption = await session.consumption(
+        subscription = await session.subscription(
             spec, self._lanes.get(spec.name, ()), self._prefetch, max(deadline - loop.time(), 0.0)
         )
         if spec.name not in self._specs:  # undeclared meanwhile, when there was nothing yet to be left
             await session.leave(spec.name)
             raise ClosedError(NOT_FOUND, "it was undeclared")
-        return [] if consumption is None else await consumption.receive(limit, deadline - loop.time())
+        return [] if subscription is None else await subscription.receive(limit, deadline - loop.time())
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""
         session, spec = self._check(queue)
-        consumption = session.consumptions.get(queue)
-        if not batch or consumption is None or consumption.ended is not None:
+        subscription = session.subscriptions.get(queue)
+        if not batch or subscription is None or subscription.ended is not None:
             return list(batch)
-        return await session.settling.start(spec, consumption, batch)
+        return await session.settling.start(spec, subscription, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """Copies go first, and are confirmed before their originals are acked; then acks and requeues at once."""
         session, spec = self._check_held(queue)
         if not batch:
             return ()
-        consumption = session.consumptions.get(queue)
-        if consumption is None or consumption.ended is not None:
+        subscription = session.subscriptions.get(queue)
+        if subscription is None or subscription.ended is not None:
             with self._errors.translating():
                 await session.link.get()
             return [settlement.receipt for settlement in batch]
-        stale = await session.settling.settle(spec, consumption, batch)
+        stale = await session.settling.settle(spec, subscription, batch)
         await session.settled(queue)
         return stale
 
@@ -270,16 +262,14 @@ class Broker(Driver):
         session, _ = self._check_held(queue)
         if not batch:
             return ()
-        consumption = session.consumptions.get(queue)
+        subscription = session.subscriptions.get(queue)
         with self._errors.translating():
             await session.link.get()
-            if consumption is not None:
+            if subscription is not None:
                 with suppress(ClosedError):
-                    await consumption.check()
-        held = consumption.held if consumption is not None else {}
+                    await subscription.check()
+        held = subscription.held if subscription is not None else {}
         return [receipt for receipt in batch if receipt not in held]
-
-    # Counts.
 
     async def depth(self, queue: str) -> Depth:
         """What the broker counts as ready, and what this process holds and has put off; not what others have."""
@@ -290,10 +280,10 @@ class Broker(Driver):
             async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
             consumers = await session.presence.count(connection, queue)
-            consumption = session.consumptions.get(queue)
-            if consumption is not None and consumption.ended is None:
-                await consumption.catch_up()  # what is on its way here is counted neither there nor here
-        waiting, held = (len(consumption.inbox), len(consumption.held)) if consumption is not None else (0, 0)
+            subscription = session.subscriptions.get(queue)
+            if subscription is not None and subscription.ended is None:
+                await subscription.catch_up()  # what is on its way here is counted neither there nor here
+        waiting, held = (len(subscription.inbox), len(subscription.held)) if subscription is not None else (0, 0)
         return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)
 
     async def attach(self, queue: str, consumers: int) -> None:
@@ -305,8 +295,6 @@ class Broker(Driver):
 
     async def _stand(self, session: Session, spec: QueueSpec) -> None:
         await session.presence.set(await session.connection(spec), spec, self._attached[spec.name])
-
-    # Removing.
 
     async def purge(self, queue: str) -> int:
         """Ready and delayed ones, those of other processes too; what those have been pushed counts as held."""
@@ -355,11 +343,3 @@ async def _all(works: Iterable[Awaitable[None]]) -> None:
     for error in await asyncio.gather(*works, return_exceptions=True):
         if error is not None:
             raise error
-
-
-def _together(found: Sequence[Lane], others: Sequence[Lane]) -> list[Lane]:
-    """The lanes, and after them the others with other names."""
-    together = {lane.name: lane for lane in found}
-    for lane in others:
-        together.setdefault(lane.name, lane)
-    return list(together.values())

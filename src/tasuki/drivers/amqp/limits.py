@@ -2,6 +2,14 @@
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """RabbitMQ 4's own default; a larger message would cost the whole channel."""
+LARGEST_BODY = 2**29
+"""Bytes of the largest body that RabbitMQ can be configured for."""
+FRAME_MAX = 2**17
+"""Bytes of the largest frame where neither side says another size; RabbitMQ's default."""
+LARGEST_FRAME = 2**24
+"""Bytes of the largest frame, whatever the broker would send."""
+SMALLEST_FRAME = 4096
+"""Bytes that the protocol guarantees."""
 STEP = 0.1
 """Seconds of the shortest delay queue; a delay is rounded up to a whole number of them."""
 _SECOND = 10

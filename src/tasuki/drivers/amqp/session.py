@@ -17,7 +17,7 @@ from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel, Publi
 from tasuki.drivers.amqp.publishing.publishing import Publishing
 from tasuki.drivers.amqp.receiving.active_turn import ActiveTurn, takes_turns
 from tasuki.drivers.amqp.receiving.inbox import Delivery
-from tasuki.drivers.amqp.receiving.subscription import Consumption
+from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.settling.settling import Settling, starts_of
 from tasuki.drivers.amqp.topology.consumer_count import Presence
@@ -53,7 +53,7 @@ class Session:
         self.sweep = Sweep()
         self.was_prepared = False
         """Whether there was a connection on which all queues were declared."""
-        self.consumptions: dict[str, Consumption] = {}
+        self.subscriptions: dict[str, Subscription] = {}
         self.active_turns: dict[str, ActiveTurn] = {}
         self.left: dict[str, QueueSpec] = {}
         """Undeclared queues with open deliveries."""
@@ -76,7 +76,7 @@ class Session:
         channels = 2 if takes_turns(spec) else 1  # of its consumers, and of its turn
         return await self.links.of(spec.name, wait, channels=channels, is_exclusive=bool(spec.options.get("exclusive")))
 
-    async def consumption(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Consumption | None:
+    async def subscription(self, spec: QueueSpec, lanes: Sequence[Lane], most: int, wait: float) -> Subscription | None:
         """The live one of a queue, made if there is none; None: another process has the turn.
 
         Raises ClosedError or LateError.
@@ -85,30 +85,30 @@ class Session:
         if takes_turns(spec) and not await self._active_turn(queue).wait(await self.connection(spec, wait), wait):
             return None
         async with self._starting.setdefault(queue, asyncio.Lock()):
-            found = self.consumptions.get(queue)
+            found = self.subscriptions.get(queue)
             if found is not None and found.notice is not None:
                 notice, found.notice = found.notice, None
                 raise notice
             if found is not None and found.ended is None:
                 return found
             connection = await self.connection(spec, wait)
-            fresh = Consumption(
+            fresh = Subscription(
                 lanes,
                 is_keyed=spec.ordering == "key",
                 most=most,
-                idle=lambda: idle_after(len(self.consumptions)),
+                idle=lambda: idle_after(len(self.subscriptions)),
                 on_idle=lambda: self._background(self._hand_back(queue)),
                 on_lost=lambda lost: self._lost(spec, fresh, lost),
             )
             await fresh.start(connection)
-            self.consumptions[queue], self._specs[queue] = fresh, spec
+            self.subscriptions[queue], self._specs[queue] = fresh, spec
             return fresh
 
-    def _lost(self, spec: QueueSpec, consumption: Consumption, lost: Sequence[Delivery]) -> None:
+    def _lost(self, spec: QueueSpec, subscription: Subscription, lost: Sequence[Delivery]) -> None:
         """The broker has taken deliveries back though this process lives: their handlers have not killed it."""
-        connection = consumption.connection
+        connection = subscription.connection
         if connection.is_alive:
-            self._background(self.settling.take_back(spec, consumption, lost))
+            self._background(self.settling.take_back(spec, subscription, lost))
         elif connection.was_kept and not self._is_ending:
             self._unjust |= starts_of(spec, lost)
 
@@ -127,15 +127,15 @@ class Session:
     def known(self, spec: QueueSpec, lanes: Sequence[Lane]) -> None:
         """A queue was declared or inspected, perhaps with other lanes."""
         self.left.pop(spec.name, None)
-        if (consumption := self.consumptions.get(spec.name)) is not None:
-            consumption.reshape(lanes, is_keyed=spec.ordering == "key")
+        if (subscription := self.subscriptions.get(spec.name)) is not None:
+            subscription.reshape(lanes, is_keyed=spec.ordering == "key")
 
     async def leave(self, queue: str) -> None:
         """Free what a queue uses here, but for its open deliveries: they end when they are settled."""
-        consumption = self.consumptions.get(queue)
-        if consumption is not None and consumption.ended is None:
+        subscription = self.subscriptions.get(queue)
+        if subscription is not None and subscription.ended is None:
             self.left[queue] = self._specs[queue]
-            consumption.dismiss(ClosedError(NOT_FOUND, "it was undeclared"))
+            subscription.dismiss(ClosedError(NOT_FOUND, "it was undeclared"))
             await self._hand_back(queue)
         else:
             await self._let_go(queue)
@@ -147,11 +147,11 @@ class Session:
         """Free the rest of a queue that was left, once nothing of it is held."""
         if queue not in self.left:
             return
-        consumption = self.consumptions.get(queue)
-        if consumption is None or not consumption.held.is_in_use:
+        subscription = self.subscriptions.get(queue)
+        if subscription is None or not subscription.held.is_in_use:
             await self._let_go(queue)
-            if consumption is not None:
-                await consumption.close(ClosedError(NOT_FOUND, "it was undeclared"))
+            if subscription is not None:
+                await subscription.close(ClosedError(NOT_FOUND, "it was undeclared"))
 
     async def _let_go(self, queue: str) -> None:
         """Forget an undeclared queue, and let another process have the turn."""
@@ -161,14 +161,14 @@ class Session:
 
     def forget(self, queue: str) -> None:
         """Nothing of it is used here any more."""
-        for known in (self.consumptions, self.left, self._specs, self._starting, self._turns):
+        for known in (self.subscriptions, self.left, self._specs, self._starting, self._turns):
             known.pop(queue, None)
         self.links.forget(queue)
 
     def _active_turn(self, queue: str) -> ActiveTurn:
         def lost() -> None:
-            if (consumption := self.consumptions.get(queue)) is not None:
-                self._background(consumption.close())  # what is held here is for the one who has the turn now
+            if (subscription := self.subscriptions.get(queue)) is not None:
+                self._background(subscription.close())  # what is held here is for the one who has the turn now
 
         async def publish(name: str) -> bool:
             with suppress(ClosedError, LateError, BlockedError):
@@ -194,9 +194,9 @@ class Session:
         if self.link.connection is not None:
             try:
                 async with asyncio.timeout(_PARTING):
-                    for consumption in self.consumptions.values():
-                        consumption.wake()
-                    await asyncio.gather(*map(self._hand_back, list(self.consumptions)))
+                    for subscription in self.subscriptions.values():
+                        subscription.wake()
+                    await asyncio.gather(*map(self._hand_back, list(self.subscriptions)))
             except TimeoutError:
                 pass  # the broker takes it back by itself then, and counts it as handed out
         for task in list(self._tasks):
@@ -211,18 +211,18 @@ class Session:
             await self._hand_back_in_turn(queue)
 
     async def _hand_back_in_turn(self, queue: str) -> None:
-        consumption = self.consumptions.get(queue)
-        if consumption is None or consumption.ended is not None:
+        subscription = self.subscriptions.get(queue)
+        if subscription is None or subscription.ended is not None:
             return
         try:
-            await self.settling.hand_back(self._specs[queue], consumption)
-            if consumption.is_done or (queue in self.active_turns and consumption.is_unused):
-                self.consumptions.pop(queue, None)  # whoever asks now begins anew
-                await consumption.close()
+            await self.settling.hand_back(self._specs[queue], subscription)
+            if subscription.is_done or (queue in self.active_turns and subscription.is_unused):
+                self.subscriptions.pop(queue, None)  # whoever asks now begins anew
+                await subscription.close()
                 if queue in self.active_turns:
                     await self.active_turns[queue].give_up()
             else:
-                consumption.stay()
+                subscription.stay()
         except (ClosedError, LateError, BlockedError):
             pass  # it lies here still, and is looked at again; or the channel is gone, and the broker has it
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from pamqp import commands, frame
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.amqp.protocol import envelope, tables
+from tasuki.drivers.amqp.protocol import envelope, frames, tables
+from tasuki.drivers.amqp.receiving.arrivals import arrived
 
 METHOD = frame.marshal(commands.Basic.Deliver("tag", 1, False, "ex", "key"), 1)[7:-1]
+
+BAD_MORE = tables.encode_bytes(envelope.MORE, msgspec.msgpack.encode(7))
 
 
 def decode(content: bytes) -> envelope.Parsed:
@@ -109,3 +114,31 @@ def test_a_message_without_anything():
     assert parsed.id
     assert parsed.headers == {"amqp.exchange": "ex", "amqp.routing_key": "key"}
     assert (parsed.failures, parsed.priority) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        tables.Properties({"message_id": b"m"}, tables.encode_field(b"x-tasuki", 0) + BAD_MORE).encode(),
+        tables.Properties({"message_id": b"m"}, b"\x01AA\x00\xff\xff\xff").encode(),
+        b"\x20",
+    ],
+)
+def test_the_failures_of_a_message_that_cannot_be_read_count(properties):
+    """It would come again and again, and each time end the connection, or begin with its first attempt."""
+    delivery = arrived(frames.Deliver(b"s1", 1, False, METHOD), properties, b"body", 1)
+    assert (delivery.received.body, delivery.received.attempt) == (b"body", 1)
+    copy = envelope.copied(delivery.properties, delivery.received.id, 2)
+    again = arrived(frames.Deliver(b"s1", 2, True, METHOD), copy, b"body", 2)
+    assert (again.received.id, again.received.attempt) == (delivery.received.id, 3)
+
+
+@pytest.mark.parametrize(
+    ("texts", "table"),
+    [({"message_id": b""}, b""), ({}, BAD_MORE), ({}, tables.encode_field(b"x-tasuki", "1") + BAD_MORE)],
+)
+def test_a_copy_of_a_foreign_message_keeps_the_id_that_it_was_given(texts, table):
+    foreign = tables.Properties(texts, table).encode()
+    parsed = decode(foreign)
+    again = decode(envelope.copied(foreign, parsed.id, 1))
+    assert (again.id, again.failures) == (parsed.id, 1)

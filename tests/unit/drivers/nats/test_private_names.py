@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import inspect
+import re
 import tomllib
 from pathlib import Path
 
@@ -75,3 +77,26 @@ def test_the_next_major_version_is_not_installed() -> None:
     project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())
     (client,) = project["project"]["optional-dependencies"]["nats"]
     assert client.endswith(",<3")
+
+
+def test_what_is_whole_does_not_stay_in_the_parser() -> None:
+    parser = Parser()
+    asyncio.run(parser.parse(b"+OK\r\n"))
+    assert not parser.buf
+
+
+def test_no_other_private_name_is_used() -> None:
+    """Each has a test here, and a line in the decision record of the protocol clients."""
+    folder = Path(inspect.getfile(Client)).parents[1]
+    used: set[str] = set()
+    for source in (path.read_text() for path in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(source)) if re.search(r"^(import|from) nats", source, re.MULTILINE) else ():
+            if isinstance(node, ast.Attribute):
+                used.add(node.attr)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                used.add(node.name)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                used.add(node.value)
+    library = {*dir(NATSClient()), *dir(Parser()), *dir(TcpTransport())}
+    private = {name for name in used & library if name.startswith("_") and not name.startswith("__")}
+    assert private == {"_ps", "_process_info", "_transport", "_io_writer"}

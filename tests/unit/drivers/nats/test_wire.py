@@ -98,6 +98,11 @@ def test_a_large_message_in_many_chunks():
         b"MSG s 1 %d\r\n" % (LARGEST + 1),
         b"x" * (LONGEST_LINE + 1),
         b"NONSENSE\r\n",
+        b"MSG\ts 1 99999999999\r\n",
+        b"INFO {\r\n",
+        b"INFO \xff\r\n",
+        b"-ERR \r\n",
+        b"PINGPONG\r\n",
     ],
 )
 def test_nonsense_ends_the_connection_and_takes_no_memory(data):

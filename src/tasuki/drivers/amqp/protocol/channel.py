@@ -11,6 +11,7 @@ from pamqp import commands
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.faults import ClosedError, LateError
+from tasuki.drivers.amqp.limits import LARGEST_BODY
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.confirms import Confirms
 from tasuki.drivers.amqp.protocol.frames import Deliver
@@ -151,11 +152,16 @@ class Channel:
         if kind == frames.METHOD:
             self._method_came(payload)
         elif kind == frames.HEADER:
+            if self._missing or not self._method:
+                raise ValueError("a content header where none may come")
             self._missing, self._properties = frames.content_of(payload)
-            self._body = []
+            if self._missing > LARGEST_BODY:
+                raise ValueError(f"a body of {self._missing} bytes; {LARGEST_BODY} are the most")
             if not self._missing:
                 self._content_came()
         elif kind == frames.BODY:
+            if not self._missing:
+                raise ValueError("a body where none may come")
             self._body.append(payload)
             self._missing -= len(payload)
             if self._missing < 0:
@@ -173,9 +179,7 @@ class Channel:
             self._answered(payload)
 
     def _answered(self, payload: bytes) -> None:
-        from tasuki.drivers.amqp.protocol.connection import decode
-
-        method = decode(payload)
+        method = frames.decode(payload)
         if isinstance(method, commands.Channel.Close):
             self.connection.send(self.number, commands.Channel.CloseOk())
             self.connection.forget(self)
@@ -192,11 +196,11 @@ class Channel:
 
     def _content_came(self) -> None:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
-        if frames.method_of(self._method) == frames.RETURN:
-            self.confirms.returned(frames.returned_key(self._method), self._properties)
+        method, self._method, self._body = self._method, b"", []
+        if frames.method_of(method) == frames.RETURN:
+            self.confirms.returned(frames.returned_key(method), self._properties)
         elif self.on_delivery is not None:
-            self.on_delivery(frames.deliver(self._method), self._properties, body)
+            self.on_delivery(frames.deliver(method), self._properties, body)
 
 
 def _close() -> commands.Channel.Close:

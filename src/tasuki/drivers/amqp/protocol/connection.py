@@ -1,4 +1,4 @@
-"""Connection: one AMQP connection on one event loop: handshake, heartbeats, channels, and when the broker blocks it.
+"""Connection: one AMQP connection on one event loop: heartbeats, channels, and when the broker blocks it.
 
 Of its own rather than a client library's, for what the driver promises: a confirm and a return are told apart by their
 delivery tag, not by the id of the message; a blocked connection is known; frame size, number of channels and AMQPLAIN
@@ -13,12 +13,13 @@ from heapq import heappop, heappush
 from math import inf
 from typing import Any, cast
 
-from pamqp import commands, heartbeat
+from pamqp import commands
 from pamqp import frame as pamqp_frame
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.endpoint import Endpoint
-from tasuki.drivers.amqp.faults import ClosedError, refused
+from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.limits import FRAME_MAX
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.channel_pool import ChannelPool
@@ -29,22 +30,17 @@ _BEGINNING = 16
 """Queues that begin to be consumed at the same time: of thousands each would wait for all, and past its deadline."""
 _WRITE_HIGH = 4 * 2**20
 _CLOSE_TIMEOUT = 2.0
-_CAPABILITIES = {
-    "publisher_confirms": True,
-    "basic.nack": True,
-    "connection.blocked": True,
-    "consumer_cancel_notify": True,
-    "authentication_failure_close": True,
-}
+_UNEXPECTED = 8
+"""Most methods on channel 0 that nothing has asked for yet."""
 
 
 class Connection(asyncio.Protocol):
-    """Made by ``connect``; ``lost`` is done when it has ended, with the reason as its result."""
+    """Made by ``handshake.connect``; ``lost`` is done when it has ended, with the reason as its result."""
 
     def __init__(self, settings: Endpoint) -> None:
         loop = asyncio.get_running_loop()
         self.settings = settings
-        self.frame_max = 131072
+        self.frame_max = FRAME_MAX
         self.channel_max = 2047
         self.blocked: str | None = None
         """The broker's reason why it takes no messages for now."""
@@ -61,7 +57,7 @@ class Connection(asyncio.Protocol):
         """Lower ones that are free, as a heap."""
         self._divide()
         self._checking = asyncio.Lock()
-        self._methods: asyncio.Queue[Method] = asyncio.Queue()
+        self._methods: asyncio.Queue[Method] = asyncio.Queue(_UNEXPECTED)
         self._writable = asyncio.Event()
         self._writable.set()
         self._gone = asyncio.Event()
@@ -148,22 +144,13 @@ class Connection(asyncio.Protocol):
 
     # Opening and ending.
 
-    async def handshake(self) -> None:
-        """Log in and open the vhost. Raises ClosedError."""
-        settings = self.settings
-        self.write(b"AMQP\x00\x00\x09\x01")
-        start = await self._expect(commands.Connection.Start)
-        offered = str(start.mechanisms).split()
-        if settings.mechanism not in offered:
-            raise ClosedError(403, f"the broker offers no {settings.mechanism}, only {', '.join(offered)}")
-        self.write(frames.frame(frames.METHOD, 0, _start_ok(settings)))
-        tune = await self._expect(commands.Connection.Tune)
-        self.frame_max = _least(tune.frame_max, settings.frame_size) or 131072
-        self.channel_max = _least(tune.channel_max, settings.channel_max) or 65535
+    def agree(self, frame_max: int, channel_max: int) -> None:
+        """Keep to these limits from now on."""
+        self.frame_max, self.channel_max = frame_max, channel_max
         self._divide()
-        self.send(0, commands.Connection.TuneOk(self.channel_max, self.frame_max, settings.heartbeat))
-        self.send(0, commands.Connection.Open(virtual_host=settings.vhost))
-        await self._expect(commands.Connection.OpenOk)
+
+    def keep_alive(self) -> None:
+        """Send heartbeats, and expect the broker's."""
         self._beat_at = self._loop.time()
         self._beat = self._loop.call_later(self._pause, self._keep_alive)
 
@@ -282,7 +269,7 @@ class Connection(asyncio.Protocol):
     # Channel 0.
 
     def _control(self, payload: bytes) -> None:
-        method: Any = decode(payload)
+        method: Any = frames.decode(payload)
         if isinstance(method, commands.Connection.Close):
             self.send(0, commands.Connection.CloseOk())
             self._reason = ClosedError(method.reply_code or 0, method.reply_text or "")
@@ -298,7 +285,8 @@ class Connection(asyncio.Protocol):
         else:
             self._methods.put_nowait(method)
 
-    async def _expect(self, kind: type[Method]) -> Any:
+    async def expect(self, kind: type[Method]) -> Any:
+        """The next method on channel 0. Raises ClosedError if it is of another kind, or the connection ends."""
         asked = asyncio.ensure_future(self._methods.get())
         try:
             await asyncio.wait((asked, self.lost), return_when=asyncio.FIRST_COMPLETED)
@@ -331,70 +319,3 @@ class Connection(asyncio.Protocol):
             self.write(frames.HEARTBEAT_FRAME)
         self._was_late, self._beat_at = self._stands_still, now
         self._beat = self._loop.call_later(self._pause, self._keep_alive)
-
-
-async def connect(settings: Endpoint, host: str, port: int) -> Connection:
-    """A connection that is ready for use, within the connection timeout. Raises ClosedError."""
-    loop = asyncio.get_running_loop()
-    connection: Connection | None = None
-    is_open = False
-    try:
-        async with asyncio.timeout(settings.connection_timeout):
-            context = settings.context()
-            _, connection = await loop.create_connection(
-                lambda: Connection(settings),
-                host,
-                port,
-                ssl=context,
-                server_hostname=settings.server_name(host) if context else None,
-            )
-            await connection.handshake()
-        is_open = True
-        return connection
-    except TimeoutError as error:
-        raise ClosedError(0, f"no answer within {settings.connection_timeout:g} s") from error
-    except OSError as error:
-        raise refused(error) from error
-    finally:
-        if not is_open and connection is not None:
-            connection.end(ClosedError(0, "the handshake failed"))
-
-
-def decode(payload: bytes) -> Method:
-    """A method out of its payload."""
-    method = pamqp_frame.unmarshal(frames.frame(frames.METHOD, 0, payload))[2]
-    assert not isinstance(method, heartbeat.Heartbeat)
-    return method  # type: ignore[return-value]
-
-
-def _start_ok(settings: Endpoint) -> bytes:
-    """``connection.start-ok``; by hand, because a response is bytes."""
-    client = commands.Connection.StartOk(
-        client_properties={
-            "product": "tasuki",
-            "connection_name": settings.name,
-            "capabilities": dict(_CAPABILITIES),
-        },
-        mechanism=settings.mechanism,
-        response="",
-        locale="en_US",
-    ).marshal()
-    head = client[: -(4 + 1 + 5)]  # up to the response: its length, and the locale with its length, come after it
-    response = _response(settings)
-    return b"\x00\x0a\x00\x0b" + head + len(response).to_bytes(4, "big") + response + frames.short("en_US")
-
-
-def _response(settings: Endpoint) -> bytes:
-    if settings.mechanism == "EXTERNAL":
-        return b""
-    user, password = settings.user.encode(), settings.password.encode()
-    if settings.mechanism == "PLAIN":
-        return b"\0" + user + b"\0" + password
-    from tasuki.drivers.amqp.protocol.tables import encode_field
-
-    return encode_field(b"LOGIN", settings.user) + encode_field(b"PASSWORD", settings.password)
-
-
-def _least(theirs: int, ours: int) -> int:
-    """The smaller of two limits, of which 0 means none."""
-    return min(limit for limit in (theirs, ours) if limit) if theirs or ours else 0

@@ -7,6 +7,7 @@ become headers.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +56,11 @@ _HEADERS = {name: header for header, name in _PROPERTIES.items()} | {
 _MOST_SECONDS = 2**63
 
 _pack = msgspec.msgpack.Encoder().encode
-_unpack = msgspec.msgpack.Decoder().decode
+_unpack = msgspec.msgpack.Decoder(tuple[str | None, dict[str, HeaderValue]]).decode
+
+
+UNREADABLE = (ValueError, IndexError, struct.error, msgspec.DecodeError)
+"""What reading damaged properties raises."""
 
 
 class Parsed(msgspec.Struct, gc=False):
@@ -112,7 +117,7 @@ def _texts(headers: Mapping[str, HeaderValue]) -> dict[str, bytes]:
 
 
 def decode(content: bytes, method: bytes) -> Parsed:
-    """A message out of its properties; ``method`` is the ``basic.deliver``.
+    """A message out of its properties; ``method`` is the ``basic.deliver``. Raises one of ``UNREADABLE``.
 
     The broker's own counts are not looked at: they rise with returns that are no failures, and differ by version (what
     3.13 to 4.2 count in ``x-delivery-count`` for every return, 4.3 counts for ``basic.reject`` only).
@@ -169,8 +174,9 @@ def copied(content: bytes, id: str, failures: int, *, suspect: bool = False) -> 
     id that it was given here if it had none.
     """
     properties = decode_properties(content)
-    is_ours = any(key == MARKER for key, *_ in fields(properties.table))
-    own = [properties.table[start:end] for key, _, start, end in fields(properties.table) if key in {MORE, KEY}]
+    found_fields = list(fields(properties.table))
+    is_ours = any(key == MARKER and isinstance(value, int) for key, value, _, _ in found_fields)
+    own = [properties.table[start:end] for key, _, start, end in found_fields if is_ours and key in {MORE, KEY}]
     table = without(properties.table, (), b"x-")
     if not is_ours:
         known = {key for key, *_ in fields(table)}
@@ -178,7 +184,7 @@ def copied(content: bytes, id: str, failures: int, *, suspect: bool = False) -> 
         table += b"".join(encode_field(key, value) for key, value in found.items() if key not in known)
     marks = encode_field(MARKER, failures) + (encode_field(SUSPECT, value=True) if suspect else b"")
     properties.table = b"".join((marks, table, *own))
-    if "message_id" not in properties.texts and len(id.encode()) <= _LONGEST:
+    if not properties.texts.get("message_id") and len(id.encode()) <= _LONGEST:
         properties.texts["message_id"] = id.encode()
     properties.texts.pop("expiration", None)
     properties.texts.pop("user_id", None)

@@ -9,6 +9,9 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pamqp import frame as pamqp_frame
+from pamqp.base import Frame as Method
+
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 END = 0xCE
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
@@ -66,6 +69,16 @@ def split(buffer: bytearray, frame_max: int) -> Iterator[Frame]:
 def method_of(payload: bytes) -> int:
     """Class and method as one number."""
     return int.from_bytes(payload[:4], "big")
+
+
+def decode(payload: bytes) -> Method:
+    """A method out of its payload, as pamqp reads it. Raises ValueError for one that cannot be read."""
+    try:
+        method = pamqp_frame.unmarshal(frame(METHOD, 0, payload))[2]
+    except Exception as error:  # damaged bytes, which pamqp may trip over anywhere
+        raise ValueError(f"a method that cannot be read: {error!r}") from error
+    assert isinstance(method, Method)
+    return method
 
 
 def short(text: str) -> bytes:

@@ -6,7 +6,8 @@ import asyncio
 
 from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ACCESS_REFUSED, ClosedError
-from tasuki.drivers.amqp.protocol.connection import Connection, connect
+from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.handshake import connect
 
 STAGGER = 0.5
 """Seconds that a node may take before the next one is tried as well: a machine that is gone answers nothing."""

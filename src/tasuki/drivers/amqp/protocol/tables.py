@@ -124,13 +124,18 @@ def with_field(properties: bytes, field: bytes) -> bytes:
 
 
 def fields(table: bytes) -> Iterator[tuple[bytes, object, int, int]]:
-    """Key, value, start and end of each field; values that no header can have (tables, arrays) come as None."""
+    """Key, value, start and end of each field; values that no header can have (tables, arrays) come as None.
+
+    Raises ValueError, IndexError or struct.error for damaged ones.
+    """
     at, size = 0, len(table)
     while at < size:
         start = at
         name_end = at + 1 + table[at]
         key, kind = table[at + 1 : name_end], table[name_end : name_end + 1]
         value, at = _value(table, kind, name_end + 1)
+        if at > size:
+            raise ValueError("a field that is longer than its table")
         yield key, value, start, at
 
 

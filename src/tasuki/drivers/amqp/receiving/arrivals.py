@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import struct
-
-import msgspec
-
 from tasuki.contracts.driver import Received
-from tasuki.drivers.amqp.protocol.envelope import Parsed, decode
+from tasuki.drivers.amqp.protocol.envelope import EMPTY, UNREADABLE, Parsed, decode
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.receiving.consumers import is_of_keys, is_of_returned
 from tasuki.drivers.amqp.receiving.inbox import Delivery
@@ -18,8 +14,9 @@ def arrived(deliver: Deliver, properties: bytes, body: bytes, number: int) -> De
     """A delivery, the ``number``-th of its channel, as the message itself tells of it; see ``lookups`` for the rest."""
     try:
         parsed = decode(properties, deliver.payload)
-    except (ValueError, IndexError, struct.error, msgspec.DecodeError):
-        parsed = Parsed(new_id(), {}, 0, 0)  # from a stranger: what can be read is the body
+    except UNREADABLE:
+        # Only the body can be read. A copy must count its failures, so it does not repeat these properties.
+        parsed, properties = Parsed(new_id(), {}, 0, 0), EMPTY
     is_suspect = parsed.suspect or deliver.redelivered
     return Delivery(
         (-parsed.priority, 0 if is_of_returned(deliver.consumer) else 1, number),

@@ -1,7 +1,8 @@
-"""Consumption: what this process receives of one queue: consumers at the broker, an inbox, and what is held.
+"""Subscription: what this process receives of one queue: an inbox, what is held, and what rests.
 
-The broker pushes and the framework pulls, so the consumers are allowed as many messages as were asked for and no more.
-When nobody has asked for a while they end, and what lies unused goes back, so that nobody else is kept waiting for it.
+The broker pushes and the framework pulls, so the consumers are allowed as many messages as the receives want and no
+more. Without a receive for a while the consumers end, and unused messages go back, for other processes. Which of this
+may happen at which moment stands in ``states``; ``consuming`` has the channel and the consumers.
 """
 
 from __future__ import annotations
@@ -11,29 +12,25 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-from pamqp import commands
-
 from tasuki.contracts.driver import Received
 from tasuki.drivers.amqp.faults import TAKEN_BACK, ClosedError, LateError
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.receiving.arrivals import arrived
-from tasuki.drivers.amqp.receiving.consumers import Consumers, is_of_returned
+from tasuki.drivers.amqp.receiving.consumers import is_of_returned
+from tasuki.drivers.amqp.receiving.consuming import Consuming
 from tasuki.drivers.amqp.receiving.idle_timer import Watch
 from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
+from tasuki.drivers.amqp.receiving.states import Idle, Wants, may_hand_out, when_idle
 from tasuki.drivers.amqp.settling.held import Held
 from tasuki.drivers.amqp.settling.lookups import Lookups
 from tasuki.drivers.amqp.settling.resting import Resting
-from tasuki.drivers.amqp.settling.unsettled import Unsettled
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, has_ranks
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
 
-MOST = 65_535
-"""The largest prefetch that the protocol can say."""
 
-
-class Consumption:
+class Subscription:
     """One channel with the consumers of one queue; a new one is made when the channel has ended."""
 
     def __init__(
@@ -46,54 +43,49 @@ class Consumption:
         on_idle: Callable[[], None],
         on_lost: Callable[[Sequence[Delivery]], None],
     ) -> None:
-        self.lanes = lanes
         self.is_keyed = is_keyed
         """Whether of each key one delivery at a time is handed out."""
         self.inbox = Inbox()
         self.held = Held()
-        self.channel: Channel | None = None
-        self.ended: ClosedError | None = None
         self.notice: ClosedError | None = None
-        """Why the broker has taken deliveries back, if no receive was told yet."""
-        self._most = min(most or MOST, MOST)
+        """Why the broker has taken deliveries back, until a receive reports it."""
         self._on_idle, self._on_lost = on_idle, on_lost
         self._watch = Watch(idle, self._look)
         self._waiters: WaitList[list[Received]] = WaitList()
-        self._consumers = Consumers()
         self._arrivals = count()
-        self._unsettled = Unsettled(self._consumers)
-        self._filling = False
-        self._adjusting: asyncio.Task[None] | None = None
-        self._dispatching = False
-        self._is_outdated = False
-        self._is_ending = False
+        self._dispatching: asyncio.Handle | None = None
+        """The hand-out of all that arrived in one piece."""
+        self._consuming = Consuming(lanes, most=most, wants=self._wants, hand_out=self._serve, fail=self._waiters.fail)
         self._resting = Resting(self._requeue, self.put_back)
-        """What was nacked and keeps its place, until its time is over."""
+        """Nacked deliveries that keep their place, until their delay is over."""
         self._lookups = Lookups(lanes[0].name, self._looked_up)
 
     @property
+    def channel(self) -> Channel | None:
+        """The channel of its consumers; None before ``start``."""
+        return self._consuming.channel
+
+    @property
+    def ended(self) -> ClosedError | None:
+        """Why its channel has ended, if it has."""
+        return self._consuming.ended
+
+    @property
     def connection(self) -> Connection:
-        """That of its channel. Raises ClosedError where there is none."""
+        """The connection of its channel. Raises ClosedError if there is no channel."""
         if self.channel is None:
             raise self.ended or ClosedError(0, "no channel")
         return self.channel.connection
 
-    @property
-    def _is_holding_back(self) -> bool:
-        """Whether what is here may be only a part of what must be handed out first."""
-        return self._filling or self._is_ending or self._lookups.task is not None
-
     def reshape(self, lanes: Sequence[Lane], *, is_keyed: bool) -> None:
-        """The queue was declared anew: the next receive consumes the lanes that there are now."""
-        self._is_outdated = self._is_outdated or self.lanes != lanes
-        self.lanes, self.is_keyed = lanes, is_keyed
+        """The queue was declared again: the next receive consumes its new lanes."""
+        self._consuming.reshape(lanes)
+        self.is_keyed = is_keyed
 
     async def start(self, connection: Connection) -> None:
         """Open the channel. Raises ClosedError or LateError."""
-        async with connection.beginning:
-            channel = await connection.open_channel()
+        channel = await self._consuming.open(connection)
         channel.on_delivery, channel.on_cancel, channel.on_end = self._came, self._cancelled, self._end
-        self.channel = channel
 
     async def receive(self, limit: int, wait: float) -> list[Received]:
         """Up to ``limit`` deliveries as soon as there is one. Raises ClosedError or LateError."""
@@ -101,18 +93,17 @@ class Consumption:
             raise self.ended
         self._watch.wanted()
         await self.check()
-        if len(self.inbox) and not (self._waiters or self._is_holding_back):
-            if has_ranks(self.lanes) and self.channel is not None:
-                # With the answer to any question is here what was confirmed before: perhaps of a higher priority.
-                await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+        if len(self.inbox) and not self._waiters and self._may_hand_out:
+            if has_ranks(self._consuming.lanes):
+                await self._consuming.catch_up()  # to what was confirmed before, perhaps of a higher priority
             if given := self._hand_out(limit):
                 return given
         waiter = self._waiters.add(limit)
         is_over = False
         try:
-            self._adjust()
+            self._consuming.check_wants()
             await asyncio.wait((waiter.done,), timeout=max(wait, 0.0))
-            if not waiter.done.done() and (asked := self._adjusting or self._lookups.task) is not None:
+            if not waiter.done.done() and (asked := self._consuming.task or self._lookups.task) is not None:
                 # The broker has not said yet what there is.
                 await asyncio.wait((waiter.done, asked), return_when=asyncio.FIRST_COMPLETED)
             is_over = True
@@ -145,7 +136,9 @@ class Consumption:
             self.put_back(delivery)
 
     def put_back(self, delivery: Delivery) -> None:
-        """A delivery is to be handed out again, by whoever asks first."""
+        """Hand a delivery out again, to the next receive; not if the channel is gone, and the broker has it."""
+        if self.ended is not None:
+            return
         self.inbox.put(delivery)
         self._dispatch_soon()
         self._watch.wanted()
@@ -162,60 +155,50 @@ class Consumption:
 
     async def settle(self, acked: Collection[int], requeued: Collection[int]) -> None:
         """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError."""
-        channel = self.channel
-        if channel is None or channel.closed is not None:
-            raise self.ended or ClosedError(0, "no channel")
-        await self._unsettled.settle_surely(channel, acked, requeued)
+        await self._consuming.settle(acked, requeued)
 
     async def stop(self) -> list[Delivery]:
-        """End the consumers; what lies unused, in order. What is held stays held. Raises ClosedError or LateError.
+        """End the consumers; returns the unused deliveries, in order. Held ones stay held.
 
-        Those of lanes of keys go on, and end with the channel; see ``is_done``.
+        The consumers of lanes of keys go on, and end with the channel; see ``is_done``.
+
+        Raises ClosedError or LateError.
         """
         self._watch.pause()
-        if self._adjusting is not None:
-            await asyncio.wait((self._adjusting,))
-        channel = self.channel
-        if channel is None or channel.closed is not None:
-            return []
-        self._is_ending = True
-        try:
-            await self._consumers.end(channel, self.lanes)
-            return self.inbox.take_shared()
-        finally:
-            self._is_ending = False
-            self._dispatch()  # what has come meanwhile
-            self._adjust()
+        unused: list[Delivery] = []
+        await self._consuming.stop(lambda: unused.extend(self.inbox.take_shared()))
+        return unused
 
     def must_go_back(self, delivery: Delivery) -> bool:
         """Whether an unused delivery can keep its place only in its own lane: others of the lane are behind it."""
-        return self._consumers.left_returned and is_of_returned(delivery.consumer)
+        return self._consuming.consumers.left_returned and is_of_returned(delivery.consumer)
 
     @property
     def is_done(self) -> bool:
-        """Whether its channel can be closed: nobody waits, and nothing is held that somebody works on."""
-        return self._consumers.are_keyed and self.is_unused
+        """Whether its channel can be closed: no receive waits, and no handler works on what is held."""
+        return self._consuming.consumers.are_keyed and self.is_unused
 
     @property
     def is_unused(self) -> bool:
-        """Whether nobody waits, nothing is held, and no shared lane is consumed."""
-        return not (self._waiters or self.held.is_in_use or self._resting or self._consumers.are_shared)
+        """Whether no receive waits, nothing is held, and no shared lane is consumed."""
+        is_used = self._waiters or self.held.is_in_use or self._resting or self._consuming.consumers.are_shared
+        return not is_used
 
     def stay(self) -> None:
         """Look again in a while."""
         self._watch.wanted()
 
     async def catch_up(self) -> None:
-        """Return when here is what the broker has pushed so far. Raises ClosedError or LateError."""
+        """Return when all that the broker has pushed so far is here. Raises ClosedError or LateError."""
         if self.channel is not None and self.channel.closed is None:
-            await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+            await self._consuming.catch_up()
 
     async def take_waiting(self) -> tuple[list[Delivery], list[Delivery]]:
-        """What lies unused, and what rests, both taken out. Raises ClosedError or LateError."""
+        """Take out the unused deliveries and the resting ones. Raises ClosedError or LateError."""
         if self.channel is None:
             return [], []
-        for _ in range(2):  # with the answers is here what was on its way
-            await self.channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+        for _ in range(2):  # the second answer comes after what was on its way
+            await self._consuming.catch_up()
         return self.inbox.take(len(self.inbox)), self._resting.take()
 
     def dismiss(self, reason: ClosedError) -> None:
@@ -228,68 +211,32 @@ class Consumption:
         if self.channel is not None:
             await self.channel.close()
 
-    def _adjust(self) -> None:
-        """See to it that the broker may push what the waiters want."""
-        if self._adjusting is None and not self._is_ending and self._lacks():
-            self._filling = True
-            self._adjusting = asyncio.get_running_loop().create_task(self._consume(), name="consume")
-            self._adjusting.add_done_callback(self._adjusted)
-
-    def _lacks(self) -> bool:
-        """Whether the waiters want more than the broker may push: each lane's consumer has an allowance of its own."""
-        if self._is_outdated and len(self._waiters):
-            return True
-        taken = self._consumers.taken
-        wanted = min(self._waiters.wanted, self._most - taken)
-        return len(self._waiters) > 0 and self._consumers.allowed - taken + len(self.inbox) < wanted
-
-    async def _consume(self) -> None:
-        """Let the broker push what the waiters want; they get the first of it, and not what happened to come first.
-
-        New consumers are allowed as many messages as are held here beside: they stand then, and push the next one for
-        each that is settled, and are not replaced each time that the caller has room for one more.
-        """
-        assert self.channel is not None
-        async with self.channel.connection.beginning:
-            self._is_outdated = False
-            wanted = self._waiters.wanted + len(self.held)
-            await self._consumers.start(self.channel, self.lanes, max(min(wanted, self._most), 1))
-
-    def _adjusted(self, task: asyncio.Task[None]) -> None:
-        self._adjusting, self._filling = None, False
-        error = None if task.cancelled() else task.exception()
-        if error is not None:  # what was asked may still come about; who asks next begins anew
-            self._consumers.forget()
-            self._waiters.fail(error if isinstance(error, ClosedError | LateError) else ClosedError(0, repr(error)))
-        self._dispatch()
-        self._adjust()
+    def _wants(self) -> Wants:
+        return Wants(len(self._waiters), self._waiters.wanted, len(self.inbox), len(self.held))
 
     def _cancelled(self, tag: str) -> None:
         """The broker has ended a consumer: its queue was deleted, or moved, or a delivery was held for too long (4.3).
 
-        What it has pushed may be with others now. The broker takes no more of it, and waits until all is settled.
+        Another process may have its deliveries now. The broker takes no more of it, and waits until all is settled.
         """
         consumer = tag.encode()
-        self._consumers.cancelled(tag)
-        self._is_outdated = True
+        self._consuming.cancelled(tag)
         lost = [
             *self.held.take_of(consumer),
             *self.inbox.take_of(consumer),
             *self._resting.take_where(lambda delivery: delivery.consumer == consumer),
         ]
-        if lost and self.channel is not None:
-            self.channel.connection.write(
-                self._unsettled.settle(self.channel.number, (), [delivery.tag for delivery in lost])
-            )
+        if lost:
+            self._consuming.requeue([delivery.tag for delivery in lost])
             self.notice = ClosedError(0, TAKEN_BACK)
             self._on_lost(lost)
-        self._adjust()
+        self._consuming.check_wants()
 
     def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:
         delivery = arrived(deliver, properties, body, next(self._arrivals))
         if not self._watch.is_on:
-            self._watch.wanted()  # nobody may be waiting any more
-        self._unsettled.add(delivery.tag, delivery.consumer)
+            self._watch.wanted()  # perhaps no receive waits any more
+        self._consuming.unsettled.add(delivery.tag, delivery.consumer)
         if deliver.redelivered:
             self._came_again(delivery)
         else:
@@ -313,16 +260,23 @@ class Consumption:
 
     def _dispatch_soon(self) -> None:
         """Once for all that came in one piece."""
-        if self._waiters and not self._dispatching:
-            self._dispatching = True
-            asyncio.get_running_loop().call_soon(self._dispatch)
+        if self._waiters and self._dispatching is None:
+            self._dispatching = asyncio.get_running_loop().call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
-        self._dispatching = False
+        self._dispatching = None
+        if self._may_hand_out:
+            self._serve()
+
+    @property
+    def _may_hand_out(self) -> bool:
+        return may_hand_out(self._consuming.state, is_looking_up=self._lookups.task is not None)
+
+    def _serve(self) -> None:
+        """Serve the waiting receives with what is here."""
         if self._waiters and len(self.inbox) and self.connection.is_doubtful:
-            self._lookups.start(self.connection)  # which checks it
-            return
-        while self._waiters and len(self.inbox) and not self._is_holding_back:
+            self._lookups.start(self.connection)  # which checks the connection
+        while self._waiters and len(self.inbox) and self._lookups.task is None:
             if not self._waiters.serve(self._hand_out):
                 return
 
@@ -355,14 +309,12 @@ class Consumption:
             self.put_back(delivery)
 
     def _requeue(self, delivery: Delivery) -> None:
-        if self.channel is not None:
-            self.channel.connection.write(self._unsettled.settle(self.channel.number, (), (delivery.tag,)))
+        self._consuming.requeue((delivery.tag,))
 
     def _end(self, reason: ClosedError) -> None:
         """The channel is gone, and all that was unsettled on it is the broker's again."""
         if self.ended is not None:
             return
-        self.ended = reason
         if reason.is_for_time:
             self.notice = None if self._waiters else reason
         if reason.is_for_time or (self.channel is not None and not self.channel.connection.is_alive):
@@ -372,14 +324,18 @@ class Consumption:
         self._lookups.end()
         self.inbox.clear()
         self.held.clear()
-        self._unsettled.clear()
-        self._consumers.forget()
-        self._waiters.fail(reason)
+        self._consuming.end(reason)
 
     def _look(self) -> None:
-        """No receive for a while: stop consuming, unless one waits, or what is pushed here is in use."""
-        # Consumers that are full, or have room and nothing unused, take nothing from other processes.
-        if self._waiters or (self.held.is_in_use and not len(self.inbox)):
-            self._watch.wanted()
-        elif self._consumers.are_shared or self._consumers.are_keyed or len(self.inbox):
-            self._on_idle()
+        """No receive for a while."""
+        consumers = self._consuming.consumers
+        match when_idle(
+            is_waiting=len(self._waiters) > 0,
+            is_held=self.held.is_in_use,
+            unused=len(self.inbox),
+            is_consuming=consumers.are_shared or consumers.are_keyed,
+        ):
+            case Idle.WATCH:
+                self._watch.wanted()
+            case Idle.STOP:
+                self._on_idle()

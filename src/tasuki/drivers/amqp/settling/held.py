@@ -13,7 +13,7 @@ _receipts = count(1)
 
 
 class Held(dict[int, Delivery]):
-    """The deliveries of one consumption by receipt, and beside them those that are being settled."""
+    """The deliveries of one subscription by receipt, and beside them those that are being settled."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.publishing.publisher import Parcel
 from tasuki.drivers.amqp.publishing.publishing import Publishing
 from tasuki.drivers.amqp.receiving.inbox import Delivery
-from tasuki.drivers.amqp.receiving.subscription import Consumption
+from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, return_lane
 from tasuki.errors import DriverError
@@ -45,50 +45,52 @@ class PutOff(NamedTuple):
 
 
 class Settling:
-    """Carries out settlements of the consumptions of one driver."""
+    """Carries out settlements of the subscriptions of one driver."""
 
     def __init__(self, publishing: Publishing, errors: Errors) -> None:
         self._publishing = publishing
         self._errors = errors
 
-    async def start(self, spec: QueueSpec, consumption: Consumption, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+    async def start(self, spec: QueueSpec, subscription: Subscription, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Record failures that count unless the deliveries are settled; returns the stale receipts."""
-        held = {receipt: consumption.held[receipt] for receipt in batch if receipt in consumption.held}
+        held = {receipt: subscription.held[receipt] for receipt in batch if receipt in subscription.held}
         fresh = [delivery for delivery in held.values() if not delivery.is_started]
         for delivery in fresh:
             delivery.is_started = True  # first: the broker may have it recorded and not have said so
         with self._errors.translating(spec.name):
-            await _record(spec, consumption, fresh)
+            await _record(spec, subscription, fresh)
         return [receipt for receipt in batch if receipt not in held]
 
-    async def settle(self, spec: QueueSpec, consumption: Consumption, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+    async def settle(
+        self, spec: QueueSpec, subscription: Subscription, batch: Sequence[Settlement]
+    ) -> Sequence[Receipt]:
         """The stale receipts; the rest is done. If it fails, what is held is held still."""
         stale: list[Receipt] = []
         taken: list[tuple[Settlement, Delivery]] = []
         for settlement in batch:
-            delivery = consumption.take(settlement.receipt)
+            delivery = subscription.take(settlement.receipt)
             if delivery is None:
                 stale.append(settlement.receipt)
             else:
                 taken.append((settlement, delivery))
         is_done = False
         try:
-            with consumption.settling([delivery for _, delivery in taken]):
-                done = await self._carry_out(spec, consumption, taken)
+            with subscription.settling([delivery for _, delivery in taken]):
+                done = await self._carry_out(spec, subscription, taken)
             is_done = True
         finally:
-            if not is_done and consumption.ended is None:
-                consumption.held.update({settlement.receipt: delivery for settlement, delivery in taken})
-        await _forget(consumption, done)
+            if not is_done and subscription.ended is None:
+                subscription.held.update({settlement.receipt: delivery for settlement, delivery in taken})
+        await _forget(subscription, done)
         return stale
 
-    async def _carry_out(self, spec: QueueSpec, consumption: Consumption, taken: Taken) -> Sequence[Delivery]:
+    async def _carry_out(self, spec: QueueSpec, subscription: Subscription, taken: Taken) -> Sequence[Delivery]:
         """Returns those that are no longer at the broker."""
-        done, later, freed, resting = _sorted(consumption, taken)
+        done, later, freed, resting = _sorted(subscription, taken)
         if resting:
             with suppress(ClosedError, LateError):  # the count then lives as long as this process
                 counted = [each.delivery for each in resting if each.counts]
-                await _record(spec, consumption, [delivery for delivery in counted if not delivery.is_started])
+                await _record(spec, subscription, [delivery for delivery in counted if not delivery.is_started])
         if later:
             await self._put_off(spec, later)
             done += [each.delivery for each in later if each.delivery.is_moved]
@@ -98,14 +100,14 @@ class Settling:
                     resting.append(each)
         if done:
             with self._errors.translating(spec.name):
-                await consumption.settle([delivery.tag for delivery in done], ())
+                await subscription.settle([delivery.tag for delivery in done], ())
         uncounted = [each.delivery for each in resting if not each.counts]
-        await self.take_back(spec, consumption, [*freed, *uncounted])
+        await self.take_back(spec, subscription, [*freed, *uncounted])
         # Last, when nothing can fail any more: a delivery is either still held or waits here.
         for each in resting:  # at its place: what is behind it must not pass it
-            consumption.rest(each.delivery, each.delay, counts=each.counts)
+            subscription.rest(each.delivery, each.delay, counts=each.counts)
         for delivery in freed:
-            consumption.put_back(delivery)
+            subscription.put_back(delivery)
         return done
 
     async def _put_off(self, spec: QueueSpec, moves: Sequence[PutOff]) -> None:
@@ -122,34 +124,34 @@ class Settling:
             for each, fate in zip(left, fates, strict=True):
                 each.delivery.is_moved = fate == "stored"
 
-    async def take_back(self, spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
+    async def take_back(self, spec: QueueSpec, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
         """Unrecord starts: of handlers that have not begun after all, or whose process lives; else they count."""
         names = starts_of(spec, deliveries)
         with suppress(ClosedError, LateError):
-            await records.drop(consumption.connection, names)
+            await records.drop(subscription.connection, names)
         for delivery in deliveries:
             delivery.records -= names
             delivery.is_started = False
 
-    async def hand_back(self, spec: QueueSpec, consumption: Consumption) -> None:
+    async def hand_back(self, spec: QueueSpec, subscription: Subscription) -> None:
         """End the consumers, and give what lies unused to whoever asks next: not counted, and first in line.
 
         Raises ClosedError, LateError, BlockedError; then it lies here as before.
         """
-        unused = await consumption.stop()
+        unused = await subscription.stop()
         is_done = False
         try:
             if unused:
-                await self._hand_back(spec, consumption, unused)
+                await self._hand_back(spec, subscription, unused)
             is_done = True
         finally:
-            if not is_done and consumption.ended is None:
+            if not is_done and subscription.ended is None:
                 for delivery in unused:
-                    consumption.put_back(delivery)
+                    subscription.put_back(delivery)
 
-    async def _hand_back(self, spec: QueueSpec, consumption: Consumption, unused: Sequence[Delivery]) -> None:
+    async def _hand_back(self, spec: QueueSpec, subscription: Subscription, unused: Sequence[Delivery]) -> None:
         if is_quorum(spec) and not self._publishing.is_blocked:
-            left = [delivery for delivery in unused if not (delivery.is_moved or consumption.must_go_back(delivery))]
+            left = [delivery for delivery in unused if not (delivery.is_moved or subscription.must_go_back(delivery))]
             parcels = [
                 _copy(spec, delivery, delivery.received.attempt - 1, 0.0, suspect=delivery.received.suspect)
                 for delivery in left
@@ -160,15 +162,15 @@ class Settling:
         safe = [delivery for delivery in unused if delivery.is_moved]
         others = [delivery for delivery in unused if not delivery.is_moved]
         back = [delivery.tag for delivery in others if not delivery.is_counted_here]
-        await consumption.settle([delivery.tag for delivery in safe], back)
+        await subscription.settle([delivery.tag for delivery in safe], back)
         for delivery in others:
             if delivery.is_counted_here:
-                consumption.put_back(delivery)
-        await _forget(consumption, safe)
+                subscription.put_back(delivery)
+        await _forget(subscription, safe)
 
 
 def _sorted(
-    consumption: Consumption, taken: Taken
+    subscription: Subscription, taken: Taken
 ) -> tuple[list[Delivery], list[PutOff], list[Delivery], list[PutOff]]:
     """What is acked, what is put off by a copy, what is released, and what rests at its place."""
     done: list[Delivery] = []
@@ -182,7 +184,7 @@ def _sorted(
             freed.append(delivery)
         else:
             each = PutOff(delivery, min(settlement.delay, LONGEST_DELAY), isinstance(settlement, Nack))
-            (resting if consumption.keeps(delivery) else later).append(each)
+            (resting if subscription.keeps(delivery) else later).append(each)
     return done, later, freed, resting
 
 
@@ -192,22 +194,22 @@ def _copy(spec: QueueSpec, delivery: Delivery, failures: int, delay: float, *, s
     return Parcel(return_lane(spec), envelope.short_id(received.id), properties, received.body, delay)
 
 
-async def _record(spec: QueueSpec, consumption: Consumption, deliveries: Sequence[Delivery]) -> None:
+async def _record(spec: QueueSpec, subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
     """Record one more failure of each. Raises ClosedError or LateError."""
     if not deliveries:
         return
     names = {delivery: _next_record(spec, delivery) for delivery in deliveries}
-    await records.make(consumption.connection, names.values())
+    await records.make(subscription.connection, names.values())
     for delivery, name in names.items():
         delivery.records |= {name}
 
 
-async def _forget(consumption: Consumption, deliveries: Iterable[Delivery]) -> None:
+async def _forget(subscription: Subscription, deliveries: Iterable[Delivery]) -> None:
     """Their messages are gone, or their copies carry the counts; records that cannot be deleted expire."""
     names = {name for delivery in deliveries if delivery.records for name in delivery.records}
     if names:
         with suppress(ClosedError, LateError):
-            await records.drop(consumption.connection, names)
+            await records.drop(subscription.connection, names)
 
 
 def starts_of(spec: QueueSpec, deliveries: Iterable[Delivery]) -> set[str]:

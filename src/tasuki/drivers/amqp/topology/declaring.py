@@ -68,6 +68,20 @@ async def declare(connection: Connection, errors: Errors, marks: Marks, spec: Qu
         raise errors.make(QueueConflictError, spec.name, problem) from error
 
 
+async def declare_again(
+    connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane], *, has_nodes: bool
+) -> None:
+    """Declare a queue after a reconnect, to one of several nodes or not. Raises DriverError, ClosedError or LateError.
+
+    A classic queue lives on one node. If that is lost, the broker answers nothing about it, and all would wait. While
+    a node of a cluster is frozen, the broker answers no change of bindings: nothing is declared that is there.
+    """
+    if spec.temporary:
+        await _remake(connection, errors, marks, spec, found)
+    elif (is_quorum(spec) or not has_nodes) and not await are_there(connection, found):
+        await declare(connection, errors, marks, spec, found)
+
+
 async def _declare(connection: Connection, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
     makes: list[Method] = [*marks.make(spec.name, found), *(lane.declare() for lane in found)]
     if spec.temporary:  # its messages are rarely delayed, and a requester's queue must be cheap to make
@@ -84,7 +98,7 @@ async def _declare(connection: Connection, marks: Marks, spec: QueueSpec, found:
         await _ask(connection, [*delay_queues.last_exchange(), *methods])  # nobody has declared one here before
 
 
-async def remake(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
+async def _remake(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
     """Declare a temporary queue of ours after a reconnect. Raises DriverError, ClosedError or LateError.
 
     It is a classic queue, on the node where it was made. If that node is lost, RabbitMQ answers a declaration after a
@@ -100,6 +114,14 @@ async def remake(connection: Connection, errors: Errors, marks: Marks, spec: Que
     # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
     await _ask(connection, [commands.Queue.Delete(queue=presence_name(spec.name))])
     await declare(connection, errors, marks, spec, found)
+
+
+def together(found: Sequence[Lane], others: Sequence[Lane]) -> list[Lane]:
+    """The lanes, and after them the others with other names."""
+    known = {lane.name: lane for lane in found}
+    for lane in others:
+        known.setdefault(lane.name, lane)
+    return list(known.values())
 
 
 async def existing(connection: Connection, found: Sequence[Lane]) -> list[Lane]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pamqp import commands
 
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
-from tasuki.drivers.amqp.receiving.subscription import Consumption
+from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, presence_name
 
 if TYPE_CHECKING:
@@ -27,34 +27,34 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
         async with connection.borrow() as channel:
             answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
         removed += sum(int(answer.message_count) for answer in answers)
-        consumption = session.consumptions.get(queue)
-        if consumption is not None and consumption.ended is None:
-            removed += await _empty(consumption)
+        subscription = session.subscriptions.get(queue)
+        if subscription is not None and subscription.ended is None:
+            removed += await _empty(subscription)
         return removed
 
 
-async def _empty(consumption: Consumption) -> int:
+async def _empty(subscription: Subscription) -> int:
     """What was pushed here and is not handed out, and what rests; it lies here still if that fails."""
-    unused, resting = await consumption.take_waiting()
+    unused, resting = await subscription.take_waiting()
     is_done = False
     try:
-        await consumption.settle([delivery.tag for delivery in (*unused, *resting)], ())
+        await subscription.settle([delivery.tag for delivery in (*unused, *resting)], ())
         is_done = True
     finally:
-        if not is_done and consumption.ended is None:
+        if not is_done and subscription.ended is None:
             for delivery in unused:
-                consumption.put_back(delivery)
+                subscription.put_back(delivery)
             for delivery in resting:
-                consumption.rest_again(delivery)
+                subscription.rest_again(delivery)
     return sum(not delivery.is_moved for delivery in (*unused, *resting))  # of those the copy was counted
 
 
 async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swept: bool) -> None:
     """Delete its queues at the broker, and end what runs on them here. Raises ClosedError or LateError."""
     async with session.turn(queue):
-        consumption = session.consumptions.pop(queue, None)
-        if consumption is not None:
-            await consumption.close(ClosedError(NOT_FOUND, "it was deleted"))
+        subscription = session.subscriptions.pop(queue, None)
+        if subscription is not None:
+            await subscription.close(ClosedError(NOT_FOUND, "it was deleted"))
         if (turn := session.active_turns.pop(queue, None)) is not None:
             await turn.give_up()
         connection = await session.link.get()

@@ -1,7 +1,8 @@
 """Wire: NATS' lines in both directions, many messages at a time.
 
 The client reads each message with several patterns and moves its whole buffer for each; here a chunk is cut where it
-lies. What is not a message (INFO, PING, errors) goes on to the client.
+lies. The other lines (INFO, PING, errors) go on to the client. Bytes that are none of NATS' lines end in one
+ProtocolError: any other exception would end the client's reading without a word.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from nats.protocol.parser import Parser
 LONGEST_LINE = 2**16
 LARGEST = 2**26 + 2**16
 """Bytes of the largest message that a server can be configured for."""
+
+_CONTROL = (b"INFO ", b"PING", b"PONG", b"+OK", b"-ERR ")
+"""How the lines begin that go on to the client."""
 
 Route = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Takes subject, reply, content and headers of a message."""
@@ -32,7 +36,7 @@ class Reader(Parser):
         self._needed_size = 0
 
     async def parse(self, data: bytes = b"") -> None:
-        """Take bytes as they come."""
+        """Take bytes as they come. Raises ProtocolError, or OSError for an answer that cannot be written."""
         self._heard()
         self._chunks.append(data)
         self._size += len(data)
@@ -48,11 +52,27 @@ class Reader(Parser):
                     break
                 position = stop
             else:
-                await super().parse(data[position : end + 2])
+                await self._control(data[position : end + 2])
                 position = end + 2
         rest = data[position:]
         self._chunks, self._size = [rest], len(rest)
         if not self._needed_size and len(rest) > LONGEST_LINE:
+            raise ProtocolError
+
+    async def _control(self, line: bytes) -> None:
+        """Pass on one line that is no message; the client's parser would wait for the rest of one that it cannot read.
+
+        It would also take some messages that are written otherwise, and any size of them.
+        """
+        if not line.startswith(_CONTROL):
+            raise ProtocolError
+        try:
+            await super().parse(line)
+        except (OSError, ProtocolError):
+            raise
+        except Exception as error:
+            raise ProtocolError from error
+        if self.buf:
             raise ProtocolError
 
     def _message(self, data: bytes, position: int, end: int) -> int:

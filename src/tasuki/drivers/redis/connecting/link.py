@@ -22,6 +22,8 @@ from tasuki.drivers.redis.servers import Server
 
 SILENCE = 1.0
 """Seconds without an answer after which ``on_silent`` is called, and again after as many."""
+LARGEST = 2**30
+"""Bytes of the largest reply: one value of a server is at most half of it, and a batch of messages is smaller."""
 Word = str | bytes | int
 _pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 _MISSING = object()
@@ -43,6 +45,8 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(replyError=ReplyError, protocolError=LinkLostError, notEnoughData=_MISSING)
+        self._unread = 0
+        """Bytes of the reply that is not whole yet, and of whole ones before it in the same piece."""
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._is_heard = True
@@ -102,11 +106,15 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Hand out the answers."""
         self._is_heard = True
+        self._unread += len(data)
         try:
             self._reader.feed(data)
             while (answer := self._reader.gets()) is not _MISSING:
+                self._unread = 0
                 self._hand_out(answer)
-        except (LinkLostError, hiredis.HiredisError) as problem:
+            if self._unread > LARGEST:
+                raise LinkLostError(f"a reply of more than {LARGEST} bytes")
+        except Exception as problem:  # the reader, and who reads a push, may trip over bad bytes anywhere
             self.close(LinkLostError(f"the server does not speak its protocol: {problem}"))
 
     def connection_lost(self, problem: Exception | None) -> None:

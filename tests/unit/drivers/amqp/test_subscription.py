@@ -1,0 +1,146 @@
+"""One queue of the RabbitMQ driver without a broker: at which moments a receive is served."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pamqp import commands, frame
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.amqp.faults import ClosedError
+from tasuki.drivers.amqp.protocol import envelope, frames
+from tasuki.drivers.amqp.receiving.subscription import Subscription
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, lanes
+
+pytestmark = pytest.mark.anyio
+
+
+class Broker:
+    """A channel whose questions are answered as long as ``answers`` is set, and its connection."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = asyncio.Event()
+        self.number = 1
+        self.closed: ClosedError | None = None
+        self.connection: Any = SimpleNamespace(
+            beginning=asyncio.Lock(), open_channel=self._open, check=self._check, is_doubtful=False
+        )
+        self.on_delivery: Any = None
+        self.consumes = self.at_once = self.most_at_once = 0
+        self.consumed: dict[str, str] = {}
+        """Tag by queue."""
+
+    async def close(self) -> None:
+        self.closed = ClosedError(0, "closed")
+
+    async def _open(self) -> Broker:
+        return self
+
+    async def _check(self) -> None:
+        pass
+
+    async def ask(self, *methods: Any) -> list[Any]:
+        self.consumed |= {
+            method.queue: method.consumer_tag for method in methods if isinstance(method, commands.Basic.Consume)
+        }
+        self.asked.set()
+        self.consumes += sum(isinstance(method, commands.Basic.Consume) for method in methods)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.answers.wait()
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return []
+
+    def push(self, queue: str, message: Outgoing) -> None:
+        method = commands.Basic.Deliver(self.consumed[queue], 1, False, "", queue)
+        deliver = frames.deliver(frame.marshal(method, 1)[7:-1])
+        self.on_delivery(deliver, envelope.encode(message), message.body)
+
+
+def subscription_of(found: list[Lane], *, is_keyed: bool = False) -> Subscription:
+    return Subscription(
+        found, is_keyed=is_keyed, most=0, idle=lambda: 3600.0, on_idle=lambda: None, on_lost=lambda deliveries: None
+    )
+
+
+async def test_what_comes_while_consumers_end_is_handed_out_when_they_have_ended() -> None:
+    """The consumers of keys stay: what they push is enough for the receive, so that nothing else begins after it."""
+    broker = Broker()
+    spec = QueueSpec("work", ordering="key")
+    found = lanes(spec, Defaults())
+    subscription = subscription_of(found, is_keyed=True)
+    await subscription.start(broker.connection)
+    assert await subscription.receive(1, 0) == []
+
+    broker.answers.clear()
+    broker.asked.clear()
+    ending = asyncio.create_task(subscription.stop())
+    await broker.asked.wait()
+    receiving = asyncio.create_task(subscription.receive(1, 3600))
+    await asyncio.sleep(0)
+    broker.push(found[-1].name, Outgoing("first", b"", {}, key="k"))
+    broker.answers.set()
+    assert await ending == []
+    async with asyncio.timeout(30):
+        assert [received.id for received in await receiving] == ["first"]
+
+
+async def test_consumers_do_not_begin_while_they_end() -> None:
+    """A receive that came while consumers began asks for more when they stand: after an end that was waiting."""
+    broker = Broker()
+    subscription = subscription_of(lanes(QueueSpec("work"), Defaults()))
+    await subscription.start(broker.connection)
+    broker.answers.clear()
+    receiving = [asyncio.create_task(subscription.receive(1, 3600))]
+    await broker.asked.wait()
+    ending = asyncio.create_task(subscription.stop())
+    await asyncio.sleep(0)
+    receiving.append(asyncio.create_task(subscription.receive(5, 3600)))
+    await asyncio.sleep(0)
+    broker.answers.set()
+    async with asyncio.timeout(30):
+        assert await ending == []
+        while broker.at_once or broker.consumes < 3 * len(broker.consumed):  # begun, probed for the end, begun
+            await asyncio.sleep(0)
+    assert broker.most_at_once == 1
+    for task in receiving:
+        task.cancel()
+    await asyncio.gather(*receiving, return_exceptions=True)
+
+
+async def test_a_receive_that_asks_while_the_channel_ends_gets_the_reason() -> None:
+    """The end comes between the answer to its question and its wait: no consumer will ever begin for it."""
+    broker = Broker()
+    spec = QueueSpec("work", priorities=True)
+    subscription = subscription_of(lanes(spec, Defaults()))
+    await subscription.start(broker.connection)
+    assert await subscription.receive(1, 0) == []
+    broker.push(next(iter(broker.consumed)), Outgoing("first", b"", {}))
+    broker.answers.clear()
+    broker.asked.clear()
+    receiving = asyncio.create_task(subscription.receive(1, 3600))
+    await broker.asked.wait()
+    await subscription.close(ClosedError(0, "gone"))
+    broker.answers.set()
+    with pytest.raises(ClosedError, match="gone"):
+        await receiving
+
+
+async def test_a_delivery_of_a_channel_that_has_ended_is_the_brokers() -> None:
+    broker = Broker()
+    subscription = subscription_of(lanes(QueueSpec("work"), Defaults()))
+    await subscription.start(broker.connection)
+    assert await subscription.receive(1, 0) == []
+    broker.push(next(iter(broker.consumed)), Outgoing("first", b"", {}))
+    (held,) = await subscription.receive(1, 0)
+    delivery = subscription.take(held.receipt)
+    assert delivery is not None
+    await subscription.close()
+    subscription.put_back(delivery)
+    assert not len(subscription.inbox)

@@ -14,7 +14,6 @@ from tasuki.drivers.nats.durability import level, says_always
 from tasuki.drivers.nats.failures import is_stream_missing, is_untaken
 from tasuki.drivers.nats.protocol.api import ask, demand
 from tasuki.drivers.nats.protocol.connection import Address, Connection
-from tasuki.drivers.nats.protocol.lease_thread import Renewals
 from tasuki.drivers.nats.protocol.link import Link
 from tasuki.drivers.nats.publishing import Publishing
 from tasuki.drivers.nats.queues.inspecting import Inspector
@@ -28,6 +27,7 @@ from tasuki.drivers.nats.records import layout
 from tasuki.drivers.nats.records.consumer_count import Attendance
 from tasuki.drivers.nats.records.dedup_ids import Ids
 from tasuki.drivers.nats.records.temporary import Temporary
+from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 
@@ -73,9 +73,9 @@ class Session:
             settings.domain,
         )
         self._storage = Storage(settings.storage, settings.replicas)
-        self._renewals = Renewals(lambda: Link(self._address, lambda: Connection(self._address)))
+        self._leases = LeaseThread(settings.driver, lambda: Link(self._address, lambda: Connection(self._address)))
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
-        self._attendance = Attendance(self._names, self._renewals, self._temporary, self._is_temporary)
+        self._attendance = Attendance(self._names, self._leases, self._temporary, self._is_temporary)
         self._queues = Queues(settings.driver, self._names, self._storage, self._temporary, clock)
         self._link: Link | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -102,7 +102,7 @@ class Session:
         link = self._link = Link(self._address, self._connection)
         self._pid = os.getpid()
         self._queues.begin(link.get)
-        self._renewals.open()
+        self._leases.open()
         is_open = False
         try:
             connection = await link.get()
@@ -138,7 +138,8 @@ class Session:
                 await asyncio.wait([farewell])
             elif not farewell.cancelled():
                 farewell.result()
-            await asyncio.to_thread(self._renewals.close)
+            await self._attendance.stop()
+            await self._leases.close()
         finally:
             self._queues.reset()
             await link.close()
@@ -237,7 +238,11 @@ class Session:
             self._queues.spec(queue)
             raise self._unavailable(queue, "its queue is not ready")
         renew = found.extend
-        return await self._renewals.run(lambda connection: renew(connection, batch, lease))
+
+        async def extend(link: Link) -> Sequence[Receipt]:
+            return await renew(await link.get(), batch, lease)
+
+        return await self._leases.run(extend)
 
     async def depth(self, queue: str) -> Depth:
         """Count."""

@@ -22,12 +22,12 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.drivers.toolkit.loop_thread import LoopThread
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
+from tasuki.system.loop_thread import LoopThread
 
 _LETTING_GO = 1.0
-"""Seconds to close what a loop that failed has left."""
+"""Seconds to close what is left on a loop that ends, or has failed."""
 
 
 class Threaded(Driver):
@@ -67,12 +67,8 @@ class Threaded(Driver):
         async with self._one_at_a_time():
             if self._loop is not None and self._loop.is_here:
                 return
-            try:
-                loop = LoopThread(f"tasuki {self.name}", self._let_go, self._reopen)
-            except (OSError, RuntimeError) as error:  # files or threads are short
-                problem = f"cannot start the thread of driver {self.name!r}: {error}"
-                raise BrokerUnavailableError(problem, driver=self.name) from error
-            self._loop = loop
+            name = f"tasuki {self.name}"
+            loop = self._loop = LoopThread(name, self._error, begin_again=self._reopen, let_go=self._let_go)
             is_open = False
             try:
                 await loop.call(self._open)
@@ -81,6 +77,7 @@ class Threaded(Driver):
                 if not is_open:
                     self._loop = None
                     loop.stop()
+                    loop.join()
 
     async def _open(self) -> None:
         for spec in self._specs.values():
@@ -88,7 +85,7 @@ class Threaded(Driver):
         await self._inner.open()
 
     async def _let_go(self) -> None:
-        """After the loop failed: close, so that the broker gives back at once what is held."""
+        """Close what the loop leaves open, so that the broker returns at once what is held."""
         with suppress(Exception):
             async with asyncio.timeout(_LETTING_GO):
                 await self._inner.close()
@@ -108,11 +105,7 @@ class Threaded(Driver):
             loop, self._loop = self._loop, None
             if loop is None or not loop.is_here:
                 return
-            try:
-                if loop.failure is None:
-                    await loop.call(self._inner.close, is_whole=True)
-            finally:
-                loop.stop()
+            await loop.close(self._inner.close)
 
     async def declare(self, spec: QueueSpec) -> None:
         """See Driver; before ``open`` it is noted."""
@@ -189,6 +182,10 @@ class Threaded(Driver):
             problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
             raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
         return loop
+
+    def _error(self, problem: str, is_begun: bool) -> BrokerUnavailableError:
+        outcome: Outcome = "unknown" if is_begun else "rejected"
+        return BrokerUnavailableError(problem, driver=self.name, outcome=outcome)
 
     def _one_at_a_time(self) -> asyncio.Lock:
         """The lock for opening and closing; the loops of the application may come and go."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from tasuki.system import forks
 from tasuki.system.event_loop import new_event_loop
 from tasuki.system.helper_threads import HelperThread
 from tasuki.system.loop_calls import AsyncCall, Job, MakeError, SyncCall
@@ -57,7 +57,7 @@ class LoopThread:
         """Why it does not work now."""
         self._error = error
         self._begin_again, self._let_go, self._work = begin_again, let_go, work or _wait
-        self._pid = os.getpid()
+        self._forks = forks.count
         self._lock = threading.Lock()
         self._helper: HelperThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,7 +67,7 @@ class LoopThread:
     @property
     def is_here(self) -> bool:
         """Whether it belongs to this process: a thread does not survive a fork."""
-        return self._pid == os.getpid()
+        return self._forks == forks.count
 
     def start(self) -> None:
         """Begin before the first work. Raises RuntimeError when the system has no thread for it."""

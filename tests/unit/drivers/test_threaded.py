@@ -236,7 +236,7 @@ async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow):
     await driver.declare(QueueSpec("q"))
     call = asyncio.create_task(driver.receive("q", 1, 1.0))
     await until(inner.begun.is_set)
-    driver._loop.tell(exit_thread)
+    driver._guard.get().tell(exit_thread)
     async with asyncio.timeout(30):
         with pytest.raises(BrokerUnavailableError, match="begins again: SystemExit: no more") as failed:
             await call
@@ -257,7 +257,7 @@ async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow):
 async def test_one_that_cannot_begin_again_is_known_and_can_be_closed(slow):
     driver, inner = slow
     inner.refusal = OSError("no files")
-    driver._loop.tell(exit_thread)
+    driver._guard.get().tell(exit_thread)
     await until(lambda: "no files" in problems().get("tasuki slow", ""))
     with pytest.raises(BrokerUnavailableError, match="no files"):
         await driver.publish("q", [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -74,7 +73,6 @@ class Session:
         self._specs = specs
         self._consumers = consumers
         self.holder = secrets.randbits(63)
-        self.pid = os.getpid()
         self.loop = asyncio.get_running_loop()
         self.waiting = Waiting(self._look, self._pass_on, self.spawn)
         self._pool = Pool(connector.open, pool_size, timeout)
@@ -94,8 +92,8 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is open, in this process, with its loop alive."""
-        return self._closing is None and self.pid == os.getpid() and not self.loop.is_closed()
+        """Whether it is open, with its loop alive."""
+        return self._closing is None and not self.loop.is_closed()
 
     async def open(self) -> None:
         """Connect, bring the tables up to date if queues are declared, and declare them. Raises DriverError."""

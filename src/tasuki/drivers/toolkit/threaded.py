@@ -22,6 +22,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
+from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
 from tasuki.system.loop_thread import LoopThread
@@ -43,7 +44,7 @@ class Threaded(Driver):
         self.capabilities = replace(inner.capabilities, transactional=False)  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
-        self._loop: LoopThread | None = None
+        self._guard: Guard[LoopThread] = Guard(inner.name)
         self._closing: asyncio.Task[None] | None = None
         self._changing: asyncio.Lock | None = None
         self._changing_on: asyncio.AbstractEventLoop | None = None
@@ -65,17 +66,18 @@ class Threaded(Driver):
     async def open(self) -> None:
         """Start the thread, and open the inner driver there."""
         async with self._one_at_a_time():
-            if self._loop is not None and self._loop.is_here:
+            if self._guard.current is not None:
                 return
             name = f"tasuki {self.name}"
-            loop = self._loop = LoopThread(name, self._error, begin_again=self._reopen, let_go=self._let_go)
+            loop = LoopThread(name, self._error, begin_again=self._reopen, let_go=self._let_go)
+            self._guard.opened(loop)
             is_open = False
             try:
                 await loop.call(self._open)
                 is_open = True
             finally:
                 if not is_open:
-                    self._loop = None
+                    self._guard.closed(loop)
                     loop.stop()
                     loop.join()
 
@@ -102,31 +104,33 @@ class Threaded(Driver):
 
     async def _close(self) -> None:
         async with self._one_at_a_time():
-            loop, self._loop = self._loop, None
-            if loop is None or not loop.is_here:
-                return
-            await loop.close(self._inner.close)
+            loop = self._guard.current
+            self._guard.closed()
+            if loop is not None:
+                await loop.close(self._inner.close)
 
     async def declare(self, spec: QueueSpec) -> None:
         """See Driver; before ``open`` it is noted."""
-        if self._loop is not None:
-            await self._loop.call(lambda: self._inner.declare(spec))
+        loop = self._guard.current
+        if loop is not None:
+            await loop.call(lambda: self._inner.declare(spec))
         self._specs[spec.name] = spec
 
     async def undeclare(self, queue: str) -> None:
         """See Driver."""
         self._specs.pop(queue, None)
-        if self._loop is not None:
-            await self._loop.call(lambda: self._inner.undeclare(queue), is_whole=True)
+        loop = self._guard.current
+        if loop is not None:
+            await loop.call(lambda: self._inner.undeclare(queue), is_whole=True)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """See Driver."""
-        return await self._running(spec.name).call(lambda: self._inner.inspect(spec))
+        return await self._guard.get(spec.name).call(lambda: self._inner.inspect(spec))
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """See Driver."""
         messages = list(batch)
-        return await self._running(queue).call(lambda: self._inner.publish(queue, messages))
+        return await self._guard.get(queue).call(lambda: self._inner.publish(queue, messages))
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """See Driver."""
@@ -135,53 +139,43 @@ class Threaded(Driver):
             if received:
                 await self._inner.settle(queue, [Release(delivery.receipt) for delivery in received])
 
-        return await self._running(queue).call(lambda: self._inner.receive(queue, limit, wait), give_back)
+        return await self._guard.get(queue).call(lambda: self._inner.receive(queue, limit, wait), give_back)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """See Driver."""
         receipts = list(batch)
-        return await self._running(queue).call(lambda: self._inner.start(queue, receipts), is_whole=True)
+        return await self._guard.get(queue).call(lambda: self._inner.start(queue, receipts), is_whole=True)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """See Driver."""
         settlements = list(batch)
-        return await self._running(queue).call(lambda: self._inner.settle(queue, settlements), is_whole=True)
+        return await self._guard.get(queue).call(lambda: self._inner.settle(queue, settlements), is_whole=True)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """See Driver; called from any loop."""
         receipts = list(batch)
-        return await self._running(queue).call(lambda: self._inner.extend(queue, receipts, lease))
+        return await self._guard.get(queue).call(lambda: self._inner.extend(queue, receipts, lease))
 
     async def depth(self, queue: str) -> Depth:
         """See Driver."""
-        return await self._running(queue).call(lambda: self._inner.depth(queue))
+        return await self._guard.get(queue).call(lambda: self._inner.depth(queue))
 
     async def attach(self, queue: str, consumers: int) -> None:
         """See Driver."""
-        await self._running(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
+        await self._guard.get(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """See Driver."""
-        return await self._running(queue).call(lambda: self._inner.peek(queue, limit, after))
+        return await self._guard.get(queue).call(lambda: self._inner.peek(queue, limit, after))
 
     async def purge(self, queue: str) -> int:
         """See Driver."""
-        return await self._running(queue).call(lambda: self._inner.purge(queue), is_whole=True)
+        return await self._guard.get(queue).call(lambda: self._inner.purge(queue), is_whole=True)
 
     async def delete(self, queue: str) -> None:
         """See Driver."""
-        await self._running(queue).call(lambda: self._inner.delete(queue), is_whole=True)
+        await self._guard.get(queue).call(lambda: self._inner.delete(queue), is_whole=True)
         self._specs.pop(queue, None)
-
-    def _running(self, queue: str) -> LoopThread:
-        loop = self._loop
-        if loop is None:
-            problem = f"driver {self.name!r} is not open; open it first"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        if not loop.is_here:
-            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        return loop
 
     def _error(self, problem: str, is_begun: bool) -> BrokerUnavailableError:
         outcome: Outcome = "unknown" if is_begun else "rejected"

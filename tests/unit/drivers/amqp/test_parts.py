@@ -200,7 +200,7 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
         await broker.declare(QueueSpec(name))
     turn = asyncio.Lock()
     await turn.acquire()  # so that the deletion stays where it would wait for the connection
-    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks())
+    broker._guard.opened(SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks()))
     declared = []
 
     async def are_there(connection, found):
@@ -234,7 +234,7 @@ async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
         async def borrow(self):
             yield Gone()
 
-    broker._session = SimpleNamespace(link=Link())
+    broker._guard.opened(SimpleNamespace(link=Link()))
     with pytest.raises(QueueNotFoundError):
         await broker.depth("q")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.nats.protocol.connection import Address, Connection
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.drivers.toolkit.guard import not_open
+from tasuki.errors import DriverError
 
 
 class Link:
@@ -83,5 +84,4 @@ class Link:
             attempt.exception()  # everybody who waited has it; nobody may have waited
 
     def _closed(self) -> DriverError:
-        name = self._address.driver
-        return BrokerUnavailableError(f"driver {name!r} is not open; open it first", driver=name)
+        return not_open(self._address.driver)

@@ -62,6 +62,8 @@ class LoopThread:
         self._helper: HelperThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: set[Job] = set()
+        self._early: list[Callable[[], None]] = []
+        """What begins as soon as there is a loop."""
         self._is_over = False
 
     @property
@@ -93,7 +95,9 @@ class LoopThread:
                 self._start()
             except RuntimeError as problem:
                 raise self._error(f"cannot start thread {self.name!r}: {problem}", False) from problem
-            if self._loop is not None:  # else ``_run`` begins it
+            if self._loop is None:
+                self._early.append(job.begin)
+            else:
                 self._loop.call_soon_threadsafe(job.begin)
             self._jobs.add(job)
 
@@ -204,8 +208,9 @@ class LoopThread:
             if self._is_over:
                 return
             self._loop = loop
-            for job in self._jobs:
-                loop.call_soon(job.begin)
+            for begin in self._early:
+                loop.call_soon(begin)
+            self._early = []
         if self.failure is not None and self._begin_again is not None:
             loop.run_until_complete(self._begin_again())
         self.failure = None
@@ -239,7 +244,7 @@ class LoopThread:
     def _fail(self, error: Exception) -> None:
         """Let no caller wait for an answer that does not come."""
         with self._lock:
-            jobs, self._jobs = self._jobs, set()
+            jobs, self._jobs, self._early = self._jobs, set(), []
         for job in jobs:
             job.fail(error)
 

@@ -193,6 +193,27 @@ async def test_a_stop_before_its_loop_answers_what_it_never_begins(monkeypatch: 
     go.set()
 
 
+async def test_a_whole_verb_is_carried_out_whose_caller_left_before_there_was_a_loop(
+    monkeypatch: pytest.MonkeyPatch, ends: Ends
+) -> None:
+    new, go, done = loop_thread.new_event_loop, threading.Event(), threading.Event()
+
+    def late() -> asyncio.AbstractEventLoop:
+        go.wait(30)
+        return new()
+
+    async def verb() -> None:
+        done.set()
+
+    monkeypatch.setattr(loop_thread, "new_event_loop", late)
+    call = asyncio.create_task(ends.thread.call(verb, is_whole=True))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    go.set()
+    assert await asyncio.to_thread(done.wait, 30)
+
+
 def test_a_stop_of_one_that_never_began_is_nothing(ends: Ends) -> None:
     ends.thread.stop()
     ends.thread.join()

@@ -52,7 +52,7 @@ async def _cost(driver: SQLiteDriver, tool: Awaitable[object]) -> tuple[float, f
         elif sql == "COMMIT":
             times.append(time.perf_counter() - begun)
 
-    connection = driver._writer._database.connection  # type: ignore[union-attr]
+    connection = driver._guard.get()._database.connection
     connection.set_trace_callback(statement)  # type: ignore[union-attr]
     started = time.perf_counter()
     await tool

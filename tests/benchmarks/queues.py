@@ -54,7 +54,7 @@ async def _measure(broker: RabbitMQ, queues: int, kind: str) -> tuple[float, int
     began = time.perf_counter()
     async with app:
         await app.start()
-        session = next(iter(app.assembly.queues.values())).driver._inner._session  # type: ignore[union-attr, attr-defined]
+        session = next(iter(app.assembly.queues.values())).driver._inner._guard.get()  # type: ignore[union-attr, attr-defined]
         async with asyncio.timeout(_PATIENCE):
             while not _are_consumed(session, queues):
                 await asyncio.sleep(0.05)

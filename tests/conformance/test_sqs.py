@@ -77,7 +77,7 @@ class TestSQS(Proxied, DriverConformance):
         await rig.publish(rig.message())
         other: Any = await rig.another()
         await rig.begin(await rig.one())
-        session = other._session
+        session = other._guard.current
         source = session.sources[rig.queue]
         assert await session._declaring.find_suspects(source.spec, source.url) is not None
         await other.delete(rig.queue)

@@ -316,9 +316,9 @@ async def test_a_thread_whose_loop_fails_begins_again_and_what_it_held_comes_bac
         (held,) = await take(driver, queue)
         waiting = asyncio.create_task(driver.depth(queue))
         await asyncio.sleep(0)
-        thread = driver._loop
+        thread = driver._guard.current
         assert thread is not None
-        thread._loop.call_soon_threadsafe(_exit)
+        thread.tell(_exit)
         async with asyncio.timeout(SECONDS):
             await asyncio.wait([waiting])  # nobody waits for ever
             found: dict[str, Received] = {}
@@ -630,7 +630,7 @@ async def test_headers_that_no_frame_can_carry_are_refused_before_they_cost_the_
     async with driver_at(broker.port, QueueSpec(queue), frame_size=4096) as driver:
         large = {"x": "a" * 4096}
         await driver.publish(queue, messages("before"))
-        connection = driver._inner._session._publisher._link.connection  # type: ignore[attr-defined]
+        connection = driver._inner._guard.current._publisher._link.connection  # type: ignore[attr-defined]
         batch = [*messages("a"), Outgoing("b", b"", large), Outgoing("c", b"", large, delay=0.1), *messages("d")]
         results = await driver.publish(queue, batch)
         assert [type(result) for result in results] == [
@@ -705,10 +705,9 @@ async def test_a_message_that_is_held_too_long_for_the_broker_is_handed_out_agai
         await driver.publish(queue, messages("a"))
         (got,) = await take(driver, queue)
         # What the consumer_timeout does, which is checked only once a minute: the broker closes the channel.
-        channel = driver._inner._session.subscriptions[queue].channel  # type: ignore[attr-defined]
-        driver._loop._loop.call_soon_threadsafe(  # type: ignore[union-attr]
-            channel.connection.send, channel.number, commands.Basic.Ack(delivery_tag=999)
-        )
+        channel = driver._inner._guard.current.subscriptions[queue].channel  # type: ignore[attr-defined]
+        too_late = commands.Basic.Ack(delivery_tag=999)
+        driver._guard.get().tell(lambda: channel.connection.send(channel.number, too_late))
         (again,) = await _take_in_spite_of_errors(driver, queue, 1)
         assert (again.id, again.attempt, again.suspect) == ("a", 1, True)
         assert list(await driver.settle(queue, [Ack(got.receipt)])) == [got.receipt]

@@ -51,7 +51,7 @@ async def driver_of(nodes: Sequence[RabbitMQNode], first: int, *specs: QueueSpec
 
 def node_of(nodes: Sequence[RabbitMQNode], driver: AMQPDriver) -> int:
     """The node to which the consuming connection of a driver leads."""
-    session: Any = driver._inner._session  # type: ignore[attr-defined]
+    session: Any = driver._inner._guard.current  # type: ignore[attr-defined]
     port = session.link.connection._transport.get_extra_info("peername")[1]
     return [node.port for node in nodes].index(port)
 

@@ -162,7 +162,7 @@ async def test_many_receives_on_a_connection_in_doubt_ask_once(
     async with driver_at(broker.port, *map(QueueSpec, names)) as driver:
         for name in names:
             await driver.receive(name, 1, 0.0)
-        driver._inner._session.link.connection._heard_at -= 60.0  # type: ignore[attr-defined]
+        driver._inner._guard.current.link.connection._heard_at -= 60.0  # type: ignore[attr-defined]
         with methods_counted() as counted:
             await asyncio.gather(*(driver.receive(name, 1, 0.0) for name in names))
         assert counted["Channel.Open"] == 1, counted

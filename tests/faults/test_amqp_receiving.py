@@ -140,7 +140,7 @@ async def test_consumers_stand_while_slow_handlers_work(
         held += await take(driver, queue, 6)  # the caller has more room: the consumers are replaced, once
         for number in range(10, 25):
             if number == 20:
-                driver._inner._session.subscriptions[queue]._watch._idle = 0.02  # type: ignore[attr-defined]
+                driver._inner._guard.current.subscriptions[queue]._watch._idle = 0.02  # type: ignore[attr-defined]
                 sent.clear()
             await driver.settle(queue, [Ack(held.pop(0).receipt)])
             held += await take(driver, queue)
@@ -305,7 +305,7 @@ async def test_a_process_that_was_stopped_starts_nothing_that_others_have_got(
         held, buffered = await take(driver, queue, 2)
         await driver.settle(queue, [Release(buffered.receipt)])  # it lies in the process, unused
         stopped = threading.Event()
-        driver._loop._loop.call_soon_threadsafe(stopped.wait, 60.0)  # type: ignore[union-attr]
+        driver._guard.current.tell(lambda: stopped.wait(60.0))  # type: ignore[union-attr]
         proxy.cut()  # what the broker does meanwhile
         assert {item.id for item in await take(other, queue, 2)} == {"a", "b"}
         await asyncio.sleep(1.1)  # longer than a heartbeat

@@ -284,7 +284,7 @@ async def test_without_heartbeats_a_frozen_broker_fills_no_memory(broker: Rabbit
         for _ in range(5):
             with pytest.raises(DriverError):
                 await driver.publish(queue, [Outgoing("b", body, {})])
-        connection = driver._inner._session._publisher._link.connection  # type: ignore[attr-defined]
+        connection = driver._inner._guard.current._publisher._link.connection  # type: ignore[attr-defined]
         assert connection is None  # given up, and what was written to it with it
         with pytest.raises(DriverError):
             await driver.depth(queue)
@@ -322,7 +322,7 @@ async def test_many_reply_queues_leave_nothing_here_and_at_the_broker(broker: Ra
 def sizes(driver: AMQPDriver, name: str) -> dict[str, int]:
     """How much each part of a driver remembers."""
     inner: Any = driver._inner
-    session = inner._session
+    session = inner._guard.current
     publishing, publisher = session.publishing, session._publisher
     connections = [link.connection for link in (session.link, publisher._link) if link.connection is not None]
     parts = [driver, inner, session, session.presence, publishing, publisher, publisher._delaying, *connections]

@@ -140,7 +140,7 @@ async def leader(nodes: Sequence[NATSNode], of: str = "stream") -> NATSNode:
 
 
 async def connected_to(nodes: Sequence[NATSNode], driver: NATSDriver) -> NATSNode:
-    connection = await driver._session._link.get()
+    connection = await driver._session._guard.current.get()
     return next(node for node in nodes if connection.server.endswith(f":{node.port}"))
 
 
@@ -189,11 +189,11 @@ async def test_consuming_goes_on_as_soon_as_there_is_another_leader(nodes: Seque
         await until(lambda: len(done) > 50)
         lost = await leader(nodes, of)
         is_ours = await connected_to(nodes, driver) is lost
-        before = await driver._session._link.get()
+        before = await driver._session._guard.current.get()
         await asyncio.to_thread(lost.kill)
         async with asyncio.timeout(LONG / 2):
             await consuming
-        assert is_ours or await driver._session._link.get() is before
+        assert is_ours or await driver._session._guard.current.get() is before
         await started(lost)
         await deleted(nodes, driver)
 

@@ -40,7 +40,7 @@ async def opened(site: Site, *specs: QueueSpec) -> NATSDriver:
 
 
 async def streams(driver: NATSDriver) -> set[str]:
-    link = driver._session._link
+    link = driver._session._guard.current
     assert link is not None
     (answer,) = await ask(await link.get(), "", [("STREAM.NAMES", {})])
     return set(answer["streams"] or ())
@@ -48,7 +48,7 @@ async def streams(driver: NATSDriver) -> set[str]:
 
 async def noted(driver: NATSDriver) -> Collection[str]:
     """The subjects of the book, but for the one that stays: the record of the layout."""
-    link = driver._session._link
+    link = driver._session._guard.current
     assert link is not None
     (info,) = await ask(await link.get(), "", [("STREAM.INFO.tasuki+=book", {"subjects_filter": ">"})])
     return (info["state"].get("subjects") or {}).keys() - {"tasuki.b.v"}
@@ -86,8 +86,8 @@ async def test_no_number_of_living_queues_hides_a_forgotten_one(site: Site, monk
     monkeypatch.setattr(temporary, "_MOST", 10)
     driver = await opened(site, QUEUE)
     session = driver._session
-    assert session._link is not None
-    connection = await session._link.get()
+    assert session._guard.current is not None
+    connection = await session._guard.current.get()
     living = [f"reply.0{number}" for number in range(50)]
     await session._temporary.keep(connection, living)
     async with asyncio.timeout(PATIENCE):
@@ -149,8 +149,8 @@ async def test_an_outage_is_no_reason_to_sweep(site: Site, monkeypatch: pytest.M
     driver = await opened(site, QUEUE, OURS)
     session = driver._session
     monkeypatch.setattr(temporary, "KEPT", 0.0)  # every note is old, at every look
-    assert session._link is not None
-    connection = await session._link.get()
+    assert session._guard.current is not None
+    connection = await session._guard.current.get()
     await session._temporary.beat(connection, [])
     assert len(session._temporary._suspects) == 2
     await session._temporary.keep(connection, [OURS.name])

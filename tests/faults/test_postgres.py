@@ -199,9 +199,9 @@ async def test_a_lost_notification_only_costs_the_poll_interval(proxy: Proxy, ma
     driver, other = await make(poll_interval=0.3), await make()
     waiting = asyncio.create_task(driver.receive("q", 1, PATIENCE))
     await asyncio.sleep(0.1)
-    assert driver._session is not None
-    assert driver._session._listener is not None
-    await driver._session._listener.close()
+    assert driver._guard.current is not None
+    assert driver._guard.current._listener is not None
+    await driver._guard.current._listener.close()
     await other.publish("q", [message()])
     assert len(await waiting) == 1
 
@@ -226,7 +226,7 @@ async def _is_deaf(driver: PostgresDriver) -> bool:
 
 
 async def _hears(driver: PostgresDriver) -> bool:
-    return driver._session is not None and driver._session.hears
+    return driver._guard.current is not None and driver._guard.current.hears
 
 
 async def test_a_dropped_schema_is_made_anew_by_the_next_open(
@@ -461,7 +461,7 @@ async def test_nobody_is_notified_unless_somebody_waits(
     def hear(*arguments: Any) -> None:
         heard.append(arguments[3])
 
-    channel = f"tasuki:{driver._session.holder:x}"
+    channel = f"tasuki:{driver._guard.current.holder:x}"
     await sql.add_listener(channel, hear)
     await driver.publish("q", [message()])
     await sql.fetchval("SELECT 1")

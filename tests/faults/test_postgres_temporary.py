@@ -172,7 +172,7 @@ async def test_several_sweep_and_declare_at_once(url: str, schema: str) -> None:
 
 
 async def sweep(driver: PostgresDriver, names: list[str]) -> None:
-    session = driver._session
+    session = driver._guard.current
     assert session is not None
     for name in names:
         await session.ask(name, temporary.SWEEP, name, KEPT)

@@ -95,7 +95,7 @@ async def waiting(drivers: list[PostgresDriver], each: int = 1, limit: int = 10,
 
 def rests(driver: PostgresDriver, receives: int, seconds: float) -> bool:
     """Whether so many receives wait, the server will wake them, and they look only after so many seconds."""
-    session = driver._session
+    session = driver._guard.current
     assert session is not None
     line = session.waiting.line("q")
     is_noted = session.hears and session.waiting.is_quiet("q") and len(line.receives) == receives
@@ -222,9 +222,9 @@ async def test_a_wake_up_for_a_process_that_waits_no_more_is_passed_on(
     tasks = await waiting([worker])
     stopped.cancel()
     await asyncio.gather(stopped, return_exceptions=True)
-    assert gone._session is not None
+    assert gone._guard.current is not None
     await sql.execute(
-        f"UPDATE {schema}.waiters SET until = until + interval '1 hour' WHERE holder = $1", gone._session.holder
+        f"UPDATE {schema}.waiters SET until = until + interval '1 hour' WHERE holder = $1", gone._guard.current.holder
     )
     calls.clear()
     await publisher.publish("q", [message()])

@@ -225,7 +225,7 @@ async def test_a_delay_that_sqs_would_not_outlive_is_refused_in_a_fifo_queue(gat
 
 
 async def attributes_of(driver: SQSDriver, queue: str) -> dict[str, str]:
-    session = driver._session
+    session = driver._guard.current
     assert session is not None
     names = ["MessageRetentionPeriod", "DelaySeconds", "VisibilityTimeout"]
     url = session.sources[queue].url
@@ -495,7 +495,7 @@ async def test_a_nack_waits_for_an_extension_that_is_under_way(gate: Gate, queue
     async with opened(gate.port, QueueSpec(queue, lease=5.0, ordering="key")) as driver:
         await driver.publish(queue, messages(1, key="k"))
         (got,) = await take(driver, queue)
-        session = driver._session
+        session = driver._guard.current
         assert session is not None
         call = session.settling._clients.call
 
@@ -543,7 +543,7 @@ async def test_the_client_of_another_loop_is_closed_there(queue: str) -> None:
             (got,) = await take(driver, queue)
             extending = asyncio.run_coroutine_threadsafe(driver.extend(queue, [got.receipt], 30.0), loop)
             assert list(await asyncio.wrap_future(extending)) == []
-            session = driver._session
+            session = driver._guard.current
             assert session is not None
             clients = list(session._clients._entries.values())
             assert len(clients) == 2
@@ -798,7 +798,7 @@ async def test_what_sqs_cannot_do_is_refused(queue: str, options: Any, problem: 
 
 async def _send(driver: SQSDriver, queue: str, **parameters: Any) -> str:
     """As another program would, with nothing of ours."""
-    session = driver._session
+    session = driver._guard.current
     assert session is not None
     url = session.sources[queue].url
     answer = await session._clients.call("send_message", queue, QueueUrl=url, **parameters)

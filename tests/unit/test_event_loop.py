@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.drivers.nats.protocol.lease_thread import Renewals
-from tasuki.drivers.postgres.connecting.lease_thread import Sideline
-from tasuki.drivers.toolkit.loop_thread import LoopThread
 from tasuki.system.event_loop import new_event_loop
+from tasuki.system.loop_thread import LoopThread
 
 
 async def kind() -> str:
@@ -66,34 +64,10 @@ def test_calls_without_a_loop_use_it_and_leave_signals_alone(expected: str, tmp_
 
 
 @pytest.mark.usefixtures("signals")
-def test_the_threads_of_drivers_use_it_and_leave_signals_alone(expected: str) -> None:
-    class Pool:
-        async def fetch(self, sql: str, *arguments: object) -> list[str]:
-            return [await kind()]
-
-        async def close(self) -> None:
-            return None
-
-    class Link:
-        async def get(self) -> Link:
-            return self
-
-        async def close(self) -> None:
-            return None
-
-    async def on_all() -> list[object]:
-        thread, sideline, renewals = LoopThread("loops"), Sideline(Pool), Renewals(Link)  # type: ignore[arg-type]
-        renewals.open()
-        try:
-            return [
-                await thread.call(kind),
-                *await sideline.fetch("SELECT 1"),
-                await renewals.run(lambda _: kind()),
-            ]
-        finally:
-            thread.stop()
-            await sideline.close()
-            renewals.close()
-
-    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        assert runner.run(on_all()) == [expected] * 3
+def test_the_threads_of_drivers_consumers_and_scripts_use_it_and_leave_signals_alone(expected: str) -> None:
+    thread = LoopThread("loops")
+    try:
+        assert thread.run(kind()) == expected
+    finally:
+        thread.stop()
+        thread.join()

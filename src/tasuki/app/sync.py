@@ -8,25 +8,21 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import LifecycleError
 from tasuki.message import HeaderValue
 from tasuki.queues.result import Confirmed, PublishResult
-from tasuki.system.event_loop import new_event_loop
+from tasuki.system.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
 
 T = TypeVar("T")
 
-_PERIOD = 1.0
-"""Seconds between two looks at the thread while a call waits for its result."""
-
 _made: weakref.WeakSet[SyncApp] = weakref.WeakSet()
 _inherited: list[object] = []
-"""What belongs to a parent process, or to a dead thread: never used, and never freed, as that could close it there."""
+"""The parent process's, or a failed loop's: never used, and never freed, as that could close a connection there."""
 
 
 def _let_go_of_parent() -> None:
@@ -43,8 +39,7 @@ class SyncApp:
     def __init__(self, app: App) -> None:
         self._app = app
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: LoopThread | None = None
         _made.add(self)
 
     def let_go_of_parent(self) -> None:
@@ -53,10 +48,7 @@ class SyncApp:
         The loop, its thread and the connections are the parent's.
         """
         self._lock = threading.Lock()
-        if self._loop is not None:
-            atexit.unregister(self.close)
-        _inherited.append((self._loop, self._thread, self._app.forget()))
-        self._loop = self._thread = None
+        self._forget()
 
     def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
@@ -101,41 +93,29 @@ class SyncApp:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the app's loop, with the app open, and wait for its result."""
         try:
-            loop = self._open_loop()
+            home = self._open_loop()
         except BaseException:
             work.close()
             raise
-        return self._result(asyncio.run_coroutine_threadsafe(work, loop))
-
-    def _result(self, future: Future[T]) -> T:
-        """What comes of the work; it must not be waited for if the thread that does it has died."""
-        while True:
-            try:
-                return future.result(_PERIOD)
-            except TimeoutError:
-                if future.done():
-                    raise
-                if self._thread is not None and not self._thread.is_alive():
-                    raise LifecycleError(
-                        "the event loop of app.sync has failed; the next call starts another"
-                    ) from None
+        if isinstance(home, LoopThread):
+            return home.run(work)
+        return asyncio.run_coroutine_threadsafe(work, home).result()
 
     def close(self) -> None:
         """Close what ``sync`` has opened. Idempotent; also done at exit."""
         with self._lock:
-            loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
-        if loop is None or thread is None:
+        if thread is None:
             return
         atexit.unregister(self.close)
         try:
-            asyncio.run_coroutine_threadsafe(self._app.close(), loop).result()
+            if thread.failure is None:
+                thread.run(self._app.close())
         finally:
-            loop.call_soon_threadsafe(loop.stop)
+            thread.stop()
             thread.join()
-            loop.close()
 
-    def _open_loop(self) -> asyncio.AbstractEventLoop:
+    def _open_loop(self) -> LoopThread | asyncio.AbstractEventLoop:
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -143,30 +123,39 @@ class SyncApp:
         if running is not None:
             raise LifecycleError("app.sync would block the event loop: await the queue's own publish here")
         with self._lock:
-            if self._thread is not None and not self._thread.is_alive():  # its loop has failed
-                _inherited.append((self._loop, self._app.forget()))
-                self._loop = self._thread = None
-                atexit.unregister(self.close)
-            if self._loop is None:
+            if self._thread is not None and self._thread.failure is not None:
+                self._thread.stop()
+                self._thread.join()
+                self._forget()
+            if self._thread is None:
                 if self._app.loop is not None:
                     return self._app.loop  # open elsewhere: a worker whose sync handler publishes
-                self._start_loop()
-            assert self._loop is not None
-            return self._loop
+                self._thread = self._open()
+                atexit.register(self.close)
+            return self._thread
 
-    def _start_loop(self) -> None:
-        loop = new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="tasuki sync", daemon=True)
-        thread.start()
+    def _open(self) -> LoopThread:
+        """Open the app on a loop in a thread."""
+        thread = LoopThread("tasuki sync", _failed)
+        is_open = False
         try:
-            asyncio.run_coroutine_threadsafe(self._app.open(), loop).result()
-        except BaseException:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-            raise
-        self._loop, self._thread = loop, thread
-        atexit.register(self.close)
+            thread.run(self._app.open())
+            is_open = True
+        finally:
+            if not is_open:
+                thread.stop()
+                thread.join()
+        return thread
+
+    def _forget(self) -> None:
+        if self._thread is not None:
+            atexit.unregister(self.close)
+        _inherited.append((self._thread, self._app.forget()))
+        self._thread = None
+
+
+def _failed(problem: str, is_begun: bool) -> LifecycleError:
+    return LifecycleError(f"the event loop of app.sync has failed; the next call starts another ({problem})")
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

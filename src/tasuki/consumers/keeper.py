@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import Receipt
 from tasuki.errors import DriverError
-from tasuki.handlers.loops import tell
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
-from tasuki.system.helper_threads import HelperThread
+from tasuki.system.loop_thread import LoopThread
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -92,8 +89,9 @@ class Keeper:
         self._holdings: dict[Holding, None] = {}
         self._period = 0.0
         """Seconds for which the thread waits between two rounds."""
-        self._helper: HelperThread | None = None
-        self._look: Callable[[], object] = _nothing
+        self._thread: LoopThread | None = None
+        self._changed = asyncio.Event()
+        """Of the thread's loop: wakes it for a round."""
         self._lock = threading.Lock()
 
     def add(self, holding: Holding) -> None:
@@ -102,44 +100,46 @@ class Keeper:
             return
         with self._lock:
             self._holdings[holding] = None
-            if self._helper is None:
-                helper = HelperThread("tasuki keeper", self._run)
-                helper.start()
-                self._helper = helper
+            if self._thread is None:
+                thread = LoopThread("tasuki keeper", work=lambda: self._keep(thread))
+                thread.start()
+                self._thread = thread
             if holding.period < self._period:
-                self._look()
+                self._wake()
 
     def remove(self, holding: Holding) -> None:
         """Keep it no longer; the thread ends with the last one."""
         with self._lock:
             self._holdings.pop(holding, None)
-            if not self._holdings and self._helper is not None:
-                self._helper.stop()
-                self._look()
-                self._helper, self._look = None, _nothing
+            if not self._holdings and self._thread is not None:
+                self._thread.stop()
+                self._thread = None
 
     def check(self) -> None:
         """Ask now whether sessions still hold their deliveries: a connection seems to be lost."""
         with self._lock:
-            self._look()
+            self._wake()
 
-    def _run(self, helper: HelperThread) -> None:
-        with asyncio.Runner() as runner:  # which fails when files are short
-            runner.run(self._keep(helper))
+    def _wake(self) -> None:
+        if self._thread is not None:
+            self._thread.tell(self._changed.set)
 
-    async def _keep(self, helper: HelperThread) -> None:
+    def _round(self, thread: LoopThread, changed: asyncio.Event) -> tuple[float, list[Holding]] | None:
+        """Seconds until the next round, and what this one renews; None: the thread is not in use any more."""
+        changed.clear()
+        with self._lock:
+            if thread is not self._thread:
+                return None
+            self._changed = changed
+            self._period = min(holding.period for holding in self._holdings)
+            return self._period, [holding for holding in self._holdings if holding.deliveries]
+
+    async def _keep(self, thread: LoopThread) -> None:
         """Renew every holding in a task of its own: a broker that hangs costs no other its leases."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         renewals: dict[Holding, asyncio.Task[None]] = {}
-        while True:
-            changed.clear()
-            with self._lock:
-                if helper is not self._helper:
-                    return
-                self._look = functools.partial(tell, loop, changed.set)
-                self._period = min(holding.period for holding in self._holdings)
-                idle_for, holdings = self._period, [holding for holding in self._holdings if holding.deliveries]
-            helper.works()
+        while (found := self._round(thread, changed)) is not None:
+            idle_for, holdings = found
             renewals = {holding: task for holding, task in renewals.items() if not task.done()}
             for holding in holdings:
                 if holding not in renewals:
@@ -169,7 +169,3 @@ class Keeper:
                     due[receipt].lease_until = now + lease
                 elif receipt in holding.deliveries:  # else it was settled meanwhile
                     holding.lose(due[receipt])
-
-
-def _nothing() -> None:
-    """Nobody looks."""

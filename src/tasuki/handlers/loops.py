@@ -23,7 +23,10 @@ async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]
     Raises:
         HandlerError: that loop is closed.
     """
-    return await Job(work, loop).result()
+    job = Job(work, partial(tell, loop))
+    if not tell(loop, job.begin):
+        job.fail(HandlerError("the handler is stopped", kind="Internal", retryable=True))
+    return await job.result()
 
 
 async def outcome_of(job: Future[T], cancel: Callable[[], object]) -> T:
@@ -76,17 +79,18 @@ async def end_all() -> None:
 
 
 class Job:
-    """A coroutine in another loop; ``outcome``: its result and its error, both as values."""
+    """A coroutine in another loop; ``outcome``: its result and its error, both as values. See system.loop_calls.Job.
 
-    def __init__(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> None:
+    ``tell`` calls a function in that loop, and returns False if it has ended, or has not begun.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, Any], tell: Callable[[Callable[[], Any]], bool]) -> None:
         self.outcome: Future[tuple[Any, BaseException | None]] = Future()
         self._work = work
-        self._loop = loop
+        self._tell = tell
         self._context = contextvars.Context()
         self._task: asyncio.Task[Any] | None = None
-        if not tell(loop, self._begin):
-            work.close()
-            self.outcome.set_result((None, HandlerError("the handler is stopped", kind="Internal", retryable=True)))
+        self._is_cancelled = False
 
     async def result(self) -> Any:
         """See ``run_in``."""
@@ -95,25 +99,27 @@ class Job:
             raise problem
         return value
 
-    def fail(self, error: HandlerError) -> None:
+    def fail(self, error: Exception) -> None:
         """Its loop has failed, and will not end it; in the thread of that loop."""
         with suppress(RuntimeError):  # it would not end
             self._context.run(self._work.close)  # here: a garbage collector would do it in any thread
         if not self.outcome.done():
             self.outcome.set_result((None, error))
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """In its loop."""
         self._context = contextvars.copy_context()  # that of the loop
-        self._task = self._loop.create_task(self._work, context=self._context)
+        self._task = asyncio.get_running_loop().create_task(self._work, context=self._context)
         self._task.add_done_callback(self._end)
+        if self._is_cancelled:
+            self._task.cancel()
 
     def _end(self, task: asyncio.Task[Any]) -> None:
-        if task.cancelled():
-            self.outcome.set_result((None, asyncio.CancelledError()))
-        else:
-            error = task.exception()
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if not self.outcome.done():  # else the loop has failed, and ends what is left
             self.outcome.set_result((None if error else task.result(), error))
 
     def cancel(self) -> None:
         """Cancel it where it waits."""
-        tell(self._loop, lambda: self._task and self._task.cancel())
+        self._is_cancelled = True
+        self._tell(lambda: self._task and self._task.cancel())

@@ -22,7 +22,8 @@ from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics
-from tasuki.system.helper_threads import HelperThread, problems
+from tasuki.system import loop_thread
+from tasuki.system.helper_threads import problems
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import make_bench, make_queue
@@ -216,18 +217,18 @@ async def test_a_shorter_lease_that_comes_later_is_renewed_in_time() -> None:
 async def test_many_consumers_that_begin_wake_it_once_and_cost_nothing_while_they_hold_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rounds: list[HelperThread] = []
-    works, renew, renewed = HelperThread.works, Keeper.renew, list[Holding]()
+    rounds: list[Keeper] = []
+    round_, renew, renewed = Keeper._round, Keeper.renew, list[Holding]()
 
-    def note_round(self: HelperThread) -> None:
+    def note_round(self: Keeper, *args: Any) -> Any:
         rounds.append(self)
-        works(self)
+        return round_(self, *args)
 
     async def note_renewal(self: Keeper, found: Holding) -> None:
         renewed.append(found)
         await renew(self, found)
 
-    monkeypatch.setattr(HelperThread, "works", note_round)
+    monkeypatch.setattr(Keeper, "_round", note_round)
     monkeypatch.setattr(Keeper, "renew", note_renewal)
     clock, driver = SystemClock(), ExtendingDriver()
     keeper, busy = Keeper(clock), holding(driver, clock, lease=600.0)
@@ -296,7 +297,7 @@ async def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Files may be short for a moment, and its loop needs some."""
-    clock, driver, new, left = SystemClock(), ExtendingDriver(), asyncio.new_event_loop, [1, 1]
+    clock, driver, new, left = SystemClock(), ExtendingDriver(), loop_thread.new_event_loop, [1, 1]
 
     def short() -> asyncio.AbstractEventLoop:
         if threading.current_thread().name == "tasuki keeper" and left:
@@ -304,7 +305,7 @@ async def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
             raise OSError(24, "Too many open files")
         return new()
 
-    monkeypatch.setattr("asyncio.events.new_event_loop", short)
+    monkeypatch.setattr(loop_thread, "new_event_loop", short)
     keeper, held = Keeper(clock), holding(driver, clock)
     keeper.add(held)
     keeper.check()

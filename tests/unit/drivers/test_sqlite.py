@@ -83,8 +83,7 @@ def message(id: str = "m", body: bytes = b"", **options: Any) -> Outgoing:
 
 
 def connection_of(driver: SQLiteDriver) -> Any:
-    assert driver._writer is not None
-    return driver._writer._database.connection
+    return driver._guard.get()._database.connection
 
 
 async def test_durability_is_what_the_setting_gives(path: Path) -> None:
@@ -110,7 +109,7 @@ async def test_pragmas(make: Any, setting: str, value: int) -> None:
         return [connection_of(driver).execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
 
     ours = [schema.LAYOUT.version, schema.APPLICATION_ID]
-    assert await driver._writer.submit(Call("", read)) == ["wal", value, int(setting == "full"), *ours]
+    assert await driver._guard.get().submit(Call("", read)) == ["wal", value, int(setting == "full"), *ours]
 
 
 async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +299,7 @@ async def test_a_holder_whose_file_is_gone_counts_as_dead(make: Any, path: Path)
     await driver.publish("q", [message()])
     await driver.receive("q", 1, 0.0)
     for file in Path(f"{path}.holders").iterdir():
-        if file.name == driver._writer._database.folder.name:
+        if file.name == driver._guard.get()._database.folder.name:
             file.unlink()
     clock.advance(2.0)
     assert (await other.depth("q")).in_flight == 0
@@ -333,7 +332,7 @@ async def test_a_queue_that_is_missing_in_the_file_is_made(make: Any) -> None:
         store._execute("DELETE FROM queues")
         store.queues.undo()
 
-    await driver._writer.submit(Call("", drop))
+    await driver._guard.get().submit(Call("", drop))
     assert not await driver.publish("q", [message()])
     assert (await driver.depth("q")).ready == 1
 
@@ -343,7 +342,7 @@ async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeyp
     await driver.publish("q", [message(str(number), b"x" * 1000) for number in range(500)])
     assert Path(f"{path}-wal").stat().st_size > 2**19
     monkeypatch.setattr(disk_space, "MAX_WAL_BYTES", 2**16)
-    driver._writer._next_sweep = 0.0
+    driver._guard.get()._next_sweep = 0.0
     await driver.depth("q")
     await driver.depth("q")
     assert Path(f"{path}-wal").stat().st_size < 2**16
@@ -351,7 +350,7 @@ async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeyp
 
 async def test_what_is_asked_of_a_writer_that_ended(make: Any) -> None:
     driver = await make()
-    ended = driver._writer
+    ended = driver._guard.get()
     await driver.close()
     await ended.stop()
     with pytest.raises(BrokerUnavailableError, match="is not open"):
@@ -389,15 +388,6 @@ def test_what_was_taken_for_a_loop_that_ended_is_given_back(path: Path) -> None:
         task.get_coro().close()
     loop.close()
     asyncio.run(go_on())
-
-
-async def test_a_child_of_a_fork_has_to_open_the_driver_itself(make: Callable[..., Any]) -> None:
-    driver = await make()
-    pid = driver._pid
-    driver._pid = -1
-    with pytest.raises(BrokerUnavailableError, match="was opened by the parent process; open it in this one"):
-        await driver.depth("q")
-    driver._pid = pid
 
 
 def test_a_folder_drops_its_files(path: Path) -> None:
@@ -481,7 +471,7 @@ async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
     driver = await make()
     await driver.publish("q", [message(str(number)) for number in range(4)])
     held = await driver.receive("q", 2, 0.0)
-    writer = driver._writer
+    writer = driver._guard.get()
     extent = await writer.submit(Call("q", lambda store, number: store.purging.begin(number)))
     await driver.settle("q", [Nack(held[0].receipt), Release(held[1].receipt)])
     await driver.publish("q", [message("new")])
@@ -493,11 +483,14 @@ async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
 async def test_a_purge_leaves_a_queue_of_the_same_name_that_is_declared_while_it_runs(make: Any) -> None:
     driver = await make()
     await driver.publish("q", [message("old")])
-    extent = await driver._writer.submit(Call("q", lambda store, number: store.purging.begin(number)))
+    extent = await driver._guard.get().submit(Call("q", lambda store, number: store.purging.begin(number)))
     await driver.delete("q")
     await driver.declare(QueueSpec("q"))
     await driver.publish("q", [message("new")])
-    assert await driver._writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (0, True)
+    assert await driver._guard.get().submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (
+        0,
+        True,
+    )
 
 
 async def test_the_number_of_a_message_is_not_used_again_in_its_queue(make: Any, path: Path) -> None:
@@ -706,7 +699,7 @@ async def test_a_publisher_that_is_refused_fails_nobody_else_of_its_group(make: 
 async def test_a_new_connection_gives_no_older_options_to_the_file(make: Any, path: Path) -> None:
     older, newer = await make(), await make()
     await newer.declare(QueueSpec("q", lease=7.0, max_length=2))
-    await older._writer.submit(Call("", lambda store, _: store.undo()))
+    await older._guard.get().submit(Call("", lambda store, _: store.undo()))
     assert not await older.publish("q", [message("a"), message("b")])
     with pytest.raises(QueueFullError):
         await older.publish("q", [message("c")])
@@ -737,7 +730,7 @@ async def test_a_process_remembers_nothing_of_undeclared_queues(make: Any) -> No
         assert list(driver._declared.specs) == ["q"]
         assert not driver._declared.inspected
         assert not driver._declared.consumers
-        assert list(driver._writer._database.store.queues._numbers) == ["q"]
+        assert list(driver._guard.get()._database.store.queues._numbers) == ["q"]
 
 
 async def test_a_failure_of_the_writers_thread_is_answered_known_and_mended(

@@ -22,8 +22,7 @@ async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
     driver = SQLiteDriver("test", SQLiteSettings(path=tmp_path / "queue.db"))
     await driver.open()
     await driver.declare(QueueSpec("q"))
-    assert driver._writer is not None
-    yield driver._writer
+    yield driver._guard.get()
     await driver.close()
 
 

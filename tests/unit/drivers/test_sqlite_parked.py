@@ -95,11 +95,10 @@ async def receiving(path: Path, queues: int, clock: ShiftedClock) -> tuple[SQLit
 
 async def statements_of(driver: SQLiteDriver, verb: str) -> int:
     """How many statements the transactions of one verb have; without the sweep, which comes once a second."""
-    assert driver._writer is not None
     statements: list[str] = []
-    connection = driver._writer._database.connection
+    connection = driver._guard.get()._database.connection
     assert connection is not None
-    driver._writer._next_sweep = inf
+    driver._guard.get()._next_sweep = inf
     connection.set_trace_callback(statements.append)
     if verb == "publish":
         await driver.publish("q", [Outgoing("m", b"", {})])
@@ -111,7 +110,7 @@ async def statements_of(driver: SQLiteDriver, verb: str) -> int:
     elif verb == "ack":
         [received] = await driver.receive("q", 1, 0.0)
         await driver.settle("q", [Ack(received.receipt)])
-    await driver._writer.submit(Call("", lambda *_: connection.set_trace_callback(None)))
+    await driver._guard.get().submit(Call("", lambda *_: connection.set_trace_callback(None)))
     count, is_within = 0, False
     for sql in statements:  # between transactions it looks for the commits of others, as time passes
         is_within = (is_within or sql.startswith("BEGIN")) and sql != "COMMIT"
@@ -138,8 +137,8 @@ async def test_news_of_other_processes_cost_as_much_as_there_are(tmp_path: Path)
     await other.declare(QueueSpec("q3"))
     await other.declare(QueueSpec("q4"))
     await driver.depth("q")
-    connection = driver._writer._database.connection  # type: ignore[union-attr]
-    driver._writer._next_sweep = inf  # type: ignore[union-attr]
+    connection = driver._guard.get()._database.connection
+    driver._guard.get()._next_sweep = inf
     statements: list[str] = []
     connection.set_trace_callback(statements.append)  # type: ignore[union-attr]
     await other.publish("q3", [Outgoing("ready", b"", {})])

@@ -48,9 +48,8 @@ class Steps:
     """Counts the steps of each transaction; in tens, as SQLite reports them."""
 
     def __init__(self, driver: SQLiteDriver) -> None:
-        assert driver._writer is not None
         self._driver = driver
-        self._connection: Any = driver._writer._database.connection
+        self._connection: Any = driver._guard.get()._database.connection
         self._running = 0
         self.longest = 0
 
@@ -69,7 +68,7 @@ class Steps:
         self._connection.set_trace_callback(self._statement)
         self._connection.set_progress_handler(self._step, 10)
         await verb
-        await self._driver._writer.submit(Call("", lambda *_: None))  # type: ignore[union-attr]
+        await self._driver._guard.get().submit(Call("", lambda *_: None))
         self._connection.set_trace_callback(None)
         self._connection.set_progress_handler(None, 0)
         return self.longest
@@ -104,7 +103,7 @@ async def longest(path: Path, filling: str, count: int) -> dict[str, int]:
     found["delete a queue that remembers ids"] = await steps.of(driver.delete("remembers"))
     rows = [f"SELECT count(*) FROM {table}" for table in ("messages", "ready", "delayed", "lines", "known")]
     counts = Call("", lambda store, _: [store._execute(sql).fetchone()[0] for sql in rows])
-    assert await driver._writer.submit(counts) == [0] * len(rows)  # type: ignore[union-attr]
+    assert await driver._guard.get().submit(counts) == [0] * len(rows)
     await driver.close()
     return found
 
@@ -196,7 +195,7 @@ async def test_a_purge_commits_once_for_all_parts_that_fit_into_its_time(
         await driver.publish(name, [Outgoing(str(n), b"body", {}) for n in range(15 * OF_A_TRANSACTION)])
     monkeypatch.setattr(purge, "SECONDS", parts * Ticking.TICK)
     commits: list[str] = []
-    connection: Any = driver._writer._database.connection  # type: ignore[union-attr]
+    connection: Any = driver._guard.get()._database.connection
     connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
     assert await driver.purge("q") == 15 * OF_A_TRANSACTION
     assert len(commits) == 15 // parts + 2, "and one to see what is there, one to see that nothing is left"

@@ -55,14 +55,13 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def is_asleep(driver: SQLiteDriver) -> bool:
-    assert driver._writer is not None
-    return driver._writer._inbox._is_asleep
+    return driver._guard.get()._inbox._is_asleep
 
 
 async def pass_one(publisher: SQLiteDriver, receiver: SQLiteDriver, id: str) -> None:
     """A message to a receive that waits."""
     waiting = parked(receiver)
-    await until(lambda: is_asleep(receiver) or receiver._writer._looks.is_deaf)  # type: ignore[union-attr]
+    await until(lambda: is_asleep(receiver) or receiver._guard.get()._looks.is_deaf)
     await publisher.publish("q", [Outgoing(id, b"", {})])
     (got,) = await waiting
     assert got.id == id
@@ -83,7 +82,7 @@ async def test_a_sleeper_hears_the_others(make: Any) -> None:
     publisher, receiver = await make(), await make()
     for number in range(5):
         await pass_one(publisher, receiver, str(number))
-    assert not receiver._writer._looks.is_deaf
+    assert not receiver._guard.get()._looks.is_deaf
 
 
 async def test_a_sleeper_hears_requests_of_its_own(make: Any) -> None:
@@ -105,7 +104,7 @@ async def test_a_log_that_is_emptied_and_a_driver_that_comes_and_goes(make: Any,
         await publisher.close()
         with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert not receiver._writer._looks.is_deaf
+    assert not receiver._guard.get()._looks.is_deaf
 
 
 @pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "no watches left"), OSError(errno.EMFILE, "no instances")])
@@ -121,7 +120,7 @@ async def test_without_a_bell_it_looks(
     publisher, receiver = await make(), await make()
     for number in range(3):
         await pass_one(publisher, receiver, str(number))
-    assert receiver._writer._looks.is_deaf
+    assert receiver._guard.get()._looks.is_deaf
     assert "looks for messages of others again and again: [Errno" in caplog.text
     assert listening() == before
 
@@ -146,10 +145,10 @@ async def test_where_nobody_rings_it_looks_in_the_end(
     caplog.set_level(logging.DEBUG, "tasuki.driver.sqlite")
     publisher, receiver = await make(), await make()
     for number in range(10):
-        if receiver._writer._looks.is_deaf:
+        if receiver._guard.get()._looks.is_deaf:
             break
         await pass_one(publisher, receiver, str(number))
-    assert receiver._writer._looks.is_deaf
+    assert receiver._guard.get()._looks.is_deaf
     assert "they came without a ring" in caplog.text
     await pass_one(publisher, receiver, "last")
 

@@ -11,10 +11,9 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.drivers.toolkit import loop_thread
-from tasuki.drivers.toolkit.loop_thread import LoopThread
 from tasuki.drivers.toolkit.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.system import loop_thread
 from tasuki.system.helper_threads import problems
 
 pytestmark = pytest.mark.anyio
@@ -232,23 +231,12 @@ def test_a_forked_child_is_told_to_open_its_own():
     assert asyncio.run(parent()) == 0
 
 
-async def test_a_call_after_the_stop_is_refused_and_not_left_without_an_answer() -> None:
-    thread = LoopThread("stopped")
-    thread.stop()
-
-    async def verb() -> None:
-        raise AssertionError("it must not run")
-
-    with pytest.raises(BrokerUnavailableError, match="closed meanwhile"):
-        await thread.call(verb)
-
-
 async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow):
     driver, inner = slow
     await driver.declare(QueueSpec("q"))
     call = asyncio.create_task(driver.receive("q", 1, 1.0))
     await until(inner.begun.is_set)
-    driver._loop._loop.call_soon_threadsafe(exit_thread)
+    driver._guard.get().tell(exit_thread)
     async with asyncio.timeout(30):
         with pytest.raises(BrokerUnavailableError, match="begins again: SystemExit: no more") as failed:
             await call
@@ -269,7 +257,7 @@ async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow):
 async def test_one_that_cannot_begin_again_is_known_and_can_be_closed(slow):
     driver, inner = slow
     inner.refusal = OSError("no files")
-    driver._loop._loop.call_soon_threadsafe(exit_thread)
+    driver._guard.get().tell(exit_thread)
     await until(lambda: "no files" in problems().get("tasuki slow", ""))
     with pytest.raises(BrokerUnavailableError, match="no files"):
         await driver.publish("q", [])

@@ -29,8 +29,8 @@ from tasuki.drivers.amqp.topology import counting, declaring, removing
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, Lane, is_quorum, lanes
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.guard import Guard, not_declared
 from tasuki.errors import (
-    BrokerUnavailableError,
     DriverError,
     QueueNotFoundError,
 )
@@ -56,7 +56,7 @@ class Broker(Driver):
         self._attached: dict[str, int] = {}
         self._inspected: set[str] = set()
         """Known queues that are never made here."""
-        self._session: Session | None = None
+        self._guard: Guard[Session] = Guard(name)
 
     @property
     def durability(self) -> Durability:
@@ -77,15 +77,16 @@ class Broker(Driver):
 
     async def open(self) -> None:
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
-        if self._session is not None:
+        if self._guard.current is not None:
             return
         links = Links(self._settings, self._prepare, self._prepare_more)
-        self._session = Session(links, Publisher(self._settings), self._errors, self._expiration)
+        session = Session(links, Publisher(self._settings), self._errors, self._expiration)
+        self._guard.opened(session)
         is_open = False
         try:
             with self._errors.translating():
-                await self._session.link.get()
-                await _all(self._stand(self._session, self._specs[queue]) for queue in self._attached)
+                await session.link.get()
+                await _all(self._stand(session, self._specs[queue]) for queue in self._attached)
             is_open = True
         finally:
             if not is_open:
@@ -93,7 +94,8 @@ class Broker(Driver):
 
     async def close(self) -> None:
         """Hand back what lies unused, and end all connections."""
-        session, self._session = self._session, None
+        session = self._guard.current
+        self._guard.closed()
         if session is not None:
             await session.end()
 
@@ -102,7 +104,7 @@ class Broker(Driver):
         declaring.check_spec(spec, self._specs, self._errors)
         found = limited(lanes(spec, self._defaults), spec)
         others = list(self._lanes.get(spec.name, ()))  # they may hold messages
-        session = self._session
+        session = self._guard.current
         if session is not None:
             with self._errors.translating(spec.name), session.marks.remembered():
                 connection = await session.link.get()
@@ -117,8 +119,9 @@ class Broker(Driver):
 
     def _know(self, spec: QueueSpec, found: list[Lane]) -> None:
         self._specs[spec.name], self._lanes[spec.name] = spec, found
-        if self._session is not None:
-            self._session.known(spec, found)
+        session = self._guard.current
+        if session is not None:
+            session.known(spec, found)
 
     async def undeclare(self, queue: str) -> None:
         """Forget it; its channels here end when its open deliveries are settled."""
@@ -126,14 +129,14 @@ class Broker(Driver):
         self._lanes.pop(queue, None)
         self._attached.pop(queue, None)
         self._inspected.discard(queue)
-        if spec is not None and self._session is not None:
-            await self._session.leave(queue)
+        session = self._guard.current
+        if spec is not None and session is not None:
+            await session.leave(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Look for its queues; the broker shows no arguments to a client, so the given options are the answer."""
-        queue, session = spec.name, self._session
-        if session is None:
-            raise self._errors.make(BrokerUnavailableError, "", "it is not open; open it first")
+        queue = spec.name
+        session = self._guard.get(queue)
         declared = self._specs.get(queue) if queue not in self._inspected else None
         with self._errors.translating(queue), session.marks.remembered():
             connection = await session.link.get()
@@ -163,7 +166,7 @@ class Broker(Driver):
 
     async def _prepare(self, connection: Connection, consumed: Collection[str]) -> None:
         """Every new connection may lead to a broker that has lost what is not durable, or everything."""
-        session = self._session
+        session = self._guard.current
         if session is None:
             raise ClosedError(0, "closed")
         specs = [spec for queue, spec in self._specs.items() if queue not in self._inspected]
@@ -175,7 +178,7 @@ class Broker(Driver):
 
     async def _prepare_more(self, connection: Connection, consumed: Collection[str]) -> None:
         """All at once: each may have to wait until the deadline, and be made again."""
-        session = self._session
+        session = self._guard.current
         if session is None:
             raise ClosedError(0, "closed")
         await session.take_back(connection)
@@ -324,18 +327,17 @@ class Broker(Driver):
 
     def _check_held(self, queue: str) -> tuple[Session, QueueSpec]:
         """The same for an undeclared queue with open deliveries."""
-        session = self._session
-        if session is not None and queue not in self._specs and (left := session.left.get(queue)) is not None:
+        session = self._guard.get(queue)
+        if queue not in self._specs and (left := session.left.get(queue)) is not None:
             return session, left
         return self._check(queue)
 
     def _check(self, queue: str) -> tuple[Session, QueueSpec]:
-        if self._session is None:
-            raise self._errors.make(BrokerUnavailableError, "", "it is not open; open it first")
+        session = self._guard.get(queue)
         spec = self._specs.get(queue)
         if spec is None:
-            raise self._errors.make(QueueNotFoundError, queue, "it was never declared; declare it first")
-        return self._session, spec
+            raise not_declared(self.name, queue)
+        return session, spec
 
 
 async def _all(works: Iterable[Awaitable[None]]) -> None:

@@ -24,8 +24,9 @@ from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.guard import Guard, not_declared
 from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
+from tasuki.errors import DriverError, QueueFullError
 from tasuki.message import Message
 
 
@@ -54,15 +55,15 @@ class MemoryDriver(Driver):
         self._queues: dict[str, MemoryQueue] = {}
         self._undeclared: set[str] = set()
         self._numbers = count(1)
-        self._open = False
+        self._guard: Guard[dict[str, MemoryQueue]] = Guard(name)
 
     async def open(self) -> None:
         """Start to serve, with the messages of before."""
-        self._open = True
+        self._guard.opened(self._queues)
 
     async def close(self) -> None:
         """Put back what is held and send waiting receivers home; the messages stay."""
-        self._open = False
+        self._guard.closed()
         for queue in self._queues.values():
             queue.let_go()
             queue.waiters.wake_all(False)
@@ -179,7 +180,7 @@ class MemoryDriver(Driver):
         if source.delayed:
             due = loop.call_later(max(source.delayed[0][0] - self._clock.monotonic(), 0.0), _wake, waiter.done)
         try:
-            return bool(await waiter.done) and self._open
+            return bool(await waiter.done) and self._guard.current is not None
         finally:
             source.waiters.leave(waiter)
             expired.remove_done_callback(relay)
@@ -259,16 +260,12 @@ class MemoryDriver(Driver):
 
     def _held(self, name: str) -> MemoryQueue:
         """The queue, for what ends or keeps its deliveries: also one that is not declared any more."""
-        return self._queues[name] if self._open and name in self._undeclared else self._queue(name)
+        return self._guard.get(name)[name] if name in self._undeclared else self._queue(name)
 
     def _queue(self, name: str) -> MemoryQueue:
-        if not self._open:
-            problem = f"driver {self.name!r} is not open; open it first"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=name)
-        queue = self._queues.get(name)
+        queue = self._guard.get(name).get(name)
         if queue is None or name in self._undeclared:
-            problem = f"queue {name!r} was never declared on driver {self.name!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self.name, queue=name)
+            raise not_declared(self.name, name)
         return queue
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,6 @@ from tasuki.drivers.nats.durability import level, says_always
 from tasuki.drivers.nats.failures import is_stream_missing, is_untaken
 from tasuki.drivers.nats.protocol.api import ask, demand
 from tasuki.drivers.nats.protocol.connection import Address, Connection
-from tasuki.drivers.nats.protocol.lease_thread import Renewals
 from tasuki.drivers.nats.protocol.reconnecting import reconnecting
 from tasuki.drivers.nats.publishing import Publishing
 from tasuki.drivers.nats.queues.inspecting import Inspector
@@ -28,6 +26,8 @@ from tasuki.drivers.nats.records.consumer_count import Attendance
 from tasuki.drivers.nats.records.dedup_ids import Ids
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
+from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError
@@ -57,13 +57,12 @@ class Session:
             settings.domain,
         )
         self._storage = Storage(settings.storage, settings.replicas)
-        self._renewals = Renewals(lambda: reconnecting(self._address, lambda: Connection(self._address)))
+        self._leases = LeaseThread(driver, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
-        self._attendance = Attendance(self._names, self._renewals, self._temporary, self._is_temporary)
+        self._attendance = Attendance(self._names, self._leases, self._temporary, self._is_temporary)
         self._queues = Queues(driver, self._names, self._storage, self._temporary, clock)
-        self._link: Reconnecting[Connection] | None = None
+        self._guard: Guard[Reconnecting[Connection]] = Guard(driver)
         self._closing: asyncio.Task[None] | None = None
-        self._pid = 0
         self._is_synced = settings.server_sync == "always"
         self._synced_on: Connection | None = None
 
@@ -81,12 +80,12 @@ class Session:
         """Connect, and declare what was declared before."""
         if self._closing is not None:
             await asyncio.wait([self._closing])
-        if self._link is not None and self._pid == os.getpid():
+        if self._guard.current is not None:
             return
-        link = self._link = reconnecting(self._address, self._connection)
-        self._pid = os.getpid()
+        link = reconnecting(self._address, self._connection)
+        self._guard.opened(link)
         self._queues.begin(link.get)
-        self._renewals.open()
+        self._leases.open()
         is_open = False
         try:
             connection = await link.get()
@@ -104,9 +103,10 @@ class Session:
     async def close(self) -> None:
         """Give back what is held, and disconnect."""
         if self._closing is None:
-            if self._link is None:
+            link = self._guard.current
+            if link is None:
                 return
-            self._closing = asyncio.get_running_loop().create_task(self._close(self._link), name="close nats driver")
+            self._closing = asyncio.get_running_loop().create_task(self._close(link), name="close nats driver")
         closing = self._closing
         await asyncio.wait([closing])
         if not closing.cancelled():
@@ -114,7 +114,8 @@ class Session:
 
     async def _close(self, link: Reconnecting[Connection]) -> None:
         try:
-            queues, self._link = self._queues.forget_all(), None
+            queues = self._queues.forget_all()
+            self._guard.closed(link)
             farewell = asyncio.ensure_future(self._hand_back(queues, link.connection))
             await asyncio.wait([farewell], timeout=_FAREWELL)
             if not farewell.done():
@@ -122,7 +123,8 @@ class Session:
                 await asyncio.wait([farewell])
             elif not farewell.cancelled():
                 farewell.result()
-            await asyncio.to_thread(self._renewals.close)
+            await self._attendance.stop()
+            await self._leases.close()
         finally:
             self._queues.reset()
             await link.close()
@@ -136,7 +138,8 @@ class Session:
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the stream and its consumers; before ``open`` it is recorded only."""
-        connection = None if self._link is None else await self._running(spec.name).get()
+        link = self._guard.current
+        connection = None if link is None else await link.get()
         await self._queues.declare(spec, connection)
 
     async def undeclare(self, queue: str) -> None:
@@ -146,7 +149,7 @@ class Session:
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue as it stands at the server."""
-        return await self._queues.inspect(spec, await self._running(spec.name).get())
+        return await self._queues.inspect(spec, await self._guard.get(spec.name).get())
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Raises where all messages have the same fate."""
@@ -189,7 +192,7 @@ class Session:
                 return received
             if found.intake.is_doubtful:
                 await self._queues.restore(found, connection)
-            self._running(queue)
+            self._guard.get(queue)
             if not found.is_outdated or loop.time() >= until:
                 return received
 
@@ -209,13 +212,18 @@ class Session:
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set leases; from any loop."""
-        self._running(queue)
+        self._guard.get(queue)
         found = self._queues.found(queue)
         if found is None:
             self._queues.spec(queue)
-            raise self._unavailable(queue, "its queue is not ready")
+            problem = f"queue {queue!r} of driver {self._driver!r} is not ready: no message of it was received"
+            raise BrokerUnavailableError(problem, driver=self._driver, queue=queue)
         renew = found.extend
-        return await self._renewals.run(lambda connection: renew(connection, batch, lease))
+
+        async def extend(link: Reconnecting[Connection]) -> Sequence[Receipt]:
+            return await renew(await link.get(), batch, lease)
+
+        return await self._leases.run(extend)
 
     async def depth(self, queue: str) -> Depth:
         """Count."""
@@ -223,7 +231,7 @@ class Session:
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the consumers of this process."""
-        self._running(queue)
+        self._guard.get(queue)
         self._queues.spec(queue)
         await self._attendance.say(queue, consumers)
 
@@ -267,7 +275,7 @@ class Session:
 
     async def _ready(self, queue: str, *, is_publishing: bool = False) -> tuple[OpenQueue, Connection]:
         """The queue with its stream, and the connection."""
-        link = self._running(queue)
+        link = self._guard.get(queue)
         self._queues.spec(queue)
         connection = await link.get()
         if self._synced_on is not connection:
@@ -278,7 +286,7 @@ class Session:
         """The same for what ends deliveries: also of a queue that is not declared any more."""
         found = self._queues.found(queue)
         if found is not None and self._queues.is_left(queue):
-            return found, await self._running(queue).get()
+            return found, await self._guard.get(queue).get()
         return await self._ready(queue)
 
     def _is_temporary(self, queue: str) -> bool:
@@ -298,13 +306,3 @@ class Session:
         self._synced_on = connection
         if settings.monitoring and settings.server_sync != "always":
             self._is_synced = await asyncio.to_thread(says_always, settings.monitoring, settings.timeout)
-
-    def _running(self, queue: str) -> Reconnecting[Connection]:
-        if self._link is None:
-            raise self._unavailable(queue, "is not open; open it first")
-        if self._pid != os.getpid():
-            raise self._unavailable(queue, "was opened by the parent process; open it in this one")
-        return self._link
-
-    def _unavailable(self, queue: str, why: str) -> DriverError:
-        return BrokerUnavailableError(f"driver {self._driver!r} {why}", driver=self._driver, queue=queue)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -35,7 +34,8 @@ from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.toolkit.address import shown
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.drivers.toolkit.guard import Guard, not_declared, not_open
+from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message
 
@@ -97,7 +97,7 @@ class PostgresDriver(Driver):
         self._consumers: dict[str, int] = {}
         self._commits: dict[str, str] = {}
         """What the last publish to a queue waited for: another process may have declared that."""
-        self._session: Session | None = None
+        self._guard: Guard[Session] = Guard(name)
         self._occupancies: Occupancies | None = None
         self._connectors: tuple[Connector, Connector] | None = None
 
@@ -116,7 +116,8 @@ class PostgresDriver(Driver):
 
     async def open(self) -> None:
         """Connect; if queues were declared, make what is missing of the schema, and declare them."""
-        if self._session is not None and self._session.is_usable:
+        current = self._guard.current
+        if current is not None and current.is_usable:
             return
         if self._connectors is None:
             self._connectors = self._connector(self._url), self._connector(self._listen_url, prepares=False)
@@ -139,7 +140,7 @@ class PostgresDriver(Driver):
         finally:
             if not is_open:
                 await session.close()
-        self._session = session
+        self._guard.opened(session)
 
     def _connector(self, url: str, *, prepares: bool = True) -> Connector:
         return Connector(
@@ -154,27 +155,25 @@ class PostgresDriver(Driver):
 
     async def close(self) -> None:
         """Give back what is held, and end all connections."""
-        session = self._session
-        if session is None:
-            return
-        if session.pid == os.getpid() and not session.loop.is_closed():
+        session = self._guard.current
+        if session is not None and not session.loop.is_closed():
             await session.close()
-        if self._session is session:
-            self._session = None
+        self._guard.closed(session)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the database; its options hold for all processes, the last declaration wins."""
         self._specs[spec.name] = spec
         self._inspected.pop(spec.name, None)
         self._commits.pop(spec.name, None)
-        if self._session is not None:
-            await self._session.declare(spec)
+        session = self._guard.current
+        if session is not None:
+            await session.declare(spec)
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue here; the database keeps it, without the consumers of this process."""
         known = self._specs.pop(queue, None) or self._inspected.pop(queue, None)
         self._commits.pop(queue, None)
-        session = self._session
+        session = self._guard.current
         if known is None or session is None or not session.is_usable:
             self._consumers.pop(queue, None)
             return
@@ -311,8 +310,7 @@ class PostgresDriver(Driver):
         """For a queue that is known here."""
         session = self._usable_session(queue)
         if self._known(queue) is None:
-            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
+            raise not_declared(self.name, queue)
         return session
 
     def _holding_session(self, queue: str) -> Session:
@@ -321,11 +319,7 @@ class PostgresDriver(Driver):
         return session if session.holds(queue) else self._open_session(queue)
 
     def _usable_session(self, queue: str) -> Session:
-        session = self._session
-        if session is None or session.is_closing:
-            problem = f"driver {self.name!r} is not open; open it first"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        if session.pid != os.getpid():
-            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
+        session = self._guard.get(queue)
+        if session.is_closing:
+            raise not_open(self.name, queue)
         return session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Any, TypeVar
 from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
-from tasuki.drivers.postgres.connecting.lease_thread import Sideline
 from tasuki.drivers.postgres.connecting.pool import NotConnectedError, Pool
 from tasuki.drivers.postgres.durability import VALUES
 from tasuki.drivers.postgres.problems import MISSING, sql_state, translated
@@ -23,6 +21,7 @@ from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.drivers.postgres.schema.healing import Healing
 from tasuki.drivers.postgres.schema.schema import check, migrate
 from tasuki.drivers.postgres.temporary import Temporary
+from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 
 MIGRATION_TIMEOUT = 120.0
@@ -74,11 +73,10 @@ class Session:
         self._specs = specs
         self._consumers = consumers
         self.holder = secrets.randbits(63)
-        self.pid = os.getpid()
         self.loop = asyncio.get_running_loop()
         self.waiting = Waiting(self._look, self._pass_on, self.spawn)
         self._pool = Pool(connector.open, pool_size, timeout)
-        self._sideline = Sideline(lambda: Pool(connector.open, 1, timeout))
+        self._leases = LeaseThread(name, lambda: Pool(connector.open, 1, timeout))
         self._listener: Listener | None = None
         self._temporary = Temporary()
         self._temporary_names: set[str] = set()
@@ -94,8 +92,8 @@ class Session:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is open, in this process, with its loop alive."""
-        return self._closing is None and self.pid == os.getpid() and not self.loop.is_closed()
+        """Whether it is open, with its loop alive."""
+        return self._closing is None and not self.loop.is_closed()
 
     async def open(self) -> None:
         """Connect, bring the tables up to date if queues are declared, and declare them. Raises DriverError."""
@@ -206,8 +204,9 @@ class Session:
 
     async def fetch_aside(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
         """The same from another event loop than that of the session."""
+        statement = sql.format(self.schema)
         try:
-            return await self._sideline.fetch(sql.format(self.schema), *arguments)
+            return await self._leases.run(lambda pool: pool.fetch(statement, *arguments))
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -294,7 +293,7 @@ class Session:
                 await self.fetch("", "SELECT {}.leave($1)", self.holder)
         except (DriverError, TimeoutError):
             pass  # the leases give it back
-        await self._sideline.close()
+        await self._leases.close()
         await self._pool.close()
         if self._tasks:
             await asyncio.wait(set(self._tasks))

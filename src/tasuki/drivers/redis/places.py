@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis.scripts import Place, place
-from tasuki.errors import QueueNotFoundError
+from tasuki.drivers.toolkit.guard import not_declared
 
 
 class Places:
@@ -50,8 +50,7 @@ class Places:
         try:
             return self._known[queue]
         except KeyError:
-            problem = f"queue {queue!r} was never declared on driver {self._driver!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self._driver, queue=queue) from None
+            raise not_declared(self._driver, queue) from None
 
     def find(self, queue: str) -> Place | None:
         """The same, or None."""

@@ -68,8 +68,7 @@ class Queues:
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue as it is at the server. Raises QueueNotFoundError."""
         session = self._session
-        if not session.is_open:
-            raise session.closed(spec.name)
+        session.check_open(spec.name)
         where = session.places.inspected(spec)
         *options, version, min_version = await session.run(session.nodes(spec.name), where, scripts.INSPECT)
         self._check(Layout(int(version), int(min_version)), spec.name)

@@ -20,7 +20,8 @@ from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place, Script
-from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
+from tasuki.drivers.toolkit.guard import Guard
+from tasuki.errors import DriverError, UnsupportedError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
@@ -66,7 +67,7 @@ class Session:
         self._home: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
         self._connections: Connections | None = None
-        self._is_open = False
+        self._guard: Guard[Connections] = Guard(name)
         self._listener: Listener | None = None
         self._failovers: FailoverWatch | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -75,33 +76,36 @@ class Session:
     @property
     def is_open(self) -> bool:
         """Whether it is open, and opened by this process."""
-        return self._is_open and not self.is_inherited
+        return self._guard.current is not None
 
     @property
     def is_inherited(self) -> bool:
-        """Whether a parent process opened it."""
-        return self._connections is not None and self._connections.is_inherited
+        """Whether it has a parent process's connections: this one must not write to them, or even close them."""
+        return self._connections is not None and not self._guard.is_here
 
     async def open(self) -> None:
         """Connect, look at the servers' configuration, and declare what was declared before."""
         loop = asyncio.get_running_loop()
         if self._home is not loop:
-            self._home, self._lock, self._is_open = loop, asyncio.Lock(), False
+            self._home, self._lock = loop, asyncio.Lock()
+            self._guard.closed()
         async with self._lock:
-            if not self._is_open:
+            if not self.is_open:
                 await self._open(loop)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         connections = Connections(self._new_nodes)
         nodes = connections.home
         self.owner = secrets.token_urlsafe(6)
+        is_ready = False
         try:
             await self._prepare(nodes)
-            self._is_open = True
+            is_ready = True
         finally:
-            if not self._is_open:
+            if not is_ready:
                 connections.close()
         self._connections = connections
+        self._guard.opened(connections)
         self._listener = Listener(nodes, self.owner, self._read_timeout, self.waiters)
         self._failovers = self._watch(connections)
         self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {self.name}")
@@ -124,9 +128,9 @@ class Session:
         if self.is_inherited:
             return
         async with self._lock:
-            if not self._is_open:
+            if not self.is_open:
                 return
-            self._is_open = False
+            self._guard.closed()
             if self._beating is not None:
                 self._beating.cancel()
             self.waiters.wake_all()
@@ -167,14 +171,12 @@ class Session:
 
     def place(self, queue: str) -> Place:
         """Where a declared queue is. Raises BrokerUnavailableError when not open, QueueNotFoundError."""
-        if not self.is_open:
-            raise self.closed(queue)
+        self._guard.get(queue)
         return self.places.get(queue)
 
     def place_of_deliveries(self, queue: str) -> Place:
         """Where open deliveries are settled: also if the queue was undeclared. Raises the same errors."""
-        if not self.is_open:
-            raise self.closed(queue)
+        self._guard.get(queue)
         return self.places.open_deliveries(queue)
 
     async def _beat(self, nodes: Nodes) -> None:
@@ -311,16 +313,13 @@ class Session:
 
     def nodes(self, queue: str, *, slow: bool = False) -> Nodes:
         """The connections of the running loop; also while a close lets come to its end what is under way."""
-        if self._connections is None or self._connections.is_inherited:
-            raise self.closed(queue)
+        if self._connections is None or self.is_inherited:
+            raise self._guard.refusal(queue)
         return self._connections.here(slow=slow)
 
-    def closed(self, queue: str) -> DriverError:
-        """Why nothing can be asked."""
-        problem = f"driver {self.name!r} is not open; open it first"
-        if self.is_inherited:
-            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
-        return BrokerUnavailableError(problem, driver=self.name, queue=queue)
+    def check_open(self, queue: str) -> None:
+        """Raise BrokerUnavailableError when not open."""
+        self._guard.get(queue)
 
     def _translated(self, problem: Exception, queue: str) -> DriverError:
         return translated(problem, driver=self.name, queue=queue, place=str(self._settings))

@@ -33,13 +33,12 @@ from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.guard import Guard, not_declared
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import (
-    BrokerUnavailableError,
     DriverError,
     MessageTooLargeError,
     QueueFullError,
-    QueueNotFoundError,
     UnsupportedError,
 )
 from tasuki.message import Message
@@ -86,8 +85,7 @@ class SQLiteDriver(Driver):
         self._busy_timeout = settings.busy_timeout
         self._clock = clock or SystemClock()
         self._declared = Declared()
-        self._writer: Writer | None = None
-        self._pid = 0
+        self._guard: Guard[Writer] = Guard(name)
 
     @property
     def durability(self) -> Durability:
@@ -99,7 +97,7 @@ class SQLiteDriver(Driver):
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             problem = f"driver {self.name!r} needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}"
             raise UnsupportedError(problem, driver=self.name)
-        if self._writer is not None and self._pid == os.getpid():
+        if self._guard.current is not None:
             return
         forks.close_inherited()
         writer = Writer(
@@ -112,7 +110,7 @@ class SQLiteDriver(Driver):
         )
         forks.watch(writer)
         writer.start()
-        self._writer, self._pid = writer, os.getpid()
+        self._guard.opened(writer)
         is_open = False
         try:
             await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
@@ -123,22 +121,21 @@ class SQLiteDriver(Driver):
 
     async def close(self) -> None:
         """Give back what is held, merge the log into the file, and let go of it."""
-        writer = self._writer
-        if writer is not None and self._pid == os.getpid():
+        writer = self._guard.current
+        if writer is not None:
             await writer.stop()
-        if self._writer is writer:
-            self._writer = None
+        self._guard.closed(writer)
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the file; its options hold for all processes, the last declaration wins."""
         self._declared.declare(spec)
-        if self._writer is not None:
+        if self._guard.current is not None:
             await self._ask(Call("", lambda store, _: store.queues.declare(spec)))
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue; a waiting receive ends, and open deliveries can still be settled."""
         self._declared.forget(queue)
-        if self._writer is not None:
+        if self._guard.current is not None:
             await self._ask(Call("", lambda store, _: store.queues.leave(queue)))
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
@@ -203,7 +200,7 @@ class SQLiteDriver(Driver):
         if limit <= 0:
             return []
         request = Receive(queue, limit, self._clock.monotonic() + wait)
-        writer = self._running(queue)
+        writer = self._guard.get(queue)
         is_taken = False
         try:
             taken: list[Received] = await writer.submit(request)
@@ -292,19 +289,9 @@ class SQLiteDriver(Driver):
                 specs.setdefault(queue, spec)
 
     async def _ask(self, request: Request) -> Any:
-        return await self._running(request.queue).submit(request)
+        return await self._guard.get(request.queue).submit(request)
 
     def _check(self, queue: str) -> None:
-        self._running(queue)
+        self._guard.get(queue)
         if queue not in self._declared.specs:
-            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
-
-    def _running(self, queue: str) -> Writer:
-        if self._writer is None:
-            problem = f"driver {self.name!r} is not open; open it first"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        if self._pid != os.getpid():
-            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        return self._writer
+            raise not_declared(self.name, queue)

@@ -14,7 +14,7 @@ from botocore.loaders import create_loader
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.drivers.sqs.translate import translated
-from tasuki.errors import BrokerUnavailableError
+from tasuki.drivers.toolkit.guard import not_open
 from tasuki.fields.types import revealed
 
 _MOST_CONNECTIONS = 1000
@@ -76,7 +76,7 @@ class Clients:
         entry = self._entries.get(loop)
         if entry is None or entry.client is None:
             if self._is_closed:
-                raise BrokerUnavailableError(f"driver {self._driver!r} is not open; open it first", driver=self._driver)
+                raise not_open(self._driver)
             for old in [old for old in self._entries if old.is_closed()]:
                 self._entries.pop(old, None)
             entry = self._entries.setdefault(loop, _Entry())

@@ -23,8 +23,9 @@ from tasuki.drivers.sqs.receiving.source import Source
 from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.settings import SQSSettings, is_amazon
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.guard import Guard, not_declared
 from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.errors import DriverError
 
 if TYPE_CHECKING:
     from tasuki.drivers.sqs.session import Session
@@ -63,7 +64,7 @@ class SQSDriver(Driver):
         self._settings = settings
         self._clock = clock or SystemClock()
         self._specs: dict[str, QueueSpec] = {}
-        self._session: Session | None = None
+        self._guard: Guard[Session] = Guard(name)
         self._lock = asyncio.Lock()
 
     @property
@@ -74,7 +75,7 @@ class SQSDriver(Driver):
     async def open(self) -> None:
         """Connect, and declare what was declared before."""
         async with self._lock:
-            if self._session is not None:
+            if self._guard.current is not None:
                 return
             session = self._new_session(
                 self.name,
@@ -86,15 +87,16 @@ class SQSDriver(Driver):
             )
             try:
                 await session.open(list(self._specs.values()))
-                self._session = session
+                self._guard.opened(session)
             finally:
-                if self._session is None:
+                if self._guard.current is None:
                     await session.close()
 
     async def close(self) -> None:
         """Wait shortly for what is under way, hand back what is held, and let go of the connections."""
         async with self._lock:
-            session, self._session = self._session, None
+            session = self._guard.current
+            self._guard.closed()
             if session is not None:
                 await session.close()
 
@@ -104,7 +106,7 @@ class SQSDriver(Driver):
         The lease of this driver is the spec's.
         """
         check(spec, self.name)
-        session = self._session
+        session = self._guard.current
         if session is not None:
             await session.declare(spec)
         self._specs[spec.name] = spec
@@ -112,14 +114,14 @@ class SQSDriver(Driver):
     async def undeclare(self, queue: str) -> None:
         """Forget it; the polls under way come to their end."""
         self._specs.pop(queue, None)
-        if self._session is not None:
-            await self._session.undeclare(queue)
+        session = self._guard.current
+        if session is not None:
+            await session.undeclare(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Find it; of SQS's own attributes those are read that the options name."""
-        if self._session is None:
-            raise self._closed(spec.name)
-        return spec if spec.name in self._specs else await self._session.inspect(spec)
+        session = self._guard.get(spec.name)
+        return spec if spec.name in self._specs else await session.inspect(spec)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Send the messages in batches of ten, several at a time."""
@@ -158,22 +160,16 @@ class SQSDriver(Driver):
         await session.delete(source)
         self._specs.pop(queue, None)
 
-    def _closed(self, queue: str) -> BrokerUnavailableError:
-        return BrokerUnavailableError(f"driver {self.name!r} is not open; open it first", driver=self.name, queue=queue)
-
     def _held(self, queue: str) -> tuple[Session, Source]:
         """For what ends or keeps open deliveries: also of a queue that is not declared any more."""
-        session = self._session
-        if session is not None and queue in session.undeclared:
+        session = self._guard.get(queue)
+        if queue in session.undeclared:
             return session, session.undeclared[queue]
         return self._source(queue)
 
     def _source(self, queue: str) -> tuple[Session, Source]:
-        session = self._session
-        if session is None:
-            raise self._closed(queue)
+        session = self._guard.get(queue)
         source = session.sources.get(queue)
         if source is None:
-            problem = f"queue {queue!r} was never declared on driver {self.name!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self.name, queue=queue)
+            raise not_declared(self.name, queue)
         return session, source

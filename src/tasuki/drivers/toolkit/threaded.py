@@ -22,12 +22,13 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.drivers.toolkit.loop_thread import LoopThread
-from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.drivers.toolkit.guard import Guard
+from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
+from tasuki.system.loop_thread import LoopThread
 
 _LETTING_GO = 1.0
-"""Seconds to close what a loop that failed has left."""
+"""Seconds to close what is left on a loop that ends, or has failed."""
 
 
 class Threaded(Driver):
@@ -43,7 +44,7 @@ class Threaded(Driver):
         self.capabilities = replace(inner.capabilities, transactional=False)  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
-        self._loop: LoopThread | None = None
+        self._guard: Guard[LoopThread] = Guard(inner.name)
         self._closing: asyncio.Task[None] | None = None
         self._changing: asyncio.Lock | None = None
         self._changing_on: asyncio.AbstractEventLoop | None = None
@@ -65,22 +66,20 @@ class Threaded(Driver):
     async def open(self) -> None:
         """Start the thread, and open the inner driver there."""
         async with self._one_at_a_time():
-            if self._loop is not None and self._loop.is_here:
+            if self._guard.current is not None:
                 return
-            try:
-                loop = LoopThread(f"tasuki {self.name}", self._let_go, self._reopen)
-            except (OSError, RuntimeError) as error:  # files or threads are short
-                problem = f"cannot start the thread of driver {self.name!r}: {error}"
-                raise BrokerUnavailableError(problem, driver=self.name) from error
-            self._loop = loop
+            name = f"tasuki {self.name}"
+            loop = LoopThread(name, self._error, begin_again=self._reopen, let_go=self._let_go)
+            self._guard.opened(loop)
             is_open = False
             try:
                 await loop.call(self._open)
                 is_open = True
             finally:
                 if not is_open:
-                    self._loop = None
+                    self._guard.closed(loop)
                     loop.stop()
+                    loop.join()
 
     async def _open(self) -> None:
         for spec in self._specs.values():
@@ -88,7 +87,7 @@ class Threaded(Driver):
         await self._inner.open()
 
     async def _let_go(self) -> None:
-        """After the loop failed: close, so that the broker gives back at once what is held."""
+        """Close what the loop leaves open, so that the broker returns at once what is held."""
         with suppress(Exception):
             async with asyncio.timeout(_LETTING_GO):
                 await self._inner.close()
@@ -105,35 +104,33 @@ class Threaded(Driver):
 
     async def _close(self) -> None:
         async with self._one_at_a_time():
-            loop, self._loop = self._loop, None
-            if loop is None or not loop.is_here:
-                return
-            try:
-                if loop.failure is None:
-                    await loop.call(self._inner.close, is_whole=True)
-            finally:
-                loop.stop()
+            loop = self._guard.current
+            self._guard.closed()
+            if loop is not None:
+                await loop.close(self._inner.close)
 
     async def declare(self, spec: QueueSpec) -> None:
         """See Driver; before ``open`` it is noted."""
-        if self._loop is not None:
-            await self._loop.call(lambda: self._inner.declare(spec))
+        loop = self._guard.current
+        if loop is not None:
+            await loop.call(lambda: self._inner.declare(spec))
         self._specs[spec.name] = spec
 
     async def undeclare(self, queue: str) -> None:
         """See Driver."""
         self._specs.pop(queue, None)
-        if self._loop is not None:
-            await self._loop.call(lambda: self._inner.undeclare(queue), is_whole=True)
+        loop = self._guard.current
+        if loop is not None:
+            await loop.call(lambda: self._inner.undeclare(queue), is_whole=True)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """See Driver."""
-        return await self._running(spec.name).call(lambda: self._inner.inspect(spec))
+        return await self._guard.get(spec.name).call(lambda: self._inner.inspect(spec))
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """See Driver."""
         messages = list(batch)
-        return await self._running(queue).call(lambda: self._inner.publish(queue, messages))
+        return await self._guard.get(queue).call(lambda: self._inner.publish(queue, messages))
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """See Driver."""
@@ -142,53 +139,47 @@ class Threaded(Driver):
             if received:
                 await self._inner.settle(queue, [Release(delivery.receipt) for delivery in received])
 
-        return await self._running(queue).call(lambda: self._inner.receive(queue, limit, wait), give_back)
+        return await self._guard.get(queue).call(lambda: self._inner.receive(queue, limit, wait), give_back)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """See Driver."""
         receipts = list(batch)
-        return await self._running(queue).call(lambda: self._inner.start(queue, receipts), is_whole=True)
+        return await self._guard.get(queue).call(lambda: self._inner.start(queue, receipts), is_whole=True)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """See Driver."""
         settlements = list(batch)
-        return await self._running(queue).call(lambda: self._inner.settle(queue, settlements), is_whole=True)
+        return await self._guard.get(queue).call(lambda: self._inner.settle(queue, settlements), is_whole=True)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """See Driver; called from any loop."""
         receipts = list(batch)
-        return await self._running(queue).call(lambda: self._inner.extend(queue, receipts, lease))
+        return await self._guard.get(queue).call(lambda: self._inner.extend(queue, receipts, lease))
 
     async def depth(self, queue: str) -> Depth:
         """See Driver."""
-        return await self._running(queue).call(lambda: self._inner.depth(queue))
+        return await self._guard.get(queue).call(lambda: self._inner.depth(queue))
 
     async def attach(self, queue: str, consumers: int) -> None:
         """See Driver."""
-        await self._running(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
+        await self._guard.get(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """See Driver."""
-        return await self._running(queue).call(lambda: self._inner.peek(queue, limit, after))
+        return await self._guard.get(queue).call(lambda: self._inner.peek(queue, limit, after))
 
     async def purge(self, queue: str) -> int:
         """See Driver."""
-        return await self._running(queue).call(lambda: self._inner.purge(queue), is_whole=True)
+        return await self._guard.get(queue).call(lambda: self._inner.purge(queue), is_whole=True)
 
     async def delete(self, queue: str) -> None:
         """See Driver."""
-        await self._running(queue).call(lambda: self._inner.delete(queue), is_whole=True)
+        await self._guard.get(queue).call(lambda: self._inner.delete(queue), is_whole=True)
         self._specs.pop(queue, None)
 
-    def _running(self, queue: str) -> LoopThread:
-        loop = self._loop
-        if loop is None:
-            problem = f"driver {self.name!r} is not open; open it first"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        if not loop.is_here:
-            problem = f"driver {self.name!r} was opened by the parent process; open it in this one"
-            raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        return loop
+    def _error(self, problem: str, is_begun: bool) -> BrokerUnavailableError:
+        outcome: Outcome = "unknown" if is_begun else "rejected"
+        return BrokerUnavailableError(problem, driver=self.name, outcome=outcome)
 
     def _one_at_a_time(self) -> asyncio.Lock:
         """The lock for opening and closing; the loops of the application may come and go."""

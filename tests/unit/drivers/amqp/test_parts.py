@@ -208,7 +208,8 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
     async def take_back(connection):
         pass
 
-    broker._session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks(), take_back=take_back)
+    session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks(), take_back=take_back)
+    broker._guard.opened(session)
     declared = []
 
     async def are_there(connection, found):
@@ -242,7 +243,7 @@ async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
         async def borrow(self):
             yield Gone()
 
-    broker._session = SimpleNamespace(link=Link())
+    broker._guard.opened(SimpleNamespace(link=Link()))
     with pytest.raises(QueueNotFoundError):
         await broker.depth("q")
 

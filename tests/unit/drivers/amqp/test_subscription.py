@@ -28,7 +28,7 @@ class Broker:
         self.number = 1
         self.closed: ClosedError | None = None
         self.connection: Any = SimpleNamespace(
-            beginning=asyncio.Lock(), open_channel=self._open, check=self._check, is_doubtful=False
+            beginning=asyncio.Lock(), open_channel=self._open, check=self._check, is_doubtful=False, is_alive=True
         )
         self.on_delivery: Any = None
         self.consumes = self.at_once = self.most_at_once = 0

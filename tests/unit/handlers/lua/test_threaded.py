@@ -151,9 +151,9 @@ async def test_a_thread_that_fails_is_known_and_begins_again(make: Make) -> None
     thread = handler._threads[0]
     async with asyncio.timeout(30):
         waiting = asyncio.create_task(handler.call(["wait"], delivery()))
-        while not thread._jobs:
+        while not thread._thread._jobs:
             await asyncio.sleep(0.001)
-        thread._loop.call_soon_threadsafe(_exit)
+        thread._thread.tell(_exit)
         with pytest.raises(HandlerError, match="begins again: SystemExit: no more") as failed:
             await waiting
         assert failed.value.retryable

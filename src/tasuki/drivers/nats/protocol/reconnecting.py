@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tasuki.drivers.nats.protocol.connection import Address, Connection
+from tasuki.drivers.toolkit.guard import not_open
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.errors import BrokerUnavailableError
 
 
 def reconnecting(address: Address, make: Callable[[], Connection]) -> Reconnecting[Connection]:
@@ -25,7 +25,4 @@ def reconnecting(address: Address, make: Callable[[], Connection]) -> Reconnecti
         last = connection
         return connection
 
-    def closed() -> BrokerUnavailableError:
-        return BrokerUnavailableError(f"driver {address.driver!r} is not open; open it first", driver=address.driver)
-
-    return Reconnecting(connect, "connect to NATS", closed)
+    return Reconnecting(connect, "connect to NATS", lambda: not_open(address.driver))

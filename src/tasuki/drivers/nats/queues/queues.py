@@ -17,6 +17,7 @@ from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_book, make_queue
 from tasuki.drivers.nats.records.dedup_ids import Ids
 from tasuki.drivers.nats.records.temporary import Temporary
+from tasuki.drivers.toolkit.guard import not_declared
 from tasuki.errors import QueueConflictError, QueueNotFoundError
 
 Connect = Callable[[], Awaitable[Connection]]
@@ -79,8 +80,7 @@ class Queues:
         """As it was given. Raises QueueNotFoundError for a queue that is not known here."""
         spec = self.declared.get(queue) or self._inspected.get(queue)
         if spec is None:
-            problem = f"queue {queue!r} is not declared on driver {self._driver!r}; declare it first"
-            raise QueueNotFoundError(problem, driver=self._driver, queue=queue)
+            raise not_declared(self._driver, queue)
         return spec
 
     def found(self, queue: str) -> OpenQueue | None:

@@ -6,14 +6,16 @@ import asyncio
 import base64
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.protocol.lease_thread import Renewals
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.temporary import Temporary
+from tasuki.drivers.toolkit.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import DriverError
 
 EVERY = 2.0
@@ -23,6 +25,8 @@ LASTS = 7.0
 _ERASED = 100
 """Words of dead processes, erased at a time."""
 
+T = TypeVar("T")
+
 
 class Attendance:
     """What this process says of itself; ``who`` tells it from all others.
@@ -31,15 +35,19 @@ class Attendance:
     """
 
     def __init__(
-        self, names: Names, renewals: Renewals, temporary: Temporary, is_temporary: Callable[[str], bool]
+        self,
+        names: Names,
+        leases: LeaseThread[Reconnecting[Connection]],
+        temporary: Temporary,
+        is_temporary: Callable[[str], bool],
     ) -> None:
         self._names = names
-        self._renewals = renewals
+        self._leases = leases
         self._temporary = temporary
         self._is_temporary = is_temporary
         self._who = secrets.token_hex(8)
         self._consumers: dict[str, int] = {}
-        self._task: Any = None
+        self._task: asyncio.Task[None] | None = None
 
     async def say(self, queue: str, consumers: int) -> None:
         """So many consumers of this process receive from the queue now."""
@@ -48,10 +56,10 @@ class Attendance:
         else:
             self._consumers.pop(queue, None)
         if consumers:
-            await self._renewals.run(lambda connection: self._tell(connection, {queue: consumers}))
-            await self._renewals.run(lambda connection: self.count(connection, queue))  # erases what the dead said
+            await self._run(lambda connection: self._tell(connection, {queue: consumers}))
+            await self._run(lambda connection: self.count(connection, queue))  # erases what the dead said
         else:
-            await self._renewals.run(lambda connection: self._retract(connection, [queue]))
+            await self._run(lambda connection: self._retract(connection, [queue]))
         self._keep_on()
 
     def forget(self, queue: str) -> None:
@@ -59,30 +67,48 @@ class Attendance:
         self._consumers.pop(queue, None)
 
     def begin(self) -> None:
-        """Say it all again, as soon as there is a connection."""
+        """Say it all again, as soon as there is a connection; a task of a parent process is left alone."""
+        self._task = None
         self._keep_on()
 
     async def end(self) -> None:
         """Say that nobody is here any more, until ``begin``; what cannot be said times out by itself."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-        if self._consumers and task is not None:
+        if await self.stop() and self._consumers:
             queues = list(self._consumers)
-            try:
-                await self._renewals.run(lambda connection: self._retract(connection, queues))
-            except DriverError:
-                return
+            with suppress(DriverError):
+                await self._run(lambda connection: self._retract(connection, queues))
+
+    async def stop(self) -> bool:
+        """Renew no longer; False: nothing was renewed."""
+        task, self._task = self._task, None
+        if task is None:
+            return False
+        task.cancel()
+        await asyncio.wait([task])  # its work in the thread is cancelled before what is submitted next
+        return True
 
     def _keep_on(self) -> None:
         if self._consumers and (self._task is None or self._task.done()):
-            self._task = self._renewals.start(self._renew())
+            self._task = asyncio.get_running_loop().create_task(self._renew(), name="renew nats consumers")
+
+    async def _run(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        async def connected(link: Reconnecting[Connection]) -> T:
+            return await work(await link.get())
+
+        return await self._leases.run(connected)
 
     async def _renew(self) -> None:
-        """Runs in the thread of renewals, so that a blocked loop does not look like a dead process."""
+        """Go on in the lease thread, and on its next loop if it fails, until ``end``."""
+        while self._consumers:
+            with suppress(DriverError):
+                await self._leases.run(self._renew_there)
+            await asyncio.sleep(EVERY)
+
+    async def _renew_there(self, link: Reconnecting[Connection]) -> None:
+        """Runs in the lease thread, so that a blocked loop does not look like a dead process."""
         while self._consumers:
             try:
-                connection = await self._renewals.get()
+                connection = await link.get()
                 await self._tell(connection, self._consumers.copy())
                 # Those of now: for one that was deleted meanwhile nothing may be said any more.
                 ours = [queue for queue in self._consumers.copy() if self._is_temporary(queue)]

@@ -1,9 +1,8 @@
-"""Connections: of one open driver, for each event loop that uses it, and for the process that opened it only."""
+"""Connections: of one open driver, for each event loop that uses it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,16 +19,10 @@ class Connections:
 
     def __init__(self, make: Callable[[], Nodes]) -> None:
         self._make = make
-        self._pid = os.getpid()
         self._home = asyncio.get_running_loop()
         self.home = make()
         """The nodes of the loop that opened the driver."""
         self._by_loop = {(self._home, False): self.home}
-
-    @property
-    def is_inherited(self) -> bool:
-        """Whether they are a parent process's: then this one must not write to them, or even close them."""
-        return self._pid != os.getpid()
 
     def here(self, *, slow: bool = False) -> Nodes:
         """The connections of the running loop; ``slow`` ones for commands that would hold the others up."""

@@ -26,6 +26,7 @@ from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.parked import Parked
 from tasuki.drivers.sqlite.thread.poll_pacing import Looks, Pause
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
+from tasuki.drivers.toolkit.guard import not_open
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
 from tasuki.system.helper_threads import HelperThread
 
@@ -107,8 +108,7 @@ class Writer:
     def _refuse(self, requests: Sequence[Request]) -> None:
         for request in requests:
             if type(request) is not Stop:
-                problem = f"driver {self._name!r} is not open; open it first"
-                request.error = BrokerUnavailableError(problem, driver=self._name, queue=request.queue)
+                request.error = not_open(self._name, request.queue)
         self._answer(requests)
 
     # The thread.

@@ -9,22 +9,20 @@ it.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
 from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError
-from tasuki.handlers.loops import Job, end_all, run_in, tell
+from tasuki.handlers.loops import Job, end_all, run_in
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.host.budget import errand
 from tasuki.handlers.lua.remote.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.message import is_request
-from tasuki.system.helper_threads import HelperThread
+from tasuki.system.loop_thread import LoopThread
 
 _OPERATIONS = catalogue.operations(catalogue.MODULES)
 
@@ -58,7 +56,7 @@ class ThreadedLuaHandler(Handler):
         try:
             threads += (_Thread(self._script, number) for number in range(self._size))
             for thread in threads:
-                do_at_load(self.id, await thread.run(thread.boot()))
+                do_at_load(self.id, await thread.boot())
         except BaseException:
             for thread in threads:
                 thread.stop()
@@ -84,7 +82,7 @@ class ThreadedLuaHandler(Handler):
     async def _thread(self) -> _Thread:
         if not self._threads:
             await self.start()
-        return min(self._threads, key=lambda thread: (thread.failure is not None, thread.load))
+        return min(self._threads, key=lambda thread: (thread.has_failed, thread.load))
 
 
 class _Thread:
@@ -92,87 +90,58 @@ class _Thread:
 
     def __init__(self, script: LuaScript, number: int) -> None:
         self.load = 0
-        self.failure: BaseException | None = None
-        """Why it does not work now."""
         self._script = script
-        self._is_over = False
-        self._jobs: set[Job] = set()
-        self._lock = threading.Lock()
-        self._begin()
-        self._helper = HelperThread(f"tasuki-{script.id}_{number}", self._serve)
-        self._helper.start()
+        self._handler = RemoteLuaHandler(script)
+        name = f"tasuki-{script.id}_{number}"
+        self._thread = LoopThread(name, _failed, begin_again=self._load, let_go=self._free)
 
-    def _begin(self) -> None:
-        self._handler = RemoteLuaHandler(self._script)
-        self._handler.own_clock = time.thread_time
-        self._loop = asyncio.new_event_loop()
-
-    def _serve(self, helper: HelperThread) -> None:
-        if self.failure is not None:  # a runtime is worth nothing without its loop
-            self._begin()
-        asyncio.set_event_loop(self._loop)
-        try:
-            if self.failure is not None:
-                self._loop.run_until_complete(self._handler.start())
-                self.failure = None
-            helper.works()
-            self._loop.run_forever()
-            if not self._is_over:
-                raise RuntimeError("its event loop was stopped")
-            self._loop.run_until_complete(end_all())
-            self._loop.run_until_complete(self._handler.stop())
-        except BaseException as error:
-            self._fail(error)
-            raise
-        finally:
-            asyncio.set_event_loop(None)
-            with suppress(OSError):  # its files may be what failed
-                self._loop.close()
-
-    def _fail(self, failure: BaseException) -> None:
-        """Let nobody wait for a result that does not come."""
-        with self._lock:
-            self.failure = failure
-            jobs, self._jobs = self._jobs, set()
-        for job in jobs:
-            job.fail(_failed(failure))
+    @property
+    def has_failed(self) -> bool:
+        """Whether it does not work now."""
+        return self._thread.failure is not None
 
     async def boot(self) -> list[tuple[str, tuple[Any, ...]]]:
-        """Load the script, in this thread; what it wants to have done besides."""
-        await self._handler.start()
+        """Load the script; what it wants to have done besides."""
+        await self._run(self._load())
         return self._handler.at_load
 
-    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine in this thread."""
-        with self._lock:
-            if self.failure is not None:
-                work.close()
-                raise _failed(self.failure)
-            job = Job(work, self._loop)
-            self._jobs.add(job)
+    async def _load(self) -> None:
+        """In the thread, which alone may touch a runtime; a runtime is worth nothing without its loop."""
+        self._handler = RemoteLuaHandler(self._script)
+        self._handler.own_clock = time.thread_time
+        await self._handler.start()
+
+    async def _free(self) -> None:
+        await end_all()
+        await self._handler.stop()
+
+    async def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        job = Job(work, self._thread.tell)
+        try:
+            self._thread.submit(job)
+        except BaseException:
+            work.close()
+            raise
         try:
             return await job.result()
         finally:
-            self._jobs.discard(job)
+            self._thread.discard(job)
 
     async def treat(self, value: Any, context: Context, *, is_call: bool) -> Any:
         """One message or call."""
-        here = RemoteContext(self._handler.id, _Asking(context))
+        here = RemoteContext(self._script.id, _Asking(context))
         self.load += 1
         try:
-            return await self.run((self._handler.call if is_call else self._handler.handle)(value, here))
+            return await self._run((self._handler.call if is_call else self._handler.handle)(value, here))
         finally:
             self.load -= 1
 
     def stop(self) -> None:
         """Let it end."""
-        self._is_over = True
-        self._helper.stop()
-        tell(self._loop, self._loop.stop)
+        self._thread.stop()
 
 
-def _failed(failure: BaseException) -> HandlerError:
-    problem = f"the thread of the script failed and begins again: {type(failure).__name__}: {failure}"
+def _failed(problem: str, is_begun: bool) -> HandlerError:
     return HandlerError(problem, kind="Internal", retryable=True)
 
 

@@ -11,8 +11,8 @@ pure="
     src/tasuki/message.py
     src/tasuki/backoff.py
     src/tasuki/units.py
-    src/tasuki/consumers/verdict.py
-    src/tasuki/consumers/window.py
+    src/tasuki/consumers/settling/verdict.py
+    src/tasuki/consumers/fetching/window.py
     src/tasuki/registry/*
     src/tasuki/security/*
     src/tasuki/supervisor/*

@@ -13,8 +13,8 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
-from tasuki.consumers.suspects import Gate
-from tasuki.consumers.verdict import RetryPolicy
+from tasuki.consumers.handling.suspects import Gate
+from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.handler import Context, Handler, Reject, Retry
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError

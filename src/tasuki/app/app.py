@@ -14,7 +14,7 @@ from tasuki.app.lifecycle.open_drivers import open_drivers
 from tasuki.app.source import Source, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
-from tasuki.consumers.keeper import Keeper
+from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import HeaderValue
 from tasuki.supervisor.supervisor import Supervisor

@@ -14,11 +14,11 @@ from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
 from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
-from tasuki.consumers.call import CallContext
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
-from tasuki.consumers.keeper import Keeper
-from tasuki.consumers.permissions import GuardedPermissions
-from tasuki.consumers.verdict import RetryPolicy
+from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.reach.call import CallContext
+from tasuki.consumers.reach.permissions import GuardedPermissions
+from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
@@ -239,12 +239,12 @@ class Assembly:
     async def publish_from(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return (await self.queue(queue).publish(body, headers, **options)).id
 
     @asynccontextmanager
     async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         id = reply_queue_id(name, request.id)
         if guard is not None:
             guard.publish(id)
@@ -255,7 +255,7 @@ class Assembly:
             yield self.queue(id)
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
-        """See :class:`tasuki.consumers.host.Host`; without a caller's context it is the application that calls."""
+        """See :class:`tasuki.consumers.reach.host.Host`; without a caller it is the application that calls."""
         guard = self.rights.application
         if context is None and guard is not None:
             guard.require("funcs.call", function, f"not allowed: {function}")
@@ -267,42 +267,42 @@ class Assembly:
         return await handler.call(args, CallContext(self, function, context, guard))
 
     def has_function(self, id: str) -> bool:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return id in self.handlers
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return await self.queue(queue).info()
 
     def resource_of(self, id: str) -> Any:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         if id not in self.resources:
             text = _not_found("resource", id, self.resources)
             raise HandlerError(text, kind="NotFound", retryable=False)
         return self.resources[id]
 
     def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
 
     def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.rights.other(guard, actor, scope)
 
     def env_of(self, name: str, namespace: str) -> str | None:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.settings.get(name, namespace)
 
     def set_env_of(self, name: str, value: str, namespace: str) -> None:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         self.settings.set(name, value, namespace)
 
     def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.settings.names(name, namespace)
 
     def env_names(self, namespace: str) -> Mapping[str, str]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.settings.all(namespace)
 
     def handler_of(self, consumer: str) -> Handler:

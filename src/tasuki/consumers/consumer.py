@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.executor import Executor
-from tasuki.consumers.fetcher import Fetcher
-from tasuki.consumers.host import Host
-from tasuki.consumers.keeper import Holding, Keeper, lease_of
-from tasuki.consumers.overtime import Overtime
-from tasuki.consumers.pool import Pool, Worker
-from tasuki.consumers.replies import Answer
-from tasuki.consumers.settler import Settler
-from tasuki.consumers.stack import stack_of
-from tasuki.consumers.suspects import PROCESS_GATE, Suspects
-from tasuki.consumers.verdict import RELEASE, RetryPolicy, Verdict
-from tasuki.consumers.window import Window
+from tasuki.consumers.fetching.fetcher import Fetcher
+from tasuki.consumers.fetching.keeper import Holding, Keeper, lease_of
+from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.handling.executor import Executor
+from tasuki.consumers.handling.overtime import Overtime
+from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.stack import stack_of
+from tasuki.consumers.handling.suspects import PROCESS_GATE, Suspects
+from tasuki.consumers.reach.host import Host
+from tasuki.consumers.settling.replies import Answer
+from tasuki.consumers.settling.settler import Settler
+from tasuki.consumers.settling.verdict import RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received, Release, Settlement
 from tasuki.contracts.handler import Handler
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError

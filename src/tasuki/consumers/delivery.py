@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasuki.consumers.call import HostContext
-from tasuki.consumers.host import Host
-from tasuki.consumers.replies import Answer
-from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
+from tasuki.consumers.reach.call import HostContext
+from tasuki.consumers.reach.host import Host
+from tasuki.consumers.settling.replies import Answer
+from tasuki.consumers.settling.verdict import ACK, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.call import CallContext, HostContext
+from tasuki.consumers.reach.call import CallContext, HostContext
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tests.unit.consumers.parts import STEADY, FakeHost

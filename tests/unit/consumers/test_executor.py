@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.consumer import ConsumerOptions
-from tasuki.consumers.host import Host
+from tasuki.consumers.reach.host import Host
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.call import CallContext
-from tasuki.consumers.guarded import GuardedStore, guarded
-from tasuki.consumers.permissions import GuardedPermissions
+from tasuki.consumers.reach.call import CallContext
+from tasuki.consumers.reach.guarded import GuardedStore, guarded
+from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.errors import PolicyDeniedError
 from tasuki.handlers.store import MemoryStore
 from tasuki.queues.queue import Envelope

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.consumer import ConsumerOptions
-from tasuki.consumers.suspects import PATIENCE, PROCESS_GATE, Gate
+from tasuki.consumers.handling.suspects import PATIENCE, PROCESS_GATE, Gate
 from tasuki.contracts.driver import Receipt
 from tasuki.contracts.handler import Context
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError

@@ -9,9 +9,9 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.pool import Worker
-from tasuki.consumers.replies import Answer, failure
-from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.settling.replies import Answer, failure
+from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Handler, Interrupted, Reject, Retry, Snooze
 from tasuki.errors import CodecError, DriverError, HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError

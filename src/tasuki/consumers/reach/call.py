@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tasuki.consumers.guarded import guarded
-from tasuki.consumers.host import Host
+from tasuki.consumers.reach.guarded import guarded
+from tasuki.consumers.reach.host import Host
 from tasuki.contracts.handler import NO_VALUES, Context
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError

@@ -26,13 +26,22 @@ class Holder(Protocol):
 
     id: str
     queue_id: str
-    function_id: str
-    host: Host
-    guard: Guard | None
     policy: RetryPolicy
     stopping: bool
     loop: asyncio.AbstractEventLoop
     thread: int
+
+    @property
+    def function_id(self) -> str:
+        """Id of the function that handles now."""
+
+    @property
+    def host(self) -> Host:
+        """The project in force."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """The consumer's rights; None: all."""
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out the verdict; called once per delivery, in the loop's thread."""

@@ -23,7 +23,6 @@ PER_MESSAGE = (
     "Delivery.__init__",
     "Executor.execute",
     "Delivery.conclude",
-    "Consumer.settle",
     "Settler.settle",
     "Settler._add",
 )

@@ -296,7 +296,7 @@ async def test_a_killer_is_given_up_and_its_neighbors_are_handled() -> None:
         if died.is_set():
             deaths += 1
             bench.queue.driver.dead = True  # type: ignore[attr-defined]
-            bench.consumer._keeper.remove(bench.consumer._holding)
+            bench.consumer.keeper.remove(bench.consumer.run.holding)
         with suppress(StopTimeoutError):
             await bench.consumer.stop(0)
         await asyncio.sleep(60)

@@ -16,7 +16,7 @@ from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
-from tasuki.consumers.reach.call import CallContext
+from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
@@ -264,7 +264,7 @@ class Assembly:
             text = _not_found("function", function, self.handlers)
             raise HandlerNotFoundError(text, kind="NotFound", retryable=False, details={"target": function})
         await handler.start()
-        return await handler.call(args, CallContext(self, function, context, guard))
+        return await handler.call(args, call_context(self, function, context, guard))
 
     def has_function(self, id: str) -> bool:
         """See :class:`tasuki.consumers.reach.host.Host`."""

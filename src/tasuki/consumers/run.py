@@ -15,6 +15,7 @@ from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.suspects import Suspects
+from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Received, Release, Settlement
@@ -65,6 +66,7 @@ class Run:
             handler=consumer.handler,
             queue=queue,
             policy=self.policy,
+            reach=HostReach(self),
             metrics=self.metrics,
             clock=clock,
             auto_ack=options.auto_ack,

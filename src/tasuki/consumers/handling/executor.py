@@ -22,8 +22,9 @@ from tasuki.consumers.handling.outcome import (
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.settling.replies import Answer, failure
 from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.contracts.context import Reach
 from tasuki.contracts.driver import Received
-from tasuki.contracts.handler import Handler
+from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -45,6 +46,7 @@ class Executor:
         handler: Handler,
         queue: Queue,
         policy: RetryPolicy,
+        reach: Reach,
         metrics: ConsumerMetrics,
         clock: Clock,
         auto_ack: bool,
@@ -52,6 +54,7 @@ class Executor:
     ) -> None:
         self._queue = queue
         self._policy = policy
+        self._reach = reach
         self._metrics = metrics
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -91,7 +94,7 @@ class Executor:
             return
         verdict, result = ACK, None
         try:
-            result = await self._handle(body, delivery)
+            result = await self._handle(body, Context(delivery, delivery, self._reach))
             if result is False:
                 verdict = self._verdict(delivery, worker, "false")
         except BaseException as error:

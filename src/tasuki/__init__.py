@@ -18,9 +18,11 @@ if sys.platform == "win32":
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.errors import TasukiError
     from tasuki.message import Message
+    from tasuki.queues.middleware import Publish
     from tasuki.queues.queue import Envelope
     from tasuki.queues.result import Confirmed, Rejected, Unknown
 
@@ -29,8 +31,10 @@ __all__ = [
     "Confirmed",
     "Context",
     "Envelope",
+    "Handle",
     "Interrupted",
     "Message",
+    "Publish",
     "Reject",
     "Rejected",
     "Retry",
@@ -45,8 +49,10 @@ _HOME = {
     "Confirmed": "tasuki.queues.result",
     "Context": "tasuki.contracts.handler",
     "Envelope": "tasuki.queues.queue",
+    "Handle": "tasuki.consumers.handling.middleware",
     "Interrupted": "tasuki.contracts.handler",
     "Message": "tasuki.message",
+    "Publish": "tasuki.queues.middleware",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
     "Retry": "tasuki.contracts.handler",

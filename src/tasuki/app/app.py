@@ -138,6 +138,11 @@ class App:
 
         return declare if name is None or isinstance(name, str) else declare(name)
 
+    def middleware(self, function: F) -> F:
+        """Declare the decorated function as ``middleware.python``, under its own name; it stays as it is."""
+        self._source.declared.add(name_of(function), "middleware.python", {}, target=function)
+        return function
+
     def entry(self, name: str, kind: str, **fields: Any) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id."""
         return self._source.declared.add(name, kind, fields).id

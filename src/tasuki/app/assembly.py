@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,6 +29,7 @@ from tasuki.kinds.build import (
     build_resource,
     driver_fields,
     is_function,
+    load_middleware,
     queue_policy,
     queue_spec,
 )
@@ -111,6 +112,8 @@ class Assembly:
             return kind == old.project.kinds[id] and driver_fields(self.project, id) == driver_fields(old.project, id)
         if (id not in changes.unchanged and id not in changes.affected) or is_function(config):
             return False
+        if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
+            return False
         if isinstance(config, QueueConfig):  # its publishers' code may require more of it than before
             is_same = config == old.project.configs[id]
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
@@ -154,7 +157,12 @@ class Assembly:
             codecs=self.codecs,
             policy=replace(queue_policy(config), priority_advice=partial(priority_advice, id)),
             clock=self._clock,
+            middleware=self._middleware(config),
         )
+
+    def _middleware(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:
+        """Loads of the functions: a process that does not use them does not import them."""
+        return [partial(load_middleware, self.project, id) for id in config.middleware]
 
     def _demanded_durability(self, id: str) -> Durability | None:
         """The most that the queue or its driver demands."""
@@ -189,6 +197,7 @@ class Assembly:
             ),
             dead_letters=self.queues[dead_letter] if dead_letter else None,
             clock=self._clock,
+            middleware=self._middleware(config),
         )
 
     def _threads(self, function: str) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stack_of
 from tasuki.consumers.handling.suspects import PROCESS_GATE
@@ -53,6 +55,7 @@ class Consumer:
         options: ConsumerOptions,
         dead_letters: Queue | None,
         clock: Clock,
+        middleware: Sequence[Callable[[], ConsumeMiddleware]] = (),
     ) -> None:
         self.id = id
         self.queue = queue
@@ -69,13 +72,14 @@ class Consumer:
         self.dead_letters = dead_letters
         self.keeper = keeper
         self.clock = clock
+        self._middleware = middleware
         self._run: Run | None = None
 
     async def start(self) -> None:
         """Compile the handler, and begin to receive.
 
         Raises:
-            HandlerError: the handler cannot be used.
+            HandlerError: the handler, or a middleware, cannot be used.
             PolicyDeniedError: its actor may not consume from the queue.
         """
         if self.run is not None:  # it failed, and is started again
@@ -83,11 +87,12 @@ class Consumer:
         if self.guard is not None:
             self.guard.consume(self.queue_id)
         await self.handler.start()
+        layers = [load() for load in self._middleware]
         options = self.options
         if options.prefetch < options.concurrency:
             _log.warning("prefetch %d is less than concurrency %d and was raised to it", options.prefetch,
                          options.concurrency, extra={"consumer": self.id})  # fmt: skip
-        self._run = Run(self)
+        self._run = Run(self, layers)
         self._run.start()
 
     async def wait(self) -> None:

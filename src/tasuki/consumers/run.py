@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.delivery import Delivery
@@ -12,6 +13,7 @@ from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.keeper import Holding, lease_of
 from tasuki.consumers.fetching.window import Window
 from tasuki.consumers.handling.executor import Executor
+from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.suspects import Suspects
@@ -46,7 +48,7 @@ class Run:
     A verdict goes from its delivery straight to the settler: ``settle``, ``answer`` and ``ack`` are the settler's.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: Consumer, layers: Sequence[ConsumeMiddleware] = ()) -> None:
         options, queue, clock = consumer.options, consumer.queue, consumer.clock
         self.consumer = consumer
         self.id = consumer.id
@@ -67,6 +69,7 @@ class Run:
             queue=queue,
             policy=self.policy,
             reach=HostReach(self),
+            layers=layers,
             metrics=self.metrics,
             clock=clock,
             auto_ack=options.auto_ack,

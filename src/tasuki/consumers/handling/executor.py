@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.handling.middleware import ConsumeMiddleware, around
 from tasuki.consumers.handling.outcome import (
     MAX_ERROR_CHARS,
     Conclusion,
@@ -47,6 +48,7 @@ class Executor:
         queue: Queue,
         policy: RetryPolicy,
         reach: Reach,
+        layers: Sequence[ConsumeMiddleware] = (),
         metrics: ConsumerMetrics,
         clock: Clock,
         auto_ack: bool,
@@ -55,6 +57,7 @@ class Executor:
         self._queue = queue
         self._policy = policy
         self._reach = reach
+        self._layers = layers
         self._metrics = metrics
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -69,7 +72,7 @@ class Executor:
         self._decode = handler.decoder(self._queue.codec)
         self._decoders = {}
         self._handler = handler
-        self._handle = handler.handle
+        self._handle = around(self._layers, handler.handle)
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
         """Admit, verify, decode, prepare, handle, conclude; a step that does not concern the message costs no call."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
+    from tasuki.contracts.observer import Observer
     from tasuki.errors import TasukiError
     from tasuki.message import Message
     from tasuki.queues.middleware import Publish
@@ -34,6 +35,7 @@ __all__ = [
     "Handle",
     "Interrupted",
     "Message",
+    "Observer",
     "Publish",
     "Reject",
     "Rejected",
@@ -52,6 +54,7 @@ _HOME = {
     "Handle": "tasuki.consumers.handling.middleware",
     "Interrupted": "tasuki.contracts.handler",
     "Message": "tasuki.message",
+    "Observer": "tasuki.contracts.observer",
     "Publish": "tasuki.queues.middleware",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",

@@ -23,6 +23,7 @@ from tasuki.system.stopping import StopSignals
 # What checks and runs a project is imported when it is needed: declaring stays quick.
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.contracts.observer import Observer
     from tasuki.kinds.check.project import Project
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
@@ -78,6 +79,8 @@ class App:
         """What HUP does to a running app; None: it applies what differs, in this process."""
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
+        self.observers: list[Observer] = []
+        """Hear of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
         self._reads_only = False
         self._is_in_block = False
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
@@ -194,7 +197,7 @@ class App:
                     return
         from tasuki.app.assembly import Assembly
 
-        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper)
+        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers)
         assembly.take_charge()
         for service in assembly.services.values():
             service.reads_only = self._reads_only

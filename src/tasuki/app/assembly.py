@@ -21,6 +21,7 @@ from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.observer import Observer
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.kinds.build import (
@@ -68,10 +69,12 @@ class Assembly:
         keeper: Keeper,
         old: Assembly | None = None,
         changes: Changes | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.project = project
         self._clock = clock
         self._keeper = keeper
+        self.observers: tuple[Observer, ...] = old.observers if old else tuple(observers)
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
@@ -94,8 +97,10 @@ class Assembly:
         """Be the project that is in force: for handlers as their host, for drivers as to which queues they declare."""
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
+            consumer.observers = self.observers
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
+            queue.observe(self.observers)
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = getattr(self.project.configs[id], "durability", None)

@@ -19,6 +19,7 @@ from tasuki.consumers.reach.host import Host
 from tasuki.consumers.run import CANCEL_GRACE, Run
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
+from tasuki.contracts.observer import Observer
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 
@@ -72,6 +73,8 @@ class Consumer:
         self.dead_letters = dead_letters
         self.keeper = keeper
         self.clock = clock
+        self.observers: Sequence[Observer] = ()
+        """Observers of its next life."""
         self._middleware = middleware
         self._run: Run | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.delivery import Delivery
@@ -23,6 +23,7 @@ from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import delivery_logger
+from tasuki.queues.observing import tell
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Run:
             policy=self.policy,
             reach=HostReach(self),
             layers=layers,
+            observers=consumer.observers,
             metrics=self.metrics,
             clock=clock,
             auto_ack=options.auto_ack,
@@ -90,7 +92,7 @@ class Run:
             dead_letters=consumer.dead_letters,
             metrics=self.metrics,
             clock=clock,
-            on_settled=self._on_settled,
+            on_settled=self._observed(self._on_settled),
             on_kept=self._on_kept,
         )
         self.settle = self.settler.settle
@@ -256,6 +258,18 @@ class Run:
             for settlement in batch:
                 self.holding.deliveries.pop(settlement.receipt, None)
         self.fetcher.room_made()
+
+    def _observed(self, on_settled: Callable[[list[Settlement]], None]) -> Callable[[list[Settlement]], None]:
+        """The same, reported to observers; itself if none of them hears of settlements."""
+        told = tell(self.consumer.observers, "on_settled")
+        if told is None:
+            return on_settled
+
+        def observed(batch: list[Settlement]) -> None:
+            on_settled(batch)
+            told(self.id, batch)
+
+        return observed
 
     def _on_kept(self, delivery: Delivery, change: int) -> None:
         self.window.kept += change

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Occupancy, Outgoing, QueueSpec
+from tasuki.contracts.observer import Observer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
@@ -20,6 +22,7 @@ from tasuki.queues.messages.message_builder import Composer, Envelope, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
 from tasuki.queues.middleware import PublishMiddleware, Sending, Through
+from tasuki.queues.observing import tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 
@@ -67,7 +70,13 @@ class Queue:
         self.origin: Queue | None = None
         """The queue that this one is a guarded view of."""
         self._through = Through(middleware, self._publish_one) if middleware else None
+        self._on_batch: Callable[..., None] | None = None
         self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
+
+    def observe(self, observers: Iterable[Observer]) -> None:
+        """Report each published batch to these observers from now on, and to no others."""
+        told = tell(observers, "on_publish")
+        self._batcher.on_batch = self._on_batch = None if told is None else partial(told, self.id)
 
     def guarded_by(self, guard: Guard) -> Queue:
         """The same queue for somebody who needs permission: what is not allowed raises PolicyDeniedError."""
@@ -152,6 +161,8 @@ class Queue:
             except DriverError as error:
                 told = [error] * len(batch)
             results += told or [None] * len(batch)
+            if self._on_batch is not None:
+                self._on_batch(batch, results[start:])
         return results
 
     async def publish_many(

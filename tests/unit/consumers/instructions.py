@@ -18,17 +18,17 @@ class Count:
 
 
 @contextmanager
-def counting(folder: str) -> Iterator[Count]:
-    """Count what this thread executes of the files whose path contains ``folder``."""
+def counting(*folders: str) -> Iterator[Count]:
+    """Count what this thread executes of the files whose path contains one of ``folders``."""
     count = Count()
-    with _monitored(count, folder) if hasattr(sys, "monitoring") else _traced(count, folder):
+    with _monitored(count, folders) if hasattr(sys, "monitoring") else _traced(count, folders):
         yield count
 
 
 @contextmanager
-def _traced(count: Count, folder: str) -> Iterator[None]:
+def _traced(count: Count, folders: tuple[str, ...]) -> Iterator[None]:
     def enter(frame: FrameType, event: str, arg: Any) -> Any:
-        if folder not in frame.f_code.co_filename:
+        if not any(folder in frame.f_code.co_filename for folder in folders):
             return None
         name = frame.f_code.co_qualname
         count.entered[name] = count.entered.get(name, 0) + 1
@@ -48,18 +48,18 @@ def _traced(count: Count, folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def _monitored(count: Count, folder: str) -> Iterator[None]:
+def _monitored(count: Count, folders: tuple[str, ...]) -> Iterator[None]:
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
     events, tool = monitoring.events, 4
 
     def enter(code: CodeType, offset: int) -> Any:
-        if folder not in code.co_filename:
+        if not any(folder in code.co_filename for folder in folders):
             return monitoring.DISABLE
         count.entered[code.co_qualname] = count.entered.get(code.co_qualname, 0) + 1
         return None
 
     def step(code: CodeType, offset: int) -> Any:
-        if folder not in code.co_filename:
+        if not any(folder in code.co_filename for folder in folders):
             return monitoring.DISABLE
         count.instructions += 1
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ pytestmark = pytest.mark.anyio
 FEW, MANY = 100, 500
 
 BUDGET = 300
-"""Instructions a message, the handler's own and the codec's not counted (3.11: 282); each is some 5 ns."""
+"""Instructions a message, the handler's own and the codec's not counted; it took 289 on 3.11 when this was written."""
 
 PER_MESSAGE = (
     "Delivery.__init__",
+    "Context.__init__",
     "Executor.execute",
     "Delivery.conclude",
     "Settler.settle",
@@ -38,7 +40,7 @@ async def cost_of(messages: int) -> Count:
 
     bench.handler.handle = handle  # type: ignore[method-assign]
     await bench.queue.publish_many([{"n": number} for number in range(messages)])
-    with counting("/tasuki/consumers/") as count:
+    with counting("/tasuki/consumers/", "/tasuki/contracts/") as count:
         await bench.consumer.start()
         while bench.consumer.metrics.acked < messages or bench.consumer.held:
             await asyncio.sleep(0.01)
@@ -49,6 +51,7 @@ async def cost_of(messages: int) -> Count:
 async def test_a_message_costs_no_more_than_its_budget() -> None:
     few, many = await cost_of(FEW), await cost_of(MANY)
     messages = MANY - FEW
-    assert (many.instructions - few.instructions) / messages <= BUDGET
     calls = {name: (count - few.entered.get(name, 0)) / messages for name, count in many.entered.items()}
     assert {name: round(each, 1) for name, each in calls.items() if each > 0.5} == dict.fromkeys(PER_MESSAGE, 1.0)
+    if sys.version_info[:2] == (3, 11):  # other versions of Python compile to other instructions
+        assert (many.instructions - few.instructions) / messages <= BUDGET

@@ -10,6 +10,7 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.middleware import ConsumeMiddleware, around
+from tasuki.consumers.handling.observed import observed
 from tasuki.consumers.handling.outcome import (
     MAX_ERROR_CHARS,
     Conclusion,
@@ -26,6 +27,7 @@ from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.context import Reach
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.observer import Observer
 from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -49,6 +51,7 @@ class Executor:
         policy: RetryPolicy,
         reach: Reach,
         layers: Sequence[ConsumeMiddleware] = (),
+        observers: Sequence[Observer] = (),
         metrics: ConsumerMetrics,
         clock: Clock,
         auto_ack: bool,
@@ -58,6 +61,7 @@ class Executor:
         self._policy = policy
         self._reach = reach
         self._layers = layers
+        self._observers = observers
         self._metrics = metrics
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -72,7 +76,7 @@ class Executor:
         self._decode = handler.decoder(self._queue.codec)
         self._decoders = {}
         self._handler = handler
-        self._handle = around(self._layers, handler.handle)
+        self._handle = observed(self._observers, around(self._layers, handler.handle), self._monotonic)
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
         """Admit, verify, decode, prepare, handle, conclude; a step that does not concern the message costs no call."""

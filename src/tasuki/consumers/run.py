@@ -109,7 +109,7 @@ class Run:
         )
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
-        """Those that settle and watch; the workers have theirs."""
+        """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
 
     def start(self) -> None:

@@ -11,8 +11,9 @@ pure="
     src/tasuki/message.py
     src/tasuki/backoff.py
     src/tasuki/units.py
-    src/tasuki/consumers/verdict.py
-    src/tasuki/consumers/window.py
+    src/tasuki/consumers/fetching/window.py
+    src/tasuki/consumers/handling/outcome.py
+    src/tasuki/consumers/settling/verdict.py
     src/tasuki/registry/*
     src/tasuki/registry/yaml/*
     src/tasuki/security/*

@@ -18,9 +18,12 @@ if sys.platform == "win32":
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
+    from tasuki.contracts.observer import Observer
     from tasuki.errors import TasukiError
     from tasuki.message import Message
+    from tasuki.queues.middleware import Publish
     from tasuki.queues.queue import Envelope
     from tasuki.queues.result import Confirmed, Rejected, Unknown
 
@@ -29,8 +32,11 @@ __all__ = [
     "Confirmed",
     "Context",
     "Envelope",
+    "Handle",
     "Interrupted",
     "Message",
+    "Observer",
+    "Publish",
     "Reject",
     "Rejected",
     "Retry",
@@ -45,8 +51,11 @@ _HOME = {
     "Confirmed": "tasuki.queues.result",
     "Context": "tasuki.contracts.handler",
     "Envelope": "tasuki.queues.queue",
+    "Handle": "tasuki.consumers.handling.middleware",
     "Interrupted": "tasuki.contracts.handler",
     "Message": "tasuki.message",
+    "Observer": "tasuki.contracts.observer",
+    "Publish": "tasuki.queues.middleware",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
     "Retry": "tasuki.contracts.handler",

@@ -90,8 +90,7 @@ async def test_a_start_counts_if_its_process_stood_still_until_the_broker_gave_i
     async with driver_at(proxy.port, spec, heartbeat=1.0) as driver:
         received = await suspect_of(driver, spec, proxy)
         assert not await driver.start(spec.name, [received.receipt])
-        assert driver._loop is not None
-        driver._loop._loop.call_soon_threadsafe(goes_on.wait, SECONDS)
+        driver._guard.get().tell(lambda: goes_on.wait(SECONDS))
         try:
             await until(lambda: is_given_up(broker, spec), "the broker to give the process up")
         finally:

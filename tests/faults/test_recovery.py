@@ -77,7 +77,7 @@ async def test_a_worker_that_lost_its_broker_goes_on_when_it_is_back(driver: str
         await publishes(app, "before")
         await until(lambda: acked(app) == 1, "the first message")
         assert app.assembly is not None
-        fetcher = app.assembly.consumers["app:worker"]._fetcher
+        fetcher = app.assembly.consumers["app:worker"].run.fetcher
         broker.sync()
         await asyncio.to_thread(broker.kill)
         try:

@@ -13,8 +13,9 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
-from tasuki.consumers.suspects import Gate
-from tasuki.consumers.verdict import RetryPolicy
+from tasuki.consumers.handling.suspects import Gate
+from tasuki.consumers.run import Run
+from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.handler import Context, Handler, Reject, Retry
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError
@@ -214,8 +215,8 @@ class Simulation:
                 # What a stop could not hand back, the broker being away, stays leased beside the next life's window.
                 if not driver.dead and not self.world.trouble["settle"]:
                     assert self.broker.held_by(driver) <= most, "prefetch exceeded at the broker"
-                if consumer._tasks and not consumer.stopping and not driver.dead:
-                    assert all(not task.done() for task in (*consumer._tasks, consumer._fetching)), "alive but idle"
+                if (run := consumer.run) is not None and not run.stopping and not driver.dead:
+                    assert all(not task.done() for task in (*run.tasks, run.fetching)), "alive but idle"
             await asyncio.sleep(0.05)
 
     async def interfere(self) -> None:
@@ -225,7 +226,7 @@ class Simulation:
         if what == "stop":
             await self.stop(consumer, self.dice.choice([0.0, 0.5, 5.0]))
         elif what == "start":
-            if not consumer._tasks:
+            if consumer.run is None:
                 await consumer.start()
         elif what == "kill" and self.world.kills:
             self.kills += 1
@@ -249,23 +250,24 @@ class Simulation:
         driver = consumer.queue.driver
         assert isinstance(driver, ModelDriver)
         driver.dead = True
-        if consumer._tasks:
-            consumer._keeper.remove(consumer._holding)
-            while tasks := self.tasks_of(consumer):
+        if (run := consumer.run) is not None:
+            consumer.keeper.remove(run.holding)
+            while tasks := self.tasks_of(run):
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=5)
-            consumer._tasks = []
+            run.has_ended = True
 
-    def tasks_of(self, consumer: Consumer) -> list[asyncio.Task[None]]:
-        workers = [worker.task for worker in consumer._pool.workers if worker.task is not None]
-        batchers = [queue._batcher._flusher for queue in (consumer.queue, consumer._dead_letters) if queue is not None]
-        tasks = [*consumer._tasks, consumer._fetching, *workers, *consumer._settler._moves, *filter(None, batchers)]
+    def tasks_of(self, run: Run) -> list[asyncio.Task[None]]:
+        workers = [worker.task for worker in run.pool.workers if worker.task is not None]
+        queues = (run.queue, run.consumer.dead_letters)
+        batchers = [queue._batcher._flusher for queue in queues if queue is not None]
+        tasks = [*run.tasks, run.fetching, *workers, *run.settler._moves, *filter(None, batchers)]
         return [task for task in tasks if not task.done()]
 
     async def heal(self) -> None:
         for consumer in self.consumers:
-            if not consumer._tasks:
+            if consumer.run is None:
                 await consumer.start()
 
     def check(self) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.backoff import Backoff
-from tasuki.consumers.verdict import ACK, RetryPolicy
+from tasuki.consumers.settling.verdict import ACK, RetryPolicy
 
 delays = st.floats(0, 1e6)
 backoffs = st.builds(

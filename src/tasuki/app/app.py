@@ -14,7 +14,7 @@ from tasuki.app.lifecycle.open_drivers import open_drivers
 from tasuki.app.source import Source, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
-from tasuki.consumers.keeper import Keeper
+from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import HeaderValue
 from tasuki.supervisor.supervisor import Supervisor
@@ -23,6 +23,7 @@ from tasuki.system.stopping import StopSignals
 # What checks and runs a project is imported when it is needed: declaring stays quick.
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.contracts.observer import Observer
     from tasuki.kinds.check.project import Project
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
@@ -78,6 +79,8 @@ class App:
         """What HUP does to a running app; None: it applies what differs, in this process."""
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
+        self.observers: list[Observer] = []
+        """Hear of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
         self._reads_only = False
         self._is_in_block = False
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
@@ -138,6 +141,11 @@ class App:
 
         return declare if name is None or isinstance(name, str) else declare(name)
 
+    def middleware(self, function: F) -> F:
+        """Declare the decorated function as ``middleware.python``, under its own name; it stays as it is."""
+        self._source.declared.add(name_of(function), "middleware.python", {}, target=function)
+        return function
+
     def entry(self, name: str, kind: str, **fields: Any) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id."""
         return self._source.declared.add(name, kind, fields).id
@@ -189,7 +197,7 @@ class App:
                     return
         from tasuki.app.assembly import Assembly
 
-        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper)
+        assembly = Assembly(self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers)
         assembly.take_charge()
         for service in assembly.services.values():
             service.reads_only = self._reads_only

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,13 +14,14 @@ from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
 from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
-from tasuki.consumers.call import CallContext
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
-from tasuki.consumers.keeper import Keeper
-from tasuki.consumers.permissions import GuardedPermissions
-from tasuki.consumers.verdict import RetryPolicy
+from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.reach.host_reach import call_context
+from tasuki.consumers.reach.permissions import GuardedPermissions
+from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.observer import Observer
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.fields.kinds import DriverKind
@@ -31,6 +32,7 @@ from tasuki.kinds.build import (
     driver_settings,
     is_function,
     is_same_driver,
+    load_middleware,
     queue_policy,
     queue_spec,
 )
@@ -68,10 +70,12 @@ class Assembly:
         keeper: Keeper,
         old: Assembly | None = None,
         changes: Changes | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.project = project
         self._clock = clock
         self._keeper = keeper
+        self.observers: tuple[Observer, ...] = old.observers if old else tuple(observers)
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
@@ -94,8 +98,10 @@ class Assembly:
         """Be the project that is in force: for handlers as their host, for drivers as to which queues they declare."""
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
+            consumer.observers = self.observers
         for queue in self.queues.values():
             queue.demand.level = self._demanded_durability(queue.id)
+            queue.observe(self.observers)
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = getattr(self.project.configs[id], "durability", None)
@@ -113,6 +119,8 @@ class Assembly:
                 driver_settings(old.project, id), driver_settings(self.project, id)
             )
         if (id not in changes.unchanged and id not in changes.affected) or is_function(config):
+            return False
+        if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
         if isinstance(config, QueueConfig):  # its publishers' code may require more of it than before
             is_same = config == old.project.configs[id]
@@ -157,7 +165,12 @@ class Assembly:
             codecs=self.codecs,
             policy=replace(queue_policy(config), priority_advice=partial(priority_advice, id)),
             clock=self._clock,
+            middleware=self._middleware(config),
         )
+
+    def _middleware(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:
+        """Loads of the functions: a process that does not use them does not import them."""
+        return [partial(load_middleware, self.project, id) for id in config.middleware]
 
     def _demanded_durability(self, id: str) -> Durability | None:
         """The most that the queue or its driver demands."""
@@ -192,6 +205,7 @@ class Assembly:
             ),
             dead_letters=self.queues[dead_letter] if dead_letter else None,
             clock=self._clock,
+            middleware=self._middleware(config),
         )
 
     def _threads(self, function: str) -> int:
@@ -242,12 +256,12 @@ class Assembly:
     async def publish_from(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return (await self.queue(queue).publish(body, headers, **options)).id
 
     @asynccontextmanager
     async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         id = reply_queue_id(name, request.id)
         if guard is not None:
             guard.publish(id)
@@ -258,7 +272,7 @@ class Assembly:
             yield self.queue(id)
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
-        """See :class:`tasuki.consumers.host.Host`; without a caller's context it is the application that calls."""
+        """See :class:`tasuki.consumers.reach.host.Host`; without a caller it is the application that calls."""
         guard = self.rights.application
         if context is None and guard is not None:
             guard.require("funcs.call", function, f"not allowed: {function}")
@@ -267,45 +281,45 @@ class Assembly:
             text = _not_found("function", function, self.handlers)
             raise HandlerNotFoundError(text, kind="NotFound", retryable=False, details={"target": function})
         await handler.start()
-        return await handler.call(args, CallContext(self, function, context, guard))
+        return await handler.call(args, call_context(self, function, context, guard))
 
     def has_function(self, id: str) -> bool:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return id in self.handlers
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return await self.queue(queue).info()
 
     def resource_of(self, id: str) -> Any:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         if id not in self.resources:
             text = _not_found("resource", id, self.resources)
             raise HandlerError(text, kind="NotFound", retryable=False)
         return self.resources[id]
 
     def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
 
     def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.rights.other(guard, actor, scope)
 
     def env_of(self, name: str, namespace: str) -> str | None:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.settings.get(name, namespace)
 
     def set_env_of(self, name: str, value: str, namespace: str) -> None:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         self.settings.set(name, value, namespace)
 
     def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.settings.names(name, namespace)
 
     def env_names(self, namespace: str) -> Mapping[str, str]:
-        """See :class:`tasuki.consumers.host.Host`."""
+        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.settings.all(namespace)
 
     def handler_of(self, consumer: str) -> Handler:

@@ -1,1 +1,1 @@
-"""The receiving side: window, fetcher, pool, executor, settler, keeper."""
+"""The receiving side: a consumer fetches deliveries, handles them and settles them."""

@@ -1,18 +1,18 @@
-"""Delivery: one arrival of a message at one consumer, settled exactly once; also the context of its handler."""
+"""Delivery: one arrival of a message at one consumer, settled exactly once."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasuki.consumers.call import HostContext
-from tasuki.consumers.host import Host
-from tasuki.consumers.replies import Answer
-from tasuki.consumers.verdict import ACK, RetryPolicy, Verdict
+from tasuki.consumers.reach.host import Host
+from tasuki.consumers.settling.replies import Answer
+from tasuki.consumers.settling.verdict import ACK, RetryPolicy, Verdict
+from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
@@ -26,13 +26,22 @@ class Holder(Protocol):
 
     id: str
     queue_id: str
-    function_id: str
-    host: Host
-    guard: Guard | None
     policy: RetryPolicy
     stopping: bool
     loop: asyncio.AbstractEventLoop
     thread: int
+
+    @property
+    def function_id(self) -> str:
+        """Id of the function that handles now."""
+
+    @property
+    def host(self) -> Host:
+        """The project in force."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """The consumer's rights; None: all."""
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
         """Carry out the verdict; called once per delivery, in the loop's thread."""
@@ -50,8 +59,11 @@ class Holder(Protocol):
         """A logger that names the delivery."""
 
 
-class Delivery(HostContext):
-    """States: open → settled (once), or open → lost when the lease went to somebody else."""
+class Delivery:
+    """States: open → settled (once), or open → lost when another consumer got the lease.
+
+    Facts and settling of its handler's context.
+    """
 
     __slots__ = ("ended", "holder", "lease_until", "lost", "received", "settled", "was_acked")
 
@@ -98,14 +110,6 @@ class Delivery(HostContext):
         return fields if trace is None else {**fields, "trace": trace}
 
     @property
-    def _host(self) -> Host:
-        return self.holder.host
-
-    @property
-    def guard(self) -> Guard | None:
-        return self.holder.guard
-
-    @property
     def function(self) -> str:
         return self.holder.function_id
 
@@ -132,6 +136,10 @@ class Delivery(HostContext):
     @property
     def lease_lost(self) -> bool:
         return self.lost
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        return NO_VALUES
 
     @property
     def logger(self) -> Logger | LoggerAdapter[Any]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from logging import Logger, LoggerAdapter
-from types import MappingProxyType
 from typing import Any
 
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.context import Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
-from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue, Message
-
-NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
@@ -50,8 +47,8 @@ class Interrupted(BaseException):
     """
 
 
-class Context(ABC):
-    """What a running handler may know and do, beside its body.
+class Context:
+    """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
     a later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
@@ -59,75 +56,79 @@ class Context(ABC):
     (``publish``, ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
     """
 
-    __slots__ = ()
+    __slots__ = ("facts", "reach", "settling")
+
+    def __init__(self, facts: Facts, settling: Settling, reach: Reach) -> None:
+        self.facts = facts
+        self.settling = settling
+        self.reach = reach
 
     @property
-    @abstractmethod
     def function(self) -> str:
         """Id of the function entry that runs; bare names in ``publish`` and ``call`` are of its namespace."""
+        return self.facts.function
 
     @property
-    @abstractmethod
     def message(self) -> Message | None:
         """The message as it was published; None outside a delivery."""
+        return self.facts.message
 
     @property
-    @abstractmethod
     def attempt(self) -> int:
         """Which delivery of the message this is, from 1; also a fencing number. 0 outside a delivery."""
+        return self.facts.attempt
 
     @property
-    @abstractmethod
     def queue(self) -> str:
         """Id of the queue it came from; empty outside a delivery."""
+        return self.facts.queue
 
     @property
-    @abstractmethod
     def consumer(self) -> str:
         """Id of the consumer; empty outside a delivery."""
+        return self.facts.consumer
 
     @property
-    @abstractmethod
     def stopping(self) -> bool:
         """Whether the consumer is draining: finish soon."""
+        return self.facts.stopping
 
     @property
-    @abstractmethod
     def lease_lost(self) -> bool:
         """Whether the message may already be with another consumer: abort if the work is not idempotent."""
+        return self.facts.lease_lost
 
     @property
     def permissions(self) -> Permissions | None:
-        """The rights of whoever acts; None where nobody keeps any."""
-        return None
+        """The rights of the actor; None where no rights are kept."""
+        return self.reach.permissions
 
     @property
     def values(self) -> Mapping[str, Any]:
         """What callers have said about this call with ``call_with``, the nearest one last; not to be changed."""
-        return NO_VALUES
+        return self.facts.values
 
     @property
-    @abstractmethod
     def logger(self) -> Logger | LoggerAdapter[Any]:
         """A logger whose records carry queue, message id, attempt and consumer."""
+        return self.facts.logger
 
-    @abstractmethod
     def ack(self) -> None:
         """Settle now: done."""
+        self.settling.ack()
 
-    @abstractmethod
     def nack(self, delay: float | str | None = None) -> None:
         """Settle now: show it again after ``delay`` seconds (None: as the retry policy says)."""
+        self.settling.nack(delay)
 
-    @abstractmethod
     def reject(self, reason: str = "") -> None:
         """Settle now: never again; dead-letter it."""
+        self.settling.reject(reason)
 
-    @abstractmethod
     def snooze(self, after: float | str) -> None:
         """Settle now: show it again ``after`` so many seconds; nothing failed, so nothing is counted."""
+        self.settling.snooze(after)
 
-    @abstractmethod
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
     ) -> str:
@@ -135,8 +136,8 @@ class Context(ABC):
 
         ``options``: delay, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.
         """
+        return await self.reach.publish(queue, body, headers, options)
 
-    @abstractmethod
     async def call(self, function: str, *args: Any) -> Any:
         """Call another function entry by id, in this context, and return its (first) result.
 
@@ -144,10 +145,11 @@ class Context(ABC):
             HandlerNotFoundError: no such function.
             HandlerError: it failed; kind, retryable and details are kept.
         """
+        return await self.reach.call(self, function, args)
 
     def check_call(self, function: str) -> None:
         """Return if there is such a function and it may be called; raises what ``call`` would raise then."""
-        return
+        self.reach.check_call(function)
 
     async def call_with(
         self,
@@ -166,27 +168,27 @@ class Context(ABC):
             actor: ``id`` and ``meta`` of whose name it acts in; needs permission ``funcs.security``.
             scope: ids of the policies in force for it; needs permission ``funcs.security``.
         """
-        raise HandlerError("a call cannot be changed here", kind="Invalid", retryable=False)
+        return await self.reach.call_with(self, function, args, values, actor, scope)
 
-    @abstractmethod
     async def info(self, queue: str) -> Mapping[str, Any]:
         """``message_count``, ``ready``, ``in_flight``, ``delayed``, ``consumer_count`` of a queue by id."""
+        return await self.reach.info(queue)
 
-    @abstractmethod
     def resource(self, id: str) -> Any:
         """The object behind a resource entry, such as a store.
 
         Raises:
             HandlerError: kind NotFound.
         """
+        return self.reach.resource(id)
 
-    @abstractmethod
     def env(self, name: str) -> str | None:
         """Value of a declared environment variable (public name first, then entry id), or None.
 
         Raises:
             HandlerError: its file is not UTF-8 (kind Invalid), or cannot be read (Unavailable).
         """
+        return self.reach.env(name)
 
     def set_env(self, name: str, value: str) -> None:
         """Give a declared environment variable a value.
@@ -194,11 +196,11 @@ class Context(ABC):
         Raises:
             HandlerError: kind NotFound: it is not declared; PermissionDenied: it is read-only, or its storage is.
         """
-        raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
+        self.reach.set_env(name, value)
 
     def env_all(self) -> Mapping[str, str]:
         """The environment variables that may be read: those declared, and what else their storages hold."""
-        return {}
+        return self.reach.env_all()
 
 
 class Handler(ABC):

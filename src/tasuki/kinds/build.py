@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.drivers.sqs.aws import AwsConfig
-from tasuki.errors import UnsupportedError
+from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.pem import is_pem
 from tasuki.fields.tls import TlsConfig
@@ -25,6 +26,7 @@ from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
     LuaFunctionConfig,
     LuaLibraryConfig,
+    MiddlewareConfig,
     PythonFunctionConfig,
     PythonLimits,
 )
@@ -140,6 +142,27 @@ def build_handler(project: Project, id: str, threads: int) -> Handler:
         method=config.method,
         threads=threads,
     )
+
+
+def load_middleware(project: Project, id: str) -> Callable[..., Any]:
+    """The function of a middleware entry.
+
+    Raises:
+        HandlerNotFoundError: there is no such function.
+        HandlerError: its module fails while it is imported, or it is no async function.
+    """
+    from tasuki.handlers.load import load_path, load_source
+
+    config = project.configs[id]
+    assert isinstance(config, MiddlewareConfig)
+    function = project.registry.entries[id].target
+    if function is None and config.target is not None:
+        function = load_path(config.target)
+    elif function is None and config.source is not None and config.source.file is not None:
+        function = load_source(config.source.file, config.method)
+    if not inspect.iscoroutinefunction(function):
+        raise HandlerError(f"middleware {id!r} is not an async function: write it with 'async def'", kind="Invalid")
+    return function  # type: ignore[no-any-return]
 
 
 def _processes(config: LuaFunctionConfig | PythonFunctionConfig, threads: int) -> int:

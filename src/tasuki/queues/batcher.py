@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tasuki.contracts.driver import Driver, Outgoing
 from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
@@ -70,6 +70,8 @@ class Batcher:
         self._busy = False
         self._flusher: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self.on_batch: Callable[[Sequence[Outgoing], Results], None] | None = None
+        """Called with each batch that the driver has answered for; None: not observed."""
 
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
         """Publish in order; one result per message: None where confirmed, else the error. Ends within ``timeout`` s.
@@ -169,6 +171,8 @@ class Batcher:
             finally:
                 self._under_way = []
                 self._attempt_time = loop.time() - began
+            if self.on_batch is not None:
+                self.on_batch(batch[: len(results)], results)
             self._note(parts, results)
         self._drop_decided()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Occupancy, Outgoing, QueueSpec
+from tasuki.contracts.observer import Observer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
@@ -19,6 +21,8 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Composer, Envelope, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
+from tasuki.queues.middleware import PublishMiddleware, Sending, Through
+from tasuki.queues.observing import tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 
@@ -46,6 +50,7 @@ class Queue:
         codecs: Codecs,
         policy: QueuePolicy,
         clock: Clock,
+        middleware: Sequence[Callable[[], PublishMiddleware]] = (),
     ) -> None:
         self.id = id
         self.driver = driver
@@ -64,7 +69,14 @@ class Queue:
         """Whose rights are checked at each call; None: nobody's."""
         self.origin: Queue | None = None
         """The queue that this one is a guarded view of."""
+        self._through = Through(middleware, self._publish_one) if middleware else None
+        self._on_batch: Callable[..., None] | None = None
         self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
+
+    def observe(self, observers: Iterable[Observer]) -> None:
+        """Report each published batch to these observers from now on, and to no others."""
+        told = tell(observers, "on_publish")
+        self._batcher.on_batch = self._on_batch = None if told is None else partial(told, self.id)
 
     def guarded_by(self, guard: Guard) -> Queue:
         """The same queue for somebody who needs permission: what is not allowed raises PolicyDeniedError."""
@@ -114,8 +126,14 @@ class Queue:
         if self.guard is not None:
             self.guard.publish(self.id)
             check_reply_to(self.guard, self.id, headers)
+        if self._through is not None:
+            envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id)
+            return await self._through.publish(envelope, Sending(seconds("timeout", timeout), connection))
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
         return await self._send(message, seconds("timeout", timeout), connection)
+
+    async def _publish_one(self, envelope: Envelope, sending: Sending) -> Confirmed:
+        return await self._send(self._composer.compose_item(envelope), *sending)
 
     async def _send(self, message: Outgoing, timeout: float, connection: Any = None) -> Confirmed:
         if self.signer is not None:
@@ -143,6 +161,8 @@ class Queue:
             except DriverError as error:
                 told = [error] * len(batch)
             results += told or [None] * len(batch)
+            if self._on_batch is not None:
+                self._on_batch(batch, results[start:])
         return results
 
     async def publish_many(
@@ -158,6 +178,8 @@ class Queue:
         if self.guard is not None:
             self.guard.publish(self.id)
         limit = seconds("timeout", timeout)
+        if self._through is not None:
+            return await self._through.publish_each(items, Sending(limit, connection), self._checked)
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
         plain = _PLAIN if self.policy.message_ttl is None else frozenset()
@@ -177,12 +199,7 @@ class Queue:
                 results.append(Rejected(id, error, False))
         if self.signer is not None:
             self.signer.sign(messages)
-        if refusal := self.demand.refusal():
-            errors: list[DriverError | None] = [refusal] * len(messages)
-        elif connection is None:
-            errors = await self._batcher.publish(messages, limit) if messages else []
-        else:
-            errors = await self._publish_within(connection, messages)
+        errors = await self._publish_all(messages, limit, connection)
         durability = self.demand.given
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)
@@ -190,6 +207,22 @@ class Queue:
         answers = zip(messages, errors, strict=True)
         told = iter([self._result(message.id, self._advised(message, error)) for message, error in answers])
         return [result if result is not None else next(told) for result in results]
+
+    async def _publish_all(
+        self, messages: Sequence[Outgoing], limit: float, connection: Any
+    ) -> Sequence[DriverError | None]:
+        if refusal := self.demand.refusal():
+            return [refusal] * len(messages)
+        if connection is not None:
+            return await self._publish_within(connection, messages)
+        return await self._batcher.publish(messages, limit) if messages else []
+
+    def _checked(self, item: Any) -> Envelope:
+        """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
+        envelope = copy.copy(item) if type(item) is Envelope else Envelope(body=item)
+        if self.guard is not None:
+            check_reply_to(self.guard, self.id, envelope.headers)
+        return envelope
 
     async def forward(
         self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT

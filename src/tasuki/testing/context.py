@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasuki.contracts.context import KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError
@@ -55,7 +56,6 @@ class RecordingContext(Context):
     """
 
     def __init__(self, message: Message | None = None, *, attempt: int = 1, function: str = "app:handler") -> None:
-        self._function = function
         self.published: list[Published] = []
         self.logged: list[Logged] = []
         self.settled: list[tuple[Any, ...]] = []
@@ -66,134 +66,110 @@ class RecordingContext(Context):
         self.known_values: dict[str, Any] = {}
         self.called_with: list[Mapping[str, Any]] = []
         self.publish_error: Exception | None = None
-        self.is_stopping = False
-        self.is_lease_lost = False
-        self._message = message
-        self._attempt = attempt if message else 0
-        self._logger = _Recorder(self.logged)
+        facts = KnownFacts(function, _Recorder(self.logged), values=self.known_values)
+        if message is not None:
+            facts.message, facts.attempt, facts.queue, facts.consumer = message, attempt, "app:queue", "app:consumer"
+        self._known = facts
+        super().__init__(facts, _RecordedSettling(self.settled, has_message=message is not None), _RecordedReach(self))
 
     @property
-    def function(self) -> str:
-        """The id given at construction."""
-        return self._function
+    def is_stopping(self) -> bool:
+        """What ``stopping`` says; may be set."""
+        return self._known.stopping
+
+    @is_stopping.setter
+    def is_stopping(self, value: bool) -> None:
+        self._known.stopping = value
 
     @property
-    def message(self) -> Message | None:
-        """The message given at construction."""
-        return self._message
+    def is_lease_lost(self) -> bool:
+        """What ``lease_lost`` says; may be set."""
+        return self._known.lease_lost
 
-    @property
-    def attempt(self) -> int:
-        """The attempt given at construction; 0 without a message."""
-        return self._attempt
+    @is_lease_lost.setter
+    def is_lease_lost(self, value: bool) -> None:
+        self._known.lease_lost = value
 
-    @property
-    def queue(self) -> str:
-        """``app:queue`` during a delivery."""
-        return "app:queue" if self._message else ""
 
-    @property
-    def consumer(self) -> str:
-        """``app:consumer`` during a delivery."""
-        return "app:consumer" if self._message else ""
-
-    @property
-    def stopping(self) -> bool:
-        """``is_stopping``."""
-        return self.is_stopping
-
-    @property
-    def lease_lost(self) -> bool:
-        """``is_lease_lost``."""
-        return self.is_lease_lost
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """``known_values``."""
-        return self.known_values
-
-    @property
-    def logger(self) -> logging.Logger:
-        """A logger that fills ``logged``."""
-        return self._logger
+class _RecordedSettling:
+    def __init__(self, settled: list[tuple[Any, ...]], *, has_message: bool) -> None:
+        self._settled = settled
+        self._has_message = has_message
 
     def ack(self) -> None:
-        """Record an ack."""
         self._settle("ack")
 
     def nack(self, delay: float | str | None = None) -> None:
-        """Record a nack and its delay."""
         self._settle("nack", delay)
 
     def reject(self, reason: str = "") -> None:
-        """Record a reject and its reason."""
         self._settle("reject", reason)
 
     def snooze(self, after: float | str) -> None:
-        """Record a snooze and its delay."""
         self._settle("snooze", after)
 
     def _settle(self, *what: Any) -> None:
-        if self._message is None:
+        if not self._has_message:
             raise HandlerError("no delivery found in context", kind="Invalid", retryable=False)
-        if self.settled:
+        if self._settled:
             raise HandlerError("already settled", kind="Invalid", retryable=False)
-        self.settled.append(what)
+        self._settled.append(what)
+
+
+class _RecordedReach:
+    """Answers with what the recording context holds now."""
+
+    permissions = None
+
+    def __init__(self, record: RecordingContext) -> None:
+        self._record = record
 
     async def publish(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        """Record a publish."""
-        if self.publish_error is not None:
-            raise self.publish_error
-        self.published.append(Published(queue, body, headers, options))
+        if self._record.publish_error is not None:
+            raise self._record.publish_error
+        self._record.published.append(Published(queue, body, headers, options))
         return str(options.get("id") or new_id())
 
-    async def call(self, function: str, *args: Any) -> Any:
-        """Call what ``functions`` holds under the id."""
+    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
         self.check_call(function)
-        result = self.functions[function](*args)
+        result = self._record.functions[function](*args)
         return await result if isinstance(result, Awaitable) else result
 
     def check_call(self, function: str) -> None:
-        """Whether ``functions`` holds it."""
-        if function not in self.functions:
+        if function not in self._record.functions:
             raise HandlerNotFoundError(f"function {function!r} is not defined", kind="NotFound")
 
     async def call_with(
         self,
+        caller: Context,
         function: str,
-        *args: Any,
-        values: Mapping[str, Any] | None = None,
-        actor: Plain | None = None,
-        scope: Sequence[str] | None = None,
+        args: Sequence[Any],
+        values: Mapping[str, Any] | None,
+        actor: Plain | None,
+        scope: Sequence[str] | None,
     ) -> Any:
-        """Record the circumstances and call."""
-        self.called_with.append({"values": values, "actor": actor, "scope": scope})
-        return await self.call(function, *args)
+        self._record.called_with.append({"values": values, "actor": actor, "scope": scope})
+        return await caller.call(function, *args)
 
     async def info(self, queue: str) -> Mapping[str, Any]:
-        """What ``queues`` holds under the id."""
-        if queue not in self.queues:
+        if queue not in self._record.queues:
             raise HandlerError("queue not found", kind="Internal", retryable=False)
-        return self.queues[queue]
+        return self._record.queues[queue]
 
     def resource(self, id: str) -> Any:
-        """What ``resources`` holds under the id."""
-        if id not in self.resources:
+        if id not in self._record.resources:
             raise HandlerError(f"resource {id!r} is not defined", kind="NotFound", retryable=False)
-        return self.resources[id]
+        return self._record.resources[id]
 
     def env(self, name: str) -> str | None:
-        """What ``variables`` holds under the name."""
-        return self.variables.get(name)
+        return self._record.variables.get(name)
 
     def set_env(self, name: str, value: str) -> None:
-        """Change ``variables``, if it holds the name."""
-        if name not in self.variables:
+        if name not in self._record.variables:
             raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
-        self.variables[name] = value
+        self._record.variables[name] = value
 
     def env_all(self) -> Mapping[str, str]:
-        """``variables``."""
-        return dict(self.variables)
+        return dict(self._record.variables)

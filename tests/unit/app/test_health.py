@@ -303,7 +303,7 @@ async def test_a_consumer_in_restart_back_off_is_not_ready(make_app: MakeApp, tm
 
     file = tmp_path / "alive"
     async with pulsing(app, file):
-        app.assembly.consumers["app:handle.consumer"]._fetching.cancel()  # type: ignore[union-attr]
+        app.assembly.consumers["app:handle.consumer"].run.fetching.cancel()  # type: ignore[union-attr]
         await asyncio.sleep(PERIOD * 2)
         told = document(file)
         assert (told["live"], told["ready"]) == (True, False)

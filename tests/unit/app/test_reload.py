@@ -131,7 +131,7 @@ async def test_an_option_of_the_dead_letter_queue_reaches_its_users(app: App, ya
     await app.reload()
     after = live(app).consumers["app:consumer"]
     assert after is not before
-    assert after._dead_letters is live(app).queues["app:dead"]
+    assert after.dead_letters is live(app).queues["app:dead"]
 
 
 async def test_consumers_added_and_removed(app: App, yaml: Yaml) -> None:

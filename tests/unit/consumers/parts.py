@@ -11,9 +11,9 @@ from typing import Any
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
-from tasuki.consumers.keeper import Holding, Keeper
-from tasuki.consumers.permissions import GuardedPermissions
-from tasuki.consumers.verdict import RetryPolicy
+from tasuki.consumers.fetching.keeper import Holding, Keeper
+from tasuki.consumers.reach.permissions import GuardedPermissions
+from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.consumers.reach.host_reach import HostReach
+from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.driver import Received
+from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tests.unit.consumers.parts import STEADY, FakeHost
 
@@ -56,7 +58,9 @@ async def test_tells_about_itself() -> None:
     assert (delivery.stopping, delivery.lease_lost) == (False, False)
     holder.stopping = delivery.lost = True
     assert (delivery.stopping, delivery.lease_lost) == (True, True)
-    assert await delivery.info("tasks") == {"queue": "app:tasks"}
+    context = Context(delivery, delivery, HostReach(holder))
+    assert context.attempt == 2
+    assert await context.info("tasks") == {"queue": "app:tasks"}
 
 
 async def test_the_log_names_the_delivery_and_its_trace() -> None:

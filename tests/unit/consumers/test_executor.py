@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.consumer import ConsumerOptions
-from tasuki.consumers.host import Host
+from tasuki.consumers.reach.host import Host
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
@@ -237,8 +237,9 @@ async def test_bodies_say_what_they_are() -> None:
     await bench.queue.forward([Outgoing(str(n), b"[2]", {"content_type": f"odd/{n}"}) for n in range(20)])
     async with bench:
         await bench.empty()
+        assert bench.consumer.run is not None
+        assert len(bench.consumer.run.executor._decoders) == 16
     assert [body for body, _ in bench.handler.seen] == [b"raw", b"raw", {"a": 1}, [1], *[[2]] * 20]
-    assert len(bench.consumer._executor._decoders) == 16
 
 
 async def test_expired_is_dead_lettered_and_not_run() -> None:

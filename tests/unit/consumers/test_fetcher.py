@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.consumers.fetcher import Fetcher
-from tasuki.consumers.window import Window
+from tasuki.consumers.fetching.fetcher import Fetcher
+from tasuki.consumers.fetching.window import Window
 from tasuki.contracts.driver import Received
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tests.unit.consumers.model import ModelBroker, ModelDriver

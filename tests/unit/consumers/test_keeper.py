@@ -15,7 +15,7 @@ import pytest
 from tasuki.clock import SystemClock
 from tasuki.consumers.consumer import ConsumerOptions
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.keeper import Holding, Keeper, lease_of
+from tasuki.consumers.fetching.keeper import Holding, Keeper, lease_of
 from tasuki.contracts.driver import Driver, Receipt, Received
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.pool import Pool, Worker
+from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.contracts.driver import Received
 from tasuki.testing.clock import FakeClock
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.call import CallContext
-from tasuki.consumers.guarded import GuardedStore, guarded
-from tasuki.consumers.permissions import GuardedPermissions
+from tasuki.consumers.reach.guarded import GuardedStore, guarded
+from tasuki.consumers.reach.host_reach import call_context, guard_of
+from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.errors import PolicyDeniedError
 from tasuki.handlers.store import MemoryStore
 from tasuki.queues.queue import Envelope
@@ -36,7 +36,7 @@ class Host(FakeHost):
 
 async def test_each_way_out_asks_first() -> None:
     host = Host()
-    context = CallContext(host, "app:f", None, guard())
+    context = call_context(host, "app:f", None, guard())
     asked = [
         ("not allowed to publish to queue: app:q", lambda: context.publish("q", 1)),
         ("not allowed: other:g", lambda: context.call("other:g")),
@@ -55,7 +55,7 @@ async def test_each_way_out_asks_first() -> None:
 @pytest.mark.parametrize("reply_to", ["app:secret", "secret"])
 async def test_replies_go_only_where_their_asker_may_publish(reply_to: str) -> None:
     host = Host()
-    context = CallContext(host, "other:f", None, guard(policy(actions="queue.publish.queue", resources="app:q")))
+    context = call_context(host, "other:f", None, guard(policy(actions="queue.publish.queue", resources="app:q")))
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to publish to queue: app:secret$"):
         await context.publish("app:q", 1, {"reply_to": reply_to})
     assert host.calls == []
@@ -66,7 +66,7 @@ async def test_replies_go_only_where_their_asker_may_publish(reply_to: str) -> N
 
 async def test_other_circumstances_need_permission() -> None:
     host = Host()
-    only_calls = CallContext(host, "app:f", None, guard(policy(actions="funcs.call env.*", resources="app:g OPEN")))
+    only_calls = call_context(host, "app:f", None, guard(policy(actions="funcs.call env.*", resources="app:g OPEN")))
     for options, problem in (
         ({"values": {}}, "not allowed to call functions with custom context"),
         ({"actor": {"id": "root"}}, "not allowed to call functions with custom security context"),
@@ -88,7 +88,7 @@ async def test_other_circumstances_need_permission() -> None:
 async def test_what_a_setting_is_denied_by_one_name_is_denied_by_all(denied: str, name: str) -> None:
     host = Host()
     no = policy(id="app:no", actions="env.*", resources=denied, effect="deny")
-    context = CallContext(host, "app:f", None, guard(policy(), no))
+    context = call_context(host, "app:f", None, guard(policy(), no))
     for ask in (lambda: context.env(name), lambda: context.set_env(name, "x")):
         with pytest.raises(PolicyDeniedError, match=rf"^not allowed to \w+ environment variable: {name}$"):
             ask()
@@ -98,19 +98,19 @@ async def test_what_a_setting_is_denied_by_one_name_is_denied_by_all(denied: str
 
 async def test_what_is_allowed_goes_on_as_without_a_guard() -> None:
     host = Host()
-    context = CallContext(host, "app:f", None, guard(policy()))
+    context = call_context(host, "app:f", None, guard(policy()))
     await context.publish("q", 1)
     await context.info("q")
     context.env("NAME")
     assert isinstance(context.resource("store"), GuardedStore)
     assert not isinstance(context.resource("thing"), GuardedStore)
-    assert not isinstance(CallContext(host, "app:f").resource("store"), GuardedStore)
+    assert not isinstance(call_context(host, "app:f").resource("store"), GuardedStore)
 
 
 async def test_what_a_function_calls_has_the_rights_of_its_caller_whatever_it_is_given() -> None:
     mine = guard(policy())
-    inner = CallContext(FakeHost(), "app:g", CallContext(FakeHost(), "app:f", None, mine), Guard())
-    assert inner.guard is mine
+    inner = call_context(FakeHost(), "app:g", call_context(FakeHost(), "app:f", None, mine), Guard())
+    assert guard_of(inner) is mine
 
 
 def test_the_actor_cannot_be_changed_through_what_is_told_of_it() -> None:
@@ -125,7 +125,7 @@ async def test_a_delivery_has_the_rights_of_its_consumer() -> None:
     seen = []
 
     async def look(body: Any, context: Any) -> None:
-        seen.append(context.guard)
+        seen.append(guard_of(context))
 
     bench = await make_bench(look)
     bench.consumer.guard = guard(policy())

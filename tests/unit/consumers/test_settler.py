@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.settler import Settler
-from tasuki.consumers.verdict import ACK, RELEASE, Verdict
+from tasuki.consumers.settling.settler import Settler
+from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.stack import stack_of
+from tasuki.consumers.handling.stack import stack_of
 
 pytestmark = pytest.mark.anyio
 

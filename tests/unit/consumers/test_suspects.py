@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.consumer import ConsumerOptions
-from tasuki.consumers.suspects import PATIENCE, PROCESS_GATE, Gate
+from tasuki.consumers.handling.suspects import PATIENCE, PROCESS_GATE, Gate
 from tasuki.contracts.driver import Receipt
 from tasuki.contracts.handler import Context
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError
@@ -296,7 +296,7 @@ async def test_a_killer_is_given_up_and_its_neighbors_are_handled() -> None:
         if died.is_set():
             deaths += 1
             bench.queue.driver.dead = True  # type: ignore[attr-defined]
-            bench.consumer._keeper.remove(bench.consumer._holding)
+            bench.consumer.keeper.remove(bench.consumer.run.holding)
         with suppress(StopTimeoutError):
             await bench.consumer.stop(0)
         await asyncio.sleep(60)

@@ -1,7 +1,7 @@
 import pytest
 
 from tasuki.backoff import Backoff
-from tasuki.consumers.verdict import ACK, RetryPolicy
+from tasuki.consumers.settling.verdict import ACK, RetryPolicy
 
 STEADY = Backoff(initial_delay=1, max_delay=8, backoff_factor=2, jitter=0)
 

@@ -1,4 +1,4 @@
-from tasuki.consumers.window import Window
+from tasuki.consumers.fetching.window import Window
 
 
 def held(prefetch: int, count: int) -> Window:

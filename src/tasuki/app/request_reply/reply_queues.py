@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tasuki.clock import Clock
-from tasuki.consumers.replies import RequesterGoneError
+from tasuki.consumers.settling.replies import RequesterGoneError
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.queues.policy import QueuePolicy

@@ -10,7 +10,7 @@ from typing import Any
 from tasuki.app.request_reply.inbox import Inbox
 from tasuki.app.request_reply.reply_queues import new_reply_id, reply_queue
 from tasuki.clock import Clock
-from tasuki.consumers.replies import ERROR
+from tasuki.consumers.settling.replies import ERROR
 from tasuki.contracts.driver import Driver
 from tasuki.errors import HandlerError, PublishError, RequestTimeoutError
 from tasuki.message import CORRELATION_ID, MESSAGE_TYPE, REPLY_TO, HeaderValue, Message

@@ -1,4 +1,4 @@
-"""ChildContext: the context of a Python function in a child process; what it is asked, it asks the worker."""
+"""The context of a Python function in a child process: it asks the worker for all that it does not know."""
 
 from __future__ import annotations
 
@@ -17,61 +17,39 @@ from tasuki.message import HeaderValue, Message
 Ask = Callable[..., Any]
 
 
-class ChildContext(Context):
-    """See the contract. Methods that do not await block their thread for the time of a question and its answer.
+def child_context(
+    circumstances: Circumstances, asker: Asker, home: asyncio.AbstractEventLoop, logger: logging.Logger
+) -> Context:
+    """The context. Methods that do not await block their thread for the time of a question and its answer.
 
     Args:
-        circumstances: what does not change.
+        circumstances: the facts that do not change.
         asker: the way to the worker.
-        home: the loop of the way to the worker, which is not the one of the function.
+        home: the loop of the way to the worker, which is not the function's.
         logger: where its records go.
     """
 
-    __slots__ = ("_asker", "_circumstances", "_home", "_logger", "_message")
+    def ask(operation: str, *args: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(asker.ask(operation, *args), home).result()
 
-    def __init__(
-        self, circumstances: Circumstances, asker: Asker, home: asyncio.AbstractEventLoop, logger: logging.Logger
-    ) -> None:
-        self._circumstances = circumstances
-        self._asker = asker
-        self._home = home
-        self._logger = logger
-        self._message = None if circumstances.message is None else Message(*circumstances.message)
+    async def wait_for(operation: str, *args: Any) -> Any:
+        return await run_in(home, asker.ask(operation, *args))
 
-    def _ask(self, operation: str, *args: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(self._asker.ask(operation, *args), self._home).result()
+    reach = _AskedReach(ask, wait_for, has_permissions=circumstances.has_permissions)
+    return Context(_AskedFacts(circumstances, logger, ask), _AskedSettling(ask), reach)
 
-    async def _wait_for(self, operation: str, *args: Any) -> Any:
-        return await run_in(self._home, self._asker.ask(operation, *args))
 
-    @property
-    def function(self) -> str:
-        """See the contract, here and below."""
-        return self._circumstances.function
+class _AskedFacts:
+    """What may change is asked for; the rest is known."""
 
-    @property
-    def message(self) -> Message | None:
-        return self._message
+    def __init__(self, known: Circumstances, logger: logging.Logger, ask: Ask) -> None:
+        self._known = known
+        self._ask = ask
+        self.logger = logger
+        self.message = None if known.message is None else Message(*known.message)
 
-    @property
-    def attempt(self) -> int:
-        return self._circumstances.attempt
-
-    @property
-    def queue(self) -> str:
-        return self._circumstances.queue
-
-    @property
-    def consumer(self) -> str:
-        return self._circumstances.consumer
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        return self._circumstances.values
-
-    @property
-    def logger(self) -> logging.Logger:
-        return self._logger
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._known, name)
 
     @property
     def stopping(self) -> bool:
@@ -81,9 +59,10 @@ class ChildContext(Context):
     def lease_lost(self) -> bool:
         return bool(self._ask("lease_lost"))
 
-    @property
-    def permissions(self) -> Permissions | None:
-        return _Permissions(self._ask) if self._circumstances.has_permissions else None
+
+class _AskedSettling:
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
 
     def ack(self) -> None:
         self._ask("ack")
@@ -97,12 +76,25 @@ class ChildContext(Context):
     def snooze(self, after: float | str) -> None:
         self._ask("snooze", after)
 
+
+class _AskedReach:
+    """The worker does it, with the rights of the message's own context."""
+
+    def __init__(self, ask: Ask, wait_for: Ask, *, has_permissions: bool) -> None:
+        self._ask = ask
+        self._wait_for = wait_for
+        self._has_permissions = has_permissions
+
+    @property
+    def permissions(self) -> Permissions | None:
+        return _Permissions(self._ask) if self._has_permissions else None
+
     async def publish(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
         return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), options))
 
-    async def call(self, function: str, *args: Any) -> Any:
+    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
         return await self._wait_for("call", function, args)
 
     def check_call(self, function: str) -> None:
@@ -110,11 +102,12 @@ class ChildContext(Context):
 
     async def call_with(
         self,
+        caller: Context,
         function: str,
-        *args: Any,
-        values: Mapping[str, Any] | None = None,
-        actor: Plain | None = None,
-        scope: Sequence[str] | None = None,
+        args: Sequence[Any],
+        values: Mapping[str, Any] | None,
+        actor: Plain | None,
+        scope: Sequence[str] | None,
     ) -> Any:
         return await self._wait_for("call_with", function, args, values, actor, scope)
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
+from tasuki.contracts.handler import Context
 from tasuki.handlers.body import make_converter
-from tasuki.handlers.isolated.context import ChildContext
+from tasuki.handlers.isolated.context import child_context
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.confine import confine_memory
@@ -70,10 +71,10 @@ class PythonSite:
         known = msgspec.convert(circumstances, Circumstances)
         logger = logging.Logger(f"tasuki.function.{known.function}", known.level)
         logger.addHandler(_Forward(self._server, asker.call))
-        context = ChildContext(known, asker, asyncio.get_running_loop(), logger)
+        context = child_context(known, asker, asyncio.get_running_loop(), logger)
         return await run_in(self._loop, self._run(value, context, is_call=is_call))
 
-    async def _run(self, value: Any, context: ChildContext, *, is_call: bool) -> Any:
+    async def _run(self, value: Any, context: Context, *, is_call: bool) -> Any:
         if is_call:
             return await self._handler.call(value, context)
         result = await self._handler.handle(self._decode(value), context)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.entries.function import LuaLibraryConfig, PythonFunctionConfig
+from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig
 from tasuki.registry.entry import Entry
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.shown import HIDDEN, shown
@@ -30,9 +30,9 @@ def problems_of_code(project: Project) -> list[ConfigError]:
         entry = project.registry.entries[id]
         if isinstance(config, LuaLibraryConfig):
             found += _of_lua(entry, config.source)
-        elif isinstance(config, PythonFunctionConfig) and config.source is not None:
+        elif isinstance(config, PythonCodeConfig) and config.source is not None:
             found += _of_python(entry, config.source, config.method or "")
-        elif isinstance(config, PythonFunctionConfig) and config.target is not None:
+        elif isinstance(config, PythonCodeConfig) and config.target is not None:
             found += _of_target(entry, config.target.partition(":")[0].partition(".")[0])
     return found
 

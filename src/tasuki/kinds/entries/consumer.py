@@ -48,11 +48,13 @@ class ConsumerConfig(Config):
     """Longest time for one message."""
     retry: RetryConfig | None = None
     """How long to wait before a failed message is shown again, and after which failures; the queue's if not given."""
+    middleware: list[Id] = Field(default_factory=list)
+    """Middleware around the function, the first one outermost."""
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the queue's driver, or by driver: driver_options.<driver>."""
     lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()
     """When it starts and stops, and who it is."""
 
 
-_REFERENCES = {"queue": ("queue.queue",), "func": ("function",), **CONSUMER_REFERENCES}
+_REFERENCES = {"queue": ("queue.queue",), "func": ("function",), "middleware.*": ("middleware",), **CONSUMER_REFERENCES}
 KINDS = (Kind("queue.consumer", ConsumerConfig, _REFERENCES),)

@@ -1,4 +1,4 @@
-"""``function.lua``, ``function.python`` and ``library.lua``: the code that treats messages."""
+"""``function.lua``, ``function.python``, ``library.lua`` and ``middleware.python``: the code that handles messages."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class LuaFunctionConfig(LuaLibraryConfig):
     """How many threads or processes run it; not given: the worker's own thread, or up to 8 processes, as needed."""
 
 
-class PythonFunctionConfig(Config):
-    """A function in Python: a method of a source file, a target to import, or an object declared in code."""
+class PythonCodeConfig(Config):
+    """Where a Python function is: a method of a source file, a target to import, or an object declared in code."""
 
     source: SourceText | None = None
     """The file that holds it: file://tasks.py."""
@@ -116,15 +116,9 @@ class PythonFunctionConfig(Config):
     """Which function of the source."""
     target: Annotated[str, AfterValidator(_import_path)] | None = None
     """What to import: package.module:function."""
-    isolation: Isolation = "shared"
-    """shared: in the worker's process; process: in processes of their own, whose faults stay theirs."""
-    limits: PythonLimits | None = None
-    """What one run may use; with isolation: process."""
-    pool: Pool | None = None
-    """How many processes run it; not given: up to 8, as needed. With isolation: process."""
 
     @model_validator(mode="after")
-    def _names_one_function(self, info: ValidationInfo) -> PythonFunctionConfig:
+    def _names_one_function(self, info: ValidationInfo) -> PythonCodeConfig:
         declared = (info.context or {}).get("target") is not None
         if declared + (self.source is not None) + (self.target is not None) != 1:
             problem = "a Python function has either a source with a method, or a target: package.module:function"
@@ -136,6 +130,21 @@ class PythonFunctionConfig(Config):
         if self.source is None and self.method is not None:
             raise at_field("method", "a method needs a source; a target names its function itself")
         return self
+
+
+class MiddlewareConfig(PythonCodeConfig):
+    """An async Python function around the handler of consumers, or around the publish of queues."""
+
+
+class PythonFunctionConfig(PythonCodeConfig):
+    """A function in Python: a method of a source file, a target to import, or an object declared in code."""
+
+    isolation: Isolation = "shared"
+    """shared: in the worker's process; process: in processes of their own, whose faults stay theirs."""
+    limits: PythonLimits | None = None
+    """What one run may use; with isolation: process."""
+    pool: Pool | None = None
+    """How many processes run it; not given: up to 8, as needed. With isolation: process."""
 
     @model_validator(mode="after")
     def _is_isolated_where_it_must(self, info: ValidationInfo) -> PythonFunctionConfig:
@@ -156,4 +165,5 @@ KINDS = (
     Kind("function.lua", LuaFunctionConfig, _IMPORTS),
     Kind("function.python", PythonFunctionConfig),
     Kind("library.lua", LuaLibraryConfig, _IMPORTS),
+    Kind("middleware.python", MiddlewareConfig),
 )

@@ -153,6 +153,8 @@ class QueueConfig(Config):
     """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
     requires: list[RequirementName] = Field(default_factory=list)
     """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
+    middleware: list[Id] = Field(default_factory=list)
+    """Middleware around each publish, the first one outermost; dead letters and redrives do not pass through it."""
     signing: SigningConfig | None = None
     """Keys that sign what is published and verify what is handled; not given: neither."""
 
@@ -169,6 +171,11 @@ KINDS = (
     Kind(
         "queue.queue",
         QueueConfig,
-        {"driver": (DRIVER_PREFIX.rstrip("."),), "dead_letter": _QUEUES, "dead_letter.queue": _QUEUES},
+        {
+            "driver": (DRIVER_PREFIX.rstrip("."),),
+            "dead_letter": _QUEUES,
+            "dead_letter.queue": _QUEUES,
+            "middleware.*": ("middleware",),
+        },
     ),
 )

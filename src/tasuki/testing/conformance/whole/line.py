@@ -12,8 +12,8 @@ from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.consumer import Consumer, ConsumerOptions
-from tasuki.consumers.keeper import Keeper
-from tasuki.consumers.verdict import RetryPolicy
+from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.guarded import guarded
-from tasuki.consumers.permissions import GuardedPermissions
+from tasuki.consumers.reach.guarded import guarded
+from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.errors import LuaError, PolicyDeniedError
 from tasuki.handlers.store import MemoryStore
 from tasuki.message import Message

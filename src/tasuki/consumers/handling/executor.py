@@ -1,28 +1,40 @@
-"""Executor: the treatment of one delivery, step by step, one clause per outcome."""
+"""Executor: how one delivery is handled, step by step."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.pool import Worker
-from tasuki.consumers.replies import Answer, failure
-from tasuki.consumers.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.consumers.handling.middleware import ConsumeMiddleware, around
+from tasuki.consumers.handling.observed import observed
+from tasuki.consumers.handling.outcome import (
+    MAX_ERROR_CHARS,
+    Conclusion,
+    Ending,
+    Outcome,
+    conclusion,
+    failed,
+    outcome_of,
+    text_of,
+)
+from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.settling.replies import Answer, failure
+from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.contracts.context import Reach
 from tasuki.contracts.driver import Received
-from tasuki.contracts.handler import Handler, Interrupted, Reject, Retry, Snooze
-from tasuki.errors import CodecError, DriverError, HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError
+from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.observer import Observer
+from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, REPLY_TO, is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.consumer")
-
-MAX_ERROR_CHARS = 4096
 
 _START_PAUSE = 0.5
 """Seconds before a suspect is released whose start could not be recorded: the broker gives it back at once."""
@@ -37,6 +49,9 @@ class Executor:
         handler: Handler,
         queue: Queue,
         policy: RetryPolicy,
+        reach: Reach,
+        layers: Sequence[ConsumeMiddleware] = (),
+        observers: Sequence[Observer] = (),
         metrics: ConsumerMetrics,
         clock: Clock,
         auto_ack: bool,
@@ -44,6 +59,9 @@ class Executor:
     ) -> None:
         self._queue = queue
         self._policy = policy
+        self._reach = reach
+        self._layers = layers
+        self._observers = observers
         self._metrics = metrics
         self._clock = clock
         self._monotonic = clock.monotonic
@@ -54,49 +72,43 @@ class Executor:
         self.use(handler)
 
     def use(self, handler: Handler) -> None:
-        """Treat what starts from now on with this handler; running deliveries keep theirs."""
+        """Handle later deliveries with this handler; running ones keep theirs."""
         self._decode = handler.decoder(self._queue.codec)
         self._decoders = {}
         self._handler = handler
-        self._handle = handler.handle
+        self._handle = observed(self._observers, around(self._layers, handler.handle), self._monotonic)
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
-        """Check, decode, handle, conclude."""
+        """Admit, verify, decode, prepare, handle, conclude; a step that does not concern the message costs no call."""
         received = delivery.received
-        metrics = self._metrics
         headers = received.headers
         started = worker.started = worker.ended = self._monotonic()
-        # One glance for what nearly all messages are: first delivery, no time to live, lease ours.
+        # One check for what nearly all messages are: first delivery, no time to live, lease ours.
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
-        ) and not self._may_start(delivery, started):
+        ) and not self._admit(delivery, started):
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
             delivery.conclude(self._policy.rejected("unsigned", problem))
             return
         try:
             body = self._decode(received.body) if CONTENT_TYPE not in headers else self._decode_as(received)
-        except InvalidBodyError as error:
-            delivery.conclude(self._policy.rejected("invalid", str(error)))
-            return
-        except CodecError as error:
-            delivery.conclude(self._policy.rejected("undecodable", str(error)))
-            return
-        except Exception as error:  # somebody's codec, or the body's own type: __post_init__, a validator
-            delivery.conclude(self._failed(delivery, _text_of(error), error))
+        except Exception as error:
+            delivery.conclude(self._undecodable(delivery, error))
             return
         if (self._auto_ack or received.suspect) and not await self._prepare(delivery, worker):
             delivery.ended = True
             return
-        result: Any = None
+        verdict, result = ACK, None
         try:
-            result = await self._handle(body, delivery)
-            verdict = ACK if result is not False else self._returned_false(delivery, worker)
+            result = await self._handle(body, Context(delivery, delivery, self._reach))
+            if result is False:
+                verdict = self._verdict(delivery, worker, "false")
         except BaseException as error:
             verdict, result = self._of_error(delivery, worker, error), error
         finally:
             worker.ended = self._monotonic()
-            metrics.handler_seconds.observe(worker.ended - started)
+            self._metrics.handler_seconds.observe(worker.ended - started)
         if worker.cause is not None:
             await _absorb_cancellation(worker)
         if REPLY_TO in headers and is_request(received):
@@ -105,16 +117,7 @@ class Executor:
             delivery.conclude(verdict)
         delivery.ended = True
 
-    @staticmethod
-    def _conclude_request(delivery: Delivery, verdict: Verdict, result: Any) -> None:
-        """The same for a message that wants an answer; where it is settled already, only the answer is left."""
-        if verdict is ACK:
-            is_unfit = type(result) is ResultError
-            verdict = Verdict("ack", answer=Answer(None, unfit=str(result)) if is_unfit else Answer(result))
-        if not delivery.conclude(verdict) and delivery.was_acked and verdict.action != "release":
-            delivery.holder.answer(delivery, verdict.answer or failure(verdict))
-
-    def _may_start(self, delivery: Delivery, now: float) -> bool:
+    def _admit(self, delivery: Delivery, now: float) -> bool:
         """Whether the handler may see it: the lease is ours, the attempts are not used up, it has not expired."""
         received = delivery.received
         if received.attempt > 1:
@@ -134,6 +137,25 @@ class Executor:
                 delivery.conclude(self._policy.rejected("expired", "its time to live has passed"))
                 return False
         return True
+
+    def _decode_as(self, received: Received) -> Any:
+        """Decode a body whose header says what it is: bytes, or what another queue's codec wrote."""
+        name = str(received.headers[CONTENT_TYPE])
+        decode = self._decoders.get(name)
+        if decode is None:
+            codec = self._queue.codecs.get(name) or self._queue.codec
+            decode = self._handler.decoder(codec)
+            if len(self._decoders) < 16:  # the name comes from outside: remember only a few
+                self._decoders[name] = decode
+        return decode(received.body)
+
+    def _undecodable(self, delivery: Delivery, error: Exception) -> Verdict:
+        if isinstance(error, InvalidBodyError):
+            return self._policy.rejected("invalid", str(error))
+        if isinstance(error, CodecError):
+            return self._policy.rejected("undecodable", str(error))
+        # A codec from elsewhere, or the body's own type: __post_init__, a validator.
+        return self._noted(delivery, failed(self._policy, delivery.received.attempt, text_of(error), error))
 
     async def _prepare(self, delivery: Delivery, worker: Worker) -> bool:
         """Ack a message first, or record the start of a suspect; False: that failed or a stop came, do not run it."""
@@ -168,76 +190,51 @@ class Executor:
             delivery.drop()
         return not stale
 
-    def _decode_as(self, received: Received) -> Any:
-        """Decode a body whose header says what it is: bytes, or what another queue's codec wrote."""
-        name = str(received.headers[CONTENT_TYPE])
-        decode = self._decoders.get(name)
-        if decode is None:
-            codec = self._queue.codecs.get(name) or self._queue.codec
-            decode = self._handler.decoder(codec)
-            if len(self._decoders) < 16:  # the name comes from outside: remember only a few
-                self._decoders[name] = decode
-        return decode(received.body)
-
     def _of_error(self, delivery: Delivery, worker: Worker, error: BaseException) -> Verdict:
-        if isinstance(error, Retry | Reject | Snooze):
-            return self._of_signal(delivery, error)
-        if type(error) is ResultError:
-            return ACK
-        # What a cancelled handler raises instead of CancelledError is the cancellation's doing too.
-        if worker.cause == "stop":
-            return RELEASE
-        # While the loop is blocked, nobody but its watch can interrupt a function in a thread, and says no cause.
-        if worker.cause == "timeout" or (isinstance(error, Interrupted) and self._is_overdue(worker)):
-            self._metrics.timed_out += 1
-            limit = format_duration(self._handler_timeout or 0.0)
-            text = f"the handler ran longer than handler_timeout ({limit})"
-            return self._failed(delivery, text, HandlerTimeoutError(text))
-        if isinstance(error, InvalidBodyError):
-            return self._policy.rejected("invalid", str(error))
-        if isinstance(error, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The handler cancelled its own task, or the loop ends: this worker cannot go on.
-                delivery.conclude(self._failed(delivery, "the task of the handler was cancelled", error))
+        task = asyncio.current_task()
+        outcome = outcome_of(error, is_task_cancelled=task is not None and task.cancelling() > 0)
+        if outcome == "signal" and delivery.settled:
+            _log.warning("handler %s raised %s after its message was settled: it has no effect", self._handler.id,
+                         type(error).__name__, extra=delivery.log_fields())  # fmt: skip
+        return self._verdict(delivery, worker, outcome, error)
+
+    def _verdict(
+        self, delivery: Delivery, worker: Worker, outcome: Outcome, error: BaseException | None = None
+    ) -> Verdict:
+        """What the table says; counted and logged. Raises the error where the worker cannot go on."""
+        cause = worker.cause
+        # While the loop is blocked, only its watch can interrupt a function in a thread, and it gives no cause.
+        if cause is None and outcome == "interrupted" and self._is_overdue(worker):
+            cause = "timeout"
+        ending = Ending(outcome, error, delivery.received.attempt, self._handler_timeout or 0.0)
+        concluded = conclusion(self._policy, ending, cause)
+        if concluded.failure:
+            self._noted(delivery, concluded)
+        if concluded.ends_worker and error is not None:
+            if concluded.failure:
+                delivery.conclude(concluded.verdict)
                 delivery.ended = True
-                raise error
-            return self._failed(delivery, "the handler was cancelled from within", error)
-        if isinstance(error, GeneratorExit):
             raise error
-        return self._failed(delivery, _text_of(error), error)
+        return concluded.verdict
 
     def _is_overdue(self, worker: Worker) -> bool:
         limit = self._handler_timeout
         return limit is not None and worker.started <= self._monotonic() - limit
 
-    def _returned_false(self, delivery: Delivery, worker: Worker) -> Verdict:
-        if worker.cause == "stop":
-            return RELEASE
-        return self._failed(delivery, "the handler returned false")
+    @staticmethod
+    def _conclude_request(delivery: Delivery, verdict: Verdict, result: Any) -> None:
+        """The same for a message that wants an answer; where it is settled already, only the answer is left."""
+        if verdict is ACK:
+            is_unfit = type(result) is ResultError
+            verdict = Verdict("ack", answer=Answer(None, unfit=str(result)) if is_unfit else Answer(result))
+        if not delivery.conclude(verdict) and delivery.was_acked and verdict.action != "release":
+            delivery.holder.answer(delivery, verdict.answer or failure(verdict))
 
-    def _of_signal(self, delivery: Delivery, signal: Retry | Reject | Snooze) -> Verdict:
-        if delivery.settled:
-            _log.warning("handler %s raised %s after its message was settled: it has no effect", self._handler.id,
-                         type(signal).__name__, extra=delivery.log_fields())  # fmt: skip
-        if isinstance(signal, Reject):
-            return self._policy.rejected("rejected", _text(signal.reason))
-        try:
-            if isinstance(signal, Snooze):
-                return Verdict("release", self._policy.delay(signal.after))
-            delay = None if signal.after is None else self._policy.delay(signal.after)
-        except ValueError as error:
-            return self._failed(delivery, f"{type(signal).__name__}(after=…): {error}", error)
-        return self._policy.failed(delivery.received.attempt, _text(signal.reason) or "retry", delay)
-
-    def _failed(self, delivery: Delivery, text: str, error: BaseException | None = None) -> Verdict:
+    def _noted(self, delivery: Delivery, concluded: Conclusion) -> Verdict:
+        """Count and log a failure."""
+        verdict, error = concluded.verdict, concluded.error
         self._metrics.failed += 1
-        if error is None or self._policy.rules.allow(error):
-            verdict = self._policy.failed(delivery.received.attempt, text)
-        else:
-            verdict = self._policy.rejected("not_retryable", text)
-        if isinstance(error, HandlerError):
-            verdict = verdict._replace(kind=error.kind, retryable=error.retryable)
+        self._metrics.timed_out += concluded.is_timeout
         if delivery.settled:
             what = "after its message was settled"
         elif verdict.action == "dead_letter":
@@ -249,7 +246,7 @@ class Executor:
             "handler %s failed, %s: %s",
             self._handler.id,
             what,
-            traceback[:MAX_ERROR_CHARS] or text,
+            traceback[:MAX_ERROR_CHARS] or concluded.failure,
             exc_info=None if error is None or isinstance(error, HandlerError) else error,
             extra=delivery.log_fields(),
         )
@@ -267,18 +264,3 @@ async def _absorb_cancellation(worker: Worker) -> None:
         while task.cancelling():
             task.uncancel()
     worker.cause = None  # not before: until here another cancellation may still come for the handler that has ended
-
-
-def _text_of(error: BaseException) -> str:
-    """``Type: text``, cut; safe for an exception whose ``__str__`` raises."""
-    text = _text(error)
-    name = type(error).__name__
-    text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
-    return text[:MAX_ERROR_CHARS]
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:
-        return "(its text cannot be shown)"

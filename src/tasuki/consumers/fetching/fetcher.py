@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from tasuki.backoff import UNTIL_BACK, is_told
 from tasuki.clock import Clock
-from tasuki.consumers.keeper import lease_of
-from tasuki.consumers.window import Window
+from tasuki.consumers.fetching.keeper import lease_of
+from tasuki.consumers.fetching.window import Window
 from tasuki.contracts.driver import Received
 from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue

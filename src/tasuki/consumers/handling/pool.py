@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.suspects import Suspects
-from tasuki.consumers.verdict import RELEASE
+from tasuki.consumers.handling.outcome import Cause
+from tasuki.consumers.handling.suspects import Suspects
+from tasuki.consumers.settling.verdict import RELEASE
 
 _TURN = 0.005
 """Seconds after which the workers let the loop go round, once the handler that runs has ended."""
-
-Cause = Literal["timeout", "stop"]
 
 
 class Worker:

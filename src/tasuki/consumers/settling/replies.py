@@ -18,7 +18,7 @@ from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery
-    from tasuki.consumers.verdict import Verdict
+    from tasuki.consumers.settling.verdict import Verdict
     from tasuki.observe.metrics import ConsumerMetrics
 
 _log = logging.getLogger("tasuki.consumer")

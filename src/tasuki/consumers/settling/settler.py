@@ -13,8 +13,8 @@ from typing import Any
 from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.replies import Answer, Replies, failure
-from tasuki.consumers.verdict import ACK, Verdict
+from tasuki.consumers.settling.replies import Answer, Replies, failure
+from tasuki.consumers.settling.verdict import ACK, Verdict
 from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.message import is_request

@@ -7,7 +7,7 @@ from math import inf
 from typing import Literal, NamedTuple
 
 from tasuki.backoff import Backoff
-from tasuki.consumers.replies import Answer
+from tasuki.consumers.settling.replies import Answer
 from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason
 from tasuki.queues.retry_rules import RetryRules
 from tasuki.units import format_duration, parse_duration

@@ -1,0 +1,1 @@
+"""Handling: from a delivery to the verdict on it."""

@@ -1,0 +1,153 @@
+"""Outcomes: how a handler can end, and the table of what becomes of its message; pure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
+from tasuki.errors import HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError
+from tasuki.units import format_duration
+
+MAX_ERROR_CHARS = 4096
+
+Cause = Literal["timeout", "stop"]
+"""Why a running handler was cancelled."""
+
+Outcome = Literal[
+    "false", "unfit", "signal", "invalid", "interrupted", "cancelled", "task_cancelled", "closed", "error"
+]
+"""How a handler ended that did not simply return.
+
+false: it returned False · unfit: its result cannot be sent · signal: Retry, Reject or Snooze · invalid: the body does
+not fit its type · cancelled: by itself · task_cancelled: its worker's task is cancelled · closed: the event loop ends.
+"""
+
+Rule = Literal["ack", "release", "obey", "refuse", "fail", "time_out", "fail_and_end", "end"]
+
+RULES: dict[Outcome, tuple[Rule, Rule, Rule]] = {
+    #                  no cause        timeout     stop
+    "unfit":          ("ack",          "ack",      "ack"),
+    "signal":         ("obey",         "obey",     "obey"),
+    "false":          ("fail",         "fail",     "release"),
+    "invalid":        ("refuse",       "time_out", "release"),
+    "interrupted":    ("fail",         "time_out", "release"),
+    "cancelled":      ("fail",         "time_out", "release"),
+    "task_cancelled": ("fail_and_end", "time_out", "release"),
+    "closed":         ("end",          "time_out", "release"),
+    "error":          ("fail",         "time_out", "release"),
+}  # fmt: skip
+"""An error that a cancelled handler raises instead of CancelledError is the cancellation's doing too."""
+
+
+class Ending(NamedTuple):
+    """How the handler of one delivery ended; ``limit`` is its ``handler_timeout`` in seconds."""
+
+    outcome: Outcome
+    error: BaseException | None
+    attempt: int
+    limit: float = 0.0
+
+
+class Conclusion(NamedTuple):
+    """The verdict, and what to count and log; ``failure`` is empty where the handler has not failed."""
+
+    verdict: Verdict
+    failure: str = ""
+    error: BaseException | None = None
+    is_timeout: bool = False
+    ends_worker: bool = False
+    """Raise the error again: the worker's task cannot go on."""
+
+
+def outcome_of(error: BaseException, *, is_task_cancelled: bool) -> Outcome:
+    """What an error that left the handler means."""
+    if isinstance(error, Retry | Reject | Snooze):
+        return "signal"
+    if type(error) is ResultError:
+        return "unfit"
+    if isinstance(error, InvalidBodyError):
+        return "invalid"
+    if isinstance(error, Interrupted):
+        return "interrupted"
+    if isinstance(error, asyncio.CancelledError):
+        return "task_cancelled" if is_task_cancelled else "cancelled"
+    return "closed" if isinstance(error, GeneratorExit) else "error"
+
+
+def conclusion(policy: RetryPolicy, ending: Ending, cause: Cause | None) -> Conclusion:
+    """What becomes of the message of a handler that ended so, and was cancelled for this cause."""
+    column = 0 if cause is None else 1 if cause == "timeout" else 2
+    return _CARRIED_OUT[RULES[ending.outcome][column]](policy, ending)
+
+
+def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | None = None) -> Conclusion:
+    """A failure: tried again unless its error or the rules say that this is useless."""
+    if error is None or policy.rules.allow(error):
+        verdict = policy.failed(attempt, text)
+    else:
+        verdict = policy.rejected("not_retryable", text)
+    if isinstance(error, HandlerError):
+        verdict = verdict._replace(kind=error.kind, retryable=error.retryable)
+    return Conclusion(verdict, text, error)
+
+
+def text_of(error: BaseException) -> str:
+    """``Type: text``, cut; safe for an exception whose ``__str__`` raises."""
+    text = _text(error)
+    name = type(error).__name__
+    text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
+    return text[:MAX_ERROR_CHARS]
+
+
+def _fail(policy: RetryPolicy, ending: Ending) -> Conclusion:
+    error = ending.error
+    if error is None:
+        text = "the handler returned false"
+    elif ending.outcome == "cancelled":
+        text = "the handler was cancelled from within"
+    elif ending.outcome == "task_cancelled":
+        text = "the task of the handler was cancelled"
+    else:
+        text = text_of(error)
+    return failed(policy, ending.attempt, text, error)
+
+
+def _time_out(policy: RetryPolicy, ending: Ending) -> Conclusion:
+    text = f"the handler ran longer than handler_timeout ({format_duration(ending.limit)})"
+    return failed(policy, ending.attempt, text, HandlerTimeoutError(text))._replace(is_timeout=True)
+
+
+def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
+    signal = ending.error
+    assert isinstance(signal, Retry | Reject | Snooze)
+    if isinstance(signal, Reject):
+        return Conclusion(policy.rejected("rejected", _text(signal.reason)))
+    try:
+        if isinstance(signal, Snooze):
+            return Conclusion(Verdict("release", policy.delay(signal.after)))
+        delay = None if signal.after is None else policy.delay(signal.after)
+    except ValueError as error:
+        return failed(policy, ending.attempt, f"{type(signal).__name__}(after=…): {error}", error)
+    return Conclusion(policy.failed(ending.attempt, _text(signal.reason) or "retry", delay))
+
+
+_CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {
+    "ack": lambda policy, ending: Conclusion(ACK),
+    "release": lambda policy, ending: Conclusion(RELEASE),
+    "obey": _obey,
+    "refuse": lambda policy, ending: Conclusion(policy.rejected("invalid", str(ending.error))),
+    "fail": _fail,
+    "time_out": _time_out,
+    "fail_and_end": lambda policy, ending: _fail(policy, ending)._replace(ends_worker=True),
+    "end": lambda policy, ending: Conclusion(RELEASE, error=ending.error, ends_worker=True),
+}
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return "(its text cannot be shown)"

@@ -1,0 +1,213 @@
+"""Contexts: what every running function is given, and the one of a function that is called, not delivered to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from tasuki.consumers.reach.guarded import guarded
+from tasuki.consumers.reach.host import Host
+from tasuki.contracts.context import KnownFacts
+from tasuki.contracts.handler import Context
+from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.errors import HandlerError, HandlerNotFoundError
+from tasuki.message import HeaderValue
+from tasuki.queues.messages.reply_to import check_reply_to
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
+
+
+class Site(Protocol):
+    """Where a function runs: its project, its id, and its rights now (None: all)."""
+
+    @property
+    def host(self) -> Host: ...
+    @property
+    def function_id(self) -> str: ...
+    @property
+    def guard(self) -> Guard | None: ...
+
+
+class HostReach:
+    """What a function reaches through its host; bare names are of the function's namespace.
+
+    This is where the rights of handlers are checked, before anything else: a queue that is forbidden and one that does
+    not exist answer alike.
+    """
+
+    __slots__ = ("_site",)
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @property
+    def guard(self) -> Guard | None:
+        """What the function may do; None: everything."""
+        return self._site.guard
+
+    @property
+    def permissions(self) -> Permissions:
+        return self._site.host.permissions_of(self.guard)
+
+    def _id(self, reference: str) -> str:
+        return reference if ":" in reference else f"{self._site.function_id.partition(':')[0]}:{reference}"
+
+    async def publish(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
+    ) -> str:
+        id = self._id(queue)
+        if (guard := self.guard) is not None:
+            guard.publish(id)
+            check_reply_to(guard, id, headers)
+        return await self._site.host.publish_from(id, body, headers, options)
+
+    def _callable(self, function: str) -> str:
+        id = self._id(function)
+        if (guard := self.guard) is not None:
+            guard.require("funcs.call", id, f"not allowed: {id}")
+        return id
+
+    def check_call(self, function: str) -> None:
+        id = self._callable(function)
+        if not self._site.host.has_function(id):
+            raise HandlerNotFoundError(f"function {id!r} is not defined", kind="NotFound", retryable=False)
+
+    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
+        return await self._site.host.call_from(caller, self._callable(function), args)
+
+    async def call_with(
+        self,
+        caller: Context,
+        function: str,
+        args: Sequence[Any],
+        values: Mapping[str, Any] | None,
+        actor: Plain | None,
+        scope: Sequence[str] | None,
+    ) -> Any:
+        id = self._callable(function)
+        return await self._site.host.call_from(self._changed(caller, values, actor, scope), id, args)
+
+    def _changed(
+        self, caller: Context, values: Mapping[str, Any] | None, actor: Plain | None, scope: Sequence[str] | None
+    ) -> Context:
+        """The caller's context under other circumstances, if it may have them."""
+        if values is not None and (not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values)):
+            raise HandlerError("values are a mapping with texts as keys", kind="Invalid", retryable=False)
+        guard, is_other = self.guard, actor is not None or scope is not None
+        if guard is not None and values is not None:
+            guard.require("funcs.context", "context", "not allowed to call functions with custom context")
+        if guard is not None and is_other:
+            guard.require("funcs.security", "security", "not allowed to call functions with custom security context")
+        if is_other:
+            guard = self._site.host.guard_as(guard, actor, scope)
+        function = caller.function
+        facts = CalledFacts(caller, function, {**caller.values, **(values or {})})
+        return Context(facts, caller, HostReach(CallSite(self._site.host, function, guard)))
+
+    async def info(self, queue: str) -> Mapping[str, Any]:
+        id = self._id(queue)
+        if (guard := self.guard) is not None:
+            guard.require("queue.info.queue", id, f"not allowed to see queue: {id}")
+        return await self._site.host.info_of(id)
+
+    def resource(self, id: str) -> Any:
+        id = self._id(id)
+        if (guard := self.guard) is None:
+            return self._site.host.resource_of(id)
+        guard.require("store.get", id, f"not allowed to access store: {id}")
+        return guarded(self._site.host.resource_of(id), id, guard)
+
+    def env(self, name: str) -> str | None:
+        self._require_env("env.get", name, "access")
+        return self._site.host.env_of(name, self._site.function_id.partition(":")[0])
+
+    def set_env(self, name: str, value: str) -> None:
+        self._require_env("env.set", name, "set")
+        self._site.host.set_env_of(name, value, self._site.function_id.partition(":")[0])
+
+    def env_all(self) -> Mapping[str, str]:
+        known, guard = self._site.host.env_names(self._site.function_id.partition(":")[0]), self.guard
+        if guard is None:
+            return known
+        return {
+            name: value
+            for name, value in known.items()
+            if guard.decide("env.get", name).allowed and not self._other_denied(guard, "env.get", name)
+        }
+
+    def _require_env(self, action: str, name: str, verb: str) -> None:
+        """Who may not have a variable by one of its names may not have it by another either."""
+        if (guard := self.guard) is None:
+            return
+        for each in (name, *self._other_denied(guard, action, name)):
+            guard.require(action, each, f"not allowed to {verb} environment variable: {name}")
+
+    def _other_denied(self, guard: Guard, action: str, name: str) -> list[str]:
+        others = self._site.host.names_of_env(name, self._site.function_id.partition(":")[0])
+        return [other for other in others if guard.decide(action, other).is_denied]
+
+
+def call_context(host: Host, function: str, caller: Context | None = None, guard: Guard | None = None) -> Context:
+    """The context of a called function: its caller's delivery and rights, if there is a caller, and its own id.
+
+    ``guard``: the rights of a function that no handler of this process calls.
+    """
+    reach = HostReach(CallSite(host, function, guard, caller))
+    if caller is None:
+        logger = logging.getLogger(f"tasuki.function.{function}")
+        return Context(KnownFacts(function, logger), NothingToSettle(function), reach)
+    return Context(CalledFacts(caller, function), caller, reach)
+
+
+def guard_of(context: Context) -> Guard | None:
+    """The rights of a handler or called function; None: all."""
+    return context.reach.guard if isinstance(context.reach, HostReach) else None
+
+
+@dataclass(slots=True)
+class CallSite:
+    """Where a called function runs."""
+
+    host: Host
+    function_id: str
+    own_guard: Guard | None
+    caller: Context | None = None
+
+    @property
+    def guard(self) -> Guard | None:
+        """The caller's rights, as they are now."""
+        if self.caller is None or not isinstance(self.caller.reach, HostReach):
+            return self.own_guard
+        return self.caller.reach.guard
+
+
+class CalledFacts:
+    """The caller's facts, with the id of the called function, and its values if they differ."""
+
+    def __init__(self, caller: Context, function: str, values: Mapping[str, Any] | None = None) -> None:
+        self._caller = caller
+        self.function = function
+        if values is not None:
+            self.values = values
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._caller, name)
+
+
+class NothingToSettle:
+    """The settling of a function that was called without a delivery."""
+
+    def __init__(self, function: str) -> None:
+        self._function = function
+
+    def _refuse(self, *args: object) -> NoReturn:
+        raise HandlerError(
+            f"function {self._function!r} was called, not delivered to: there is no message to settle",
+            kind="Invalid",
+            retryable=False,
+        )
+
+    ack = nack = reject = snooze = _refuse

@@ -1,0 +1,291 @@
+"""Run: one life of a consumer, from its start to its stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.fetching.fetcher import Fetcher
+from tasuki.consumers.fetching.keeper import Holding, lease_of
+from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.handling.executor import Executor
+from tasuki.consumers.handling.middleware import ConsumeMiddleware
+from tasuki.consumers.handling.overtime import Overtime
+from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.suspects import Suspects
+from tasuki.consumers.reach.host_reach import HostReach
+from tasuki.consumers.settling.settler import Settler
+from tasuki.consumers.settling.verdict import RELEASE
+from tasuki.contracts.driver import Received, Release, Settlement
+from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
+from tasuki.observe.log import delivery_logger
+from tasuki.queues.observing import tell
+from tasuki.units import format_duration
+
+if TYPE_CHECKING:
+    from tasuki.consumers.consumer import Consumer
+    from tasuki.consumers.reach.host import Host
+    from tasuki.security.guard import Guard
+
+_log = logging.getLogger("tasuki.consumer")
+
+CANCEL_GRACE = 1.0
+"""Seconds that a cancelled handler has to end before it is left behind."""
+
+_SETTLE_GRACE = 2.5
+"""Seconds that the last settlements may take at a stop; with the other graces less than the supervisor's own."""
+
+_END_GRACE = 0.5
+"""Seconds that the run's own tasks have to end."""
+
+
+class Run:
+    """Fetches, handles and settles; the holder of its deliveries. Made and started on the loop that it runs in.
+
+    A verdict goes from its delivery straight to the settler: ``settle``, ``answer`` and ``ack`` are the settler's.
+    """
+
+    def __init__(self, consumer: Consumer, layers: Sequence[ConsumeMiddleware] = ()) -> None:
+        options, queue, clock = consumer.options, consumer.queue, consumer.clock
+        self.consumer = consumer
+        self.id = consumer.id
+        self.queue = queue
+        self.queue_id = queue.id
+        self.policy = consumer.policy
+        self.options = options
+        self.metrics = consumer.metrics
+        self.stopping = False
+        self.has_ended = False
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        self.window = Window(max(options.prefetch, options.concurrency))
+        self.lease = lease_of(queue)
+        self.holding = Holding(queue, self.metrics, self.lease)
+        self.executor = Executor(
+            handler=consumer.handler,
+            queue=queue,
+            policy=self.policy,
+            reach=HostReach(self),
+            layers=layers,
+            observers=consumer.observers,
+            metrics=self.metrics,
+            clock=clock,
+            auto_ack=options.auto_ack,
+            handler_timeout=options.handler_timeout,
+        )
+        self.suspects = Suspects(consumer.gate)
+        self.pool = Pool(
+            self.id,
+            options.concurrency,
+            self.executor.execute,
+            self._on_empty,
+            None if options.auto_ack else self.suspects,
+            monotonic=clock.monotonic,
+        )
+        self.settler = Settler(
+            consumer=self.id,
+            queue=queue,
+            dead_letters=consumer.dead_letters,
+            metrics=self.metrics,
+            clock=clock,
+            on_settled=self._observed(self._on_settled),
+            on_kept=self._on_kept,
+        )
+        self.settle = self.settler.settle
+        self.answer = self.settler.answer
+        self.ack = self.settler.ack
+        self.fetcher = Fetcher(
+            consumer=self.id,
+            queue=queue,
+            window=self.window,
+            buffered=self.pool.buffer.__len__,
+            accept=self._accept,
+            on_failure=consumer.keeper.check,
+            clock=clock,
+        )
+        self.fetching: asyncio.Task[None]
+        self.tasks: list[asyncio.Task[None]] = []
+        """The tasks that settle and watch; each worker has its own."""
+        self._cut_off = 0
+
+    def start(self) -> None:
+        """Begin to fetch, handle and settle."""
+        limit = self.options.handler_timeout
+        self.consumer.keeper.add(self.holding)
+        self.pool.start()
+        self.queue.consumer_count += 1
+        self.fetching = self.loop.create_task(self._fetch(), name=f"{self.id} fetch")
+        self.tasks.append(self.loop.create_task(self.settler.run(), name=f"{self.id} settle"))
+        if limit is not None:
+            self.tasks.append(self.loop.create_task(self._watch(limit), name=f"{self.id} timeouts"))
+
+    async def _fetch(self) -> None:
+        await self._attach()
+        await self.fetcher.run()
+
+    async def _attach(self) -> None:
+        """Tell the driver how many consumers the queue has here; it is only for people who look, so it may fail."""
+        try:
+            async with asyncio.timeout(_END_GRACE):
+                await self.queue.driver.attach(self.queue.spec.name, self.queue.consumer_count)
+        except (DriverError, TimeoutError) as error:
+            _log.debug("consumers are not counted: %s", error, extra={"consumer": self.id, "queue": self.queue_id})
+
+    async def wait(self) -> None:
+        """Return when it was stopped; raise what ended it before, so that it is never alive but idle."""
+        workers = [worker.task for worker in self.pool.workers if worker.task is not None]
+        done, _ = await asyncio.wait([self.fetching, *self.tasks, *workers], return_when=asyncio.FIRST_COMPLETED)
+        if self.stopping:
+            return
+        for task in done:
+            if not task.cancelled():
+                task.result()
+        names = ", ".join(task.get_name() for task in done)
+        raise LifecycleError(f"consumer {self.id!r}: a task of it was cancelled: {names}", service=self.id)
+
+    async def stop(self, timeout: float) -> None:
+        """See :meth:`tasuki.consumers.consumer.Consumer.stop`."""
+        self.stopping = True
+        try:
+            for delivery in self.pool.take_back():
+                delivery.conclude(RELEASE)
+            self.fetcher.stop()
+            self.fetching.cancel()
+            await asyncio.wait([self.fetching], timeout=_END_GRACE)
+            if not await self.pool.drain(timeout):
+                await self._cancel_what_runs()
+            is_settled = await self.settler.finish(_SETTLE_GRACE)
+        finally:
+            await self._end()
+        if self._cut_off:
+            raise StopTimeoutError(
+                f"consumer {self.id!r}: {self._cut_off} handlers still ran after stop_timeout; "
+                "they were cancelled and their messages handed back",
+                service=self.id,
+            )
+        if not is_settled:
+            _log.error("the broker did not take the last settlements; those messages come again when their lease ends",
+                       extra={"consumer": self.id})  # fmt: skip
+
+    async def _cancel_what_runs(self) -> None:
+        running = self.pool.interrupt()
+        self._cut_off += len(running)
+        await self.pool.drain(CANCEL_GRACE)
+        left = [delivery for delivery in running if not (delivery.ended or delivery.settled)]
+        if left:
+            _log.error("%d handlers go on although they were interrupted; their messages are kept until they end",
+                       len(left), extra={"consumer": self.id, "queue": self.queue_id})  # fmt: skip
+            for delivery in left:
+                self._on_settled([Release(delivery.received.receipt)])  # from here on it is not held by this consumer
+            Overtime(self.queue, left, self)
+
+    async def _end(self) -> None:
+        if self.has_ended:
+            return  # another stop has been faster
+        self.has_ended = True
+        self.suspects.close()
+        self.consumer.keeper.remove(self.holding)
+        self.queue.consumer_count -= 1
+        workers = [worker.task for worker in self.pool.workers if worker.task is not None]
+        for task in (*self.tasks, *workers):  # first, for this stop may be cut short
+            task.cancel()
+        await asyncio.wait([*self.tasks, *workers], timeout=_END_GRACE)
+        await self._attach()
+
+    @property
+    def function_id(self) -> str:
+        """Id of the function that handles now."""
+        return self.consumer.function_id
+
+    @property
+    def host(self) -> Host:
+        """The project in force."""
+        return self.consumer.host
+
+    @property
+    def guard(self) -> Guard | None:
+        """The consumer's rights; None: all."""
+        return self.consumer.guard
+
+    def drop(self, delivery: Delivery) -> None:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        self.metrics.lease_lost += 1
+        self._on_settled([Release(delivery.received.receipt)])
+
+    def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
+        """See :class:`tasuki.consumers.delivery.Holder`."""
+        return delivery_logger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
+
+    @property
+    def unsettled(self) -> int:
+        """See :meth:`tasuki.consumers.consumer.Consumer.unsettled`."""
+        unstarted = len(self.pool.buffer) + len(self.suspects.parked)
+        return max(self.window.held - self.pool.running - unstarted - self.window.kept, 0)
+
+    def overdue(self) -> list[Worker]:
+        """The workers whose handlers have run for ``handler_timeout``."""
+        if self.options.handler_timeout is None:
+            return []
+        since = self.consumer.clock.monotonic() - self.options.handler_timeout
+        return [worker for worker in self.pool.workers if worker.delivery is not None and worker.started <= since]
+
+    def _accept(self, received: list[Received], asked_at: float) -> None:
+        lease_until = float("inf") if self.lease is None else asked_at + self.lease
+        deliveries = [Delivery(one, self, lease_until) for one in received]
+        self.window.held += len(deliveries)
+        self.metrics.delivered += len(deliveries)
+        if self.lease is not None:
+            for delivery in deliveries:
+                self.holding.deliveries[delivery.received.receipt] = delivery
+        if self.stopping:  # a receive that its cancellation came too late for
+            for delivery in reversed(deliveries):
+                delivery.conclude(RELEASE)
+        else:
+            self.pool.offer(deliveries)
+
+    def _on_empty(self) -> None:
+        self.fetcher.room_made()
+
+    def _on_settled(self, batch: list[Settlement]) -> None:
+        self.window.held -= len(batch)
+        if self.suspects.current is not None:
+            self.suspects.settled(batch)
+        if self.lease is not None:
+            for settlement in batch:
+                self.holding.deliveries.pop(settlement.receipt, None)
+        self.fetcher.room_made()
+
+    def _observed(self, on_settled: Callable[[list[Settlement]], None]) -> Callable[[list[Settlement]], None]:
+        """The same, reported to observers; itself if none of them hears of settlements."""
+        told = tell(self.consumer.observers, "on_settled")
+        if told is None:
+            return on_settled
+
+        def observed(batch: list[Settlement]) -> None:
+            on_settled(batch)
+            told(self.id, batch)
+
+        return observed
+
+    def _on_kept(self, delivery: Delivery, change: int) -> None:
+        self.window.kept += change
+        # Its handler has ended, and no suspect may wait for room in a dead-letter queue.
+        self.suspects.settled([Release(delivery.received.receipt)])
+        self.fetcher.room_made()
+
+    async def _watch(self, limit: float) -> None:
+        """Cancel handlers that run longer than ``limit``: one sweep over the workers instead of a timer per message."""
+        while True:
+            await asyncio.sleep(min(max(limit / 10, 0.01), 0.1))
+            for worker in self.overdue():
+                if worker.delivery is not None and worker.interrupt("timeout"):
+                    _log.warning(
+                        "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
+                        self.function_id,
+                        format_duration(limit),
+                        extra=worker.delivery.log_fields(),
+                    )

@@ -1,0 +1,1 @@
+"""Settling: verdicts, and how the broker and a requester learn of them."""

@@ -1,0 +1,116 @@
+"""The three parts of a handler's context: what it knows, how it settles, and what it reaches beyond its delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from logging import Logger, LoggerAdapter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.message import HeaderValue, Message
+
+if TYPE_CHECKING:
+    from tasuki.contracts.handler import Context
+
+NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
+
+class Facts(Protocol):
+    """What a context knows; each fact is described at :class:`tasuki.contracts.handler.Context`."""
+
+    @property
+    def function(self) -> str: ...  # noqa: D102
+    @property
+    def message(self) -> Message | None: ...  # noqa: D102
+    @property
+    def attempt(self) -> int: ...  # noqa: D102
+    @property
+    def queue(self) -> str: ...  # noqa: D102
+    @property
+    def consumer(self) -> str: ...  # noqa: D102
+    @property
+    def stopping(self) -> bool: ...  # noqa: D102
+    @property
+    def lease_lost(self) -> bool: ...  # noqa: D102
+    @property
+    def values(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def logger(self) -> Logger | LoggerAdapter[Any]: ...  # noqa: D102
+
+
+@dataclass(slots=True)
+class KnownFacts:
+    """Facts that are known beforehand; without a message by default."""
+
+    function: str
+    logger: Logger | LoggerAdapter[Any]
+    message: Message | None = None
+    attempt: int = 0
+    queue: str = ""
+    consumer: str = ""
+    stopping: bool = False
+    lease_lost: bool = False
+    values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES)
+
+
+class Settling(Protocol):
+    """How the delivery is settled from inside of its handler."""
+
+    def ack(self) -> None:
+        """Done."""
+
+    def nack(self, delay: float | str | None = None) -> None:
+        """Failed; show it again after the delay."""
+
+    def reject(self, reason: str = "") -> None:
+        """Never again."""
+
+    def snooze(self, after: float | str) -> None:
+        """Not now; nothing failed."""
+
+
+class Reach(Protocol):
+    """The rest of the project; ids as the handler writes them. Calls get the context of their caller."""
+
+    @property
+    def permissions(self) -> Permissions | None:
+        """The rights of the actor; None where no rights are kept."""
+
+    async def publish(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
+    ) -> str:
+        """Publish; returns the message's id."""
+
+    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
+        """Call a function entry."""
+
+    async def call_with(
+        self,
+        caller: Context,
+        function: str,
+        args: Sequence[Any],
+        values: Mapping[str, Any] | None,
+        actor: Plain | None,
+        scope: Sequence[str] | None,
+    ) -> Any:
+        """Call a function entry under other circumstances."""
+
+    def check_call(self, function: str) -> None:
+        """Raise what ``call`` would raise before it runs the function."""
+
+    async def info(self, queue: str) -> Mapping[str, Any]:
+        """Counts of a queue."""
+
+    def resource(self, id: str) -> Any:
+        """The object behind a resource entry."""
+
+    def env(self, name: str) -> str | None:
+        """Value of a declared environment variable."""
+
+    def set_env(self, name: str, value: str) -> None:
+        """Give a declared environment variable a value."""
+
+    def env_all(self) -> Mapping[str, str]:
+        """The environment variables that may be read."""

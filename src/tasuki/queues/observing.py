@@ -1,0 +1,36 @@
+"""The observers of an app as one: an error of one of them is logged, and reaches no message."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tasuki.contracts.observer import Observer
+
+_log = logging.getLogger("tasuki.observer")
+
+Tell = Callable[..., None]
+
+
+def tell(observers: Iterable[Observer], method: str) -> Tell | None:
+    """A function that calls the method of each observer that overrides it; None: no observer does."""
+    own = getattr(Observer, method)
+    told = [getattr(observer, method) for observer in observers if getattr(type(observer), method) is not own]
+    return _contained(told, method) if told else None
+
+
+def _contained(told: list[Tell], method: str) -> Tell:
+    failed: set[Tell] = set()
+
+    def tell_all(*args: Any) -> None:
+        for each in told:
+            try:
+                each(*args)
+            except Exception:
+                if each not in failed:
+                    failed.add(each)
+                    _log.exception("observer %s fails in %s; later failures there are not logged",
+                                   type(each.__self__).__name__, method)  # type: ignore[attr-defined]  # fmt: skip
+
+    return tell_all

@@ -1,0 +1,57 @@
+"""What a message costs from the fetcher to its settlement, counted in bytecode instructions."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+
+from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.contracts.handler import Context
+from tests.unit.consumers.instructions import Count, counting
+from tests.unit.consumers.parts import make_bench
+
+pytestmark = pytest.mark.anyio
+
+FEW, MANY = 100, 500
+
+BUDGET = 300
+"""Instructions a message, the handler's own and the codec's not counted; it took 289 on 3.11 when this was written."""
+
+PER_MESSAGE = (
+    "Delivery.__init__",
+    "Context.__init__",
+    "Executor.execute",
+    "Delivery.conclude",
+    "Settler.settle",
+    "Settler._add",
+)
+"""Functions of the receiving side that a message enters; all others are entered once a batch."""
+
+
+async def cost_of(messages: int) -> Count:
+    """Of this many messages through a handler that does nothing, but for the handler."""
+    bench = await make_bench(options=ConsumerOptions(prefetch=100))
+
+    async def handle(body: Any, context: Context) -> None:
+        return None
+
+    bench.handler.handle = handle  # type: ignore[method-assign]
+    await bench.queue.publish_many([{"n": number} for number in range(messages)])
+    with counting("/tasuki/consumers/", "/tasuki/contracts/") as count:
+        await bench.consumer.start()
+        while bench.consumer.metrics.acked < messages or bench.consumer.held:
+            await asyncio.sleep(0.01)
+    await bench.consumer.stop(1)
+    return count
+
+
+async def test_a_message_costs_no_more_than_its_budget() -> None:
+    few, many = await cost_of(FEW), await cost_of(MANY)
+    messages = MANY - FEW
+    calls = {name: (count - few.entered.get(name, 0)) / messages for name, count in many.entered.items()}
+    assert {name: round(each, 1) for name, each in calls.items() if each > 0.5} == dict.fromkeys(PER_MESSAGE, 1.0)
+    if sys.version_info[:2] == (3, 11):  # other versions of Python compile to other instructions
+        assert (many.instructions - few.instructions) / messages <= BUDGET

@@ -18,6 +18,7 @@ if sys.platform == "win32":
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.app.handle import QueueHandle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.errors import TasukiError
     from tasuki.message import Message
@@ -31,6 +32,7 @@ __all__ = [
     "Envelope",
     "Interrupted",
     "Message",
+    "QueueHandle",
     "Reject",
     "Rejected",
     "Retry",
@@ -47,6 +49,7 @@ _HOME = {
     "Envelope": "tasuki.queues.queue",
     "Interrupted": "tasuki.contracts.handler",
     "Message": "tasuki.message",
+    "QueueHandle": "tasuki.app.handle",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
     "Retry": "tasuki.contracts.handler",

@@ -154,6 +154,7 @@ class Assembly:
             codecs=self.codecs,
             policy=replace(queue_policy(config), priority_advice=partial(priority_advice, id)),
             clock=self._clock,
+            body=self.project.registry.entries[id].target,
         )
 
     def _demanded_durability(self, id: str) -> Durability | None:

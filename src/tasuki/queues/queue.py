@@ -11,23 +11,26 @@ from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Occupancy, Outgoing, QueueSpec
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, TasukiError, UnsupportedError
+from tasuki.handlers.body import make_decoder
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
 from tasuki.queues.demand import Demand
+from tasuki.queues.messages.body_type import BodyType, TypedComposer
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Composer, Envelope, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
 
 __all__ = ["PUBLISH_TIMEOUT", "Envelope", "Queue", "QueuePolicy"]
 
-_PLAIN = frozenset({dict, list, str, int, float, bool, type(None)})
+_PLAIN: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
@@ -46,6 +49,7 @@ class Queue:
         codecs: Codecs,
         policy: QueuePolicy,
         clock: Clock,
+        body: BodyType | None = None,
     ) -> None:
         self.id = id
         self.driver = driver
@@ -57,7 +61,8 @@ class Queue:
         self.consumer_count = 0
         """Consumers of this queue that run in this process."""
         self._clock = clock
-        self._composer = Composer(id, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._composer = _composer(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._made_at_once = _PLAIN if policy.message_ttl is None and body is None else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
         self.guard: Guard | None = None
@@ -79,23 +84,24 @@ class Queue:
 
     async def publish(
         self,
-        body: Any,
+        body: object,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        delay: float | str = 0.0,
-        ttl: float | str | None = None,
+        delay: Duration = 0.0,
+        ttl: Duration | None = None,
         priority: int | None = None,
         key: str | None = None,
         id: str | None = None,
-        timeout: float | str = PUBLISH_TIMEOUT,
-        connection: Any = None,
+        timeout: Duration = PUBLISH_TIMEOUT,
+        connection: object = None,
     ) -> Confirmed:
         """Publish one message; returns when the broker has taken responsibility for it.
 
         Args:
-            body: any value that the queue's codec can carry, or bytes.
+            body: any value that the queue's codec can carry, or bytes; where code declares a type for the queue, one
+                of that type, or what reads as one.
             headers: text to bool, int (64 bit), finite float or text; ``attempts`` and ``x_…`` are reserved.
-            delay: not before that much time has passed (``5s`` or seconds).
+            delay: not before that much time has passed (``5s``, seconds or a ``timedelta``).
             ttl: expires after that much time; default the queue's ``message_ttl``.
             priority: 0 to 9, 9 first.
             key: messages of one key keep their order in a queue with ``ordering: key``.
@@ -107,7 +113,8 @@ class Queue:
 
         Raises:
             PolicyDeniedError: the actor may not publish to it, or not to the queue that the header ``reply_to`` names.
-            PublishError, CodecError: the message is not one that can be published.
+            PublishError, CodecError: the message is not one that can be published; BodyTypeError: its body is not of
+                the queue's type.
             DriverError: rejected (``outcome == "rejected"``: nothing was stored) or unknown (then publish again with
                 the same id, which the error's ``message_id`` holds).
         """
@@ -117,7 +124,7 @@ class Queue:
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
         return await self._send(message, seconds("timeout", timeout), connection)
 
-    async def _send(self, message: Outgoing, timeout: float, connection: Any = None) -> Confirmed:
+    async def _send(self, message: Outgoing, timeout: float, connection: object = None) -> Confirmed:
         if self.signer is not None:
             self.signer.sign((message,))
         error: DriverError | None
@@ -132,7 +139,7 @@ class Queue:
         self.metrics.published += 1
         return Confirmed(message.id, self.demand.given)
 
-    async def _publish_within(self, connection: Any, messages: Sequence[Outgoing]) -> list[DriverError | None]:
+    async def _publish_within(self, connection: object, messages: Sequence[Outgoing]) -> list[DriverError | None]:
         """Publish in the caller's transaction; one result each, in order."""
         results: list[DriverError | None] = []
         size = self.driver.capabilities.max_batch
@@ -146,7 +153,7 @@ class Queue:
         return results
 
     async def publish_many(
-        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT, connection: Any = None
+        self, items: Sequence[object], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
     ) -> list[PublishResult]:
         """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one.
 
@@ -160,7 +167,7 @@ class Queue:
         limit = seconds("timeout", timeout)
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
-        plain = _PLAIN if self.policy.message_ttl is None else frozenset()
+        plain = self._made_at_once
         stamp, encode, largest = int(self._clock.time()), self.codec.encode, self.policy.max_message_size
         for item in items:
             try:
@@ -255,9 +262,10 @@ class Queue:
         with self._telling():
             await self.driver.delete(self.spec.name)
 
-    def decode(self, message: Message) -> Any:
-        """The body as a plain value. Raises CodecError or InvalidBodyError."""
-        return (self._composer.named_codec(message.headers) or self.codec).decoder()(message.body)
+    def decode(self, message: Message, type_: Any = Any) -> Any:
+        """The body as a plain value, or as a type. Raises CodecError or InvalidBodyError."""
+        codec = self._composer.named_codec(message.headers) or self.codec
+        return make_decoder(codec, type_)(message.body)
 
     def _require(self, action: str, verb: str) -> None:
         if self.guard is not None:
@@ -305,6 +313,10 @@ class Queue:
         else:
             self.metrics.unknown += 1
         return error
+
+
+def _composer(queue: str, body: BodyType | None, **parts: Any) -> Composer:
+    return Composer(queue, **parts) if body is None else TypedComposer(queue, body, **parts)
 
 
 def _own_copy(error: DriverError) -> DriverError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from tasuki.contracts.driver import Depth
@@ -112,7 +113,7 @@ class QueueHandle(Generic[T]):
         body: T,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        returns: None = None,
+        returns: UnionType | None = None,
         timeout: Duration = 30.0,
         reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
@@ -123,7 +124,7 @@ class QueueHandle(Generic[T]):
         body: T,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        returns: type[Any] | None = None,
+        returns: type[Any] | UnionType | None = None,
         timeout: Duration = 30.0,
         reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.app.handle import id_of
@@ -66,7 +67,7 @@ class Messaging:
         body: T,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        returns: None = None,
+        returns: UnionType | None = None,
         timeout: Duration = 30.0,
         reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
@@ -78,7 +79,7 @@ class Messaging:
         body: T,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        returns: type[Any] | None = None,
+        returns: type[Any] | UnionType | None = None,
         timeout: Duration = 30.0,
         reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.errors import LifecycleError
@@ -95,7 +96,7 @@ class SyncApp:
         body: T,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        returns: None = None,
+        returns: UnionType | None = None,
         timeout: Duration = 30.0,
         reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
@@ -107,7 +108,7 @@ class SyncApp:
         body: T,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        returns: type[Any] | None = None,
+        returns: type[Any] | UnionType | None = None,
         timeout: Duration = 30.0,
         reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],

@@ -62,7 +62,7 @@ class Queue:
         """Consumers of this queue that run in this process."""
         self._clock = clock
         self._composer = _composer(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
-        self._made_at_once = _PLAIN if policy.message_ttl is None and body is None else frozenset()
+        self._made_at_once = _made_at_once(policy, body)
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
         self.guard: Guard | None = None
@@ -313,6 +313,13 @@ class Queue:
         else:
             self.metrics.unknown += 1
         return error
+
+
+def _made_at_once(policy: QueuePolicy, body: BodyType | None) -> frozenset[type]:
+    """The types whose bodies need no more than to be encoded."""
+    if policy.message_ttl is not None:
+        return frozenset()
+    return _PLAIN if body is None else frozenset(type_ for type_ in _PLAIN if type_ is body.type_)
 
 
 def _composer(queue: str, body: BodyType | None, **parts: Any) -> Composer:

@@ -99,6 +99,25 @@ async def test_without_a_type_nothing_is_checked_and_nothing_is_paid(make_app: M
         await plain.publish({"anything": 1})
 
 
+@pytest.mark.parametrize(("type_", "made_at_once"), [(None, {1, "a"}), (int, {1}), (Mail, set())])
+async def test_bodies_of_a_plain_type_are_made_without_a_call_for_each(
+    make_app: Make, monkeypatch: pytest.MonkeyPatch, type_: Any, made_at_once: set[object]
+) -> None:
+    composed: list[object] = []
+    compose_item = Composer.compose_item
+
+    def noted(composer: Composer, item: object) -> Any:
+        composed.append(item)
+        return compose_item(composer, item)
+
+    monkeypatch.setattr(Composer, "compose_item", noted)
+    app = make_app()
+    queue = app.queue("tasks", type_)
+    async with app:
+        await queue.publish_many([1, "a", Mail("ada")])
+    assert {1, "a"} - set(composed[:-1]) == made_at_once
+
+
 async def test_an_object_of_the_class_itself_is_not_read_again(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
     check = TypedComposer._check

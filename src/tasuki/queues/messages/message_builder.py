@@ -23,12 +23,12 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):
-    """A body with what the publisher wants to say beside it; durations in seconds, as text (``5s``) or timedelta."""
+    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``)."""
 
     body: T
     headers: Mapping[str, HeaderValue] | None = None
-    delay: Duration = 0.0
-    ttl: Duration | None = None
+    delay: float | str = 0.0  # no timedelta: msgspec cannot read a union of it and str
+    ttl: float | str | None = None
     priority: int | None = None
     key: str | None = None
     id: str | None = None

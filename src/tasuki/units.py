@@ -26,11 +26,11 @@ def parse_duration(value: object) -> float:
     Raises:
         ValueError: not a duration, negative, or longer than 100 years; the message names the value and an example.
     """
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | timedelta):
         raise ValueError(f"{value!r} is not a duration; write it like 500ms, 30s or 1h30m")
-    if isinstance(value, int | float):
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float):
         try:
             seconds = float(value)
         except OverflowError:

@@ -78,14 +78,14 @@ async def test_the_error_names_the_queue_the_type_its_place_and_the_place_in_the
             await app.publish("mails", {"to": "ada", "size": "large"})
         place = rf"{re.escape(__file__)}:\d+"
         assert re.fullmatch(
-            rf"queue 'app:mails' takes Mail \(declared at {place}\), and this dict is none: "
+            rf"queue 'app:mails' takes Mail \(declared at {place}\), and this dict is not one: "
             r"Expected `int`, got `str` - at `\$\.size`; publish a Mail",
             str(caught.value),
         )
-        with pytest.raises(BodyTypeError, match="and this bytes is none: bytes are not read as a type"):
+        with pytest.raises(BodyTypeError, match="and this bytes is not one: bytes are not read as a type"):
             await queue.publish(b"{}")  # type: ignore[arg-type]
         await queue.publish(b'{"to": "ada"}', {"content_type": "application/json"})  # type: ignore[arg-type]
-        with pytest.raises(BodyTypeError, match="this bytes is none: body is not JSON"):
+        with pytest.raises(BodyTypeError, match="this bytes is not one: body is not JSON"):
             await queue.publish(b"no", {"content_type": "application/json"})  # type: ignore[arg-type]
 
 

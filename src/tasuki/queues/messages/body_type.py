@@ -78,7 +78,8 @@ class TypedComposer(Composer):
             decode(encoded)
         except (InvalidBodyError, CodecError) as error:
             why = "bytes are not read as a type" if codec.name == BYTES else str(error)
+            why = why.removeprefix("the body does not fit: ")
             raise BodyTypeError(
                 f"queue {self._queue!r} takes {self._body} (declared at {self._body.place}), and this "
-                f"{type(body).__name__} is not one: {why.removeprefix('the body does not fit: ')}; publish a {self._body}"
+                f"{type(body).__name__} is not one: {why}; publish a {self._body}"
             ) from error

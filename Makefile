@@ -38,8 +38,8 @@ faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters 
 brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
 
-check: lint ## Format, lint, types, layers, unit tests (two minutes)
-	@$(PYTEST) tests/unit --quiet --numprocesses $(WORKERS)
+check: lint ## Format, lint, types, layers, unit tests, typing tests (two minutes)
+	@$(PYTEST) tests/unit tests/typing --quiet --numprocesses $(WORKERS)
 
 lint: $(VENV)/.dev ## Format, lint, types, layers
 	@$(RUFF_FORMAT) --check --quiet . || { echo "run: make format" >&2; exit 1; }

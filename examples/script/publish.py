@@ -5,9 +5,9 @@ import sys
 from tasuki import App
 
 app = App()  # SQLite, in .tasuki below the current folder
-app.queue("numbers")
+numbers = app.queue("numbers", int)
 
 for text in sys.argv[1:]:
-    confirmed = app.sync.publish("numbers", int(text))
+    confirmed = app.sync.publish(numbers, int(text))
     print(f"{text} is message {confirmed.id}, and survives a loss of {confirmed.durability}")
-print(f"{app.sync.info('numbers')['message_count']} messages wait")
+print(f"{app.sync.info(numbers)['message_count']} messages wait")

@@ -5,7 +5,7 @@ import asyncio
 from tasuki import App
 
 app = App("memory://")
-numbers = app.queue("numbers")
+numbers = app.queue("numbers", int)
 
 
 @numbers.consumer(concurrency=2)

@@ -18,13 +18,15 @@ from starlette.routing import Route
 from tasuki import App
 
 app = App()  # SQLite, in .tasuki below the current folder
-welcomes = app.queue("welcomes", dead_letter="welcomes.dead")
 sent: list[str] = []
 
 
 @dataclass
 class Welcome:
     email: str
+
+
+welcomes = app.queue("welcomes", Welcome, dead_letter="welcomes.dead")
 
 
 @welcomes.consumer(concurrency=4)

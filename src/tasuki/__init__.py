@@ -18,6 +18,7 @@ if sys.platform == "win32":
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.app.handle import QueueHandle
     from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.contracts.observer import Observer
@@ -37,6 +38,7 @@ __all__ = [
     "Message",
     "Observer",
     "Publish",
+    "QueueHandle",
     "Reject",
     "Rejected",
     "Retry",
@@ -56,6 +58,7 @@ _HOME = {
     "Message": "tasuki.message",
     "Observer": "tasuki.contracts.observer",
     "Publish": "tasuki.queues.middleware",
+    "QueueHandle": "tasuki.app.handle",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
     "Retry": "tasuki.contracts.handler",

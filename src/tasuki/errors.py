@@ -12,6 +12,7 @@
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
     │   └── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
+    │   └── BodyTypeError
     ├── RequestTimeoutError                             for whoever waits for a reply
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
@@ -182,6 +183,10 @@ class DurabilityError(DriverError):
 
 class PublishError(TasukiError):
     """A message that must not be published: bad header, bad option, empty body; nothing was stored."""
+
+
+class BodyTypeError(PublishError):
+    """A body that does not fit the type that the code declares for its queue; nothing was stored."""
 
 
 class CodecError(TasukiError):

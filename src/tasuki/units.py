@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import timedelta
 from fractions import Fraction
+
+Duration = float | str | timedelta
+"""What a duration may be given as: seconds, Go-style text (``500ms``, ``1h30m``), or a ``timedelta``."""
+Size = int | str
+"""What a size may be given as: bytes, or text (``256KiB``)."""
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d)")
@@ -15,14 +21,16 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)")
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of a Go-style text (``500ms``, ``1h30m``) or of a plain number of seconds.
+    """Seconds of a Go-style text (``500ms``, ``1h30m``), of a plain number of seconds, or of a ``timedelta``.
 
     Raises:
         ValueError: not a duration, negative, or longer than 100 years; the message names the value and an example.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | timedelta):
         raise ValueError(f"{value!r} is not a duration; write it like 500ms, 30s or 1h30m")
-    if isinstance(value, int | float):
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float):
         try:
             seconds = float(value)
         except OverflowError:

@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tasuki.units import format_duration, format_size, parse_duration, parse_siz
         ("10us", 1e-5),
         ("10µs", 1e-5),
         ("3ns", 3e-9),
+        (timedelta(minutes=1, milliseconds=500), 60.5),
     ],
 )
 def test_durations(value: Any, seconds: float) -> None:
@@ -32,6 +34,7 @@ def test_durations(value: Any, seconds: float) -> None:
     "value",
     [
         "",
+        timedelta(seconds=-1),
         "5",
         "1 s",
         "1h 30m",

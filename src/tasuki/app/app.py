@@ -6,17 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING
 
-from tasuki.app.declare import name_of
-from tasuki.app.handle import QueueHandle
+from tasuki.app.declaring import Declaring
 from tasuki.app.lifecycle.open_drivers import open_drivers
 from tasuki.app.source import Source, import_target
 from tasuki.app.sync import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
-from tasuki.message import HeaderValue
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.stopping import StopSignals
 
@@ -25,15 +23,11 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.contracts.observer import Observer
     from tasuki.kinds.check.project import Project
-    from tasuki.queues.queue import Queue
-    from tasuki.queues.result import Confirmed
     from tasuki.registry.changes import Changes
     from tasuki.registry.loader import Loaded
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-class App:
+class App(Declaring):
     """Drivers, queues, consumers and functions, declared in code, in YAML, or both; one registry for all.
 
     ``App()`` keeps its queues in SQLite (``.tasuki/queue.db`` in the current folder); ``App("memory://")``, or the URL
@@ -111,50 +105,6 @@ class App:
         app = cls(root=path if path.is_dir() else path.parent, overrides=overrides, environ=environ, clock=clock)
         app._source.target = path
         return app
-
-    def queue(self, name: str, **fields: Any) -> QueueHandle:
-        """Declare a queue, or get the one that YAML or an earlier call declared.
-
-        Args:
-            name: in the app's namespace, or a full id (``app.queue:tasks``).
-            fields: the fields of ``queue.queue``; without ``driver`` it is on the app's own. A ``dead_letter`` that is
-                not declared anywhere is declared with it.
-        """
-        return QueueHandle(self, self._source.queue(name, fields))
-
-    @overload
-    def function(self, name: F, /) -> F: ...
-
-    @overload
-    def function(self, name: str | None = None) -> Callable[[F], F]: ...
-
-    def function(self, name: str | F | None = None) -> F | Callable[[F], F]:
-        """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is.
-
-        Works with and without parentheses.
-        """
-        given = name if isinstance(name, str) else ""
-
-        def declare(function: F) -> F:
-            self._source.declared.add_function(given or name_of(function), function)
-            return function
-
-        return declare if name is None or isinstance(name, str) else declare(name)
-
-    def middleware(self, function: F) -> F:
-        """Declare the decorated function as ``middleware.python``, under its own name; it stays as it is."""
-        self._source.declared.add(name_of(function), "middleware.python", {}, target=function)
-        return function
-
-    def entry(self, name: str, kind: str, **fields: Any) -> str:
-        """Declare an entry of any kind, such as ``store.memory``; returns its id."""
-        return self._source.declared.add(name, kind, fields).id
-
-    def declare_consumer(
-        self, queue: str, function: Callable[..., Any], name: str | None, fields: Mapping[str, Any]
-    ) -> None:
-        """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
-        self._source.declared.add_consumer(queue, function, name, fields)
 
     def load_entries(self) -> Loaded:
         """Read everything that is declared, and what is wrong with it as far as reading tells."""
@@ -288,11 +238,11 @@ class App:
             self._is_in_block = False
             await self.close()
 
-    def lifespan(self, *, consume: bool = False) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    def lifespan(self, *, consume: bool = False) -> Callable[[object], AbstractAsyncContextManager[None]]:
         """A ``lifespan`` for Starlette, FastAPI and the like: publish from requests; with ``consume`` also work."""
 
         @asynccontextmanager
-        async def lifespan(asgi_app: Any) -> AsyncIterator[None]:
+        async def lifespan(asgi_app: object) -> AsyncIterator[None]:
             async with self.worker() if consume else self:
                 yield
 
@@ -335,74 +285,3 @@ class App:
 
         async with self._changing:
             return await apply_changes(self, self._live(), self.check())
-
-    def live_queue(self, id: str) -> Queue:
-        """The queue of an id or name. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        from tasuki.app.guarded_queues import queue_of_application
-
-        return queue_of_application(self._live(), self._source.declared.id_of(id))
-
-    async def publish(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
-    ) -> Confirmed:
-        """Publish to a queue by id; see :meth:`tasuki.queues.queue.Queue.publish`."""
-        return await self.live_queue(queue).publish(body, headers, **options)
-
-    async def request(
-        self,
-        queue: str,
-        body: Any,
-        headers: Mapping[str, HeaderValue] | None = None,
-        *,
-        timeout: float | str = 30.0,
-        reply_to: str | None = None,
-        **options: Any,
-    ) -> Any:
-        """Publish to a queue by id, and wait for what its handler returns.
-
-        Args:
-            queue: its id.
-            body: as for ``publish``.
-            headers: as for ``publish``, but for ``reply_to`` and ``correlation_id``: those are set here.
-            timeout: for everything, from the publish to the reply.
-            reply_to: a declared queue for the reply, if it must be one; default one that this process makes for itself
-                and removes when it closes. Whoever waits on the same declared queue takes turns.
-            options: ``delay``, ``ttl``, ``priority``, ``key`` and ``id``, as for ``publish``.
-
-        Raises:
-            HandlerError: the handler has failed for good, or its result cannot be sent.
-            RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
-            TasukiError: as ``publish``.
-        """
-        from tasuki.app.guarded_queues import queue_of_replies
-
-        live, target = self._live(), self.live_queue(queue)
-        replies = None if reply_to is None else queue_of_replies(live, self._source.declared.id_of(reply_to))
-        return await live.requests.ask(target, body, headers, reply_to=replies, timeout=timeout, options=options)
-
-    async def call(self, function: str, *args: Any) -> Any:
-        """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
-        return await self._live().call_from(None, self._source.declared.id_of(function), args)
-
-    async def redrive(
-        self,
-        dead_letters: str,
-        *,
-        to: str | None = None,
-        limit: int | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> int:
-        """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
-
-        Each is published, and only when that is confirmed taken out of the dead-letter queue.
-        """
-        from tasuki.app.redrive import redrive
-
-        source = self.live_queue(dead_letters)
-        target = None if to is None else self.live_queue(to)
-        return await redrive(self._live(), source, target, limit, progress)
-
-    def _live(self) -> Assembly:
-        if self.assembly is None:
-            raise LifecycleError("the app is not open: use it inside 'async with app:', or app.sync from sync code")
-        return self.assembly

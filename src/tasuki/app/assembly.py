@@ -166,6 +166,7 @@ class Assembly:
             policy=replace(queue_policy(config), priority_advice=partial(priority_advice, id)),
             clock=self._clock,
             middleware=self._middleware(config),
+            body=self.project.registry.entries[id].target,
         )
 
     def _middleware(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tasuki.errors import InvalidEntryError, Position
 from tasuki.ids import resolve_id
+from tasuki.queues.messages.body_type import BodyType
 from tasuki.registry.entry import Entry
+
+if TYPE_CHECKING:
+    from tasuki.app.typed.entries import ConsumerFields
 
 DRIVER = "driver"
 """Name of the driver entry that an App's URL stands for."""
@@ -26,6 +31,7 @@ class Declarations:
         self.namespace = namespace
         self.entries: list[Entry] = []
         self._ids: dict[str, Entry] = {}
+        self._bodies: dict[str, BodyType] = {}
 
     def id_of(self, name: str) -> str:
         """The full id of a name in this app."""
@@ -54,6 +60,26 @@ class Declarations:
                 self.add(DRIVER, *driver_of_url(url))
         self.add(id, "queue.queue", fields)
 
+    def add_body(self, id: str, type_: Any) -> None:
+        """Declare the type of a queue's bodies, wherever the queue itself is declared.
+
+        Raises:
+            InvalidEntryError: the queue has another body type already.
+        """
+        body = BodyType(type_, _caller())
+        if (known := self._bodies.setdefault(id, body)) != body:
+            raise InvalidEntryError(
+                f"its body type is {body} here, and {known} at {known.place}",
+                position=body.place,
+                entry=id,
+                hint="give both the same type, or a union of the two",
+            )
+
+    def with_body(self, entry: Entry) -> Entry:
+        """The entry; for a queue with the type of its bodies as ``target``, if one is declared."""
+        body = self._bodies.get(entry.id) if entry.kind == "queue.queue" else None
+        return replace(entry, target=body) if body is not None else entry
+
     def add_dead_letters(self) -> None:
         """Declare the dead-letter queues that were named and never declared, on the driver of whoever named them."""
         for entry in list(self.entries):
@@ -62,7 +88,7 @@ class Declarations:
             if isinstance(wanted, str) and wanted and self.get(id := self.id_of(wanted)) is None:
                 self.add(id, "queue.queue", {"driver": entry.data["driver"]})
 
-    def add_function(self, name: str, function: Callable[..., Any]) -> Entry:
+    def add_function(self, name: str, function: Callable[..., object]) -> Entry:
         """Declare a function, once under each name."""
         declared = self.get(self.id_of(name))
         if declared is not None and declared.target is function:
@@ -70,7 +96,7 @@ class Declarations:
         return self.add(name, "function.python", {}, target=function)
 
     def add_consumer(
-        self, queue: str, function: Callable[..., Any], name: str | None, fields: Mapping[str, Any]
+        self, queue: str, function: Callable[..., object], name: str | None, fields: ConsumerFields
     ) -> None:
         """Declare a function and the consumer that calls it, which starts with the app."""
         func = self.add_function(name_of(function), function)
@@ -119,7 +145,7 @@ def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
     return f"queue.driver.{driver}", {_FIELDS.get(driver, "url"): url}
 
 
-def name_of(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., object]) -> str:
     """The name that a decorated function is declared under."""
     name = getattr(function, "__name__", None) or type(function).__name__
     return name if name.isidentifier() else "handler"

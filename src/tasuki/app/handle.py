@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from tasuki.contracts.driver import Depth
 from tasuki.message import HeaderValue, Message
-from tasuki.queues.queue import PUBLISH_TIMEOUT
+from tasuki.queues.queue import PUBLISH_TIMEOUT, Envelope
 from tasuki.queues.result import Confirmed, PublishResult
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from typing import Unpack
 
-F = TypeVar("F", bound=Callable[..., Any])
+    from tasuki.app.declaring import Declaring
+    from tasuki.app.typed.entries import ConsumerFields
+    from tasuki.app.typed.options import RequestOptions
+
+T = TypeVar("T")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., object])
 
 
-class QueueHandle:
-    """Publish to a queue, look into it, and declare its consumers."""
+class QueueHandle(Generic[T]):
+    """Publish bodies of type T to a queue, look into it, and declare its consumers."""
 
-    def __init__(self, app: App, id: str) -> None:
+    def __init__(self, app: Declaring, id: str) -> None:
         self._app = app
         self.id = id
 
@@ -30,19 +38,11 @@ class QueueHandle:
     def consumer(self, function: F, /) -> F: ...
 
     @overload
-    def consumer(
-        self, *, name: str | None = None, lifecycle: Mapping[str, Any] | None = None, **fields: Any
-    ) -> Callable[[F], F]: ...
+    def consumer(self, /, *, name: str | None = None, **fields: Unpack[ConsumerFields]) -> Callable[[F], F]: ...
 
-    def consumer(  # type: ignore[misc]  # it takes a field "function" for the positional parameter
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        lifecycle: Mapping[str, Any] | None = None,
-        **fields: Any,
-    ) -> Any:
+    def consumer(
+        self, function: F | None = None, /, *, name: str | None = None, **fields: Unpack[ConsumerFields]
+    ) -> F | Callable[[F], F]:
         """Declare the decorated function as a handler of this queue; the function itself stays as it is.
 
         Works with and without parentheses.
@@ -50,30 +50,30 @@ class QueueHandle:
         Args:
             function: what stands below the decorator without parentheses.
             name: the consumer's name; default the function's name and ``.consumer``.
-            lifecycle: as in YAML; ``auto_start`` is on.
-            fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry.
+            fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry, lifecycle
+                (``auto_start`` is on).
         """
         if function is not None and not callable(function):
             raise TypeError(f"consumer() takes options by name only, as in consumer(name={function!r})")
 
         def declare(function: F) -> F:
-            self._app.declare_consumer(self.id, function, name, {**fields, "lifecycle": lifecycle or {}})
+            self._app.declare_consumer(self.id, function, name, fields)
             return function
 
         return declare if function is None else declare(function)
 
     async def publish(
         self,
-        body: Any,
+        body: T,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        delay: float | str = 0.0,
-        ttl: float | str | None = None,
+        delay: Duration = 0.0,
+        ttl: Duration | None = None,
         priority: int | None = None,
         key: str | None = None,
         id: str | None = None,
-        timeout: float | str = PUBLISH_TIMEOUT,
-        connection: Any = None,
+        timeout: Duration = PUBLISH_TIMEOUT,
+        connection: object = None,
     ) -> Confirmed:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
         queue = self._app.live_queue(self.id)
@@ -90,14 +90,49 @@ class QueueHandle:
         )
 
     async def publish_many(
-        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT, connection: Any = None
+        self, items: Sequence[T | Envelope[T]], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
     ) -> list[PublishResult]:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
         return await self._app.live_queue(self.id).publish_many(items, timeout=timeout, connection=connection)
 
-    async def request(self, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> Any:
+    @overload
+    async def request(
+        self,
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: type[R],
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> R: ...
+
+    @overload
+    async def request(
+        self,
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: UnionType | None = None,
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Any: ...
+
+    async def request(
+        self,
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: type[Any] | UnionType | None = None,
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Any:
         """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
-        return await self._app.request(self.id, body, headers, **options)
+        return await self._app.request(
+            self.id, body, headers, returns=returns, timeout=timeout, reply_to=reply_to, **options
+        )
 
     async def depth(self) -> Depth:
         """How many messages it holds."""
@@ -114,3 +149,8 @@ class QueueHandle:
     async def purge(self) -> int:
         """Remove what no consumer holds; returns how many."""
         return await self._app.live_queue(self.id).purge()
+
+
+def id_of(queue: str | QueueHandle[Any]) -> str:
+    """The id or name of a queue that is given by either, or by its handle."""
+    return queue if isinstance(queue, str) else queue.id

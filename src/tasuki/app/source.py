@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,15 @@ class Source:
         self._url = url
         self._environ = environ
 
-    def queue(self, name: str, fields: Mapping[str, Any]) -> str:
-        """Declare a queue, unless there are no fields and it may be declared elsewhere; returns its id."""
+    def queue(self, name: str, fields: Mapping[str, Any], body: Any) -> str:
+        """Declare a queue, unless there are no fields and it may be declared elsewhere; returns its id.
+
+        Raises:
+            InvalidEntryError: ``body`` is not None, and the queue has another body type already.
+        """
         id = self.declared.id_of(name)
+        if body is not None:
+            self.declared.add_body(id, body)
         if fields or (self.target is None and self.declared.get(id) is None):
             self.declared.add_queue(id, {key: _id_of_handle(value) for key, value in fields.items()}, self._url)
         return id
@@ -48,9 +55,12 @@ class Source:
 
         declared = self.declared.entries
         if self.target is not None:
-            return load(self.target, declared=declared, overrides=overrides, environ=self._environ)
-        self.declared.add_dead_letters()
-        return assemble(declared, Registry(root=self.root), overrides=overrides, environ=self._environ)
+            loaded = load(self.target, declared=declared, overrides=overrides, environ=self._environ)
+        else:
+            self.declared.add_dead_letters()
+            loaded = assemble(declared, Registry(root=self.root), overrides=overrides, environ=self._environ)
+        entries = {entry.id: self.declared.with_body(entry) for entry in loaded.registry}
+        return replace(loaded, registry=replace(loaded.registry, entries=entries))
 
 
 def _id_of_handle(value: Any) -> Any:

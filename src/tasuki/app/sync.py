@@ -8,17 +8,25 @@ import os
 import threading
 import weakref
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.errors import LifecycleError
 from tasuki.message import HeaderValue
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from tasuki.app.app import App
+    from tasuki.app.handle import QueueHandle
+    from tasuki.app.typed.options import BatchOptions, PublishOptions, RequestOptions
+    from tasuki.queues.queue import Envelope
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _made: weakref.WeakSet[SyncApp] = weakref.WeakSet()
 _inherited: list[object] = []
@@ -51,25 +59,69 @@ class SyncApp:
         self._forget()
 
     def publish(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        **options: Unpack[PublishOptions],
     ) -> Confirmed:
         """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
-        return self._publish(self._app.publish(queue, body, headers, **options), options)
+        return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
 
-    def request(self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Any) -> Any:
+    @overload
+    def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: type[R],
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> R: ...
+
+    @overload
+    def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: UnionType | None = None,
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Any: ...
+
+    def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: type[Any] | UnionType | None = None,
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Any:
         """See :meth:`tasuki.App.request`."""
-        return self.run(self._app.request(queue, body, headers, **options))
+        return self.run(
+            self._app.request(queue, body, headers, returns=returns, timeout=timeout, reply_to=reply_to, **options)
+        )
 
-    def publish_many(self, queue: str, items: Sequence[Any], **options: Any) -> list[PublishResult]:
+    def publish_many(
+        self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
+    ) -> list[PublishResult]:
         """See :meth:`tasuki.queues.queue.Queue.publish_many`; ``connection`` as for ``publish``."""
 
         async def publish() -> list[PublishResult]:
             return await self._app.live_queue(queue).publish_many(items, **options)
 
-        return self._publish(publish(), options)
+        return self._publish(publish(), options.get("connection"))
 
-    def _publish(self, work: Coroutine[Any, Any, T], options: Mapping[str, Any]) -> T:
-        if options.get("connection") is None:
+    def _publish(self, work: Coroutine[Any, Any, T], connection: object) -> T:
+        if connection is None:
             return self.run(work)
         try:
             self._open_loop()
@@ -78,7 +130,7 @@ class SyncApp:
             raise
         return _at_once(work)
 
-    def info(self, queue: str) -> dict[str, Any]:
+    def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
         """See :meth:`tasuki.queues.queue.Queue.info`."""
 
         async def info() -> dict[str, Any]:
@@ -86,7 +138,7 @@ class SyncApp:
 
         return self.run(info())
 
-    def call(self, function: str, *args: Any) -> Any:
+    def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result."""
         return self.run(self._app.call(function, *args))
 

@@ -11,10 +11,10 @@ from tasuki.errors import DriverError, TasukiError
 from tasuki.queues.messages.message_builder import Envelope
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 
-Publish = Callable[[Envelope], Awaitable[Confirmed]]
+Publish = Callable[[Envelope[Any]], Awaitable[Confirmed]]
 """The publish with the middleware inside of the present one; raises as ``Queue.publish`` does."""
 
-PublishMiddleware = Callable[[Envelope, Publish], Awaitable[Confirmed]]
+PublishMiddleware = Callable[[Envelope[Any], Publish], Awaitable[Confirmed]]
 """Awaits the given ``Publish`` with the envelope or a changed one and returns its result, or raises."""
 
 
@@ -28,7 +28,7 @@ class Sending(NamedTuple):
 Load = Callable[[], PublishMiddleware]
 """Imports the function of a middleware entry."""
 
-Send = Callable[[Envelope, Sending], Awaitable[Confirmed]]
+Send = Callable[[Envelope[Any], Sending], Awaitable[Confirmed]]
 
 
 class Through:
@@ -39,14 +39,14 @@ class Through:
         self._innermost = send
         self._send: Send | None = None
 
-    async def publish(self, envelope: Envelope, sending: Sending) -> Confirmed:
+    async def publish(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
         """Publish one message."""
         if self._send is None:
             self._send = around([load() for load in self._loads], self._innermost)
         return await self._send(envelope, sending)
 
     async def publish_each(
-        self, items: Sequence[Any], sending: Sending, checked: Callable[[Any], Envelope]
+        self, items: Sequence[Any], sending: Sending, checked: Callable[[Any], Envelope[Any]]
     ) -> list[PublishResult]:
         """Publish items together, or one after the other in the caller's transaction; one result each, in order.
 
@@ -61,7 +61,9 @@ class Through:
                 raise result
         return [result for result in results if not isinstance(result, BaseException)]
 
-    async def _publish_item(self, item: Any, sending: Sending, checked: Callable[[Any], Envelope]) -> PublishResult:
+    async def _publish_item(
+        self, item: Any, sending: Sending, checked: Callable[[Any], Envelope[Any]]
+    ) -> PublishResult:
         id = (item.id if isinstance(item, Envelope) else None) or ""
         try:
             return await self.publish(checked(item), sending)
@@ -83,5 +85,5 @@ def _wrapped(layer: PublishMiddleware, inner: Send) -> Send:
     return lambda envelope, sending: layer(envelope, partial(_send, inner, sending))
 
 
-def _send(inner: Send, sending: Sending, envelope: Envelope) -> Awaitable[Confirmed]:
+def _send(inner: Send, sending: Sending, envelope: Envelope[Any]) -> Awaitable[Confirmed]:
     return inner(envelope, sending)

@@ -13,10 +13,12 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Depth, Driver, Durability, Occupancy, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, TasukiError, UnsupportedError
+from tasuki.handlers.body import make_decoder
 from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
 from tasuki.queues.demand import Demand
+from tasuki.queues.messages.body_type import BodyType, TypedComposer
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Composer, Envelope, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
@@ -25,13 +27,14 @@ from tasuki.queues.middleware import PublishMiddleware, Sending, Through
 from tasuki.queues.observing import tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
 
 __all__ = ["PUBLISH_TIMEOUT", "Envelope", "Queue", "QueuePolicy"]
 
-_PLAIN = frozenset({dict, list, str, int, float, bool, type(None)})
+_PLAIN: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
@@ -51,6 +54,7 @@ class Queue:
         policy: QueuePolicy,
         clock: Clock,
         middleware: Sequence[Callable[[], PublishMiddleware]] = (),
+        body: BodyType | None = None,
     ) -> None:
         self.id = id
         self.driver = driver
@@ -62,7 +66,8 @@ class Queue:
         self.consumer_count = 0
         """Consumers of this queue that run in this process."""
         self._clock = clock
-        self._composer = Composer(id, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._composer = _composer(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._made_at_once = _made_at_once(policy, body)
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
         self.guard: Guard | None = None
@@ -91,23 +96,24 @@ class Queue:
 
     async def publish(
         self,
-        body: Any,
+        body: object,
         headers: Mapping[str, HeaderValue] | None = None,
         *,
-        delay: float | str = 0.0,
-        ttl: float | str | None = None,
+        delay: Duration = 0.0,
+        ttl: Duration | None = None,
         priority: int | None = None,
         key: str | None = None,
         id: str | None = None,
-        timeout: float | str = PUBLISH_TIMEOUT,
-        connection: Any = None,
+        timeout: Duration = PUBLISH_TIMEOUT,
+        connection: object = None,
     ) -> Confirmed:
         """Publish one message; returns when the broker has taken responsibility for it.
 
         Args:
-            body: any value that the queue's codec can carry, or bytes.
+            body: any value that the queue's codec can carry, or bytes; where code declares a type for the queue, one
+                of that type, or what reads as one.
             headers: text to bool, int (64 bit), finite float or text; ``attempts`` and ``x_…`` are reserved.
-            delay: not before that much time has passed (``5s`` or seconds).
+            delay: not before that much time has passed (``5s``, seconds or a ``timedelta``).
             ttl: expires after that much time; default the queue's ``message_ttl``.
             priority: 0 to 9, 9 first.
             key: messages of one key keep their order in a queue with ``ordering: key``.
@@ -119,7 +125,8 @@ class Queue:
 
         Raises:
             PolicyDeniedError: the actor may not publish to it, or not to the queue that the header ``reply_to`` names.
-            PublishError, CodecError: the message is not one that can be published.
+            PublishError, CodecError: the message is not one that can be published; BodyTypeError: its body is not of
+                the queue's type.
             DriverError: rejected (``outcome == "rejected"``: nothing was stored) or unknown (then publish again with
                 the same id, which the error's ``message_id`` holds).
         """
@@ -127,15 +134,16 @@ class Queue:
             self.guard.publish(self.id)
             check_reply_to(self.guard, self.id, headers)
         if self._through is not None:
+            delay, ttl = seconds("delay", delay), None if ttl is None else seconds("ttl", ttl)
             envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id)
             return await self._through.publish(envelope, Sending(seconds("timeout", timeout), connection))
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
         return await self._send(message, seconds("timeout", timeout), connection)
 
-    async def _publish_one(self, envelope: Envelope, sending: Sending) -> Confirmed:
+    async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
         return await self._send(self._composer.compose_item(envelope), *sending)
 
-    async def _send(self, message: Outgoing, timeout: float, connection: Any = None) -> Confirmed:
+    async def _send(self, message: Outgoing, timeout: float, connection: object = None) -> Confirmed:
         if self.signer is not None:
             self.signer.sign((message,))
         error: DriverError | None
@@ -150,7 +158,7 @@ class Queue:
         self.metrics.published += 1
         return Confirmed(message.id, self.demand.given)
 
-    async def _publish_within(self, connection: Any, messages: Sequence[Outgoing]) -> list[DriverError | None]:
+    async def _publish_within(self, connection: object, messages: Sequence[Outgoing]) -> list[DriverError | None]:
         """Publish in the caller's transaction; one result each, in order."""
         results: list[DriverError | None] = []
         size = self.driver.capabilities.max_batch
@@ -166,7 +174,7 @@ class Queue:
         return results
 
     async def publish_many(
-        self, items: Sequence[Any], *, timeout: float | str = PUBLISH_TIMEOUT, connection: Any = None
+        self, items: Sequence[object], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
     ) -> list[PublishResult]:
         """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one.
 
@@ -182,7 +190,7 @@ class Queue:
             return await self._through.publish_each(items, Sending(limit, connection), self._checked)
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
-        plain = _PLAIN if self.policy.message_ttl is None else frozenset()
+        plain = self._made_at_once
         stamp, encode, largest = int(self._clock.time()), self.codec.encode, self.policy.max_message_size
         for item in items:
             try:
@@ -217,7 +225,7 @@ class Queue:
             return await self._publish_within(connection, messages)
         return await self._batcher.publish(messages, limit) if messages else []
 
-    def _checked(self, item: Any) -> Envelope:
+    def _checked(self, item: Any) -> Envelope[Any]:
         """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
         envelope = copy.copy(item) if type(item) is Envelope else Envelope(body=item)
         if self.guard is not None:
@@ -288,9 +296,10 @@ class Queue:
         with self._telling():
             await self.driver.delete(self.spec.name)
 
-    def decode(self, message: Message) -> Any:
-        """The body as a plain value. Raises CodecError or InvalidBodyError."""
-        return (self._composer.named_codec(message.headers) or self.codec).decoder()(message.body)
+    def decode(self, message: Message, type_: Any = Any) -> Any:
+        """The body as a plain value, or as a type. Raises CodecError or InvalidBodyError."""
+        codec = self._composer.named_codec(message.headers) or self.codec
+        return make_decoder(codec, type_)(message.body)
 
     def _require(self, action: str, verb: str) -> None:
         if self.guard is not None:
@@ -338,6 +347,17 @@ class Queue:
         else:
             self.metrics.unknown += 1
         return error
+
+
+def _made_at_once(policy: QueuePolicy, body: BodyType | None) -> frozenset[type]:
+    """The types whose bodies need no more than to be encoded."""
+    if policy.message_ttl is not None:
+        return frozenset()
+    return _PLAIN if body is None else frozenset(type_ for type_ in _PLAIN if type_ is body.type_)
+
+
+def _composer(queue: str, body: BodyType | None, **parts: Any) -> Composer:
+    return Composer(queue, **parts) if body is None else TypedComposer(queue, body, **parts)
 
 
 def _own_copy(error: DriverError) -> DriverError:

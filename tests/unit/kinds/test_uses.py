@@ -13,6 +13,10 @@ from tasuki.kinds.check.uses import uses_in_lua, uses_in_python
 from tasuki.kinds.entries.queue import QueueConfig
 
 PYTHON = [
+    ("m: Handle = app.queue('tasks', Task)\nm.publish(1, priority=5)", [("tasks", "priority")]),
+    ("m = app.queue('tasks', Task)\napp.publish(m, 1, priority=5)", [("tasks", "priority")]),
+    ("m = app.queue('tasks', Task)\napp.sync.request(m, 1, {'priority': 5})", [("tasks", "priority")]),
+    ("m: Handle\napp.publish(m, 1, priority=5)", []),
     ("app.publish('a:tasks', 1, priority=5)", [("a:tasks", "priority")]),
     ("await app.request('tasks', 1, priority=n, delay='5s')", [("tasks", "delay"), ("tasks", "priority")]),
     ("tasks = app.queue('tasks')\nasync def f(): await tasks.publish(1, priority=n)", [("tasks", "priority")]),

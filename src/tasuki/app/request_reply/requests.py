@@ -12,11 +12,13 @@ from tasuki.app.request_reply.reply_queues import new_reply_id, reply_queue
 from tasuki.clock import Clock
 from tasuki.consumers.settling.replies import ERROR
 from tasuki.contracts.driver import Driver
-from tasuki.errors import HandlerError, PublishError, RequestTimeoutError
+from tasuki.errors import HandlerError, InvalidBodyError, PublishError, RequestTimeoutError
+from tasuki.handlers.body import check_type
 from tasuki.message import CORRELATION_ID, MESSAGE_TYPE, REPLY_TO, HeaderValue, Message
+from tasuki.queues.messages.body_type import type_name
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
-from tasuki.units import format_duration
+from tasuki.units import Duration, format_duration
 
 Keys = tuple[object, ...]
 """What the replies of a reply queue are signed with; empty: with nothing."""
@@ -36,8 +38,9 @@ class Requests:
         body: Any,
         headers: Mapping[str, HeaderValue] | None,
         *,
+        returns: Any = None,
         reply_to: Queue | None,
-        timeout: float | str,
+        timeout: Duration,
         options: Mapping[str, Any],
     ) -> Any:
         """The result of whoever handles the message. See :meth:`tasuki.App.request`."""
@@ -46,6 +49,8 @@ class Requests:
                 raise PublishError(f"header {name!r} of a request is set by the request itself")
         if "connection" in options:
             raise PublishError("a request cannot wait for a reply within the caller's own transaction")
+        if returns is not None:
+            check_type(returns)
         if queue.guard is not None:
             queue.guard.publish(queue.id)
         target = queue.origin or queue  # whose guard does not ask about the reply queue: that is our own choice
@@ -68,7 +73,7 @@ class Requests:
             ) from error
         finally:
             inbox.forget(correlation_id)
-        return _result(inbox.queue, message)
+        return _result(inbox.queue, message, returns, queue.id)
 
     def _inbox(self, queue: Queue, reply_to: Queue | None) -> Inbox:
         if reply_to is not None:
@@ -89,11 +94,20 @@ class Requests:
         await asyncio.gather(*(inbox.close() for inbox in inboxes))
 
 
-def _result(queue: Queue, message: Message) -> Any:
-    """What the reply says. Raises HandlerError for one that says why there is no result."""
-    body = queue.decode(message)
+def _result(replies: Queue, message: Message, returns: Any, asked: str) -> Any:
+    """What the reply of the queue ``asked`` says, as the type ``returns`` if there is one.
+
+    Raises:
+        HandlerError: it says why there is no result.
+        InvalidBodyError: the result does not fit the type.
+    """
     if message.headers.get(MESSAGE_TYPE) != ERROR:
-        return body
+        try:
+            return replies.decode(message, Any if returns is None else returns)
+        except InvalidBodyError as error:
+            problem = f"queue {asked!r}: the reply is not the {type_name(returns)} that returns names: {error}"
+            raise InvalidBodyError(problem, kind="Invalid", retryable=False) from error
+    body = replies.decode(message)
     told: dict[str, Any] = body if isinstance(body, dict) else {"message": str(body)}
     retryable = told.get("retryable")
     raise HandlerError(

@@ -62,7 +62,7 @@ def bench_app(kind: str, fields: dict[str, Any], folder: Path) -> App:
     app = App(root=folder)
     if kind == "queue.driver.sqlite":
         fields = {**fields, "path": "bench.db"}
-    app.entry("driver", kind, **fields)
+    app.entry("driver", kind, fields)
     app.queue(QUEUE)
     return app
 

@@ -33,6 +33,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
+from tasuki.queues.messages.body_type import BodyType, problem_of_type
 from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded
 from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
@@ -129,6 +130,7 @@ class _Checker:
         self._check_groups()
         self._check_only_one()
         self._check_signed()
+        self._check_bodies()
 
     def _check_kind(self, entry: Entry) -> None:
         try:
@@ -286,6 +288,11 @@ class _Checker:
         for id, problem, hint in unreadable_dead_letters(self.configs):
             place = self.registry.entries[id].position(("signing",))
             self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+
+    def _check_bodies(self) -> None:
+        for entry in self.registry.of_kind("queue.queue"):
+            if isinstance(entry.target, BodyType) and (problem := problem_of_type(entry.target.type_)):
+                self.errors.append(InvalidEntryError(problem, position=entry.target.place, entry=entry.id))
 
     def _check_parts(self) -> None:
         """Where a driver makes several queues at the broker for one, no other may have the name of such a part."""

@@ -77,8 +77,12 @@ def _handles(module: ast.Module) -> dict[str, str]:
     """Variable → queue, of each assignment ``variable = ….queue("name", …)``; not of those that change."""
     found: dict[str, set[str]] = {}
     for node in ast.walk(module):
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            found.setdefault(node.targets[0].id, set()).add(_made_by(node.value))
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                found.setdefault(name, set()).add(_made_by(value))
     return {name: queues.pop() for name, queues in found.items() if len(queues) == 1 and "" not in queues}
 
 
@@ -97,6 +101,8 @@ def _target_of(call: ast.Call, handles: dict[str, str]) -> tuple[str, int]:
             return handles[name], 1
         case ast.Call(func=ast.Attribute(value=ast.Call() as inner)) if queue := _made_by(inner):
             return queue, 1
+        case ast.Call(args=[ast.Name(id=name), *_]) if name in handles:
+            return handles[name], 2
         case ast.Call(args=[ast.Constant(value=str(name)), *_]) if len(call.args) > 1 or _keyword(call, "body"):
             return name, 2
         case ast.Call(args=[]) if isinstance(named := _keyword(call, "queue"), ast.Constant) and _keyword(call, "body"):

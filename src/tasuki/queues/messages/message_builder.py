@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -15,17 +15,19 @@ from tasuki.message import CONTENT_TYPE, EXPIRES_AT, PARTITION_KEY, PRIORITY, TI
 from tasuki.queues.messages.codec import BYTES, Codecs
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.policy import QueuePolicy
-from tasuki.units import format_duration, parse_duration
+from tasuki.units import Duration, format_duration, parse_duration
+
+T = TypeVar("T")
 
 _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
-class Envelope(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):
     """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``)."""
 
-    body: Any
+    body: T
     headers: Mapping[str, HeaderValue] | None = None
-    delay: float | str = 0.0
+    delay: float | str = 0.0  # no timedelta: msgspec cannot read a union of it and str
     ttl: float | str | None = None
     priority: int | None = None
     key: str | None = None
@@ -50,8 +52,8 @@ class Composer:
         self,
         body: Any,
         headers: Mapping[str, HeaderValue] | None,
-        delay: float | str,
-        ttl: float | str | None,
+        delay: Duration,
+        ttl: Duration | None,
         priority: int | None,
         key: str | None,
         id: str | None,
@@ -105,7 +107,7 @@ class Composer:
             )
         return encoded
 
-    def _delay(self, delay: float | str) -> float:
+    def _delay(self, delay: Duration) -> float:
         wait, most = seconds("delay", delay), self._capabilities.max_delay
         if wait and not self._capabilities.native_delay:
             raise self._unsupported("delay messages")
@@ -122,7 +124,7 @@ class Composer:
         problem = f"queue {self._queue!r}: driver {self._driver!r} cannot {what}; 'tasuki drivers' shows which can"
         return UnsupportedError(problem, driver=self._driver, queue=self._queue)
 
-    def _ttl(self, ttl: float | str | None) -> float:
+    def _ttl(self, ttl: Duration | None) -> float:
         if self._policy.dead_letter is None and not self._policy.drop_expired:
             raise PublishError(
                 f"queue {self._queue!r}: a ttl needs somewhere for expired messages to go: "

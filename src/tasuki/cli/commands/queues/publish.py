@@ -119,7 +119,9 @@ def _publish_file(
 class _Line:
     """Turns a line into a body, or into an envelope with what the options say for all."""
 
-    def __init__(self, raw: str | None, options: dict[str, Any], type_: type[Envelope], *, envelopes: bool) -> None:
+    def __init__(
+        self, raw: str | None, options: dict[str, Any], type_: type[Envelope[Any]], *, envelopes: bool
+    ) -> None:
         self._raw = raw
         self._options = options
         self._type = type_

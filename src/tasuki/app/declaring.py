@@ -1,0 +1,174 @@
+"""Declaring: what an App declares in code, with fields that mypy and pyright check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from tasuki.app.declare import name_of
+from tasuki.app.handle import QueueHandle
+from tasuki.app.messaging import Messaging
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.app.typed import drivers as d
+    from tasuki.app.typed import entries as e
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
+
+
+class Declaring(Messaging):
+    """The half of an App that declares entries."""
+
+    @overload
+    def queue(self, name: str, body: None = None, **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
+
+    @overload
+    def queue(self, name: str, body: type[T], **fields: Unpack[e.QueueFields]) -> QueueHandle[T]: ...
+
+    @overload
+    def queue(self, name: str, body: UnionType | type[Any], **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
+
+    def queue(
+        self, name: str, body: type[Any] | UnionType | None = None, **fields: Unpack[e.QueueFields]
+    ) -> QueueHandle[Any]:
+        """Declare a queue, or get the one that YAML or an earlier call declared.
+
+        Args:
+            name: in the app's namespace, or a full id (``app.queue:tasks``).
+            body: the type of its bodies: type checkers and each publish hold a body to it. None: any body.
+            fields: the fields of ``queue.queue``; without ``driver`` it is on the app's own. A ``dead_letter`` that is
+                not declared anywhere is declared with it.
+
+        Raises:
+            InvalidEntryError: the queue has another body type already.
+        """
+        return QueueHandle(self, self._source.queue(name, fields, body))
+
+    @overload
+    def function(self, name: F, /) -> F: ...
+
+    @overload
+    def function(self, name: str | None = None) -> Callable[[F], F]: ...
+
+    def function(self, name: str | F | None = None) -> F | Callable[[F], F]:
+        """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is.
+
+        Works with and without parentheses.
+        """
+        given = name if isinstance(name, str) else ""
+
+        def declare(function: F) -> F:
+            self._source.declared.add_function(given or name_of(function), function)
+            return function
+
+        return declare if name is None or isinstance(name, str) else declare(name)
+
+    def middleware(self, function: F) -> F:
+        """Declare the decorated function as ``middleware.python``, under its own name; it stays as it is."""
+        self._source.declared.add(name_of(function), "middleware.python", {}, target=function)
+        return function
+
+    def declare_consumer(
+        self, queue: str, function: Callable[..., object], name: str | None, fields: e.ConsumerFields
+    ) -> None:
+        """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
+        self._source.declared.add_consumer(queue, function, name, fields)
+
+    @overload
+    def entry(
+        self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.MemoryDriverFields]
+    ) -> str: ...
+
+    @overload
+    def entry(
+        self, name: str, kind: Literal["queue.driver.sqlite"], /, **fields: Unpack[d.SQLiteDriverFields]
+    ) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["queue.driver.amqp"], /, **fields: Unpack[d.AMQPDriverFields]) -> str: ...
+
+    @overload
+    def entry(
+        self, name: str, kind: Literal["queue.driver.redis"], /, **fields: Unpack[d.RedisDriverFields]
+    ) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["queue.driver.sqs"], /, **fields: Unpack[d.SQSDriverFields]) -> str: ...
+
+    @overload
+    def entry(
+        self, name: str, kind: Literal["queue.driver.postgres"], /, **fields: Unpack[d.PostgresDriverFields]
+    ) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["queue.driver.nats"], /, **fields: Unpack[d.NATSDriverFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["queue.queue"], /, **fields: Unpack[e.QueueFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["queue.consumer"], /, **fields: Unpack[e.ConsumerEntryFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["function.lua"], /, **fields: Unpack[e.LuaFunctionFields]) -> str: ...
+
+    @overload
+    def entry(
+        self, name: str, kind: Literal["function.python"], /, **fields: Unpack[e.PythonFunctionFields]
+    ) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["middleware.python"], /, **fields: Unpack[e.MiddlewareFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["library.lua"], /, **fields: Unpack[e.LuaLibraryFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["store.memory"], /, **fields: Unpack[e.MemoryStoreFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["env.variable"], /, **fields: Unpack[e.EnvVariableFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["env.storage.memory"], /, **fields: Unpack[e.EnvMemoryFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["env.storage.os"], /, **fields: Unpack[e.EnvOsFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["env.storage.static"], /, **fields: Unpack[e.EnvStaticFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["env.storage.router"], /, **fields: Unpack[e.EnvRouterFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["env.storage.file"], /, **fields: Unpack[e.EnvFileFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["config.aws"], /, **fields: Unpack[e.AwsFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["security.policy"], /, **fields: Unpack[e.PolicyFields]) -> str: ...
+
+    @overload
+    def entry(
+        self, name: str, kind: Literal["security.policy.expr"], /, **fields: Unpack[e.ExpressionPolicyFields]
+    ) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
+
+    @overload
+    def entry(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
+
+    def entry(self, name: str, kind: str, fields: Mapping[str, object] | None = None, /, **more: object) -> str:
+        """Declare an entry of any kind, such as ``store.memory``; returns its id.
+
+        Fields of built-in kinds are given by name, and type checkers know them; those of a kind from another package as
+        a mapping.
+        """
+        return self._source.declared.add(name, kind, {**(fields or {}), **more}).id

@@ -1,0 +1,138 @@
+"""Messaging: what code does with the queues and functions of an open App."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from tasuki.app.handle import id_of
+from tasuki.errors import LifecycleError
+from tasuki.message import HeaderValue
+from tasuki.units import Duration
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.app.assembly import Assembly
+    from tasuki.app.handle import QueueHandle
+    from tasuki.app.source import Source
+    from tasuki.app.typed.options import PublishOptions, RequestOptions
+    from tasuki.queues.queue import Queue
+    from tasuki.queues.result import Confirmed
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Messaging:
+    """The half of an App that publishes, asks and calls."""
+
+    assembly: Assembly | None
+    _source: Source
+
+    def live_queue(self, queue: str | QueueHandle[Any]) -> Queue:
+        """The queue of an id, name or handle. Raises LifecycleError when the app is not open, QueueNotFoundError."""
+        from tasuki.app.guarded_queues import queue_of_application
+
+        return queue_of_application(self._live(), self._source.declared.id_of(id_of(queue)))
+
+    async def publish(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        **options: Unpack[PublishOptions],
+    ) -> Confirmed:
+        """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`."""
+        return await self.live_queue(queue).publish(body, headers, **options)
+
+    @overload
+    async def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: type[R],
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> R: ...
+
+    @overload
+    async def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: UnionType | None = None,
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Any: ...
+
+    async def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Mapping[str, HeaderValue] | None = None,
+        *,
+        returns: type[Any] | UnionType | None = None,
+        timeout: Duration = 30.0,
+        reply_to: str | QueueHandle[Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Any:
+        """Publish to a queue by id or handle, and wait for what its handler returns.
+
+        Args:
+            queue: its id or handle.
+            body: as for ``publish``.
+            headers: as for ``publish``, but for ``reply_to`` and ``correlation_id``: those are set here.
+            returns: the type that the result becomes; None: it stays as it was decoded.
+            timeout: for everything, from the publish to the reply.
+            reply_to: a declared queue for the reply, if it must be one; default one that this process makes for itself
+                and removes when it closes. Whoever waits on the same declared queue takes turns.
+            options: ``delay``, ``ttl``, ``priority``, ``key`` and ``id``, as for ``publish``.
+
+        Raises:
+            HandlerError: the handler has failed for good, or its result cannot be sent; InvalidBodyError: the result
+                does not fit ``returns``.
+            RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
+            TasukiError: as ``publish``.
+        """
+        from tasuki.app.guarded_queues import queue_of_replies
+
+        live, target = self._live(), self.live_queue(queue)
+        replies = None if reply_to is None else queue_of_replies(live, self._source.declared.id_of(id_of(reply_to)))
+        return await live.requests.ask(
+            target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
+        )
+
+    async def call(self, function: str, *args: object) -> Any:
+        """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
+        return await self._live().call_from(None, self._source.declared.id_of(function), args)
+
+    async def redrive(
+        self,
+        dead_letters: str | QueueHandle[Any],
+        *,
+        to: str | QueueHandle[Any] | None = None,
+        limit: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
+
+        Each is published, and only when that is confirmed taken out of the dead-letter queue.
+        """
+        from tasuki.app.redrive import redrive
+
+        source = self.live_queue(dead_letters)
+        target = None if to is None else self.live_queue(to)
+        return await redrive(self._live(), source, target, limit, progress)
+
+    def _live(self) -> Assembly:
+        if self.assembly is None:
+            raise LifecycleError("the app is not open: use it inside 'async with app:', or app.sync from sync code")
+        return self.assembly

@@ -1,0 +1,1 @@
+"""What may be written in code, as types that mypy and pyright check: fields of entries, options of messages."""

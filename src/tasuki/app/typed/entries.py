@@ -1,0 +1,304 @@
+"""Fields of entries other than drivers.
+
+Made by scripts/typed.py from the models that check a project; docs/reference.md says what each field means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
+
+from tasuki.app.typed.drivers import (
+    AnyConsumerOptions,
+    AnyQueueOptions,
+    ConsumerOptions,
+    LifecycleFields,
+    QueueOptions,
+    RestartFields,
+)
+from tasuki.units import Duration, Size
+
+if TYPE_CHECKING:
+    from tasuki.app.handle import QueueHandle
+    from tasuki.fields.types import DurabilityLevel
+    from tasuki.kinds.check.requirements import RequirementName
+
+
+class DeadLetterFields(TypedDict, total=False):
+    """The fields of DeadLetterConfig."""
+
+    queue: Required[str | QueueHandle[Any]]
+    max_attempts: int
+
+
+class RetryFields(TypedDict, total=False):
+    """The fields of RetryConfig."""
+
+    initial_delay: Duration
+    max_delay: Duration
+    backoff_factor: float
+    jitter: float
+    never: list[str]
+    on: list[str]
+
+
+class KeyFields(TypedDict, total=False):
+    """The fields of KeyConfig."""
+
+    id: Required[str]
+    secret: Required[str]
+
+
+class SigningFields(TypedDict, total=False):
+    """The fields of SigningConfig."""
+
+    keys: Required[list[KeyFields]]
+    required: bool
+
+
+class QueueFields(TypedDict, total=False):
+    """The fields of QueueConfig."""
+
+    driver: str
+    options: AnyQueueOptions
+    driver_options: QueueOptions | AnyQueueOptions
+    queue_name: str
+    codec: str
+    dead_letter: str | QueueHandle[Any] | DeadLetterFields | None
+    retry: RetryFields
+    max_length: int | None
+    overflow: Literal["block", "reject"]
+    message_ttl: Duration | None
+    on_expire: Literal["dead_letter", "drop"]
+    max_message_size: Size
+    durability: DurabilityLevel | None
+    lease: Duration
+    ordering: Literal["none", "key"]
+    dedup_window: Duration | None
+    requires: list[RequirementName]
+    middleware: list[str]
+    signing: SigningFields | None
+
+
+class ActorFields(TypedDict, total=False):
+    """The fields of ActorConfig."""
+
+    id: Required[str]
+    meta: dict[str, Any]
+
+
+class IdentityFields(TypedDict, total=False):
+    """The fields of IdentityConfig."""
+
+    actor: Required[ActorFields]
+    groups: list[str]
+    policies: list[str]
+
+
+class ConsumerLifecycleFields(TypedDict, total=False):
+    """The fields of ConsumerLifecycleConfig."""
+
+    auto_start: bool
+    start_timeout: Duration
+    stop_timeout: Duration
+    stable_threshold: Duration
+    depends_on: list[str]
+    requires: list[str]
+    startup: Literal["required", "optional"]
+    restart: RestartFields
+    security: IdentityFields | None
+
+
+class ConsumerFields(TypedDict, total=False):
+    """The fields of ConsumerConfig that a decorator leaves to its user."""
+
+    concurrency: int
+    prefetch: int
+    auto_ack: bool
+    handler_timeout: Duration | None
+    retry: RetryFields | None
+    middleware: list[str]
+    driver_options: ConsumerOptions | AnyConsumerOptions
+    lifecycle: ConsumerLifecycleFields
+
+
+class ConsumerEntryFields(ConsumerFields, total=False):
+    """The fields of ConsumerConfig."""
+
+    queue: Required[str]
+    func: Required[str]
+
+
+class LuaLimitsFields(TypedDict, total=False):
+    """The fields of LuaLimits."""
+
+    memory: Size
+    time: Duration
+    instructions: int | None
+
+
+class PoolFields(TypedDict, total=False):
+    """The fields of Pool."""
+
+    workers: Required[int]
+
+
+class LuaFunctionFields(TypedDict, total=False):
+    """The fields of LuaFunctionConfig."""
+
+    source: Required[str]
+    modules: list[str]
+    imports: dict[str, str]
+    method: str | None
+    limits: LuaLimitsFields
+    isolation: Literal["shared", "process"]
+    pool: PoolFields | None
+
+
+class PythonLimitsFields(TypedDict, total=False):
+    """The fields of PythonLimits."""
+
+    memory: Size | None
+    time: Duration | None
+
+
+class PythonFunctionFields(TypedDict, total=False):
+    """The fields of PythonFunctionConfig."""
+
+    source: str | None
+    method: str | None
+    target: str | None
+    isolation: Literal["shared", "process"]
+    limits: PythonLimitsFields | None
+    pool: PoolFields | None
+
+
+class LuaLibraryFields(TypedDict, total=False):
+    """The fields of LuaLibraryConfig."""
+
+    source: Required[str]
+    modules: list[str]
+    imports: dict[str, str]
+
+
+class MiddlewareFields(TypedDict, total=False):
+    """The fields of MiddlewareConfig."""
+
+    source: str | None
+    method: str | None
+    target: str | None
+
+
+class MemoryStoreFields(TypedDict, total=False):
+    """The fields of MemoryStoreConfig."""
+
+    max_size: int
+    max_bytes: Size
+    cleanup_interval: Duration
+    lifecycle: LifecycleFields
+
+
+class EnvVariableFields(TypedDict, total=False):
+    """The fields of EnvVariableConfig."""
+
+    variable: str | None
+    default: str | None
+    storage: str | None
+    readonly: bool
+    read_only: bool
+
+
+class EnvMemoryFields(TypedDict, total=False):
+    """The fields of EnvMemoryConfig."""
+
+    lifecycle: LifecycleFields
+
+
+class EnvOsFields(TypedDict, total=False):
+    """The fields of EnvOsConfig."""
+
+    lifecycle: LifecycleFields
+
+
+class EnvStaticFields(TypedDict, total=False):
+    """The fields of EnvStaticConfig."""
+
+    lifecycle: LifecycleFields
+    values: Required[dict[str, str]]
+
+
+class EnvRouterFields(TypedDict, total=False):
+    """The fields of EnvRouterConfig."""
+
+    lifecycle: LifecycleFields
+    storages: Required[list[str]]
+
+
+class EnvFileFields(TypedDict, total=False):
+    """The fields of EnvFileConfig."""
+
+    lifecycle: LifecycleFields
+    file_path: Required[str]
+    auto_create: bool
+    file_mode: str
+    dir_mode: str
+
+
+class AwsFields(TypedDict, total=False):
+    """The fields of AwsConfig."""
+
+    region: str | None
+    access_key_id: str | None
+    secret_access_key: str | None
+    session_token: str | None
+    profile: str | None
+    region_env: str | None
+    access_key_id_env: str | None
+    secret_access_key_env: str | None
+
+
+class ConditionFields(TypedDict, total=False):
+    """The fields of ConditionConfig."""
+
+    field: Required[str]
+    operator: Required[str]
+    value: Any
+    value_from: str | None
+
+
+class PolicyDefinitionFields(TypedDict, total=False):
+    """The fields of PolicyDefinition."""
+
+    actions: Required[str | list[str]]
+    resources: Required[str | list[str]]
+    effect: Required[Literal["allow", "deny"]]
+    conditions: list[ConditionFields]
+
+
+class PolicyFields(TypedDict, total=False):
+    """The fields of PolicyConfig."""
+
+    groups: list[str]
+    policy: Required[PolicyDefinitionFields]
+
+
+class ExpressionDefinitionFields(TypedDict, total=False):
+    """The fields of ExpressionDefinition."""
+
+    actions: Required[str | list[str]]
+    resources: Required[str | list[str]]
+    effect: Required[Literal["allow", "deny"]]
+    expression: Required[str]
+
+
+class ExpressionPolicyFields(TypedDict, total=False):
+    """The fields of ExpressionPolicyConfig."""
+
+    groups: list[str]
+    policy: Required[ExpressionDefinitionFields]
+
+
+class SecurityFields(TypedDict, total=False):
+    """The fields of SecurityConfig."""
+
+    strict: bool
+    application: IdentityFields | None

@@ -1,0 +1,85 @@
+"""BodyType: the type that code declares for the bodies of a queue, and the composer that checks them against it."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tasuki.clock import Clock
+from tasuki.contracts.codec import Codec
+from tasuki.contracts.driver import Driver
+from tasuki.errors import BodyTypeError, CodecError, HandlerError, InvalidBodyError, Position
+from tasuki.handlers.body import check_type, make_decoder
+from tasuki.message import HeaderValue
+from tasuki.queues.messages.codec import BYTES, Codecs
+from tasuki.queues.messages.message_builder import Composer
+from tasuki.queues.policy import QueuePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class BodyType:
+    """A type, and where the code declares it."""
+
+    type_: Any
+    place: Position = field(compare=False)
+
+    def __str__(self) -> str:
+        return type_name(self.type_)
+
+
+def type_name(type_: Any) -> str:
+    """A type as its users write it: ``Mail``, ``list[Mail]``."""
+    return type_.__qualname__ if isinstance(type_, type) and not typing.get_args(type_) else str(type_)
+
+
+def problem_of_type(type_: Any) -> str:
+    """Why no body can be of a type; empty if bodies can."""
+    try:
+        check_type(type_)
+    except HandlerError as error:
+        return str(error)
+    return ""
+
+
+class TypedComposer(Composer):
+    """Refuses bodies that a consumer of the declared type could not read.
+
+    An object of exactly that class passes. Any other body is read again from its bytes, as the consumer will.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        body: BodyType,
+        *,
+        driver: Driver,
+        codec: Codec,
+        codecs: Codecs,
+        policy: QueuePolicy,
+        clock: Clock,
+    ) -> None:
+        super().__init__(queue, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._body = body
+        self._decoders: dict[str, Callable[[bytes], Any]] = {}
+
+    def _encode(self, body: Any, headers: dict[str, HeaderValue], codec: Codec) -> bytes:
+        encoded = super()._encode(body, headers, codec)
+        if type(body) is not self._body.type_:
+            self._check(body, encoded, self.named_codec(headers) or codec)
+        return encoded
+
+    def _check(self, body: Any, encoded: bytes, codec: Codec) -> None:
+        decode = self._decoders.get(codec.name)
+        if decode is None:
+            decode = self._decoders[codec.name] = make_decoder(codec, self._body.type_)
+        try:
+            decode(encoded)
+        except (InvalidBodyError, CodecError) as error:
+            why = "bytes are not read as a type" if codec.name == BYTES else str(error)
+            why = why.removeprefix("the body does not fit: ")
+            raise BodyTypeError(
+                f"queue {self._queue!r} takes {self._body} (declared at {self._body.place}), and this "
+                f"{type(body).__name__} is not one: {why}; publish a {self._body}"
+            ) from error

@@ -1,0 +1,63 @@
+"""Mistakes that both type checkers must report: each on its line, and nothing else."""
+
+# pyright: strict
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasuki import App, Envelope
+
+
+@dataclass
+class Mail:
+    to: str
+
+
+@dataclass
+class Note:
+    text: str
+
+
+app = App("memory://")
+mails = app.queue("mails", Mail)
+
+app.queue("one", Mail, dead_leter="one.dead")  # mistake: a misspelt field
+app.queue("two", max_length="many")  # mistake: a field of another type
+app.queue("three", overflow="drop")  # mistake: a choice that there is not
+app.queue("four", dead_letter={"queue": "dead", "attempts": 3})  # mistake: a misspelt field within a field
+app.queue("five", driver_options={"amqp": {"queue_typ": "classic"}})  # mistake: a misspelt option of a driver
+app.queue("six", driver_options={"nats": {"replicas": "three"}})  # mistake: a driver's option of another type
+app.queue("seven", Mail("ada"))  # mistake: a body where its type is wanted
+app.entry("store", "store.memory", max_sise=10)  # mistake: a misspelt field of an entry
+
+
+@mails.consumer(concurrency=4)
+async def send(mail: Mail) -> int:
+    return len(mail.to)
+
+
+mails.consumer(concurency=4)(send)  # mistake: a misspelt option of a consumer
+mails.consumer(handler_timeout=[1])(send)  # mistake: an option of a consumer of another type
+mails.consumer(send)(Note("x"))  # mistake: a decorated function keeps its parameters
+
+
+async def publish() -> None:
+    text: str = await send(Mail("ada"))  # mistake: a decorated function keeps its result
+    await mails.publish(Note("hello"))  # mistake: a body of another type
+    await mails.publish(Mail("ada"), dealy="5s")  # mistake: a misspelt option of a message
+    await mails.publish(Mail("ada"), priority="high")  # mistake: an option of a message of another type
+    await mails.publish_many([Mail("ada"), Note("hello")])  # mistake: a body of another type among many
+    await mails.publish_many([Envelope(body=Note("hello"))])  # mistake: an envelope with a body of another type
+    await app.publish(mails, Note("hello"))  # mistake: a body of another type, through the app
+    await app.publish("mails", Mail("ada"), dealy="5s")  # mistake: a misspelt option, through the app
+    answer: str = await mails.request(Mail("ada"), returns=int)  # mistake: a result of another type
+    await mails.request(Mail("ada"), returns="int")  # mistake: a text where a type is wanted
+    await mails.request(Mail("ada"), ttll=1)  # mistake: a misspelt option of a request
+    print(text, answer)
+
+
+def from_sync_code() -> None:
+    app.sync.publish(mails, Note("hello"))  # mistake: a body of another type, from sync code
+    number: int = app.sync.request(mails, Mail("ada"), returns=str)  # mistake: a result of another type
+    print(number)

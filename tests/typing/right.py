@@ -1,0 +1,92 @@
+"""A program that uses the typed door as it is meant: both type checkers have nothing to say."""
+
+# pyright: strict
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, assert_type
+
+from tasuki import App, Context, Envelope, Message, QueueHandle, Retry
+from tasuki.queues.result import Confirmed
+
+
+@dataclass
+class Mail:
+    to: str
+
+
+@dataclass
+class Note:
+    text: str
+
+
+app = App("memory://", namespace="shop")
+mails = app.queue("mails", Mail, dead_letter="mails.dead", message_ttl=timedelta(hours=1), max_message_size="64KiB")
+batches = app.queue("batches", list[Mail], dead_letter={"queue": mails, "max_attempts": 3})
+either: QueueHandle[Mail | int] = app.queue("either", Mail | int, options={"max_length": 1000})
+amqp = app.queue("amqp", Mail, driver_options={"amqp": {"queue_type": "classic"}, "nats": {"max_bytes": "1GiB"}})
+untyped = app.queue("untyped", requires=["delay"], ordering="key")
+
+assert_type(mails, QueueHandle[Mail])
+assert_type(batches, QueueHandle[list[Mail]])
+assert_type(untyped, QueueHandle[Any])
+
+
+@mails.consumer(concurrency=4, retry={"initial_delay": "5s", "never": ["ValueError"]}, lifecycle={"auto_start": False})
+async def send(mail: Mail, context: Context) -> int:
+    if not mail.to:
+        raise Retry(after="1s")
+    return len(mail.to)
+
+
+@batches.consumer
+def send_all(mails: list[Mail], message: Message) -> None: ...
+
+
+@app.function("double")
+async def double(number: int) -> int:
+    return number * 2
+
+
+@app.function
+def half(number: int) -> float:
+    return number / 2
+
+
+async def publish() -> None:
+    assert_type(await send(Mail("ada"), _context()), int)
+    assert_type(half(2), float)
+    await double(2)
+    assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Confirmed)
+    await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
+    await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay="1m")], timeout="5s")
+    await batches.publish([Mail("ada")])
+    await either.publish(7)
+    await untyped.publish({"anything": 1})
+    assert_type(await mails.request(Mail("ada"), returns=int, timeout="5s"), int)
+    assert_type(await mails.request(Mail("ada"), returns=list[Mail], delay=1), list[Mail])
+    assert_type(await app.request("shop:mails", {"to": "ada"}, returns=Note), Note)
+    await app.publish(mails, Mail("ada"), priority=5)
+    await app.publish("mails", {"to": "ada"}, ttl="1h")
+    length: int = await untyped.request(1)
+    print(length)
+
+
+def from_another_package() -> None:
+    app.entry("mariadb", "queue.driver.mariadb", {"url": "mariadb://localhost"})
+
+
+def from_sync_code() -> None:
+    app.sync.publish(mails, Mail("ada"), delay="5s")
+    app.sync.publish_many(mails, [Mail("ada"), Mail("eve")], timeout=5)
+    assert_type(app.sync.request(mails, Mail("ada"), returns=int), int)
+
+
+app.entry("store", "store.memory", max_size=100, cleanup_interval="5m")
+app.entry("redis", "queue.driver.redis", url="redis://localhost", tls={"enabled": False}, durability="process")
+
+if TYPE_CHECKING:
+
+    def _context() -> Context: ...

@@ -38,14 +38,15 @@ faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters 
 brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
 
-check: lint ## Format, lint, types, layers, unit tests (two minutes)
+check: lint ## Format, lint, types, layers, words, unit tests (two minutes)
 	@$(PYTEST) tests/unit --quiet --numprocesses $(WORKERS)
 
-lint: $(VENV)/.dev ## Format, lint, types, layers
+lint: $(VENV)/.dev ## Format, lint, types, layers, words
 	@$(RUFF_FORMAT) --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/python scripts/words.py
 
 format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .

@@ -1,6 +1,6 @@
 """Write docs/drivers.md: every behaviour on every driver, and the case that proves it.
 
-It comes from the drivers' capabilities and the last conformance run; docs/conformance.json keeps the results that count.
+Made from the capabilities of the drivers and the last conformance run, whose results docs/conformance.json keeps.
 
 .venv/bin/python scripts/drivers.py            writes the page
 .venv/bin/python scripts/drivers.py --record   first takes over the results in build/conformance.json (make matrix)

@@ -52,7 +52,6 @@ PHRASES = {
 """What to avoid (a pattern; a space stands for any white space), and what to write."""
 
 NOT_YET = (
-    "docs",
     "src/tasuki",
     "tests",
 )

@@ -22,7 +22,7 @@ CONFIG = 3
 UNREACHABLE = 4
 """The broker cannot be reached."""
 LATE = 5
-"""Stopped after ``stop_timeout``; unfinished work was handed back."""
+"""Stopped after ``stop_timeout``; unfinished messages were released."""
 INTERRUPTED = 130
 TERMINATED = 143
 

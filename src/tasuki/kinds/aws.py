@@ -11,7 +11,7 @@ from tasuki.kinds.kind import Kind
 
 
 def _secret(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not value:
         raise ValueError("a text is wanted; take it from ${env:NAME}")
     return SecretStr(str(value))
@@ -21,9 +21,9 @@ Secret = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=st
 
 
 class AwsConfig(Config):
-    """Region and keys of an account; what is not given is looked up as AWS's own tools do.
+    """Region and keys of an account; missing fields are looked up as AWS's own tools do.
 
-    That is: the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), the files in ~/.aws, the machine's role.
+    They read the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), the files in ~/.aws, the machine's role.
     """
 
     region: Text | None = None

@@ -80,7 +80,7 @@ def find_kind(name: str) -> Kind:
     """The kind of this name; other packages are asked, and imported, only for kinds that are not built in.
 
     Raises:
-        UnknownKindError: nobody provides it, or its package cannot be imported.
+        UnknownKindError: no installed package provides it, or its package cannot be imported.
     """
     if kind := _built_in().get(name):
         return kind

@@ -1,4 +1,4 @@
-"""What the models found wrong → errors that say where, what was wanted, what came, and what to write instead."""
+"""Validation errors of the models → errors with the place, the expected and the given value, and the remedy."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def load(
 ) -> Loaded:
     """Read a project: a folder (all of its YAML files), or a single YAML file, and the entries ``declared`` in code.
 
-    ``environ`` is where placeholders look first (None: the process environment). Never raises for what is in the
-    files: ``Loaded.errors`` has it all. File names in positions begin as ``target`` does.
+    ``environ`` is where placeholders look first (None: the process environment). Never raises for mistakes in
+    the files: ``Loaded.errors`` has all of them. File names in positions begin as ``target`` does.
     """
     errors: list[ConfigError] = []
     folder = target if target.is_dir() else target.parent

@@ -40,7 +40,7 @@ def read_text(path: Path, root: Path, limit: int) -> str:
     """The UTF-8 text of a regular file of at most ``limit`` bytes inside the root; symlinks may not leave it.
 
     Raises:
-        ValueError: anything else; the message names the file and says what is wrong.
+        ValueError: anything else; the message names the file and the mistake.
     """
     inside = os.path.realpath(root)
     real = Path(os.path.realpath(path))

@@ -32,7 +32,7 @@ class Descriptors:
         self._thread = threading.Thread(target=self._watch, name="tasuki-descriptors", daemon=True)
 
     def watch(self) -> None:
-        """Take the descriptors that are new for those of the loop; to be its first step."""
+        """Record the new descriptors as the loop's own; must be the first step of the loop."""
         self._own = {number: what for number, what in _open_ones().items() if self._before.get(number) != what}
         self._thread.start()
 

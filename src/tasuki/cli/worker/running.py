@@ -29,7 +29,7 @@ def refuse_memory(project: Project) -> None:
 
 
 def summary(target: Target, project: Project, processes: int) -> str:
-    """What is about to run, in a few lines."""
+    """A few lines about the worker that is about to run."""
     from tasuki import __version__
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig

@@ -17,7 +17,7 @@ Use = Literal["queue", "consumer"]
 
 
 def merge_options(entry: Entry, driver: DriverKind | None, use: Use) -> tuple[dict[str, Any], list[ConfigError]]:
-    """The options in force: ``options`` ← flat ``driver_options`` ← ``driver_options.<driver>``, and what is wrong.
+    """The options in force: ``options`` ← flat ``driver_options`` ← ``driver_options.<driver>``, and their errors.
 
     Options for other drivers stay dormant; they are checked too where their driver is known. Without a driver (it is
     missing or unknown, which is reported elsewhere) only those are checked.

@@ -70,7 +70,7 @@ class Project:
         return config if isinstance(config, model) else None
 
     def driver_of(self, queue: str) -> DriverKind:
-        """The kind of the driver that carries a queue. Raises KeyError for what is not a queue."""
+        """The kind of the driver that carries a queue. Raises KeyError if the id is no queue."""
         config = self.get(queue, QueueConfig)
         kind = self.kinds[config.driver] if config else None
         if not isinstance(kind, DriverKind):
@@ -79,7 +79,7 @@ class Project:
 
 
 def check(loaded: Loaded) -> Project:
-    """The project of what was loaded.
+    """Check the loaded entries and return the project.
 
     Raises:
         ProjectError: with every problem of loading and checking, ordered by file, line and column.
@@ -295,7 +295,7 @@ class _Checker:
             if whole is not None:
                 entry = self.registry.entries[id]
                 name = shown(config.queue_name, entry.data.get("queue_name"))
-                problem = f"queue_name {name} is that of a part of {whole!r} at the broker"
+                problem = f"queue_name {name} is also the name of a part of {whole!r} at the broker"
                 place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
                 self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
 
@@ -326,7 +326,7 @@ class _Checker:
                 self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
 
     def _reason(self, id: str, other: str) -> str:
-        """Why queues of two driver entries are one at the broker; empty for one entry, and for what is no queue."""
+        """Why queues of two driver entries are one at the broker; empty for one entry, and for ids that are no queues."""
         drivers = [getattr(self.configs[each], "driver", None) for each in (id, other)]
         return "" if drivers[0] == drivers[1] else f": {drivers[0]!r} and {drivers[1]!r} lead to the same place"
 
@@ -339,7 +339,7 @@ def _circle_problem(circle: list[str], *, are_queues: bool) -> str:
 
 
 def _is_ours(driver: DriverKind | None) -> bool:
-    """Whether ``max_length`` among a driver's options is that of the queue, not a bound in the broker's own way."""
+    """Whether ``max_length`` among a driver's options is the queue's own field, not the broker's own kind of bound."""
     return driver is None or not getattr(driver.queue_options, "has_own_max_length", False)
 
 

@@ -32,7 +32,7 @@ _SMALLEST_FRAME = 4096
 
 
 def _secret(value: object) -> object:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if isinstance(value, SecretStr):
         return value
     if not isinstance(value, str) or not value:
@@ -75,9 +75,9 @@ class AMQPDriverConfig(DriverConfig):
     """amqp://user:password@host:port/vhost, or amqps:// with TLS; a cluster as host:port,host:port; ${env:NAME} keeps
     the password out of the file."""
     vhost: Text | None = None
-    """The virtual host; that of the url if not given."""
+    """The virtual host; default: the path of the url."""
     connection_name: Text | None = None
-    """What the broker calls our connections; the entry's id if not given."""
+    """The name of the connections at the broker; default: the entry's id."""
     auth_mechanism: Literal["PLAIN", "EXTERNAL", "AMQPLAIN"] = "PLAIN"
     """How to log in; EXTERNAL takes the user from the client's certificate."""
     heartbeat: Annotated[Duration, AfterValidator(_heartbeat)] = 10.0
@@ -95,9 +95,9 @@ class AMQPDriverConfig(DriverConfig):
     default_queue_ttl: PositiveDuration | None = None
     """The same as an argument of every queue."""
     default_queue_expiry: PositiveDuration | None = None
-    """Time after which the broker deletes a queue that nobody uses, with all that is in it."""
+    """Time after which the broker deletes an unused queue, with all its messages."""
     prefetch_count: Annotated[Count, Field(le=65_535)] = 0
-    """Most messages of one queue that the broker hands this process unsettled; 0: what the consumers ask for."""
+    """Most unsettled messages of one queue in this process; 0: the sum of its consumers' prefetch."""
     frame_size: Annotated[Size, AfterValidator(_frame_size)] = 0
     """Largest frame; 0: the broker's."""
     channel_max: Annotated[Count, Field(le=65_535)] = 0

@@ -21,7 +21,7 @@ _SCHEME = re.compile(r"postgres(ql)?://")
 
 
 def _address(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not (_SCHEME.match(value) or value.startswith("${env:")):
         raise ValueError("an address is wanted: postgresql://user:password@host:5432/database")
     if "${" not in value and (problem := _unreadable(value)):
@@ -64,13 +64,13 @@ class PostgresDriverConfig(DriverConfig):
     pool_size: Positive = 5
     """Most connections for the work; one more listens, and one keeps leases."""
     poll_interval: PositiveDuration = 1.0
-    """Longest time between two looks into an empty queue, by any of the processes that wait there."""
+    """Longest time between two checks of an empty queue, by any of its waiting processes."""
     timeout: PositiveDuration = 10.0
     """Time within which the server must answer."""
     connect_timeout: PositiveDuration = 5.0
     """Time within which a connection must be made."""
     synchronous_commit: SynchronousCommit | None = None
-    """What a commit waits for, as PostgreSQL's setting of that name; that of the server if not given."""
+    """What a commit waits for, as PostgreSQL's setting of the same name; default: the server's."""
     tls: TlsConfig | None = None
     """How connections are encrypted; not given: as the address says (sslmode), else always beyond loopback."""
 

@@ -18,7 +18,7 @@ _ENCRYPTED = ("rediss", "valkeys")
 
 
 def _secret(value: object) -> object:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if value is None or isinstance(value, SecretStr):
         return value
     if not isinstance(value, str) or not value:
@@ -48,7 +48,7 @@ class RedisDriverConfig(DriverConfig):
     addrs: Text | Annotated[list[Text], Field(min_length=1)] | None = None
     """host:port, several with commas or as a list: the server, the Sentinels or the cluster; localhost:6379."""
     username: Text | None = None
-    """The user; that of the url if not given."""
+    """The user; default: the user in the url."""
     password: Secret = None
     """The password; ${env:NAME} keeps it out of the file."""
     db: Count | None = None
@@ -72,7 +72,7 @@ class RedisDriverConfig(DriverConfig):
     connect_timeout: PositiveDuration = 5.0
     """Longest time for connecting and logging in."""
     read_timeout: PositiveDuration = 10.0
-    """Longest wait for an answer; then the connection is made anew."""
+    """Longest wait for an answer; then the connection is replaced."""
 
     @model_validator(mode="after")
     def _one_way_to_the_server(self) -> RedisDriverConfig:

@@ -35,9 +35,9 @@ class SQSDriverConfig(DriverConfig):
     """Queues at Amazon SQS, or at a server that speaks its protocol: durable, nothing to run, paid by request."""
 
     config: Id | None = None
-    """The config.aws entry with region and keys; what is not given is looked up as AWS's own tools do."""
+    """The config.aws entry with region and keys; missing fields are looked up as AWS's own tools do."""
     endpoint: Annotated[Text, AfterValidator(_address)] | None = None
-    """Address of the server; that of the region if not given."""
+    """Address of the server; default: the region's."""
     message_retention_period: Annotated[Duration, AfterValidator(_retention)] = 345_600.0
     """How long SQS keeps a message in a queue that is made here; between a minute and 14 days."""
     default_delay_seconds: Annotated[Duration, Field(le=900)] = 0.0
@@ -64,14 +64,14 @@ class SQSDriverConfig(DriverConfig):
 
 
 class SQSQueueOptions(LengthOptions):
-    """Options of a queue at SQS: its attributes there. In a queue that exists, what is not given is left as it is."""
+    """Options of a queue at SQS: its attributes there. On an existing queue, only given options are changed."""
 
     max_length: Count | None = None
     """Refused: SQS cannot bound a queue."""
     message_retention_period: Annotated[Duration, AfterValidator(_retention)] | None = None
-    """How long SQS keeps a message, and then deletes it and tells nobody; that of the driver if not given."""
+    """Time after which SQS silently deletes a message; default: the driver's."""
     default_delay_seconds: Annotated[Duration, Field(le=900)] | None = None
-    """Delay of messages without one; that of the driver if not given."""
+    """Delay of messages published without one; default: the driver's."""
     default_visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
     """How long a message that another program receives is hidden; Tasuki says the lease with each receive."""
 

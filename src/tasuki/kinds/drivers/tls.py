@@ -26,7 +26,7 @@ def _pem(label: str) -> Callable[[object], object]:
 
 
 def _key(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not value:
         raise ValueError("a file is wanted, or PEM text; take the text from ${env:NAME}")
     return SecretStr(str(value))

@@ -1,4 +1,4 @@
-"""``function.lua``, ``function.python`` and ``library.lua``: the code that treats messages."""
+"""``function.lua``, ``function.python`` and ``library.lua``: the code that handles messages."""
 
 from __future__ import annotations
 

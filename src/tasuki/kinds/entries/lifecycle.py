@@ -94,9 +94,9 @@ class LifecycleConfig(Config):
     start_timeout: PositiveDuration = 10.0
     """Longest time to start; a driver has 50ms more for each of its queues."""
     stop_timeout: Duration = 10.0
-    """Longest time to finish what is in flight when stopping."""
+    """Longest time to finish messages in work when stopping."""
     stable_threshold: Duration = 5.0
-    """Time after which a running service counts as stable, and its restart delay begins anew."""
+    """Time after which a running service counts as stable, and its restart delay is reset."""
     depends_on: list[Id] = Field(default_factory=list)
     """Entries that must be running first."""
     requires: list[Id] = Field(default_factory=list)

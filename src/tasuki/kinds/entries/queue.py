@@ -48,7 +48,7 @@ class DeadLetterConfig(Config):
 
 
 def _secret(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or len(value.encode()) < _SHORTEST_SECRET:
         raise ValueError(f"a text of at least {_SHORTEST_SECRET} bytes is wanted; take it from ${{env:NAME}}")
     return SecretStr(str(value))
@@ -64,7 +64,7 @@ class KeyConfig(Config):
 
 
 class SigningConfig(Config):
-    """Signatures that prove who published a message, and that nobody changed it."""
+    """Signatures that prove who published a message, and that it was not changed."""
 
     keys: Annotated[list[KeyConfig], Field(min_length=1)]
     """The first key signs, all verify: a new one comes last, then first, then the old one goes."""
@@ -154,7 +154,7 @@ class QueueConfig(Config):
     requires: list[RequirementName] = Field(default_factory=list)
     """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
     signing: SigningConfig | None = None
-    """Keys that sign what is published and verify what is handled; not given: neither."""
+    """Keys that sign published messages and verify handled ones; not given: neither."""
 
     @model_validator(mode="after")
     def _expired_messages_go_somewhere(self) -> QueueConfig:

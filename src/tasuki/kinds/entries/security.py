@@ -63,9 +63,9 @@ class ConditionConfig(Config):
     """One test."""
 
     field: Text
-    """What is looked at: actor.id, actor.meta.*, action, resource or meta.*."""
+    """The field to compare: actor.id, actor.meta.*, action, resource or meta.*."""
     operator: Text
-    """How: eq, ne, lt, lte, gt, gte, in, nin, contains, ncontains, matches, nmatches, exists, nexists."""
+    """The comparison: eq, ne, lt, lte, gt, gte, in, nin, contains, ncontains, matches, nmatches, exists, nexists."""
     value: Any = None
     """What it is compared with."""
     value_from: Text | None = None
@@ -151,9 +151,9 @@ class SecurityConfig(Config):
     """How strict the project is; at most one such entry."""
 
     strict: Flag = False
-    """Whoever has no actor may do nothing, instead of everything."""
+    """Without an actor nothing is allowed, instead of everything."""
     application: IdentityConfig | None = None
-    """Who the application's own code and the command line are; nobody in particular if not given."""
+    """The actor of the application's own code and the command line; default: none."""
 
 
 KINDS = (

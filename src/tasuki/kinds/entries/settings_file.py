@@ -1,4 +1,4 @@
-"""The file behind an ``env.storage.file``: lines KEY=VALUE, read anew each time and replaced as a whole."""
+"""The file behind an ``env.storage.file``: lines KEY=VALUE, read each time and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def read(root: Path, config: EnvFileConfig) -> dict[str, str]:
         lines = _lines(root / config.file_path, config)
     except FileNotFoundError:
         return {}
-    except OSError as error:  # as if nothing were set, the defaults would hold, and nobody would know
+    except OSError as error:  # treated as empty, the file would silently give way to the defaults
         raise _unavailable(config, "read", error) from error
     pairs = (line.partition("=") for line in lines if _key(line) is not None)
     return {key.strip(): _unquoted(value.strip()) for key, _, value in pairs}
 
 
 def write(root: Path, config: EnvFileConfig, key: str, value: str) -> None:
-    """Give a key a value; the other lines stay as they are, and whoever reads sees the old file or the new one.
+    """Give a key a value; the other lines stay as they are, and a reader sees either the old file or the new one.
 
     Raises:
         HandlerError: kind Invalid: a text with a line end, or one that UTF-8 cannot hold, or a file that is not UTF-8;

@@ -1,4 +1,4 @@
-"""``tasuki policy``: why somebody may do something, or may not."""
+"""``tasuki policy``: why an actor may do something, or may not."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def command() -> None:
 @click.option("--as", "consumer", metavar="CONSUMER", help="With the actor and the policies of this consumer.")
 @click.option("--actor", "actor_id", metavar="ID", help="As this actor: by itself with all policies of the project.")
 @click.option(
-    "--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="What is known of the actor; may be repeated."
+    "--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the actor; may be repeated."
 )
 @click.option(
-    "--about", multiple=True, metavar="KEY=VALUE", help="What is known of the resource (meta.KEY); may be repeated."
+    "--about", multiple=True, metavar="KEY=VALUE", help="Metadata of the resource (meta.KEY); may be repeated."
 )
 @json_option
 @project_options()
@@ -123,7 +123,7 @@ def _resource(project: Project, action: str, resource: str) -> str:
     else:
         return resource
     if ":" not in resource and "*" not in resource:
-        return find_id(resource, ids, what)  # policies name ids, so a name alone can only be that of an entry
+        return find_id(resource, ids, what)  # policies name ids, so a bare name can only belong to an entry
     return resource
 
 
@@ -159,7 +159,7 @@ def _report(guard: Guard | None, action: str, resource: str, about: dict[str, An
 
 def _show(report: dict[str, Any]) -> None:
     by = f"policy {report['policy']}: " if report["policy"] else ""
-    who = f"actor {report['actor']}" if report["actor"] else "nobody in particular"
+    who = f"actor {report['actor']}" if report["actor"] else "no actor"
     click.echo(f"{'allowed' if report['allowed'] else 'denied'}: {who}, {report['action']} on {report['resource']}")
     click.echo(f"because {by}{report['why']}")
     asked = [one for one in report["policies"] if one["action"] == report["action"]]

@@ -12,7 +12,7 @@
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
     │   └── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
-    ├── RequestTimeoutError                             for whoever waits for a reply
+    ├── RequestTimeoutError                             for the requester
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
@@ -50,7 +50,7 @@ class Position(NamedTuple):
 
 
 class ConfigError(TasukiError):
-    """One problem of a project: what is wrong, where, in which entry, and what to do about it."""
+    """One problem of a project: the mistake, its place, its entry, and the remedy."""
 
     def __init__(self, problem: str, *, position: Position | None = None, entry: str = "", hint: str = "") -> None:
         self.problem = problem
@@ -66,7 +66,7 @@ class ConfigError(TasukiError):
 
 
 class UnknownKindError(ConfigError):
-    """An entry whose ``kind`` nobody knows."""
+    """An entry of an unknown ``kind``."""
 
 
 class InvalidEntryError(ConfigError):
@@ -102,7 +102,7 @@ class StartTimeoutError(LifecycleError):
 
 
 class StopTimeoutError(LifecycleError):
-    """A service had work left at its ``stop_timeout``; that work was handed back unharmed."""
+    """A service had unfinished work at its ``stop_timeout``; its messages were released."""
 
 
 class RestartLimitError(LifecycleError):

@@ -389,9 +389,7 @@ def test_explain_says_which_policy_decides_and_why(tmp_path: Path) -> None:
     assert done.stdout.startswith(
         "denied: actor service:worker, queue.publish.queue on app.queue:secret\nbecause policy"
     )
-    assert run("policy", "explain", "publish", "tasks", folder=folder).stdout.startswith(
-        "allowed: no actor"
-    )
+    assert run("policy", "explain", "publish", "tasks", folder=folder).stdout.startswith("allowed: no actor")
     assert run("policy", "explain", "--meta", "a=b", "publish", "tasks", folder=folder).returncode == 2
     assert run("policy", "explain", "--as", "nobody", "publish", "tasks", folder=folder).returncode == 1
 

@@ -38,7 +38,7 @@ def print_json(value: Any) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print a text from a message or a user: unchanged for another program, without control characters on a terminal."""
+    """Print a foreign text: unchanged for another program, without control characters on a terminal."""
     click.echo(escape_lines(text) if is_terminal(sys.stdout) else text)
 
 

@@ -1,4 +1,4 @@
-"""The handler contract: the function that treats a message, and what it is given."""
+"""The handler contract: the function that handles a message, and its context."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Context(ABC):
 
     @property
     def permissions(self) -> Permissions | None:
-        """The rights of whoever acts; None where nobody keeps any."""
+        """The rights of the actor; None where rights are not checked."""
         return None
 
     @property
@@ -162,8 +162,8 @@ class Context(ABC):
         Args:
             function: its id.
             args: its arguments.
-            values: what it finds in ``values`` beside what is there already; needs permission ``funcs.context``.
-            actor: ``id`` and ``meta`` of whose name it acts in; needs permission ``funcs.security``.
+            values: items that are added to its ``values``; needs permission ``funcs.context``.
+            actor: ``id`` and ``meta`` of the actor that it acts as; needs permission ``funcs.security``.
             scope: ids of the policies in force for it; needs permission ``funcs.security``.
         """
         raise HandlerError("a call cannot be changed here", kind="Invalid", retryable=False)
@@ -221,7 +221,7 @@ class Handler(ABC):
 
     @abstractmethod
     async def handle(self, body: Any, context: Context) -> Any:
-        """Treat one message.
+        """Handle one message.
 
         Returns the result; exactly ``False`` means failed. Raises Retry, Reject, Snooze, HandlerError, or any other
         exception of the user's code. Cancellable where the code is (a thread is not: then it returns when the thread

@@ -44,7 +44,7 @@ async def end_of(job: Future[Any], cancel: Callable[[], object]) -> asyncio.Canc
     cancelled: asyncio.CancelledError | None = None
     while not job.done():
         ended: asyncio.Future[None] = loop.create_future()
-        # Called at once where the job has ended meanwhile; a loop that is closed has nobody to tell.
+        # Called at once where the job has ended meanwhile; a closed loop needs no wake-up.
         job.add_done_callback(partial(_wake, loop, ended))
         try:
             await ended
@@ -103,7 +103,7 @@ class Job:
             self.outcome.set_result((None, error))
 
     def _begin(self) -> None:
-        self._context = contextvars.copy_context()  # that of the loop
+        self._context = contextvars.copy_context()  # the loop's own
         self._task = self._loop.create_task(self._work, context=self._context)
         self._task.add_done_callback(self._end)
 

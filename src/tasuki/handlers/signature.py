@@ -1,4 +1,4 @@
-"""What a Python function wants: its body, and what is injected, decided once from its signature."""
+"""The body and the injected parameters of a Python function, decided once from its signature."""
 
 from __future__ import annotations
 

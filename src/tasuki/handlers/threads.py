@@ -164,10 +164,10 @@ def _raise_in(thread: int, error: type[BaseException]) -> None:
 
 
 async def run_on(result: Any) -> Any:
-    """What comes of a result when it is run to its end: whoever returns a coroutine means that it is awaited.
+    """Await a result until it is a plain value: a function may return a coroutine.
 
     Raises:
-        HandlerError: it is a generator: nothing has run, and nobody would take what it yields.
+        HandlerError: it is a generator, which has not run, and whose items no caller would take.
     """
     while result is not None and inspect.isawaitable(result):
         awaited, result = result, await result

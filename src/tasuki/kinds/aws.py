@@ -23,7 +23,7 @@ Secret = Annotated[SecretStr, BeforeValidator(_secret, json_schema_input_type=st
 class AwsConfig(Config):
     """Region and keys of an account; missing fields are looked up as AWS's own tools do.
 
-    They read the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), the files in ~/.aws, the machine's role.
+    They read the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), files in ~/.aws, the machine's role.
     """
 
     region: Text | None = None

@@ -1,8 +1,8 @@
 """Batcher: joins concurrent publishes of one queue into batches as large as the driver takes.
 
-Nobody waits for a batch to fill: a publish that finds no other under way goes at once, and those that arrive meanwhile
-form the next batch by themselves. A full queue is waited for here, the same for all drivers, up to each caller's
-deadline; the order of publishing is kept.
+No caller waits for a batch to fill: a publish goes at once when none is under way, and publishes that arrive meanwhile
+form the next batch. The batcher waits for room in a full queue, in the same way for all drivers, up to each caller's
+deadline, and keeps the order of publishing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BUSY = "earlier publishes took until the deadline; nothing was stored: publish 
 _FULL_WAIT = 0.002
 _FULL_WAIT_MAX = 0.05
 _FULL_MARGIN_MAX = 1.0
-"""Most seconds before its deadline at which a publish is told that there is no room: one slow answer proves little."""
+"""Most seconds before its deadline at which a publish fails as the queue is full: one slow answer proves little."""
 _SWEEP = 0.05
 
 Results = list[DriverError | None]
@@ -99,7 +99,7 @@ class Batcher:
         return request.results
 
     async def _lead(self, request: _Request, timeout: float) -> None:
-        """Publish one's own messages without a detour; what is left, and what arrived meanwhile, is flushed after."""
+        """Publish one's own messages directly; flush the remaining ones, and other callers' messages, afterwards."""
         self._busy = True
         try:
             async with asyncio.timeout(timeout):
@@ -183,7 +183,7 @@ class Batcher:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return self._defect(batch, error)  # nobody cancelled this: a client library lost its connection
+            return self._defect(batch, error)  # the caller did not cancel: a client library lost its connection
         if not results:
             return [None] * len(batch)
         if len(results) != len(batch):
@@ -226,7 +226,7 @@ class Batcher:
             if request.deadline <= now:
                 sent = request in self._under_way
                 request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, _BUSY))
-        # Also those behind one that waits: they take nobody's place any more.
+        # Also requests behind one that waits: they must not count towards the limit any more.
         self._pending = deque(request for request in self._pending if not request.done.done())
         self._pending_messages = sum(len(request.messages) for request in self._pending)
 

@@ -50,7 +50,7 @@ def dead_letter(
 def redriven(message: Message) -> Outgoing:
     """The message as it was first published: what Tasuki wrote into its headers is taken out.
 
-    All but its signature: signed anew, a forged message would be a good one after all.
+    All but its signature: with a new signature, a forged message would pass as a good one.
     """
     headers = {key: value for key, value in message.headers.items() if key == SIGNATURE or not is_reserved(key)}
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)

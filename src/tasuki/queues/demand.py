@@ -18,7 +18,7 @@ def is_less(given: Durability, demanded: Durability) -> bool:
 
 @dataclass(slots=True)
 class Demand:
-    """One queue's demand. What is refused, and that it is accepted again, is logged once."""
+    """One queue's demand. The first refusal, and the first acceptance after it, are logged once."""
 
     queue: str
     driver: Driver

@@ -61,13 +61,13 @@ class Queue:
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
         self.guard: Guard | None = None
-        """Whose rights are checked at each call; None: nobody's."""
+        """The rights that each call checks; None: no checks."""
         self.origin: Queue | None = None
         """The queue that this one is a guarded view of."""
         self._batcher = Batcher(driver, spec.name, block_when_full=policy.overflow == "block")
 
     def guarded_by(self, guard: Guard) -> Queue:
-        """The same queue for somebody who needs permission: what is not allowed raises PolicyDeniedError."""
+        """The same queue with permission checks: a forbidden call raises PolicyDeniedError."""
         queue = copy.copy(self)
         queue.guard, queue.origin = guard, self
         return queue

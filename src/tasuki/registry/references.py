@@ -34,7 +34,7 @@ class Reference:
 
 
 def find_references(entry: Entry, fields: Mapping[str, tuple[str, ...]]) -> list[Reference]:
-    """References of an entry. ``fields``: dotted path (``*``: each item) → allowed kinds; a value that is not text is no id."""
+    """References of an entry. ``fields``: dotted path (``*``: each item) → allowed kinds; only texts are ids."""
     return [
         Reference(path, resolve_id(value, entry.namespace), kinds, value)
         for dotted, kinds in fields.items()

@@ -14,7 +14,7 @@ NO_META: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody or something with an id; ``meta`` is plain data that conditions can look at."""
+    """A person, service or program with an id; ``meta`` is plain data that conditions can read."""
 
     id: str
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)

@@ -44,7 +44,7 @@ def text(value: Any) -> str | None:
 
 
 def equals(left: Any, right: Any) -> bool:
-    """A number and what looks like one numerically, else as text; what is missing, or has no text, equals nothing.
+    """Compare numerically where both are numbers or spell one, else as text; a missing value equals nothing.
 
     Raises:
         ComparisonError: one is a list or a mapping.

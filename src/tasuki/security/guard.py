@@ -15,11 +15,11 @@ _log = logging.getLogger("tasuki.security")
 
 _MAX_REMEMBERED = 1000
 _MAX_RESOURCE = 300
-"""Longest name that is remembered: whoever asks for long ones pays for it himself."""
+"""Longest name whose decision is cached; longer ones are decided each time."""
 
 
 class Guard:
-    """An actor with its scope, or nobody in particular. Immutable, but for what it remembers of its decisions."""
+    """An actor with its scope, or no actor. Immutable except for its cache of decisions."""
 
     def __init__(self, actor: Actor | None = None, scope: Scope | None = None, *, strict: bool = False) -> None:
         self.actor = actor
@@ -28,7 +28,7 @@ class Guard:
         self._remembered: dict[tuple[str, str], Decision] = {}
 
     def __repr__(self) -> str:
-        return f"<guard of {self.actor.id if self.actor else 'nobody'}>"
+        return f"<guard of {self.actor.id if self.actor else 'no actor'}>"
 
     def decide(self, action: str, resource: str, meta: Mapping[str, Any] | None = None) -> Decision:
         """Whether it may; nothing is logged. ``meta`` says more about the resource."""

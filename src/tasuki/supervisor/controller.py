@@ -22,7 +22,7 @@ from tasuki.supervisor.step import StepTimeoutError, retrieve, run_step
 from tasuki.units import format_duration
 
 STOP_GRACE = 5.0
-"""Seconds beyond its timeout in which a service may hand back what is left, before its stop is cancelled."""
+"""Seconds beyond its timeout in which a service may release its remaining work, before its stop is cancelled."""
 
 _log = logging.getLogger("tasuki.supervisor")
 
@@ -68,7 +68,7 @@ class Controller:
         hurries it: the service's ``stop`` is called again with that.
 
         Raises:
-            StopTimeoutError: work was left and handed back, or the service did not return in time.
+            StopTimeoutError: unfinished work was released, or the service did not return in time.
             LifecycleError: its ``stop`` failed.
         """
         limit = self.spec.stop_timeout if timeout is None else min(timeout, self.spec.stop_timeout)
@@ -198,7 +198,7 @@ class Controller:
             name = f"second stop of service {self.spec.id!r}"
             await run_step(self.spec.service.stop(limit), name=name, timeout=limit + STOP_GRACE)
         except Exception as error:
-            # The first stop reports what is left.
+            # The first stop reports unfinished work.
             _log.debug("second stop of service %r: %s", self.spec.id, _text(error))
 
     def _enter(self, state: State, error: Exception | None = None, failures: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a supervisor is told about a service."""
+"""ServiceSpec: the description of a service that a supervisor gets."""
 
 from __future__ import annotations
 

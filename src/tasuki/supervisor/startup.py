@@ -9,10 +9,10 @@ from tasuki.supervisor.state import UP, Status
 
 
 def find_unsettled(graph: Graph, statuses: Mapping[str, Status], optional: Collection[str]) -> list[str]:
-    """The ids (all those of the graph that has them as keys) that a start still waits for, in order of start.
+    """The ids (keys of the graph) that a start still waits for, in order of start.
 
-    Not waited for: what is up, what is optional and has failed once, what has given up, and all that depends on those;
-    such dependents start later by themselves, if ever their dependencies come up.
+    A start does not wait for services that are up, optional ones that have failed once, ones that have given up, and
+    dependents of both, which start later by themselves if their dependencies come up.
     """
     absent: set[str] = set()
     waiting = []

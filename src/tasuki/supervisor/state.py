@@ -43,13 +43,13 @@ def may_follow(old: State, new: State) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a service at one moment."""
+    """The state of a service at one moment."""
 
     state: State = State.UNKNOWN
     since: float = 0.0
     """Monotonic seconds at which it entered the state."""
     failures: int = 0
-    """Failures in a row so far; counted anew after a run of ``stable_threshold``."""
+    """Failures in a row so far; reset after a run of ``stable_threshold``."""
     error: Exception | None = None
     """Why it failed, or why it stopped late."""
     has_given_up: bool = False

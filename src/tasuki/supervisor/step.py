@@ -59,6 +59,6 @@ async def _end(task: asyncio.Task[None], name: str) -> None:
 
 
 def retrieve(task: asyncio.Task[None]) -> None:
-    """Take note of the error of a task that nobody may await, so that asyncio does not report it."""
+    """Retrieve the error of a task that may never be awaited, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()

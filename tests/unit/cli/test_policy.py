@@ -64,8 +64,7 @@ def test_explain_for_people(tasuki: CommandLine) -> None:
     ]
     done = tasuki("policy", "explain", "publish", "tasks")
     assert done.stdout == (
-        "allowed: no actor, queue.publish.queue on app:tasks\n"
-        "because there is no actor, and security is not strict\n"
+        "allowed: no actor, queue.publish.queue on app:tasks\nbecause there is no actor, and security is not strict\n"
     )
 
 

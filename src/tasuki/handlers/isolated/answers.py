@@ -82,7 +82,7 @@ class PythonHost:
         self.takes_body: bool | None = None
 
     def cost(self, variables: Variables) -> float:
-        """Nobody counts what trusted code uses."""
+        """The time of trusted code is not counted."""
         return 0.0
 
     def charge(self, variables: Variables, seconds: float) -> None:

@@ -36,7 +36,7 @@ class Pool:
             await self._start_one()
 
     async def run(self, kind: int, payload: bytes, context: Context, time: float | None = None) -> Any:
-        """Treat one message or call in a child; see Worker.
+        """Handle one message or call in a child; see Worker.
 
         Raises:
             TimeoutError: it ran longer than ``time`` seconds; waiting for a child does not count.
@@ -107,7 +107,7 @@ class Pool:
             self._begin()
 
     async def stop(self) -> None:
-        """End all children, and what is under way in them. Idempotent; ``start`` and ``run`` begin anew."""
+        """End all children with their messages and calls. Idempotent; ``start`` and ``run`` start new ones."""
         self._is_stopped = True
         workers, self._workers = self._workers, []
         is_here = self._loop is asyncio.get_running_loop()

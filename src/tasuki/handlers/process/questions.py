@@ -37,9 +37,9 @@ class Call:
         self.context = context
         self.future = future
         self.variables = copy_context()
-        """What it asks for is done with the context variables of whoever made it."""
+        """Its requests run with the context variables of its caller."""
         self.tasks: dict[int, asyncio.Task[Any]] = {}
-        """What it has asked for and not been answered, by ticket."""
+        """Its requests without an answer, by ticket."""
 
 
 class Questions:
@@ -97,7 +97,7 @@ class Questions:
         call = self._calls.get(ticket)
         if call is None or call.tasks.get(ticket) is not task:
             if not task.cancelled():
-                task.exception()  # nobody is left to be told
+                task.exception()  # retrieved, so that asyncio does not log it
             return
         del self._calls[ticket], call.tasks[ticket]
         if task.cancelled():
@@ -126,7 +126,7 @@ class Questions:
         self._channel.send(ANSWER, ticket, payload)
 
     def forget(self, ticket: int) -> None:
-        """Nobody waits for that answer any more."""
+        """Drop the answer: its caller has gone."""
         call = self._calls.pop(ticket, None)
         if call is not None:
             _end(call.tasks.pop(ticket))

@@ -326,7 +326,7 @@ class _Checker:
                 self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
 
     def _reason(self, id: str, other: str) -> str:
-        """Why queues of two driver entries are one at the broker; empty for one entry, and for ids that are no queues."""
+        """Why queues of two driver entries are one at the broker; empty for one entry, and if an id is no queue."""
         drivers = [getattr(self.configs[each], "driver", None) for each in (id, other)]
         return "" if drivers[0] == drivers[1] else f": {drivers[0]!r} and {drivers[1]!r} lead to the same place"
 

@@ -115,7 +115,7 @@ class BytesCodec:
 
 
 class Codecs:
-    """The codecs of a project by name: the built-in ones and those of the entry points ``tasuki.codecs``."""
+    """The codecs of a project by name: built in, or from the entry points ``tasuki.codecs``."""
 
     def __init__(self) -> None:
         self._codecs: dict[str, Codec] = {JSON: JsonCodec(), MSGPACK: MsgpackCodec(), BYTES: BytesCodec()}
@@ -137,7 +137,7 @@ class Codecs:
         return sorted({*self._codecs, *ALIASES, *self._points()})
 
     def _points(self) -> dict[str, EntryPoint]:
-        """What is installed, looked up once: names come from message headers too, and a look-up reads many files."""
+        """Installed codecs, looked up once: names come from message headers too, and a lookup reads many files."""
         if self._installed is None:
             self._installed = {point.name: point for point in entry_points(group="tasuki.codecs")}
         return self._installed
@@ -148,7 +148,7 @@ def _checked(decode: Callable[[bytes], Any], format_: str) -> Callable[[bytes], 
         try:
             return decode(body)
         except msgspec.ValidationError as error:
-            if str(error).startswith(_NO_NUMBER):  # whatever the type, nobody can read that
+            if str(error).startswith(_NO_NUMBER):  # no type can represent that number
                 raise CodecError(f"body is not {format_}: {error}") from error
             raise InvalidBodyError(f"the body does not fit: {error}", kind="Invalid", retryable=False) from error
         except _REFUSED as error:

@@ -154,7 +154,7 @@ class _Parser:
         is_tight = self._take().value == "!"
         node = negation(self._unary() if is_tight else self._binary(_NOT))
         if not is_tight and _BINDING.get(self._operator() or "") == _COMPARE:
-            raise self._error("what does 'not' mean here? write 'a not in b', or put what is denied in brackets")
+            raise self._error("'not' is ambiguous here: write 'a not in b', or put the negated part in brackets")
         self._depth -= 1
         return node
 

@@ -42,9 +42,7 @@ def command() -> None:
 @click.argument("resource")
 @click.option("--as", "consumer", metavar="CONSUMER", help="With the actor and the policies of this consumer.")
 @click.option("--actor", "actor_id", metavar="ID", help="As this actor: by itself with all policies of the project.")
-@click.option(
-    "--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the actor; may be repeated."
-)
+@click.option("--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the actor; may be repeated.")
 @click.option(
     "--about", multiple=True, metavar="KEY=VALUE", help="Metadata of the resource (meta.KEY); may be repeated."
 )

@@ -27,7 +27,7 @@ NAME = "funcs"
 
 @contextmanager
 def _translated(id: str) -> Iterator[None]:
-    """Errors as scripts know them; a denial and a missing function say the same whoever asks."""
+    """Errors as scripts know them; a denial and a missing function read the same for every caller."""
     try:
         yield
     except HandlerNotFoundError as error:

@@ -84,10 +84,10 @@ CONFIGS = [
     Config("T31", "a misspelt field", project(consumer=", concurency: 4"), "did you mean 'concurrency'"),
     Config("T31", "a negative number", project(consumer=", concurrency: -1"), "concurrency"),
     Config("T31", "a huge number", project(consumer=", concurrency: 1000000000000"), "exceeds maximum 1000"),
-    Config("T31", "a text for a number", project(consumer=", prefetch: lots"), "prefetch: a whole number is wanted"),
+    Config("T31", "a text for a number", project(consumer=", prefetch: lots"), "prefetch must be a whole number"),
     Config("T31", "half a duration", project(consumer=", handler_timeout: 1h30"), "handler_timeout"),
     Config("T31", "an unknown kind", project(more="  - {name: x, kind: queue.quue}\n"), "queue.queue"),
-    Config("T31", "a wrong type", project(queue=", options: [1]"), "options: a mapping is wanted"),
+    Config("T31", "a wrong type", project(queue=", options: [1]"), "options must be a mapping"),
     Config("T32", "a placeholder without a value", project(queue=", codec: '${env:NOWHERE}'"), "NOWHERE"),
     Config(
         "T32", "a placeholder that names another", project(queue=", codec: '${env:FIRST}'"), "not nested",

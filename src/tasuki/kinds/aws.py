@@ -13,7 +13,7 @@ from tasuki.kinds.kind import Kind
 def _secret(value: object) -> SecretStr:
     # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not value:
-        raise ValueError("a text is wanted; take it from ${env:NAME}")
+        raise ValueError("expected a text; take it from ${env:NAME}")
     return SecretStr(str(value))
 
 

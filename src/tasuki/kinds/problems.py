@@ -74,9 +74,9 @@ def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -
     told = "something else" if _is_secret(path, model) else describe(value)
     if sort == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{label}: {context['expected']} is wanted, not {told}", did_you_mean(str(value), choices)
+        return f"{label} must be {context['expected']}, not {told}", did_you_mean(str(value), choices)
     if sort in _WANTED:
-        return f"{label}: {_WANTED[sort]} is wanted, not {told}", _remedy(sort, value, path, model)
+        return f"{label} must be {_WANTED[sort]}, not {told}", _remedy(sort, value, path, model)
     if sort == "string_too_short":
         return f"{label} is empty", ""
     if sort in _LIMITS:

@@ -67,7 +67,7 @@ def verify_references(entry: Entry, references: Iterable[Reference], registry: R
         if points_well(reference, registry):
             continue
         if target := registry.get(reference.id):
-            fault, hint = f"which is a {target.kind}", f"a {' or '.join(reference.kinds)} is wanted"
+            fault, hint = f"which is a {target.kind}", f"name a {' or '.join(reference.kinds)}"
         else:
             fault, hint = "which is not defined", _nearest(entry, reference, registry)
         problem = f"{noun(entry.kind)} {entry.id!r} refers to {_noun_of(reference)} {reference.shown}, {fault}"

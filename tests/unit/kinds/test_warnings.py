@@ -131,6 +131,6 @@ def test_wherever_they_stand(project: Make, bag: str) -> None:
 def test_wrong_values_are_errors(problems) -> None:
     text = (ENTRIES % ("amazon", "nearly")).replace("wait_time: 20", "wait_time: 21")
     assert problems(text) == [
-        "14:9: app:c: amqp option exclusive: true or false is wanted, not the text 'nearly'",
+        "14:9: app:c: amqp option exclusive must be true or false, not the text 'nearly'",
         "19:9: app:c: sqs option wait_time must be at most 20, not the number 21",
     ]

@@ -44,7 +44,7 @@ def test_an_expression_must_hold():
     assert one.evaluate(request(ok=True)) == "allow"
     assert one.judge(request(ok=1)).why == "its expression does not hold"
     one = policy(expression="meta.ok")
-    assert one.judge(request()).why == "its expression does not hold (true or false is wanted, not nothing)"
+    assert one.judge(request()).why == "its expression does not hold (expected true or false, not nothing)"
 
 
 def test_without_conditions_it_speaks_at_once():

@@ -56,7 +56,7 @@ def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], 
         elif isinstance(value, Mapping):
             bags[key] = value
         else:
-            problem = f"driver_options.{key}: a mapping is wanted, not {describe(value)}"
+            problem = f"driver_options.{key} must be a mapping, not {describe(value)}"
             place = entry.position(("driver_options", key))
             errors.append(InvalidEntryError(problem, position=place, entry=entry.id))
     return flat, bags, errors

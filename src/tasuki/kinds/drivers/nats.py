@@ -26,7 +26,7 @@ def _secret(value: object) -> object:
     if value is None or isinstance(value, SecretStr):
         return value
     if not isinstance(value, str) or not value:
-        raise ValueError("a text is wanted; take it from ${env:NAME}")
+        raise ValueError("expected a text; take it from ${env:NAME}")
     return SecretStr(str(value))
 
 

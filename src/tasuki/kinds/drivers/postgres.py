@@ -23,7 +23,7 @@ _SCHEME = re.compile(r"postgres(ql)?://")
 def _address(value: object) -> SecretStr:
     # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not (_SCHEME.match(value) or value.startswith("${env:")):
-        raise ValueError("an address is wanted: postgresql://user:password@host:5432/database")
+        raise ValueError("expected an address: postgresql://user:password@host:5432/database")
     if "${" not in value and (problem := _unreadable(value)):
         raise ValueError(problem)
     return SecretStr(value)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _address(value: str) -> str:
     if not value.startswith(("http://", "https://", "${env:")):
-        raise ValueError("an address is wanted, such as http://localhost:4566")
+        raise ValueError("expected an address, such as http://localhost:4566")
     return value
 
 

@@ -28,7 +28,7 @@ def _pem(label: str) -> Callable[[object], object]:
 def _key(value: object) -> SecretStr:
     # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not value:
-        raise ValueError("a file is wanted, or PEM text; take the text from ${env:NAME}")
+        raise ValueError("expected a file, or PEM text; take the text from ${env:NAME}")
     return SecretStr(str(value))
 
 

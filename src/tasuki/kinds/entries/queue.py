@@ -50,7 +50,7 @@ class DeadLetterConfig(Config):
 def _secret(value: object) -> SecretStr:
     # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or len(value.encode()) < _SHORTEST_SECRET:
-        raise ValueError(f"a text of at least {_SHORTEST_SECRET} bytes is wanted; take it from ${{env:NAME}}")
+        raise ValueError(f"expected a text of at least {_SHORTEST_SECRET} bytes; take it from ${{env:NAME}}")
     return SecretStr(str(value))
 
 

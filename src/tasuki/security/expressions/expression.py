@@ -96,7 +96,7 @@ class _Parser:
 
     def _expect(self, operator: str) -> None:
         if not self._is(operator):
-            raise self._error(f"{operator!r} is wanted, not {self._next}")
+            raise self._error(f"expected {operator!r}, not {self._next}")
         self._take()
 
     def _choice(self) -> Node:
@@ -200,7 +200,7 @@ class _Parser:
     def _field(self, whole: Node) -> str:
         token = self._take()
         if not str(token.value).isidentifier() or token.sort == "value":
-            raise self._error(f"a field is wanted, not {token}", token)
+            raise self._error(f"expected a field, not {token}", token)
         if token.value not in _FIELDS.get(whole, (token.value,)):
             known = " and ".join(_FIELDS[whole]) or "none: it is a text"
             raise self._error(f"there is no field {token}; there are {known}", token)

@@ -62,7 +62,7 @@ def _is_in(left: Any, right: Any) -> bool:
 def _texts(test: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
     def checked(left: Any, right: Any) -> bool:
         if not isinstance(left, str) or not isinstance(right, str):
-            raise ComparisonError(f"two texts are wanted, not {kind(left)} and {kind(right)}")
+            raise ComparisonError(f"expected two texts, not {kind(left)} and {kind(right)}")
         return test(left, right)
 
     return checked
@@ -77,7 +77,7 @@ def as_bool(value: Any) -> bool:
     """The boolean itself. Raises ComparisonError for anything else."""
     if isinstance(value, bool):
         return value
-    raise ComparisonError(f"true or false is wanted, not {kind(value)}")
+    raise ComparisonError(f"expected true or false, not {kind(value)}")
 
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {

@@ -174,7 +174,10 @@ async def run_on(result: Any) -> Any:
         if result is awaited:  # a client or a pool that can be awaited until it is connected
             break
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise HandlerError("the function returned a generator, of which nothing has run yet", kind="Invalid")
+        raise HandlerError(
+            "the function returned a generator, which is not run; return a value, or use await instead of yield",
+            kind="Invalid",
+        )
     return result
 
 

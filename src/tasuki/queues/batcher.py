@@ -187,7 +187,9 @@ class Batcher:
         if not results:
             return [None] * len(batch)
         if len(results) != len(batch):
-            return self._defect(batch, ValueError(f"{len(results)} results for {len(batch)} messages"))
+            return self._defect(
+                batch, ValueError(f"the driver returned {len(results)} results for {len(batch)} messages")
+            )
         return list(results)
 
     def _defect(self, batch: list[Outgoing], error: BaseException) -> Results:

@@ -78,14 +78,14 @@ def parse_condition(field: str, operator: str, value: Any = None, value_from: st
     """
     path = parse_field(field)
     if operator not in OPERATORS:
-        raise ValueError(f"{operator!r} is not an operator; known are: {', '.join(OPERATORS)}")
+        raise ValueError(f"{operator!r} is not an operator; the operators are: {', '.join(OPERATORS)}")
     if operator in _PRESENCE and value is None and value_from is None:
         value = True
     if (value is None) == (value_from is None):
         raise ValueError(f"{field} {operator}: give either a value or a value_from")
     source = None if value_from is None else parse_field(value_from)
     if source is not None and operator in (*_PRESENCE, *_REGEX):
-        raise ValueError(f"{field} {operator}: it takes a value that stands in the policy, not a value_from")
+        raise ValueError(f"{field} {operator}: write the value in the policy, not a value_from")
     return Condition(path, operator, value, source, _test(operator, value, is_given=source is None))
 
 

@@ -43,7 +43,7 @@ class Supervisor:
             LifecycleError: there is one of that id.
         """
         if spec.id in self._controllers:
-            raise LifecycleError(f"service {spec.id!r} is there already; use replace", service=spec.id)
+            raise LifecycleError(f"service {spec.id!r} exists already; replace it instead", service=spec.id)
         self._controllers[spec.id] = Controller(spec, clock=self._clock, notify=self._on_change)
 
     async def start(self, ids: Iterable[str] | None = None) -> None:
@@ -259,7 +259,7 @@ class Supervisor:
 
     def _refuse_after_stop(self, stops: int) -> None:
         if self._stops != stops:
-            raise LifecycleError("everything was stopped meanwhile")
+            raise LifecycleError("the start was interrupted: all services were stopped")
 
     async def _stop_some(self, ids: Iterable[str]) -> list[LifecycleError]:
         chosen = {id: self._controllers[id] for id in ids if id in self._controllers}

@@ -135,7 +135,7 @@ def handle(kind):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("retry", "asks for another try: later"),
+        ("retry", "requests another attempt: later"),
         ("reject", "rejects it: "),
         ("ours", "error: a codec"),
         ("theirs", "raised OSError (handlers.py:"),

@@ -73,7 +73,7 @@ def test_what_cannot_be_explained(tasuki: CommandLine) -> None:
     assert "--meta says something of the actor" in tasuki("policy", "explain", "--meta", "a=1", "publish", "q").stderr
     assert "'nobody' is not defined" in tasuki("policy", "explain", "--as", "nobody", "publish", "q").stderr
     done = tasuki("policy", "explain", "--as", "consumer", "--actor", "x", "publish", "q")
-    assert "has no policies of its own for another actor" in done.stderr
+    assert "has no policies to apply to another actor" in done.stderr
 
 
 @pytest.mark.usefixtures("secure")

@@ -168,7 +168,7 @@ def test_mistakes_in_the_identity_of_a_consumer(problems, security, problem):
 def test_a_project_is_strict_or_not_once(problems):
     text = "  - {name: a, kind: security.config}\n  - {name: b, kind: security.config, strict: true}\n"
     [text] = problems(text)
-    assert text == "4:15: app:b: there is a security.config already, 'app:a', and a project has at most one"
+    assert text == "4:15: app:b: a project has at most one security.config, and 'app:a' is the first"
 
 
 def test_groups_of_the_application_are_checked_too(problems):

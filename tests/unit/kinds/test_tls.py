@@ -78,9 +78,9 @@ def test_wrong_text(problems: Callable[..., list[str]], tmp_path: Path) -> None:
         f"  - {{name: d, kind: queue.driver.redis, tls: {tls}}}\n", environ={"CERT": CERTIFICATE, "KEY": KEY}
     )
     assert [problem.partition(": app:d: ")[2] for problem in found] == [
-        "tls.cert: the text holds no certificate in PEM form",
-        "tls.key: the text holds no private key in PEM form",
-        "tls.ca: the text holds no certificate in PEM form",
+        "tls.cert: the text contains no certificate in PEM form",
+        "tls.key: the text contains no private key in PEM form",
+        "tls.ca: the text contains no certificate in PEM form",
     ]
 
 

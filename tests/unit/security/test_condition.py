@@ -78,7 +78,7 @@ def test_what_cannot_be_compared_is_an_error_not_a_no(condition):
         (("actor.meta.", "eq", 1), "'actor.meta.' is not a field"),
         (("owner", "eq", 1), "a key of the resource's meta is written meta.owner"),
         (("", "eq", 1), "'' is not a field"),
-        (("action", "equals", 1), "'equals' is not an operator; known are: eq, ne, lt"),
+        (("action", "equals", 1), "'equals' is not an operator; the operators are: eq, ne, lt"),
         (("action", "eq"), "action eq: give either a value or a value_from"),
         (("action", "eq", 1, "resource"), "action eq: give either a value or a value_from"),
         (("action", "eq", None, "resorce"), "'resorce' is not a field"),

@@ -35,7 +35,7 @@ def test_all_conditions_must_hold():
     assert one.judge(request(size=3)).why == "the condition does not hold: meta.size gt 3"
     found = one.judge(request(size="big"))
     assert found == Finding(
-        "app:p", "undefined", "the condition does not hold: meta.size gt 3 (only numbers are less or greater)"
+        "app:p", "undefined", "the condition does not hold: meta.size gt 3 (only numbers can be compared by size)"
     )
 
 

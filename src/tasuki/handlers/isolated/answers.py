@@ -48,7 +48,7 @@ async def _awaited(value: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
 
 def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
     if verb not in _PERMISSIONS or context.permissions is None:
-        raise HandlerError("there is no security here", kind="Internal", retryable=False)
+        raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
     found = getattr(context.permissions, verb)(*args, **options)
     return dict(found) if isinstance(found, Mapping) else found
 

@@ -42,7 +42,10 @@ def _of_target(entry: Entry, package: str) -> Iterator[ConfigError]:
     with suppress(ValueError):  # already loaded, from an unknown place
         if find_spec(package) is None:
             name = shown(package, entry.data.get("target"))
-            problem, hint = f"target: there is no module {name}", "install it, or start where it is: in its folder"
+            problem, hint = (
+                f"target: there is no module {name}",
+                "install it, or start tasuki in the folder that has it",
+            )
             yield MissingReferenceError(problem, position=entry.position(("target",)), entry=entry.id, hint=hint)
 
 

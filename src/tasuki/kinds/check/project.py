@@ -216,7 +216,7 @@ class _Checker:
         fields = self.configs.get(config.driver)
         if driver.too_long is None or fields is None or not (why := driver.too_long(fields, config, delay)):
             return
-        hint = "shorten the delay, or let the messages be kept for longer"
+        hint = "shorten the delay, or give the queue a longer retention"
         problem = f"{label} is a delay of {format_duration(delay)}: {why}"
         self.errors.append(InvalidEntryError(problem, position=entry.position(), entry=entry.id, hint=hint))
 
@@ -251,7 +251,7 @@ class _Checker:
             are_queues = all(self.registry.entries[id].kind == "queue.queue" for id in circle)
             place = entry.position(("dead_letter",) if are_queues else ())
             problem = _circle_problem(circle, are_queues=are_queues)
-            hint = "give one of these queues another dead_letter, or none" if are_queues else "take one reference out"
+            hint = "give one of these queues another dead_letter, or none" if are_queues else "remove a reference"
             self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id, hint=hint))
 
     def _check_groups(self) -> None:
@@ -276,7 +276,7 @@ class _Checker:
     def _check_only_one(self) -> None:
         first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
         for id in others:
-            problem = f"there is a security.config already, {first!r}, and a project has at most one"
+            problem = f"a project has at most one security.config, and {first!r} is the first"
             place = self.registry.entries[id].position(("kind",))
             self.errors.append(InvalidEntryError(problem, position=place, entry=id))
 

@@ -23,4 +23,4 @@ def unreadable_dead_letters(configs: Mapping[str, Config]) -> Iterator[tuple[str
                 f"{consumed[dead]!r} would refuse every dead letter of {id!r}: "
                 "a dead letter is not signed for the queue that it goes to"
             )
-            yield dead, problem, "take signing away from the dead-letter queue, or its consumer"
+            yield dead, problem, "remove signing from the dead-letter queue, or remove its consumer"

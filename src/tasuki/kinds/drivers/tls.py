@@ -19,7 +19,7 @@ def _pem(label: str) -> Callable[[object], object]:
         text = value.text if isinstance(value, Source) else value
         is_text = isinstance(value, Source) or (isinstance(text, str) and is_pem(text))
         if is_text and not has_block(str(text), label):
-            raise ValueError(f"the text holds no {label.lower()} in PEM form")
+            raise ValueError(f"the text contains no {label.lower()} in PEM form")
         return text
 
     return read

@@ -40,7 +40,7 @@ def write(root: Path, config: EnvFileConfig, key: str, value: str) -> None:
     """
     line = f"{key}={_quoted(value)}"
     if line.splitlines() != [line] or "\0" in line or _key(line) != key or not _is_unicode(line):
-        raise HandlerError("a setting in a file is one line KEY=VALUE", kind="Invalid", retryable=False)
+        raise HandlerError("a setting in a file must be one line KEY=VALUE", kind="Invalid", retryable=False)
     path = root / config.file_path
     try:
         if config.auto_create:
@@ -61,7 +61,7 @@ def _unavailable(config: EnvFileConfig, verb: str, error: OSError) -> HandlerErr
 
 def _replace(path: Path, config: EnvFileConfig, key: str, new: str) -> None:
     if path.is_symlink():
-        raise OSError("it is a symbolic link, which would be replaced by a file; give the file that it leads to")
+        raise OSError("it is a symbolic link, which a write would replace by a file; name the file that it points to")
     exists = path.exists()
     if not exists and not config.auto_create:
         raise FileNotFoundError(path)

@@ -52,7 +52,7 @@ class JsonCodec:
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as JSON: {error}") from error
         if non_finite:
-            raise CodecError("body cannot be written as JSON: it holds a number that is not finite")
+            raise CodecError("body cannot be written as JSON: it contains NaN or an infinite number; send null or text")
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
@@ -76,7 +76,9 @@ class MsgpackCodec:
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as MessagePack: {error}") from error
         if non_finite:
-            raise CodecError("body cannot be written as MessagePack: it holds a number that is not finite")
+            raise CodecError(
+                "body cannot be written as MessagePack: it contains NaN or an infinite number; send null or text"
+            )
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
@@ -109,7 +111,7 @@ class BytesCodec:
             return bytes
 
         def decode(body: bytes) -> Any:
-            raise InvalidBodyError(f"the body is bytes, the handler wants {type_!r}")
+            raise InvalidBodyError(f"the body is bytes, but the handler expects {type_!r}")
 
         return decode
 

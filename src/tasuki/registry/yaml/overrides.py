@@ -47,7 +47,7 @@ def _apply(entries: Mapping[str, Entry], override: str) -> Entry:
     shown = place if equals else f"{namespace}:{name}".strip(":")
     position = Position(ORIGIN + (shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"))
     if not (equals and namespace and name and dotted and all(dotted.split("."))):
-        raise InvalidEntryError("the override names no entry, field and value", position=position, hint=_FORM)
+        raise InvalidEntryError("an override needs an entry, a field and a value", position=position, hint=_FORM)
     id = f"{namespace}:{name}"
     if id not in entries:
         hint = did_you_mean(id, entries)

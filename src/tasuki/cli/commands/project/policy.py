@@ -97,12 +97,14 @@ def _guard(
     from tasuki.security.scope import Scope
 
     if meta and actor_id is None:
-        raise click.UsageError("--meta says something of the actor that --actor names")
+        raise click.UsageError("--meta describes the actor of --actor; give --actor too")
     guard = rights.application
     if consumer is not None:
         guard = rights.consumer(find_id(consumer, project.of(ConsumerConfig), "consumer"))
         if actor_id is not None and (guard is None or guard.scope is None):
-            raise CommandError(f"consumer {consumer!r} has no policies of its own for another actor")
+            raise CommandError(
+                f"consumer {consumer!r} has no policies to apply to another actor; leave out --as or --actor"
+            )
     if actor_id is None:
         return guard
     scope = guard.scope if consumer is not None and guard is not None else Scope(rights.policies.values())

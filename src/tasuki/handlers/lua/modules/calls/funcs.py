@@ -102,7 +102,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _unfit() -> HandlerError:
-    return HandlerError("these are no circumstances of a call", kind="Invalid", retryable=False)
+    return HandlerError("the context, actor or scope of the call has the wrong type", kind="Invalid", retryable=False)
 
 
 OPERATIONS = {"funcs.call": call, "funcs.check": check, "funcs.may": may, "funcs.copy": copy}

@@ -28,7 +28,7 @@ NAME = "security"
 
 def _permissions(context: Context) -> Permissions:
     if context.permissions is None:
-        raise HandlerError("there is no security here", kind="Internal", retryable=False)
+        raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
     return context.permissions
 
 

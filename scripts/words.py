@@ -57,7 +57,10 @@ NOT_YET = (
     "src/tasuki/contracts/driver.py",
     "src/tasuki/drivers",
     "src/tasuki/testing/conformance",
-    "tests",
+    "tests/faults",
+    "tests/unit/app",
+    "tests/unit/consumers",
+    "tests/unit/drivers",
 )
 """Folders and files that are still to be rewritten; one without findings leaves this list."""
 

@@ -1,7 +1,7 @@
 """Bad inputs, each with what must come of it, against the real thing: the command line, a publisher, a consumer.
 
 ``T31`` and so on are the numbers of the attacks in the list that these rows were taken from. Run with ``-v`` to see
-each row; what is hidden in them (``CANARY``, a secret, the text of a body) must never be seen again.
+each row; their hidden values (``CANARY``, a secret, the text of a body) must never be seen again.
 """
 
 from __future__ import annotations
@@ -219,11 +219,11 @@ async def test_a_body_is_refused(body: Any, options: dict[str, Any], says: str, 
         assert (await app.live_queue("app:tasks").depth()).ready == 0
 
 
-# Consuming: what somebody else has put into the queue ----------------------------------------------------------------
+# Consuming: what another program has put into the queue --------------------------------------------------------------
 
 
 class Trap:
-    """Whoever unpickles it leaves a canary."""
+    """Unpickling it leaves a canary."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (os.system, (f"touch {CANARY}",))
@@ -283,14 +283,14 @@ async def test_a_message_goes_to_the_dead_letters(
 
 
 async def put(app: App, *messages: Outgoing) -> None:
-    """Straight into the broker, as somebody else would do it."""
+    """Straight into the broker, as another program would do it."""
     queue = app.live_queue("app:tasks")
     assert not any(await queue.driver.publish(queue.spec.name, list(messages)) or ())
 
 
 @dataclass(frozen=True)
 class Treated:
-    """A message that looks dangerous, what the handler makes of it, and what is dead-lettered (nothing: "")."""
+    """A message that looks dangerous, what the handler makes of it, and the reason of its dead letter (none: "")."""
 
     number: str
     what: str

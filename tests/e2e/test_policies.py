@@ -146,7 +146,7 @@ async def test_a_consumer_whose_actor_may_not_publish_is_told_so(
     assert report["who"] == report["called"]["who"] == "service:worker"
     assert report["called"]["denied"] == ["Invalid", denied, "permission_denied"]
     records = [record for record in caplog.records if record.name == "tasuki.security"]
-    assert len(records) == 2  # the worker's own publish, and that of the function it calls
+    assert len(records) == 2  # the worker's own publish, and the publish of the function it calls
     for record in records:
         assert record.levelno == logging.WARNING
         assert (record.actor, record.action) == ("service:worker", "queue.publish.queue")

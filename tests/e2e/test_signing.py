@@ -45,7 +45,7 @@ def project(folder: Path) -> Path:
 
 
 async def forge(folder: Path, *messages: Outgoing) -> None:
-    """What somebody does who can reach the broker but holds no key."""
+    """What a client does that can reach the broker but has no key."""
     driver = SQLiteDriver("raw", clock=SystemClock(), path=folder / "work.db")
     await driver.declare(QueueSpec("tasks"))
     await driver.open()

@@ -1,4 +1,4 @@
-"""What is said of projects that are good, broken or not there; and the project that ``init`` makes."""
+"""The output for projects that are good, broken or missing; and the project that ``init`` makes."""
 
 from __future__ import annotations
 

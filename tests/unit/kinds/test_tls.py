@@ -1,4 +1,4 @@
-"""``tls`` of a driver: it agrees with the address, and whoever trusts any certificate is told so once."""
+"""``tls`` of a driver: it agrees with the address, and a driver that trusts any certificate is warned of once."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class SecureContext(RecordingContext):
 
     @property
     def permissions(self) -> GuardedPermissions:
-        """Those of the guard."""
+        """The guard's permissions."""
         return self._permissions
 
 

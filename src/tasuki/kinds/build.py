@@ -72,7 +72,7 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     tls = getattr(project.configs[id], "tls", None)
     if isinstance(tls, TlsConfig) and tls.enabled and tls.insecure_skip_verify:
         _log.warning(
-            "driver %s: insecure_skip_verify trusts any certificate, so any server in between can read passwords and "
+            "driver %s: insecure_skip_verify trusts any certificate, so any server on the way can read passwords and "
             "messages; give the certificate to trust as tls: {ca}",
             id,
             extra={"driver": id},

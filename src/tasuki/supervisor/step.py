@@ -55,7 +55,7 @@ async def _end(task: asyncio.Task[None], name: str) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=CANCEL_GRACE)
     if not task.done():
-        _log.error("%s does not end when cancelled; it is left behind", name)
+        _log.error("%s does not end when cancelled; the supervisor goes on without it", name)
 
 
 def retrieve(task: asyncio.Task[None]) -> None:

@@ -73,7 +73,7 @@ def isolations(project: Project) -> list[Isolation]:
 
 @click.command("check")
 @click.option("--import", "modules", multiple=True, hidden=True)
-@click.option("--functions", is_flag=True, help="With --json: the functions and their isolation, if all is well.")
+@click.option("--functions", is_flag=True, help="With --json: the functions of a good project and their isolation.")
 @json_option
 @project_options(is_argument=True)
 def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_json: bool) -> int:

@@ -40,8 +40,8 @@ def command() -> None:
 @command.command("explain", epilog=f"Short words for actions: {', '.join(ACTIONS)}.")
 @click.argument("action")
 @click.argument("resource")
-@click.option("--as", "consumer", metavar="CONSUMER", help="With the actor and the policies of this consumer.")
-@click.option("--actor", "actor_id", metavar="ID", help="As this actor: by itself with all policies of the project.")
+@click.option("--as", "consumer", metavar="CONSUMER", help="Use the actor and policies of this consumer.")
+@click.option("--actor", "actor_id", metavar="ID", help="Use this actor; without --as, all policies of the project.")
 @click.option("--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the actor; may be repeated.")
 @click.option(
     "--about", multiple=True, metavar="KEY=VALUE", help="Metadata of the resource (meta.KEY); may be repeated."
@@ -61,8 +61,8 @@ def explain(
 ) -> None:
     """Say whether ACTION on RESOURCE is allowed, which policy decides, and what each policy says to it.
 
-    ACTION is a word such as publish, or any action such as store.key.get. Without --as and --actor it is the
-    application itself that asks.
+    ACTION is a word such as publish, or any action such as store.key.get. Without --as and --actor, the actor is
+    the application.
     """
     from tasuki.kinds.check.rights import Rights
 

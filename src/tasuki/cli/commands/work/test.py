@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) -> int:
     """Call each function that says 'meta: {type: test}', or those whose id or suite contains FILTER.
 
-    Consumers with auto_start run meanwhile, and are drained at the end. They run in the order of 'meta.suite',
+    Consumers with auto_start run meanwhile, and are drained at the end. Tests run in the order of 'meta.suite',
     'meta.order' and id. A test fails if it raises, returns false, or returns an error as its second value.
     """
     app = target.load()

@@ -110,7 +110,7 @@ class RestartLimitError(LifecycleError):
 
 
 class DriverError(TasukiError):
-    """A broker said no, or said nothing.
+    """A broker refused an operation, or did not answer.
 
     ``outcome`` is ``"rejected"`` when it is certain that the broker stored nothing, and ``"unknown"`` when it may have;
     then publishing again with the same id is the recovery.
@@ -136,14 +136,14 @@ class BrokerUnavailableError(DriverError):
 
 
 class BrokerTimeoutError(DriverError):
-    """The broker did not answer within the deadline; what it did is unknown."""
+    """The broker did not answer within the deadline; whether it executed the request is unknown."""
 
     retryable = True
     outcome: Outcome = "unknown"
 
 
 class ThrottledError(DriverError):
-    """The broker asks to slow down."""
+    """The broker requests a lower rate."""
 
     retryable = True
 
@@ -171,7 +171,7 @@ class AccessDeniedError(DriverError):
 
 
 class UnsupportedError(DriverError):
-    """The driver lacks the capability; ``tasuki drivers`` shows who has it."""
+    """The driver lacks the capability; ``tasuki drivers`` shows the drivers that have it."""
 
 
 class DurabilityError(DriverError):
@@ -193,7 +193,7 @@ class RequestTimeoutError(TasukiError, TimeoutError):
 
 
 class PolicyDeniedError(TasukiError):
-    """The actor may not do that: a policy denies it, or none allows it. ``policy`` is empty where none decided."""
+    """A policy denies the action to the actor, or none allows it. ``policy`` is empty where none decided."""
 
     kind: ClassVar[str] = "Invalid"
     details: ClassVar[Mapping[str, Any]] = MappingProxyType({"reason": "permission_denied"})
@@ -238,7 +238,7 @@ class HandlerError(TasukiError):
         self.details = details
         self.traceback = traceback
         self.names = names
-        """Names of the classes of the exception that it stands for, if that was raised in another process."""
+        """Names of the classes of the original exception, if it was raised in another process."""
         super().__init__(message)
 
 
@@ -255,11 +255,11 @@ class InvalidBodyError(HandlerError):
 
 
 class ResultError(HandlerError):
-    """The handler has run, in another process, and its result cannot be brought here: trying again is of no use."""
+    """The handler has run in another process, and its result cannot be transferred; another attempt would not help."""
 
 
 class ReturnedTextError(HandlerError):
-    """A Lua function returned a text as its error; ``retryable`` is false as in Wippy, by no decision of the script."""
+    """A Lua function returned a text as its error; ``retryable`` is false, as in Wippy, not by the script's choice."""
 
 
 class LuaError(HandlerError):

@@ -371,7 +371,7 @@ def test_explain_says_which_policy_decides_and_why(tmp_path: Path) -> None:
     denied = explain(folder, "--as", "worker", "publish", "secret")
     assert (denied["allowed"], denied["actor"]) == (False, "service:worker")
     assert (denied["action"], denied["resource"]) == ("queue.publish.queue", "app.queue:secret")
-    assert (denied["policy"], denied["why"]) == ("app.security:no_secrets", "what it asks for holds")
+    assert (denied["policy"], denied["why"]) == ("app.security:no_secrets", "its conditions hold")
     allowed = explain(folder, "--as", "app:worker", "publish", "app.queue:results")
     assert (allowed["allowed"], allowed["policy"]) == (True, "app.security:own_queues")
     other = explain(folder, "--actor", "bob", "--meta", "team=red", "consume", "tasks")

@@ -17,7 +17,7 @@ NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler: not now; show the message again after ``after`` seconds (None: as the retry policy says)."""
+    """Raised by a handler to request another attempt ``after`` seconds (None: the delay of the retry policy)."""
 
     def __init__(self, reason: str = "", *, after: float | str | None = None) -> None:
         self.reason = reason
@@ -26,7 +26,7 @@ class Retry(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Reject(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler: never again; dead-letter the message."""
+    """Raised by a handler to dead-letter the message without another attempt."""
 
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
@@ -34,7 +34,7 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Snooze(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler: show the message again ``after`` so many seconds; nothing failed, so nothing is counted."""
+    """Raised by a handler to postpone the message by ``after`` seconds; this does not count as an attempt."""
 
     def __init__(self, after: float | str, reason: str = "") -> None:
         self.after = after
@@ -43,20 +43,20 @@ class Snooze(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Interrupted(BaseException):
-    """Raised inside a plain function that runs in a thread: its time is over, or its worker stops.
+    """Raised inside a plain function that runs in a thread, when its time is over or its worker stops.
 
-    It comes between two steps of Python code; a call into C code ends first. Clean up and let it pass. A function that
-    catches it and returns has succeeded.
+    Python raises it between two steps of Python code; a call into C code ends first. Clean up and let it propagate.
+    A function that catches it and returns has succeeded.
     """
 
 
 class Context(ABC):
-    """What a running handler may know and do, beside its body.
+    """What a running handler knows and can do, besides its body.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
     a later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
-    All methods that do not await are safe from the thread of a sync handler. What reaches beyond the delivery
-    (``publish``, ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
+    All methods that do not await are safe from the thread of a sync handler. Methods beyond the delivery (``publish``,
+    ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
     """
 
     __slots__ = ()
@@ -74,7 +74,7 @@ class Context(ABC):
     @property
     @abstractmethod
     def attempt(self) -> int:
-        """Which delivery of the message this is, from 1; also a fencing number. 0 outside a delivery."""
+        """1 plus the failures of this message so far; also a fencing number. 0 outside a delivery."""
 
     @property
     @abstractmethod
@@ -103,7 +103,7 @@ class Context(ABC):
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """What callers have said about this call with ``call_with``, the nearest one last; not to be changed."""
+        """The values that callers have passed with ``call_with``, the nearest caller's last; read-only."""
         return NO_VALUES
 
     @property
@@ -117,15 +117,15 @@ class Context(ABC):
 
     @abstractmethod
     def nack(self, delay: float | str | None = None) -> None:
-        """Settle now: show it again after ``delay`` seconds (None: as the retry policy says)."""
+        """Settle now: request another attempt after ``delay`` seconds (None: the delay of the retry policy)."""
 
     @abstractmethod
     def reject(self, reason: str = "") -> None:
-        """Settle now: never again; dead-letter it."""
+        """Settle now: dead-letter the message."""
 
     @abstractmethod
     def snooze(self, after: float | str) -> None:
-        """Settle now: show it again ``after`` so many seconds; nothing failed, so nothing is counted."""
+        """Settle now: postpone the message by ``after`` seconds; this does not count as an attempt."""
 
     @abstractmethod
     async def publish(
@@ -157,7 +157,7 @@ class Context(ABC):
         actor: Plain | None = None,
         scope: Sequence[str] | None = None,
     ) -> Any:
-        """As ``call``, under other circumstances: they hold for the called function and all that it calls.
+        """As ``call``, with other values, actor or scope, for the called function and all that it calls.
 
         Args:
             function: its id.
@@ -197,7 +197,7 @@ class Context(ABC):
         raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
 
     def env_all(self) -> Mapping[str, str]:
-        """The environment variables that may be read: those declared, and what else their storages hold."""
+        """The environment variables that may be read: declared ones, and others in their storages."""
         return {}
 
 

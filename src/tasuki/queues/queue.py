@@ -1,4 +1,4 @@
-"""Queue: the publishing side of one declared queue."""
+"""Queue: publish to one declared queue, and inspect it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PUBLISH_TIMEOUT = 10.0
 
 
 class Queue:
-    """One declared queue on its driver; publishing, and looking into it. For one event loop."""
+    """One declared queue on its driver: publish to it and inspect it. For one event loop."""
 
     def __init__(
         self,
@@ -90,13 +90,13 @@ class Queue:
         timeout: float | str = PUBLISH_TIMEOUT,
         connection: Any = None,
     ) -> Confirmed:
-        """Publish one message; returns when the broker has taken responsibility for it.
+        """Publish one message and wait for the broker's confirmation.
 
         Args:
             body: any value that the queue's codec can carry, or bytes.
             headers: text to bool, int (64 bit), finite float or text; ``attempts`` and ``x_…`` are reserved.
-            delay: not before that much time has passed (``5s`` or seconds).
-            ttl: expires after that much time; default the queue's ``message_ttl``.
+            delay: time before which it is not delivered (``5s`` or seconds).
+            ttl: time after which it expires; default the queue's ``message_ttl``.
             priority: 0 to 9, 9 first.
             key: messages of one key keep their order in a queue with ``ordering: key``.
             id: the message's id; default a new UUIDv7.

@@ -43,16 +43,16 @@ class Policy:
     def judge(self, request: Request) -> Finding:
         """What it says, and why; a comparison that cannot be made means that it says nothing."""
         if not _speaks_of(self.actions, request.action):
-            return self._silent("it does not speak of the action")
+            return self._silent("its actions do not match")
         if not _speaks_of(self.resources, request.resource):
-            return self._silent("it does not speak of the resource")
+            return self._silent("its resources do not match")
         for condition in self.conditions:
             if (failure := _failure(condition, request)) is not None:
                 return self._silent(f"the condition does not hold: {condition}{failure}")
         if self.expression is not None and (failure := _failure(self.expression, request)) is not None:
             return self._silent(f"its expression does not hold{failure}")
         rests = self.conditions or self.expression
-        return Finding(self.id, self.effect, "what it asks for holds" if rests else "it asks for nothing more")
+        return Finding(self.id, self.effect, "its conditions hold" if rests else "it has no conditions")
 
     def _silent(self, why: str) -> Finding:
         return Finding(self.id, "undefined", why)

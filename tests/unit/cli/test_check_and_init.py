@@ -100,7 +100,7 @@ def test_a_script_that_may_hold_the_loop_for_long_is_warned_of(tasuki: CommandLi
     (warning,) = tasuki.json("check")
     assert (warning.pop("message"), warning.pop("hint")) == (
         "limits.time (11s) is more than a third of the lease of app:dead (30s): a script that computes for so long"
-        " holds up the renewal",
+        " delays the renewal",
         "lower it, or give the function a pool or isolation: process",
     )
     assert warning == {"file": "isolated.yaml", "line": 24, "column": 14, "entry": "app:slow", "severity": "warning"}

@@ -136,7 +136,7 @@ def handle(kind):
     ("kind", "said"),
     [
         ("retry", "requests another attempt: later"),
-        ("reject", "rejects it: "),
+        ("reject", "rejects the call: "),
         ("ours", "error: a codec"),
         ("theirs", "raised OSError (handlers.py:"),
     ],

@@ -104,7 +104,7 @@ def test_strictness(project):
         ("{actions: '', resources: '*', effect: allow}", "policy.actions.0: a pattern is empty"),
         ("{actions: 5, resources: '*', effect: allow}", "policy.actions must be a list, not the number 5"),
         ("{resources: '*', effect: allow}", "the field 'policy.actions' is missing"),
-        ("{actions: '*', resources: 'a*b', effect: allow}", "policy.resources.0: 'a*b' has a wildcard within it"),
+        ("{actions: '*', resources: 'a*b', effect: allow}", "policy.resources.0: 'a*b' has a wildcard in the middle"),
         ("{actions: '*', resources: '*', effect: maybe}", "policy.effect must be 'allow' or 'deny'"),
         (
             "{actions: '*', resources: '*', effect: deny, conditions: [{field: actor.nam, operator: eq, value: 1}]}",

@@ -57,7 +57,7 @@ def test_a_star_in_a_value_is_a_character():
     [
         ("", "a pattern is empty"),
         ("a*b", "'a*b' has a wildcard in the middle; put '*' at the start or at the end"),
-        ("***", "has a wildcard within it"),
+        ("***", "has a wildcard in the middle"),
         ("a" * (MAX_LENGTH + 1), "a pattern has 1001 characters; at most 1000 are allowed"),
     ],
 )

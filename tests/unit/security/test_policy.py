@@ -25,13 +25,13 @@ def test_actions_and_resources_must_both_be_meant():
     one = policy(actions="queue.publish store.*", resources="app:* other:x")
     assert one.evaluate(request()) == "allow"
     assert one.evaluate(request("store.get", "other:x")) == "allow"
-    assert one.judge(request("env.get")) == Finding("app:p", "undefined", "it does not speak of the action")
-    assert one.judge(request(resource="x")) == Finding("app:p", "undefined", "it does not speak of the resource")
+    assert one.judge(request("env.get")) == Finding("app:p", "undefined", "its actions do not match")
+    assert one.judge(request(resource="x")) == Finding("app:p", "undefined", "its resources do not match")
 
 
 def test_all_conditions_must_hold():
     one = policy("deny", conditions=[("actor.meta.role", "eq", "admin"), ("meta.size", "gt", 3)])
-    assert one.judge(request(size=4)) == Finding("app:p", "deny", "what it asks for holds")
+    assert one.judge(request(size=4)) == Finding("app:p", "deny", "its conditions hold")
     assert one.judge(request(size=3)).why == "the condition does not hold: meta.size gt 3"
     found = one.judge(request(size="big"))
     assert found == Finding(
@@ -48,7 +48,7 @@ def test_an_expression_must_hold():
 
 
 def test_without_conditions_it_speaks_at_once():
-    assert policy("deny").judge(request()) == Finding("app:p", "deny", "it asks for nothing more")
+    assert policy("deny").judge(request()) == Finding("app:p", "deny", "it has no conditions")
 
 
 def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said():

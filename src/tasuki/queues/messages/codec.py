@@ -52,7 +52,9 @@ class JsonCodec:
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as JSON: {error}") from error
         if non_finite:
-            raise CodecError("body cannot be written as JSON: it contains NaN or an infinite number; send null or text")
+            raise CodecError(
+                "body cannot be written as JSON: it contains a number that is not finite (NaN, infinity); send null"
+            )
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
@@ -77,7 +79,7 @@ class MsgpackCodec:
             raise CodecError(f"body cannot be written as MessagePack: {error}") from error
         if non_finite:
             raise CodecError(
-                "body cannot be written as MessagePack: it contains NaN or an infinite number; send null or text"
+                "body cannot be written as MessagePack: it contains a number that is not finite (NaN, infinity); send null"
             )
         return body
 

@@ -53,7 +53,7 @@ def configure(
 
 
 class LogHandler(logging.Handler):
-    """Formats in the caller's thread, writes in the sink's. Never raises, never blocks."""
+    """Formats records in the caller's thread and writes them in the sink's. Never raises, never blocks."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class TextFormatter(logging.Formatter):
 
 
 class DeliveryLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds fields to each record; they are asked for only when one is really written."""
+    """Adds fields to each record; they are computed only when a record is really written."""
 
     def __init__(self, logger: logging.Logger, fields: Callable[[], Fields]) -> None:
         super().__init__(logger)

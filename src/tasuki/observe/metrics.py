@@ -31,7 +31,7 @@ class Histogram:
 
 
 class QueueMetrics:
-    """What happened on the publishing side of one queue, since the process started."""
+    """Counts of the publishing side of one queue, since the process started."""
 
     __slots__ = ("driver", "late_replies", "published", "queue", "rejected", "unknown")
 
@@ -46,7 +46,7 @@ class QueueMetrics:
 
 
 class ConsumerMetrics:
-    """What happened to the deliveries of one consumer, since the process started."""
+    """Counts of the deliveries of one consumer, since the process started."""
 
     __slots__ = (
         "acked",

@@ -15,7 +15,7 @@ from tasuki.contracts.driver import Driver, Outgoing
 from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
 
 MAX_PENDING = 10_000
-"""Most messages that wait in this process for one queue; more are turned away as throttled."""
+"""Most messages that wait in this process for one queue; further ones are rejected as throttled."""
 
 _BUSY = "earlier publishes took until the deadline; nothing was stored: publish again, or give a longer timeout"
 _FULL_WAIT = 0.002
@@ -43,7 +43,7 @@ class _Request:
         return len(self.messages) - len(self.results)
 
     def decide(self, error: DriverError) -> None:
-        """Give everything that is left the same result; nothing if the caller no longer waits."""
+        """Give all remaining messages the same result, unless the caller no longer waits."""
         if not self.done.done():
             self.results += [error] * self.undecided
             self.finish()
@@ -54,7 +54,7 @@ class _Request:
 
 
 class Batcher:
-    """The way into one queue of one driver, for the event loop in which it is made."""
+    """Publishes to one queue of one driver in batches, for the event loop in which it is made."""
 
     def __init__(self, driver: Driver, queue: str, *, block_when_full: bool = True) -> None:
         self._loop = asyncio.get_running_loop()
@@ -120,7 +120,7 @@ class Batcher:
                 self._flusher = asyncio.get_running_loop().create_task(self._flush(), name=f"publish {self._queue}")
 
     async def _flush(self) -> None:
-        """Publish what waits, batch by batch, until nothing waits."""
+        """Publish waiting messages, batch by batch, until none wait."""
         full_wait = _FULL_WAIT
         try:
             while self._pending:
@@ -156,7 +156,7 @@ class Batcher:
         return taken
 
     async def _attempt(self, requests: list[_Request]) -> None:
-        """Hand the undecided messages of the requests to the driver once, and note the results."""
+        """Publish the undecided messages of the requests once, and note the results."""
         parts = [(request, request.messages[len(request.results) :]) for request in requests if not request.done.done()]
         batch = [message for _, messages in parts for message in messages]
         self._full = None
@@ -198,7 +198,7 @@ class Batcher:
         return [failed] * len(batch)
 
     def _note(self, parts: list[tuple[_Request, Sequence[Outgoing]]], results: Results) -> None:
-        """Give each request its results; those that were rejected for room stay undecided if the queue blocks."""
+        """Give each request its results; messages that a full queue rejected stay undecided if the queue blocks."""
         if self._block:
             for i, result in enumerate(results):
                 if isinstance(result, QueueFullError):
@@ -217,7 +217,7 @@ class Batcher:
             self._pending_messages -= len(self._pending.popleft().messages)
 
     def _sweep(self) -> None:
-        """End the wait of callers whose deadline has passed, now and again for as long as anybody waits."""
+        """End the wait of callers whose deadline has passed, repeatedly for as long as any caller waits."""
         self._expire_overdue()
         loop = asyncio.get_running_loop()
         self._sweeper = loop.call_later(_SWEEP, self._sweep) if self._pending else None

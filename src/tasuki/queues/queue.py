@@ -207,13 +207,13 @@ class Queue:
         return results
 
     async def depth(self) -> Depth:
-        """How many messages it holds."""
+        """The number of messages in the queue."""
         self._require("queue.info.queue", "see")
         with self._telling():
             return await self.driver.depth(self.spec.name)
 
     async def occupancy(self) -> Occupancy:
-        """Whether it holds messages; cheaper than ``depth`` where there are many."""
+        """Whether the queue has messages; cheaper than ``depth`` where there are many."""
         self._require("queue.info.queue", "see")
         with self._telling():
             return await self.driver.occupancy(self.spec.name)
@@ -250,7 +250,7 @@ class Queue:
             return await self.driver.purge(self.spec.name)
 
     async def delete(self) -> None:
-        """Remove it from its broker with all its messages; a process that still declares it makes it again."""
+        """Delete the queue with all its messages; a process that still declares it makes it again."""
         self._require("queue.admin.delete", "delete")
         with self._telling():
             await self.driver.delete(self.spec.name)
@@ -271,7 +271,7 @@ class Queue:
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
 
     def _advised(self, message: Outgoing, error: DriverError | None) -> Any:
-        """The same error, or for a priority that the queue was not declared for one that says what to do."""
+        """The same error, or, for a priority in a queue without priorities, one with the remedy."""
         if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
             return error
         if not self.driver.capabilities.declares_priorities:
@@ -283,7 +283,7 @@ class Queue:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """What a driver says that is not open, or does not know its queues yet, is why it is not."""
+        """Replace the error of a driver that is not open, or has not declared its queues, by the reason."""
         try:
             yield
         except (BrokerUnavailableError, QueueNotFoundError) as error:

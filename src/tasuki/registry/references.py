@@ -25,7 +25,7 @@ class Reference:
     id: str
     kinds: tuple[str, ...] = ()
     written: str = field(default="", compare=False)
-    """What stands at the path, from which the id was made."""
+    """The value at the path, from which the id was made."""
 
     @property
     def shown(self) -> str:
@@ -55,7 +55,7 @@ def _walk(value: Any, steps: Sequence[str], path: KeyPath) -> Iterator[tuple[Key
 
 
 def points_well(reference: Reference, registry: Registry) -> bool:
-    """Whether the target is defined and of a kind that is wanted."""
+    """Whether the target is defined and of an allowed kind."""
     target = registry.get(reference.id)
     return target is not None and is_of_kind(target.kind, reference.kinds)
 

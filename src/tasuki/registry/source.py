@@ -17,7 +17,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The text of a script, and the file that it came from (None: it stands in the entry itself)."""
+    """The text of a script, and the file that it came from (None: the entry itself)."""
 
     text: str
     file: Path | None = None

@@ -12,7 +12,7 @@ Graph = Mapping[str, Collection[str]]
 
 
 def find_missing(graph: Graph) -> list[tuple[str, str]]:
-    """Pairs of an id and a dependency of it that does not exist, in the order of the graph."""
+    """Pairs of an id and its missing dependency, in the order of the graph."""
     return [(id, dependency) for id, needs in graph.items() for dependency in needs if dependency not in graph]
 
 

@@ -1,4 +1,4 @@
-"""Stop services in reverse order, independent ones in parallel, and collect what went wrong."""
+"""Stop services in reverse order, independent ones in parallel, and collect the errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a start is done: who is still waited for, and who makes it fail."""
+"""Whether a start is done: the services that it still waits for, and the one that makes it fail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_unsettled(graph: Graph, statuses: Mapping[str, Status], optional: Colle
 
 
 def find_given_up(statuses: Mapping[str, Status], optional: Collection[str]) -> Exception | None:
-    """Why the rest must not go on: the error of the first required service that has given up; None: it may."""
+    """The error of the first required service that has given up, which ends the start; None: there is none."""
     for id, status in statuses.items():
         if status.has_given_up and id not in optional:
             return status.error

@@ -10,7 +10,7 @@ from typing import Any
 from tasuki.errors import LifecycleError
 
 CANCEL_GRACE = 1.0
-"""Seconds for which a cancelled verb may still run; after that it is left behind, and logged."""
+"""Seconds for which a cancelled verb may still run; after that the supervisor goes on without it, and logs that."""
 
 _log = logging.getLogger("tasuki.supervisor")
 

@@ -112,7 +112,7 @@ class Supervisor:
         return max((controller.spec.stop_timeout for controller in list(self._controllers.values())), default=0.0)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with every change of state, on the loop, without delay; returns how to end that."""
+        """Call ``listener`` with every change of state, on the loop, without delay; returns a function that ends this."""
         return self._changes.subscribe(listener)
 
     async def until(self, condition: Callable[[Mapping[str, State]], bool]) -> None:
@@ -246,7 +246,7 @@ class Supervisor:
         return all(id not in self._pending and self._controllers[id].is_idle for id in statuses)
 
     def _current(self, ids: Iterable[str]) -> dict[str, Status]:
-        """Statuses, but of those that are to be launched: nothing of an earlier life counts."""
+        """Statuses; services that are about to be launched count as never started."""
         return {id: Status() if id in self._pending else self._get(id).status for id in ids}
 
     def _optional(self) -> set[str]:

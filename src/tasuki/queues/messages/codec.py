@@ -28,7 +28,7 @@ _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, Recursio
 
 
 def _plain(value: Any) -> Any:
-    """What msgspec does not know itself: a pydantic model, with the names under which it reads itself again."""
+    """Convert a pydantic model, which msgspec does not know, under the field names that the model reads."""
     dump = getattr(type(value), "model_dump", None)
     if dump is None:
         raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
@@ -52,9 +52,7 @@ class JsonCodec:
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as JSON: {error}") from error
         if non_finite:
-            raise CodecError(
-                "body cannot be written as JSON: it contains a number that is not finite (NaN, infinity); send null"
-            )
+            raise CodecError("body cannot be written as JSON: a number in it is not finite (NaN, infinity); send null")
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
@@ -79,7 +77,7 @@ class MsgpackCodec:
             raise CodecError(f"body cannot be written as MessagePack: {error}") from error
         if non_finite:
             raise CodecError(
-                "body cannot be written as MessagePack: it contains a number that is not finite (NaN, infinity); send null"
+                "body cannot be written as MessagePack: a number in it is not finite (NaN, infinity); send null"
             )
         return body
 
@@ -97,7 +95,7 @@ class MsgpackCodec:
 
 
 class BytesCodec:
-    """The body is bytes already."""
+    """Carries bodies that are bytes already."""
 
     name = BYTES
 

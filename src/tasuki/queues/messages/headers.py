@@ -1,4 +1,4 @@
-"""What a publisher may say beside the body: headers, id, key and priority, checked before anything is sent."""
+"""Headers, id, key and priority of a publish, checked before anything is sent."""
 
 from __future__ import annotations
 

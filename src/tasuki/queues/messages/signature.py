@@ -21,7 +21,7 @@ _HEADERS = (CONTENT_TYPE, CORRELATION_ID, REPLY_TO, PRIORITY, PARTITION_KEY)
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """Which keys a queue signs and verifies with."""
+    """The keys with which a queue signs and verifies."""
 
     keys: Mapping[str, bytes] = field(repr=False)
     """Secrets by key id, at least one; the first signs, all verify."""
@@ -42,7 +42,7 @@ class Signer:
         self._required = signing.required
 
     def sign(self, messages: Iterable[Message]) -> None:
-        """Put a signature into the headers of each; nothing that it covers may be changed afterwards."""
+        """Put a signature into the headers of each message; signed parts may not be changed afterwards."""
         for message in messages:
             message.headers[SIGNATURE] = f"{self._first}:{self._digest(self._first, message)}"
 

@@ -78,7 +78,7 @@ def show_error(error: TasukiError) -> None:
 
 
 def style(text: str, *, fg: str) -> str:
-    """Coloured if stderr is a terminal and the user has not asked for none."""
+    """Coloured if stderr is a terminal and NO_COLOR is not set."""
     import click
 
     from tasuki.cli.output import has_colour

@@ -1,4 +1,4 @@
-"""The root command: it knows the names of all commands, and imports one only when it is asked for."""
+"""The root command: it has the names of all commands, and imports a command only to run it or to show its help."""
 
 from __future__ import annotations
 

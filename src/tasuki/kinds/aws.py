@@ -1,4 +1,4 @@
-"""``config.aws``: as whom, and in which region, to use Amazon's services."""
+"""``config.aws``: credentials and region for Amazon's services."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def _lua_imports(project: Project, config: LuaLibraryConfig) -> Mapping[str, Any
 
 
 def is_function(config: Config) -> bool:
-    """Whether an entry is a function: what a consumer can call."""
+    """Whether an entry is a function, which a consumer can call."""
     return isinstance(config, LuaFunctionConfig | PythonFunctionConfig)
 
 

@@ -39,7 +39,7 @@ class NotHonored:
     """Metadata of a field that the format has and the driver cannot honor; any value but the default is warned of."""
 
     reason: str
-    """Why, and what to use instead."""
+    """Why, and the replacement."""
 
 
 def at_field(field: str, problem: str) -> PydanticCustomError:

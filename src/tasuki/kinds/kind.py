@@ -1,4 +1,4 @@
-"""Kinds: what an entry may be, which model checks it, and what it may refer to; built in or from other packages."""
+"""Kinds: the types of entries, their models and their references; built in or from other packages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class DriverKind(Kind):
 
     @property
     def short_name(self) -> str:
-        """``memory`` for ``queue.driver.memory``: what its bag in ``driver_options`` is called."""
+        """``memory`` for ``queue.driver.memory``: its key in ``driver_options``."""
         return self.name.removeprefix(DRIVER_PREFIX)
 
 

@@ -64,7 +64,7 @@ def problems_of(
 
 
 def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -> tuple[str, str]:
-    """The problem and the hint; neither shows a secret, whatever stands in its place."""
+    """The problem and the hint; neither shows a secret, nor any value in its place."""
     sort, value, context, path = details["type"], details["input"], details.get("ctx", {}), details["loc"]
     label = name if what == "field" else f"{what} {name}"
     if sort == "extra_forbidden":
@@ -117,7 +117,7 @@ def _remedy(sort: str, value: object, path: KeyPath, model: type[Config]) -> str
 
 
 def _without_placeholders(text: str, value: object) -> str:
-    """What a validator says about a value, without what placeholders held in it; no words of it either."""
+    """A validator's message about a value, without the values of placeholders, nor single words of them."""
     for held in placeholder_values(value):
         text = text.replace(repr(held), HIDDEN)
         if any(word in text for word in _WORD.findall(held)):

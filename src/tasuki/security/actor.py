@@ -1,4 +1,4 @@
-"""Actor: who acts; and the request that policies judge."""
+"""Actor: the identity that acts; and the request that policies judge."""
 
 from __future__ import annotations
 

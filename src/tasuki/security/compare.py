@@ -31,7 +31,7 @@ def number(value: Any) -> Decimal | None:
 
 
 def text(value: Any) -> str | None:
-    """A text, number or boolean as text; None for what has none."""
+    """A text, number or boolean as text; None for other types."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

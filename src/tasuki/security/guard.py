@@ -1,4 +1,4 @@
-"""Guard: the gate as one identity meets it; what it denies, it logs and raises."""
+"""Guard: the gate for one identity; it logs and raises each denial."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Guard:
         raise self._denied("queue.publish.queue", queue, f"not allowed to publish to queue: {queue}", decision)
 
     def consume(self, queue: str) -> None:
-        """Raises PolicyDeniedError, which names the policy: the one who reads it is the operator."""
+        """Raises PolicyDeniedError, which names the policy, for the operator."""
         decision = self.decide("queue.consume.queue", queue)
         if not decision.allowed:
             by = f"policy {decision.policy!r} denies it" if decision.policy else decision.why

@@ -1,4 +1,4 @@
-"""Policy: what one policy says to a request: allow, deny, or nothing."""
+"""Policy: the finding of one policy about a request: allow, deny, or nothing."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Policy:
     expression: Expression | None = None
 
     def evaluate(self, request: Request) -> Ruling:
-        """What it says."""
+        """The policy's ruling."""
         return self.judge(request).ruling
 
     def judge(self, request: Request) -> Finding:
-        """What it says, and why; a comparison that cannot be made means that it says nothing."""
+        """The ruling and its reason; the policy abstains where a comparison cannot be made."""
         if not _speaks_of(self.actions, request.action):
             return self._silent("its actions do not match")
         if not _speaks_of(self.resources, request.resource):
@@ -63,7 +63,7 @@ def _speaks_of(patterns: Sequence[Pattern], value: str) -> bool:
 
 
 def _failure(test: Condition | Expression, request: Request) -> str | None:
-    """None if a test holds; else what there is to say about it, to be added to a sentence."""
+    """None if a test holds; else the end of a sentence with the reason."""
     try:
         return None if test.holds(request) else ""
     except ComparisonError as error:

@@ -1,4 +1,4 @@
-"""Scope: an immutable set of policies, and what they say together."""
+"""Scope: an immutable set of policies, and their joint decision."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class Supervisor:
         return max((controller.spec.stop_timeout for controller in list(self._controllers.values())), default=0.0)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with every change of state, on the loop, without delay; returns a function that ends this."""
+        """Call ``listener`` with every change of state, on the loop, without delay; returns how to end that."""
         return self._changes.subscribe(listener)
 
     async def until(self, condition: Callable[[Mapping[str, State]], bool]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 _log = logging.getLogger("tasuki.processes")
 
 PERIOD = 1.0
-"""Seconds between two checks; each asks the system for the state of a few descriptors."""
+"""Seconds between two checks; each reads the state of a few descriptors."""
 
 Identity = tuple[int, int, int]
 
@@ -43,7 +43,7 @@ class Descriptors:
             self._thread.join()
 
     def lost(self) -> list[int]:
-        """Those that are closed now, or stand for something else."""
+        """Descriptors that are closed now, or belong to another file."""
         return [number for number, what in self._own.items() if _identity(number) != what]
 
     def _watch(self) -> None:
@@ -64,7 +64,7 @@ def _open_ones() -> dict[int, Identity]:
 
 
 def _identity(number: int) -> Identity | None:
-    """What a descriptor stands for; None if it is closed."""
+    """The file of a descriptor; None if it is closed."""
     try:
         status = os.fstat(number)
     except OSError:

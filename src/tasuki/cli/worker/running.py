@@ -1,4 +1,4 @@
-"""What ``run`` says beside the running app: what starts, and how far it is."""
+"""Output of ``run`` about its start and its progress."""
 
 from __future__ import annotations
 

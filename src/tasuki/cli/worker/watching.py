@@ -1,4 +1,4 @@
-"""Following changes of source files: what can be applied in place is, a changed Python module restarts the process."""
+"""Follow changes of source files: apply them in place where possible; a changed Python module restarts the process."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class PythonHost:
 
     def charge(self, variables: Variables, seconds: float) -> None:
         """The same."""
-        """Whether the function has a parameter for the body; None: no child has told yet."""
+        """Whether the function has a parameter for the body; None: no child is ready yet."""
 
     def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
         """The value of a method of the context, or a coroutine of it."""

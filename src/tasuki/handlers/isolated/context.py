@@ -1,4 +1,4 @@
-"""ChildContext: the context of a Python function in a child process; what it is asked, it asks the worker."""
+"""ChildContext: the context of a Python function in a child process; it passes each request on to the worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pool: the child processes of one function; grows as messages come, and replaces what has died."""
+"""Pool: the child processes of one function; grows with its messages, and replaces dead children."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pool:
         self._is_stopped = False
 
     async def start(self) -> None:
-        """Make sure that there is a child. Raises what it fails to boot with."""
+        """Make sure that there is a child. Raises the error of its ``boot``."""
         self._settle_in()
         if not any(worker.is_ready for worker in self._workers):
             await self._start_one()

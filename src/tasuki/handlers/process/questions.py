@@ -1,4 +1,4 @@
-"""Questions: what the calls of a child have asked of the worker, and the answers."""
+"""Questions: the requests of a child's calls to the worker, and their answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_PARTS = 3_000_000
 _FEW = 2**20
 """Bytes below which the values are not counted."""
 MOST_UNSENT = 128 * 2**20
-"""Bytes that may wait for a child which asks and does not read."""
+"""Most bytes of answers that wait for a child that does not read."""
 
 _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
 
@@ -132,7 +132,7 @@ class Questions:
             _end(call.tasks.pop(ticket))
 
     def end(self, call: Call) -> None:
-        """The call has ended, and with it what it has asked for."""
+        """End the call with all its requests."""
         for ticket in list(call.tasks):
             self.forget(ticket)
 

@@ -45,7 +45,7 @@ _UNLIMITED = 2**32 - 1
 
 
 class Site(Protocol):
-    """A kind of handler, as it lives in a child process."""
+    """A kind of handler inside a child process."""
 
     async def boot(self, server: Server, recipe: Any) -> Any:
         """Confine the process and load the handler; the result is sent to the worker when the child is ready."""
@@ -79,7 +79,7 @@ class Asker:
         """Seconds of processor time of the call outside this process, as reported by answers."""
 
     async def ask(self, operation: str, *args: Any) -> Any:
-        """What the worker answers. Raises what the operation failed with."""
+        """The worker's answer. Raises the error of the operation."""
         return await self._server.ask(self, operation, args)
 
     def prove(self) -> None:
@@ -92,7 +92,7 @@ class Asker:
 
 
 class Server:
-    """Calls under way, each a task, and what they have asked for."""
+    """Running calls, each a task, and their requests."""
 
     def __init__(self, end: socket.socket, site: Site) -> None:
         self._site = site

@@ -84,7 +84,7 @@ class Worker:
         return self._process.pid
 
     async def booted(self) -> None:
-        """Wait until it can be used. Raises what its ``boot`` failed with; then it is ended."""
+        """Wait until it can be used. If its ``boot`` fails, end it and raise the error."""
         with self._watch.boot():
             await asyncio.shield(self._booted)
 

@@ -40,7 +40,7 @@ def merge_options(entry: Entry, driver: DriverKind | None, use: Use) -> tuple[di
 
 
 def option_path(entry: Entry, driver: DriverKind, *path: str | int) -> KeyPath | None:
-    """Where the option in force stands in the entry, as a field or in one of its bags; None if it is not given."""
+    """The place of the effective option in the entry, as a field or in one of its mappings; None if not given."""
     bags = ((), ("driver_options", driver.short_name), ("driver_options",), ("options",))
     return next((found for bag in bags if (found := (*bag, *path)) in entry.positions), None)
 
@@ -63,7 +63,7 @@ def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], 
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is a mapping; what else it may be is reported by the entry's own model."""
+    """The value if it is a mapping; the entry's own model reports other types."""
     return value if isinstance(value, Mapping) else {}
 
 

@@ -101,7 +101,7 @@ def _by_place(error: ConfigError) -> tuple[Position, str]:
 
 
 class _Checker:
-    """One check: each method looks at one aspect of all entries, and adds what it finds to ``errors``."""
+    """One check: each method checks one aspect of all entries, and adds problems to ``errors``."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.registry = loaded.registry
@@ -153,7 +153,7 @@ class _Checker:
         self.edges[entry.id] = tuple(dict.fromkeys(sound))
 
     def _has_unknown_kind(self, id: str) -> bool:
-        """Whether an entry is there whose kind is not known, which is reported where it stands."""
+        """Whether the entry exists with an unknown kind, which is reported at the entry."""
         return self.registry.get(id) is not None and id not in self.kinds
 
     def _check_options(self) -> None:
@@ -193,7 +193,7 @@ class _Checker:
             self.errors.append(InvalidEntryError(problem, position=place, entry=entry.id, hint=hint))
 
     def _fitted(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> QueueConfig:
-        """The queue as its driver carries it; what the driver cannot do is reported."""
+        """The queue as its driver carries it; report requirements that the driver does not meet."""
         capabilities = capabilities_of(driver)
         if capabilities is None:
             return config  # it cannot be built either, and building says why
@@ -211,7 +211,7 @@ class _Checker:
         return config.model_copy(update={"max_message_size": most})
 
     def _check_delay(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> None:
-        """The delays that stand in the code in so many words, against what the driver's fields allow."""
+        """Compare constant delays in the code with the limits of the driver's fields."""
         delay, label = self._delays.get(entry.id, (0.0, ""))
         fields = self.configs.get(config.driver)
         if driver.too_long is None or fields is None or not (why := driver.too_long(fields, config, delay)):

@@ -1,4 +1,4 @@
-"""Rights: the policies of a project, and the guard of everybody who acts in it."""
+"""Rights: the policies of a project, and the guard of each of its actors."""
 
 from __future__ import annotations
 

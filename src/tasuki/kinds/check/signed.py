@@ -10,7 +10,7 @@ from tasuki.kinds.fields import Config
 
 
 def unreadable_dead_letters(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str]]:
-    """Id of each queue whose consumer would refuse all dead letters of another, with the problem and what to do."""
+    """Id of each queue whose consumer would refuse all dead letters of another, with the problem and the remedy."""
     queues = {id: config for id, config in configs.items() if isinstance(config, QueueConfig)}
     consumed = {config.queue: id for id, config in configs.items() if isinstance(config, ConsumerConfig)}
     for id, config in queues.items():

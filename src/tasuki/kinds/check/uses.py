@@ -37,7 +37,7 @@ class Use(NamedTuple):
     option: str
     line: int
     seconds: float = 0.0
-    """Of a delay that stands there in so many words."""
+    """Seconds of a constant delay."""
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Warnings: what a good project asks for in vain, or at a price; with the place, as errors have it."""
+"""Warnings: settings of a valid project that have no effect, or a price; with their place."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _no_client(project: Project) -> Iterator[ConfigWarning]:
 
 
 def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:
-    """Files that lack a namespace are skipped, as they may be of another program; and what then is empty."""
+    """Files without a namespace, which are skipped as they may belong to another program; and an empty project."""
     for place in project.registry.nameless:
         hint = "write namespace: app at the top of the file if it is part of the project"
         yield ConfigWarning("these entries are skipped: the file has no namespace", place, "", hint)

@@ -122,7 +122,7 @@ class AMQPQueueOptions(Config):
     """Options of a queue at RabbitMQ. They are its arguments there: they cannot be changed while it exists."""
 
     has_own_max_length: ClassVar[bool] = True
-    """Its max_length is the broker's, and not that which the driver contract asks for."""
+    """Its max_length is the broker's own, not the one of the driver contract."""
 
     queue_type: Literal["quorum", "classic"] = "quorum"
     """quorum: a confirmed message survives a power loss; classic: only a crash of the broker."""
@@ -145,7 +145,7 @@ class AMQPQueueOptions(Config):
     consumer_timeout: PositiveDuration | None = None
     """How long a message may be held unsettled, buffered or in work; 7 days. The broker's own default is 30 minutes."""
     dead_letter_exchange: str | None = None
-    """Where the broker puts what it gives up; the queue tasuki.undeliverable if not given."""
+    """The exchange for messages that the broker gives up; default: to the queue tasuki.undeliverable."""
     dead_letter_routing_key: Text | None = None
     """With which routing key."""
     partitions: Annotated[Positive, Field(le=64)] | None = None

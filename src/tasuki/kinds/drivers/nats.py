@@ -80,7 +80,7 @@ class NATSDriverConfig(DriverConfig):
     server_sync: Literal["always"] | None = None
     """always: the server's configuration says sync_interval: always, so that confirmed survives a power loss."""
     monitoring: Text | None = None
-    """http://host:8222 of the server, to look that up."""
+    """http://host:8222 of the server, to read that setting."""
     connection_name: Text = "tasuki"
     """What the server shows for the connections."""
     connect_timeout: PositiveDuration = 5.0

@@ -30,7 +30,7 @@ def _address(value: object) -> SecretStr:
 
 
 def _unreadable(url: str) -> str:
-    """Why the client could not read the address, and what to do; without any part of it, or nothing."""
+    """Why the client could not read the address, and the remedy, without any part of the address; empty if unknown."""
     if shown(url) == UNREADABLE:
         return (
             "the address cannot be read: ports are numbers up to 65535, hosts have commas between them, "

@@ -99,7 +99,7 @@ class SQSConsumerOptions(Config):
         NotHonored("each receive asks for the queue's lease, and the consumer renews it; set lease at the queue"),
         Field(le=43_200),
     ] = None
-    """Not honored: each receive asks for the queue's lease, and the consumer renews it."""
+    """Not honored: each receive requests the queue's lease, and the consumer renews it."""
 
 
 def _too_long(driver: SQSDriverConfig, queue: QueueConfig, delay: float) -> str:

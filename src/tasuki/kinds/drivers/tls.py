@@ -1,4 +1,4 @@
-"""The ``tls`` of a driver: encryption, whom to trust, and who we are."""
+"""The ``tls`` of a driver: encryption, trusted certificates, and the client's own certificate."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class ConsumerConfig(Config):
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the queue's driver, or by driver: driver_options.<driver>."""
     lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()
-    """When it starts and stops, and who it is."""
+    """When it starts and stops, and its identity."""
 
 
 _REFERENCES = {"queue": ("queue.queue",), "func": ("function",), **CONSUMER_REFERENCES}

@@ -64,7 +64,7 @@ class EnvOsConfig(EnvMemoryConfig):
 
 
 class EnvStaticConfig(EnvMemoryConfig):
-    """Settings that stand in the entry; cannot be set."""
+    """Settings in the entry itself; read-only."""
 
     values: dict[str, Annotated[str, BeforeValidator(_text)]]
     """The settings: name to text."""

@@ -72,7 +72,7 @@ class PythonLimits(Config):
     """What a Python function in a process of its own may use."""
 
     memory: PositiveSize | None = None
-    """Largest memory of its process, beside what Python itself takes; not given: no limit."""
+    """Most memory of its process, besides Python's own; not given: no limit."""
     time: PositiveDuration | None = None
     """Longest time of one run, waiting included; then its process is killed. Not given: handler_timeout alone."""
 

@@ -112,7 +112,7 @@ class LifecycleConfig(Config):
 
 
 class ConsumerLifecycleConfig(LifecycleConfig):
-    """When a consumer starts and stops, and who it is."""
+    """When a consumer starts and stops, and its identity."""
 
     security: IdentityConfig | None = None
-    """Its actor and policies; what it calls and publishes is done by that actor."""
+    """Its actor and policies; the consumer, its handler and the functions that it calls act as that actor."""

@@ -1,4 +1,4 @@
-"""``queue.queue``: a named place on a driver, and what becomes of messages that fail or expire there."""
+"""``queue.queue``: a named place on a driver, and its rules for messages that fail or expire."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class SigningConfig(Config):
     keys: Annotated[list[KeyConfig], Field(min_length=1)]
     """The first key signs, all verify: a new one comes last, then first, then the old one goes."""
     required: Flag = True
-    """Whether messages without a signature are refused; those with a wrong one always are."""
+    """Whether messages without a signature are refused; a wrong signature is always refused."""
 
     @model_validator(mode="after")
     def _key_ids_are_unique(self) -> SigningConfig:
@@ -109,7 +109,7 @@ def _broker_name(value: str, info: ValidationInfo) -> str:
 
 
 class QueueConfig(Config):
-    """A queue. After the project's check, its options and limits are those in force with its driver."""
+    """A queue. After the project's check, its options and limits are the ones that apply with its driver."""
 
     other_names: ClassVar = {
         "max_attempts": "write dead_letter: {queue: …, max_attempts: …}",

@@ -49,7 +49,7 @@ class ActorConfig(Config):
 
 
 class IdentityConfig(Config):
-    """An actor, and the policies that say what it may do: nothing but what they allow."""
+    """An actor and its policies; the actor may do only what they allow."""
 
     actor: ActorConfig
     """Who acts."""
@@ -85,7 +85,7 @@ class _Definition(Config):
     actions: Patterns
     """What may or may not be done: queue.publish.queue, queue.*, or * for everything."""
     resources: Patterns
-    """With what: app:tasks, app:*, or * for everything."""
+    """The resources: app:tasks, app:*, or * for everything."""
     effect: Literal["allow", "deny"]
     """Whether it is allowed or denied; one deny outweighs all that allow."""
 

@@ -1,4 +1,4 @@
-"""Settings: what ``env.variable`` entries say to handlers, by public name or entry id."""
+"""Settings: the values of ``env.variable`` entries for handlers, by public name or entry id."""
 
 from __future__ import annotations
 

@@ -115,5 +115,5 @@ def _unquoted(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As it reads back the same: quoted where blanks or quotes stand at an end."""
+    """The value in a form that reads back the same: quoted if it begins or ends with a blank or quote."""
     return f'"{text}"' if text != text.strip() or _unquoted(text) != text else text

@@ -47,7 +47,7 @@ class Expression:
     node: Node
 
     def holds(self, request: Request) -> bool:
-        """Its answer. Raises ComparisonError where values are not what its operators need."""
+        """Its result. Raises ComparisonError where a value has the wrong type for its operator."""
         return as_bool(self.node(request))
 
 

@@ -81,17 +81,17 @@ class AMQPDriverConfig(DriverConfig):
     auth_mechanism: Literal["PLAIN", "EXTERNAL", "AMQPLAIN"] = "PLAIN"
     """How to log in; EXTERNAL takes the user from the client's certificate."""
     heartbeat: Annotated[Duration, AfterValidator(_heartbeat)] = 10.0
-    """A broker that is silent for two of them is taken for dead, and takes us for dead likewise; 0: never."""
+    """Two of them without traffic end the connection, on either side; 0: never."""
     connection_timeout: PositiveDuration = 10.0
     """Longest time for connecting and logging in."""
     request_timeout: PositiveDuration = 10.0
     """Longest wait for any other answer."""
     reconnect_delay: PositiveDuration = 1.0
-    """Pause after the first attempt to connect that failed; it doubles."""
+    """Pause after the first failed attempt to connect; it doubles."""
     reconnect_max_delay: PositiveDuration = UNTIL_BACK.max_delay
-    """The longest pause, for a broker that is back is to be used within 5s; after a refused login it is 30s."""
+    """The longest pause; after a refused login it is 30s."""
     default_message_ttl: PositiveDuration | None = None
-    """Age at which the broker removes any message of this driver; see message_ttl of a queue for one that is kept."""
+    """Age at which the broker removes any message of this driver; message_ttl of a queue keeps it as a dead letter."""
     default_queue_ttl: PositiveDuration | None = None
     """The same as an argument of every queue."""
     default_queue_expiry: PositiveDuration | None = None
@@ -101,7 +101,7 @@ class AMQPDriverConfig(DriverConfig):
     frame_size: Annotated[Size, AfterValidator(_frame_size)] = 0
     """Largest frame; 0: the broker's."""
     channel_max: Annotated[Count, Field(le=65_535)] = 0
-    """Most channels of a connection; a queue in use takes two, and further connections the rest; 0: the broker's."""
+    """Most channels of a connection; a consumed queue takes one; the driver opens more connections; 0: the broker's."""
     tls: TlsConfig | None = None
     """How the connections are encrypted; amqps:// alone means: by the certificates of the system."""
 
@@ -119,7 +119,7 @@ class AMQPDriverConfig(DriverConfig):
 
 
 class AMQPQueueOptions(Config):
-    """Options of a queue at RabbitMQ. They are its arguments there: they cannot be changed while it exists."""
+    """Options of a queue at RabbitMQ: its arguments there, which cannot be changed while the queue exists."""
 
     has_own_max_length: ClassVar[bool] = True
     """Its max_length is the broker's own, not the one of the driver contract."""
@@ -147,7 +147,7 @@ class AMQPQueueOptions(Config):
     dead_letter_exchange: str | None = None
     """The exchange for messages that the broker gives up; default: to the queue tasuki.undeliverable."""
     dead_letter_routing_key: Text | None = None
-    """With which routing key."""
+    """Its routing key."""
     partitions: Annotated[Positive, Field(le=64)] | None = None
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
     single_active_consumer: Flag = False
@@ -179,7 +179,7 @@ class AMQPQueueOptions(Config):
 
 
 class AMQPConsumerOptions(Config):
-    """Options of a consumer at RabbitMQ. The format has them, this driver honors none: check warns, with the reason."""
+    """Options of a consumer at RabbitMQ, from Wippy's format. This driver honors none: check warns, with the reason."""
 
     exclusive: Annotated[
         Flag,

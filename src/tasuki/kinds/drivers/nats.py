@@ -82,7 +82,7 @@ class NATSDriverConfig(DriverConfig):
     monitoring: Text | None = None
     """http://host:8222 of the server, to read that setting."""
     connection_name: Text = "tasuki"
-    """What the server shows for the connections."""
+    """The name of the connections at the server."""
     connect_timeout: PositiveDuration = 5.0
     """Longest time for connecting to one server."""
     timeout: PositiveDuration = 10.0

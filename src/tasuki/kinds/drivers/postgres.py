@@ -58,7 +58,7 @@ class PostgresDriverConfig(DriverConfig):
     What it leaves out is as PostgreSQL's own variables say (PGUSER, PGPASSWORD, PGDATABASE).
     """
     listen_url: Address | None = None
-    """Address that leads around a pooler, to the server: for the one connection that hears of new messages."""
+    """Address of the server itself, not of a pooler: for the one connection that listens for new messages."""
     schema_: Annotated[str, Field(alias="schema", pattern=r"^[a-z_][a-z0-9_]{0,39}$")] = "tasuki"
     """Schema of the tables; made if it is missing."""
     pool_size: Positive = 5
@@ -89,7 +89,7 @@ class PostgresQueueOptions(LengthOptions):
     max_length: Count | None = None
     """Most messages the queue may hold, exactly; 0: no limit."""
     synchronous_commit: SynchronousCommit | None = None
-    """What a publish here waits for; off: a crash of the server loses the last moments; the driver's if not given."""
+    """What a publish here waits for; off: a crash of the server loses the last moments; default: the driver's."""
 
 
 def _place(config: PostgresDriverConfig, _: Path) -> Hashable:

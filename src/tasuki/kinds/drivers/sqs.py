@@ -73,7 +73,7 @@ class SQSQueueOptions(LengthOptions):
     default_delay_seconds: Annotated[Duration, Field(le=900)] | None = None
     """Delay of messages published without one; default: the driver's."""
     default_visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
-    """How long a message that another program receives is hidden; Tasuki says the lease with each receive."""
+    """How long a message that another program receives is hidden; Tasuki passes the lease with each receive."""
 
     @model_validator(mode="after")
     def _messages_outlive_the_delay(self) -> Self:
@@ -86,7 +86,7 @@ class SQSQueueOptions(LengthOptions):
 
 
 class SQSConsumerOptions(Config):
-    """Options of a consumer at SQS. The format has them, this driver honors none: check warns, with the reason."""
+    """Options of a consumer at SQS, from Wippy's format. This driver honors none: check warns, with the reason."""
 
     wait_time: Annotated[
         Duration | None,

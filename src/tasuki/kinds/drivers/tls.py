@@ -50,7 +50,7 @@ class TlsConfig(Config):
     """
 
     enabled: Flag = True
-    """Whether it is."""
+    """Whether to encrypt."""
     server_name: Text | None = None
     """The name that the broker's certificate must have; the host of the address if not given."""
     cert: Certificates | None = None

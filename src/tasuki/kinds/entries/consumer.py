@@ -23,7 +23,7 @@ def _at_most(name: str, maximum: int) -> Callable[[int], int]:
 
 
 class ConsumerConfig(Config):
-    """A consumer: takes messages from a queue and hands them to a function."""
+    """A consumer: receives messages from a queue and calls a function with each."""
 
     other_names: ClassVar = {
         "handler": "did you mean 'func'?",
@@ -35,9 +35,9 @@ class ConsumerConfig(Config):
     }
 
     queue: Id
-    """The queue it takes messages from."""
+    """The queue that it consumes."""
     func: Id
-    """The function that handles them."""
+    """The function that handles the messages."""
     concurrency: Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))] = 1
     """Messages handled at the same time."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
@@ -47,7 +47,7 @@ class ConsumerConfig(Config):
     handler_timeout: PositiveDuration | None = None
     """Longest time for one message."""
     retry: RetryConfig | None = None
-    """How long to wait before a failed message is shown again, and after which failures; the queue's if not given."""
+    """The delay before another attempt, and the failures that get one; default: the queue's."""
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the queue's driver, or by driver: driver_options.<driver>."""
     lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()

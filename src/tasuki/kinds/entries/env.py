@@ -74,7 +74,7 @@ class EnvRouterConfig(EnvMemoryConfig):
     """Several storages in a row."""
 
     storages: Annotated[list[Id], Field(min_length=1)]
-    """Where a setting is looked for, in this order; the first storage is the one that is written to."""
+    """The storages that are read, in this order; the first one is written to."""
 
 
 class EnvFileConfig(EnvMemoryConfig):

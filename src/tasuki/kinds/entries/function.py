@@ -51,14 +51,14 @@ def _import_path(value: str) -> str:
 
 
 class Pool(Config):
-    """How many of a function there are."""
+    """The threads or processes of a function."""
 
     workers: Annotated[Positive, Field(le=256)]
     """Threads (isolation: shared) or processes (isolation: process) that run it side by side."""
 
 
 class LuaLimits(Config):
-    """What one run of a Lua function may use."""
+    """Limits of one run of a Lua function."""
 
     memory: PositiveSize = 64 * 2**20
     """Largest memory of the script."""
@@ -69,7 +69,7 @@ class LuaLimits(Config):
 
 
 class PythonLimits(Config):
-    """What a Python function in a process of its own may use."""
+    """Limits of a Python function in a process of its own."""
 
     memory: PositiveSize | None = None
     """Most memory of its process, besides Python's own; not given: no limit."""
@@ -92,13 +92,13 @@ class LuaFunctionConfig(LuaLibraryConfig):
     """A function in Lua."""
 
     method: Text | None = None
-    """Which function of the table that the script returns."""
+    """The function's name in the table that the script returns."""
     limits: LuaLimits = LuaLimits()
-    """What one run may use."""
+    """Limits of one run."""
     isolation: Isolation = "shared"
     """shared: in the worker's process; process: in processes of their own, for scripts of strangers."""
     pool: Pool | None = None
-    """How many threads or processes run it; not given: the worker's own thread, or up to 8 processes, as needed."""
+    """Number of threads or processes that run it; default: the worker's own thread, or up to 8 processes, as needed."""
 
 
 class PythonFunctionConfig(Config):
@@ -107,15 +107,15 @@ class PythonFunctionConfig(Config):
     source: SourceText | None = None
     """The file that holds it: file://tasks.py."""
     method: Text | None = None
-    """Which function of the source."""
+    """The function's name in the source."""
     target: Annotated[str, AfterValidator(_import_path)] | None = None
-    """What to import: package.module:function."""
+    """The function to import, as package.module:function."""
     isolation: Isolation = "shared"
     """shared: in the worker's process; process: in processes of their own, whose faults stay theirs."""
     limits: PythonLimits | None = None
-    """What one run may use; with isolation: process."""
+    """Limits of one run; with isolation: process."""
     pool: Pool | None = None
-    """How many processes run it; not given: up to 8, as needed. With isolation: process."""
+    """Number of processes that run it; default: up to 8, as needed. With isolation: process."""
 
     @model_validator(mode="after")
     def _names_one_function(self, info: ValidationInfo) -> PythonFunctionConfig:

@@ -34,7 +34,7 @@ _BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 
 
 class DeadLetterConfig(Config):
-    """Where messages go that were rejected or failed too often.
+    """The queue for messages that were rejected or failed too often.
 
     The header x_dead_letter_reason says why one is there: max_attempts, not_retryable (its error says
     so, or the rules of retry do), worker_died (it kept killing its worker), rejected, expired, undecodable, invalid (it
@@ -42,7 +42,7 @@ class DeadLetterConfig(Config):
     """
 
     queue: Id
-    """The queue that takes them."""
+    """The dead-letter queue."""
     max_attempts: Positive = 5
     """Attempts of a message before it goes there: failures, and deaths of the worker process in its handler."""
 
@@ -124,23 +124,23 @@ class QueueConfig(Config):
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the driver, or by driver: driver_options.<driver> counts only where that driver is in use."""
     queue_name: Annotated[str, AfterValidator(_broker_name), Field(validate_default=True)] = ""
-    """Its name at the broker; the entry's name if not given. No other queue of the project may have it there."""
+    """Its name at the broker; default: the entry's name. No other queue of the project may have the same name there."""
     codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
     """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
     dead_letter: Annotated[
         DeadLetterConfig | None, BeforeValidator(_dead_letter, json_schema_input_type=str | DeadLetterConfig | None)
     ] = None
-    """Where messages go that were rejected or failed too often."""
+    """The queue for messages that were rejected or failed too often."""
     retry: RetryConfig = RetryConfig()
-    """How long to wait before a failed message is shown again, and which failures are worth it."""
+    """The delay before another attempt, and the failures that get one."""
     max_length: Count | None = None
     """Most messages it may hold; 0 or not given: no limit."""
     overflow: Literal["block", "reject"] = "block"
-    """What a publisher meets when it is full: block waits until its deadline, reject fails at once."""
+    """A publish to a full queue: block waits for room until its deadline, reject fails at once."""
     message_ttl: PositiveDuration | None = None
     """Age at which a message that was not handled expires."""
     on_expire: Literal["dead_letter", "drop"] = "dead_letter"
-    """What becomes of an expired message."""
+    """The fate of an expired message."""
     max_message_size: PositiveSize = 2**20
     """Largest body."""
     durability: DurabilityLevel | None = None
@@ -152,7 +152,7 @@ class QueueConfig(Config):
     dedup_window: PositiveDuration | None = None
     """Time for which a message id is remembered: the same id published again is confirmed, and not stored again."""
     requires: list[RequirementName] = Field(default_factory=list)
-    """What its driver must be able to do; refused if it cannot. What other fields need is required without saying."""
+    """Features that its driver must have; check refuses others. Other fields imply their own."""
     signing: SigningConfig | None = None
     """Keys that sign published messages and verify handled ones; not given: neither."""
 

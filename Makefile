@@ -15,7 +15,7 @@ space := $(subst ,, )
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate matrix variants nats-newest bench compat wheel wheel-check sbom lock clean
+.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate conformance matrix variants nats-newest bench compat wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,14 +38,16 @@ faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters 
 brokers: ## Install the brokers that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
 
-check: lint ## Format, lint, types, layers, unit tests, typing tests (two minutes)
+check: lint ## Format, lint, types, layers, spelling, words, unit tests, typing tests (two minutes)
 	@$(PYTEST) tests/unit tests/typing --quiet --numprocesses $(WORKERS)
 
-lint: $(VENV)/.dev ## Format, lint, types, layers
+lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words
 	@$(RUFF_FORMAT) --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/codespell *.md docs src scripts examples Makefile .ci .github
+	@$(VENV)/bin/python scripts/words.py
 
 format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .
@@ -62,6 +64,10 @@ matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and w
 	@rm -f build/conformance.json
 	@$(PYTEST) tests/conformance -m 'not cluster' --quiet --numprocesses $(WORKERS) --ignore tests/conformance/test_mutants.py
 	@$(VENV)/bin/python scripts/drivers.py --record
+
+conformance: $(VENV)/.dev ## Run the conformance suite; DRIVERS="memory sqlite" for some
+	@$(PYTEST) $(if $(DRIVERS),$(patsubst %,tests/conformance/test_%.py,$(DRIVERS)),tests/conformance) \
+		--quiet --numprocesses $(WORKERS)
 
 variants: $(VENV)/.dev brokers ## Run the conformance suite on Valkey, behind a Sentinel, in a Redis Cluster, through PgBouncer
 	@$(PYTEST) tests/conformance -m variant --quiet --numprocesses $(WORKERS)

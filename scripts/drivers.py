@@ -1,9 +1,9 @@
 """Write docs/drivers.md: every behaviour on every driver, and the case that proves it.
 
-It comes from the drivers' capabilities and from the last conformance run; docs/conformance.json keeps what counts.
+Made from the capabilities of the drivers and the last conformance run, whose results docs/conformance.json keeps.
 
-.venv/bin/python scripts/drivers.py            writes it anew
-.venv/bin/python scripts/drivers.py --record   takes over what build/conformance.json says first (make matrix)
+.venv/bin/python scripts/drivers.py            writes the page
+.venv/bin/python scripts/drivers.py --record   first takes over the results in build/conformance.json (make matrix)
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ itself. **emulated**: its driver builds it out of other means of the broker, or 
 **refused**: it cannot be had honestly, and `tasuki check` refuses a queue that needs it, at its line, and names the
 drivers that can. Nothing is ever ignored.
 
-Each row names the case of the conformance suite that proves it; the suite ran on the brokers below, and what is native
-or emulated here has passed there. `tasuki drivers` prints the same table for the drivers that are installed.
+Each row names the case of the conformance suite that proves it; the suite ran on the brokers below, and each native or
+emulated behaviour here has passed there. `tasuki drivers` prints the same table for the drivers that are installed.
 
 This page is made by `scripts/drivers.py`; `make matrix` runs the suite first.
 """
@@ -78,7 +78,7 @@ def load() -> Results:
 
 
 def drivers() -> dict[str, Capabilities]:
-    """The drivers of this package, in their order, without those of other packages that may be installed."""
+    """The drivers of this package, in their order, without drivers of other packages that may be installed."""
     known = all_capabilities()
     return {kind.short_name: known[kind.short_name] for kind in KINDS if kind.short_name in known}
 

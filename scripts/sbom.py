@@ -33,7 +33,7 @@ def pinned(requirements: str) -> dict[str, tuple[str, bool]]:
 
 
 def problems(bom: Mapping[str, Any], pins: Mapping[str, tuple[str, bool]]) -> list[str]:
-    """What is not as it is pinned, a line each."""
+    """One line for each package that differs from its pin."""
     listed = {key(part["name"]): part["version"] for part in bom["components"] if key(part["name"]) != PROJECT}
     strange = [
         f"{name} {version}: not pinned by hash" + (f", but {pins[name][0]}" if name in pins else "")
@@ -48,7 +48,7 @@ def problems(bom: Mapping[str, Any], pins: Mapping[str, tuple[str, bool]]) -> li
 
 
 def without_addresses(part: Any) -> Any:
-    """The same without references to pages and registries: a package is told by its name, version and purl."""
+    """The same without references to pages and registries: name, version and purl identify a package."""
     if isinstance(part, dict):
         return {name: without_addresses(value) for name, value in part.items() if name != "externalReferences"}
     return [without_addresses(value) for value in part] if isinstance(part, list) else part

@@ -51,7 +51,7 @@ class Position(NamedTuple):
 
 
 class ConfigError(TasukiError):
-    """One problem of a project: what is wrong, where, in which entry, and what to do about it."""
+    """One problem of a project: the mistake, its place, its entry, and the remedy."""
 
     def __init__(self, problem: str, *, position: Position | None = None, entry: str = "", hint: str = "") -> None:
         self.problem = problem
@@ -67,7 +67,7 @@ class ConfigError(TasukiError):
 
 
 class UnknownKindError(ConfigError):
-    """An entry whose ``kind`` nobody knows."""
+    """An entry of an unknown ``kind``."""
 
 
 class InvalidEntryError(ConfigError):
@@ -103,7 +103,7 @@ class StartTimeoutError(LifecycleError):
 
 
 class StopTimeoutError(LifecycleError):
-    """A service had work left at its ``stop_timeout``; that work was handed back unharmed."""
+    """A service had unfinished work at its ``stop_timeout``; its messages were released."""
 
 
 class RestartLimitError(LifecycleError):
@@ -111,7 +111,7 @@ class RestartLimitError(LifecycleError):
 
 
 class DriverError(TasukiError):
-    """A broker said no, or said nothing.
+    """A broker refused an operation, or did not answer.
 
     ``outcome`` is ``"rejected"`` when it is certain that the broker stored nothing, and ``"unknown"`` when it may have;
     then publishing again with the same id is the recovery.
@@ -137,14 +137,14 @@ class BrokerUnavailableError(DriverError):
 
 
 class BrokerTimeoutError(DriverError):
-    """The broker did not answer within the deadline; what it did is unknown."""
+    """The broker did not answer within the deadline; whether it executed the request is unknown."""
 
     retryable = True
     outcome: Outcome = "unknown"
 
 
 class ThrottledError(DriverError):
-    """The broker asks to slow down."""
+    """The broker requests a lower rate."""
 
     retryable = True
 
@@ -172,7 +172,7 @@ class AccessDeniedError(DriverError):
 
 
 class UnsupportedError(DriverError):
-    """The driver lacks the capability; ``tasuki drivers`` shows who has it."""
+    """The driver lacks the capability; ``tasuki drivers`` shows the drivers that have it."""
 
 
 class DurabilityError(DriverError):
@@ -198,7 +198,7 @@ class RequestTimeoutError(TasukiError, TimeoutError):
 
 
 class PolicyDeniedError(TasukiError):
-    """The actor may not do that: a policy denies it, or none allows it. ``policy`` is empty where none decided."""
+    """A policy denies the action to the actor, or none allows it. ``policy`` is empty where none decided."""
 
     kind: ClassVar[str] = "Invalid"
     details: ClassVar[Mapping[str, Any]] = MappingProxyType({"reason": "permission_denied"})
@@ -243,7 +243,7 @@ class HandlerError(TasukiError):
         self.details = details
         self.traceback = traceback
         self.names = names
-        """Names of the classes of the exception that it stands for, if that was raised in another process."""
+        """Names of the classes of the original exception, if it was raised in another process."""
         super().__init__(message)
 
 
@@ -260,11 +260,11 @@ class InvalidBodyError(HandlerError):
 
 
 class ResultError(HandlerError):
-    """The handler has run, in another process, and its result cannot be brought here: trying again is of no use."""
+    """The handler has run in another process, and its result cannot be transferred; another attempt would not help."""
 
 
 class ReturnedTextError(HandlerError):
-    """A Lua function returned a text as its error; ``retryable`` is false as in Wippy, by no decision of the script."""
+    """A Lua function returned a text as its error; ``retryable`` is false, as in Wippy, not by the script's choice."""
 
 
 class LuaError(HandlerError):

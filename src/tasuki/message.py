@@ -38,7 +38,7 @@ def is_reserved(header: str) -> bool:
 
 
 class Message(msgspec.Struct):
-    """What was published: ``id``, ``body`` (encoded bytes) and ``headers`` (text to bool, int, float or text)."""
+    """A message as published: ``id``, ``body`` (encoded bytes) and ``headers`` (text to bool, int, float or text)."""
 
     id: str
     body: bytes
@@ -46,7 +46,7 @@ class Message(msgspec.Struct):
 
 
 def is_request(message: Message | None) -> bool:
-    """Whether somebody waits for the result of its handler. Not for a dead letter: becoming one was the answer."""
+    """Whether a requester waits for the result of its handler; never for a dead letter: its requester has the error."""
     return message is not None and REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
 
 
@@ -67,7 +67,7 @@ _base = int.from_bytes(os.urandom(8), "big")
 
 
 def _draw_anew() -> None:
-    """In a forked child: its ids must not be those of its parent."""
+    """In a forked child: its ids must differ from the parent's."""
     global _base, _tail
     _base, _tail = int.from_bytes(os.urandom(8), "big"), (-1, "")
 
@@ -79,7 +79,7 @@ def new_id() -> str:
     """A UUIDv7 as text: 48 bits of Unix milliseconds, a 12-bit counter, and 62 bits that start at random.
 
     Ids of one process rise within a millisecond, but for the wrap of the counter (RFC 9562 §6.2, method 1). At each
-    wrap the 62 bits move on, from a start that is drawn for the process and anew after a fork. Safe in threads: an id
+    wrap the 62 bits move on, from a random start of the process, which changes after a fork. Safe in threads: an id
     depends on its own count alone, whichever thread is interrupted where.
     """
     global _stamp, _tail

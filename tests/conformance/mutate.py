@@ -1,7 +1,7 @@
 """Break each driver on purpose, by its public verbs alone, and see that a case of the suite notices each time.
 
 ``python -m tests.conformance.mutate [DRIVER…]`` (``make mutate``) runs it against the real brokers, and prints a line a
-mutant: the driver, what was broken, and the case that noticed. It ends with 1 if one was not noticed.
+mutant: the driver, the mutation, and the case that noticed. It ends with 1 if one was not noticed.
 """
 
 from __future__ import annotations
@@ -680,7 +680,7 @@ class HoldsWhatItCouldNotSettle(Mutant):
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         try:
-            await super().depth(queue)  # an ack that was sent may arrive although its sender is told of an error
+            await super().depth(queue)  # an ack that was sent may arrive although its sender gets an error
         except DriverError:
             self.holding = asyncio.create_task(self._hold(queue, [item.receipt for item in batch]))
             raise

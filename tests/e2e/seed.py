@@ -1,4 +1,4 @@
-"""The snippets of the seed document, letter by letter; and what is needed around them to make a project."""
+"""The snippets of the seed document, letter by letter; and the rest of a project around them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Bad inputs, each with what must come of it, against the real thing: the command line, a publisher, a consumer.
 
 ``T31`` and so on are the numbers of the attacks in the list that these rows were taken from. Run with ``-v`` to see
-each row; what is hidden in them (``CANARY``, a secret, the text of a body) must never be seen again.
+each row; their hidden values (``CANARY``, a secret, the text of a body) must never be seen again.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ CONFIGS = [
     Config("T31", "a misspelt field", project(consumer=", concurency: 4"), "did you mean 'concurrency'"),
     Config("T31", "a negative number", project(consumer=", concurrency: -1"), "concurrency"),
     Config("T31", "a huge number", project(consumer=", concurrency: 1000000000000"), "exceeds maximum 1000"),
-    Config("T31", "a text for a number", project(consumer=", prefetch: lots"), "prefetch: a whole number is wanted"),
+    Config("T31", "a text for a number", project(consumer=", prefetch: lots"), "prefetch must be a whole number"),
     Config("T31", "half a duration", project(consumer=", handler_timeout: 1h30"), "handler_timeout"),
     Config("T31", "an unknown kind", project(more="  - {name: x, kind: queue.quue}\n"), "queue.queue"),
-    Config("T31", "a wrong type", project(queue=", options: [1]"), "options: a mapping is wanted"),
+    Config("T31", "a wrong type", project(queue=", options: [1]"), "options must be a mapping"),
     Config("T32", "a placeholder without a value", project(queue=", codec: '${env:NOWHERE}'"), "NOWHERE"),
     Config(
         "T32", "a placeholder that names another", project(queue=", codec: '${env:FIRST}'"), "not nested",
@@ -219,11 +219,11 @@ async def test_a_body_is_refused(body: Any, options: dict[str, Any], says: str, 
         assert (await app.live_queue("app:tasks").depth()).ready == 0
 
 
-# Consuming: what somebody else has put into the queue ----------------------------------------------------------------
+# Consuming: what another program has put into the queue --------------------------------------------------------------
 
 
 class Trap:
-    """Whoever unpickles it leaves a canary."""
+    """Unpickling it leaves a canary."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (os.system, (f"touch {CANARY}",))
@@ -283,14 +283,14 @@ async def test_a_message_goes_to_the_dead_letters(
 
 
 async def put(app: App, *messages: Outgoing) -> None:
-    """Straight into the broker, as somebody else would do it."""
+    """Straight into the broker, as another program would do it."""
     queue = app.live_queue("app:tasks")
     assert not any(await queue.driver.publish(queue.spec.name, list(messages)) or ())
 
 
 @dataclass(frozen=True)
 class Treated:
-    """A message that looks dangerous, what the handler makes of it, and what is dead-lettered (nothing: "")."""
+    """A message that looks dangerous, what the handler makes of it, and the reason of its dead letter (none: "")."""
 
     number: str
     what: str

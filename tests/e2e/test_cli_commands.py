@@ -123,7 +123,7 @@ async def handle(body: dict) -> None:
 
 def test_an_app_in_code(tmp_path: Path) -> None:
     (tmp_path / "work.py").write_text(APP)
-    # Modules of the user must not hide those of the standard library.
+    # Modules of the user must not hide modules of the standard library.
     (tmp_path / "queue.py").write_text("raise RuntimeError('hidden')\n")
     assert run_json("check", "work:app", folder=tmp_path) == []
     assert run_json("publish", "tasks", '{"n": 1}', "-p", "work:app", folder=tmp_path)["queue"] == "app:tasks"

@@ -63,7 +63,7 @@ def test_a_stop_lets_running_handlers_finish_and_hands_the_rest_back(tmp_path: P
         assert run_json("info", "tasks", folder=project)["consumer_count"] == 1
         worker.send(number)
         worker.wait_for("stopping")
-        # What was prefetched is back before the running handler has ended.
+        # Prefetched messages are back before the running handler has ended.
         info = wait_until(
             lambda: (found := run_json("info", "tasks", folder=project))["in_flight"] == 1 and found, "the release"
         )

@@ -46,7 +46,7 @@ def results(project: Path, notes: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def verdicts(project: Path, notes: Path) -> None:
-    """Messages of each verdict have been treated by the consumer of the project."""
+    """The consumer of the project has handled messages of each verdict."""
     for verdict in VERDICTS:
         headers = ["trace=t-1", "n=2", "yes=true", "actor=root", "x-actor=root", "security.scope=all"]
         options = [part for header in headers for part in ("--header", header)]

@@ -1,4 +1,4 @@
-"""Request and reply between processes: a worker with handlers in two languages, and somebody who asks."""
+"""Request and reply between processes: a worker with handlers in two languages, and a requester."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def by_coverage(name: str, seconds: int) -> None:
 
     with atheris.instrument_imports(include=["tasuki"]):
         from tests.fuzz.targets import TARGETS
-    found = tempfile.mkdtemp()  # what is found goes into the first folder, so not into the seeds
+    found = tempfile.mkdtemp()  # findings go into the first folder, so not into the seeds
     atheris.Setup([sys.argv[0], f"-max_total_time={seconds}", "-timeout=10", found, str(SEEDS / name)], TARGETS[name])
     atheris.Fuzz()
 

@@ -1,6 +1,6 @@
 """Policies, expressions and requests out of choices, and the slow reference for what they must say.
 
-The reference of conditions and patterns is that of the property tests. The one of expressions is here: an expression is
+The property tests have the reference of conditions and patterns. The one of expressions is here: an expression is
 made as a tree, written down with as few or as many brackets as the choices say, and the tree is asked directly.
 """
 

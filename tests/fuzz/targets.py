@@ -93,7 +93,7 @@ def pattern(data: bytes) -> None:
 
 
 def stripper(data: bytes) -> None:
-    """What is stripped keeps its lines."""
+    """A stripped source keeps its lines."""
     source = data.decode("utf-8", "replace")
     assert strip(source).count("\n") == source.count("\n")
 

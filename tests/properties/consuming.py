@@ -212,7 +212,7 @@ class Simulation:
                 assert consumer.held <= most, "prefetch exceeded"
                 driver = consumer.queue.driver
                 assert isinstance(driver, ModelDriver)
-                # What a stop could not hand back, the broker being away, stays leased beside the next life's window.
+                # Messages that a stop could not release, as the broker was away, stay leased beside the next window.
                 if not driver.dead and not self.world.trouble["settle"]:
                     assert self.broker.held_by(driver) <= most, "prefetch exceeded at the broker"
                 if (run := consumer.run) is not None and not run.stopping and not driver.dead:

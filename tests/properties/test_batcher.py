@@ -1,4 +1,4 @@
-"""Publishers, batches, full queues, cancellations and a driver that fails: nobody is told what is not so."""
+"""Publishers, batches, full queues, cancellations and a driver that fails: no caller gets a wrong result."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def run_forked(
 
 @cache
 def _path() -> list[str]:
-    """Where a fresh interpreter finds modules; tests may have added to that of this one."""
+    """Where a fresh interpreter finds modules; tests may have added to the path of this one."""
     code = "import json, sys; print(json.dumps(sys.path[1:]))"
     return list(json.loads(subprocess.check_output([sys.executable, "-c", code])))
 

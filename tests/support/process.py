@@ -119,7 +119,7 @@ def start(*arguments: str, folder: Path) -> Iterator[Process]:
 
 
 def wait_until(condition: Callable[[], Any], what: str, *, timeout: float = TIMEOUT) -> Any:
-    """Look again and again until something holds, for what another process does; its first true value."""
+    """Check repeatedly until a condition of another process holds; its first true value."""
     ends_at = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < ends_at, f"waited in vain for {what}"

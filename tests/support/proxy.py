@@ -36,7 +36,7 @@ class Proxy:
         self._ready.wait()
 
     def refuse(self) -> None:
-        """Cut what is connected, and turn away whoever comes, until ``serve``."""
+        """Cut all connections, and refuse new ones, until ``serve``."""
         self._call(self._refuse)
 
     def serve(self) -> None:
@@ -141,7 +141,7 @@ class Proxy:
         self._refusing = False
         if self._swallowing:
             self._swallowing = False
-            await self._cut()  # of what was swallowed nothing will come any more
+            await self._cut()  # swallowed bytes will never come
         self._flowing.set()
 
     async def _swallow(self) -> None:
@@ -165,7 +165,7 @@ async def _awaited(action: Callable[[], Awaitable[None]]) -> None:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close with RST: what is on its way is thrown away."""
+    """Close with RST: bytes on their way are dropped."""
     connection: Any = writer.get_extra_info("socket")
     if connection is not None:
         with contextlib.suppress(OSError):  # it is closed already

@@ -28,7 +28,7 @@ def test_one_that_fails_begins_again_and_is_known_until_it_works(caplog: pytest.
     assert go_on.wait(30)
     assert known == [None] + ["OSError: Too many open files"] * 3
     assert "tasuki test" not in problems()
-    assert caplog.text.count("thread 'tasuki test' failed, begins again in") == 3
+    assert caplog.text.count("thread 'tasuki test' failed, starts again in") == 3
     assert "works again" in caplog.text
     end.set()
     helper.stop()

@@ -68,7 +68,7 @@ def _command(words: list[str], early: EarlySignals | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """The reader has gone: what is still buffered goes nowhere, so that the interpreter does not complain at exit."""
+    """Discard buffered output when the reader has gone, so that the interpreter does not complain at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, sys.stdout.fileno())

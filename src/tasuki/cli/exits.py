@@ -22,7 +22,7 @@ CONFIG = 3
 UNREACHABLE = 4
 """The broker cannot be reached."""
 LATE = 5
-"""Stopped after ``stop_timeout``; unfinished work was handed back."""
+"""Stopped after ``stop_timeout``; unfinished messages were released."""
 INTERRUPTED = 130
 TERMINATED = 143
 
@@ -78,7 +78,7 @@ def show_error(error: TasukiError) -> None:
 
 
 def style(text: str, *, fg: str) -> str:
-    """Coloured if stderr is a terminal and the user has not asked for none."""
+    """Coloured if stderr is a terminal and NO_COLOR is not set."""
     import click
 
     from tasuki.cli.output import has_colour

@@ -1,4 +1,4 @@
-"""The root command: it knows the names of all commands, and imports one only when it is asked for."""
+"""The root command: it has the names of all commands, and imports a command only to run it or to show its help."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DESTRUCTIVE = frozenset({"purge", "delete"})
 
 
 class OutputClosedError(Exception):
-    """Nobody reads stdout any more."""
+    """The reader of stdout has gone."""
 
 
 class LazyGroup(click.Group):
@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
     commands={name: click.Command(name, short_help=text) for name, text in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 error or failed test, 2 usage, 3 configuration, 4 broker unreachable, "
-    "5 stopped late with work handed back, 130/143 signals.",
+    "5 stopped late with messages released, 130/143 signals.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context

@@ -61,7 +61,7 @@ def _interrupt(task: asyncio.Task[Any]) -> None:
 
 
 def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what was left behind and close the loop, within the grace; unlike asyncio.run, which waits for ever."""
+    """Cancel remaining tasks and close the loop, within the grace; unlike asyncio.run, which waits for ever."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
@@ -71,7 +71,7 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
         if not task.done():
             _stuck.append(task.get_name())
         elif not task.cancelled():
-            task.exception()  # retrieved: nobody is left to hear it
+            task.exception()  # retrieved, so that asyncio does not log it
     loop.run_until_complete(loop.shutdown_asyncgens())
     asyncio.set_event_loop(None)
     loop.close()

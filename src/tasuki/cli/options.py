@@ -44,7 +44,7 @@ def log_options(default: Level = "warning") -> Callable[[F], Callable[..., Any]]
             try:
                 return function(*args, **named)
             finally:
-                # What is logged while the interpreter ends must not wait for a writer that can no longer start.
+                # Records logged while the interpreter ends must not wait for a writer that can no longer start.
                 logging.getLogger().removeHandler(handler)
                 handler.close()
 

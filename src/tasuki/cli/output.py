@@ -24,7 +24,7 @@ def has_colour(stream: TextIO) -> bool:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at this stream."""
+    """Whether the stream is a terminal."""
     try:
         return stream.isatty()
     except ValueError:  # closed
@@ -32,13 +32,13 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document; bytes are base64, what JSON does not know is text."""
+    """One JSON document; bytes become base64, other unknown types text."""
     indent = 2 if is_terminal(sys.stdout) else None
     click.echo(escape_json(json.dumps(value, indent=indent, ensure_ascii=False, default=_plain)))
 
 
 def print_text(text: str) -> None:
-    """A text that is somebody's: as it is for another program, without control characters for a person."""
+    """Print a foreign text: unchanged for another program, without control characters on a terminal."""
     click.echo(escape_lines(text) if is_terminal(sys.stdout) else text)
 
 

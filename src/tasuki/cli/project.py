@@ -112,7 +112,7 @@ def find_queue(project: Project, name: str) -> str:
 
 @contextmanager
 def looking_at(id: str) -> Iterator[None]:
-    """Say in the block what to do about a queue that the broker does not have. Raises CommandError."""
+    """Add the remedy to the error about a queue that the broker does not have. Raises CommandError."""
     try:
         yield
     except QueueNotFoundError as error:

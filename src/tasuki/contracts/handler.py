@@ -1,4 +1,4 @@
-"""The handler contract: the function that treats a message, and what it is given."""
+"""The handler contract: the function that handles a message, and its context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasuki.message import HeaderValue, Message
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler: not now; show the message again after ``after`` seconds (None: as the retry policy says)."""
+    """Raised by a handler to request another attempt ``after`` seconds (None: the delay of the retry policy)."""
 
     def __init__(self, reason: str = "", *, after: float | str | None = None) -> None:
         self.reason = reason
@@ -23,7 +23,7 @@ class Retry(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Reject(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler: never again; dead-letter the message."""
+    """Raised by a handler to dead-letter the message without another attempt."""
 
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
@@ -31,7 +31,7 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Snooze(Exception):  # noqa: N818 - a signal, not an error
-    """Raised by a handler: show the message again ``after`` so many seconds; nothing failed, so nothing is counted."""
+    """Raised by a handler to postpone the message by ``after`` seconds; this does not count as an attempt."""
 
     def __init__(self, after: float | str, reason: str = "") -> None:
         self.after = after
@@ -40,10 +40,10 @@ class Snooze(Exception):  # noqa: N818 - a signal, not an error
 
 
 class Interrupted(BaseException):
-    """Raised inside a plain function that runs in a thread: its time is over, or its worker stops.
+    """Raised inside a plain function that runs in a thread, when its time is over or its worker stops.
 
-    It comes between two steps of Python code; a call into C code ends first. Clean up and let it pass. A function that
-    catches it and returns has succeeded.
+    Python raises it between two steps of Python code; a call into C code ends first. Clean up and let it propagate.
+    A function that catches it and returns has succeeded.
     """
 
 
@@ -52,8 +52,8 @@ class Context:
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
     a later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
-    All methods that do not await are safe from the thread of a sync handler. What reaches beyond the delivery
-    (``publish``, ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
+    All methods that do not await are safe from the thread of a sync handler. Methods beyond the delivery (``publish``,
+    ``call``, ``info``, ``resource``, ``env``) raises PolicyDeniedError where the actor may not.
     """
 
     __slots__ = ("facts", "reach", "settling")
@@ -159,13 +159,13 @@ class Context:
         actor: Plain | None = None,
         scope: Sequence[str] | None = None,
     ) -> Any:
-        """As ``call``, under other circumstances: they hold for the called function and all that it calls.
+        """As ``call``, with other values, actor or scope, for the called function and all that it calls.
 
         Args:
             function: its id.
             args: its arguments.
-            values: what it finds in ``values`` beside what is there already; needs permission ``funcs.context``.
-            actor: ``id`` and ``meta`` of whose name it acts in; needs permission ``funcs.security``.
+            values: items that are added to its ``values``; needs permission ``funcs.context``.
+            actor: ``id`` and ``meta`` of the actor that it acts as; needs permission ``funcs.security``.
             scope: ids of the policies in force for it; needs permission ``funcs.security``.
         """
         return await self.reach.call_with(self, function, args, values, actor, scope)
@@ -223,7 +223,7 @@ class Handler(ABC):
 
     @abstractmethod
     async def handle(self, body: Any, context: Context) -> Any:
-        """Treat one message.
+        """Handle one message.
 
         Returns the result; exactly ``False`` means failed. Raises Retry, Reject, Snooze, HandlerError, or any other
         exception of the user's code. Cancellable where the code is (a thread is not: then it returns when the thread

@@ -9,10 +9,10 @@ Plain = Mapping[str, Any]
 
 
 class Permissions(Protocol):
-    """The rights of whoever acts. Actors are mappings of ``id`` and ``meta``; scopes are the ids of their policies."""
+    """The rights of one actor. Actors are mappings of ``id`` and ``meta``; scopes are the ids of their policies."""
 
     def actor(self) -> Plain | None:
-        """Who acts; None: nobody in particular."""
+        """The actor; None: without one."""
 
     def scope(self) -> Sequence[str] | None:
         """The policies in force; None: there is no scope."""

@@ -18,8 +18,8 @@ class Service(Protocol):
         """Return when it has ended by itself (``exited``); raise when it has failed. Cancelled by the supervisor."""
 
     async def stop(self, timeout: float) -> None:
-        """Drain: finish what is held within ``timeout`` seconds, hand the rest back, then return.
+        """Drain: finish held messages within ``timeout`` seconds, release the others, then return.
 
         Raises:
-            StopTimeoutError: work was left and was handed back.
+            StopTimeoutError: some work had not ended, and was released.
         """

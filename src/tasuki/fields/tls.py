@@ -1,4 +1,4 @@
-"""The ``tls`` of a driver: encryption, whom to trust, and who we are."""
+"""The ``tls`` of a driver: encryption, trusted certificates, and the client's own certificate."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def _pem(label: str) -> Callable[[object], object]:
         text = getattr(value, "text", value)  # of a file:// the loader has read the text
         is_text = text is not value or (isinstance(text, str) and is_pem(text))
         if is_text and not has_block(str(text), label):
-            raise ValueError(f"the text holds no {label.lower()} in PEM form")
+            raise ValueError(f"the text contains no {label.lower()} in PEM form")
         return text
 
     return read
 
 
 def _key(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not value:
-        raise ValueError("a file is wanted, or PEM text; take the text from ${env:NAME}")
+        raise ValueError("expected a file, or PEM text; take the text from ${env:NAME}")
     return SecretStr(str(value))
 
 
@@ -49,7 +49,7 @@ class TlsConfig(Config):
     """
 
     enabled: Flag = True
-    """Whether it is."""
+    """Whether to encrypt."""
     server_name: Text | None = None
     """The name that the broker's certificate must have; the host of the address if not given."""
     cert: Certificates | None = None

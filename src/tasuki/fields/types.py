@@ -46,7 +46,7 @@ class NotHonored:
     """Metadata of a field that the format has and the driver cannot honor; any value but the default is warned of."""
 
     reason: str
-    """Why, and what to use instead."""
+    """Why, and the replacement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ def full_id(value: str, info: ValidationInfo) -> str:
 
 
 def _secret(value: object) -> object:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if value is None or isinstance(value, SecretStr):
         return value
     if not isinstance(value, str) or not value:
-        raise ValueError("a text is wanted; take it from ${env:NAME}")
+        raise ValueError("expected a text; take it from ${env:NAME}")
     return SecretStr(str(value))
 
 

@@ -1,1 +1,1 @@
-"""Functions that treat messages: Python and Lua."""
+"""Functions that handle messages: Python and Lua."""

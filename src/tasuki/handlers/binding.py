@@ -64,7 +64,7 @@ def fill(
 ) -> Arguments:
     """The positional and the named arguments for a call with any number of arguments.
 
-    ``converts``: by parameter name, how its argument becomes its type. What is not given is the default of its
+    ``converts``: by parameter name, how its argument becomes its type. A missing argument is the default of its
     parameter, or None.
 
     Raises:

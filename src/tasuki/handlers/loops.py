@@ -47,7 +47,7 @@ async def end_of(job: Future[Any], cancel: Callable[[], object]) -> asyncio.Canc
     cancelled: asyncio.CancelledError | None = None
     while not job.done():
         ended: asyncio.Future[None] = loop.create_future()
-        # Called at once where the job has ended meanwhile; a loop that is closed has nobody to tell.
+        # Called at once where the job has ended meanwhile; a closed loop needs no wake-up.
         job.add_done_callback(partial(_wake, loop, ended))
         try:
             await ended

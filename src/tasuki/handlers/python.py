@@ -115,7 +115,7 @@ class PythonHandler(Handler):
             return load_path(self._import_path)
         if self._source is not None:
             return load_source(self._source, self._method)
-        raise HandlerError(f"{self.id}: nothing says which function", kind="Invalid")
+        raise HandlerError(f"{self.id}: the entry names no function; give it a target or a source", kind="Invalid")
 
     def _check(self, function: Callable[..., Any], parameter: Parameter) -> None:
         try:

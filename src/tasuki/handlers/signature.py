@@ -1,4 +1,4 @@
-"""What a Python function wants: its body, and what is injected, decided once from its signature."""
+"""The body and the injected parameters of a Python function, decided once from its signature."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(function)
     except ValueError as error:
-        # Some functions written in C tell nothing; those that treat a message take it as their one argument.
-        raise HandlerError(f"{describe(function)} does not tell its parameters; wrap it in a def") from error
+        # Some functions written in C have no signature.
+        raise HandlerError(f"{describe(function)} has no readable signature; wrap it in a def") from error
 
 
 def _role(name: str, annotation: Any, function: Any) -> tuple[Role, Any]:

@@ -164,17 +164,20 @@ def _raise_in(thread: int, error: type[BaseException]) -> None:
 
 
 async def run_on(result: Any) -> Any:
-    """What comes of a result when it is run to its end: whoever returns a coroutine means that it is awaited.
+    """Await a result until it is a plain value: a function may return a coroutine.
 
     Raises:
-        HandlerError: it is a generator: nothing has run, and nobody would take what it yields.
+        HandlerError: it is a generator, which has not run, and whose items no caller would take.
     """
     while result is not None and inspect.isawaitable(result):
         awaited, result = result, await result
         if result is awaited:  # a client or a pool that can be awaited until it is connected
             break
     if inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise HandlerError("the function returned a generator, of which nothing has run yet", kind="Invalid")
+        raise HandlerError(
+            "the function returned a generator, which is not run; return a value, or use await instead of yield",
+            kind="Invalid",
+        )
     return result
 
 

@@ -88,7 +88,7 @@ def build_driver(project: Project, id: str, clock: Clock) -> Driver:
     tls = getattr(project.configs[id], "tls", None)
     if isinstance(tls, TlsConfig) and tls.enabled and tls.insecure_skip_verify:
         _log.warning(
-            "driver %s: insecure_skip_verify trusts any certificate, so any server in between can read passwords and "
+            "driver %s: insecure_skip_verify trusts any certificate, so any server on the way can read passwords and "
             "messages; give the certificate to trust as tls: {ca}",
             id,
             extra={"driver": id},
@@ -244,7 +244,7 @@ def _lua_imports(project: Project, config: LuaLibraryConfig) -> Mapping[str, Any
 
 
 def is_function(config: Config) -> bool:
-    """Whether an entry is a function: what a consumer can call."""
+    """Whether an entry is a function, which a consumer can call."""
     return isinstance(config, LuaFunctionConfig | PythonFunctionConfig)
 
 

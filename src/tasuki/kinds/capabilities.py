@@ -29,7 +29,7 @@ def capabilities_of(kind: DriverKind) -> Capabilities | None:
 
 
 def all_capabilities() -> dict[str, Capabilities]:
-    """What each driver of this installation can do, by short name; without those that cannot be imported."""
+    """The capabilities of each driver of this installation, by short name, without drivers that cannot be imported."""
     kinds = {name: find_driver(name) for name in driver_names()}
     found = {name: capabilities_of(kind) for name, kind in kinds.items() if kind is not None}
     return {name: capabilities for name, capabilities in found.items() if capabilities is not None}

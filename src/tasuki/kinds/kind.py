@@ -1,4 +1,4 @@
-"""The kinds that a project can use: built in, or from other packages."""
+"""Kinds: the types of entries, their models and their references; built in or from other packages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_kind(name: str) -> Kind:
     """The kind of this name; other packages are asked, and imported, only for kinds that are not built in.
 
     Raises:
-        UnknownKindError: nobody provides it, or its package cannot be imported.
+        UnknownKindError: no installed package provides it, or its package cannot be imported.
     """
     if kind := _built_in().get(name):
         return kind

@@ -1,4 +1,4 @@
-"""What the models found wrong → errors that say where, what was wanted, what came, and what to write instead."""
+"""Validation errors of the models → errors with the place, the expected and the given value, and the remedy."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def problems_of(
 
 
 def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -> tuple[str, str]:
-    """The problem and the hint; neither shows a secret, whatever stands in its place."""
+    """The problem and the hint; neither shows a secret, nor any value in its place."""
     sort, value, context, path = details["type"], details["input"], details.get("ctx", {}), details["loc"]
     label = name if what == "field" else f"{what} {name}"
     if sort == "extra_forbidden":
@@ -74,9 +74,9 @@ def _explain(details: ErrorDetails, name: str, model: type[Config], what: str) -
     told = "something else" if _is_secret(path, model) else describe(value)
     if sort == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{label}: {context['expected']} is wanted, not {told}", did_you_mean(str(value), choices)
+        return f"{label} must be {context['expected']}, not {told}", did_you_mean(str(value), choices)
     if sort in _WANTED:
-        return f"{label}: {_WANTED[sort]} is wanted, not {told}", _remedy(sort, value, path, model)
+        return f"{label} must be {_WANTED[sort]}, not {told}", _remedy(sort, value, path, model)
     if sort == "string_too_short":
         return f"{label} is empty", ""
     if sort in _LIMITS:
@@ -117,7 +117,7 @@ def _remedy(sort: str, value: object, path: KeyPath, model: type[Config]) -> str
 
 
 def _without_placeholders(text: str, value: object) -> str:
-    """What a validator says about a value, without what placeholders held in it; no words of it either."""
+    """A validator's message about a value, without the values of placeholders, nor single words of them."""
     for held in placeholder_values(value):
         text = text.replace(repr(held), HIDDEN)
         if any(word in text for word in _WORD.findall(held)):

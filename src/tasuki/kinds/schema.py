@@ -28,7 +28,7 @@ _META = {"type": "object", "description": "Notes for people and tools: comment, 
 
 
 class _Generator(GenerateJsonSchema):
-    """Fields with their docstrings, and defaults as one would write them: no stars for what may hold a password."""
+    """Fields with their docstrings, and defaults as an author writes them, without the stars of secret values."""
 
     def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
         made = super().model_schema(schema)
@@ -67,7 +67,7 @@ def project_schema() -> dict[str, Any]:
 
 
 def docstrings(model: type[Config]) -> dict[str, str]:
-    """What stands under each field in the source; read only here, for to read sources takes longer than to start."""
+    """The docstring under each field in the source; read only here, because reading sources is slow."""
     texts: dict[str, str] = {}
     for ancestor in reversed(model.__mro__):
         if not issubclass(ancestor, Config) or "__annotations__" not in vars(ancestor):  # adds no field
@@ -82,7 +82,7 @@ def docstrings(model: type[Config]) -> dict[str, str]:
 
 
 def _used(models: dict[str, Any], text: str) -> dict[str, Any]:
-    """The models that something refers to; the others stand in their branch."""
+    """The models that are referred to; the others are in their branch."""
     return {name: model for name, model in models.items() if f'"#/$defs/{name}"' in text}
 
 

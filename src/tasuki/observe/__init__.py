@@ -1,1 +1,1 @@
-"""What is seen: logs and metrics."""
+"""Logs and metrics."""

@@ -1,4 +1,4 @@
-"""Metrics that handlers make up: a registry that stays small whatever they write into it."""
+"""Metrics that handlers define, in a registry of bounded size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from tasuki.observe.metrics import Histogram
 
 MAX_METRICS = 100
-"""Most metrics of one function. No bound is for all functions together: none can use up another's."""
+"""Most metrics of one function. There is no common bound, so that no function can use up another's."""
 MAX_SERIES = 1000
 """Most label sets of one metric of a function."""
 MAX_SERIES_OF_FUNCTION = 10_000
@@ -53,7 +53,7 @@ class _FunctionMetrics:
         self._series_count = 0
 
     def find(self, kind: _Type, name: str, labels: _Labels) -> tuple[_Series, tuple[str, ...]] | None:
-        """The metric's series and the key of the label set, or None if they do not fit or would be one too many."""
+        """The metric's series and the key of the label set, or None if they do not fit or exceed the bounds."""
         label_names = tuple(sorted(labels)) if labels else ()
         metric = self._metrics.get(name)
         if metric is None:
@@ -152,4 +152,4 @@ def _is_long(name: str, labels: _Labels) -> bool:
 
 
 OF_HANDLERS = CustomMetrics()
-"""What the handlers of this process have counted: one for all, as exporters expect it."""
+"""The metrics of all handlers of this process: a single registry, as exporters expect it."""

@@ -31,7 +31,7 @@ def configure(
     format: Literal["auto", "text", "json"] = "auto",  # noqa: A002 - the name of the option
     stream: TextIO | None = None,
 ) -> LogHandler:
-    """Send the records of all loggers to ``stream`` (stderr), in the place of what was configured by this before.
+    """Send the records of all loggers to ``stream`` (stderr); a second call replaces the first.
 
     ``auto`` is text on a terminal, JSON otherwise. Text is coloured on a terminal, unless ``NO_COLOR`` is set.
     Returns the handler, whose ``dropped`` counts lost lines. Call its ``flush`` before an ``os._exit``.
@@ -53,7 +53,7 @@ def configure(
 
 
 class LogHandler(logging.Handler):
-    """Formats in the caller's thread, writes in the sink's. Never raises, never blocks."""
+    """Formats records in the caller's thread and writes them in the sink's. Never raises, never blocks."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class LogHandler(logging.Handler):
         self._sink.write(line + "\n")
 
     def flush(self) -> None:
-        """Wait, at most one second, until what was logged is written."""
+        """Wait, at most one second, until all records are written."""
         self._sink.flush()
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class TextFormatter(logging.Formatter):
         self._has_colour = has_colour
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without line end; line breaks within what is logged are escaped."""
+        """The line, without line end; line breaks in the message are escaped."""
         level = f"{record.levelname:<7}"
         if self._has_colour and (colour := _COLOURS.get(record.levelname)):
             level = f"\x1b[{colour}m{level}\x1b[0m"
@@ -122,7 +122,7 @@ class TextFormatter(logging.Formatter):
 
 
 class DeliveryLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds fields to each record; they are asked for only when one is really written."""
+    """Adds fields to each record; they are computed only when a record is really written."""
 
     def __init__(self, logger: logging.Logger, fields: Callable[[], Fields]) -> None:
         super().__init__(logger)

@@ -1,4 +1,4 @@
-"""Metrics as plain numbers: counted on the hot path without labels or locks, exported only when somebody asks."""
+"""Metrics as plain numbers: counted on the hot path without labels or locks, exported only on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 class Histogram:
-    """Counts of observed seconds per bucket; ``counts`` has one more item than ``bounds``, for what is above."""
+    """Counts of observed seconds per bucket; ``counts`` has one more item than ``bounds``, for greater values."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -31,7 +31,7 @@ class Histogram:
 
 
 class QueueMetrics:
-    """What happened on the publishing side of one queue, since the process started."""
+    """Counts of the publishing side of one queue, since the process started."""
 
     __slots__ = ("driver", "late_replies", "published", "queue", "rejected", "unknown")
 
@@ -46,7 +46,7 @@ class QueueMetrics:
 
 
 class ConsumerMetrics:
-    """What happened to the deliveries of one consumer, since the process started."""
+    """Counts of the deliveries of one consumer, since the process started."""
 
     __slots__ = (
         "acked",

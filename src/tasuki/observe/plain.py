@@ -31,7 +31,7 @@ def escape(text: str) -> str:
 
 
 def escape_lines(text: str) -> str:
-    """The same, but what is meant to have several lines keeps them, and its tabs."""
+    """Escape control characters except line breaks and tabs."""
     return _UNSAFE.sub(lambda found: found[0] if found[0] in "\n\t" else _escape_one(found), text)
 
 
@@ -63,7 +63,7 @@ def to_text(value: object) -> str:
 def to_plain(value: Any, *, name: str = "", depth: int = MAX_DEPTH) -> Any:
     """The value as text, numbers, booleans, None, lists and dicts with text keys, for JSON.
 
-    A field whose ``name`` tells of a secret is masked; what is deeper than ``depth`` is text.
+    A field whose ``name`` suggests a secret is masked; values deeper than ``depth`` become text.
     """
     if name and value is not None and is_secret_name(name):
         return MASK

@@ -30,7 +30,7 @@ _PEM = re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----)[^-]{1,16384}")
 
 
 def redact(text: str) -> str:
-    """The text with ``***`` in the place of what looks like a secret; of any length, also empty."""
+    """The text with ``***`` in the place of each likely secret; of any length, also empty."""
     if "://" in text:
         text = _URL.sub(rf"\1{MASK}@", text)
     if ":" in text or "=" in text:

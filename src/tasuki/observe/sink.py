@@ -46,7 +46,7 @@ class Sink:
             return self._changed.wait_for(lambda: not (self._lines or self._is_writing), timeout)
 
     def close(self, timeout: float = 1.0) -> None:
-        """Let the thread write what there is and end, within ``timeout`` seconds; a later ``write`` begins anew."""
+        """Write all records and end the thread, within ``timeout`` seconds; a later ``write`` starts a new thread."""
         with self._changed:
             writer, self._is_closing = self._writer, True
             self._changed.notify_all()

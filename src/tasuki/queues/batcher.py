@@ -1,8 +1,8 @@
 """Batcher: joins concurrent publishes of one queue into batches as large as the driver takes.
 
-Nobody waits for a batch to fill: a publish that finds no other under way goes at once, and those that arrive meanwhile
-form the next batch by themselves. A full queue is waited for here, the same for all drivers, up to each caller's
-deadline; the order of publishing is kept.
+No caller waits for a batch to fill: a publish goes at once when none is under way, and publishes that arrive meanwhile
+form the next batch. The batcher waits for room in a full queue, in the same way for all drivers, up to each caller's
+deadline, and keeps the order of publishing.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tasuki.contracts.driver import Driver, Outgoing
 from tasuki.errors import BrokerTimeoutError, DriverError, LifecycleError, Outcome, QueueFullError, ThrottledError
 
 MAX_PENDING = 10_000
-"""Most messages that wait in this process for one queue; more are turned away as throttled."""
+"""Most messages that wait in this process for one queue; further ones are rejected as throttled."""
 
 _BUSY = "earlier publishes took until the deadline; nothing was stored: publish again, or give a longer timeout"
 _FULL_WAIT = 0.002
 _FULL_WAIT_MAX = 0.05
 _FULL_MARGIN_MAX = 1.0
-"""Most seconds before its deadline at which a publish is told that there is no room: one slow answer proves little."""
+"""Most seconds before its deadline at which a publish fails as the queue is full: one slow answer proves little."""
 _SWEEP = 0.05
 
 Results = list[DriverError | None]
@@ -43,7 +43,7 @@ class _Request:
         return len(self.messages) - len(self.results)
 
     def decide(self, error: DriverError) -> None:
-        """Give everything that is left the same result; nothing if the caller no longer waits."""
+        """Give all remaining messages the same result, unless the caller no longer waits."""
         if not self.done.done():
             self.results += [error] * self.undecided
             self.finish()
@@ -54,7 +54,7 @@ class _Request:
 
 
 class Batcher:
-    """The way into one queue of one driver, for the event loop in which it is made."""
+    """Publishes to one queue of one driver in batches, for the event loop in which it is made."""
 
     def __init__(self, driver: Driver, queue: str, *, block_when_full: bool = True) -> None:
         self._loop = asyncio.get_running_loop()
@@ -101,7 +101,7 @@ class Batcher:
         return request.results
 
     async def _lead(self, request: _Request, timeout: float) -> None:
-        """Publish one's own messages without a detour; what is left, and what arrived meanwhile, is flushed after."""
+        """Publish one's own messages directly; flush the remaining ones, and other callers' messages, afterwards."""
         self._busy = True
         try:
             async with asyncio.timeout(timeout):
@@ -122,7 +122,7 @@ class Batcher:
                 self._flusher = asyncio.get_running_loop().create_task(self._flush(), name=f"publish {self._queue}")
 
     async def _flush(self) -> None:
-        """Publish what waits, batch by batch, until nothing waits."""
+        """Publish waiting messages, batch by batch, until none wait."""
         full_wait = _FULL_WAIT
         try:
             while self._pending:
@@ -158,7 +158,7 @@ class Batcher:
         return taken
 
     async def _attempt(self, requests: list[_Request]) -> None:
-        """Hand the undecided messages of the requests to the driver once, and note the results."""
+        """Publish the undecided messages of the requests once, and note the results."""
         parts = [(request, request.messages[len(request.results) :]) for request in requests if not request.done.done()]
         batch = [message for _, messages in parts for message in messages]
         self._full = None
@@ -187,11 +187,13 @@ class Batcher:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return self._defect(batch, error)  # nobody cancelled this: a client library lost its connection
+            return self._defect(batch, error)  # the caller did not cancel: a client library lost its connection
         if not results:
             return [None] * len(batch)
         if len(results) != len(batch):
-            return self._defect(batch, ValueError(f"{len(results)} results for {len(batch)} messages"))
+            return self._defect(
+                batch, ValueError(f"the driver returned {len(results)} results for {len(batch)} messages")
+            )
         return list(results)
 
     def _defect(self, batch: list[Outgoing], error: BaseException) -> Results:
@@ -200,7 +202,7 @@ class Batcher:
         return [failed] * len(batch)
 
     def _note(self, parts: list[tuple[_Request, Sequence[Outgoing]]], results: Results) -> None:
-        """Give each request its results; those that were rejected for room stay undecided if the queue blocks."""
+        """Give each request its results; messages that a full queue rejected stay undecided if the queue blocks."""
         if self._block:
             for i, result in enumerate(results):
                 if isinstance(result, QueueFullError):
@@ -219,7 +221,7 @@ class Batcher:
             self._pending_messages -= len(self._pending.popleft().messages)
 
     def _sweep(self) -> None:
-        """End the wait of callers whose deadline has passed, now and again for as long as anybody waits."""
+        """End the wait of callers whose deadline has passed, repeatedly for as long as any caller waits."""
         self._expire_overdue()
         loop = asyncio.get_running_loop()
         self._sweeper = loop.call_later(_SWEEP, self._sweep) if self._pending else None
@@ -230,7 +232,7 @@ class Batcher:
             if request.deadline <= now:
                 sent = request in self._under_way
                 request.decide(self._timed_out() if sent else self._full or self._error(ThrottledError, _BUSY))
-        # Also those behind one that waits: they take nobody's place any more.
+        # Also requests behind one that waits: they must not count towards the limit any more.
         self._pending = deque(request for request in self._pending if not request.done.done())
         self._pending_messages = sum(len(request.messages) for request in self._pending)
 

@@ -1,4 +1,4 @@
-"""What a message looks like when it goes to a dead-letter queue, and when it is sent back."""
+"""The form of a message in a dead-letter queue, and after a redrive."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def dead_letter(
 
 
 def redriven(message: Message) -> Outgoing:
-    """The message as it was first published: what Tasuki wrote into its headers is taken out.
+    """The message as it was first published, without the headers that Tasuki added.
 
-    All but its signature: signed anew, a forged message would be a good one after all.
+    All but its signature: with a new signature, a forged message would pass as a good one.
     """
     headers = {key: value for key, value in message.headers.items() if key == SIGNATURE or not is_reserved(key)}
     priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)

@@ -1,4 +1,4 @@
-"""The durability that a queue demands, held against the one that its broker gives now."""
+"""The durability that a queue demands, compared with its broker's present one."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def is_less(given: Durability, demanded: Durability) -> bool:
 
 @dataclass(slots=True)
 class Demand:
-    """One queue's demand. What is refused, and that it is accepted again, is logged once."""
+    """One queue's demand. The first refusal, and the first acceptance after it, are logged once."""
 
     queue: str
     driver: Driver
     name: str
     """The queue's name at the broker."""
     level: Durability | None = None
-    """What a confirmed message must survive; None: nothing is demanded."""
+    """The level that a confirmed message needs; None: any."""
     _is_refusing: bool = False
 
     @property
     def given(self) -> Durability:
-        """What a message confirmed now would survive, as far as the driver knows."""
+        """The level of a message that is confirmed now, as far as the driver knows."""
         return self.driver.durability_of(self.name)
 
     def refusal(self) -> DurabilityError | None:
-        """Why nothing may be published now; None if it may."""
+        """Why publishing is refused now; None if it is not."""
         if self.level is None or self.driver.problem is not None:
             return None
         given = self.given

@@ -1,4 +1,4 @@
-"""QueuePolicy: what the framework itself enforces for a queue, whatever the driver."""
+"""QueuePolicy: the rules of a queue that the framework enforces on every driver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasuki.queues.retry_rules import RetryRules
 
 @dataclass(frozen=True, slots=True)
 class QueuePolicy:
-    """What the framework itself enforces for a queue; sizes in bytes, durations in seconds."""
+    """The rules of a queue that the framework enforces; sizes in bytes, durations in seconds."""
 
     max_message_size: int = 1024 * 1024
     message_ttl: float | None = None
@@ -25,6 +25,6 @@ class QueuePolicy:
     retry: Backoff = field(default_factory=Backoff)
     retry_rules: RetryRules = field(default_factory=RetryRules)
     priority_advice: Callable[[], str] = field(default=lambda: "", compare=False)
-    """What to do when the driver refuses a priority because the queue was declared without."""
+    """The remedy in the error about a priority in a queue that was declared without priorities."""
     signing: Signing | None = None
     """None: messages are neither signed nor verified."""

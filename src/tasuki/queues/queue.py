@@ -1,4 +1,4 @@
-"""Queue: the publishing side of one declared queue."""
+"""Queue: publish to one declared queue, and inspect it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PUBLISH_TIMEOUT = 10.0
 
 
 class Queue:
-    """One declared queue on its driver; publishing, and looking into it. For one event loop."""
+    """One declared queue on its driver: publish to it and inspect it. For one event loop."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Queue:
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
         self.guard: Guard | None = None
-        """Whose rights are checked at each call; None: nobody's."""
+        """The rights that each call checks; None: no checks."""
         self.origin: Queue | None = None
         """The queue that this one is a guarded view of."""
         self._through = Through(middleware, self._publish_one) if middleware else None
@@ -84,7 +84,7 @@ class Queue:
         self._batcher.on_batch = self._on_batch = None if told is None else partial(told, self.id)
 
     def guarded_by(self, guard: Guard) -> Queue:
-        """The same queue for somebody who needs permission: what is not allowed raises PolicyDeniedError."""
+        """The same queue with permission checks: a forbidden call raises PolicyDeniedError."""
         queue = copy.copy(self)
         queue.guard, queue.origin = guard, self
         return queue
@@ -107,7 +107,7 @@ class Queue:
         timeout: Duration = PUBLISH_TIMEOUT,
         connection: object = None,
     ) -> Confirmed:
-        """Publish one message; returns when the broker has taken responsibility for it.
+        """Publish one message and wait for the broker's confirmation.
 
         Args:
             body: any value that the queue's codec can carry, or bytes; where code declares a type for the queue, one
@@ -248,13 +248,13 @@ class Queue:
         return results
 
     async def depth(self) -> Depth:
-        """How many messages it holds."""
+        """The number of messages in the queue."""
         self._require("queue.info.queue", "see")
         with self._telling():
             return await self.driver.depth(self.spec.name)
 
     async def occupancy(self) -> Occupancy:
-        """Whether it holds messages; cheaper than ``depth`` where there are many."""
+        """Whether the queue has messages; cheaper than ``depth`` where there are many."""
         self._require("queue.info.queue", "see")
         with self._telling():
             return await self.driver.occupancy(self.spec.name)
@@ -291,7 +291,7 @@ class Queue:
             return await self.driver.purge(self.spec.name)
 
     async def delete(self) -> None:
-        """Remove it from its broker with all its messages; a process that still declares it makes it again."""
+        """Delete the queue with all its messages; a process that still declares it makes it again."""
         self._require("queue.admin.delete", "delete")
         with self._telling():
             await self.driver.delete(self.spec.name)
@@ -313,7 +313,7 @@ class Queue:
         return Rejected(id, error, error.retryable) if error.outcome == "rejected" else Unknown(id, error)
 
     def _advised(self, message: Outgoing, error: DriverError | None) -> Any:
-        """The same error, or for a priority that the queue was not declared for one that says what to do."""
+        """The same error, or, for a priority in a queue without priorities, one with the remedy."""
         if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
             return error
         if not self.driver.capabilities.declares_priorities:
@@ -325,7 +325,7 @@ class Queue:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """What a driver says that is not open, or does not know its queues yet, is why it is not."""
+        """Replace the error of a driver that is not open, or has not declared its queues, by the reason."""
         try:
             yield
         except (BrokerUnavailableError, QueueNotFoundError) as error:

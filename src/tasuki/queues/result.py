@@ -1,4 +1,4 @@
-"""What a publisher learns about each message: confirmed, rejected or unknown."""
+"""The result of a publish for each message: confirmed, rejected or unknown."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tasuki.errors import HandlerError, LuaError, class_names
 
 _SAYS_SO = (HandlerError, LuaError)
-"""Errors that the code of a handler makes itself; their subclasses are made by the framework, about handlers."""
+"""Errors that a handler's own code raises; the framework raises their subclasses, about handlers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,10 @@ class RetryRules:
 
     never: frozenset[str] = frozenset()
     on: frozenset[str] = frozenset()
-    """If there are any, nothing else is tried again."""
+    """If not empty, no other failure is retried."""
 
     def allow(self, error: BaseException) -> bool:
-        """Whether to try again after this error; never if it says ``retryable = false`` itself."""
+        """Whether to retry after this error; never if the error itself has ``retryable = false``."""
         if type(error) in _SAYS_SO and getattr(error, "retryable", None) is False:
             return False
         if not (self.never or self.on):
@@ -30,7 +30,7 @@ class RetryRules:
 
 
 def names_of(error: BaseException) -> Iterator[str]:
-    """All that a rule may call an error: its classes and its kind."""
+    """All names by which a rule may refer to an error: its classes and its kind."""
     yield from class_names(error)
     if isinstance(error, HandlerError):
         yield from error.names

@@ -1,4 +1,4 @@
-"""Changes: what differs between two versions of a registry, and whom it touches."""
+"""Changes: the differences between two versions of a registry, and the entries that they affect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasuki.registry.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Ids by what happened to them; every id of either version is in exactly one of the five sets."""
+    """Ids by kind of change; every id of either version is in exactly one of the five sets."""
 
     added: frozenset[str]
     removed: frozenset[str]

@@ -37,7 +37,7 @@ _SKIPPED_FOLDERS = frozenset({"node_modules"})
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The entries that could be read, and everything that is wrong with the rest, in no particular order."""
+    """The readable entries, and all problems of the others, in no particular order."""
 
     registry: Registry
     errors: list[ConfigError] = field(default_factory=list)
@@ -52,8 +52,8 @@ def load(
 ) -> Loaded:
     """Read a project: a folder (all of its YAML files), or a single YAML file, and the entries ``declared`` in code.
 
-    ``environ`` is where placeholders look first (None: the process environment). Never raises for what is in the
-    files: ``Loaded.errors`` has it all. File names in positions begin as ``target`` does.
+    ``environ`` is where placeholders look first (None: the process environment). Never raises for mistakes in
+    the files: ``Loaded.errors`` has all of them. File names in positions begin as ``target`` does.
     """
     errors: list[ConfigError] = []
     folder = target if target.is_dir() else target.parent
@@ -124,7 +124,7 @@ def _check_name(entry: Entry, word: str, text: str, errors: list[ConfigError]) -
 
 
 def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigError]) -> Entry:
-    """The entry with the values of its variables, and the text of its files; what has none is ``unknown``."""
+    """The entry with the values of its variables, and the text of its files; a value without one is ``unknown``."""
     data, problems = resolve_entry(entry, variables)
 
     def report(path: KeyPath, problem: str, hint: str = "") -> None:
@@ -145,7 +145,7 @@ def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigE
 
 
 def _source_root(folder: Path, errors: list[ConfigError]) -> Path:
-    """The folder itself, or what its ``wippy.lock`` names in ``directories.src`` (``./src`` if it names nothing)."""
+    """The folder itself, or ``directories.src`` of its ``wippy.lock`` (default ``./src``)."""
     lock = folder / "wippy.lock"
     if not lock.exists():
         return folder

@@ -26,7 +26,7 @@ class Reference:
     id: str
     kinds: tuple[str, ...] = ()
     written: str = field(default="", compare=False)
-    """What stands at the path, from which the id was made."""
+    """The value at the path, from which the id was made."""
 
     @property
     def shown(self) -> str:
@@ -35,7 +35,7 @@ class Reference:
 
 
 def find_references(entry: Entry, fields: Mapping[str, tuple[str, ...]]) -> list[Reference]:
-    """References of an entry. ``fields``: dotted path (``*``: each item) → allowed kinds; what is not text is no id."""
+    """References of an entry. ``fields``: dotted path (``*``: each item) → allowed kinds; only texts are ids."""
     return [
         Reference(path, resolve_id(value, entry.namespace), kinds, value)
         for dotted, kinds in fields.items()
@@ -56,7 +56,7 @@ def _walk(value: Any, steps: Sequence[str], path: KeyPath) -> Iterator[tuple[Key
 
 
 def points_well(reference: Reference, registry: Registry) -> bool:
-    """Whether the target is defined and of a kind that is wanted."""
+    """Whether the target is defined and of an allowed kind."""
     target = registry.get(reference.id)
     return target is not None and is_of_kind(target.kind, reference.kinds)
 
@@ -68,7 +68,7 @@ def verify_references(entry: Entry, references: Iterable[Reference], registry: R
         if points_well(reference, registry):
             continue
         if target := registry.get(reference.id):
-            fault, hint = f"which is a {target.kind}", f"a {' or '.join(reference.kinds)} is wanted"
+            fault, hint = f"which is a {target.kind}", f"name a {' or '.join(reference.kinds)}"
         else:
             fault, hint = "which is not defined", _nearest(entry, reference, registry)
         problem = f"{noun(entry.kind)} {entry.id!r} refers to {_noun_of(reference)} {reference.shown}, {fault}"

@@ -18,10 +18,10 @@ class Registry:
     root: Path = field(default_factory=Path.cwd)
     """The project's folder: where relative paths of values (``.tasuki/queue.db``) start."""
     source_root: Path | None = None
-    """Where ``file:///x`` starts and what no source may leave; None: the project's folder."""
+    """Where ``file:///x`` starts, and which no source may leave; None: the project's folder."""
 
     nameless: tuple[Position, ...] = ()
-    """Where files that were skipped, for they have no namespace, have entries all the same."""
+    """Places of entries in files that were skipped because they have no namespace."""
 
     def __iter__(self) -> Iterator[Entry]:
         """Entries in order of declaration."""

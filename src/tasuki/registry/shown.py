@@ -1,4 +1,4 @@
-"""Values as errors may show them: never what a placeholder held, and nothing that looks like a secret."""
+"""Values as errors may show them: never the value of a placeholder, nor anything that looks like a secret."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shown(text: str, origin: object) -> str:
 
 
 def placeholder_values(value: object) -> Iterator[Substituted]:
-    """All that placeholders held in a value, at any depth."""
+    """The values of all placeholders in a value, at any depth."""
     if isinstance(value, Substituted):
         yield value
     elif isinstance(value, Mapping | list):

@@ -17,7 +17,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The text of a script, and the file that it came from (None: it stands in the entry itself)."""
+    """The text of a script, and the file that it came from (None: the entry itself)."""
 
     text: str
     file: Path | None = None
@@ -40,7 +40,7 @@ def read_text(path: Path, root: Path, limit: int) -> str:
     """The UTF-8 text of a regular file of at most ``limit`` bytes inside the root; symlinks may not leave it.
 
     Raises:
-        ValueError: anything else; the message names the file and says what is wrong.
+        ValueError: anything else; the message names the file and the mistake.
     """
     inside = os.path.realpath(root)
     real = Path(os.path.realpath(path))

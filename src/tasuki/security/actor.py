@@ -1,4 +1,4 @@
-"""Actor: who acts; and the request that policies judge."""
+"""Actor: the identity that acts; and the request that policies judge."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_META: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody or something with an id; ``meta`` is plain data that conditions can look at."""
+    """A person, service or program with an id; ``meta`` is plain data that conditions can read."""
 
     id: str
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)

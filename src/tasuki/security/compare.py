@@ -31,7 +31,7 @@ def number(value: Any) -> Decimal | None:
 
 
 def text(value: Any) -> str | None:
-    """A text, number or boolean as text; None for what has none."""
+    """A text, number or boolean as text; None for other types."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -44,7 +44,7 @@ def text(value: Any) -> str | None:
 
 
 def equals(left: Any, right: Any) -> bool:
-    """A number and what looks like one numerically, else as text; what is missing, or has no text, equals nothing.
+    """Compare numerically where both are numbers or spell one, else as text; a missing value equals nothing.
 
     Raises:
         ComparisonError: one is a list or a mapping.
@@ -52,7 +52,7 @@ def equals(left: Any, right: Any) -> bool:
     if left is None or right is None:
         return False
     if is_container(left) or is_container(right):
-        raise ComparisonError("a list or a mapping has no equal; use in or contains")
+        raise ComparisonError("a list or a mapping cannot be compared with eq; use in or contains")
     if isinstance(left, str) and isinstance(right, str):
         return left == right
     first, second = number(left), number(right)
@@ -71,7 +71,7 @@ def order(left: Any, right: Any) -> int:
     """-1, 0 or 1: numbers only. Raises ComparisonError for anything else."""
     first, second = number(left), number(right)
     if first is None or second is None:
-        raise ComparisonError("only numbers are less or greater")
+        raise ComparisonError("only numbers can be compared by size")
     return (first > second) - (first < second)
 
 
@@ -82,7 +82,7 @@ def contains(whole: Any, part: Any) -> bool:
         return second in first
     if isinstance(whole, list | tuple):
         return any(equals(item, part) for item in whole if not is_container(item))
-    raise ComparisonError("only a text or a list contains something")
+    raise ComparisonError("contains needs a text or a list on its left")
 
 
 def is_in(value: Any, collection: Any) -> bool:
@@ -90,5 +90,5 @@ def is_in(value: Any, collection: Any) -> bool:
     if isinstance(collection, str):
         return equals(value, collection)
     if not isinstance(collection, list | tuple):
-        raise ComparisonError("only a list can have something in it")
+        raise ComparisonError("in needs a list on its right")
     return any(equals(value, item) for item in collection if not is_container(item))

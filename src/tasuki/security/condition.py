@@ -78,31 +78,31 @@ def parse_condition(field: str, operator: str, value: Any = None, value_from: st
     """
     path = parse_field(field)
     if operator not in OPERATORS:
-        raise ValueError(f"{operator!r} is not an operator; known are: {', '.join(OPERATORS)}")
+        raise ValueError(f"{operator!r} is not an operator; the operators are: {', '.join(OPERATORS)}")
     if operator in _PRESENCE and value is None and value_from is None:
         value = True
     if (value is None) == (value_from is None):
         raise ValueError(f"{field} {operator}: give either a value or a value_from")
     source = None if value_from is None else parse_field(value_from)
     if source is not None and operator in (*_PRESENCE, *_REGEX):
-        raise ValueError(f"{field} {operator}: it takes a value that stands in the policy, not a value_from")
+        raise ValueError(f"{field} {operator}: write the value in the policy, not a value_from")
     return Condition(path, operator, value, source, _test(operator, value, is_given=source is None))
 
 
 def _test(operator: str, value: Any, *, is_given: bool) -> Test:
     if operator in _PRESENCE:
         if not isinstance(value, bool):
-            raise ValueError(f"{operator}: true or false is wanted")
+            raise ValueError(f"{operator}: expected true or false")
         wanted = value == (operator == "exists")
         return lambda left, _: (left is not None) == wanted
     if operator in _REGEX:
         return _regex_test(value, is_wanted=operator == "matches")
     if is_given and operator in _ORDER and number(value) is None:
-        raise ValueError(f"{operator}: a number is wanted, not {value!r}")
+        raise ValueError(f"{operator}: expected a number, not {value!r}")
     if is_given and operator in ("in", "nin") and not isinstance(value, list | tuple | str):
-        raise ValueError(f"{operator}: a list is wanted, not {value!r}")
+        raise ValueError(f"{operator}: expected a list, not {value!r}")
     if is_given and operator in ("eq", "ne") and is_container(value):
-        raise ValueError(f"{operator}: a single value is wanted; use in for a list")
+        raise ValueError(f"{operator}: expected a single value; use in for a list")
     return _TESTS[operator]
 
 

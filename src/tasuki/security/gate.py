@@ -45,8 +45,8 @@ def decide_publish(actor: Actor | None, scope: Scope | None, queue: str, *, stri
     """Whether an actor may publish to a queue: both permissions in one.
 
     ``queue.publish.queue`` must be allowed on the queue. ``queue.publish`` is the general permission: it is asked of
-    the resource ``""`` and of the queue, and a deny on either denies. It need not be allowed besides: whoever may
-    publish to this queue may publish, so that one policy on ``app.queue:*`` is enough.
+    the resource ``""`` and of the queue, and a deny on either denies. It need not be allowed as well: an actor that
+    may publish to this queue may publish, so that one policy on ``app.queue:*`` is enough.
     """
     for resource in ("", queue):
         general = decide(actor, scope, "queue.publish", resource, strict=strict)

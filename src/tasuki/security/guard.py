@@ -1,4 +1,4 @@
-"""Guard: the gate as one identity meets it; what it denies, it logs and raises."""
+"""Guard: the gate for one identity; it logs and raises each denial."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _log = logging.getLogger("tasuki.security")
 
 _MAX_REMEMBERED = 1000
 _MAX_RESOURCE = 300
-"""Longest name that is remembered: whoever asks for long ones pays for it himself."""
+"""Longest name whose decision is cached; longer ones are decided each time."""
 
 
 class Guard:
-    """An actor with its scope, or nobody in particular. Immutable, but for what it remembers of its decisions."""
+    """An actor with its scope, or no actor. Immutable except for its cache of decisions."""
 
     def __init__(self, actor: Actor | None = None, scope: Scope | None = None, *, strict: bool = False) -> None:
         self.actor = actor
@@ -28,7 +28,7 @@ class Guard:
         self._remembered: dict[tuple[str, str], Decision] = {}
 
     def __repr__(self) -> str:
-        return f"<guard of {self.actor.id if self.actor else 'nobody'}>"
+        return f"<guard of {self.actor.id if self.actor else 'no actor'}>"
 
     def decide(self, action: str, resource: str, meta: Mapping[str, Any] | None = None) -> Decision:
         """Whether it may; nothing is logged. ``meta`` says more about the resource."""
@@ -71,7 +71,7 @@ class Guard:
         raise self._denied("queue.publish.queue", queue, f"not allowed to publish to queue: {queue}", decision)
 
     def consume(self, queue: str) -> None:
-        """Raises PolicyDeniedError, which names the policy: the one who reads it is the operator."""
+        """Raises PolicyDeniedError, which names the policy, for the operator."""
         decision = self.decide("queue.consume.queue", queue)
         if not decision.allowed:
             by = f"policy {decision.policy!r} denies it" if decision.policy else decision.why

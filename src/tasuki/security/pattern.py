@@ -55,7 +55,7 @@ def parse_pattern(text: str) -> Pattern:
     has_start = core.startswith("*")
     core = core.removeprefix("*")
     if "*" in core:
-        raise ValueError(f"{text!r} has a wildcard within it; '*' stands at the start or at the end")
+        raise ValueError(f"{text!r} has a wildcard in the middle; put '*' at the start or at the end")
     form: _Form = ("inner" if has_end else "suffix") if has_start else "prefix" if has_end else "exact"
     return Pattern(text, form, core)
 

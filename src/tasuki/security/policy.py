@@ -1,4 +1,4 @@
-"""Policy: what one policy says to a request: allow, deny, or nothing."""
+"""Policy: the finding of one policy about a request: allow, deny, or nothing."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ class Policy:
     expression: Expression | None = None
 
     def evaluate(self, request: Request) -> Ruling:
-        """What it says."""
+        """The policy's ruling."""
         return self.judge(request).ruling
 
     def judge(self, request: Request) -> Finding:
-        """What it says, and why; a comparison that cannot be made means that it says nothing."""
+        """The ruling and its reason; the policy abstains where a comparison cannot be made."""
         if not _speaks_of(self.actions, request.action):
-            return self._silent("it does not speak of the action")
+            return self._silent("its actions do not match")
         if not _speaks_of(self.resources, request.resource):
-            return self._silent("it does not speak of the resource")
+            return self._silent("its resources do not match")
         for condition in self.conditions:
             if (failure := _failure(condition, request)) is not None:
                 return self._silent(f"the condition does not hold: {condition}{failure}")
         if self.expression is not None and (failure := _failure(self.expression, request)) is not None:
             return self._silent(f"its expression does not hold{failure}")
         rests = self.conditions or self.expression
-        return Finding(self.id, self.effect, "what it asks for holds" if rests else "it asks for nothing more")
+        return Finding(self.id, self.effect, "its conditions hold" if rests else "it has no conditions")
 
     def _silent(self, why: str) -> Finding:
         return Finding(self.id, "undefined", why)
@@ -63,7 +63,7 @@ def _speaks_of(patterns: Sequence[Pattern], value: str) -> bool:
 
 
 def _failure(test: Condition | Expression, request: Request) -> str | None:
-    """None if a test holds; else what there is to say about it, to be added to a sentence."""
+    """None if a test holds; else the end of a sentence with the reason."""
     try:
         return None if test.holds(request) else ""
     except ComparisonError as error:

@@ -1,4 +1,4 @@
-"""Regular expressions in linear time: the Rust engine that pydantic brings along, whose syntax is that of RE2.
+"""Regular expressions in linear time: the Rust engine that pydantic brings along, with the syntax of RE2.
 
 Python's own ``re`` backtracks: ``(a+)+$`` on forty letters would hold up a publish for hours. This engine has no
 back-references and no look-around, bounds the size of what it compiles, and takes time in proportion to the text.

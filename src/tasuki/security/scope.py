@@ -1,4 +1,4 @@
-"""Scope: an immutable set of policies, and what they say together."""
+"""Scope: an immutable set of policies, and their joint decision."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Scope:
 
 
 def ruling_of(findings: Iterable[Finding]) -> Finding:
-    """The finding that decides: the first deny, else the first allow, else that nobody said anything."""
+    """The finding that decides: the first deny, else the first allow, else the absence of both."""
     allow: Finding | None = None
     for finding in findings:
         if finding.ruling == "deny":

@@ -1,4 +1,4 @@
-"""Changes of state, told to listeners and to tasks that wait for one."""
+"""Changes of state, passed to listeners and to waiting tasks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _log = logging.getLogger("tasuki.supervisor")
 
 
 class Changes:
-    """Hands each change to every listener at once, and wakes every waiting task."""
+    """Passes each change to every listener at once, and wakes every waiting task."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._waiters: list[asyncio.Future[None]] = []
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Add a listener; returns how to take it away, which may be done twice."""
+        """Add a listener; returns a function that removes it and may be called twice."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def publish(self, change: Change) -> None:
-        """Tell the listeners, and wake who waits; a listener that raises is logged."""
+        """Call the listeners and wake waiting tasks; the error of a listener is logged."""
         for listener in tuple(self._listeners):
             try:
                 listener(change)
@@ -35,7 +35,7 @@ class Changes:
         self.wake()
 
     def wake(self) -> None:
-        """Wake all waiting tasks, so that they look again."""
+        """Wake all waiting tasks, so that they check again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():

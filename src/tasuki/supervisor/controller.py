@@ -22,13 +22,13 @@ from tasuki.supervisor.step import StepTimeoutError, retrieve, run_step
 from tasuki.units import format_duration
 
 STOP_GRACE = 5.0
-"""Seconds beyond its timeout in which a service may hand back what is left, before its stop is cancelled."""
+"""Seconds beyond its timeout in which a service may release its remaining work, before its stop is cancelled."""
 
 _log = logging.getLogger("tasuki.supervisor")
 
 
 class Controller:
-    """Runs the life of one service; tells every change of state to ``notify``, which must not raise."""
+    """Runs the life of one service and reports every change of state to ``notify``, which must not raise."""
 
     def __init__(self, spec: ServiceSpec, *, clock: Clock, notify: Callable[[Change], None]) -> None:
         self.spec = spec
@@ -42,21 +42,21 @@ class Controller:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs: it may be launched."""
+        """Whether the service may be launched, as nothing of it runs."""
         return self._life is None and self._stop_task is None
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is kept running: started, watched, started again."""
+        """Whether the service is started, watched and restarted."""
         return self._life is not None and self._stop_task is None
 
     @property
     def needs_stop(self) -> bool:
-        """Whether a stop has something to do."""
+        """Whether there is anything to stop."""
         return not self.is_idle or self._is_open
 
     def launch(self) -> None:
-        """Begin a life, unless there is one; returns before the service is running."""
+        """Launch the service unless it is launched; returns before it is running."""
         if self.is_idle:
             self._life = asyncio.create_task(self._live(), name=f"tasuki service {self.spec.id}")
             self._enter(State.STARTING, failures=0)
@@ -68,7 +68,7 @@ class Controller:
         hurries it: the service's ``stop`` is called again with that.
 
         Raises:
-            StopTimeoutError: work was left and handed back, or the service did not return in time.
+            StopTimeoutError: unfinished work was released, or the service did not return in time.
             LifecycleError: its ``stop`` failed.
         """
         limit = self.spec.stop_timeout if timeout is None else min(timeout, self.spec.stop_timeout)
@@ -125,7 +125,7 @@ class Controller:
         self._enter(State.RUNNING)
 
     async def _fail(self, error: Exception, restarts: Restarts, delay: float | None) -> None:
-        """Enter ``failed``, free what the service holds, and give up when there is no next attempt."""
+        """Enter ``failed``, free the service's resources, and give up after the last attempt."""
         verb = "failed" if restarts.has_run else "cannot start"
         next_step = "giving up" if delay is None else f"next attempt in {format_duration(delay)}"
         level = logging.ERROR if delay is None else logging.WARNING if is_told(restarts.failures) else logging.DEBUG
@@ -198,7 +198,7 @@ class Controller:
             name = f"second stop of service {self.spec.id!r}"
             await run_step(self.spec.service.stop(limit), name=name, timeout=limit + STOP_GRACE)
         except Exception as error:
-            # The first stop reports what is left.
+            # The first stop reports unfinished work.
             _log.debug("second stop of service %r: %s", self.spec.id, _text(error))
 
     def _enter(self, state: State, error: Exception | None = None, failures: int | None = None) -> None:

@@ -12,7 +12,7 @@ Graph = Mapping[str, Collection[str]]
 
 
 def find_missing(graph: Graph) -> list[tuple[str, str]]:
-    """Pairs of an id and a dependency of it that does not exist, in the order of the graph."""
+    """Pairs of an id and its missing dependency, in the order of the graph."""
     return [(id, dependency) for id, needs in graph.items() for dependency in needs if dependency not in graph]
 
 
@@ -71,11 +71,11 @@ def reverse(graph: Graph) -> dict[str, list[str]]:
 
 
 def may_start(graph: Graph, waiting: Iterable[str], up: Collection[str]) -> list[str]:
-    """Those of the waiting ids of which every dependency is up."""
+    """The waiting ids whose dependencies are all up."""
     return [id for id in waiting if all(dependency in up for dependency in graph[id])]
 
 
 def may_stop(graph: Graph, live: Collection[str]) -> list[str]:
-    """Those of the live ids that no live one depends on; all of them if they only depend on each other."""
+    """The live ids that no other live id depends on; all of them if they only depend on each other."""
     needed = {dependency for id in live for dependency in graph.get(id, ()) if dependency != id}
     return [id for id in live if id not in needed] or list(live)

@@ -10,7 +10,7 @@ from tasuki.errors import StartTimeoutError
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """How a failed service comes back; ``max_attempts`` restarts in a row at most, 0: no limit."""
+    """How a failed service is restarted; at most ``max_attempts`` times in a row, 0: no limit."""
 
     backoff: Backoff = field(default_factory=Backoff)
     max_attempts: int = 0
@@ -53,7 +53,7 @@ class Restarts:
 
 
 def is_worth_waiting(error: BaseException) -> bool:
-    """Whether a service that fails to start so may start later unchanged: a broker is away, a start hangs."""
+    """Whether a later start may succeed without a change: the broker is away, or the start hangs."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_worth_waiting(inner) for inner in error.exceptions)
     return isinstance(error, StartTimeoutError) or getattr(error, "retryable", None) is True

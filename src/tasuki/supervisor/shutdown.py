@@ -1,4 +1,4 @@
-"""Stop services in reverse order, independent ones in parallel, and collect what went wrong."""
+"""Stop services in reverse order, independent ones in parallel, and collect the errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Shutdown:
         return errors
 
     async def hurry(self, timeout: float) -> None:
-        """Allow ``timeout`` seconds from now on for each service; returns when those that are stopping were told."""
+        """Allow ``timeout`` seconds from now on for each service; returns when all stopping services know it."""
         self._timeout = timeout if self._timeout is None else min(timeout, self._timeout)
         stops = [self._controllers[id].stop(self._timeout) for id in self._tasks.values()]
         await asyncio.gather(*stops, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""What a supervisor is told about a service."""
+"""ServiceSpec: the description of a service that a supervisor gets."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class ServiceSpec:
 
     @property
     def is_required(self) -> bool:
-        """Whether the rest must not go on without it."""
+        """Whether the start of all services fails without this one."""
         return self.startup == "required"

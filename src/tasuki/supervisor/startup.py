@@ -1,4 +1,4 @@
-"""Whether a start is done: who is still waited for, and who makes it fail."""
+"""Whether a start is done: the services that it still waits for, and the one that makes it fail."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tasuki.supervisor.state import UP, Status
 
 
 def find_unsettled(graph: Graph, statuses: Mapping[str, Status], optional: Collection[str]) -> list[str]:
-    """The ids (all those of the graph that has them as keys) that a start still waits for, in order of start.
+    """The ids (keys of the graph) that a start still waits for, in order of start.
 
-    Not waited for: what is up, what is optional and has failed once, what has given up, and all that depends on those;
-    such dependents start later by themselves, if ever their dependencies come up.
+    A start does not wait for services that are up, optional ones that have failed once, ones that have given up, and
+    dependents of both, which start later by themselves if their dependencies come up.
     """
     absent: set[str] = set()
     waiting = []
@@ -29,7 +29,7 @@ def find_unsettled(graph: Graph, statuses: Mapping[str, Status], optional: Colle
 
 
 def find_given_up(statuses: Mapping[str, Status], optional: Collection[str]) -> Exception | None:
-    """Why the rest must not go on: the error of the first required service that has given up; None: it may."""
+    """The error of the first required service that has given up, which ends the start; None: there is none."""
     for id, status in statuses.items():
         if status.has_given_up and id not in optional:
             return status.error

@@ -1,4 +1,4 @@
-"""The states of a service, and which may follow which."""
+"""The states of a service, and the transitions between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a service is in its life."""
+    """The state of a service in its life."""
 
     UNKNOWN = "unknown"
     """Never started."""
@@ -17,7 +17,7 @@ class State(StrEnum):
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
-    """Ended by an error: waiting for its next attempt, or given up."""
+    """Ended by an error: it waits for its next attempt, or has given up."""
     EXITED = "exited"
     """Ended by itself."""
 
@@ -43,17 +43,17 @@ def may_follow(old: State, new: State) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a service at one moment."""
+    """The state of a service at one moment."""
 
     state: State = State.UNKNOWN
     since: float = 0.0
     """Monotonic seconds at which it entered the state."""
     failures: int = 0
-    """Failures in a row so far; counted anew after a run of ``stable_threshold``."""
+    """Failures in a row so far; reset after a run of ``stable_threshold``."""
     error: Exception | None = None
     """Why it failed, or why it stopped late."""
     has_given_up: bool = False
-    """Whether it failed and will not be tried again."""
+    """Whether it failed and will not be started again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from tasuki.errors import LifecycleError
 
 CANCEL_GRACE = 1.0
-"""Seconds for which a cancelled verb may still run; after that it is left behind, and logged."""
+"""Seconds for which a cancelled verb may still run; after that the supervisor goes on without it, and logs that."""
 
 _log = logging.getLogger("tasuki.supervisor")
 
@@ -55,10 +55,10 @@ async def _end(task: asyncio.Task[None], name: str) -> None:
     task.cancel()
     await asyncio.wait({task}, timeout=CANCEL_GRACE)
     if not task.done():
-        _log.error("%s does not end when cancelled; it is left behind", name)
+        _log.error("%s does not end when cancelled; the supervisor goes on without it", name)
 
 
 def retrieve(task: asyncio.Task[None]) -> None:
-    """Take note of the error of a task that nobody may await, so that asyncio does not report it."""
+    """Retrieve the error of a task that may never be awaited, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()

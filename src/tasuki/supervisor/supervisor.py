@@ -33,8 +33,8 @@ class Supervisor:
         self._changes = Changes()
         self._shutdown: Shutdown | None = None
         self._stop_task: asyncio.Task[list[LifecycleError]] | None = None
-        self._stops = 0  # how often all was stopped: what was begun before a stop must not go on after it
-        self._replacements = 0  # how many are under way: what is stopped for one has not ended
+        self._stops = 0  # number of complete stops: an operation that began before a stop must not go on after it
+        self._replacements = 0  # number under way: a service that is stopped for a replacement has not ended
 
     def add(self, spec: ServiceSpec) -> None:
         """Register a service; ``start`` starts it.
@@ -43,7 +43,7 @@ class Supervisor:
             LifecycleError: there is one of that id.
         """
         if spec.id in self._controllers:
-            raise LifecycleError(f"service {spec.id!r} is there already; use replace", service=spec.id)
+            raise LifecycleError(f"service {spec.id!r} exists already; replace it instead", service=spec.id)
         self._controllers[spec.id] = Controller(spec, clock=self._clock, notify=self._on_change)
 
     async def start(self, ids: Iterable[str] | None = None) -> None:
@@ -130,7 +130,7 @@ class Supervisor:
         leaving = {id: self._get(id) for id in ids}
         for id in order.with_dependents(self._graph(), leaving):
             if id not in leaving:
-                raise LifecycleError(f"service {id!r} depends on what is to be removed", service=id)
+                raise LifecycleError(f"service {id!r} depends on a service that is to be removed", service=id)
         errors = await self._stop_some(leaving)
         for id in leaving:
             self._controllers.pop(id, None)
@@ -151,9 +151,9 @@ class Supervisor:
     async def replace(self, *specs: ServiceSpec, check: Callable[[], Awaitable[None]] | None = None) -> None:
         """Put new services in the place of those with the same ids, as one change, all or nothing.
 
-        Stops the old ones and what depends on them, nothing else, and starts again what was running. When a new one
-        cannot start, or ``check``, called when the old ones have stopped, raises, the old ones are put back and
-        started. To be called by one task at a time.
+        Stops the old services and their dependents, nothing else, and starts again all that were running. If a new one
+        cannot start, or ``check``, called when the old ones have stopped, raises, the old ones are restored and
+        started. Only one task at a time may call it.
 
         Raises:
             LifecycleError: no such id, bad dependencies, a new one cannot start, or all was stopped meanwhile.
@@ -246,7 +246,7 @@ class Supervisor:
         return all(id not in self._pending and self._controllers[id].is_idle for id in statuses)
 
     def _current(self, ids: Iterable[str]) -> dict[str, Status]:
-        """Statuses, but of those that are to be launched: nothing of an earlier life counts."""
+        """Statuses; services that are about to be launched count as never started."""
         return {id: Status() if id in self._pending else self._get(id).status for id in ids}
 
     def _optional(self) -> set[str]:
@@ -259,7 +259,7 @@ class Supervisor:
 
     def _refuse_after_stop(self, stops: int) -> None:
         if self._stops != stops:
-            raise LifecycleError("everything was stopped meanwhile")
+            raise LifecycleError("the start was interrupted: all services were stopped")
 
     async def _stop_some(self, ids: Iterable[str]) -> list[LifecycleError]:
         chosen = {id: self._controllers[id] for id in ids if id in self._controllers}

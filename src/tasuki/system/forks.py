@@ -55,7 +55,7 @@ def keep_from_children(signals: Iterable[signal.Signals]) -> None:
 
 
 def _before() -> None:
-    # What is sent to the child at once waits until it has its own handling; until then it would reach the parent.
+    # Signals for the child wait until it has its own handling; until then they would reach the parent.
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _taken) if _taken else None
 
 

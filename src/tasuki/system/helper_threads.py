@@ -73,7 +73,7 @@ class HelperThread:
                 self._failures += 1
                 self.problem = f"{type(error).__name__}: {error}"
                 delay = self._pauses.delay(self._failures)
-                _log.error("thread %r failed, begins again in %.1f s: %s", self.name, delay, self.problem,
+                _log.error("thread %r failed, starts again in %.1f s: %s", self.name, delay, self.problem,
                            exc_info=error if self._failures == 1 else None)  # fmt: skip
                 self._stopped.wait(delay)
             else:

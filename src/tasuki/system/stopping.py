@@ -53,7 +53,7 @@ class StopSignals:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process without waiting for threads; what was printed and logged is written."""
+    """End the process without waiting for threads, after flushing output and logs."""
     for handler in (*logging.getLogger().handlers, *logging.getLogger("tasuki").handlers):
         handler.flush()
     for stream in (sys.stdout, sys.stderr):

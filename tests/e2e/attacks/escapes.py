@@ -28,7 +28,7 @@ ESCAPES = [
     Attack("os.rename", "move a file", "os.rename('a', 'canary')", "attempt to call a nil value (field 'rename')"),
     Attack("os.tmpname", "make a file", "os.tmpname()", "attempt to call a nil value (field 'tmpname')"),
     Attack("os.setlocale", "change the worker's locale", "os.setlocale('C')", "field 'setlocale'"),
-    Attack("env of the process", "read a variable that nobody gave", "return env.get('PATH') and 'escaped'"),
+    Attack("env of the process", "read a variable that was not passed", "return env.get('PATH') and 'escaped'"),
     Attack("dofile", "run a file", "dofile('/etc/passwd')", "attempt to call a nil value (global 'dofile')"),
     Attack("loadfile", "compile a file", "loadfile('/etc/passwd')", "attempt to call a nil value (global 'loadfile')"),
     Attack("package.loadlib", "load a C library", "package.loadlib('libc.so.6', 'system')", "global 'package'"),

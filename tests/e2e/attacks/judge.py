@@ -55,7 +55,7 @@ def _case(attack: Attack) -> Any:
 
 
 def judge(attack: Attack, told: dict[str, Any]) -> None:
-    """An attack costs only its own message: raises AssertionError with what was told of it."""
+    """An attack costs only its own message: raises AssertionError with the attack's report."""
     assert told["outcome"] in ("done", "error"), told
     assert not told["escaped"], told
     if attack.told:

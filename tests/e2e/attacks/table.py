@@ -18,7 +18,7 @@ END = "<!-- /attacks -->"
 _INTRODUCTION = """## What was tried against the sandbox
 
 Each attempt runs in a process of its own, in a script that may use 32 MiB, and 100 ms where only the time limit can end
-it. Except where **open** is said: nothing comes out, the process lives, and then the same script treats an honest
+it. Except where **open** is said: nothing comes out, the process lives, and then the same script handles an honest
 message, and another script works beside it. It ends at most 0.8 s of processor time after its limit, a neighbour in the
 same process is late by no more, and the process grows by no more than twice its memory and 8 MiB. All of them are tried
 with a `pool` as well, in threads of that process, and with `isolation: process`, in a child of it: each ends there as

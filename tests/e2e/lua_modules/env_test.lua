@@ -24,7 +24,7 @@ function tests.set()
   check.fails("NotFound", "environment variable not found", env.set("PATH", "/"))
   check.fails("PermissionDenied", "environment variable is read-only", env.set("FIXED", "2"))
   check.fails("PermissionDenied", "storage is read-only", env.set("TOWN", "Nara"))
-  check.fails("Invalid", "a setting in a file is one line KEY=VALUE", env.set("LINE", "a\nb"))
+  check.fails("Invalid", "a setting in a file must be one line KEY=VALUE", env.set("LINE", "a\nb"))
   check.raises("bad argument #2 to set (string expected, got nil)", env.set, "NOTE")
   check.raises("bad argument #1 to set (string expected, got table)", env.set, {}, "x")
 end

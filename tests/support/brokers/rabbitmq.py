@@ -93,7 +93,7 @@ class RabbitMQ(Broker):
     def sync(self) -> None:
         """It notes the names of new quorum queues seconds later; killed before that, it finds no member of them again.
 
-        Queues are older than that when brokers die, but not those of a test.
+        Queues are older than that when brokers die, but queues of a test are not.
         """
         self.control("eval", "[dets:sync(Table) || Table <- dets:all()].")
 

@@ -176,7 +176,7 @@ async def test_a_close_while_it_opens(make_app: MakeApp, monkeypatch: Any) -> No
     opening = asyncio.create_task(app.open())
     await asyncio.sleep(1)
     await app.close()
-    with pytest.raises(LifecycleError, match="stopped meanwhile"):
+    with pytest.raises(LifecycleError, match="all services were stopped"):
         await opening
     assert not app.is_open
 

@@ -1,4 +1,4 @@
-"""What is said of projects that are good, broken or not there; and the project that ``init`` makes."""
+"""The output for projects that are good, broken or missing; and the project that ``init`` makes."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ def test_a_script_that_may_hold_the_loop_for_long_is_warned_of(tasuki: CommandLi
     (project / "isolated.yaml").write_text(ISOLATED + LONG)
     assert tasuki("check").stderr.splitlines() == [
         "warning: isolated.yaml:24:14: app:slow: limits.time (11s) is more than a third of the lease of app:dead (30s):"
-        " a script that computes for so long holds up the renewal;"
+        " a script that computes for so long delays the renewal;"
         " lower it, or give the function a pool or isolation: process"
     ]
     (warning,) = tasuki.json("check")
     assert (warning.pop("message"), warning.pop("hint")) == (
         "limits.time (11s) is more than a third of the lease of app:dead (30s): a script that computes for so long"
-        " holds up the renewal",
+        " delays the renewal",
         "lower it, or give the function a pool or isolation: process",
     )
     assert warning == {"file": "isolated.yaml", "line": 24, "column": 14, "entry": "app:slow", "severity": "warning"}

@@ -1,4 +1,4 @@
-"""The loop of a command: Ctrl-C, what is left behind, and how the process ends."""
+"""The loop of a command: Ctrl-C, remaining tasks, and how the process ends."""
 
 from __future__ import annotations
 

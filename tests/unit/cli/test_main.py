@@ -135,8 +135,8 @@ def handle(kind):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("retry", "asks for another try: later"),
-        ("reject", "rejects it: "),
+        ("retry", "requests another attempt: later"),
+        ("reject", "rejects the call: "),
         ("ours", "error: a codec"),
         ("theirs", "raised OSError (handlers.py:"),
     ],

@@ -55,26 +55,25 @@ def test_explain_for_people(tasuki: CommandLine) -> None:
     done = tasuki("policy", "explain", "--as", "consumer", "publish", "dead")
     assert done.stdout.splitlines() == [
         "denied: actor me, queue.publish.queue on app:dead",
-        "because policy app:never: it asks for nothing more",
+        "because policy app:never: it has no conditions",
         "",
         "POLICY     SAYS       ASKED                              WHY",
-        "app:own    undefined  queue.publish.queue on 'app:dead'  it does not speak of the resource",
-        "app:never  undefined  queue.publish.queue on 'app:dead'  it does not speak of the action",
-        "app:never  deny       queue.publish on 'app:dead'        it asks for nothing more",
+        "app:own    undefined  queue.publish.queue on 'app:dead'  its resources do not match",
+        "app:never  undefined  queue.publish.queue on 'app:dead'  its actions do not match",
+        "app:never  deny       queue.publish on 'app:dead'        it has no conditions",
     ]
     done = tasuki("policy", "explain", "publish", "tasks")
     assert done.stdout == (
-        "allowed: nobody in particular, queue.publish.queue on app:tasks\n"
-        "because there is no actor, and security is not strict\n"
+        "allowed: no actor, queue.publish.queue on app:tasks\nbecause there is no actor, and security is not strict\n"
     )
 
 
 def test_what_cannot_be_explained(tasuki: CommandLine) -> None:
     assert tasuki("policy", "explain", "publish").returncode == 2
-    assert "--meta says something of the actor" in tasuki("policy", "explain", "--meta", "a=1", "publish", "q").stderr
+    assert "--meta describes the actor" in tasuki("policy", "explain", "--meta", "a=1", "publish", "q").stderr
     assert "'nobody' is not defined" in tasuki("policy", "explain", "--as", "nobody", "publish", "q").stderr
     done = tasuki("policy", "explain", "--as", "consumer", "--actor", "x", "publish", "q")
-    assert "has no policies of its own for another actor" in done.stderr
+    assert "has no policies to apply to another actor" in done.stderr
 
 
 @pytest.mark.usefixtures("secure")

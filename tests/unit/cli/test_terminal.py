@@ -1,4 +1,4 @@
-"""What people see on a terminal: colour, cut lines, progress bars, what is about to run."""
+"""What people see on a terminal: colour, cut lines, progress bars, the summary of a worker."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class TestStart:
         assert await handler.handle(5, CONTEXT) == 6
 
     async def test_nothing_given(self, make: Make) -> None:
-        with pytest.raises(HandlerError, match="app:f: nothing says which function"):
+        with pytest.raises(HandlerError, match="app:f: the entry names no function"):
             await make()
 
     async def test_not_found(self, make: Make) -> None:

@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 @pytest.fixture
 def problems(project: Make) -> Callable[..., list[str]]:
-    """What is wrong with the entries, one text each, without the file's name."""
+    """The mistakes in the entries, one text each, without the file's name."""
 
     def find(text: str, **options: object) -> list[str]:
         with pytest.raises(ProjectError) as caught:

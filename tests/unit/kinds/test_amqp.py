@@ -119,9 +119,9 @@ def test_no_queue_has_the_name_of_a_part_of_another(problems):
   - {name: d, kind: queue.queue, driver: r, queue_name: others.p1}
 """
     assert problems(text) == [
-        "6:45: app:a: queue_name 'tasks.returned' is that of a part of 'app:q' at the broker; "
+        "6:45: app:a: queue_name 'tasks.returned' is also the name of a part of 'app:q' at the broker; "
         "give one of them another queue_name",
-        "7:5: app:tasks.p1: queue_name 'tasks.p1' is that of a part of 'app:q' at the broker; "
+        "7:5: app:tasks.p1: queue_name 'tasks.p1' is also the name of a part of 'app:q' at the broker; "
         "give one of them another queue_name",
     ]
 

@@ -56,7 +56,7 @@ def test_bad_values(problems):
     text = f"{DRIVER}, endpoint: 'localhost:4566', message_retention_period: 15d, default_delay_seconds: 901}}\n"
     assert problems(text) == [
         "3:41: app:sqs: driver 'app:sqs' refers to config 'app:cloud', which is not defined; declare it",
-        "3:56: app:sqs: endpoint: an address is wanted, such as http://localhost:4566",
+        "3:56: app:sqs: endpoint: expected an address, such as http://localhost:4566",
         "3:84: app:sqs: message_retention_period: SQS keeps messages for 1m to 14d",
         "3:115: app:sqs: default_delay_seconds must be at most 900, not the number 901",
     ]
@@ -72,7 +72,7 @@ def test_a_key_that_is_no_text_is_not_shown(problems):
     text = f"  - {{name: cloud, kind: config.aws, access_key_id: a, secret_access_key: [{SECRET}]}}\n"
     (problem,) = problems(text)
     assert SECRET not in problem
-    assert "a text is wanted" in problem
+    assert "expected a text" in problem
 
 
 @pytest.mark.parametrize("field", ["access_key_id", "secret_access_key", "session_token"])

@@ -66,7 +66,7 @@ def test_python_that_cannot_be_read(project: Make) -> None:
 def test_a_target_whose_module_is_not_there(project: Make) -> None:
     Path("h.py").write_text("raise RuntimeError('it runs')")
     text = "  - {{name: h, kind: function.python, target: '{}:main'}}\n"
-    hint = "install it, or start where it is: in its folder"
+    hint = "install it, or start tasuki in the folder that has it"
     assert told(project(text.format("nowhere.at.all"))) == [
         f"p.yaml:3:38: app:h: target: there is no module 'nowhere'; {hint}"
     ]

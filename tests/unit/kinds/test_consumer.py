@@ -40,13 +40,13 @@ def test_the_largest_values(consumer):
         (", prefetch: 10001", "prefetch 10001 exceeds maximum 10000"),
         (", concurrency: 0", "concurrency must be at least 1, not the number 0"),
         (", concurrency: -1", "concurrency must be at least 1, not the number -1"),
-        (", concurrency: true", "concurrency: a whole number is wanted, not true"),
-        (", concurrency: null", "concurrency: a whole number is wanted, not nothing"),
-        (", auto_ack: no", "auto_ack: true or false is wanted, not the text 'no'; write false"),
-        (", auto_ack: 0", "auto_ack: true or false is wanted, not the number 0"),
+        (", concurrency: true", "concurrency must be a whole number, not true"),
+        (", concurrency: null", "concurrency must be a whole number, not nothing"),
+        (", auto_ack: no", "auto_ack must be true or false, not the text 'no'; write false"),
+        (", auto_ack: 0", "auto_ack must be true or false, not the number 0"),
         (", handler_timeout: 0", "handler_timeout must be more than 0, not the number 0"),
         (", concurency: 4", "unknown field 'concurency'; did you mean 'concurrency'?"),
-        (", lifecycle: true", "lifecycle: a mapping is wanted, not true"),
+        (", lifecycle: true", "lifecycle must be a mapping, not true"),
     ],
 )
 def test_bad_values(problems, fields, problem):
@@ -57,6 +57,6 @@ def test_bad_values(problems, fields, problem):
 def test_it_consumes_queues_with_functions(problems):
     texts = problems(f"{OTHERS}  - {{name: c, kind: queue.consumer, queue: f, func: q}}\n")
     assert [text.partition("app:c: ")[2] for text in texts] == [
-        "consumer 'app:c' refers to queue 'app:f', which is a function.lua; a queue.queue is wanted",
-        "consumer 'app:c' refers to function 'app:q', which is a queue.queue; a function is wanted",
+        "consumer 'app:c' refers to queue 'app:f', which is a function.lua; name a queue.queue",
+        "consumer 'app:c' refers to function 'app:q', which is a queue.queue; name a function",
     ]

@@ -28,7 +28,7 @@ def test_variables_and_storages(project):
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ("kind: env.variable, default: 1.10", "default: text is wanted, not the number 1.1"),
+        ("kind: env.variable, default: 1.10", "default must be text, not the number 1.1"),
         ("kind: env.storage.file", "the field 'file_path' is missing"),
         (
             "kind: env.storage.file, file_path: x, file_mode: 600",

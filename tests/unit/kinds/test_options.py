@@ -52,7 +52,7 @@ def test_dormant_options_are_checked_too(wrong):
         "unknown sqlite option 'max_lenght'; did you mean 'max_length'?"
     ]
     assert wrong("driver_options: {sqlite: {max_length: many}}") == [
-        "sqlite option max_length: a whole number is wanted, not the text 'many'"
+        "sqlite option max_length must be a whole number, not the text 'many'"
     ]
 
 
@@ -85,8 +85,8 @@ def test_unknown_options_are_reported_where_they_stand(problems):
 
 def test_a_bag_is_a_mapping(wrong):
     assert wrong("driver_options: {memory: 5, amqp: x}") == [
-        "driver_options.memory: a mapping is wanted, not the number 5",
-        "driver_options.amqp: a mapping is wanted, not the text 'x'",
+        "driver_options.memory must be a mapping, not the number 5",
+        "driver_options.amqp must be a mapping, not the text 'x'",
     ]
 
 

@@ -100,8 +100,8 @@ def test_the_value_of_a_placeholder_is_never_shown():
     texts = found({"inner": {"x": {"wait": secret}}, "on": secret, "listed": secret, "name": ""})
     assert texts == [
         "a:b: inner.x.wait: the value of a placeholder is not a duration; write it like 500ms, 30s or 1h30m",
-        "a:b: listed: a list is wanted, not the value of a placeholder",
-        "a:b: on: true or false is wanted, not the value of a placeholder",
+        "a:b: listed must be a list, not the value of a placeholder",
+        "a:b: on must be true or false, not the value of a placeholder",
         "a:b: name is empty",
     ]
 
@@ -109,7 +109,7 @@ def test_the_value_of_a_placeholder_is_never_shown():
 def test_literals_hide_it_too(problems):
     text = "  - {name: d, kind: queue.driver.sqlite, synchronous: '${env:S}'}\n"
     assert problems(text, environ={"S": "hunter2"}) == [
-        "3:42: app:d: synchronous: 'full' or 'normal' is wanted, not the value of a placeholder"
+        "3:42: app:d: synchronous must be 'full' or 'normal', not the value of a placeholder"
     ]
 
 

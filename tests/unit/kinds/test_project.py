@@ -164,8 +164,8 @@ def test_an_entry_that_refers_to_itself_or_in_a_circle(problems):
   - {name: c, kind: store.memory, lifecycle: {depends_on: [b]}}
 """
     assert problems(text) == [
-        "3:5: app:a: 'app:a' refers to itself; take one reference out",
-        "4:5: app:b: entries refer to each other in a circle: 'app:b' → 'app:c' → 'app:b'; take one reference out",
+        "3:5: app:a: 'app:a' refers to itself; remove a reference",
+        "4:5: app:b: entries refer to each other in a circle: 'app:b' → 'app:c' → 'app:b'; remove a reference",
     ]
 
 

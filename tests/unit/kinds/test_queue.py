@@ -82,8 +82,8 @@ def test_expired_messages_go_somewhere(queue, wrong):
     ("fields", "problem"),
     [
         (", max_length: -1", "max_length must be at least 0, not the number -1"),
-        (", max_length: 1.5", "max_length: a whole number is wanted, not the number 1.5"),
-        (", max_length: '5'", "max_length: a whole number is wanted, not the text '5'"),
+        (", max_length: 1.5", "max_length must be a whole number, not the number 1.5"),
+        (", max_length: '5'", "max_length must be a whole number, not the text '5'"),
         (
             ", max_length: 99999999999999999999",
             "max_length must be at most 9.22337e+18, not the number 99999999999999999999",
@@ -94,20 +94,20 @@ def test_expired_messages_go_somewhere(queue, wrong):
         (", message_ttl: 0, on_expire: drop", "message_ttl must be more than 0, not the number 0"),
         (", max_message_size: 1XB", "max_message_size: '1XB' is not a size; write it like 65536, 256KiB or 1MiB"),
         (", max_message_size: 99999999999GiB", "max_message_size: '99999999999GiB' is larger than a 64-bit number"),
-        (", overflow: drop", "overflow: 'block' or 'reject' is wanted, not the text 'drop'"),
-        (", ordering: keys", "ordering: 'none' or 'key' is wanted, not the text 'keys'; did you mean 'key'?"),
-        (", retry: fast", "retry: a mapping is wanted, not the text 'fast'"),
+        (", overflow: drop", "overflow must be 'block' or 'reject', not the text 'drop'"),
+        (", ordering: keys", "ordering must be 'none' or 'key', not the text 'keys'; did you mean 'key'?"),
+        (", retry: fast", "retry must be a mapping, not the text 'fast'"),
         (", retry: {initial_delay: 2m}", "initial_delay is longer than max_delay, which is 1m30s"),
         (", retry: {backoff_factor: 0.5}", "retry.backoff_factor must be at least 1, not the number 0.5"),
-        (", retry: {jitter: much}", "retry.jitter: a number is wanted, not the text 'much'"),
+        (", retry: {jitter: much}", "retry.jitter must be a number, not the text 'much'"),
         (", dead_letter: {max_attempts: 3}", "the field 'dead_letter.queue' is missing"),
-        (", dead_letter: [dead]", "dead_letter: a mapping is wanted, not a list"),
+        (", dead_letter: [dead]", "dead_letter must be a mapping, not a list"),
         (
             ", queue_name: a/b",
             "queue_name: 'a/b' is not a queue name; use letters, digits, '_', '-' and '.', at most 255",
         ),
-        (", options: 5", "options: a mapping is wanted, not the number 5"),
-        (", driver_options: [a]", "driver_options: a mapping is wanted, not a list"),
+        (", options: 5", "options must be a mapping, not the number 5"),
+        (", driver_options: [a]", "driver_options must be a mapping, not a list"),
         (", priority: 5", "unknown field 'priority'; known are: driver, options, "),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_driver_is_required(problems):
         "3:5: app:q: the field 'driver' is missing; driver: the driver that carries it"
     ]
     assert problems("  - {name: q, kind: queue.queue, driver: 5}\n") == [
-        "3:34: app:q: driver: text is wanted, not the number 5"
+        "3:34: app:q: driver must be text, not the number 5"
     ]
 
 

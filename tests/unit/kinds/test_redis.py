@@ -53,8 +53,8 @@ def test_without_fields_it_is_the_server_of_this_machine(project):
     [
         (f"url: 'redis://x:{SECRET}@h', addrs: h", "url and addrs"),
         (f"url: 'http://x:{SECRET}@h'", "rediss://"),
-        (f"password: [{SECRET}]", "text is wanted"),
-        (f"url: {{{SECRET}: 1}}", "text is wanted"),
+        (f"password: [{SECRET}]", "expected a text"),
+        (f"url: {{{SECRET}: 1}}", "expected a text"),
         ("is_cluster_mode: true, master_name: m", "not both"),
         ("is_cluster_mode: true, db: 1", "database 0"),
         ("master_name: m, url: 'redis://h'", "addrs"),

@@ -102,10 +102,10 @@ def test_strictness(project):
     [
         ("{actions: [], resources: '*', effect: allow}", "policy.actions: "),
         ("{actions: '', resources: '*', effect: allow}", "policy.actions.0: a pattern is empty"),
-        ("{actions: 5, resources: '*', effect: allow}", "policy.actions: a list is wanted, not the number 5"),
+        ("{actions: 5, resources: '*', effect: allow}", "policy.actions must be a list, not the number 5"),
         ("{resources: '*', effect: allow}", "the field 'policy.actions' is missing"),
-        ("{actions: '*', resources: 'a*b', effect: allow}", "policy.resources.0: 'a*b' has a wildcard within it"),
-        ("{actions: '*', resources: '*', effect: maybe}", "policy.effect: 'allow' or 'deny' is wanted"),
+        ("{actions: '*', resources: 'a*b', effect: allow}", "policy.resources.0: 'a*b' has a wildcard in the middle"),
+        ("{actions: '*', resources: '*', effect: maybe}", "policy.effect must be 'allow' or 'deny'"),
         (
             "{actions: '*', resources: '*', effect: deny, conditions: [{field: actor.nam, operator: eq, value: 1}]}",
             "policy.conditions.0: 'actor.nam' is not a field",
@@ -156,7 +156,7 @@ def test_a_mistake_in_an_expression_has_its_place(problems):
         ("{actor: {id: x}, groups: [h]}", "consumer 'app:c' names the group 'app:h', but no policy is in it"),
         ("{actor: {id: x}, policies: [o:p]}", "consumer 'app:c' refers to policy 'o:p', which is not defined"),
         ("{actor: {id: x}, policies: [q]}", "consumer 'app:c' refers to policy 'app:q', which is a queue.queue"),
-        ("{actor: {id: x}, groups: g}", "lifecycle.security.groups: a list is wanted"),
+        ("{actor: {id: x}, groups: g}", "lifecycle.security.groups must be a list"),
         ("{actor: {id: x}, policy: [p]}", "unknown field 'lifecycle.security.policy'; did you mean 'policies'?"),
     ],
 )
@@ -168,7 +168,7 @@ def test_mistakes_in_the_identity_of_a_consumer(problems, security, problem):
 def test_a_project_is_strict_or_not_once(problems):
     text = "  - {name: a, kind: security.config}\n  - {name: b, kind: security.config, strict: true}\n"
     [text] = problems(text)
-    assert text == "4:15: app:b: there is a security.config already, 'app:a', and a project has at most one"
+    assert text == "4:15: app:b: a project has at most one security.config, and 'app:a' is the first"
 
 
 def test_groups_of_the_application_are_checked_too(problems):

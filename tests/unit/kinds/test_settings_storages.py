@@ -73,7 +73,7 @@ def test_routers_that_lead_to_themselves_or_nowhere(problems: Callable[..., list
         "app:a: entries refer to each other in a circle: 'app:a' → 'app:b' → 'app:a'",
         "app:c: storages",
         "refers to storage 'app:nowhere', which is not defined",
-        "app:e: values.X: text is wanted, not the number 1.5",
+        "app:e: values.X must be text, not the number 1.5",
         "the variable 'V' is not set",
     ):
         assert said in found

@@ -82,10 +82,10 @@ def test_a_link_is_not_replaced_nor_written_through(settings: Settings, tmp_path
         ("HOME_TOWN", "v", "PermissionDenied", "storage is read-only"),
         ("PLAIN", "v", "PermissionDenied", "storage is read-only"),
         ("TOKEN", "v", "Unavailable", "file settings.env is missing; auto_create makes it"),
-        ("fresh", "two\nlines", "Invalid", "a setting in a file is one line KEY=VALUE"),
-        ("fresh", "end\n", "Invalid", "a setting in a file is one line KEY=VALUE"),
-        ("fresh", "\ud800", "Invalid", "a setting in a file is one line KEY=VALUE"),
-        ("fresh", "\0", "Invalid", "a setting in a file is one line KEY=VALUE"),
+        ("fresh", "two\nlines", "Invalid", "a setting in a file must be one line KEY=VALUE"),
+        ("fresh", "end\n", "Invalid", "a setting in a file must be one line KEY=VALUE"),
+        ("fresh", "\ud800", "Invalid", "a setting in a file must be one line KEY=VALUE"),
+        ("fresh", "\0", "Invalid", "a setting in a file must be one line KEY=VALUE"),
     ],
 )
 def test_what_cannot_be_set(settings: Settings, name: str, value: str, kind: str, message: str) -> None:

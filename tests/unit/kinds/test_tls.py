@@ -1,4 +1,4 @@
-"""``tls`` of a driver: it agrees with the address, and whoever trusts any certificate is told so once."""
+"""``tls`` of a driver: it agrees with the address, and a driver that trusts any certificate is warned of once."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def test_wrong_text(problems: Callable[..., list[str]], tmp_path: Path) -> None:
         f"  - {{name: d, kind: queue.driver.redis, tls: {tls}}}\n", environ={"CERT": CERTIFICATE, "KEY": KEY}
     )
     assert [problem.partition(": app:d: ")[2] for problem in found] == [
-        "tls.cert: the text holds no certificate in PEM form",
-        "tls.key: the text holds no private key in PEM form",
-        "tls.ca: the text holds no certificate in PEM form",
+        "tls.cert: the text contains no certificate in PEM form",
+        "tls.key: the text contains no private key in PEM form",
+        "tls.ca: the text contains no certificate in PEM form",
     ]
 
 

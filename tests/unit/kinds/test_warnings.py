@@ -72,7 +72,7 @@ CONSUMER = (
 def test_a_consumer_that_does_not_start_and_does_not_say_so(project: Make, lifecycle: str, is_warned: bool) -> None:
     text = QUEUE % "" + CONSUMER % f", lifecycle: {{{lifecycle}}}"
     found = [(str(warning.position), warning.entry, warning.problem) for warning in warnings_of(project(text))]
-    problem = "it does not start, and handles no message of app:q: auto_start is false unless given"
+    problem = "the consumer does not start, so it handles no message of app:q: auto_start is false by default"
     assert found == [("p.yaml:6:5", "app:c", problem)] * is_warned
 
 
@@ -87,7 +87,7 @@ def test_a_driver_whose_client_is_not_installed(project: Make, monkeypatch: pyte
     assert warnings_of(found) == []
     monkeypatch.setattr("tasuki.kinds.check.warnings.find_spec", lambda name: None)
     assert [str(warning) for warning in warnings_of(found)] == [
-        "p.yaml:3:15: app:d: its client 'nats' is not installed here; where it is to run: pip install 'tasuki[nats]'"
+        "p.yaml:3:15: app:d: its client 'nats' is not installed here; to run it, pip install 'tasuki[nats]'"
     ]
 
 
@@ -116,7 +116,9 @@ def test_entries_that_are_skipped_for_their_file_has_no_namespace(project: Make,
 def test_a_placeholder_as_a_shell_has_it(project: Make, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (QUEUE % f", path: '{value}'").replace(".memory", ".sqlite")
     warnings = [str(warning) for warning in warnings_of(project(text, environ={"QUEUE_FILE": "${HOME}"}))]
-    warning = "p.yaml:3:42: app:d: path: the value is plain text, no placeholder; a placeholder is written ${env:NAME}"
+    warning = (
+        "p.yaml:3:42: app:d: path: the value is plain text, not a placeholder; a placeholder is written ${env:NAME}"
+    )
     assert warnings == [warning] * (value == "${QUEUE_FILE}")
 
 
@@ -131,6 +133,6 @@ def test_wherever_they_stand(project: Make, bag: str) -> None:
 def test_wrong_values_are_errors(problems) -> None:
     text = (ENTRIES % ("amazon", "nearly")).replace("wait_time: 20", "wait_time: 21")
     assert problems(text) == [
-        "14:9: app:c: amqp option exclusive: true or false is wanted, not the text 'nearly'",
+        "14:9: app:c: amqp option exclusive must be true or false, not the text 'nearly'",
         "19:9: app:c: sqs option wait_time must be at most 20, not the number 21",
     ]

@@ -232,7 +232,7 @@ async def test_a_deadline_amid_one_more_attempt_does_not_make_a_full_queue_doubt
 async def test_one_slow_answer_does_not_end_the_wait_for_room(driver: FakeDriver) -> None:
     batcher, driver.room = Batcher(driver, "tasks"), 0
     task = start(batcher, "a", timeout=10)
-    await asyncio.sleep(1)  # it asks again and again by now
+    await asyncio.sleep(1)  # it asks repeatedly by now
     gate = driver.gate = asyncio.Event()
     await asyncio.sleep(5)
     driver.gate = None

@@ -141,7 +141,7 @@ def test_bytes() -> None:
         codec.encode("x")
     for type_ in (Any, bytes, object):
         assert codec.decoder(type_)(b"x") == b"x"
-    with pytest.raises(InvalidBodyError, match="the handler wants"):
+    with pytest.raises(InvalidBodyError, match="the handler expects"):
         codec.decoder(Task)(b"x")
 
 

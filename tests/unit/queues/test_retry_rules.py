@@ -14,7 +14,7 @@ from tasuki.queues.retry_rules import RetryRules
 
 
 class ClosedError(ConnectionError):
-    """Somebody's own."""
+    """A library's own."""
 
 
 HERE = ClosedError.__module__

@@ -84,7 +84,7 @@ def test_an_entry_is_never_told_to_refer_to_itself():
 
 def test_a_target_of_the_wrong_kind():
     [text] = verify(("queue.driver", "x"), rabbit="queue.queue")
-    assert text.endswith("refers to driver 'app:rabbit', which is a queue.queue; a queue.driver or x is wanted")
+    assert text.endswith("refers to driver 'app:rabbit', which is a queue.queue; name a queue.driver or x")
 
 
 def test_a_good_target_and_any_kind():

@@ -21,7 +21,7 @@ def test_with_both_the_scope_must_say_allow(strict):
     assert not decide(ME, Scope(), "a", "r", strict=strict).allowed
     assert decide(ME, Scope([policy()]), "a", "r", strict=strict).allowed
     denied = decide(ME, Scope([policy(), policy("deny", id="no")]), "a", "r", strict=strict)
-    assert denied == Decision(False, "no", "it asks for nothing more", is_denied=True)
+    assert denied == Decision(False, "no", "it has no conditions", is_denied=True)
 
 
 def test_meta_reaches_the_policies():

@@ -90,4 +90,4 @@ def test_meta_is_looked_at_every_time():
 
 def test_it_shows_who_it_is_for():
     assert repr(guard()) == "<guard of me>"
-    assert repr(Guard()) == "<guard of nobody>"
+    assert repr(Guard()) == "<guard of no actor>"

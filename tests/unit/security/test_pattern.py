@@ -56,8 +56,8 @@ def test_a_star_in_a_value_is_a_character():
     ("pattern", "problem"),
     [
         ("", "a pattern is empty"),
-        ("a*b", "'a*b' has a wildcard within it; '*' stands at the start or at the end"),
-        ("***", "has a wildcard within it"),
+        ("a*b", "'a*b' has a wildcard in the middle; put '*' at the start or at the end"),
+        ("***", "has a wildcard in the middle"),
         ("a" * (MAX_LENGTH + 1), "a pattern has 1001 characters; at most 1000 are allowed"),
     ],
 )

@@ -25,17 +25,17 @@ def test_actions_and_resources_must_both_be_meant():
     one = policy(actions="queue.publish store.*", resources="app:* other:x")
     assert one.evaluate(request()) == "allow"
     assert one.evaluate(request("store.get", "other:x")) == "allow"
-    assert one.judge(request("env.get")) == Finding("app:p", "undefined", "it does not speak of the action")
-    assert one.judge(request(resource="x")) == Finding("app:p", "undefined", "it does not speak of the resource")
+    assert one.judge(request("env.get")) == Finding("app:p", "undefined", "its actions do not match")
+    assert one.judge(request(resource="x")) == Finding("app:p", "undefined", "its resources do not match")
 
 
 def test_all_conditions_must_hold():
     one = policy("deny", conditions=[("actor.meta.role", "eq", "admin"), ("meta.size", "gt", 3)])
-    assert one.judge(request(size=4)) == Finding("app:p", "deny", "what it asks for holds")
+    assert one.judge(request(size=4)) == Finding("app:p", "deny", "its conditions hold")
     assert one.judge(request(size=3)).why == "the condition does not hold: meta.size gt 3"
     found = one.judge(request(size="big"))
     assert found == Finding(
-        "app:p", "undefined", "the condition does not hold: meta.size gt 3 (only numbers are less or greater)"
+        "app:p", "undefined", "the condition does not hold: meta.size gt 3 (only numbers can be compared by size)"
     )
 
 
@@ -44,11 +44,11 @@ def test_an_expression_must_hold():
     assert one.evaluate(request(ok=True)) == "allow"
     assert one.judge(request(ok=1)).why == "its expression does not hold"
     one = policy(expression="meta.ok")
-    assert one.judge(request()).why == "its expression does not hold (true or false is wanted, not nothing)"
+    assert one.judge(request()).why == "its expression does not hold (expected true or false, not nothing)"
 
 
 def test_without_conditions_it_speaks_at_once():
-    assert policy("deny").judge(request()) == Finding("app:p", "deny", "it asks for nothing more")
+    assert policy("deny").judge(request()) == Finding("app:p", "deny", "it has no conditions")
 
 
 def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said():

@@ -1,4 +1,4 @@
-"""Virtual time for all tests of this folder, and a service that does as it is told."""
+"""Virtual time for all tests of this folder, and a service that follows a script."""
 
 from __future__ import annotations
 

@@ -43,10 +43,10 @@ async def call(app: App, function: str, args: Sequence[Any] = ()) -> Any:
     except TasukiError:
         raise
     except Retry as signal:
-        raise CommandError(f"{function} asks for another try: {signal.reason or 'no reason given'}") from signal
+        raise CommandError(f"{function} requests another attempt: {signal.reason or 'no reason given'}") from signal
     except Reject as signal:
-        raise CommandError(f"{function} rejects it: {signal.reason or 'no reason given'}") from signal
+        raise CommandError(f"{function} rejects the call: {signal.reason or 'no reason given'}") from signal
     except Snooze as signal:
-        raise CommandError(f"{function} asks to be called later: {signal.reason or 'no reason given'}") from signal
+        raise CommandError(f"{function} postpones the call: {signal.reason or 'no reason given'}") from signal
     except Exception as error:
         raise CommandError(f"{function} raised {place_of(error)}") from error

@@ -14,7 +14,7 @@ _SHOWN = ("queue.", "function.")
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From where to where; ``what``: ``carries``, ``feeds``, ``calls`` or ``dead letters``."""
+    """A connection between two entries; ``what``: ``carries``, ``feeds``, ``calls`` or ``dead letters``."""
 
     start: str
     end: str
@@ -34,7 +34,7 @@ class Graph:
 
 
 def graph_of(project: Project) -> Graph:
-    """Drivers, queues, consumers and functions; what else there is, is left out."""
+    """Drivers, queues, consumers and functions; other entries are left out."""
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
 

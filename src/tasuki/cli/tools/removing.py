@@ -34,7 +34,7 @@ def removing(name: str, *, done: str, report: str) -> Callable[[Callable[[Queue,
     def decorate(remove: Callable[[Queue, Ask], Awaitable[int]]) -> click.Command:
         @click.command(name, help=remove.__doc__)
         @click.argument("queue")
-        @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+        @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
         @json_option
         @project_options()
         def command(target: Target, queue: str, *, yes: bool, as_json: bool) -> None:

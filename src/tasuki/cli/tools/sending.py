@@ -1,4 +1,4 @@
-"""Sending the lines of a file to a queue, batch by batch, with an account of what became of each."""
+"""Publish the lines of a file to a queue, batch by batch, with a result for each line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Report:
     unknown: int = 0
     durability: str | None = None
     problems: list[dict[str, Any]] = field(default_factory=list)
-    """``line``, ``id``, ``status``, ``error`` of those that were not confirmed, at most ``MAX_PROBLEMS``."""
+    """``line``, ``id``, ``status``, ``error`` of unconfirmed messages, at most ``MAX_PROBLEMS``."""
     stopped_by: TasukiError | None = None
     """The broker went away: the lines from ``next_line`` on were not sent."""
     next_line: int | None = None
@@ -97,7 +97,7 @@ async def _send(queue: Queue, batch: list[tuple[int, bytes]], read_line: ReadLin
 
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[BinaryIO, int]]:
-    """The file and its size; 0 for what has none."""
+    """The file and its size; 0 if it has none."""
     if path == "-":
         yield sys.stdin.buffer, 0
         return

@@ -15,7 +15,7 @@ from collections.abc import Callable
 _log = logging.getLogger("tasuki.processes")
 
 PERIOD = 1.0
-"""Seconds between two checks; each asks the system for the state of a few descriptors."""
+"""Seconds between two checks; each reads the state of a few descriptors."""
 
 Identity = tuple[int, int, int]
 
@@ -32,7 +32,7 @@ class Descriptors:
         self._thread = threading.Thread(target=self._watch, name="tasuki-descriptors", daemon=True)
 
     def watch(self) -> None:
-        """Take the descriptors that are new for those of the loop; to be its first step."""
+        """Record the new descriptors as the loop's own; must be the first step of the loop."""
         self._own = {number: what for number, what in _open_ones().items() if self._before.get(number) != what}
         self._thread.start()
 
@@ -43,7 +43,7 @@ class Descriptors:
             self._thread.join()
 
     def lost(self) -> list[int]:
-        """Those that are closed now, or stand for something else."""
+        """Descriptors that are closed now, or belong to another file."""
         return [number for number, what in self._own.items() if _identity(number) != what]
 
     def _watch(self) -> None:
@@ -64,7 +64,7 @@ def _open_ones() -> dict[int, Identity]:
 
 
 def _identity(number: int) -> Identity | None:
-    """What a descriptor stands for; None if it is closed."""
+    """The file of a descriptor; None if it is closed."""
     try:
         status = os.fstat(number)
     except OSError:

@@ -162,7 +162,7 @@ def drain_with_parent(lifeline: int) -> None:
     """
 
     def wait() -> None:
-        os.read(lifeline, 1)  # nobody writes: it returns when the other end is closed
+        os.read(lifeline, 1)  # never written to: it returns when the other end is closed
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="tasuki-lifeline", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What ``run`` says beside the running app: what starts, and how far it is."""
+"""Output of ``run`` about its start and its progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def refuse_memory(project: Project) -> None:
 
 
 def summary(target: Target, project: Project, processes: int) -> str:
-    """What is about to run, in a few lines."""
+    """A few lines about the worker that is about to run."""
     from tasuki import __version__
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig

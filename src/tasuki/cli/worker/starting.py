@@ -31,7 +31,7 @@ class EarlySignals:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether a signal has ended the start; Click makes a plain interrupt of what is raised for it."""
+        """Whether a signal has ended the start; Click turns the exception for it into a plain interrupt."""
         return self.is_starting and self.stops.first is not None
 
     @contextmanager

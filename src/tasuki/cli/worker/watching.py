@@ -1,4 +1,4 @@
-"""Following changes of source files: what can be applied in place is, a changed Python module restarts the process."""
+"""Follow changes of source files: apply them in place where possible; a changed Python module restarts the process."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from tasuki.app import App
 
 PAUSE = 0.3
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 _SUFFIXES = (".yaml", ".yml", ".lua", ".py", ".env")
 _SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages"})
 _HANDLER_MODULE = "_tasuki_"
-"""How the names of modules behind ``source: file://x.py`` begin: a reload imports them anew."""
+"""How the names of modules behind ``source: file://x.py`` begin: a reload imports them again."""
 
 _log = logging.getLogger("tasuki.reload")
 
@@ -112,7 +112,7 @@ def tasuki() -> list[str]:
 
 
 def restart() -> None:
-    """Begin anew in this process, with the same command line."""
+    """Start again in this process, with the same command line."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     keep_for_the_next()

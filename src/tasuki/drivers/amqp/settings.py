@@ -56,7 +56,7 @@ def _frame_size(value: int) -> int:
 
 
 def _address(value: object) -> object:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, SecretStr) and (not isinstance(value, str) or not value):
         raise ValueError("write amqp://user:password@host:5672/vhost; take the password from ${env:NAME}")
     return value
@@ -72,33 +72,33 @@ class AMQPSettings(Config):
     """amqp://user:password@host:port/vhost, or amqps:// with TLS; a cluster as host:port,host:port; ${env:NAME} keeps
     the password out of the file."""
     vhost: Text | None = None
-    """The virtual host; that of the url if not given."""
+    """The virtual host; default: the path of the url."""
     connection_name: Text | None = None
-    """What the broker calls our connections; the entry's id if not given."""
+    """The name of the connections at the broker; default: the entry's id."""
     auth_mechanism: Literal["PLAIN", "EXTERNAL", "AMQPLAIN"] = "PLAIN"
     """How to log in; EXTERNAL takes the user from the client's certificate."""
     heartbeat: Annotated[Duration, AfterValidator(_heartbeat)] = 10.0
-    """A broker that is silent for two of them is taken for dead, and takes us for dead likewise; 0: never."""
+    """Two of them without traffic end the connection, on either side; 0: never."""
     connection_timeout: PositiveDuration = 10.0
     """Longest time for connecting and logging in."""
     request_timeout: PositiveDuration = 10.0
     """Longest wait for any other answer."""
     reconnect_delay: PositiveDuration = 1.0
-    """Pause after the first attempt to connect that failed; it doubles."""
+    """Pause after the first failed attempt to connect; it doubles."""
     reconnect_max_delay: PositiveDuration = UNTIL_BACK.max_delay
-    """The longest pause, for a broker that is back is to be used within 5s; after a refused login it is 30s."""
+    """The longest pause; after a refused login it is 30s."""
     default_message_ttl: PositiveDuration | None = None
-    """Age at which the broker removes any message of this driver; see message_ttl of a queue for one that is kept."""
+    """Age at which the broker removes any message of this driver; message_ttl of a queue keeps it as a dead letter."""
     default_queue_ttl: PositiveDuration | None = None
     """The same as an argument of every queue."""
     default_queue_expiry: PositiveDuration | None = None
-    """Time after which the broker deletes a queue that nobody uses, with all that is in it."""
+    """Time after which the broker deletes an unused queue, with all its messages."""
     prefetch_count: Annotated[Count, Field(le=65_535)] = 0
-    """Most messages of one queue that the broker hands this process unsettled; 0: what the consumers ask for."""
+    """Most unsettled messages of one queue in this process; 0: the sum of its consumers' prefetch."""
     frame_size: Annotated[Size, AfterValidator(_frame_size)] = 0
     """Largest frame; 0: the broker's."""
     channel_max: Annotated[Count, Field(le=65_535)] = 0
-    """Most channels of a connection; a queue in use takes two, and further connections the rest; 0: the broker's."""
+    """Most channels of a connection; a consumed queue takes one; the driver opens more connections; 0: the broker's."""
     tls: TlsConfig | None = None
     """How the connections are encrypted; amqps:// alone means: by the certificates of the system."""
 
@@ -116,10 +116,10 @@ class AMQPSettings(Config):
 
 
 class AMQPQueueOptions(Config):
-    """Options of a queue at RabbitMQ. They are its arguments there: they cannot be changed while it exists."""
+    """Options of a queue at RabbitMQ: its arguments there, which cannot be changed while the queue exists."""
 
     has_own_max_length: ClassVar[bool] = True
-    """Its max_length is the broker's, and not that which the driver contract asks for."""
+    """Its max_length is the broker's own, not the one of the driver contract."""
 
     queue_type: Literal["quorum", "classic"] = "quorum"
     """quorum: a confirmed message survives a power loss; classic: only a crash of the broker."""
@@ -142,9 +142,9 @@ class AMQPQueueOptions(Config):
     consumer_timeout: PositiveDuration | None = None
     """How long a message may be held unsettled, buffered or in work; 7 days. The broker's own default is 30 minutes."""
     dead_letter_exchange: str | None = None
-    """Where the broker puts what it gives up; the queue tasuki.undeliverable if not given."""
+    """The exchange for messages that the broker gives up; default: to the queue tasuki.undeliverable."""
     dead_letter_routing_key: Text | None = None
-    """With which routing key."""
+    """Its routing key."""
     partitions: Annotated[Positive, Field(le=64)] | None = None
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
     single_active_consumer: Flag = False
@@ -176,7 +176,7 @@ class AMQPQueueOptions(Config):
 
 
 class AMQPConsumerOptions(Config):
-    """Options of a consumer at RabbitMQ. The format has them, this driver honors none: check warns, with the reason."""
+    """Options of a consumer at RabbitMQ, from Wippy's format. This driver honors none: check warns, with the reason."""
 
     exclusive: Annotated[
         Flag,

@@ -57,9 +57,9 @@ class NATSSettings(Config):
     other_names: ClassVar = {"url": "did you mean 'servers'?"}
 
     servers: Servers | None = None
-    """nats://host:port, or tls://; several with commas or as a list, those of one cluster; nats://localhost:4222."""
+    """nats://host:port, or tls://; the servers of one cluster with commas or as a list; default: nats://localhost:4222."""
     stream_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "tasuki"
-    """What the names of all streams and subjects begin with: applications with different ones share a server."""
+    """Prefix of the names of all streams and subjects; applications with different prefixes share a server."""
     user: Text | None = None
     """The user."""
     password: Secret | None = None
@@ -73,23 +73,23 @@ class NATSSettings(Config):
     tls: TlsConfig | None = None
     """How the connections are encrypted; tls:// alone means: by the certificates of the system."""
     replicas: Annotated[Positive, Field(le=5)] = 1
-    """How many servers of the cluster keep each message; for streams that are made anew."""
+    """Number of servers of the cluster that keep each message; for new streams."""
     storage: Literal["file", "memory"] = "file"
     """Where the server keeps messages; memory: they are gone when it stops."""
     server_sync: Literal["always"] | None = None
     """always: the server's configuration says sync_interval: always, so that confirmed survives a power loss."""
     monitoring: Text | None = None
-    """http://host:8222 of the server, to look that up."""
+    """http://host:8222 of the server, to read that setting."""
     connection_name: Text = "tasuki"
-    """What the server shows for the connections."""
+    """The name of the connections at the server."""
     connect_timeout: PositiveDuration = 5.0
     """Longest time for connecting to one server."""
     timeout: PositiveDuration = 10.0
-    """Longest wait for an answer; then the connection is made anew."""
+    """Longest wait for an answer; then the connection is replaced."""
     inbox_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "_INBOX"
-    """What the subjects begin with on which the server answers, for a user who may not subscribe to _INBOX.>."""
+    """Prefix of the subjects on which the server answers, for a user who may not subscribe to _INBOX.>."""
     domain: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")] | None = None
-    """The JetStream domain that has the queues, as behind a leaf node; that of the server if not given."""
+    """The JetStream domain that has the queues, as behind a leaf node; default: the server's."""
     tls_first: Flag = False
     """Encrypt before the server says anything: for servers with handshake_first."""
 
@@ -119,18 +119,18 @@ def _are_encrypted(servers: list[SecretStr] | None) -> bool:
 
 
 class NATSQueueOptions(Config):
-    """Options of a queue at NATS. They are those of its stream."""
+    """Options of a queue at NATS: settings of its stream."""
 
     max_length: Count | None = None
     """Most messages the queue may hold; 0: no limit."""
     max_bytes: PositiveSize | None = None
     """Most bytes of all its messages, with their headers: a full stream refuses new ones; not given: no limit."""
     storage: Literal["file", "memory"] | None = None
-    """Where the server keeps its messages; that of the driver if not given; cannot be changed later."""
+    """Where the server keeps its messages; default: the driver's; cannot be changed later."""
     replicas: Annotated[Positive, Field(le=5)] | None = None
-    """How many servers of the cluster keep each message; that of the driver if not given."""
+    """Number of servers of the cluster that keep each message; default: the driver's."""
     message_ttl: PositiveDuration | None = None
-    """Age at which the server deletes a message, wherever it is, and tells nobody: give more than the longest delay."""
+    """Age at which the server silently deletes a message, even a delayed one: give more than the longest delay."""
     partitions: Annotated[Positive, Field(le=64)] | None = None
     """With ordering: key, how many keys can be handled at the same time; 16; cannot be changed later."""
 

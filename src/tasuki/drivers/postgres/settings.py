@@ -21,16 +21,16 @@ _SCHEME = re.compile(r"postgres(ql)?://")
 
 
 def _address(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or not (_SCHEME.match(value) or value.startswith("${env:")):
-        raise ValueError("an address is wanted: postgresql://user:password@host:5432/database")
+        raise ValueError("expected an address: postgresql://user:password@host:5432/database")
     if "${" not in value and (problem := _unreadable(value)):
         raise ValueError(problem)
     return SecretStr(value)
 
 
 def _unreadable(url: str) -> str:
-    """Why the client could not read the address, and what to do; without any part of it, or nothing."""
+    """Why the client could not read the address, and the remedy, without any part of the address; empty if unknown."""
     if shown(url) == UNREADABLE:
         return (
             "the address cannot be read: ports are numbers up to 65535, hosts have commas between them, "
@@ -58,19 +58,19 @@ class PostgresSettings(Config):
     What it leaves out is as PostgreSQL's own variables say (PGUSER, PGPASSWORD, PGDATABASE).
     """
     listen_url: Address | None = None
-    """Address that leads around a pooler, to the server: for the one connection that hears of new messages."""
+    """Address of the server itself, not of a pooler: for the one connection that listens for new messages."""
     schema_: Annotated[str, Field(alias="schema", pattern=r"^[a-z_][a-z0-9_]{0,39}$")] = "tasuki"
     """Schema of the tables; made if it is missing."""
     pool_size: Positive = 5
     """Most connections for the work; one more listens, and one keeps leases."""
     poll_interval: PositiveDuration = 1.0
-    """Longest time between two looks into an empty queue, by any of the processes that wait there."""
+    """Longest time between two checks of an empty queue, by any of its waiting processes."""
     timeout: PositiveDuration = 10.0
     """Time within which the server must answer."""
     connect_timeout: PositiveDuration = 5.0
     """Time within which a connection must be made."""
     synchronous_commit: SynchronousCommit | None = None
-    """What a commit waits for, as PostgreSQL's setting of that name; that of the server if not given."""
+    """What a commit waits for, as PostgreSQL's setting of the same name; default: the server's."""
     tls: TlsConfig | None = None
     """How connections are encrypted; not given: as the address says (sslmode), else always beyond loopback."""
 
@@ -89,7 +89,7 @@ class PostgresQueueOptions(LengthOptions):
     max_length: Count | None = None
     """Most messages the queue may hold, exactly; 0: no limit."""
     synchronous_commit: SynchronousCommit | None = None
-    """What a publish here waits for; off: a crash of the server loses the last moments; the driver's if not given."""
+    """What a publish here waits for; off: a crash of the server loses the last moments; default: the driver's."""
 
 
 def _place(config: PostgresSettings, _: Path) -> Hashable:

@@ -45,15 +45,15 @@ class RedisSettings(Config):
     addrs: Addrs | None = None
     """host:port, several with commas or as a list: the server, the Sentinels or the cluster; localhost:6379."""
     username: Text | None = None
-    """The user; that of the url if not given."""
+    """The user; default: the user in the url."""
     password: Secret | None = None
     """The password; ${env:NAME} keeps it out of the file."""
     db: Count | None = None
     """The number of the database; 0 if not given."""
     client_name: Text | None = None
-    """What CLIENT LIST calls the connections."""
+    """The name of the connections in CLIENT LIST."""
     master_name: Text | None = None
-    """What the Sentinels at addrs call the master."""
+    """The name of the master at the Sentinels in addrs."""
     sentinel_username: Text | None = None
     """The user at the Sentinels."""
     sentinel_password: Secret | None = None
@@ -63,13 +63,13 @@ class RedisSettings(Config):
     tls: TlsConfig | None = None
     """How the connections are encrypted; rediss:// alone means: by the certificates of the system."""
     prefix: Text = "tasuki"
-    """What the names of all keys begin with: applications with different ones share a server."""
+    """Prefix of the names of all keys; applications with different prefixes share a server."""
     claim_interval: PositiveDuration = 1.0
-    """Time after which a process that waits alone checks by itself; many processes share two checks in this time."""
+    """Time between checks of a process that waits alone; several processes share two checks in this time."""
     connect_timeout: PositiveDuration = 5.0
     """Longest time for connecting and logging in."""
     read_timeout: PositiveDuration = 10.0
-    """Longest wait for an answer; then the connection is made anew."""
+    """Longest wait for an answer; then the connection is replaced."""
 
     @model_validator(mode="after")
     def _one_way_to_the_server(self) -> RedisSettings:

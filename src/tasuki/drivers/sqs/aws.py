@@ -1,4 +1,4 @@
-"""``config.aws``: as whom, and in which region, to use Amazon's services."""
+"""``config.aws``: credentials and region for Amazon's services."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tasuki.fields.types import Config, Secret, Text, VariableName, at_field
 
 
 class AwsConfig(Config):
-    """Region and keys of an account; what is not given is looked up as AWS's own tools do.
+    """Region and keys of an account; missing fields are looked up as AWS's own tools do.
 
-    That is: the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), the files in ~/.aws, the machine's role.
+    They read the environment (AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID and so on), files in ~/.aws, the machine's role.
     """
 
     region: Text | None = None

@@ -22,7 +22,7 @@ _AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 def _address(value: str) -> str:
     if not value.startswith(("http://", "https://", "${env:")):
-        raise ValueError("an address is wanted, such as http://localhost:4566")
+        raise ValueError("expected an address, such as http://localhost:4566")
     return value
 
 
@@ -48,9 +48,9 @@ class SQSSettings(Config):
     """Queues at Amazon SQS, or at a server that speaks its protocol: durable, nothing to run, paid by request."""
 
     config: Account | None = None
-    """The config.aws entry with region and keys; what is not given is looked up as AWS's own tools do."""
+    """The config.aws entry with region and keys; missing fields are looked up as AWS's own tools do."""
     endpoint: Annotated[Text, AfterValidator(_address)] | None = None
-    """Address of the server; that of the region if not given."""
+    """Address of the server; default: the region's."""
     message_retention_period: Annotated[Duration, AfterValidator(_retention)] = 345_600.0
     """How long SQS keeps a message in a queue that is made here; between a minute and 14 days."""
     default_delay_seconds: Annotated[Duration, Field(le=900)] = 0.0
@@ -77,16 +77,16 @@ class SQSSettings(Config):
 
 
 class SQSQueueOptions(LengthOptions):
-    """Options of a queue at SQS: its attributes there. In a queue that exists, what is not given is left as it is."""
+    """Options of a queue at SQS: its attributes there. On an existing queue, only given options are changed."""
 
     max_length: Count | None = None
     """Refused: SQS cannot bound a queue."""
     message_retention_period: Annotated[Duration, AfterValidator(_retention)] | None = None
-    """How long SQS keeps a message, and then deletes it and tells nobody; that of the driver if not given."""
+    """Time after which SQS silently deletes a message; default: the driver's."""
     default_delay_seconds: Annotated[Duration, Field(le=900)] | None = None
-    """Delay of messages without one; that of the driver if not given."""
+    """Delay of messages published without one; default: the driver's."""
     default_visibility_timeout: Annotated[Duration, Field(le=43_200)] | None = None
-    """How long a message that another program receives is hidden; Tasuki says the lease with each receive."""
+    """How long a message that another program receives is hidden; Tasuki passes the lease with each receive."""
 
     @model_validator(mode="after")
     def _messages_outlive_the_delay(self) -> Self:
@@ -99,7 +99,7 @@ class SQSQueueOptions(LengthOptions):
 
 
 class SQSConsumerOptions(Config):
-    """Options of a consumer at SQS. The format has them, this driver honors none: check warns, with the reason."""
+    """Options of a consumer at SQS, from Wippy's format. This driver honors none: check warns, with the reason."""
 
     wait_time: Annotated[
         Duration | None,
@@ -112,7 +112,7 @@ class SQSConsumerOptions(Config):
         NotHonored("each receive asks for the queue's lease, and the consumer renews it; set lease at the queue"),
         Field(le=43_200),
     ] = None
-    """Not honored: each receive asks for the queue's lease, and the consumer renews it."""
+    """Not honored: each receive requests the queue's lease, and the consumer renews it."""
 
 
 def is_amazon(settings: SQSSettings) -> bool:

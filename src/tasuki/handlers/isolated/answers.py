@@ -48,7 +48,7 @@ async def _awaited(value: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
 
 def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
     if verb not in _PERMISSIONS or context.permissions is None:
-        raise HandlerError("there is no security here", kind="Internal", retryable=False)
+        raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
     found = getattr(context.permissions, verb)(*args, **options)
     return dict(found) if isinstance(found, Mapping) else found
 
@@ -82,12 +82,12 @@ class PythonHost:
         self.takes_body: bool | None = None
 
     def cost(self, variables: Variables) -> float:
-        """Nobody counts what trusted code uses."""
+        """The time of trusted code is not counted."""
         return 0.0
 
     def charge(self, variables: Variables, seconds: float) -> None:
         """The same."""
-        """Whether the function has a parameter for the body; None: no child has told yet."""
+        """Whether the function has a parameter for the body; None: no child is ready yet."""
 
     def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
         """The value of a method of the context, or a coroutine of it."""

@@ -1,4 +1,4 @@
-"""The context of a Python function in a child process: it asks the worker for all that it does not know."""
+"""ChildContext: the context of a Python function in a child process; it passes each request on to the worker."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class PythonSite:
         self._loop.run_forever()
 
     async def boot(self, server: Server, recipe: Any) -> Any:
-        """The recipe is a PythonTarget; the worker is told whether the function has a body parameter."""
+        """The recipe is a PythonTarget; the result, for the worker, says whether the function has a body parameter."""
         self._server = server
         target = msgspec.convert(recipe, PythonTarget)
         _forward_all(server, target.level)
@@ -66,7 +66,7 @@ class PythonSite:
         return codec.was_asked
 
     async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
-        """Run the function in the main thread's loop; where nobody waits, the result is only whether it is False."""
+        """Run the function in the main thread's loop; without a requester, the result is only whether it is False."""
         assert self._server is not None
         known = msgspec.convert(circumstances, Circumstances)
         logger = logging.Logger(f"tasuki.function.{known.function}", known.level)

@@ -1,4 +1,4 @@
-"""What a child process must know to become a Python handler, and what it is told with each message; plain data."""
+"""Plain data with which a child process becomes a Python handler, and the data that accompany each message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class PythonTarget:
-    """See PythonHandler for the first fields; ``memory``: bytes; ``level``: of the records that somebody reads."""
+    """See PythonHandler for the first fields; ``memory``: bytes; ``level``: the lowest that is logged."""
 
     id: str
     import_path: str | None = None

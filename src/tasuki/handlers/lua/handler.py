@@ -26,7 +26,7 @@ class LuaHandler(Handler):
     """One script in one runtime, which all its messages share.
 
     Many messages may be under way at once, all in one event loop: a call that waits suspends only its own message.
-    A script that does not wait is treated without suspending at all.
+    A script that does not wait runs without suspending at all.
 
     Args:
         id: the entry's id.
@@ -72,7 +72,7 @@ class LuaHandler(Handler):
             self._runtime = self._boot()
 
     def operations(self, used: Iterable[str]) -> Mapping[str, catalogue.Operation]:
-        """What the script may ask for, by name; a script in another thread or process asks somebody else."""
+        """The operations that the script may request, by name; threads and child processes override this."""
         return catalogue.operations(used)
 
     def _boot(self) -> Runtime:
@@ -115,7 +115,7 @@ class LuaHandler(Handler):
         self._runtime = None
 
     async def handle(self, body: Any, context: Context) -> Any:
-        """Treat one message. A table as result is converted only where somebody waits for it.
+        """Handle one message. A table as result is converted only for a requester.
 
         Raises:
             HandlerError: the script returned an error as its second value.
@@ -205,6 +205,6 @@ class LuaHandler(Handler):
         return LuaError(f"{self.id}: {str(error)[:4000]}", kind="Internal", retryable=False)
 
     def _renew(self) -> None:
-        """A script that keeps most of its memory for good would fail for ever: the next message gets a new runtime."""
+        """Give the next message a new runtime if the script keeps most of its memory: it would fail from then on."""
         if self._runtime is not None and self._runtime.is_worn():
             self._runtime = None

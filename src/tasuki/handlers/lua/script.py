@@ -1,4 +1,4 @@
-"""LuaScript: all that a runtime of one function is made of, as plain data, for whoever runs it."""
+"""LuaScript: the parts of one function's runtime as plain data, for its thread or process."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ def syntax_problem(text: str) -> tuple[int, str] | None:
     """The line (from 1; 0: unknown) and what Lua says is wrong there; None: all is well. Types are allowed."""
     import lupa.lua54 as lupa
 
-    # Bytes: a problem may be told with the first half of a character.
+    # Bytes: an error message may end in the middle of a character.
     lua = lupa.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
     load = lua.execute(b"local load = load; return function(text) return select(2, load(text, '=source', 't')) end")
     told: bytes | None = load(strip(text).encode("utf-8", "replace"))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from tasuki.handlers.process.protocol import MAX_FRAME, ProtocolError, Reader, frame
 
 _READ = 256 * 1024
-"""Bytes taken at a time: whoever sends without end gets no more than that in one turn of the loop."""
+"""Most bytes read in one turn of the loop, so that a process that sends without end does not block it."""
 
 
 class Channel:

@@ -139,7 +139,7 @@ def plain_details(details: Any) -> dict[str, Any] | None:
 
 
 def bare(error: Exception) -> HandlerError:
-    """An error with what is certain to cross of another one: its text, kind and whether trying again may help."""
+    """A copy with only the parts that can always be sent: text, kind and whether another attempt may help."""
     kind, retryable = getattr(error, "kind", ""), getattr(error, "retryable", None)
     return HandlerError(
         plain_text(error), kind=plain_text(kind), retryable=retryable if isinstance(retryable, bool) else None
@@ -147,7 +147,7 @@ def bare(error: Exception) -> HandlerError:
 
 
 def plain_text(value: object) -> str:
-    """Its text, cut, without what is no Unicode: the name of a file may hold that."""
+    """Its text, shortened, without invalid Unicode, which names of files may contain."""
     try:
         return str(value)[:_MOST].encode("utf-8", "replace").decode()
     except Exception:

@@ -1,4 +1,4 @@
-"""What a kind of handler does for its children, and what it is told of their deaths."""
+"""What a kind of handler does for its children, and how it learns of their deaths."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Host(Protocol):
 
         Raises:
             ProtocolError: the child may not ask for that, or not with these arguments.
-            Exception: it failed; the child is told.
+            Exception: it failed; the child gets the error.
         """
 
     def fields(self, error: Exception) -> Any:

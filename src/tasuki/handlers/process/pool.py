@@ -1,4 +1,4 @@
-"""Pool: the child processes of one function; grows as messages come, and replaces what has died."""
+"""Pool: the child processes of one function; grows with its messages, and replaces dead children."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Pool:
         self._is_stopped = False
 
     async def start(self) -> None:
-        """Make sure that there is a child. Raises what it fails to boot with."""
+        """Make sure that there is a child. Raises the error of its ``boot``."""
         self._settle_in()
         if not any(worker.is_ready for worker in self._workers):
             await self._start_one()
 
     async def run(self, kind: int, payload: bytes, context: Context, time: float | None = None) -> Any:
-        """Treat one message or call in a child; see Worker.
+        """Handle one message or call in a child; see Worker.
 
         Raises:
             TimeoutError: it ran longer than ``time`` seconds; waiting for a child does not count.
@@ -107,7 +107,7 @@ class Pool:
             self._begin()
 
     async def stop(self) -> None:
-        """End all children, and what is under way in them. Idempotent; ``start`` and ``run`` begin anew."""
+        """End all children with their messages and calls. Idempotent; ``start`` and ``run`` start new ones."""
         self._is_stopped = True
         workers, self._workers = self._workers, []
         is_here = self._loop is asyncio.get_running_loop()

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-# In -I no variable and no folder of the user changes what is imported; -S leaves out site packages' start-up files.
+# With -I no variable and no folder of the user affects imports; -S skips start-up files of site packages.
 _FLAGS = ("-I", "-S")
 _BOOTSTRAP = (
     "import sys, json\n"
@@ -22,7 +22,7 @@ _BOOTSTRAP = (
     "main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])\n"
 )
 _LOOKS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Seconds between looks at a process that was killed: it ends within a few milliseconds."""
+"""Seconds between checks of a killed process, which ends within a few milliseconds."""
 
 
 class ChildProcess:

@@ -23,8 +23,8 @@ kind           from         number                    payload
 ``COST``       child        call                      seconds of processor time that it has used in this process so far
 =============  ===========  ========================  ==============================================================
 
-What a child sends is not believed: a frame has a greatest length, a value a greatest number of parts, and the reader
-of a frame says what shape it must have. Whoever breaks a rule is killed (ProtocolError).
+Input of a child is not trusted: a frame has a maximum length, a value a maximum number of parts, and the reader of a
+frame states its shape. A child that breaks a rule is killed (ProtocolError).
 """
 
 from __future__ import annotations

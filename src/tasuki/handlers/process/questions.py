@@ -1,4 +1,4 @@
-"""Questions: what the calls of a child have asked of the worker, and the answers."""
+"""Questions: the requests of a child's calls to the worker, and their answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_PARTS = 3_000_000
 _FEW = 2**20
 """Bytes below which the values are not counted."""
 MOST_UNSENT = 128 * 2**20
-"""Bytes that may wait for a child which asks and does not read."""
+"""Most bytes of answers that wait for a child that does not read."""
 
 _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
 
@@ -37,9 +37,9 @@ class Call:
         self.context = context
         self.future = future
         self.variables = copy_context()
-        """What it asks for is done with the context variables of whoever made it."""
+        """Its requests run with the context variables of its caller."""
         self.tasks: dict[int, asyncio.Task[Any]] = {}
-        """What it has asked for and not been answered, by ticket."""
+        """Its requests without an answer, by ticket."""
 
 
 class Questions:
@@ -97,7 +97,7 @@ class Questions:
         call = self._calls.get(ticket)
         if call is None or call.tasks.get(ticket) is not task:
             if not task.cancelled():
-                task.exception()  # nobody is left to be told
+                task.exception()  # retrieved, so that asyncio does not log it
             return
         del self._calls[ticket], call.tasks[ticket]
         if task.cancelled():
@@ -126,13 +126,13 @@ class Questions:
         self._channel.send(ANSWER, ticket, payload)
 
     def forget(self, ticket: int) -> None:
-        """Nobody waits for that answer any more."""
+        """Drop the answer: its caller has gone."""
         call = self._calls.pop(ticket, None)
         if call is not None:
             _end(call.tasks.pop(ticket))
 
     def end(self, call: Call) -> None:
-        """The call has ended, and with it what it has asked for."""
+        """End the call with all its requests."""
         for ticket in list(call.tasks):
             self.forget(ticket)
 

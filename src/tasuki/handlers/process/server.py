@@ -1,4 +1,4 @@
-"""The child's side: runs inside the process that holds a handler, and treats what the worker sends.
+"""The child's side: runs inside the process of a handler, and handles the worker's frames.
 
 ``python -I -S -c "<BOOTSTRAP>" <descriptor> <parent's id> <site> <paths>`` (see process.py) ends up in ``main``.
 """
@@ -45,16 +45,16 @@ _UNLIMITED = 2**32 - 1
 
 
 class Site(Protocol):
-    """A kind of handler, as it lives in a child process."""
+    """A kind of handler inside a child process."""
 
     async def boot(self, server: Server, recipe: Any) -> Any:
-        """Confine the process and load the handler; returns what the worker is told when it is ready."""
+        """Confine the process and load the handler; the result is sent to the worker when the child is ready."""
 
     async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
-        """Treat one message (``value`` is its body), or one call (``value`` is the list of arguments)."""
+        """Handle one message (``value`` is its body), or one call (``value`` is the list of arguments)."""
 
     def failure(self, error: BaseException) -> Failure:
-        """The fields of an error that ``boot`` or ``treat`` raised."""
+        """The fields of an error that one of the two raised."""
 
 
 @runtime_checkable
@@ -74,12 +74,12 @@ class Asker:
         self._server = server
         self.call = call
         self.used = 0.0
-        """Seconds of processor time that the call has used here, for whoever keeps count; each question tells it."""
+        """Seconds of processor time that the call has used here, which each question reports to the worker."""
         self.elsewhere = 0.0
-        """Seconds of processor time that the call has cost outside of this process, as far as answers have told."""
+        """Seconds of processor time of the call outside this process, as reported by answers."""
 
     async def ask(self, operation: str, *args: Any) -> Any:
-        """What the worker answers. Raises what the operation failed with."""
+        """The worker's answer. Raises the error of the operation."""
         return await self._server.ask(self, operation, args)
 
     def prove(self) -> None:
@@ -92,7 +92,7 @@ class Asker:
 
 
 class Server:
-    """Calls under way, each a task, and what they have asked for."""
+    """Running calls, each a task, and their requests."""
 
     def __init__(self, end: socket.socket, site: Site) -> None:
         self._site = site

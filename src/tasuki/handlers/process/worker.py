@@ -84,7 +84,7 @@ class Worker:
         return self._process.pid
 
     async def booted(self) -> None:
-        """Wait until it can be used. Raises what its ``boot`` failed with; then it is ended."""
+        """Wait until it can be used. If its ``boot`` fails, end it and raise the error."""
         with self._watch.boot():
             await asyncio.shield(self._booted)
 
@@ -138,7 +138,7 @@ class Worker:
         elif kind in (READY, FAILED) and number == 0 and not self._booted.done():
             self._boot_ended(kind, payload)
         elif kind != PROOF:
-            raise ProtocolError(f"a frame of kind {kind} that nobody waits for")
+            raise ProtocolError(f"an unexpected frame of kind {kind}")
 
     def _note(self, number: int, payload: bytes) -> None:
         call = self._calls.get(number)
@@ -206,7 +206,7 @@ class Worker:
             _seen(self._booted)
 
     def close(self) -> None:
-        """Kill it; what is under way in it fails."""
+        """Kill it; its messages and calls fail."""
         self._process.kill()
         self._channel.close()
         self._on_end("")
@@ -222,6 +222,6 @@ class Worker:
 
 
 def _seen(future: asyncio.Future[Any]) -> None:
-    """Its error is nobody's."""
+    """Retrieve the error, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()

@@ -1,1 +1,1 @@
-"""What is checked across entries, once each of them is right by itself."""
+"""Checks across entries, after each entry is valid by itself."""

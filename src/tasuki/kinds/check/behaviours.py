@@ -1,4 +1,4 @@
-"""Behaviours: what a queue may have, whose doing that is with each driver, and the case of the suite that proves it."""
+"""Behaviours: the features of queues, native, emulated or refused per driver, and the case that proves each."""
 
 from __future__ import annotations
 

@@ -38,11 +38,14 @@ def problems_of_code(project: Project) -> list[ConfigError]:
 
 
 def _of_target(entry: Entry, package: str) -> Iterator[ConfigError]:
-    """Only its first name: to find what is within a package, Python would run the package."""
-    with suppress(ValueError):  # it is loaded, and does not say from where
+    """Only the first name is looked up: to look inside a package, Python would run the package."""
+    with suppress(ValueError):  # already loaded, from an unknown place
         if find_spec(package) is None:
             name = shown(package, entry.data.get("target"))
-            problem, hint = f"target: there is no module {name}", "install it, or start where it is: in its folder"
+            problem, hint = (
+                f"target: there is no module {name}",
+                "install it, or start tasuki in the folder that has it",
+            )
             yield MissingReferenceError(problem, position=entry.position(("target",)), entry=entry.id, hint=hint)
 
 

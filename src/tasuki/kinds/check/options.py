@@ -18,7 +18,7 @@ Use = Literal["queue", "consumer"]
 
 
 def merge_options(entry: Entry, driver: DriverKind | None, use: Use) -> tuple[dict[str, Any], list[ConfigError]]:
-    """The options in force: ``options`` ← flat ``driver_options`` ← ``driver_options.<driver>``, and what is wrong.
+    """The options in force: ``options`` ← flat ``driver_options`` ← ``driver_options.<driver>``, and their errors.
 
     Options for other drivers stay dormant; they are checked too where their driver is known. Without a driver (it is
     missing or unknown, which is reported elsewhere) only those are checked.
@@ -41,7 +41,7 @@ def merge_options(entry: Entry, driver: DriverKind | None, use: Use) -> tuple[di
 
 
 def option_path(entry: Entry, driver: DriverKind, *path: str | int) -> KeyPath | None:
-    """Where the option in force stands in the entry, as a field or in one of its bags; None if it is not given."""
+    """The place of the effective option in the entry, as a field or in one of its mappings; None if not given."""
     bags = ((), ("driver_options", driver.short_name), ("driver_options",), ("options",))
     return next((found for bag in bags if (found := (*bag, *path)) in entry.positions), None)
 
@@ -57,14 +57,14 @@ def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], 
         elif isinstance(value, Mapping):
             bags[key] = value
         else:
-            problem = f"driver_options.{key}: a mapping is wanted, not {describe(value)}"
+            problem = f"driver_options.{key} must be a mapping, not {describe(value)}"
             place = entry.position(("driver_options", key))
             errors.append(InvalidEntryError(problem, position=place, entry=entry.id))
     return flat, bags, errors
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is a mapping; what else it may be is reported by the entry's own model."""
+    """The value if it is a mapping; the entry's own model reports other types."""
     return value if isinstance(value, Mapping) else {}
 
 

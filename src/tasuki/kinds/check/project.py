@@ -73,7 +73,7 @@ class Project:
         return config if isinstance(config, model) else None
 
     def driver_of(self, queue: str) -> DriverKind:
-        """The kind of the driver that carries a queue. Raises KeyError for what is not a queue."""
+        """The kind of the driver that carries a queue. Raises KeyError if the id is no queue."""
         config = self.get(queue, QueueConfig)
         kind = self.kinds[config.driver] if config else None
         if not isinstance(kind, DriverKind):
@@ -82,7 +82,7 @@ class Project:
 
 
 def check(loaded: Loaded) -> Project:
-    """The project of what was loaded.
+    """Check the loaded entries and return the project.
 
     Raises:
         ProjectError: with every problem of loading and checking, ordered by file, line and column.
@@ -104,7 +104,7 @@ def _by_place(error: ConfigError) -> tuple[Position, str]:
 
 
 class _Checker:
-    """One check: each method looks at one aspect of all entries, and adds what it finds to ``errors``."""
+    """One check: each method checks one aspect of all entries, and adds problems to ``errors``."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.registry = loaded.registry
@@ -157,7 +157,7 @@ class _Checker:
         self.edges[entry.id] = tuple(dict.fromkeys(sound))
 
     def _has_unknown_kind(self, id: str) -> bool:
-        """Whether an entry is there whose kind is not known, which is reported where it stands."""
+        """Whether the entry exists with an unknown kind, which is reported at the entry."""
         return self.registry.get(id) is not None and id not in self.kinds
 
     def _check_options(self) -> None:
@@ -197,7 +197,7 @@ class _Checker:
             self.errors.append(InvalidEntryError(problem, position=place, entry=entry.id, hint=hint))
 
     def _fitted(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> QueueConfig:
-        """The queue as its driver carries it; what the driver cannot do is reported."""
+        """The queue as its driver carries it; report requirements that the driver does not meet."""
         capabilities = capabilities_of(driver)
         if capabilities is None:
             return config  # it cannot be built either, and building says why
@@ -215,12 +215,12 @@ class _Checker:
         return config.model_copy(update={"max_message_size": most})
 
     def _check_delay(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> None:
-        """The delays that stand in the code in so many words, against what the driver's fields allow."""
+        """Compare constant delays in the code with the limits of the driver's fields."""
         delay, label = self._delays.get(entry.id, (0.0, ""))
         fields = self.configs.get(config.driver)
         if driver.too_long is None or fields is None or not (why := driver.too_long(fields, config, delay)):
             return
-        hint = "shorten the delay, or let the messages be kept for longer"
+        hint = "shorten the delay, or give the queue a longer retention"
         problem = f"{label} is a delay of {format_duration(delay)}: {why}"
         self.errors.append(InvalidEntryError(problem, position=entry.position(), entry=entry.id, hint=hint))
 
@@ -255,7 +255,7 @@ class _Checker:
             are_queues = all(self.registry.entries[id].kind == "queue.queue" for id in circle)
             place = entry.position(("dead_letter",) if are_queues else ())
             problem = _circle_problem(circle, are_queues=are_queues)
-            hint = "give one of these queues another dead_letter, or none" if are_queues else "take one reference out"
+            hint = "give one of these queues another dead_letter, or none" if are_queues else "remove a reference"
             self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id, hint=hint))
 
     def _check_groups(self) -> None:
@@ -280,7 +280,7 @@ class _Checker:
     def _check_only_one(self) -> None:
         first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
         for id in others:
-            problem = f"there is a security.config already, {first!r}, and a project has at most one"
+            problem = f"a project has at most one security.config, and {first!r} is the first"
             place = self.registry.entries[id].position(("kind",))
             self.errors.append(InvalidEntryError(problem, position=place, entry=id))
 
@@ -304,7 +304,7 @@ class _Checker:
             if whole is not None:
                 entry = self.registry.entries[id]
                 name = shown(config.queue_name, entry.data.get("queue_name"))
-                problem = f"queue_name {name} is that of a part of {whole!r} at the broker"
+                problem = f"queue_name {name} is also the name of a part of {whole!r} at the broker"
                 place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
                 self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
 
@@ -335,7 +335,7 @@ class _Checker:
                 self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
 
     def _reason(self, id: str, other: str) -> str:
-        """Why queues of two driver entries are one at the broker; empty for one entry, and for what is no queue."""
+        """Why queues of two driver entries are one at the broker; empty for one entry, and if an id is no queue."""
         drivers = [getattr(self.configs[each], "driver", None) for each in (id, other)]
         return "" if drivers[0] == drivers[1] else f": {drivers[0]!r} and {drivers[1]!r} lead to the same place"
 
@@ -348,7 +348,7 @@ def _circle_problem(circle: list[str], *, are_queues: bool) -> str:
 
 
 def _is_ours(driver: DriverKind | None) -> bool:
-    """Whether ``max_length`` among a driver's options is that of the queue, not a bound in the broker's own way."""
+    """Whether ``max_length`` among a driver's options is the queue's own field, not the broker's own kind of bound."""
     return driver is None or not getattr(driver.queue_options, "has_own_max_length", False)
 
 

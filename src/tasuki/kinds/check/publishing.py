@@ -1,4 +1,4 @@
-"""Publishing: the sources of a project, and what the code in them requires of queues without saying so in an entry."""
+"""Publishing: the sources of a project, and the requirements of queues that their code implies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasuki.registry.entry import Entry
 from tasuki.registry.registry import Registry
 
 Needs = dict[str, dict[RequirementName, Need]]
-"""Queue id → what publishers of the project require of it, by the requirement's name."""
+"""Queue id → the requirements of its publishers in the project, by name."""
 
 
 def needs_of_publishers(registry: Registry, configs: Mapping[str, Config]) -> Needs:
@@ -32,7 +32,7 @@ def needs_of_publishers(registry: Registry, configs: Mapping[str, Config]) -> Ne
 
 
 def longest_delays(registry: Registry, configs: Mapping[str, Config]) -> dict[str, tuple[float, str]]:
-    """Queue id → the longest delay that stands in the code in so many words, and where."""
+    """Queue id → the longest constant delay in the code, and its place."""
     found: dict[str, tuple[float, str]] = {}
     for entry, file, uses in _uses(registry, configs):
         for use in uses:

@@ -1,4 +1,4 @@
-"""What a queue may require of its driver, by name, and what its options require without saying so."""
+"""The requirements of a queue towards its driver: explicit ones by name, and those implied by its options."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Requirement(NamedTuple):
 
 
 class Need(NamedTuple):
-    """A requirement of a queue, and which of its fields asks for it."""
+    """A requirement of a queue, and the field that needs it."""
 
     path: KeyPath
     label: str
@@ -63,7 +63,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
 
 
 def needs_of(config: QueueConfig) -> Iterator[Need]:
-    """What a queue requires in so many words, and what its options cannot do without."""
+    """The explicit requirements of a queue, and the ones that its options imply."""
     for index, name in enumerate(config.requires):
         yield Need(("requires", index), f"requires: {name}", REQUIREMENTS[name])
     if config.durability is not None and config.durability != "memory":
@@ -89,7 +89,7 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
 
 
 def wanted_durability(config: QueueConfig) -> Durability | None:
-    """The most that a queue asks for; None if it asks for nothing."""
+    """The highest level that a queue demands; None if it demands none."""
     levels = [DURABILITIES.index(config.durability)] if config.durability is not None else []
     for name in config.requires:
         level = "process" if name == "durable" else name

@@ -1,4 +1,4 @@
-"""Rights: the policies of a project, and the guard of everybody who acts in it."""
+"""Rights: the policies of a project, and the guard of each of its actors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Rights:
         return self._guard_of(self._consumers[id].lifecycle.security)
 
     def other(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
-        """The guard of somebody else; what is None stays as ``guard`` has it.
+        """The guard of another actor or scope; None keeps the part of ``guard``.
 
         Raises:
             HandlerError: Invalid: ``actor`` or ``scope`` is of another shape; Internal: a policy of the scope does not

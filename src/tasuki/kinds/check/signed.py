@@ -10,7 +10,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 
 
 def unreadable_dead_letters(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str]]:
-    """Id of each queue whose consumer would refuse all dead letters of another, with the problem and what to do."""
+    """Id of each queue whose consumer would refuse all dead letters of another, with the problem and the remedy."""
     queues = {id: config for id, config in configs.items() if isinstance(config, QueueConfig)}
     consumed = {config.queue: id for id, config in configs.items() if isinstance(config, ConsumerConfig)}
     for id, config in queues.items():
@@ -23,4 +23,4 @@ def unreadable_dead_letters(configs: Mapping[str, Config]) -> Iterator[tuple[str
                 f"{consumed[dead]!r} would refuse every dead letter of {id!r}: "
                 "a dead letter is not signed for the queue that it goes to"
             )
-            yield dead, problem, "take signing away from the dead-letter queue, or its consumer"
+            yield dead, problem, "remove signing from the dead-letter queue, or remove its consumer"

@@ -37,7 +37,7 @@ class Use(NamedTuple):
     option: str
     line: int
     seconds: float = 0.0
-    """Of a delay that stands there in so many words."""
+    """Seconds of a constant delay."""
 
 
 @lru_cache(maxsize=256)
@@ -95,7 +95,7 @@ def _made_by(node: ast.AST) -> str:
 
 
 def _target_of(call: ast.Call, handles: dict[str, str]) -> tuple[str, int]:
-    """The queue that a call publishes to, empty if that cannot be told; and where its headers stand by position."""
+    """The queue that a call publishes to, empty if unknown; and the position of its argument ``headers``."""
     match call:
         case ast.Call(func=ast.Attribute(value=ast.Name(id=name))) if name in handles:
             return handles[name], 1

@@ -1,4 +1,4 @@
-"""Warnings: what a good project asks for in vain, or at a price; with the place, as errors have it."""
+"""Warnings: settings of a valid project that have no effect, or a price; with their place."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def _no_client(project: Project) -> Iterator[ConfigWarning]:
     """Drivers that could not be made here; the project may be meant for another machine."""
     for id, kind in project.kinds.items():
         if isinstance(kind, DriverKind) and kind.client and find_spec(kind.client) is None:
-            hint = f"where it is to run: pip install 'tasuki[{kind.short_name}]'"
+            hint = f"to run it, pip install 'tasuki[{kind.short_name}]'"
             place = project.registry.entries[id].position(("kind",))
             yield ConfigWarning(f"its client {kind.client!r} is not installed here", place, id, hint)
 
 
 def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:
-    """Files that lack a namespace are skipped, as they may be of another program; and what then is empty."""
+    """Files without a namespace, which are skipped as they may belong to another program; and an empty project."""
     for place in project.registry.nameless:
         hint = "write namespace: app at the top of the file if it is part of the project"
         yield ConfigWarning("these entries are skipped: the file has no namespace", place, "", hint)
@@ -72,8 +72,10 @@ def _not_started(project: Project) -> Iterator[ConfigWarning]:
     for id, config in project.of(ConsumerConfig).items():
         if config.lifecycle.auto_start or "auto_start" in config.lifecycle.model_fields_set or id in needed:
             continue
-        problem = f"it does not start, and handles no message of {config.queue}: auto_start is false unless given"
-        hint = "write lifecycle: {auto_start: true}, or auto_start: false to say that it is meant so"
+        problem = (
+            f"the consumer does not start, so it handles no message of {config.queue}: auto_start is false by default"
+        )
+        hint = "write lifecycle: {auto_start: true}, or auto_start: false to confirm it"
         yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
 
 
@@ -82,7 +84,7 @@ def _plain_placeholders(project: Project) -> Iterator[ConfigWarning]:
     for entry in project.registry:
         for path, text in _texts(entry.data, ()):
             if _SHELL_PLACEHOLDER.fullmatch(text) and not isinstance(text, Substituted):
-                problem = f"{'.'.join(map(str, path))}: the value is plain text, no placeholder"
+                problem = f"{'.'.join(map(str, path))}: the value is plain text, not a placeholder"
                 yield ConfigWarning(problem, entry.position(path), entry.id, "a placeholder is written ${env:NAME}")
 
 
@@ -122,7 +124,7 @@ def _long_scripts(project: Project) -> Iterator[ConfigWarning]:
         if shortest and is_on_the_loop and config.limits.time * _PART > shortest:
             limit = format_duration(config.limits.time)
             yield ConfigWarning(
-                f"limits.time ({limit}) is more than a third of {whose}: a script that computes for so long holds up"
+                f"limits.time ({limit}) is more than a third of {whose}: a script that computes for so long delays"
                 " the renewal",
                 project.registry.entries[id].position(("limits", "time")),
                 id,

@@ -23,7 +23,7 @@ def _at_most(name: str, maximum: int) -> Callable[[int], int]:
 
 
 class ConsumerConfig(Config):
-    """A consumer: takes messages from a queue and hands them to a function."""
+    """A consumer: receives messages from a queue and calls a function with each."""
 
     other_names: ClassVar = {
         "handler": "did you mean 'func'?",
@@ -35,9 +35,9 @@ class ConsumerConfig(Config):
     }
 
     queue: Id
-    """The queue it takes messages from."""
+    """The queue that it consumes."""
     func: Id
-    """The function that handles them."""
+    """The function that handles the messages."""
     concurrency: Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))] = 1
     """Messages handled at the same time."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
@@ -53,7 +53,7 @@ class ConsumerConfig(Config):
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the queue's driver, or by driver: driver_options.<driver>."""
     lifecycle: ConsumerLifecycleConfig = ConsumerLifecycleConfig()
-    """When it starts and stops, and who it is."""
+    """When it starts and stops, and its identity."""
 
 
 _REFERENCES = {"queue": ("queue.queue",), "func": ("function",), "middleware.*": ("middleware",), **CONSUMER_REFERENCES}

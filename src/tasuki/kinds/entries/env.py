@@ -64,7 +64,7 @@ class EnvOsConfig(EnvMemoryConfig):
 
 
 class EnvStaticConfig(EnvMemoryConfig):
-    """Settings that stand in the entry; cannot be set."""
+    """Settings in the entry itself; read-only."""
 
     values: dict[str, Annotated[str, BeforeValidator(_text)]]
     """The settings: name to text."""
@@ -74,7 +74,7 @@ class EnvRouterConfig(EnvMemoryConfig):
     """Several storages in a row."""
 
     storages: Annotated[list[Id], Field(min_length=1)]
-    """Where a setting is looked for, in this order; the first storage is the one that is written to."""
+    """The storages that are read, in this order; the first one is written to."""
 
 
 class EnvFileConfig(EnvMemoryConfig):

@@ -1,4 +1,4 @@
-"""``function.lua``, ``function.python``, ``library.lua`` and ``middleware.python``: the code that handles messages."""
+"""``function.lua``, ``function.python`` and ``library.lua``: the code that handles messages."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def _import_path(value: str) -> str:
 
 
 class Pool(Config):
-    """How many of a function there are."""
+    """The threads or processes of a function."""
 
     workers: Annotated[Positive, Field(le=256)]
     """Threads (isolation: shared) or processes (isolation: process) that run it side by side."""
 
 
 class LuaLimits(Config):
-    """What one run of a Lua function may use."""
+    """Limits of one run of a Lua function."""
 
     memory: PositiveSize = 64 * 2**20
     """Largest memory of the script."""
@@ -75,10 +75,10 @@ class LuaLimits(Config):
 
 
 class PythonLimits(Config):
-    """What a Python function in a process of its own may use."""
+    """Limits of a Python function in a process of its own."""
 
     memory: PositiveSize | None = None
-    """Largest memory of its process, beside what Python itself takes; not given: no limit."""
+    """Most memory of its process, besides Python's own; not given: no limit."""
     time: PositiveDuration | None = None
     """Longest time of one run, waiting included; then its process is killed. Not given: handler_timeout alone."""
 
@@ -98,13 +98,13 @@ class LuaFunctionConfig(LuaLibraryConfig):
     """A function in Lua."""
 
     method: Text | None = None
-    """Which function of the table that the script returns."""
+    """The function's name in the table that the script returns."""
     limits: LuaLimits = LuaLimits()
-    """What one run may use."""
+    """Limits of one run."""
     isolation: Isolation = "shared"
     """shared: in the worker's process; process: in processes of their own, for scripts of strangers."""
     pool: Pool | None = None
-    """How many threads or processes run it; not given: the worker's own thread, or up to 8 processes, as needed."""
+    """Number of threads or processes that run it; default: the worker's own thread, or up to 8 processes, as needed."""
 
 
 class PythonCodeConfig(Config):
@@ -113,7 +113,7 @@ class PythonCodeConfig(Config):
     source: SourceText | None = None
     """The file that holds it: file://tasks.py."""
     method: Text | None = None
-    """Which function of the source."""
+    """The function's name in the source."""
     target: Annotated[str, AfterValidator(_import_path)] | None = None
     """What to import: package.module:function."""
 

@@ -39,7 +39,7 @@ class BackoffConfig(Config):
     max_delay: Duration = 90.0
     """Longest wait."""
     backoff_factor: Factor = 2.0
-    """By how much the wait grows with each failure."""
+    """Factor by which the wait grows with each failure."""
     jitter: Share = 0.1
     """Share of the wait that is random, so that many retries do not meet."""
 
@@ -56,7 +56,7 @@ class BackoffConfig(Config):
 
 
 class RetryConfig(BackoffConfig):
-    """How long to wait before a failed message is shown again, and which failures are worth it."""
+    """The delay before another attempt, and the failures that get one."""
 
     other_names: ClassVar = {"max_attempts": "a queue has it, as dead_letter.max_attempts"}
 
@@ -66,7 +66,7 @@ class RetryConfig(BackoffConfig):
     Names of Python exceptions, with or without their module (their subclasses count), or kinds of errors: NotFound.
     """
     on: list[Text] = Field(default_factory=list)
-    """The only failures after which to try again, named likewise; not given: all."""
+    """The only failures that get another attempt, named likewise; default: all."""
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Self:
@@ -80,7 +80,7 @@ class RetryConfig(BackoffConfig):
 
 
 class RestartConfig(BackoffConfig):
-    """How long to wait before a failed service is started again; 2s at most while its broker is away."""
+    """The delay before a failed service is started again; 2s at most while its broker is away."""
 
     max_attempts: Count = 0
     """Failures in a row after which it stays stopped; 0: no limit."""
@@ -94,9 +94,9 @@ class LifecycleConfig(Config):
     start_timeout: PositiveDuration = 10.0
     """Longest time to start; a driver has 50ms more for each of its queues."""
     stop_timeout: Duration = 10.0
-    """Longest time to finish what is in flight when stopping."""
+    """Longest time to finish messages in work when stopping."""
     stable_threshold: Duration = 5.0
-    """Time after which a running service counts as stable, and its restart delay begins anew."""
+    """Time after which a running service counts as stable, and its restart delay is reset."""
     depends_on: list[Id] = Field(default_factory=list)
     """Entries that must be running first."""
     requires: list[Id] = Field(default_factory=list)
@@ -112,7 +112,7 @@ class LifecycleConfig(Config):
 
 
 class ConsumerLifecycleConfig(LifecycleConfig):
-    """When a consumer starts and stops, and who it is."""
+    """When a consumer starts and stops, and its identity."""
 
     security: IdentityConfig | None = None
-    """Its actor and policies; what it calls and publishes is done by that actor."""
+    """Its actor and policies; the consumer, its handler and the functions that it calls act as that actor."""

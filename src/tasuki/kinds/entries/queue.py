@@ -1,4 +1,4 @@
-"""``queue.queue``: a named place on a driver, and what becomes of messages that fail or expire there."""
+"""``queue.queue``: a named place on a driver, and its rules for messages that fail or expire."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 
 
 class DeadLetterConfig(Config):
-    """Where messages go that were rejected or failed too often.
+    """The queue for messages that were rejected or failed too often.
 
     The header x_dead_letter_reason says why one is there: max_attempts, not_retryable (its error says
     so, or the rules of retry do), worker_died (it kept killing its worker), rejected, expired, undecodable, invalid (it
@@ -42,15 +42,15 @@ class DeadLetterConfig(Config):
     """
 
     queue: Id
-    """The queue that takes them."""
+    """The dead-letter queue."""
     max_attempts: Positive = 5
     """Attempts of a message before it goes there: failures, and deaths of the worker process in its handler."""
 
 
 def _secret(value: object) -> SecretStr:
-    # Here, not by pydantic: its errors would show what was written.
+    # Checked here, because pydantic's errors would show the value.
     if not isinstance(value, str) or len(value.encode()) < _SHORTEST_SECRET:
-        raise ValueError(f"a text of at least {_SHORTEST_SECRET} bytes is wanted; take it from ${{env:NAME}}")
+        raise ValueError(f"expected a text of at least {_SHORTEST_SECRET} bytes; take it from ${{env:NAME}}")
     return SecretStr(str(value))
 
 
@@ -64,12 +64,12 @@ class KeyConfig(Config):
 
 
 class SigningConfig(Config):
-    """Signatures that prove who published a message, and that nobody changed it."""
+    """Signatures that prove who published a message, and that it was not changed."""
 
     keys: Annotated[list[KeyConfig], Field(min_length=1)]
     """The first key signs, all verify: a new one comes last, then first, then the old one goes."""
     required: Flag = True
-    """Whether messages without a signature are refused; those with a wrong one always are."""
+    """Whether messages without a signature are refused; a wrong signature is always refused."""
 
     @model_validator(mode="after")
     def _key_ids_are_unique(self) -> SigningConfig:
@@ -109,7 +109,7 @@ def _broker_name(value: str, info: ValidationInfo) -> str:
 
 
 class QueueConfig(Config):
-    """A queue. After the project's check, its options and limits are those in force with its driver."""
+    """A queue. After the project's check, its options and limits are the ones that apply with its driver."""
 
     other_names: ClassVar = {
         "max_attempts": "write dead_letter: {queue: …, max_attempts: …}",
@@ -124,23 +124,23 @@ class QueueConfig(Config):
     driver_options: dict[str, Any] = Field(default_factory=dict)
     """Options for the driver, or by driver: driver_options.<driver> counts only where that driver is in use."""
     queue_name: Annotated[str, AfterValidator(_broker_name), Field(validate_default=True)] = ""
-    """Its name at the broker; the entry's name if not given. No other queue of the project may have it there."""
+    """Its name at the broker; default: the entry's name. No other queue of the project may have the same name there."""
     codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
     """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
     dead_letter: Annotated[
         DeadLetterConfig | None, BeforeValidator(_dead_letter, json_schema_input_type=str | DeadLetterConfig | None)
     ] = None
-    """Where messages go that were rejected or failed too often."""
+    """The queue for messages that were rejected or failed too often."""
     retry: RetryConfig = RetryConfig()
-    """How long to wait before a failed message is shown again, and which failures are worth it."""
+    """The delay before another attempt, and the failures that get one."""
     max_length: Count | None = None
     """Most messages it may hold; 0 or not given: no limit."""
     overflow: Literal["block", "reject"] = "block"
-    """What a publisher meets when it is full: block waits until its deadline, reject fails at once."""
+    """A publish to a full queue: block waits for room until its deadline, reject fails at once."""
     message_ttl: PositiveDuration | None = None
     """Age at which a message that was not handled expires."""
     on_expire: Literal["dead_letter", "drop"] = "dead_letter"
-    """What becomes of an expired message."""
+    """The fate of an expired message."""
     max_message_size: PositiveSize = 2**20
     """Largest body."""
     durability: DurabilityLevel | None = None
@@ -156,7 +156,7 @@ class QueueConfig(Config):
     middleware: list[Id] = Field(default_factory=list)
     """Middleware around each publish, the first one outermost; dead letters and redrives do not pass through it."""
     signing: SigningConfig | None = None
-    """Keys that sign what is published and verify what is handled; not given: neither."""
+    """Keys that sign published messages and verify handled ones; not given: neither."""
 
     @model_validator(mode="after")
     def _expired_messages_go_somewhere(self) -> QueueConfig:

@@ -40,19 +40,19 @@ Patterns = Annotated[
 
 
 class ActorConfig(Config):
-    """Who acts."""
+    """The identity that acts."""
 
     id: Text
     """Its id, such as service:mailer."""
     meta: dict[str, Any] = Field(default_factory=dict)
-    """What conditions may ask about it: actor.meta.*."""
+    """Data for conditions: actor.meta.*."""
 
 
 class IdentityConfig(Config):
-    """An actor, and the policies that say what it may do: nothing but what they allow."""
+    """An actor and its policies; the actor may do only what they allow."""
 
     actor: ActorConfig
-    """Who acts."""
+    """The identity that acts."""
     groups: list[Id] = Field(default_factory=list)
     """Groups of policies."""
     policies: list[Id] = Field(default_factory=list)
@@ -63,9 +63,9 @@ class ConditionConfig(Config):
     """One test."""
 
     field: Text
-    """What is looked at: actor.id, actor.meta.*, action, resource or meta.*."""
+    """The field to compare: actor.id, actor.meta.*, action, resource or meta.*."""
     operator: Text
-    """How: eq, ne, lt, lte, gt, gte, in, nin, contains, ncontains, matches, nmatches, exists, nexists."""
+    """The comparison: eq, ne, lt, lte, gt, gte, in, nin, contains, ncontains, matches, nmatches, exists, nexists."""
     value: Any = None
     """What it is compared with."""
     value_from: Text | None = None
@@ -83,9 +83,9 @@ class ConditionConfig(Config):
 
 class _Definition(Config):
     actions: Patterns
-    """What may or may not be done: queue.publish.queue, queue.*, or * for everything."""
+    """The actions: queue.publish.queue, queue.*, or * for everything."""
     resources: Patterns
-    """With what: app:tasks, app:*, or * for everything."""
+    """The resources: app:tasks, app:*, or * for everything."""
     effect: Literal["allow", "deny"]
     """Whether it is allowed or denied; one deny outweighs all that allow."""
 
@@ -110,7 +110,7 @@ class ExpressionDefinition(_Definition):
     """An effect under an expression."""
 
     expression: Annotated[Text, AfterValidator(_expression)]
-    """What must be true: actor.meta.role == "admin" || meta.owner == actor.id."""
+    """The condition, such as actor.meta.role == "admin" || meta.owner == actor.id."""
 
 
 class AnyPolicyConfig(Config):
@@ -128,7 +128,7 @@ class PolicyConfig(AnyPolicyConfig):
     """A policy with conditions."""
 
     policy: PolicyDefinition
-    """What it says."""
+    """The effect and its scope."""
 
     def as_policy(self, id: str) -> Policy:
         """The policy itself."""
@@ -140,7 +140,7 @@ class ExpressionPolicyConfig(AnyPolicyConfig):
     """A policy with an expression."""
 
     policy: ExpressionDefinition
-    """What it says."""
+    """The effect and its scope."""
 
     def as_policy(self, id: str) -> Policy:
         """The policy itself."""
@@ -151,9 +151,9 @@ class SecurityConfig(Config):
     """How strict the project is; at most one such entry."""
 
     strict: Flag = False
-    """Whoever has no actor may do nothing, instead of everything."""
+    """Without an actor nothing is allowed, instead of everything."""
     application: IdentityConfig | None = None
-    """Who the application's own code and the command line are; nobody in particular if not given."""
+    """The actor of the application's own code and the command line; default: none."""
 
 
 KINDS = (

@@ -1,4 +1,4 @@
-"""Settings: what ``env.variable`` entries say to handlers, by public name or entry id."""
+"""Settings: the values of ``env.variable`` entries for handlers, by public name or entry id."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Settings:
     Args:
         project: whose entries.
         environ: the environment of the process; default the real one.
-        kept: settings before a reload: what was set in memory stays.
+        kept: the settings before a reload; values set in memory stay.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Settings:
     def all(self, namespace: str) -> dict[str, str]:
         """Every variable that has a value, by public name (or id), and what else memory, files and entries hold.
 
-        Of the environment of the process, which holds much that is no business of handlers, only what is declared.
+        Of the environment of the process, only declared variables: handlers need not see the others.
         """
         found = {}
         for id, config in self._project.of(EnvMemoryConfig).items():

@@ -1,4 +1,4 @@
-"""The file behind an ``env.storage.file``: lines KEY=VALUE, read anew each time and replaced as a whole."""
+"""The file behind an ``env.storage.file``: lines KEY=VALUE, read each time and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def read(root: Path, config: EnvFileConfig) -> dict[str, str]:
         lines = _lines(root / config.file_path, config)
     except FileNotFoundError:
         return {}
-    except OSError as error:  # as if nothing were set, the defaults would hold, and nobody would know
+    except OSError as error:  # treated as empty, the file would silently give way to the defaults
         raise _unavailable(config, "read", error) from error
     pairs = (line.partition("=") for line in lines if _key(line) is not None)
     return {key.strip(): _unquoted(value.strip()) for key, _, value in pairs}
 
 
 def write(root: Path, config: EnvFileConfig, key: str, value: str) -> None:
-    """Give a key a value; the other lines stay as they are, and whoever reads sees the old file or the new one.
+    """Give a key a value; the other lines stay as they are, and a reader sees either the old file or the new one.
 
     Raises:
         HandlerError: kind Invalid: a text with a line end, or one that UTF-8 cannot hold, or a file that is not UTF-8;
@@ -40,7 +40,7 @@ def write(root: Path, config: EnvFileConfig, key: str, value: str) -> None:
     """
     line = f"{key}={_quoted(value)}"
     if line.splitlines() != [line] or "\0" in line or _key(line) != key or not _is_unicode(line):
-        raise HandlerError("a setting in a file is one line KEY=VALUE", kind="Invalid", retryable=False)
+        raise HandlerError("a setting in a file must be one line KEY=VALUE", kind="Invalid", retryable=False)
     path = root / config.file_path
     try:
         if config.auto_create:
@@ -61,7 +61,7 @@ def _unavailable(config: EnvFileConfig, verb: str, error: OSError) -> HandlerErr
 
 def _replace(path: Path, config: EnvFileConfig, key: str, new: str) -> None:
     if path.is_symlink():
-        raise OSError("it is a symbolic link, which would be replaced by a file; give the file that it leads to")
+        raise OSError("it is a symbolic link, which a write would replace by a file; name the file that it points to")
     exists = path.exists()
     if not exists and not config.auto_create:
         raise FileNotFoundError(path)
@@ -115,5 +115,5 @@ def _unquoted(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As it reads back the same: quoted where blanks or quotes stand at an end."""
+    """The value in a form that reads back the same: quoted if it begins or ends with a blank or quote."""
     return f'"{text}"' if text != text.strip() or _unquoted(text) != text else text

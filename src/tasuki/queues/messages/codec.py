@@ -28,7 +28,7 @@ _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, Recursio
 
 
 def _plain(value: Any) -> Any:
-    """What msgspec does not know itself: a pydantic model, with the names under which it reads itself again."""
+    """Convert a pydantic model, which msgspec does not know, under the field names that the model reads."""
     dump = getattr(type(value), "model_dump", None)
     if dump is None:
         raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
@@ -52,7 +52,7 @@ class JsonCodec:
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as JSON: {error}") from error
         if non_finite:
-            raise CodecError("body cannot be written as JSON: it holds a number that is not finite")
+            raise CodecError("body cannot be written as JSON: a number in it is not finite (NaN, infinity); send null")
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
@@ -76,7 +76,9 @@ class MsgpackCodec:
         except _REFUSED as error:
             raise CodecError(f"body cannot be written as MessagePack: {error}") from error
         if non_finite:
-            raise CodecError("body cannot be written as MessagePack: it holds a number that is not finite")
+            raise CodecError(
+                "body cannot be written as MessagePack: a number in it is not finite (NaN, infinity); send null"
+            )
         return body
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
@@ -93,7 +95,7 @@ class MsgpackCodec:
 
 
 class BytesCodec:
-    """The body is bytes already."""
+    """Carries bodies that are bytes already."""
 
     name = BYTES
 
@@ -109,13 +111,13 @@ class BytesCodec:
             return bytes
 
         def decode(body: bytes) -> Any:
-            raise InvalidBodyError(f"the body is bytes, the handler wants {type_!r}")
+            raise InvalidBodyError(f"the body is bytes, but the handler expects {type_!r}")
 
         return decode
 
 
 class Codecs:
-    """The codecs of a project by name: the built-in ones and those of the entry points ``tasuki.codecs``."""
+    """The codecs of a project by name: built in, or from the entry points ``tasuki.codecs``."""
 
     def __init__(self) -> None:
         self._codecs: dict[str, Codec] = {JSON: JsonCodec(), MSGPACK: MsgpackCodec(), BYTES: BytesCodec()}
@@ -137,7 +139,7 @@ class Codecs:
         return sorted({*self._codecs, *ALIASES, *self._points()})
 
     def _points(self) -> dict[str, EntryPoint]:
-        """What is installed, looked up once: names come from message headers too, and a look-up reads many files."""
+        """Installed codecs, looked up once: names come from message headers too, and a lookup reads many files."""
         if self._installed is None:
             self._installed = {point.name: point for point in entry_points(group="tasuki.codecs")}
         return self._installed
@@ -148,7 +150,7 @@ def _checked(decode: Callable[[bytes], Any], format_: str) -> Callable[[bytes], 
         try:
             return decode(body)
         except msgspec.ValidationError as error:
-            if str(error).startswith(_NO_NUMBER):  # whatever the type, nobody can read that
+            if str(error).startswith(_NO_NUMBER):  # no type can represent that number
                 raise CodecError(f"body is not {format_}: {error}") from error
             raise InvalidBodyError(f"the body does not fit: {error}", kind="Invalid", retryable=False) from error
         except _REFUSED as error:

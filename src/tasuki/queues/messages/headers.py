@@ -1,4 +1,4 @@
-"""What a publisher may say beside the body: headers, id, key and priority, checked before anything is sent."""
+"""Headers, id, key and priority of a publish, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_headers(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
 
 
 def _plain(value: Any) -> Any:
-    """The value itself, or that of an enum or another subclass: brokers carry plain types only."""
+    """The value, without its enum or another subclass: brokers carry plain types only."""
     kind = type(value)
     if kind is str or kind is int or kind is float or kind is bool:
         return value

@@ -1,4 +1,4 @@
-"""Composer: makes a message out of a body and what its publisher says beside it, or says why it must not be."""
+"""Composer: makes a message from a body and its publisher's options, or raises the reason why not."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ class Composer:
 
     @staticmethod
     def _option(headers: dict[str, HeaderValue], name: str, value: Any) -> Any:
-        """An option is also a header, so that it travels; either way of giving it means the same."""
+        """Copy options into headers, so that the message carries them; option and header mean the same."""
         if value is None:
             return headers.get(name)
         headers[name] = value
         return value
 
     def named_codec(self, headers: Mapping[str, HeaderValue]) -> Codec | None:
-        """The codec that the publisher's content_type names: the consumer will read the body as that."""
+        """The codec of the publisher's content_type, by which the consumer will decode the body."""
         name = headers.get(CONTENT_TYPE)
         return self._codecs.get(name) if isinstance(name, str) else None
 

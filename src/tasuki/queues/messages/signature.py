@@ -1,4 +1,4 @@
-"""Signature: proof that a message was published, unchanged, to this queue by somebody who holds one of its keys.
+"""Signature: proof that a holder of one of this queue's keys published a message to it, unchanged.
 
 HMAC-SHA256 in the header ``x_signature``, as ``<key id>:<hex>``, over these parts, each with its length before it:
 a version, the queue's id, the message's id, the body, and five headers with their types. ``content_type`` decides how
@@ -21,7 +21,7 @@ _HEADERS = (CONTENT_TYPE, CORRELATION_ID, REPLY_TO, PRIORITY, PARTITION_KEY)
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """Which keys a queue signs and verifies with."""
+    """The keys with which a queue signs and verifies."""
 
     keys: Mapping[str, bytes] = field(repr=False)
     """Secrets by key id, at least one; the first signs, all verify."""
@@ -42,7 +42,7 @@ class Signer:
         self._required = signing.required
 
     def sign(self, messages: Iterable[Message]) -> None:
-        """Put a signature into the headers of each; nothing that it covers may be changed afterwards."""
+        """Put a signature into the headers of each message; signed parts may not be changed afterwards."""
         for message in messages:
             message.headers[SIGNATURE] = f"{self._first}:{self._digest(self._first, message)}"
 
@@ -62,7 +62,7 @@ class Signer:
     def _digest(self, key: str, message: Message) -> str:
         headers = message.headers
         values = [headers.get(name) for name in _HEADERS]
-        values[0] = headers.get(CONTENT_TYPE, self._content_type)  # a dead letter says what was taken for granted
+        values[0] = headers.get(CONTENT_TYPE, self._content_type)  # a dead letter states the default explicitly
         parts = (_VERSION, _bytes(self._queue), _bytes(message.id), message.body, *map(_typed, values))
         data = b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
         return hmac.digest(self._keys[key], data, "sha256").hex()

@@ -18,11 +18,11 @@ _VERSIONS = ("1.0", 1.0, None)
 _MISSING = {"name": "add a line name: …", "kind": "add a line kind: …; tasuki schema lists every kind"}
 _FIRST_LINE = re.compile(r"^([ \t]*)[^\s#%-]", re.MULTILINE)
 _SIMILAR = 0.8
-"""How much a key must resemble ``namespace`` to be taken for it; ``name`` and ``names`` do not."""
+"""How similar to ``namespace`` a key must be to count as its misspelling; ``name`` and ``names`` are not."""
 
 
 def may_declare(text: str) -> bool:
-    """Whether a text may be one of our files: a quick look, so that foreign YAML (charts, manifests) is not judged."""
+    """Whether a text may be one of our files: a quick check, so that foreign YAML (charts, manifests) is not judged."""
     first = _FIRST_LINE.search(text)
     if first is None:
         return False

@@ -35,11 +35,11 @@ class Document:
     positions: dict[KeyPath, Position] = field(default_factory=dict)
     errors: list[ConfigError] = field(default_factory=list)
     duplicates: list[tuple[KeyPath, ConfigError]] = field(default_factory=list)
-    """Keys that were given again; the first one counts."""
+    """Keys that appear again; the first one counts."""
 
     @property
     def problems(self) -> list[ConfigError]:
-        """Everything that is wrong with the text."""
+        """All mistakes in the text."""
         return self.errors + [error for _, error in self.duplicates]
 
 

@@ -31,7 +31,7 @@ def filled(
         origin = (*path[:-1], f"{path[-1]}_env")
         name = value_at(data, origin)
         if not isinstance(name, str) or not name:
-            continue  # its model says what is wrong with anything else
+            continue  # the model of the entry reports any other value
         try:
             value = variables.lookup(name, namespace)
         except ValueError as error:

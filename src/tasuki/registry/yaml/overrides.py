@@ -13,7 +13,7 @@ from tasuki.registry.yaml.document import MAX_DEPTH, read_document
 from tasuki.scalars import read_scalar
 
 ORIGIN = "-o "
-"""How the position of an overridden value begins, where others have their file."""
+"""Begins the position of an overridden value, in the place of the file."""
 _LONGEST = 200
 """Characters of an override that its position shows."""
 _FORM = "write it like app:mail:concurrency=4"
@@ -28,7 +28,7 @@ def is_overridden(entry: Entry, path: KeyPath) -> bool:
 def apply_overrides(
     entries: Mapping[str, Entry], overrides: Iterable[str]
 ) -> tuple[dict[str, Entry], list[ConfigError]]:
-    """New entries with every override applied in order, and the overrides that could not be."""
+    """New entries with every override applied in order, and the errors of the others."""
     result, errors = dict(entries), []
     for override in overrides:
         try:
@@ -47,7 +47,7 @@ def _apply(entries: Mapping[str, Entry], override: str) -> Entry:
     shown = place if equals else f"{namespace}:{name}".strip(":")
     position = Position(ORIGIN + (shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "…"))
     if not (equals and namespace and name and dotted and all(dotted.split("."))):
-        raise InvalidEntryError("the override names no entry, field and value", position=position, hint=_FORM)
+        raise InvalidEntryError("an override needs an entry, a field and a value", position=position, hint=_FORM)
     id = f"{namespace}:{name}"
     if id not in entries:
         hint = did_you_mean(id, entries)

@@ -58,7 +58,7 @@ class Variables:
         return stored or _text(default) or None
 
     def _stored(self, storage: Entry, key: str, variable: Entry, passed: frozenset[str]) -> str | None:
-        """What a storage has, as far as it can be known before anything runs; ``passed``: routers on the way."""
+        """The value in a storage, as far as it is known before anything runs; ``passed``: routers on the way."""
         match storage.kind:
             case "env.storage.file":
                 raise ValueError(f"variable {variable.id!r} is stored in a file, which placeholders cannot read")
@@ -77,12 +77,12 @@ class Variables:
 
 
 def _text(value: object) -> str | None:
-    """A value of an entry as the text that it was written as."""
+    """A value of an entry as its original text."""
     return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def resolve_entry(entry: Entry, variables: Variables) -> tuple[Mapping[str, Any], dict[KeyPath, ConfigError]]:
-    """The entry's data with placeholders replaced by :class:`Substituted` text, and what could not be, by its path."""
+    """The entry's data with placeholders replaced by :class:`Substituted` text, and the errors by path."""
     errors: dict[KeyPath, ConfigError] = {}
 
     def report(path: KeyPath, problem: str) -> None:

@@ -47,7 +47,7 @@ class Expression:
     node: Node
 
     def holds(self, request: Request) -> bool:
-        """Its answer. Raises ComparisonError where values are not what its operators need."""
+        """Its result. Raises ComparisonError where a value has the wrong type for its operator."""
         return as_bool(self.node(request))
 
 
@@ -96,7 +96,7 @@ class _Parser:
 
     def _expect(self, operator: str) -> None:
         if not self._is(operator):
-            raise self._error(f"{operator!r} is wanted, not {self._next}")
+            raise self._error(f"expected {operator!r}, not {self._next}")
         self._take()
 
     def _choice(self) -> Node:
@@ -154,7 +154,7 @@ class _Parser:
         is_tight = self._take().value == "!"
         node = negation(self._unary() if is_tight else self._binary(_NOT))
         if not is_tight and _BINDING.get(self._operator() or "") == _COMPARE:
-            raise self._error("what does 'not' mean here? write 'a not in b', or put what is denied in brackets")
+            raise self._error("'not' is ambiguous here: write 'a not in b', or put the negated part in brackets")
         self._depth -= 1
         return node
 
@@ -200,7 +200,7 @@ class _Parser:
     def _field(self, whole: Node) -> str:
         token = self._take()
         if not str(token.value).isidentifier() or token.sort == "value":
-            raise self._error(f"a field is wanted, not {token}", token)
+            raise self._error(f"expected a field, not {token}", token)
         if token.value not in _FIELDS.get(whole, (token.value,)):
             known = " and ".join(_FIELDS[whole]) or "none: it is a text"
             raise self._error(f"there is no field {token}; there are {known}", token)

@@ -19,7 +19,7 @@ def constant(value: Any) -> Node:
 
 
 def member_of(node: Node, key: Node, *, is_optional: bool) -> Node:
-    """A field of a mapping, or an item of a list; what is missing in a mapping is None."""
+    """A field of a mapping, or an item of a list; a missing field of a mapping is None."""
 
     def member(request: Request) -> Any:
         whole, which = node(request), key(request)

@@ -36,7 +36,7 @@ def _are_numbers(*values: Any) -> bool:
 def _ordered(left: Any, right: Any) -> tuple[Any, Any]:
     if _are_numbers(left, right) or (isinstance(left, str) and isinstance(right, str)):
         return left, right
-    raise ComparisonError(f"{kind(left)} and {kind(right)} have no order")
+    raise ComparisonError(f"{kind(left)} and {kind(right)} cannot be compared by size")
 
 
 def _less(left: Any, right: Any) -> bool:
@@ -56,13 +56,13 @@ def _is_in(left: Any, right: Any) -> bool:
         return any(same(left, item) for item in right)
     if isinstance(right, Mapping):
         return isinstance(left, str) and left in right
-    raise ComparisonError(f"nothing is in {kind(right)}")
+    raise ComparisonError(f"in needs a list or a mapping on its right, not {kind(right)}")
 
 
 def _texts(test: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
     def checked(left: Any, right: Any) -> bool:
         if not isinstance(left, str) or not isinstance(right, str):
-            raise ComparisonError(f"two texts are wanted, not {kind(left)} and {kind(right)}")
+            raise ComparisonError(f"expected two texts, not {kind(left)} and {kind(right)}")
         return test(left, right)
 
     return checked
@@ -77,7 +77,7 @@ def as_bool(value: Any) -> bool:
     """The boolean itself. Raises ComparisonError for anything else."""
     if isinstance(value, bool):
         return value
-    raise ComparisonError(f"true or false is wanted, not {kind(value)}")
+    raise ComparisonError(f"expected true or false, not {kind(value)}")
 
 
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {

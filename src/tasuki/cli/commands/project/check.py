@@ -73,13 +73,13 @@ def isolations(project: Project) -> list[Isolation]:
 
 @click.command("check")
 @click.option("--import", "modules", multiple=True, hidden=True)
-@click.option("--functions", is_flag=True, help="With --json: the functions and their isolation, if all is well.")
+@click.option("--functions", is_flag=True, help="With --json: the functions of a good project and their isolation.")
 @json_option
 @project_options(is_argument=True)
 def command(target: Target, modules: tuple[str, ...], *, functions: bool, as_json: bool) -> int:
     """Check the project TARGET (a folder, a YAML file or package.module:app; default '.'); nothing is started.
 
-    With --json: what is wrong, or the warnings of a good project, which have 'severity: warning' too.
+    With --json: the errors, or the warnings of a good project, which have 'severity: warning'.
     """
     try:
         project = target.load().check()
@@ -114,7 +114,7 @@ def _problems(error: TasukiError) -> list[ConfigError]:
 
 
 def _as_dict(problem: ConfigError | ConfigWarning) -> dict[str, Any]:
-    """What is unknown is None."""
+    """An unknown part of the position is None."""
     position = problem.position
     return {
         "file": position.file if position else None,

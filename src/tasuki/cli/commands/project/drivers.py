@@ -54,7 +54,7 @@ def rows(drivers: dict[str, Capabilities]) -> list[list[str]]:
 
 
 def markdown(head: Sequence[str], body: Sequence[Sequence[str]], texts: Collection[str] = ()) -> str:
-    """A table in Markdown; columns are centred, but for the first and those of ``texts``."""
+    """A table in Markdown; columns are centred, except the first and the columns named in ``texts``."""
     lines = [head, ["---", *("---" if name in texts else ":---:" for name in head[1:])], *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -17,7 +17,7 @@ _DRAWERS = {"text": to_text, "mermaid": to_mermaid, "dot": to_dot}
 @json_option
 @project_options()
 def command(target: Target, form: str, *, as_json: bool) -> None:
-    """Draw how the project hangs together: drivers carry queues, queues feed consumers, consumers call functions."""
+    """Draw the structure of the project: drivers carry queues, queues feed consumers, consumers call functions."""
     graph = graph_of(target.load().check())
     if as_json:
         print_json(_as_dict(graph))

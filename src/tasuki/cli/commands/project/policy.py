@@ -1,4 +1,4 @@
-"""``tasuki policy``: why somebody may do something, or may not."""
+"""``tasuki policy``: why an actor may do something, or may not."""
 
 from __future__ import annotations
 
@@ -40,13 +40,11 @@ def command() -> None:
 @command.command("explain", epilog=f"Short words for actions: {', '.join(ACTIONS)}.")
 @click.argument("action")
 @click.argument("resource")
-@click.option("--as", "consumer", metavar="CONSUMER", help="With the actor and the policies of this consumer.")
-@click.option("--actor", "actor_id", metavar="ID", help="As this actor: by itself with all policies of the project.")
+@click.option("--as", "consumer", metavar="CONSUMER", help="Use the actor and policies of this consumer.")
+@click.option("--actor", "actor_id", metavar="ID", help="Use this actor; without --as, all policies of the project.")
+@click.option("--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="Metadata of the actor; may be repeated.")
 @click.option(
-    "--meta", "pairs", multiple=True, metavar="KEY=VALUE", help="What is known of the actor; may be repeated."
-)
-@click.option(
-    "--about", multiple=True, metavar="KEY=VALUE", help="What is known of the resource (meta.KEY); may be repeated."
+    "--about", multiple=True, metavar="KEY=VALUE", help="Metadata of the resource (meta.KEY); may be repeated."
 )
 @json_option
 @project_options()
@@ -63,8 +61,8 @@ def explain(
 ) -> None:
     """Say whether ACTION on RESOURCE is allowed, which policy decides, and what each policy says to it.
 
-    ACTION is a word such as publish, or any action such as store.key.get. Without --as and --actor it is the
-    application itself that asks.
+    ACTION is a word such as publish, or any action such as store.key.get. Without --as and --actor, the actor is
+    the application.
     """
     from tasuki.kinds.check.rights import Rights
 
@@ -99,12 +97,14 @@ def _guard(
     from tasuki.security.scope import Scope
 
     if meta and actor_id is None:
-        raise click.UsageError("--meta says something of the actor that --actor names")
+        raise click.UsageError("--meta describes the actor of --actor; give --actor too")
     guard = rights.application
     if consumer is not None:
         guard = rights.consumer(find_id(consumer, project.of(ConsumerConfig), "consumer"))
         if actor_id is not None and (guard is None or guard.scope is None):
-            raise CommandError(f"consumer {consumer!r} has no policies of its own for another actor")
+            raise CommandError(
+                f"consumer {consumer!r} has no policies to apply to another actor; leave out --as or --actor"
+            )
     if actor_id is None:
         return guard
     scope = guard.scope if consumer is not None and guard is not None else Scope(rights.policies.values())
@@ -123,7 +123,7 @@ def _resource(project: Project, action: str, resource: str) -> str:
     else:
         return resource
     if ":" not in resource and "*" not in resource:
-        return find_id(resource, ids, what)  # policies name ids, so a name alone can only be that of an entry
+        return find_id(resource, ids, what)  # policies name ids, so a bare name can only belong to an entry
     return resource
 
 
@@ -159,7 +159,7 @@ def _report(guard: Guard | None, action: str, resource: str, about: dict[str, An
 
 def _show(report: dict[str, Any]) -> None:
     by = f"policy {report['policy']}: " if report["policy"] else ""
-    who = f"actor {report['actor']}" if report["actor"] else "nobody in particular"
+    who = f"actor {report['actor']}" if report["actor"] else "no actor"
     click.echo(f"{'allowed' if report['allowed'] else 'denied'}: {who}, {report['action']} on {report['resource']}")
     click.echo(f"because {by}{report['why']}")
     asked = [one for one in report["policies"] if one["action"] == report["action"]]

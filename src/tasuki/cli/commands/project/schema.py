@@ -8,11 +8,11 @@ import click
 
 
 @click.command("schema")
-@click.option("--json", is_flag=True, expose_value=False, help="It always is JSON.")
+@click.option("--json", is_flag=True, expose_value=False, help="Without effect: the output is always JSON.")
 def command() -> None:
     """Print the JSON Schema of project files.
 
-    An editor that is given it completes and checks YAML: with the YAML language server, as a first line,
+    With it, an editor completes and checks YAML. The YAML language server needs this first line:
     '# yaml-language-server: $schema=schema.json'.
     """
     from tasuki.kinds.schema import project_schema

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @removing("delete", done="deleted", report="{queue} deleted with {messages}")
 async def command(queue: Queue, ask: Ask) -> int:
-    """Delete QUEUE at its broker with all its messages, those that consumers hold too. There is no way back.
+    """Delete QUEUE at its broker with all its messages, held ones included. This cannot be undone.
 
     Stop its workers and publishers first: a process that still declares the queue makes it again.
     """

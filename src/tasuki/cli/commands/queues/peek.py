@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("peek")
 @click.argument("queue")
-@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="Most messages to show.")
 @json_option
 @project_options()
 def command(target: Target, queue: str, limit: int, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @removing("purge", done="purged", report="{messages} removed from {queue}")
 async def command(queue: Queue, ask: Ask) -> int:
-    """Remove all messages of QUEUE that no consumer holds. There is no way back."""
+    """Remove all messages of QUEUE that no consumer holds. This cannot be undone."""
     depth = await queue.depth()
     about = "about " if depth.is_estimate else ""
     ask(f"Remove {about}{count(depth.ready + depth.delayed, 'message')} from {queue.id} permanently?")

@@ -24,7 +24,7 @@ _COUNTS = ("message_count", "ready", "in_flight", "delayed", "oldest_age")
 @json_option
 @project_options()
 def command(target: Target, *, as_json: bool) -> None:
-    """List the queues of the project. Unknown counts are left open: memory queues, and queues not made yet."""
+    """List the queues of the project. Counts of memory queues and of queues that do not exist yet stay empty."""
     app = target.load()
     rows = loop.run(_look(app, app.check()))
     if as_json:

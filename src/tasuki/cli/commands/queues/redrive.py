@@ -14,13 +14,13 @@ from tasuki.cli.project import Target, find_queue, looking_at
 @click.command("redrive")
 @click.argument("dead_letters", metavar="DLQ")
 @click.option("--to", metavar="QUEUE", help="Send them there instead.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), help="Most messages to send.")
 @json_option
 @project_options()
 def command(target: Target, dead_letters: str, to: str | None, limit: int | None, *, as_json: bool) -> None:
     """Send the messages of DLQ back, each as it was first published: to its original queue, or --to another.
 
-    Each is taken out of DLQ only when the other queue has it. What has no original queue in this project stays.
+    A message leaves DLQ only when the other queue has it. Messages whose original queue is not in this project stay.
     """
     app = target.load()
     project = app.check()

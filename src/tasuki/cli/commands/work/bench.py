@@ -23,8 +23,8 @@ def command(target: Target, url: str | None, messages: int, *, as_json: bool) ->
     """Measure the driver of URL (memory://, sqlite://, …), or else the first of the project.
 
     It publishes and consumes messages of 192 bytes with a handler that does nothing, on a queue of its own: for SQLite
-    in a new file in the same folder. The bare loop decodes as many bodies and awaits a function, with no queue at all:
-    what Python costs at least. CPU is that of this process, all threads; a broker's own is not in it.
+    in a new file in the same folder. The bare loop decodes as many bodies and awaits a function, without a queue: the
+    least that Python costs. CPU is the time of this process, all threads, without the broker's own.
     """
     from tasuki.cli.tools.measuring import bench_app, driver_to_measure, measure
 

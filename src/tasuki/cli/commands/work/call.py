@@ -22,7 +22,8 @@ from tasuki.cli.tools.calling import call, find_function
 def command(target: Target, function: str, args: tuple[str, ...], *, as_json: bool) -> None:
     """Call the function FUNC of the project and print what it returns.
 
-    Each of ARGS is JSON, or else the text itself. There is no message: what the function publishes is published.
+    Each of ARGS is JSON, or else the text itself. The call has no message; messages that the function
+    publishes are really published.
     """
     app = target.load()
     id = find_function(app.check(), function)

@@ -20,7 +20,7 @@ from tasuki.cli.options import json_option
 def command(file: Path, *, asks_ready: bool, as_json: bool) -> int:
     """Say whether the worker that writes FILE (``run --health-file FILE``) is live: exit code 0, else 1.
 
-    Live means: no restart would help. Ready means: all its consumers can consume.
+    Live: a restart would not help. Ready: all its consumers can consume.
     """
     document = read(file)
     live, ready = reasons(document, time.time())

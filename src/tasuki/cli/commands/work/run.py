@@ -49,8 +49,9 @@ def command(
 ) -> int:
     """Run the consumers of the project TARGET (a folder, a YAML file or package.module:app; default '.').
 
-    TERM and INT (Ctrl-C) drain: running handlers finish, what has not started goes back. A second one cancels what
-    still runs. HUP reloads the project (an app in Python in a new process), QUIT says what every worker is doing.
+    TERM and INT (Ctrl-C) drain: running handlers finish, messages that have not started are released. A second signal
+    cancels running handlers. HUP reloads the project (an app in Python in a new process), QUIT prints what every
+    worker is doing.
     """
     if lifeline is not None:
         from tasuki.cli.worker.fleet import drain_with_parent

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) -> int:
     """Call each function that says 'meta: {type: test}', or those whose id or suite contains FILTER.
 
-    Consumers with auto_start run meanwhile, and are drained at the end. The order is that of 'meta.suite', 'meta.order'
-    and id. A test fails if it raises, returns false, or returns an error as its second value.
+    Consumers with auto_start run meanwhile, and are drained at the end. Tests run in the order of 'meta.suite',
+    'meta.order' and id. A test fails if it raises, returns false, or returns an error as its second value.
     """
     app = target.load()
     project = app.check()

@@ -15,7 +15,7 @@ local data, clean, rep, rawequal = host.error_data, host.clean, string.rep, rawe
 local DEEPEST = 500 -- levels of the host above a script's line: the matcher calls itself
 local NO_MEMORY = "not enough memory"
 
--- What lets a script that has filled its memory be told where: given up then, and taken anew when there is room.
+-- A reserve of memory: freed when a script has filled its memory, so that the error can name the line; refilled later.
 local reserve
 
 local function restore()
@@ -75,7 +75,7 @@ function host.failed(co, raised)
   end
   local trace, place = traceback(co), host.position(co)
   if not host.killed() then
-    close(co) -- runs what is to be closed, under the hook; a hook's own error has switched hooks off in there
+    close(co) -- runs __close handlers, under the hook; a hook's own error has switched hooks off in there
   end
   local limit = host.killed() or is_full and "memory"
   if limit then

@@ -26,15 +26,15 @@ local is_utf8 = utf8.len
 
 local host, ASYNC, DONE, PACKED = {}, {}, {}, {}
 local RESCHEDULE = "yield" -- coroutine.yield at the top level of a handler: the others may run
-local SHORT = 0.05 -- seconds of a step for which the time of all threads is taken for that of this one
-local STEP, MIDDLE, FIRST, FINE = 10000, 1000, 500, 100 -- instructions between two looks at the clock
+local SHORT = 0.05 -- seconds of a step for which the time of all threads counts as the time of this one
+local STEP, MIDDLE, FIRST, FINE = 10000, 1000, 500, 100 -- instructions between two reads of the clock
 local FILLED, MAX_POOL = 2048, 64 -- KiB from which on texts may be long; idle coroutines
 CROWDED = CROWDED / 1024
 
 -- lupa looks these names up outside any protected call: interned here, the look-up never allocates.
 host.interned = { "debug", "traceback", "python" }
 
--- The running invocation. `started` is false until the first look at the clock: short scripts never ask it.
+-- The running invocation. `started` is false until the clock is first read: short scripts never read it.
 local remaining, spent, started, last, killed, serial, body, record = INSTRUCTIONS, 0, false, 0, false, 0, nil, nil
 
 local owned = setmetatable({}, { __mode = "k" }) -- coroutines that scripts may not resume
@@ -55,7 +55,7 @@ end
 
 local function recheck() -- after a real pcall or resume too: a spent budget cannot be caught
   if killed then
-    set_pace(running(), 1) -- what is to be closed in this coroutine runs on no further either
+    set_pace(running(), 1) -- __close handlers in this coroutine do not run on either
     error(killed .. " limit", 0)
   end
 end
@@ -75,10 +75,10 @@ local function used_until(now, is_exact)
   return used
 end
 
-local pace = FIRST -- between two looks at the clock, from now on
+local pace = FIRST -- between two reads of the clock, from now on
 
 -- One instruction may work on a text that fills the memory: the more there is of it, and the longer instructions have
--- taken, the sooner is the next look.
+-- taken, the sooner the clock is read again.
 local function wanted_pace(now)
   local kib = collectgarbage("count")
   return started and now - last > 0.02 and FINE or kib > CROWDED and FIRST or kib > FILLED and MIDDLE or STEP
@@ -133,7 +133,7 @@ end
 
 local charged = 0
 function host.charge(n)
-  charged = charged + (n > 0 and n or 0) -- of what is less, or no number, C will say so
+  charged = charged + (n > 0 and n or 0) -- C reports negative numbers and other types itself
   if charged >= STEP then
     local cost = charged
     charged = 0

@@ -1,4 +1,4 @@
--- The environment of a script: a whitelist of closures and plain tables, made anew for every script.
+-- The environment of a script: a whitelist of closures and plain tables, made for every script.
 --
 --   host.new_environment(library)  env, globals   what the script sets stays its own
 --   host.freeze(t)                 t, from now on immutable (for scripts; a proxy holds the contents)

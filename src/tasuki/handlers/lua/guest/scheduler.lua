@@ -15,7 +15,7 @@
 --   host.begin(callback, mode, op, ...)   Python does `op` beside the script; returns the ticket, or nil and the
 --                                   error. callback(ok, value) runs outside of all coroutines, must not yield, and may
 --                                   return op, values...: to go on with under the same ticket
---   host.cancel(ticket)             nobody waits for it any more, and Python stops it
+--   host.cancel(ticket)             no coroutine waits for it any more, and Python stops it
 --
 -- All of it yields ASYNC, so it reaches `host.switch` from within the script's own coroutines too.
 
@@ -166,7 +166,7 @@ end
 
 function host.answer(record, ticket, ok, value)
   local waits = record.tickets[ticket]
-  if waits == nil then -- proceed, or an answer that nobody waits for
+  if waits == nil then -- proceed, or an answer without a waiting coroutine
     if ticket == PROCEED then
       record.task = nil
     end
@@ -176,7 +176,7 @@ function host.answer(record, ticket, ok, value)
   if type(waits) == "function" then
     record.again = waits
     return called_back(record, ticket, waits(ok, value))
-  elseif waits == record.task then -- at once: nobody else has run
+  elseif waits == record.task then -- at once: no other coroutine has run
     waits.a, waits.b = ok, value
     return run(record, waits)
   end

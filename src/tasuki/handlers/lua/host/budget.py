@@ -54,7 +54,7 @@ class Budget:
 
     @staticmethod
     def of_caller() -> Budget | None:
-        """That of the call within which this is asked, if there is one."""
+        """The budget of the running call, if there is one."""
         caller = _calling.get()
         return caller if caller is not None and caller.is_open else None
 
@@ -93,7 +93,7 @@ class Budget:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """What is called within the block, or by tasks that begin in it, is called by this one; then it is over."""
+        """Calls within the block, and by tasks that begin in it, count for this budget, which ends with the block."""
         token = _calling.set(self)
         try:
             yield
@@ -102,12 +102,12 @@ class Budget:
             self._end()
 
     def _end(self) -> None:
-        """What goes on now is nobody's."""
+        """Stop counting: later work belongs to no call."""
         self.pause()
         self.is_open = False
 
     def use(self, seconds: float) -> None:
-        """They are used; the watches of callers in the same thread have seen that, those of others are told."""
+        """Count seconds here and for callers in other threads; the stop watches of callers in this thread saw them."""
         self.own += seconds
         caller = self.caller
         if caller is not None and caller.thread != self.thread:

@@ -199,7 +199,7 @@ class Runtime:
         return self._enter(self._resume, id, False, self._table(dict(error)), False, ticket)
 
     def is_worn(self) -> bool:
-        """Whether the script holds on to more than three quarters of its memory for good."""
+        """Whether the script keeps more than three quarters of its memory after a collection."""
         self._lua.gccollect()
         return bool(self._lua.get_memory_used(total=True) > self.limits.memory * 0.75)
 

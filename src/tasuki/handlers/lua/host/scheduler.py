@@ -49,7 +49,7 @@ class Concurrency:
         self._wake: asyncio.Future[None] | None = None
 
     async def drive(self, reply: Any) -> Any:
-        """From a BEGINS or IDLE to the reply that ends the invocation; what is under way then is cancelled."""
+        """From a BEGINS or IDLE to the reply that ends the invocation; remaining operations are cancelled then."""
         id = reply[1]
         try:
             while type(reply) is tuple and reply[0] >= BEGINS:
@@ -162,4 +162,4 @@ class Concurrency:
 def _ended(task: asyncio.Task[Any]) -> None:
     _ending.discard(task)
     if not task.cancelled():
-        task.exception()  # nobody is left to be told
+        task.exception()  # retrieved, so that asyncio does not log it

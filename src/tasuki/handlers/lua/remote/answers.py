@@ -79,7 +79,7 @@ class LuaHost:
 
     def note(self, context: Context | None, args: list[Any]) -> None:
         """Scripts ask for their log records, as for all else."""
-        raise ProtocolError("a log record that nobody waits for")
+        raise ProtocolError("an unexpected log record")
 
     def ready(self, told: Any) -> None:
         """Do what the top level has logged and counted."""

@@ -42,7 +42,7 @@ class LuaSite:
         self._handler: RemoteLuaHandler | None = None
 
     async def boot(self, server: Server, recipe: Any) -> Any:
-        """The recipe is a LuaScript; the worker is told what the top level has logged and counted."""
+        """The recipe is a LuaScript; the result, for the worker, is what the top level has logged and counted."""
         script = msgspec.convert(recipe, LuaScript)
         self._limits, self._id = script.limits, script.id
         confine(script.limits.memory, strangers=True)

@@ -2,8 +2,8 @@
 
 Lua gives up Python's lock while it runs, so scripts that compute use as many cores as there are threads. Each thread
 has a runtime and an event loop of its own, in which a script's own waiting takes place; all that it asks for is done in
-the loop of the worker. Values are converted to Lua and back in the thread that owns the runtime: nobody else may touch
-it.
+the loop of the worker. Values are converted to Lua and back in the thread that owns the runtime: no other thread may
+touch it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ThreadedLuaHandler(Handler):
     def _started(self, task: asyncio.Future[None]) -> None:
         self._starting = None
         if not task.cancelled():
-            task.exception()  # whoever waited has it
+            task.exception()  # retrieved: waiting calls have got it
 
     async def _start(self) -> None:
         if self._threads:
@@ -163,4 +163,4 @@ class _Asking:
         return await errand(value) if type(value) is CoroutineType else value
 
     def prove(self) -> None:
-        """Nobody asks: a thread cannot be killed."""
+        """Do nothing: a thread cannot be killed, so nothing watches it."""

@@ -228,7 +228,7 @@ class TypeReader:
 
 
 def _pairs(tokens: Sequence[Token]) -> dict[int, int]:
-    """The index of the closing bracket for that of the opening one, up to the first that does not fit."""
+    """Index of the opening bracket → index of its closing one, up to the first that does not fit."""
     found: dict[int, int] = {}
     open_brackets: list[int] = []
     for at, (_, text, _) in enumerate(tokens):

@@ -1,4 +1,4 @@
-"""The stripper: walks over the tokens of a source and notes what is to be blanked out.
+"""The stripper: walks over the tokens of a source and notes the parts to blank out.
 
 It knows at every token whether an operand must follow, a value is complete, or a statement starts; no more is needed
 to tell ``a::b`` from a label, ``x as T`` from a name, and a declaration from the function ``type``. What the types
@@ -34,7 +34,7 @@ _VISIBLE = re.compile(r"[^\r\n]")
 def strip(source: str) -> str:
     """The source without types; what has none comes back unchanged.
 
-    Where a type is malformed the rest is left as it is: Lua then says what is wrong, and in which line.
+    Where a type is malformed the rest is left as it is: Lua then reports the mistake with its line.
     """
     if _HINT.search(source) is None:
         return source

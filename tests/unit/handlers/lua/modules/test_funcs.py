@@ -40,7 +40,7 @@ async def test_circumstances(how: dict[str, Any], given: dict[str, Any]) -> None
 async def test_what_are_no_circumstances(how: Any) -> None:
     context = delivery()
     context.functions["app:f"] = lambda: 1
-    with pytest.raises(HandlerError, match="no circumstances") as raised:
+    with pytest.raises(HandlerError, match="has the wrong type") as raised:
         await funcs.call(context, "app:f", how)
     assert raised.value.kind == "Invalid"
     assert context.called_with == []

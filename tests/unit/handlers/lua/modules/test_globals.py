@@ -1,4 +1,4 @@
-"""os, and the standard functions that differ from those of stock Lua."""
+"""os, and the standard functions that differ from stock Lua."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_os_date_as_a_table() -> None:
         ("return ('%s %s %d %.1f %5.2f|%x'):format(10 / 2, 0.5, 4.0, 2.0, 1, 255.0)", "5 0.5 4 2.0  1.00|ff"),
         ("return ('%s %s'):format(nil, errors.new('e'))", "nil e"),
         ("return {('ÄÉÑЖΣ'):lower(), ('äéñжσſ'):upper(), ('ß'):upper(), ('aZ1'):upper(), ('é\\255É'):lower()}",
-         ["äéñжσ", "ÄÉÑЖΣS", "ß", "AZ1", b"\xc3\xa9\xff\xc3\x89"]),  # what is not UTF-8 is left to ASCII
+         ["äéñжσ", "ÄÉÑЖΣS", "ß", "AZ1", b"\xc3\xa9\xff\xc3\x89"]),  # bytes that are not UTF-8 are left to ASCII
         ("return {math.tointeger('3'), math.tointeger(3.0), math.tointeger(3.5) == nil}", [3, 3, True]),
         ("return {math.pow(2, 3), math.log10(1000), math.mod(7, 4), math.frexp(8)}", [8.0, 3.0, 3, 0.5, 4]),
         ("return {table.maxn({1, [10] = 2}), table.getn({1, 2}), (unpack({7}))}", [10, 2, 7]),

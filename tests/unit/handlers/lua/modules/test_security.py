@@ -37,7 +37,7 @@ class SecureContext(RecordingContext):
 
     @property
     def permissions(self) -> GuardedPermissions:
-        """Those of the guard."""
+        """The guard's permissions."""
         return self._permissions
 
 
@@ -81,7 +81,7 @@ async def test_nobody_in_particular() -> None:
     with pytest.raises(LuaError, match="not allowed to create actor with ID: x"):
         await run(code, context=SecureContext(Guard(strict=True)))
     ok = "local p, e = security.policy('x') return {p == nil, e:kind(), e:message()}"
-    assert await run(ok) == [True, "Internal", "there is no security here"]
+    assert await run(ok) == [True, "Internal", "security is not available in this context"]
 
 
 FAILED = "local ok, err = %s return {ok == nil, err:kind(), err:message(), err:retryable()}"

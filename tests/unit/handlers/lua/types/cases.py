@@ -1,4 +1,4 @@
-"""Typed sources and what is left of them; blanks at the end of lines and runs of blanks are not compared here."""
+"""Typed sources and their plain ones; blanks at the end of lines and runs of blanks are not compared here."""
 
 PLACES = {
     "local": ("local a: T, b: U<V> = 1, 2", "local a, b = 1, 2"),
@@ -39,7 +39,7 @@ TYPES = (
     "((A) -> B)?", "{{{A}}}", "(((A) -> B) -> C) -> D",
 )  # fmt: skip
 
-# The numbers are those of WIPPY-LUA.md 16.5.
+# The numbers come from WIPPY-LUA.md 16.5.
 AMBIGUOUS = {
     "1 label": ("x = a ::b:: c()", "x = a ::b:: c()"),
     "1 label at the start": ("::a:: ::b:: goto a", "::a:: ::b:: goto a"),

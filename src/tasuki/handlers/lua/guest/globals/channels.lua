@@ -2,7 +2,7 @@
 --
 --   host.new_channel(capacity)    a channel of this call
 --   host.offer(channel, value)    puts a value in, outside of all coroutines; false: no room, it is dropped
---   host.shut(channel)            closes it; whether somebody waited
+--   host.shut(channel)            closes it; whether a coroutine waited
 --   host.class(name, methods)     the metatable of a class of objects
 --   host.channels                 state by channel, and the steps of channel.lua
 

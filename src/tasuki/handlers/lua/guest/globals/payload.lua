@@ -4,7 +4,7 @@
 --   payload.format        JSON, YAML, STRING, GOLANG, LUA, BYTES, MSGPACK, ERROR
 --   p:get_format()        text
 --   p:data()              the Lua value | nil, err (Internal)
---   p:transcode(format)   Payload, nil | nil, err (Internal: "no transcoding path found", or what is wrong with the text)
+--   p:transcode(format)   Payload, nil | nil, err (Internal: "no transcoding path found", or the mistake in the text)
 --   p:unmarshal()         as data; nil, err (Internal) also when the value is nil
 --
 -- To text and bytes: numbers and booleans in their shortest form, nil as "", tables as JSON.

@@ -27,7 +27,7 @@ NAME = "funcs"
 
 @contextmanager
 def _translated(id: str) -> Iterator[None]:
-    """Errors as scripts know them; a denial and a missing function say the same whoever asks."""
+    """Errors as scripts know them; a denial and a missing function read the same for every caller."""
     try:
         yield
     except HandlerNotFoundError as error:
@@ -102,7 +102,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _unfit() -> HandlerError:
-    return HandlerError("these are no circumstances of a call", kind="Invalid", retryable=False)
+    return HandlerError("the context, actor or scope of the call has the wrong type", kind="Invalid", retryable=False)
 
 
 OPERATIONS = {"funcs.call": call, "funcs.check": check, "funcs.may": may, "funcs.copy": copy}

@@ -4,7 +4,7 @@
 --   json.decode(s)   value, nil | nil, err (Invalid: no text, empty text; Internal: not JSON, nested too deep)
 --
 --   json.validate(schema, v)          true | false, err (Invalid: "evaluation failed", with reason, path and reasons, a
---                                     message by path, in its details; or what is wrong with the schema or the arguments)
+--                                     message by path, in its details; or the mistake in the schema or the arguments)
 --   json.validate_string(schema, s)   the same for a text
 --
 -- A schema is a text, or a table (there {} is []). A table without a positive integer key is checked as an object.

@@ -33,7 +33,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
 _TEXTS = re.compile(r'"(?:[^"\\]|\\.)*+"')
 MAX_DECODED = 1_000_000
-"""Parts of a value that a text may stand for: they take memory here too, many times that of the text."""
+"""Most parts of a decoded value: they take memory here too, many times as much as the text."""
 _BLANK = re.compile(r"[ \t\n\r]*")
 _CONTAINERS = frozenset({dict, list})
 _LEAST, _MOST = -(2**63), 2**63 - 1

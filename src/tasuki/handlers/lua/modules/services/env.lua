@@ -2,9 +2,9 @@
 --
 --   env.get(key)         text, nil | nil, err (Invalid: empty key; NotFound: not declared, or without a value;
 --                        PermissionDenied; a file that is not UTF-8: Invalid, that cannot be read: Unavailable)
---   env.set(key, value)  true, nil | nil, err (the same; PermissionDenied also for what is read-only)
---   env.get_all()        table of names and texts, nil   those that may be read: what is declared, and what else is kept
---                        in memory and in files; of the environment of the process only what is declared
+--   env.set(key, value)  true, nil | nil, err (the same; PermissionDenied also for a read-only variable)
+--   env.get_all()        table of names and texts, nil   those that may be read: declared ones, and others that are kept
+--                        in memory and in files; of the environment of the process only declared ones
 
 local host = ...
 

@@ -1,4 +1,4 @@
--- queue: publish, and the message that is being treated.
+-- queue: publish, and the message that is being handled.
 --
 --   queue.publish(id, data, headers?, options?)   true, nil | nil, err   options: delay, ttl, priority, key, id
 --   queue.message()                               Message, nil | nil, err (Invalid: no delivery)
@@ -22,7 +22,7 @@ local function invalid(message)
   return nil, host.new_error(message, "Invalid", false)
 end
 
--- What is wrong with a publish; that it is not allowed at all comes first.
+-- The mistake in a publish; a denial comes first.
 local function refuse(name, message)
   local ok, denied = ask("queue.may", host.scrub(name))
   if not ok then

@@ -1,4 +1,4 @@
-"""queue: publishing, and the message that is being treated. See queue.lua for the functions of scripts.
+"""queue: publishing, and the message that is being handled. See queue.lua for the functions of scripts.
 
 ====================  ======================================  ==========================================================
 operation             arguments                               returns
@@ -32,7 +32,7 @@ async def publish(context: Context, queue: str, body: Any, headers: Any = None, 
 
 
 def may(context: Context, queue: str) -> bool:
-    """Return if publishing to the queue is allowed: asked before a script is told what else is wrong."""
+    """Return if publishing to the queue is allowed; checked before other mistakes of the script are reported."""
     if context.permissions is not None:
         space = context.function.partition(":")[0]
         context.permissions.publish(queue if ":" in queue or not queue else f"{space}:{queue}")

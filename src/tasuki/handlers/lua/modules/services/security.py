@@ -1,9 +1,9 @@
-"""security: the rights of whoever acts, and policies as objects. See security.lua for the functions of scripts.
+"""security: the rights of the actor, and policies as objects. See security.lua for the functions of scripts.
 
 =======================  ==================================  ======================================================
 operation                arguments                           returns
 =======================  ==================================  ======================================================
-``security.actor``       -                                   id and meta; nil for nobody in particular
+``security.actor``       -                                   id and meta; nil without an actor
 ``security.scope``       -                                   ids of policies; nil without a scope
 ``security.can``         action, resource, meta?             boolean; false without actor or scope
 ``security.require``     action, resource, message           True; Invalid with that message when it is denied
@@ -28,7 +28,7 @@ NAME = "security"
 
 def _permissions(context: Context) -> Permissions:
     if context.permissions is None:
-        raise HandlerError("there is no security here", kind="Internal", retryable=False)
+        raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
     return context.permissions
 
 

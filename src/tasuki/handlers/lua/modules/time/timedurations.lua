@@ -2,7 +2,7 @@
 --
 --   Duration: nanoseconds() microseconds() milliseconds() (whole) seconds() minutes() hours() (fractions)
 --             tostring: "1h30m0s"; every method raises on a wrong self
---   objects.to_ns(value)        whole nanoseconds, or nil and what is wrong
+--   objects.to_ns(value)        whole nanoseconds, or nil and the mistake
 --   objects.new_duration(ns)    a Duration
 --   objects.class(name, methods) the metatable of a class of objects
 --   host.int(fn, n, value)      a whole number, or raises

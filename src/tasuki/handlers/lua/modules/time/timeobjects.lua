@@ -4,7 +4,7 @@
 --         date() clock() year() month() day() hour() minute() second() nanosecond() weekday() year_day() is_zero()
 --         in_location(loc) utc() in_local() location() round(duration) truncate(duration)
 --
--- add raises on a bad duration, add_date on what is no number, round and truncate on what is no Duration, the others on
+-- add raises on a bad duration, add_date on another type than numbers, round and truncate on other types than a Duration, the others on
 -- another type; every method on a wrong self.
 
 local host = ...
@@ -152,7 +152,7 @@ local function sum(a, b, d)
   return ult(total, d) and total or total - d
 end
 
--- What is left of a time since the year one when it is divided by a duration; a product of 96 bits, bit by bit.
+-- The remainder of a time since the year one divided by a duration; a product of 96 bits, bit by bit.
 local function rest(t, d)
   local seconds, negative = t.sec - YEAR_ONE, t.sec < YEAR_ONE
   local ns = t.ns

@@ -1,6 +1,6 @@
 -- Reads times by Go layouts, with Go's rules and texts.
 --
---   objects.parse(layout, text, location)   Time, or nil and what is wrong
+--   objects.parse(layout, text, location)   Time, or nil and the mistake
 
 local host = ...
 
@@ -26,7 +26,7 @@ local function skip(text, prefix) -- a blank stands for any number of them
   return sub(text, at)
 end
 
--- As Go does it: what is not printable ASCII as its bytes.
+-- As Go does it: characters other than printable ASCII as their bytes.
 local function quote(text)
   return '"' .. gsub(text, '[%c"\\\127-\255]', function(c)
     return (c == '"' or c == "\\") and "\\" .. c or format("\\x%02x", byte(c))
@@ -37,7 +37,7 @@ local function cannot(text, layout, rest, element)
   return nil, format("parsing time %s as %s: cannot parse %s as %s", quote(text), quote(layout), quote(rest), quote(element))
 end
 
--- Reads all elements into `state`; true, or nil and what is wrong.
+-- Reads all elements into `state`; true, or nil and the mistake.
 local function scan(layout, text, state)
   local rest, at = text, 1
   while true do
@@ -68,7 +68,7 @@ local function is_leap(year)
   return year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
 end
 
--- Month and day of the state, from the day of the year if that is given; or what is wrong.
+-- Month and day of the state, from the day of the year if that is given; or the mistake.
 local function date_of(state)
   local year, yday = state.year or 0, state.yday
   if not yday then

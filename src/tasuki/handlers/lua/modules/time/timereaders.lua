@@ -1,6 +1,6 @@
 -- What every element of a Go layout reads of a text.
 --
---   objects.read(name, text, state, count)   the rest of the text, or nil, "bad" | "range", name of what is out of range
+--   objects.read(name, text, state, count)   the rest of the text, or nil, "bad" | "range", name of the element out of range
 --   state: year month day yday hour min sec ns half zone offset location, as far as the text says them
 
 local host = ...

@@ -5,7 +5,7 @@
 --   objects.civil(sec)            year, month, day, second of the day, weekday (1: Sunday), day of the year
 --   objects.utc objects.localtz   Locations
 --   objects.new_location(name, lookup)   lookup(sec) gives offset east, abbreviation, first second and end of that offset
---   objects.zone_of(location)     {name, lookup, object}, or nil for what is no Location
+--   objects.zone_of(location)     {name, lookup, object}, or nil for another type
 
 local host = ...
 

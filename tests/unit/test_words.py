@@ -1,0 +1,118 @@
+"""scripts/words.py: which phrases it finds, where it reads, and that its lists hold nothing that is not needed."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "words.py"))
+
+
+def found(path: str, text: str) -> list[tuple[int, str]]:
+    return [(finding.line, finding.phrase) for finding in SCRIPT["findings"](path, text)]
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "anew",
+        "again and again",
+        "for good",
+        "by and by",
+        "whoever",
+        "Whoever's",
+        "nobody",
+        "somebody else",
+        "those of",
+        "that of",
+        "is told",
+        "gives back",
+        "handed back",
+        "sends home",
+        "a look",
+        "two looks",
+        "the bell",
+        "treats a message",
+        "what is",
+        "what was",
+        "who only",
+    ],
+)
+def test_each_phrase_is_found(phrase: str) -> None:
+    assert len(found("docs/page.md", f"A text with {phrase} in it.")) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "treated as a number",
+        "treat a body of bytes as text",
+        "a look-up",
+        "it looks like a bug",
+        "for good reason",
+        "telling",
+        "bellows",
+        "what a queue needs",
+    ],
+)
+def test_a_phrase_of_plain_english_is_not_found(text: str) -> None:
+    assert found("docs/page.md", text) == []
+
+
+def test_a_page_is_read_but_for_code_and_headings() -> None:
+    page = "# What is promised\n\n```python\nnobody = 1\n```\nRun as\nuser `nobody`.\n\n## Nobody\n\nwhoever\n"
+
+    assert found("docs/page.md", page) == [(11, "whoever")]
+
+
+def test_a_phrase_may_span_two_lines() -> None:
+    assert found("docs/page.md", "All those\nof a queue.") == [(1, "those of")]
+    assert found("src/x.py", "x = 1\n    # all those\n    # of a queue\n") == [(2, "those of")]
+    assert found("src/x.lua", "-- all those\n-- of a queue\n") == [(1, "those of")]
+
+
+def test_code_is_never_read() -> None:
+    assert found("src/x.py", 'nobody = told.anew\nx = "anew"\n') == []
+    assert found("src/x.lua", "local anew = nobody\n") == []
+
+
+def test_the_source_is_read_with_its_messages_and_tests_without() -> None:
+    text = '"""Made anew."""\nraise Error(f"{x} is told")  # by whoever\nx = "to nobody"\n'
+
+    assert found("src/x.py", text) == [(1, "anew"), (2, "is told"), (2, "whoever"), (3, "nobody")]
+    assert found("tests/x.py", text) == [(1, "anew"), (2, "whoever")]
+
+
+def test_a_column_after_wide_characters_is_right() -> None:
+    assert found("src/x.py", 'x = {"ü": "€", "k": "to nobody"}\n') == [(1, "nobody")]
+
+
+def test_lua_and_sql_are_read_in_comments_and_messages() -> None:
+    assert found("src/x.lua", 'error("nobody waits") -- by whoever\n') == [(1, "nobody"), (1, "whoever")]
+    assert found("src/x.sql", "select nobody; -- anew\n") == [(1, "anew")]
+
+
+def test_a_finding_says_the_place_and_what_to_write() -> None:
+    [problem] = SCRIPT["problems"]({"docs/page.md": "Begin\nanew."}, not_yet=(), excused={})
+
+    assert problem == "docs/page.md:2: 'anew': write again"
+
+
+def test_an_excused_phrase_and_a_folder_to_be_rewritten_are_no_problems() -> None:
+    texts = {"docs/page.md": "USER nobody", "src/old/x.sql": "-- anew"}
+
+    assert (
+        SCRIPT["problems"](texts, not_yet=("src/old",), excused={"docs/page.md": {"nobody": "a user of Linux"}}) == []
+    )
+
+
+def test_an_excuse_and_a_folder_that_are_not_needed_any_more_are_problems() -> None:
+    texts = {"docs/page.md": "plain", "src/old/x.sql": "-- plain"}
+
+    assert SCRIPT["problems"](texts, not_yet=("src/old",), excused={"docs/page.md": {"nobody": "a user"}}) == [
+        "NOT_YET: src/old has no findings any more: remove it",
+        "EXCUSED: docs/page.md has no 'nobody' any more: remove it",
+    ]

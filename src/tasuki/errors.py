@@ -158,6 +158,10 @@ class QueueNotFoundError(DriverError):
     """The queue was never declared."""
 
 
+class StaleReceiptError(DriverError):
+    """The delivery has ended already, and its message is another's or gone: nothing was moved."""
+
+
 class QueueConflictError(DriverError):
     """The queue exists with other options than those declared."""
 

@@ -60,6 +60,9 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
     their own.
 35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
+36. ``move`` acks a delivery and stores messages in another queue of the driver. What cannot be stored leaves the
+    delivery held; a stale receipt is answered with StaleReceiptError. With ``atomic_move`` each move is one step: both
+    happen or neither, whoever is killed when, and a stale receipt stores nothing.
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -74,6 +77,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from tasuki.contracts.moving import publish_then_ack
 from tasuki.errors import DriverError
 from tasuki.message import Message
 
@@ -110,6 +114,8 @@ class Capabilities:
     dedup_window: float | None = None
     """The only ``dedup_window`` that it can keep, in seconds; None: any."""
     delete: bool = False
+    atomic_move: bool = False
+    """``move`` is one step, for the queues of which ``is_move_atomic`` says so."""
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
     emulates: frozenset[str] = frozenset()
@@ -187,6 +193,14 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 
 
 Settlement = Ack | Nack | Release
+
+
+class Move(msgspec.Struct, frozen=True, gc=False):
+    """Done, and here is what follows from it: ack the delivery, and publish ``messages`` to the queue ``to``."""
+
+    receipt: Receipt
+    to: str
+    messages: tuple[Outgoing, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +314,21 @@ class Driver(ABC):
     @abstractmethod
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one."""
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Ack deliveries of ``queue``, each together with publishing messages to a queue of this driver.
+
+        Returns an empty sequence if all are moved, else one item per move, in order: None where moved, else why not:
+        StaleReceiptError, or what publishing would answer; the delivery is then held as before. Raises DriverError
+        when the whole batch shares its fate.
+
+        This one publishes and then acks: a kill in between leaves both, and so does a receipt that is stale.
+        """
+        return await publish_then_ack(self, queue, batch)
+
+    def is_move_atomic(self, queue: str, to: str) -> bool:
+        """Whether a move from one queue to the other is one step; a look-up, it asks nothing of the broker."""
+        return self.capabilities.atomic_move
 
     @abstractmethod
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:

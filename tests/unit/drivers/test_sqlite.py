@@ -19,6 +19,7 @@ from tasuki.drivers.sqlite import SQLiteDriver
 from tasuki.drivers.sqlite.file import files
 from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.store import purge, store
+from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
@@ -530,7 +531,7 @@ async def test_nack_of_a_message_with_a_key_and_a_delay(make: Any) -> None:
 
 def test_a_bare_request_does_nothing() -> None:
     assert Request().run(None) is None  # type: ignore[arg-type]
-    assert not Publish("q", [], {}, set()).is_abandoned
+    assert not Publish("q", Encoded()).is_abandoned
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

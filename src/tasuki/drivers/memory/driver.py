@@ -12,6 +12,7 @@ from tasuki.contracts.driver import (
     Capabilities,
     Depth,
     Driver,
+    Move,
     Nack,
     Outgoing,
     QueueSpec,
@@ -20,6 +21,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
+from tasuki.contracts.moving import stale, told
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.toolkit.bounds import check_bounds
@@ -44,6 +46,7 @@ class MemoryDriver(Driver):
         counts_consumers=True,
         dedup=True,
         delete=True,
+        atomic_move=True,
     )
 
     def __init__(self, name: str, *, clock: Clock | None = None) -> None:
@@ -219,6 +222,25 @@ class MemoryDriver(Driver):
             slot.due = self._clock.monotonic() + settlement.delay
         slot.started = False
         target.put_back(slot)
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Store and ack, without suspending in between."""
+        source = self._held(queue)
+        return told([await self._move(source, move) for move in batch])
+
+    async def _move(self, source: MemoryQueue, move: Move) -> DriverError | None:
+        name = source.spec.name
+        if move.receipt not in source.held:
+            return stale(move.receipt, driver=self.name, queue=name)
+        try:
+            target = self._queue(move.to)
+            if not target.fits(move.messages, self._clock.monotonic()):
+                self._full(target, 1, is_whole=True)
+            await self.publish(move.to, move.messages)
+        except DriverError as error:
+            return error
+        await self.settle(name, (Ack(move.receipt),))
+        return None
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Count them as failures until they are settled."""

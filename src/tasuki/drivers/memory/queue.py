@@ -167,6 +167,18 @@ class MemoryQueue:
         behind = (slot for line in self.lines.values() for slot in line.rest if not slot.due)
         return chain(chain.from_iterable(lanes), behind, (slot for _, _, slot in sorted(self.delayed)))
 
+    def fits(self, batch: Sequence[Outgoing], now: float) -> bool:
+        """Whether there is room for all of these; a duplicate needs none."""
+        if self.spec.max_length is None:
+            return True
+        needed = len(batch)
+        if self.spec.dedup_window is not None:
+            since = now - self.spec.dedup_window
+            once = {message.id for message in batch if message.deduplicate}
+            needed -= sum(message.deduplicate for message in batch)
+            needed += sum(self.known.get(id, -inf) <= since for id in once)
+        return self.total + needed <= self.spec.max_length
+
     def unknown(self, batch: Sequence[Outgoing], now: float) -> Iterator[tuple[int, Outgoing]]:
         """The messages that are no duplicates, with their numbers in the batch; each is known from then on."""
         known, since = self.known, now - (self.spec.dedup_window or 0.0)

@@ -14,6 +14,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Move,
     Nack,
     Occupancy,
     Outgoing,
@@ -26,6 +27,7 @@ from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector
 from tasuki.drivers.postgres.connecting.tls import encryption
 from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.moving import FULL, Statement, move_in_parts
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
@@ -43,6 +45,10 @@ PURGED = 10_000
 
 # In this order: the settings of the connection, and what the publish made of one of them for its own commit.
 PUBLISH = f"SELECT {VALUES}, {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), current_setting('synchronous_commit')"
+MOVE = (
+    f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
+    "current_setting('synchronous_commit')"
+)
 PURGE = "SELECT {}.purge($1, 9223372036854775807, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
@@ -85,6 +91,7 @@ class PostgresDriver(Driver):
         max_length=True,
         dedup=True,
         delete=True,
+        atomic_move=True,
         transactional=True,
         max_batch=1000,
         max_message_bytes=rows.MAX_BODY,
@@ -265,6 +272,25 @@ class PostgresDriver(Driver):
             return ()
         settling = settle(session, queue, batch, is_by_key=spec is not None and spec.ordering == "key")
         return await asyncio.shield(session.spawn(settling))
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Store and ack in one transaction, for each queue that something goes to."""
+        session, spec = self._holding_session(queue), self._known(queue)
+
+        async def run(part: Statement) -> Sequence[int]:
+            self._open_session(part.to)
+            arguments = (queue, part.to, part.seqs, part.tokens, part.sizes, *part.columns)
+            settings, answers, commit = (await session.store(part.to, MOVE, *arguments))[0]
+            session.learn(settings)
+            self._commits[part.to] = commit
+            ended = [index for index, answer in zip(part.indexes, answers, strict=True) if answer != FULL]
+            session.forget(queue, [batch[index].receipt for index in ended])
+            session.stored(part.to)
+            if spec is not None and spec.ordering == "key":
+                session.stored(queue)
+            return cast("Sequence[int]", answers)
+
+        return await move_in_parts(self.name, queue, batch, run)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in a thread of its own."""

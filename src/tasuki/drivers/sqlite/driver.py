@@ -9,33 +9,33 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-import msgspec
-
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
     Capabilities,
     Depth,
     Driver,
     Durability,
+    Move,
     Outgoing,
     QueueSpec,
     Receipt,
     Received,
     Settlement,
 )
+from tasuki.contracts.moving import stale, told
+from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.store.peeking import Walk
 from tasuki.drivers.sqlite.store.purge import Extent
 from tasuki.drivers.sqlite.store.queues import Declared
-from tasuki.drivers.sqlite.store.rows import Row
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
+from tasuki.drivers.sqlite.thread.moving import Moving, Outcome, Step
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import (
     BrokerUnavailableError,
     DriverError,
-    MessageTooLargeError,
     QueueFullError,
     QueueNotFoundError,
     UnsupportedError,
@@ -44,8 +44,6 @@ from tasuki.message import Message
 
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""
-
-_encode_headers = msgspec.msgpack.Encoder().encode
 
 
 class SQLiteDriver(Driver):
@@ -76,6 +74,7 @@ class SQLiteDriver(Driver):
         counts_consumers=True,
         dedup=True,
         delete=True,
+        atomic_move=True,
         max_message_bytes=256 * 2**20,
     )
 
@@ -161,34 +160,15 @@ class SQLiteDriver(Driver):
         """Store the messages for which there is room, in one transaction with whatever else has queued up."""
         self._check(queue)
         check_bounds(batch, driver=self.name, queue=queue)
-        rows: list[Row] = []
-        delays: dict[int, float] = {}
-        always: set[int] = set()
-        refused: dict[int, DriverError] = {}
-        now, most = self._clock.time(), self.capabilities.max_message_bytes or 0
-        for index, message in enumerate(batch):
-            try:
-                headers = _encode_headers(message.headers)
-            except (TypeError, ValueError, OverflowError) as problem:
-                refused[index] = self._refusal(
-                    UnsupportedError, queue, message, f"its headers cannot be kept: {problem}"
-                )
-                continue
-            if len(message.body) > most:
-                refused[index] = self._refusal(MessageTooLargeError, queue, message, f"it is larger than {most} bytes")
-                continue
-            if message.delay > 0:
-                delays[len(rows)] = message.delay
-            if not message.deduplicate:
-                always.add(len(rows))
-            rows.append((message.id, message.body, headers, 9 - message.priority, message.key, now))
-        stored = await self._ask(Publish(queue, rows, delays, always)) if rows else 0
+        work = self._encoded(queue, batch)
+        stored = await self._ask(Publish(queue, work)) if work.rows else 0
         if stored == len(batch):
             return ()
-        return self._results(queue, len(batch), stored, refused)
+        return self._results(queue, len(batch), stored, work.refused)
 
-    def _refusal(self, kind: type[DriverError], queue: str, message: Outgoing, why: str) -> DriverError:
-        return kind(f"message {message.id!r} was not stored: {why}", driver=self.name, queue=queue)
+    def _encoded(self, queue: str, batch: Sequence[Outgoing]) -> Encoded:
+        most = self.capabilities.max_message_bytes or 0
+        return encoded(batch, driver=self.name, queue=queue, now=self._clock.time(), most=most)
 
     def _results(
         self, queue: str, count: int, stored: int, refused: dict[int, DriverError]
@@ -202,12 +182,15 @@ class SQLiteDriver(Driver):
                 stored -= 1
                 results.append(None)
             else:
-                spec = self._declared.specs.get(queue)
-                problem = f"queue {queue!r} holds its max_length of {spec and spec.max_length} messages"
-                results.append(QueueFullError(problem, driver=self.name, queue=queue))
+                results.append(self._full(queue))
         if len({type(result) for result in results}) == 1 and results[0] is not None:
             raise results[0]
         return results
+
+    def _full(self, queue: str) -> QueueFullError:
+        spec = self._declared.specs.get(queue)
+        problem = f"queue {queue!r} holds its max_length of {spec and spec.max_length} messages"
+        return QueueFullError(problem, driver=self.name, queue=queue)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""
@@ -238,6 +221,33 @@ class SQLiteDriver(Driver):
             return ()
         stale: list[Receipt] = await self._ask(Settle(queue, batch))
         return stale
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Store and ack in one transaction."""
+        self._running(queue)
+        results: list[DriverError | None] = [None] * len(batch)
+        steps: dict[int, Step] = {}
+        for index, move in enumerate(batch):
+            try:
+                self._check(move.to)
+                check_bounds(move.messages, driver=self.name, queue=move.to)
+                work = self._encoded(move.to, move.messages)
+            except DriverError as error:
+                results[index] = error
+                continue
+            if work.refused:
+                results[index] = next(iter(work.refused.values()))
+            else:
+                steps[index] = Step(move.receipt, move.to, work)
+        outcomes = await self._ask(Moving(queue, [*steps.values()])) if steps else ()
+        for index, outcome in zip(steps, outcomes, strict=True):
+            results[index] = self._outcome(queue, batch[index], outcome)
+        return told(results)
+
+    def _outcome(self, queue: str, move: Move, outcome: Outcome) -> DriverError | None:
+        if outcome == "stale":
+            return stale(move.receipt, driver=self.name, queue=queue)
+        return self._full(move.to) if outcome == "full" else outcome
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; safe in any thread with a loop."""

@@ -19,6 +19,7 @@ from tasuki.testing.conformance.driver.duplicates import Duplicates
 from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
 from tasuki.testing.conformance.driver.inspecting import Inspecting
+from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.purging import Purging
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
@@ -45,6 +46,7 @@ class DriverConformance(
     Asking,
     Publishing,
     Purging,
+    Moving,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
-from tasuki.contracts.driver import Ack
+from tasuki.contracts.driver import Ack, Move
 from tasuki.errors import DriverError
 from tasuki.testing.conformance.rig import Rig, has
 
@@ -18,6 +18,7 @@ def verbs(rig: Rig, queue: str) -> Iterator[Verb]:
     yield from fresh_verbs(rig, queue)
     yield lambda: driver.settle(queue, [Ack(1)])
     yield lambda: driver.extend(queue, [1], rig.long)
+    yield lambda: driver.move(queue, [Move(1, queue, (rig.message(),))])
 
 
 def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:

@@ -16,10 +16,10 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite import SQLiteDriver
+from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.file import files
 from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.store import purge, store
-from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from tasuki.clock import Clock, SystemClock
@@ -27,7 +28,7 @@ from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector
 from tasuki.drivers.postgres.connecting.tls import encryption
 from tasuki.drivers.postgres.durability import VALUES
-from tasuki.drivers.postgres.moving import FULL, Statement, move_in_parts
+from tasuki.drivers.postgres.moving import Moving, refusal
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
@@ -37,6 +38,7 @@ from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.schema.schema import checked_name
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.toolkit.address import shown
+from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.message import Message
 
@@ -277,20 +279,20 @@ class PostgresDriver(Driver):
         """Store and ack in one transaction, for each queue that something goes to."""
         session, spec = self._holding_session(queue), self._known(queue)
 
-        async def run(part: Statement) -> Sequence[int]:
-            self._open_session(part.to)
-            arguments = (queue, part.to, part.seqs, part.tokens, part.sizes, *part.columns)
-            settings, answers, commit = (await session.store(part.to, MOVE, *arguments))[0]
+        async def run(to: str, moves: Sequence[Move]) -> Sequence[int]:
+            self._open_session(to)
+            work = Moving(moves)
+            settings, answers, commit = (await session.store(to, MOVE, queue, to, *work.arguments()))[0]
             session.learn(settings)
-            self._commits[part.to] = commit
-            ended = [index for index, answer in zip(part.indexes, answers, strict=True) if answer != FULL]
-            session.forget(queue, [batch[index].receipt for index in ended])
-            session.stored(part.to)
+            self._commits[to] = commit
+            ended = [move.receipt for move, answer in zip(work.moves, answers, strict=True) if answer != FULL]
+            session.forget(queue, ended)
+            session.stored(to)
             if spec is not None and spec.ordering == "key":
                 session.stored(queue)
-            return cast("Sequence[int]", answers)
+            return work.outcomes(answers)
 
-        return await move_in_parts(self.name, queue, batch, run)
+        return await move_together(self.name, queue, batch, refuse=partial(refusal, self.name, queue), run=run)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in a thread of its own."""

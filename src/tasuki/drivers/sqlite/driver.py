@@ -29,8 +29,8 @@ from tasuki.drivers.sqlite.store.peeking import Walk
 from tasuki.drivers.sqlite.store.purge import Extent
 from tasuki.drivers.sqlite.store.queues import Declared
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
-from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
 from tasuki.drivers.sqlite.thread.moving import Moving, Outcome, Step
+from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.errors import (

@@ -29,7 +29,7 @@ async def publish_in_parts(
     except (TypeError, ValueError, OverflowError):
         sound, refused = _sorted_out(driver, queue, batch)
         if not sound:
-            return _told(len(batch), 0, refused, full(driver, queue))
+            return _told(len(batch), 0, refused, _full(driver, queue))
         columns = rows.arrays(sound)
     kept = 0
     failed: DriverError | None = None
@@ -44,7 +44,7 @@ async def publish_in_parts(
         kept += stored
         if stored < len(part[0]):
             break
-    return () if kept == len(batch) else _told(len(batch), kept, refused, failed or full(driver, queue))
+    return () if kept == len(batch) else _told(len(batch), kept, refused, failed or _full(driver, queue))
 
 
 def _sorted_out(
@@ -56,8 +56,7 @@ def _sorted_out(
     return sound, {place: error for place, error in enumerate(refusals) if error is not None}
 
 
-def full(driver: str, queue: str) -> DriverError:
-    """The answer where there is no room."""
+def _full(driver: str, queue: str) -> DriverError:
     problem = f"queue {queue!r} holds as many messages as its max_length allows"
     return QueueFullError(problem, driver=driver, queue=queue)
 

@@ -12,15 +12,15 @@ if not options[1] then
 end
 local must_wait = options[2] and options[2] ~= ''
 
+local LEASES, ATTEMPTS = source[5], source[6]
 local function is_held(receipt)
-  if redis.call('ZSCORE', source[LEASES_AT], receipt) then
+  if redis.call('ZSCORE', LEASES, receipt) then
     return true
   end
   -- Its lease has ended, and the message was not handed out again.
   local place, token = string.match(receipt, '^([^:]+)(:.*)$')
-  local last = place and string.match(redis.call('HGET', source[ATTEMPTS_AT], place) or '', '(:[^:]*)$')
-  local started = place and string.match(redis.call('HGET', source[ATTEMPTS_AT], place) or '', '(:.*):r$')
-  return place and (last == token or started == token) or false
+  local last = place and string.match(redis.call('HGET', ATTEMPTS, place) or '', '^%d+s?r?(.*)$')
+  return place and (last == token or last == token .. ':r')
 end
 
 local answers, at = {}, 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["PUBLISH_TIMEOUT", "Envelope", "Queue", "QueuePolicy"]
 
 _PLAIN = frozenset({dict, list, str, int, float, bool, type(None)})
+
+Carry = Callable[[Sequence[Outgoing]], Awaitable[list[DriverError | None]]]
+"""Another way to the broker than the queue's own: one result a message, in order."""
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
@@ -115,19 +118,28 @@ class Queue:
             self.guard.publish(self.id)
             check_reply_to(self.guard, self.id, headers)
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
-        return await self._send(message, seconds("timeout", timeout), connection)
+        limit = seconds("timeout", timeout)
 
-    async def _send(self, message: Outgoing, timeout: float, connection: Any = None) -> Confirmed:
+        async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
+            if connection is None:
+                return await self._batcher.publish(messages, limit)
+            return await self._publish_within(connection, messages)
+
+        return await self._send(message, carry)
+
+    async def publish_by(self, carry: Carry, body: Any, headers: Mapping[str, HeaderValue]) -> Confirmed:
+        """Publish one message by another way, such as together with an ack; else as ``publish``."""
+        if self.guard is not None:
+            self.guard.publish(self.id)
+            check_reply_to(self.guard, self.id, headers)
+        return await self._send(self._composer.compose(body, headers, 0.0, None, None, None, None), carry)
+
+    async def _send(self, message: Outgoing, carry: Carry) -> Confirmed:
         if self.signer is not None:
             self.signer.sign((message,))
-        error: DriverError | None
         if self.demand.level is not None and (error := self.demand.refusal()) is not None:
             raise self._failed(message.id, error)
-        if connection is None:
-            error = (await self._batcher.publish((message,), timeout))[0]
-        else:
-            error = (await self._publish_within(connection, (message,)))[0]
-        if error is not None:
+        if (error := (await carry((message,)))[0]) is not None:
             raise self._failed(message.id, self._advised(message, error))
         self.metrics.published += 1
         return Confirmed(message.id, self.demand.given)
@@ -192,17 +204,17 @@ class Queue:
         return [result if result is not None else next(told) for result in results]
 
     async def forward(
-        self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT
+        self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT, carry: Carry | None = None
     ) -> list[DriverError | None]:
         """Publish messages that exist already (dead letters, redrives) as they are; one result each, in order.
 
-        Their ids may well be known to the queue: none is taken for a duplicate.
+        Their ids may well be known to the queue: none is taken for a duplicate. ``carry``: by another way.
         """
         if refusal := self.demand.refusal():
             return [refusal] * len(messages)
         for message in messages:
             message.deduplicate = False
-        results = await self._batcher.publish(messages, timeout)
+        results = await (carry(messages) if carry else self._batcher.publish(messages, timeout))
         self.metrics.published += results.count(None)
         return results
 

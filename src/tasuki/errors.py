@@ -10,7 +10,8 @@
     │   ├── StartTimeoutError · StopTimeoutError · RestartLimitError
     ├── DriverError(driver, queue; retryable, outcome)
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
-    │   └── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
+    │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
+    │   └── StaleReceiptError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     ├── RequestTimeoutError                             for whoever waits for a reply
     └── HandlerError(kind, retryable, details)          for the author of the handler

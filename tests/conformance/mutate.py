@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -135,6 +135,9 @@ class Mutant(Driver):
 
     async def purge(self, queue: str) -> int:
         return await self.inner.purge(queue)
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        return await self.inner.remove(queue, ids)
 
 
 class Unbroken(Mutant):
@@ -788,6 +791,51 @@ class AMoveHidesWhatIsStale(Mutant):
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         results = await self.inner.move(queue, batch)
         return [None if isinstance(result, StaleReceiptError) else result for result in results]
+
+
+class RemoveTakesHeld(Mutant):
+    noticed_by = ("test_37_a_held_message_stays",)
+    needs = "remove"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._held: dict[str, Receipt] = {}
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        self._held.update((one.id, one.receipt) for one in taken)
+        return taken
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        await self.settle(queue, [Ack(self._held[id]) for id in ids if id in self._held])
+        return await super().remove(queue, ids)
+
+
+class RemoveTakesOneOfAnId(Mutant):
+    noticed_by = ("test_37_all_messages_of_an_id_go",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        return min(await super().remove(queue, ids), len(ids))
+
+
+class RemoveTakesThemAll(Mutant):
+    noticed_by = ("test_37_remove_takes_what_it_names",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        count = await super().remove(queue, ids)
+        await self.purge(queue)
+        return count
+
+
+class RemoveMissesWhatIsDelayed(Mutant):
+    noticed_by = ("test_37_delayed_and_urgent_messages_go_too",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        depth = await self.depth(queue)
+        return 0 if depth.delayed else await super().remove(queue, ids)
 
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(mutant for mutant in Mutant.__subclasses__() if mutant is not Unbroken)

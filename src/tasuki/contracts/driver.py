@@ -63,6 +63,8 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 36. ``move`` acks a delivery and stores messages in another queue of the driver. What cannot be stored leaves the
     delivery held; a stale receipt is answered with StaleReceiptError. With ``atomic_move`` each move is one step: both
     happen or neither, whoever is killed when, and a stale receipt stores nothing.
+37. ``remove`` takes messages that wait or are delayed out of a queue by their ids, all those of an id, and says how
+    many; a held one stays. An id that is remembered (26) stays so, and the next of a key moves up (``remove``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -71,7 +73,7 @@ than the one it is given, or catches CancelledError. Nothing but DriverError lea
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -107,6 +109,7 @@ class Capabilities:
     exact_depth: bool = False
     peek: bool = False
     purge: bool = False
+    remove: bool = False
     counts_consumers: bool = False
     max_length: bool = False
     dedup: bool = False
@@ -365,6 +368,13 @@ class Driver(ABC):
     async def purge(self, queue: str) -> int:
         """Remove all messages that are not held; returns how many."""
         raise self._unsupported("purge", queue)
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Remove the messages of these ids that are not held; returns how many.
+
+        It searches the queue, so it takes longer the more messages that has; others are not locked out meanwhile.
+        """
+        raise self._unsupported("remove messages by their ids", queue)
 
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import count, islice
 
 from tasuki.clock import Clock, SystemClock
@@ -42,6 +42,7 @@ class MemoryDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
@@ -274,6 +275,14 @@ class MemoryDriver(Driver):
     async def purge(self, queue: str) -> int:
         """Remove what is not held."""
         return self._queue(queue).purge()
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Put the rest in line again, as after a change of the ordering."""
+        target = self._queue(queue)
+        removed = target.remove(frozenset(ids))
+        if target.waiters and target.can_give():
+            target.wake()
+        return removed
 
     async def delete(self, queue: str) -> None:
         """Remove it; whoever waits there gets nothing."""

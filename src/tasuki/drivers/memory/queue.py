@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import chain, count
 from math import inf
@@ -40,14 +40,8 @@ class MemoryQueue:
         self.spec = spec
         if spec.dedup_window is None:
             self.known = OrderedDict()
-        if not changed:
-            return
-        self._clear()
-        for slot in self.held.values():
-            if (line := self._line(slot)) is not None:
-                line.front += 1
-        for slot in waiting:
-            self.place(slot)
+        if changed:
+            self._line_up(waiting)
 
     def place(self, slot: Slot) -> None:
         """Put a message that is not in front of its key where it belongs."""
@@ -148,10 +142,17 @@ class MemoryQueue:
         """Remove what is not held; returns how many."""
         removed = self.total - len(self.held)
         self.total = len(self.held)
-        self._clear()
-        for slot in self.held.values():
-            if (line := self._line(slot)) is not None:
-                line.front += 1
+        self._line_up(())
+        return removed
+
+    def remove(self, ids: frozenset[str]) -> int:
+        """Remove what has one of these ids and is not held; returns how many."""
+        waiting = sorted(self.peek(), key=by_number)
+        left = [slot for slot in waiting if slot.id not in ids]
+        removed = len(waiting) - len(left)
+        if removed:
+            self.total -= removed
+            self._line_up(left)
         return removed
 
     def depth(self, now: float) -> Depth:
@@ -195,11 +196,17 @@ class MemoryQueue:
                 known[message.id] = now
                 known.move_to_end(message.id)
 
-    def _clear(self) -> None:
+    def _line_up(self, waiting: Iterable[Slot]) -> None:
+        """Let the queue hold these, in order, and what is held."""
         self.plain = Lane()
         self.lanes = {0: self.plain}
         self.delayed = []
         self.lines = {}
+        for slot in self.held.values():
+            if (line := self._line(slot)) is not None:
+                line.front += 1
+        for slot in waiting:
+            self.place(slot)
 
     def _line(self, slot: Slot) -> Line | None:
         if slot.key is None or self.spec.ordering != "key":

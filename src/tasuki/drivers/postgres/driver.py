@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -32,7 +32,7 @@ from tasuki.drivers.postgres.moving import Moving, refusal
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
-from tasuki.drivers.postgres.purging import purge
+from tasuki.drivers.postgres.purging import purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.schema.schema import checked_name
@@ -89,6 +89,7 @@ class PostgresDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         counts_consumers=True,
         max_length=True,
         dedup=True,
@@ -338,6 +339,11 @@ class PostgresDriver(Driver):
         session = self._open_session(queue)
         assert self._connectors is not None
         return await session.run(queue, purge(session, queue, self._connectors[0]))
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Remove what one statement finds, by others."""
+        session = self._open_session(queue)
+        return await session.run(queue, remove(session, queue, [*ids]))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,7 @@ class RedisDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
@@ -293,3 +294,12 @@ class RedisDriver(Driver):
             more, *on = await self._session.ask(queue, scripts.PURGE, PURGED, *on)
             removed += more
         return removed
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Search the messages, in several scripts."""
+        wanted = [id.encode(errors="replace") for id in ids]
+        removed, on = await self._session.ask(queue, scripts.REMOVE, PURGED, "0", *wanted)
+        while on != b"0":
+            more, on = await self._session.ask(queue, scripts.REMOVE, PURGED, on, *wanted)
+            removed += more
+        return int(removed)

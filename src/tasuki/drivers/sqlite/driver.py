@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from tasuki.contracts.moving import stale, told
 from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.store.peeking import Walk
-from tasuki.drivers.sqlite.store.purge import Extent
+from tasuki.drivers.sqlite.store.purge import Extent, Search
 from tasuki.drivers.sqlite.store.queues import Declared
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Moving, Outcome, Step
@@ -70,6 +70,7 @@ class SQLiteDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
@@ -292,6 +293,14 @@ class SQLiteDriver(Driver):
         while not is_over:
             count, is_over = await self._ask(Call(queue, lambda store, number: store.purging.run(number, extent)))
             removed += count
+        return removed
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Search the queue's messages, in several transactions."""
+        self._check(queue)
+        search, removed = Search(ids), 0
+        while not search.is_over:
+            removed += await self._ask(Call(queue, lambda store, number: store.purging.search(number, search)))
         return removed
 
     async def delete(self, queue: str) -> None:

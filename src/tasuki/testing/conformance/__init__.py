@@ -21,6 +21,7 @@ from tasuki.testing.conformance.driver.failing import Failing
 from tasuki.testing.conformance.driver.inspecting import Inspecting
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.purging import Purging
+from tasuki.testing.conformance.driver.removing import Removing
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
@@ -47,6 +48,7 @@ class DriverConformance(
     Publishing,
     Purging,
     Moving,
+    Removing,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -32,6 +32,8 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
         yield lambda: driver.peek(queue, 1)
     if has(driver, "purge"):
         yield lambda: driver.purge(queue)
+    if has(driver, "remove"):
+        yield lambda: driver.remove(queue, ["1"])
 
 
 async def raises(kind: type[DriverError], rig: Rig, verb: Verb) -> DriverError:

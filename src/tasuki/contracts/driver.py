@@ -80,8 +80,11 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from tasuki.contracts.moving import publish_then_ack
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
+
+CONTRACT = 2
+"""The edition of this contract, which a driver's kind names; the first one ended at clause 35."""
 
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
@@ -229,7 +232,10 @@ class Occupancy:
 
 
 class Driver(ABC):
-    """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else."""
+    """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else.
+
+    Clauses 13, 14, 32 and 34 are for every verb; each names the others that it must keep.
+    """
 
     capabilities: ClassVar[Capabilities]
     tells_options: ClassVar[bool] = True
@@ -261,19 +267,19 @@ class Driver(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect. Idempotent; after a close it opens again, with the messages it had."""
+        """Connect. Idempotent; after a close it opens again, with the messages it had. Clause 19."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything. Idempotent; what is still held goes back where the broker allows it at once."""
+        """Let go of everything. Idempotent. What is held goes back at once where the broker allows it. Clause 17."""
 
     @abstractmethod
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist with these options. Before ``open`` it is recorded, and done by ``open``."""
+        """Make the queue exist with these options. Before ``open`` it is recorded for that. Clauses 1, 33."""
 
     @abstractmethod
     async def undeclare(self, queue: str) -> None:
-        """Forget the queue in this process, and free what it used here; nothing changes at the broker. Idempotent."""
+        """Forget the queue in this process, and free what it used here. Idempotent. Clause 29."""
 
     @abstractmethod
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
@@ -281,6 +287,7 @@ class Driver(ABC):
 
         Returns the options in force as far as the broker can tell them, else those given. Raises QueueNotFoundError
         where the broker does not have the queue. A queue that this process has declared stays declared.
+        Clause 30.
         """
 
     @abstractmethod
@@ -289,6 +296,7 @@ class Driver(ABC):
 
         Returns an empty sequence if all are confirmed (the common case costs nothing), else one item per message, in
         order: None where confirmed, the error where not. Raises DriverError when the whole batch shares its fate.
+        Clauses 2, 7, 12, 16, 21, 22, 23, 26, 30.
         """
 
     async def publish_within(
@@ -304,7 +312,10 @@ class Driver(ABC):
 
     @abstractmethod
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``."""
+        """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``.
+
+        Clauses 3, 4, 8, 10, 12, 15, 16, 18, 20, 21, 22, 28.
+        """
 
     @abstractmethod
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
@@ -312,20 +323,22 @@ class Driver(ABC):
 
         Called for suspects only, so that a message without a crash costs nothing. A driver that can record only by
         storing the message again may report a receipt as stale: the message then comes at once, with its record.
+        Clauses 8, 20, 28.
         """
 
     @abstractmethod
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one."""
+        """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
+
+        Clauses 5, 6, 7, 8, 9, 10, 12, 22, 23, 29, 31.
+        """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Ack deliveries of ``queue``, each together with publishing messages to a queue of this driver.
 
         Returns an empty sequence if all are moved, else one item per move, in order: None where moved, else why not:
-        StaleReceiptError, or what publishing would answer; the delivery is then held as before. Raises DriverError
-        when the whole batch shares its fate.
-
-        This one publishes and then acks: a kill in between leaves both, and so does a receipt that is stale.
+        StaleReceiptError, or what publishing would answer. Raises DriverError when the whole batch shares its fate.
+        This one publishes and then acks: a kill in between leaves both, and so does a receipt that is stale. Clause 36.
         """
         return await publish_then_ack(self, queue, batch)
 
@@ -338,17 +351,17 @@ class Driver(ABC):
         """Set the leases to now + ``lease``; returns the receipts that were stale.
 
         Called from a thread with an event loop of its own, so that a handler that blocks the main loop keeps its
-        leases: it must not use anything bound to the loop that opened the driver.
+        leases: it must not use anything bound to the loop that opened the driver. Clauses 11, 29.
         """
 
     @abstractmethod
     async def depth(self, queue: str) -> Depth:
-        """Count the messages; exact if ``exact_depth``, unless they are so many that it says ``is_estimate``."""
+        """Count the messages; exact if ``exact_depth``, unless it says ``is_estimate``. Clause 25."""
 
     async def occupancy(self, queue: str) -> Occupancy:
         """Whether there are messages: asked every few seconds for each consumer, and more often by ``--until-empty``.
 
-        A driver whose ``depth`` takes longer the more there are answers by other means than this.
+        A driver whose ``depth`` takes longer the more there are answers by other means than this. Clause 35.
         """
         depth = await self.depth(queue)
         return Occupancy(depth.ready > 0, depth.in_flight + depth.delayed > 0)
@@ -357,23 +370,20 @@ class Driver(ABC):
         """Say that so many consumers of this process receive from the queue now; for ``depth``, nothing depends on it.
 
         Holds until it is said anew, also over a close or a lost connection. A broker that knows its consumers by
-        itself, or has nowhere to count them, needs nothing here.
+        itself, or has nowhere to count them, needs nothing here. Clause 25.
         """
         return
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """Show ``limit`` waiting messages (ready ones first, then delayed) from number ``after`` on, untouched."""
+        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on, untouched. Clause 24."""
         raise self._unsupported("peek", queue)
 
     async def purge(self, queue: str) -> int:
-        """Remove all messages that are not held; returns how many."""
+        """Remove all messages that are not held; returns how many. Clause 24."""
         raise self._unsupported("purge", queue)
 
     async def remove(self, queue: str, ids: Collection[str]) -> int:
-        """Remove the messages of these ids that are not held; returns how many.
-
-        It searches the queue, so it takes longer the more messages that has; others are not locked out meanwhile.
-        """
+        """Remove the messages of these ids that are not held, by a search; returns how many. Clause 37."""
         raise self._unsupported("remove messages by their ids", queue)
 
     async def delete(self, queue: str) -> None:
@@ -381,10 +391,9 @@ class Driver(ABC):
 
         For queues that live as long as one process, such as that of its replies. Other processes may still have it
         declared: what they publish there may be lost, or make it again. Receipts of it are stale or not found.
+        Clause 27.
         """
         raise self._unsupported("delete", queue)
 
     def _unsupported(self, verb: str, queue: str) -> DriverError:
-        from tasuki.errors import UnsupportedError
-
         return UnsupportedError(f"driver {self.name!r} cannot {verb}", driver=self.name, queue=queue)

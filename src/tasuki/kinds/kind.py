@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from tasuki.contracts.driver import CONTRACT
 from tasuki.errors import UnknownKindError
 from tasuki.kinds.fields import Config
 from tasuki.registry.references import did_you_mean
@@ -40,6 +41,11 @@ class NoOptions(Config):
 class DriverKind(Kind):
     """A kind of driver. A package adds one as an entry point of group ``tasuki.drivers``, named like its short name."""
 
+    contract: int = 0
+    """The edition of the contract that the class keeps (``tasuki.contracts.driver.CONTRACT`` when it was written).
+
+    A kind of another package must name it, as a number; those built in keep the edition that they come with.
+    """
     driver: str = ""
     """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``."""
     client: str = ""
@@ -93,7 +99,18 @@ def find_kind(name: str) -> Kind:
         raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which fails: {error}") from error
     if not isinstance(kind, Kind):
         raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which is not a Kind")
+    if isinstance(kind, DriverKind) and kind.contract != CONTRACT:
+        raise _other_contract(kind, point)
     return kind
+
+
+def _other_contract(kind: DriverKind, point: EntryPoint) -> UnknownKindError:
+    named = f"is for contract {kind.contract}" if kind.contract else "names no contract"
+    problem = f"kind {kind.name!r} is provided by {point.value!r}, which {named}; this Tasuki has contract {CONTRACT}"
+    if kind.contract > CONTRACT:
+        return UnknownKindError(problem, hint="install a newer tasuki, or an older version of that package")
+    hint = f"install a version of that package whose kind says contract={CONTRACT}"
+    return UnknownKindError(problem, hint=f"{hint}; docs/writing-a-driver.md says what a driver must keep")
 
 
 def kind_names() -> list[str]:

@@ -475,6 +475,18 @@ async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytes
     assert (await driver.depth("q")).ready == 1
 
 
+async def test_a_removal_searches_in_several_transactions(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "SEARCHED", 3)
+    driver = await make()
+    for queue in ("q", "other"):
+        await driver.declare(QueueSpec(queue))
+    for number in range(20):
+        await driver.publish("q" if number % 2 else "other", [message(f"{number}")])
+    assert await driver.remove("q", [f"{number}" for number in range(20) if number != 7]) == 9
+    assert [item.id for item in await driver.peek("q", 99)] == ["7"]
+    assert len(await driver.peek("other", 99)) == 10
+
+
 async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
     driver = await make()
     await driver.publish("q", [message(str(number)) for number in range(4)])

@@ -50,8 +50,8 @@ class Moves:
         results: Sequence[Exception | None]
         try:
             results = await self._queue.driver.move(self._queue.spec.name, moves) or [None] * len(moves)
-        except Exception as error:  # not only DriverError: a driver's defect must not leave its callers waiting
-            results = [error] * len(moves)
+        except Exception as problem:  # not only DriverError: a driver's defect must not leave its callers waiting
+            results = [problem] * len(moves)
         for done, error in zip(waiting, results, strict=True):
             if done.done():
                 continue

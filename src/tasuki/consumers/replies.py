@@ -78,7 +78,8 @@ class Replies:
             if not isinstance(name, str):
                 raise QueueNotFoundError(f"{name!r} is not the id of a queue")
             async with holder.host.reply_queue(name, self._queue, holder.guard) as target:
-                await self._send(target, delivery, answer, handover and handover.to(target))
+                carry = None if handover is None else handover.to(target)
+                await self._send(target, delivery, answer, carry)
         except RequesterGoneError:
             self._metrics.requesters_gone += 1
             _log.warning("no reply to %r: its requester is gone", name, extra=delivery.log_fields())

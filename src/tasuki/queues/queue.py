@@ -118,28 +118,30 @@ class Queue:
             self.guard.publish(self.id)
             check_reply_to(self.guard, self.id, headers)
         message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
-        limit = seconds("timeout", timeout)
-
-        async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
-            if connection is None:
-                return await self._batcher.publish(messages, limit)
-            return await self._publish_within(connection, messages)
-
-        return await self._send(message, carry)
+        return await self._send(message, seconds("timeout", timeout), connection)
 
     async def publish_by(self, carry: Carry, body: Any, headers: Mapping[str, HeaderValue]) -> Confirmed:
         """Publish one message by another way, such as together with an ack; else as ``publish``."""
         if self.guard is not None:
             self.guard.publish(self.id)
             check_reply_to(self.guard, self.id, headers)
-        return await self._send(self._composer.compose(body, headers, 0.0, None, None, None, None), carry)
+        message = self._composer.compose(body, headers, 0.0, None, None, None, None)
+        return await self._send(message, PUBLISH_TIMEOUT, carry=carry)
 
-    async def _send(self, message: Outgoing, carry: Carry) -> Confirmed:
+    async def _send(
+        self, message: Outgoing, timeout: float, connection: Any = None, carry: Carry | None = None
+    ) -> Confirmed:
         if self.signer is not None:
             self.signer.sign((message,))
-        if self.demand.level is not None and (error := self.demand.refusal()) is not None:
-            raise self._failed(message.id, error)
-        if (error := (await carry((message,)))[0]) is not None:
+        if self.demand.level is not None and (refusal := self.demand.refusal()) is not None:
+            raise self._failed(message.id, refusal)
+        if carry is not None:
+            error = (await carry((message,)))[0]
+        elif connection is None:
+            error = (await self._batcher.publish((message,), timeout))[0]
+        else:
+            error = (await self._publish_within(connection, (message,)))[0]
+        if error is not None:
             raise self._failed(message.id, self._advised(message, error))
         self.metrics.published += 1
         return Confirmed(message.id, self.demand.given)

@@ -31,7 +31,7 @@ MESSAGES = 2000 if IS_CAMPAIGN else 40
 SHORT = {
     driver: [1, 2, 4, 7] if driver in ATOMIC else [2, 3] for driver in DRIVERS if driver not in ("memory", "valkey")
 }
-LONG = {driver: random.Random(driver).choices(range(1, 200), k=40) for driver in DRIVERS if driver != "memory"}
+LONG = {driver: random.Random(driver).choices(range(1, 40), k=40) for driver in DRIVERS if driver != "memory"}
 KILLED_AT = LONG if IS_CAMPAIGN else SHORT
 """After which step each worker is killed: a step is the begin or the end of a publish, a settlement or a move."""
 
@@ -106,11 +106,12 @@ async def test_a_kill_between_two_steps_loses_and_doubles_nothing(driver: str, t
         assert await _work(tmp_path, options, 0) == 0, _log(tmp_path)
         letters = Counter([int(body) for body, _ in await _taken(app, "app:dead")])
         replies = Counter([int(str(headers[CORRELATION_ID])) for _, headers in await _taken(app, "app:replies")])
-    assert killed.count(-signal.SIGKILL) == len(killed), f"ended otherwise: {killed}\n{_log(tmp_path)}"
     assert sorted(letters) == list(range(1, MESSAGES, 2)), f"dead letters were lost\n{_log(tmp_path)}"
     assert sorted(replies) == list(range(0, MESSAGES, 2)), f"replies were lost\n{_log(tmp_path)}"
     if driver in ATOMIC:
         assert (letters.total(), replies.total()) == (len(letters), len(replies)), "some came twice"
+    assert set(killed) <= {-signal.SIGKILL, 0}, f"ended otherwise: {killed}\n{_log(tmp_path)}"
+    assert killed.count(0) <= len(killed) / 4, "too little work was left to kill"
 
 
 def _message(number: int) -> Envelope:

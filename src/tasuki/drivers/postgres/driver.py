@@ -293,7 +293,7 @@ class PostgresDriver(Driver):
                 session.stored(queue)
             return work.outcomes(answers)
 
-        return await move_together(self.name, queue, batch, refuse=partial(refusal, self.name, queue), run=run)
+        return await move_together(self.name, queue, batch, refuse=partial(refusal, self.name), run=run)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in a thread of its own."""

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasuki.contracts.driver import Move
-from tasuki.contracts.moving import stale
 from tasuki.drivers.postgres import columns as rows
 from tasuki.errors import DriverError
 
+_NEVER_A_RECEIPT = (-1, -1)
 
-def refusal(driver: str, queue: str, move: Move) -> DriverError | None:
+
+def refusal(driver: str, move: Move) -> DriverError | None:
     """Why a move cannot be tried, or None."""
-    if not rows.is_receipt(move.receipt):
-        return stale(move.receipt, driver=driver, queue=queue)
     return next((told for message in move.messages if (told := rows.refusal(driver, move.to, message))), None)
 
 
@@ -22,15 +21,17 @@ class Moving:
     """Moves to one queue, by rising seq, as the function of the schema takes them."""
 
     def __init__(self, moves: Sequence[Move]) -> None:
-        self._order = sorted(range(len(moves)), key=lambda place: moves[place].receipt)
+        receipts = [move.receipt if rows.is_receipt(move.receipt) else _NEVER_A_RECEIPT for move in moves]
+        self._order = sorted(range(len(moves)), key=receipts.__getitem__)
+        self._receipts = [receipts[place] for place in self._order]
         self.moves = [moves[place] for place in self._order]
 
     def arguments(self) -> tuple[Any, ...]:
         """seqs, tokens, numbers of messages, and the columns of the messages."""
         messages = [message for move in self.moves for message in move.messages]
         return (
-            [move.receipt[0] for move in self.moves],
-            [move.receipt[1] for move in self.moves],
+            [seq for seq, _ in self._receipts],
+            [token for _, token in self._receipts],
             [len(move.messages) for move in self.moves],
             *rows.arrays(messages),
         )

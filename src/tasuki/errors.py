@@ -10,7 +10,8 @@
     │   ├── StartTimeoutError · StopTimeoutError · RestartLimitError
     ├── DriverError(driver, queue; retryable, outcome)
     │   ├── BrokerUnavailableError ↻ · BrokerTimeoutError ↻ ? · ThrottledError ↻ · QueueFullError ↻ · DurabilityError ↻
-    │   └── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
+    │   ├── QueueNotFoundError · QueueConflictError · MessageTooLargeError · AccessDeniedError · UnsupportedError
+    │   └── StaleReceiptError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError
     ├── RequestTimeoutError                             for whoever waits for a reply
@@ -157,6 +158,10 @@ class QueueFullError(DriverError):
 
 class QueueNotFoundError(DriverError):
     """The queue was never declared."""
+
+
+class StaleReceiptError(DriverError):
+    """The delivery has ended already, and its message is another's or gone: nothing was moved."""
 
 
 class QueueConflictError(DriverError):

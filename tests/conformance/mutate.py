@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -26,6 +26,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Move,
     Nack,
     Occupancy,
     Outgoing,
@@ -35,7 +36,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueNotFoundError, StaleReceiptError
 from tasuki.message import Message
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
@@ -111,6 +112,12 @@ class Mutant(Driver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         return await self.inner.settle(queue, batch)
 
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        return await self.inner.move(queue, batch)
+
+    def is_move_atomic(self, queue: str, to: str) -> bool:
+        return self.inner.is_move_atomic(queue, to)
+
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         return await self.inner.extend(queue, batch, lease)
 
@@ -128,6 +135,9 @@ class Mutant(Driver):
 
     async def purge(self, queue: str) -> int:
         return await self.inner.purge(queue)
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        return await self.inner.remove(queue, ids)
 
 
 class Unbroken(Mutant):
@@ -731,6 +741,101 @@ class ALateSettlementIsRefused(Mutant):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         stale = await self.inner.extend(queue, [item.receipt for item in batch], 0.001)
         return [*stale, *(item.receipt for item in batch if item.receipt not in stale)]
+
+
+class AMoveAcksNothing(Mutant):
+    noticed_by = ("test_36_a_move_acks_and_stores",)
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        for move in batch:
+            if move.messages:
+                await self.publish(move.to, move.messages)
+        return ()
+
+
+class AMoveAcksFirst(Mutant):
+    noticed_by = ("test_36_a_full_queue_leaves_the_delivery_held",)
+    needs = "max_length"
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        await self.settle(queue, [Ack(move.receipt) for move in batch])
+        return await super().move(queue, batch)
+
+
+class AMoveIsTwoSteps(Mutant):
+    noticed_by = ("test_36_a_stale_receipt_stores_nothing",)
+    needs = "atomic_move"
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        return await Driver.move(self, queue, batch)
+
+
+class AMoveStoresAPart(Mutant):
+    noticed_by = ("test_36_all_messages_of_a_move_or_none",)
+    needs = "atomic_move"
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        results = []
+        for move in batch:
+            for message in move.messages[1:]:
+                await self.publish(move.to, [message])
+            results += await self.inner.move(queue, [msgspec.structs.replace(move, messages=move.messages[:1])]) or [
+                None
+            ]
+        return results
+
+
+class AMoveHidesWhatIsStale(Mutant):
+    noticed_by = ("test_36_a_stale_receipt_is_told",)
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        results = await self.inner.move(queue, batch)
+        return [None if isinstance(result, StaleReceiptError) else result for result in results]
+
+
+class RemoveTakesHeld(Mutant):
+    noticed_by = ("test_37_a_held_message_stays",)
+    needs = "remove"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._held: dict[str, Receipt] = {}
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        self._held.update((one.id, one.receipt) for one in taken)
+        return taken
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        await self.settle(queue, [Ack(self._held[id]) for id in ids if id in self._held])
+        return await super().remove(queue, ids)
+
+
+class RemoveTakesOneOfAnId(Mutant):
+    noticed_by = ("test_37_all_messages_of_an_id_go",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        return min(await super().remove(queue, ids), len(ids))
+
+
+class RemoveTakesThemAll(Mutant):
+    noticed_by = ("test_37_remove_takes_what_it_names",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        count = await super().remove(queue, ids)
+        await self.purge(queue)
+        return count
+
+
+class RemoveMissesWhatIsDelayed(Mutant):
+    noticed_by = ("test_37_delayed_and_urgent_messages_go_too",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        depth = await self.depth(queue)
+        return 0 if depth.delayed else await super().remove(queue, ids)
 
 
 MUTANTS: tuple[type[Mutant], ...] = tuple(mutant for mutant in Mutant.__subclasses__() if mutant is not Unbroken)

@@ -12,6 +12,7 @@ from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
+from tasuki.testing.conformance.driver.moving import Moving
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of
@@ -60,7 +61,7 @@ class TestBehindSentinel(Clauses):
 
 
 @pytest.mark.variant
-class TestInCluster(Clauses):
+class TestInCluster(Clauses, Moving):
     takes_clock = False
     real_seconds = 1.5
 

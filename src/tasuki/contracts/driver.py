@@ -60,6 +60,11 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
 34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
     their own.
 35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
+36. ``move`` acks a delivery and stores messages in another queue of the driver. What cannot be stored leaves the
+    delivery held; a stale receipt is answered with StaleReceiptError. With ``atomic_move`` each move is one step: both
+    happen or neither, whoever is killed when, and a stale receipt stores nothing.
+37. ``remove`` takes messages that wait or are delayed out of a queue by their ids, all those of an id, and says how
+    many; a held one stays. An id that is remembered (26) stays so, and the next of a key moves up (``remove``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -68,14 +73,18 @@ than the one it is given, or catches CancelledError. Nothing but DriverError lea
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from tasuki.errors import DriverError
+from tasuki.contracts.moving import publish_then_ack
+from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
+
+CONTRACT = 2
+"""The edition of this contract, which a driver's kind names; the first one ended at clause 35."""
 
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
@@ -103,6 +112,7 @@ class Capabilities:
     exact_depth: bool = False
     peek: bool = False
     purge: bool = False
+    remove: bool = False
     counts_consumers: bool = False
     max_length: bool = False
     dedup: bool = False
@@ -110,6 +120,8 @@ class Capabilities:
     dedup_window: float | None = None
     """The only ``dedup_window`` that it can keep, in seconds; None: any."""
     delete: bool = False
+    atomic_move: bool = False
+    """``move`` is one step, for the queues of which ``is_move_atomic`` says so."""
     transactional: bool = False
     """Can publish inside the caller's own database transaction."""
     emulates: frozenset[str] = frozenset()
@@ -189,6 +201,14 @@ class Release(msgspec.Struct, frozen=True, gc=False):
 Settlement = Ack | Nack | Release
 
 
+class Move(msgspec.Struct, frozen=True, gc=False):
+    """Done, and here is what follows from it: ack the delivery, and publish ``messages`` to the queue ``to``."""
+
+    receipt: Receipt
+    to: str
+    messages: tuple[Outgoing, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Depth:
     """How many messages a queue holds; ``oldest_age``: seconds since the oldest ready one was published, or None."""
@@ -212,7 +232,10 @@ class Occupancy:
 
 
 class Driver(ABC):
-    """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else."""
+    """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else.
+
+    Clauses 13, 14, 32 and 34 are for every verb; each names the others that it must keep.
+    """
 
     capabilities: ClassVar[Capabilities]
     tells_options: ClassVar[bool] = True
@@ -244,19 +267,19 @@ class Driver(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect. Idempotent; after a close it opens again, with the messages it had."""
+        """Connect. Idempotent; after a close it opens again, with the messages it had. Clause 19."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of everything. Idempotent; what is still held goes back where the broker allows it at once."""
+        """Let go of everything. Idempotent. What is held goes back at once where the broker allows it. Clause 17."""
 
     @abstractmethod
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist with these options. Before ``open`` it is recorded, and done by ``open``."""
+        """Make the queue exist with these options. Before ``open`` it is recorded for that. Clauses 1, 33."""
 
     @abstractmethod
     async def undeclare(self, queue: str) -> None:
-        """Forget the queue in this process, and free what it used here; nothing changes at the broker. Idempotent."""
+        """Forget the queue in this process, and free what it used here. Idempotent. Clause 29."""
 
     @abstractmethod
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
@@ -264,6 +287,7 @@ class Driver(ABC):
 
         Returns the options in force as far as the broker can tell them, else those given. Raises QueueNotFoundError
         where the broker does not have the queue. A queue that this process has declared stays declared.
+        Clause 30.
         """
 
     @abstractmethod
@@ -272,6 +296,7 @@ class Driver(ABC):
 
         Returns an empty sequence if all are confirmed (the common case costs nothing), else one item per message, in
         order: None where confirmed, the error where not. Raises DriverError when the whole batch shares its fate.
+        Clauses 2, 7, 12, 16, 21, 22, 23, 26, 30.
         """
 
     async def publish_within(
@@ -287,7 +312,10 @@ class Driver(ABC):
 
     @abstractmethod
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``."""
+        """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``.
+
+        Clauses 3, 4, 8, 10, 12, 15, 16, 18, 20, 21, 22, 28.
+        """
 
     @abstractmethod
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
@@ -295,28 +323,45 @@ class Driver(ABC):
 
         Called for suspects only, so that a message without a crash costs nothing. A driver that can record only by
         storing the message again may report a receipt as stale: the message then comes at once, with its record.
+        Clauses 8, 20, 28.
         """
 
     @abstractmethod
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one."""
+        """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
+
+        Clauses 5, 6, 7, 8, 9, 10, 12, 22, 23, 29, 31.
+        """
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Ack deliveries of ``queue``, each together with publishing messages to a queue of this driver.
+
+        Returns an empty sequence if all are moved, else one item per move, in order: None where moved, else why not:
+        StaleReceiptError, or what publishing would answer. Raises DriverError when the whole batch shares its fate.
+        This one publishes and then acks: a kill in between leaves both, and so does a receipt that is stale. Clause 36.
+        """
+        return await publish_then_ack(self, queue, batch)
+
+    def is_move_atomic(self, queue: str, to: str) -> bool:
+        """Whether a move from one queue to the other is one step; a look-up, it asks nothing of the broker."""
+        return self.capabilities.atomic_move
 
     @abstractmethod
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases to now + ``lease``; returns the receipts that were stale.
 
         Called from a thread with an event loop of its own, so that a handler that blocks the main loop keeps its
-        leases: it must not use anything bound to the loop that opened the driver.
+        leases: it must not use anything bound to the loop that opened the driver. Clauses 11, 29.
         """
 
     @abstractmethod
     async def depth(self, queue: str) -> Depth:
-        """Count the messages; exact if ``exact_depth``, unless they are so many that it says ``is_estimate``."""
+        """Count the messages; exact if ``exact_depth``, unless it says ``is_estimate``. Clause 25."""
 
     async def occupancy(self, queue: str) -> Occupancy:
         """Whether there are messages: asked every few seconds for each consumer, and more often by ``--until-empty``.
 
-        A driver whose ``depth`` takes longer the more there are answers by other means than this.
+        A driver whose ``depth`` takes longer the more there are answers by other means than this. Clause 35.
         """
         depth = await self.depth(queue)
         return Occupancy(depth.ready > 0, depth.in_flight + depth.delayed > 0)
@@ -325,27 +370,30 @@ class Driver(ABC):
         """Say that so many consumers of this process receive from the queue now; for ``depth``, nothing depends on it.
 
         Holds until it is said anew, also over a close or a lost connection. A broker that knows its consumers by
-        itself, or has nowhere to count them, needs nothing here.
+        itself, or has nowhere to count them, needs nothing here. Clause 25.
         """
         return
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """Show ``limit`` waiting messages (ready ones first, then delayed) from number ``after`` on, untouched."""
+        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on, untouched. Clause 24."""
         raise self._unsupported("peek", queue)
 
     async def purge(self, queue: str) -> int:
-        """Remove all messages that are not held; returns how many."""
+        """Remove all messages that are not held; returns how many. Clause 24."""
         raise self._unsupported("purge", queue)
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Remove the messages of these ids that are not held, by a search; returns how many. Clause 37."""
+        raise self._unsupported("remove messages by their ids", queue)
 
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.
 
         For queues that live as long as one process, such as that of its replies. Other processes may still have it
         declared: what they publish there may be lost, or make it again. Receipts of it are stale or not found.
+        Clause 27.
         """
         raise self._unsupported("delete", queue)
 
     def _unsupported(self, verb: str, queue: str) -> DriverError:
-        from tasuki.errors import UnsupportedError
-
         return UnsupportedError(f"driver {self.name!r} cannot {verb}", driver=self.name, queue=queue)

@@ -41,8 +41,13 @@ class DriverKind(Kind):
     entry are these and those of every driver (``durability``, ``lifecycle``).
     """
 
+    contract: int = 0
+    """The edition of the contract that the class keeps (``tasuki.contracts.driver.CONTRACT`` when it was written).
+
+    A kind of another package must name it, as a number; those built in keep the edition that they come with.
+    """
     driver: str = ""
-    """Import path of the class, such as ``tasuki.drivers.sqlite:SQLiteDriver``: called with name, settings, clock."""
+    """Import path of the class, such as ``my_package.driver:MyDriver``; called with name, settings, clock."""
     client: str = ""
     """Import name of the package that it needs, which is the extra of its short name; empty: none."""
     queue_options: type[Config] = NoOptions

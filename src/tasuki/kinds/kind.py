@@ -7,6 +7,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import new_class
 
+from tasuki.contracts.driver import CONTRACT
 from tasuki.errors import UnknownKindError
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.registry.references import did_you_mean
@@ -53,7 +54,11 @@ def find_kind(name: str) -> Kind:
         raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which fails: {error}") from error
     if not isinstance(kind, Kind):
         raise UnknownKindError(f"kind {name!r} is provided by {point.value!r}, which is not a Kind")
-    return as_entry(kind) if isinstance(kind, DriverKind) else kind
+    if not isinstance(kind, DriverKind):
+        return kind
+    if kind.contract != CONTRACT:
+        raise _other_contract(kind, point)
+    return as_entry(kind)
 
 
 def as_entry(kind: DriverKind) -> DriverKind:
@@ -64,6 +69,15 @@ def as_entry(kind: DriverKind) -> DriverKind:
     name = kind.model.__name__.removesuffix("Settings").removesuffix("Config") + "DriverConfig"
     model = new_class(name, (kind.model, DriverConfig), exec_body=lambda body: body.update(__doc__=kind.model.__doc__))
     return replace(kind, model=model, references={**REFERENCES, **kind.references})
+
+
+def _other_contract(kind: DriverKind, point: EntryPoint) -> UnknownKindError:
+    named = f"is for contract {kind.contract}" if kind.contract else "names no contract"
+    problem = f"kind {kind.name!r} is provided by {point.value!r}, which {named}; this Tasuki has contract {CONTRACT}"
+    if kind.contract > CONTRACT:
+        return UnknownKindError(problem, hint="install a newer tasuki, or an older version of that package")
+    hint = f"install a version of that package whose kind says contract={CONTRACT}"
+    return UnknownKindError(problem, hint=f"{hint}; docs/writing-a-driver.md says what a driver must keep")
 
 
 def kind_names() -> list[str]:

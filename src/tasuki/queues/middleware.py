@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from tasuki.contracts.driver import Outgoing
 from tasuki.errors import DriverError, TasukiError
 from tasuki.queues.messages.message_builder import Envelope
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
@@ -18,11 +19,16 @@ PublishMiddleware = Callable[[Envelope[Any], Publish], Awaitable[Confirmed]]
 """Awaits the given ``Publish`` with the envelope or a changed one and returns its result, or raises."""
 
 
+Carry = Callable[[Sequence[Outgoing]], Awaitable[list[DriverError | None]]]
+"""Another way to the broker than the queue's own: one result a message, in order."""
+
+
 class Sending(NamedTuple):
     """How the caller wants one message sent; the middleware does not see it."""
 
     timeout: float
     connection: Any = None
+    carry: Carry | None = None
 
 
 Load = Callable[[], PublishMiddleware]

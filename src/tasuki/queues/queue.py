@@ -23,7 +23,7 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Composer, Envelope, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
-from tasuki.queues.middleware import PublishMiddleware, Sending, Through
+from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
 from tasuki.queues.observing import tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
@@ -143,13 +143,28 @@ class Queue:
     async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
         return await self._send(self._composer.compose_item(envelope), *sending)
 
-    async def _send(self, message: Outgoing, timeout: float, connection: object = None) -> Confirmed:
+    async def publish_by(self, carry: Carry, body: Any, headers: Mapping[str, HeaderValue]) -> Confirmed:
+        """Publish one message by another way, such as together with an ack; else as ``publish``."""
+        if self.guard is not None:
+            self.guard.publish(self.id)
+            check_reply_to(self.guard, self.id, headers)
+        if self._through is not None:
+            return await self._through.publish(
+                Envelope(body=body, headers=headers), Sending(PUBLISH_TIMEOUT, carry=carry)
+            )
+        message = self._composer.compose(body, headers, 0.0, None, None, None, None)
+        return await self._send(message, PUBLISH_TIMEOUT, carry=carry)
+
+    async def _send(
+        self, message: Outgoing, timeout: float, connection: object = None, carry: Carry | None = None
+    ) -> Confirmed:
         if self.signer is not None:
             self.signer.sign((message,))
-        error: DriverError | None
-        if self.demand.level is not None and (error := self.demand.refusal()) is not None:
-            raise self._failed(message.id, error)
-        if connection is None:
+        if self.demand.level is not None and (refusal := self.demand.refusal()) is not None:
+            raise self._failed(message.id, refusal)
+        if carry is not None:
+            error = (await carry((message,)))[0]
+        elif connection is None:
             error = (await self._batcher.publish((message,), timeout))[0]
         else:
             error = (await self._publish_within(connection, (message,)))[0]
@@ -233,17 +248,17 @@ class Queue:
         return envelope
 
     async def forward(
-        self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT
+        self, messages: Sequence[Outgoing], *, timeout: float = PUBLISH_TIMEOUT, carry: Carry | None = None
     ) -> list[DriverError | None]:
         """Publish messages that exist already (dead letters, redrives) as they are; one result each, in order.
 
-        Their ids may well be known to the queue: none is taken for a duplicate.
+        Their ids may well be known to the queue: none is taken for a duplicate. ``carry``: by another way.
         """
         if refusal := self.demand.refusal():
             return [refusal] * len(messages)
         for message in messages:
             message.deduplicate = False
-        results = await self._batcher.publish(messages, timeout)
+        results = await (carry(messages) if carry else self._batcher.publish(messages, timeout))
         self.metrics.published += results.count(None)
         return results
 

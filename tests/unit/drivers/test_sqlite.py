@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
 from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.settings import SQLiteSettings
@@ -467,6 +468,18 @@ async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytes
     assert (await driver.depth("q")).ready == 1
 
 
+async def test_a_removal_searches_in_several_transactions(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "SEARCHED", 3)
+    driver = await make()
+    for queue in ("q", "other"):
+        await driver.declare(QueueSpec(queue))
+    for number in range(20):
+        await driver.publish("q" if number % 2 else "other", [message(f"{number}")])
+    assert await driver.remove("q", [f"{number}" for number in range(20) if number != 7]) == 9
+    assert [item.id for item in await driver.peek("q", 99)] == ["7"]
+    assert len(await driver.peek("other", 99)) == 10
+
+
 async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
     driver = await make()
     await driver.publish("q", [message(str(number)) for number in range(4)])
@@ -526,7 +539,7 @@ async def test_nack_of_a_message_with_a_key_and_a_delay(make: Any) -> None:
 
 def test_a_bare_request_does_nothing() -> None:
     assert Request().run(None) is None  # type: ignore[arg-type]
-    assert not Publish("q", [], {}, set()).is_abandoned
+    assert not Publish("q", Encoded()).is_abandoned
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

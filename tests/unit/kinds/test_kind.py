@@ -2,6 +2,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from tasuki.contracts.driver import CONTRACT
 from tasuki.errors import UnknownKindError
 from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
@@ -24,7 +25,9 @@ class KafkaOptions(Config):
 
 
 ROOM = Kind("meeting.room", RoomConfig)
-KAFKA = DriverKind("queue.driver.kafka", RoomConfig, driver="x:Kafka", queue_options=KafkaOptions)
+KAFKA = DriverKind("queue.driver.kafka", RoomConfig, contract=CONTRACT, driver="x:Kafka", queue_options=KafkaOptions)
+OLD = DriverKind("queue.driver.old", RoomConfig, driver="x:Old")
+NEW = DriverKind("queue.driver.new", RoomConfig, contract=CONTRACT + 1, driver="x:New")
 NOT_A_KIND = "something"
 
 
@@ -117,6 +120,35 @@ def test_a_package_that_fails_is_named(name, problem):
     with pytest.raises(UnknownKindError) as caught:
         find_kind(name)
     assert caught.value.problem == problem
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "hint"),
+    [
+        (
+            "old",
+            f"kind 'queue.driver.old' is provided by '{__name__}:OLD', which names no contract; "
+            f"this Tasuki has contract {CONTRACT}",
+            f"install a version of that package whose kind says contract={CONTRACT}; "
+            "docs/writing-a-driver.md says what a driver must keep",
+        ),
+        (
+            "new",
+            f"kind 'queue.driver.new' is provided by '{__name__}:NEW', which is for contract {CONTRACT + 1}; "
+            f"this Tasuki has contract {CONTRACT}",
+            "install a newer tasuki, or an older version of that package",
+        ),
+    ],
+)
+def test_a_driver_of_another_contract_is_refused(packages, monkeypatch, name, problem, hint):
+    points = {
+        f"queue.driver.{one}": EntryPoint(one, f"{__name__}:{one.upper()}", "tasuki.drivers") for one in ("old", "new")
+    }
+    monkeypatch.setattr(module, "_from_packages", lambda: points)
+    with pytest.raises(UnknownKindError) as caught:
+        find_kind(f"queue.driver.{name}")
+    assert (caught.value.problem, caught.value.hint) == (problem, hint)
+    assert find_driver(name) is None
 
 
 @pytest.mark.usefixtures("packages")

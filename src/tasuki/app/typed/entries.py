@@ -19,8 +19,8 @@ from tasuki.units import Duration, Size
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
-    from tasuki.kinds.check.requirements import RequirementName
     from tasuki.fields.types import DurabilityLevel
+    from tasuki.kinds.check.requirements import RequirementName
 
 
 class DeadLetterFields(TypedDict, total=False):

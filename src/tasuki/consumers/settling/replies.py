@@ -5,7 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasuki.errors import CodecError, DriverError, PolicyDeniedError, PublishError, QueueNotFoundError
+from tasuki.errors import (
+    CodecError,
+    DriverError,
+    PolicyDeniedError,
+    PublishError,
+    QueueNotFoundError,
+    StaleReceiptError,
+)
 from tasuki.message import (
     CONTENT_TYPE,
     CORRELATION_ID,
@@ -14,10 +21,12 @@ from tasuki.message import (
     HeaderValue,
     Message,
 )
+from tasuki.queues.middleware import Carry
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery
+    from tasuki.consumers.settling.handover import Handover
     from tasuki.consumers.settling.verdict import Verdict
     from tasuki.observe.metrics import ConsumerMetrics
 
@@ -56,10 +65,13 @@ class Replies:
         self._queue = queue
         self._metrics = metrics
 
-    async def send(self, delivery: Delivery, answer: Answer) -> None:
+    async def send(self, delivery: Delivery, answer: Answer, handover: Handover | None = None) -> None:
         """Publish an answer, and return when it is confirmed or can never be given; that is counted and logged.
 
+        ``handover``: takes the ack of the request along, where it can.
+
         Raises:
+            StaleReceiptError: the request is not held any more, and nothing was published.
             DriverError: the reply queue cannot take it now; trying again may help.
         """
         name, holder = delivery.received.headers[REPLY_TO], delivery.holder
@@ -67,7 +79,8 @@ class Replies:
             if not isinstance(name, str):
                 raise QueueNotFoundError(f"{name!r} is not the id of a queue")
             async with holder.host.reply_queue(name, self._queue, holder.guard) as target:
-                await self._send(target, delivery, answer)
+                carry = None if handover is None else handover.to(target)
+                await self._send(target, delivery, answer, carry)
         except RequesterGoneError:
             self._metrics.requesters_gone += 1
             _log.warning("no reply to %r: its requester is gone", name, extra=delivery.log_fields())
@@ -75,21 +88,23 @@ class Replies:
             self._metrics.result_errors += 1
             self._complain(delivery, str(error))
 
-    async def _send(self, target: Queue, delivery: Delivery, answer: Answer) -> None:
+    async def _send(self, target: Queue, delivery: Delivery, answer: Answer, carry: Carry | None) -> None:
         """Publish an answer, or that it cannot be published. Raises QueueNotFoundError when the queue is gone."""
         if answer.unfit:
-            await self._apologise(target, delivery, answer, answer.unfit)
+            await self._apologise(target, delivery, answer, answer.unfit, carry)
             return
         try:
-            await self._publish(target, delivery.received, answer)
-        except QueueNotFoundError:
+            await self._publish(target, delivery.received, answer, carry)
+        except (QueueNotFoundError, StaleReceiptError):
             raise
         except (CodecError, PublishError, DriverError) as error:
             if isinstance(error, DriverError) and error.retryable:
                 raise
-            await self._apologise(target, delivery, answer, str(error))
+            await self._apologise(target, delivery, answer, str(error), carry)
 
-    async def _apologise(self, target: Queue, delivery: Delivery, answer: Answer, problem: str) -> None:
+    async def _apologise(
+        self, target: Queue, delivery: Delivery, answer: Answer, problem: str, carry: Carry | None
+    ) -> None:
         """The result cannot travel: say so instead. The effect has happened, so the message is done all the same."""
         self._metrics.result_errors += 1
         self._complain(delivery, problem)
@@ -97,19 +112,24 @@ class Replies:
             return
         body = {"kind": "Internal", "message": f"the result cannot be sent: {problem}", "retryable": False}
         try:
-            await self._publish(target, delivery.received, Answer(body, is_error=True))
+            await self._publish(target, delivery.received, Answer(body, is_error=True), carry)
+        except StaleReceiptError:
+            raise
         except (CodecError, PublishError, DriverError) as again:
             if isinstance(again, DriverError) and again.retryable:
                 raise
             self._complain(delivery, str(again))
 
-    async def _publish(self, target: Queue, request: Message, answer: Answer) -> None:
+    async def _publish(self, target: Queue, request: Message, answer: Answer, carry: Carry | None) -> None:
         headers: dict[str, HeaderValue] = {CORRELATION_ID: request.headers.get(CORRELATION_ID, request.id)}
         if answer.is_error:
             headers[MESSAGE_TYPE] = ERROR
         if not isinstance(answer.body, _BYTES_LIKE):
             headers[CONTENT_TYPE] = target.codec.name
-        await target.publish(answer.body, headers)
+        if carry is None:
+            await target.publish(answer.body, headers)
+        else:
+            await target.publish_by(carry, answer.body, headers)
         self._metrics.replied += 1
 
     def _complain(self, delivery: Delivery, why: str) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.replies import Answer, Replies, failure
 from tasuki.consumers.settling.verdict import ACK, Verdict
 from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, Receipt, Received, Release, Settlement
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.dead_letter import dead_letter
@@ -54,6 +55,7 @@ class Settler:
         self._on_settled = on_settled
         self._on_kept = on_kept
         self._replies = Replies(queue=queue, metrics=metrics)
+        self._handing_over = Moves(queue)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
         self._awaited: dict[Receipt, asyncio.Future[bool]] = {}
@@ -157,22 +159,35 @@ class Settler:
                 waiting.set_result(settlement.receipt not in untaken)
 
     async def _reply(self, delivery: Delivery, answer: Answer) -> None:
-        """Reply, and only when that is confirmed ack the request."""
-        if await self._insist(lambda: self._replies.send(delivery, answer), delivery, "replied to"):
+        """Reply, and ack the request with it or after it."""
+        handover = Handover(self._handing_over, delivery.received.receipt)
+        if await self._insist(lambda: self._replies.send(delivery, answer, handover), delivery, "replied to"):
             self._metrics.acked += 1
-            self._add(Ack(delivery.received.receipt))
+            self._end(delivery, handover)
+
+    def _end(self, delivery: Delivery, handover: Handover) -> None:
+        ack = Ack(delivery.received.receipt)
+        if handover.is_acked:
+            self._on_settled([ack])
+        else:
+            self._add(ack)
 
     async def _insist(self, publish: Callable[[], Awaitable[None]], delivery: Delivery, what: str) -> bool:
         """Publish what must be confirmed before the ack, as often as it takes; the delivery is kept meanwhile.
 
-        Keeping it costs no attempt, and its handler does not run again. False: the consumer stops or the lease is lost,
-        and the message is released.
+        Keeping it costs no attempt, and its handler does not run again. False: the consumer stops or the lease is lost;
+        the message is released, or is another's already.
         """
         failures = 0
         try:
             while not delivery.lost:
                 try:
                     await publish()
+                except StaleReceiptError:
+                    late: list[Settlement] = [Ack(delivery.received.receipt)]
+                    self._note_stale(late, {delivery.received.receipt})
+                    self._on_settled(late)
+                    return False
                 except Exception as error:
                     failures += 1
                     if failures == 1:
@@ -197,14 +212,23 @@ class Settler:
         except (Exception, asyncio.CancelledError) as error:
             self._metrics.result_errors += 1
             _log.error("cannot be replied to: %r", error, extra=delivery.log_fields())
+            if isinstance(error, asyncio.CancelledError):
+                raise
 
     async def _move(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Publish to the dead-letter queue, and only when that is confirmed ack the original."""
+        """Publish to the dead-letter queue, and ack the original with it or after it; tell a requester before."""
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
+        is_untold = is_request(received) and verdict.reason != "unsigned"  # what was forged gets no answer
+        handover = Handover(self._handing_over, received.receipt)
+        carry = handover.to(dead_letters)
 
         async def publish() -> None:
-            error = (await dead_letters.forward((self._dead_letter(received, verdict),)))[0]
+            nonlocal is_untold
+            if is_untold:
+                is_untold = False
+                await self._try_to_reply(delivery, failure(verdict))
+            error = (await dead_letters.forward((self._dead_letter(received, verdict),), carry=carry))[0]
             if error is not None:
                 raise error
 
@@ -219,9 +243,7 @@ class Settler:
             verdict.error,
             extra=delivery.log_fields(),
         )
-        if is_request(received) and verdict.reason != "unsigned":  # what was forged gets no answer
-            await self._try_to_reply(delivery, failure(verdict))
-        self._add(Ack(received.receipt))
+        self._end(delivery, handover)
 
     def _dead_letter(self, received: Received, verdict: Verdict) -> Outgoing:
         return dead_letter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import count, islice
 
 from tasuki.clock import Clock, SystemClock
@@ -12,6 +12,7 @@ from tasuki.contracts.driver import (
     Capabilities,
     Depth,
     Driver,
+    Move,
     Nack,
     Outgoing,
     QueueSpec,
@@ -20,6 +21,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
+from tasuki.contracts.moving import stale, told
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
@@ -43,10 +45,12 @@ class MemoryDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
         delete=True,
+        atomic_move=True,
     )
 
     def __init__(self, name: str, settings: MemorySettings | None = None, clock: Clock | None = None) -> None:
@@ -219,6 +223,25 @@ class MemoryDriver(Driver):
         slot.started = False
         target.put_back(slot)
 
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Store and ack, without suspending in between."""
+        source = self._held(queue)
+        return told([await self._move(source, move) for move in batch])
+
+    async def _move(self, source: MemoryQueue, move: Move) -> DriverError | None:
+        name = source.spec.name
+        if move.receipt not in source.held:
+            return stale(move.receipt, driver=self.name, queue=name)
+        try:
+            target = self._queue(move.to)
+            if not target.fits(move.messages, self._clock.monotonic()):
+                return self._full(target, 1)[0]
+            await self.publish(move.to, move.messages)
+        except DriverError as error:
+            return error
+        await self.settle(name, (Ack(move.receipt),))
+        return None
+
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Count them as failures until they are settled."""
         target = self._held(queue)
@@ -251,6 +274,14 @@ class MemoryDriver(Driver):
     async def purge(self, queue: str) -> int:
         """Remove what is not held."""
         return self._queue(queue).purge()
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Put the rest in line again, as after a change of the ordering."""
+        target = self._queue(queue)
+        removed = target.remove(frozenset(ids))
+        if target.waiters and target.can_give():
+            target.waiters.wake(True)
+        return removed
 
     async def delete(self, queue: str) -> None:
         """Remove it; whoever waits there gets nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import chain, count
 from math import inf
@@ -41,14 +41,8 @@ class MemoryQueue:
         self.spec = spec
         if spec.dedup_window is None:
             self.known = OrderedDict()
-        if not changed:
-            return
-        self._clear()
-        for slot in self.held.values():
-            if (line := self._line(slot)) is not None:
-                line.front += 1
-        for slot in waiting:
-            self.place(slot)
+        if changed:
+            self._line_up(waiting)
 
     def place(self, slot: Slot) -> None:
         """Put a message that is not in front of its key where it belongs."""
@@ -140,10 +134,17 @@ class MemoryQueue:
         """Remove what is not held; returns how many."""
         removed = self.total - len(self.held)
         self.total = len(self.held)
-        self._clear()
-        for slot in self.held.values():
-            if (line := self._line(slot)) is not None:
-                line.front += 1
+        self._line_up(())
+        return removed
+
+    def remove(self, ids: frozenset[str]) -> int:
+        """Remove what has one of these ids and is not held; returns how many."""
+        waiting = sorted(self.peek(), key=by_number)
+        left = [slot for slot in waiting if slot.id not in ids]
+        removed = len(waiting) - len(left)
+        if removed:
+            self.total -= removed
+            self._line_up(left)
         return removed
 
     def depth(self, now: float) -> Depth:
@@ -158,6 +159,18 @@ class MemoryQueue:
         lanes = (self.lanes[priority] for priority in sorted(self.lanes, reverse=True))
         behind = (slot for line in self.lines.values() for slot in line.rest if not slot.due)
         return chain(chain.from_iterable(lanes), behind, (slot for _, _, slot in sorted(self.delayed)))
+
+    def fits(self, batch: Sequence[Outgoing], now: float) -> bool:
+        """Whether there is room for all of these; a duplicate needs none."""
+        if self.spec.max_length is None:
+            return True
+        needed = len(batch)
+        if self.spec.dedup_window is not None:
+            since = now - self.spec.dedup_window
+            once = {message.id for message in batch if message.deduplicate}
+            needed -= sum(message.deduplicate for message in batch)
+            needed += sum(self.known.get(id, -inf) <= since for id in once)
+        return self.total + needed <= self.spec.max_length
 
     def unknown(self, batch: Sequence[Outgoing], now: float) -> Iterator[tuple[int, Outgoing]]:
         """The messages that are no duplicates, with their numbers in the batch; each is known from then on."""
@@ -175,11 +188,17 @@ class MemoryQueue:
                 known[message.id] = now
                 known.move_to_end(message.id)
 
-    def _clear(self) -> None:
+    def _line_up(self, waiting: Iterable[Slot]) -> None:
+        """Let the queue hold these, in order, and what is held."""
         self.plain = Lane()
         self.lanes = {0: self.plain}
         self.delayed = []
         self.lines = {}
+        for slot in self.held.values():
+            if (line := self._line(slot)) is not None:
+                line.front += 1
+        for slot in waiting:
+            self.place(slot)
 
     def _line(self, slot: Slot) -> Line | None:
         if slot.key is None or self.spec.ordering != "key":

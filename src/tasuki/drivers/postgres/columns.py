@@ -35,7 +35,7 @@ def arrays(batch: Sequence[Outgoing]) -> Arrays:
     ids, bodies = [message.id for message in batch], [message.body for message in batch]
     keys = [message.key for message in batch] if any(message.key is not None for message in batch) else None
     _check_text("".join(ids) + "".join(key for key in keys or () if key))
-    if max(map(len, bodies)) > MAX_BODY:
+    if max(map(len, bodies), default=0) > MAX_BODY:
         raise ValueError("too large")
     return (
         ids,

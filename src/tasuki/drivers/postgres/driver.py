@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from tasuki.clock import Clock, SystemClock
@@ -13,6 +14,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Move,
     Nack,
     Occupancy,
     Outgoing,
@@ -25,16 +27,18 @@ from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector
 from tasuki.drivers.postgres.connecting.tls import encryption
 from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.moving import Moving, refusal
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.publishing.outbox import publish_on
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
-from tasuki.drivers.postgres.purging import purge
+from tasuki.drivers.postgres.purging import purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_declared, not_open
+from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message
@@ -44,6 +48,10 @@ PURGED = 10_000
 
 # In this order: the settings of the connection, and what the publish made of one of them for its own commit.
 PUBLISH = f"SELECT {VALUES}, {{}}.publish($1, $2, $3, $4, $5, $6, $7, $8, false), current_setting('synchronous_commit')"
+MOVE = (
+    f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
+    "current_setting('synchronous_commit')"
+)
 PURGE = "SELECT {}.purge($1, 9223372036854775807, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
@@ -74,10 +82,12 @@ class PostgresDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         counts_consumers=True,
         max_length=True,
         dedup=True,
         delete=True,
+        atomic_move=True,
         transactional=True,
         max_batch=1000,
         max_message_bytes=rows.MAX_BODY,
@@ -239,6 +249,25 @@ class PostgresDriver(Driver):
         settling = settle(session, queue, batch, is_by_key=spec is not None and spec.ordering == "key")
         return await asyncio.shield(session.spawn(settling))
 
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Store and ack in one transaction, for each queue that something goes to."""
+        session, spec = self._holding_session(queue), self._known(queue)
+
+        async def run(to: str, moves: Sequence[Move]) -> Sequence[int]:
+            self._open_session(to)
+            work = Moving(moves)
+            settings, answers, commit = (await session.store(to, MOVE, queue, to, *work.arguments()))[0]
+            session.learn(settings)
+            self._commits[to] = commit
+            ended = [move.receipt for move, answer in zip(work.moves, answers, strict=True) if answer != FULL]
+            session.forget(queue, ended)
+            session.stored(to)
+            if spec is not None and spec.ordering == "key":
+                session.stored(queue)
+            return work.outcomes(answers)
+
+        return await move_together(self.name, queue, batch, refuse=partial(refusal, self.name), run=run)
+
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in a thread of its own."""
         session = self._holding_session(queue)
@@ -283,6 +312,11 @@ class PostgresDriver(Driver):
         session = self._open_session(queue)
         assert self._connectors is not None
         return await session.run(queue, purge(session, queue, self._connectors[0]))
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Remove what one statement finds, by others."""
+        session = self._open_session(queue)
+        return await session.run(queue, remove(session, queue, [*ids]))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue and all its rows."""

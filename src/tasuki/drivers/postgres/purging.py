@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.session import Session
@@ -19,8 +20,25 @@ _SEEN = (
     "AND NOT (state = 2 AND due > clock_timestamp()) UNION ALL "
     "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 3 AND key IS NOT NULL"
 )
+_WITH_IDS = (
+    "SELECT seq FROM {0}.messages WHERE queue = $1 AND state = 0 AND id = ANY($2) UNION ALL "
+    "SELECT seq FROM {0}.messages WHERE queue = $1 AND due IS NOT NULL AND id = ANY($2) UNION ALL "
+    "SELECT seq FROM {0}.messages WHERE queue = $1 AND state = 3 AND key IS NOT NULL AND id = ANY($2)"
+)
 _NEXT = f"FETCH {AT_ONCE} FROM seen"
 _REMOVE = "SELECT {}.purge_these($1, $2)"
+
+
+async def remove(session: Session, queue: str, ids: Sequence[str]) -> int:
+    """Remove the messages of these ids that are not held; returns how many. Raises DriverError."""
+    await session.fetch(queue, _REMOVE, queue, [])  # raises for a queue that is not there
+    (number,) = (await session.fetch(queue, _NUMBER, queue))[0]
+    found = await session.fetch(queue, _WITH_IDS, number, ids)
+    removed = 0
+    for start in range(0, len(found), AT_ONCE):
+        seqs = [row[0] for row in found[start : start + AT_ONCE]]
+        removed += (await session.fetch(queue, _REMOVE, queue, seqs))[0][0]
+    return removed
 
 
 async def purge(session: Session, queue: str, connector: Connector) -> int:

@@ -113,6 +113,11 @@ def _options(message: Outgoing) -> tuple[int, int, bytes, int]:
     return message.priority, microseconds(message.delay), key_text(message.key), int(not message.deduplicate)
 
 
+def optioned(message: Outgoing) -> list[bytes | int]:
+    """A message as ``publish.lua`` takes it with options."""
+    return [encoded(message), *_options(message)]
+
+
 def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoing, driver: str) -> DriverError:
     return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=spec.name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -13,13 +13,14 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Move,
     Outgoing,
     QueueSpec,
     Receipt,
     Received,
     Settlement,
 )
-from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.addresses import addresses
 from tasuki.drivers.redis.batches import (
     Publishing,
@@ -30,11 +31,13 @@ from tasuki.drivers.redis.batches import (
     settled_together,
 )
 from tasuki.drivers.redis.codec import decoded
+from tasuki.drivers.redis.moving import MOST, NOT_TRIED, refusal, words
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
 from tasuki.message import Message
@@ -71,10 +74,12 @@ class RedisDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
         delete=True,
+        atomic_move=True,
         emulates=frozenset({"ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup"}),
         max_message_bytes=256 * 2**20,
     )
@@ -195,6 +200,45 @@ class RedisDriver(Driver):
             self._receiver.forget(queue, work.receipts)
         return stale
 
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Store and ack in one script, for each queue that something goes to; else publish, then ack."""
+        session = self._session
+        session.place_of_deliveries(queue)
+
+        def refuse(move: Move) -> DriverError | None:
+            try:
+                target = session.place(move.to)
+            except DriverError as error:
+                return error
+            return refusal(target, move, driver=self.name, most=self.capabilities.max_message_bytes or 0)
+
+        async def run(to: str, moves: Sequence[Move]) -> Sequence[Outcome]:
+            if not self.is_move_atomic(queue, to):
+                return await self._publish_then_ack(queue, moves)
+            outcomes: list[Outcome] = [*await session.move(queue, to, words(moves))]
+            ended = [
+                move.receipt for move, outcome in zip(moves, outcomes, strict=True) if outcome not in {FULL, NOT_TRIED}
+            ]
+            self._receiver.forget(queue, ended)
+            left = [place for place, outcome in enumerate(outcomes) if outcome == NOT_TRIED]
+            for place, outcome in zip(
+                left, await self._publish_then_ack(queue, [moves[place] for place in left]), strict=True
+            ):
+                outcomes[place] = outcome
+            return outcomes
+
+        return await move_together(self.name, queue, batch, refuse=refuse, run=run, most=MOST)
+
+    async def _publish_then_ack(self, queue: str, moves: Sequence[Move]) -> Sequence[DriverError | None]:
+        return await super().move(queue, moves) or [None] * len(moves)
+
+    def is_move_atomic(self, queue: str, to: str) -> bool:
+        """Not where the queues are at different servers of a cluster, or a publish waits for the disk or replicas."""
+        source, target = self._session.places.find(queue), self._session.places.find(to)
+        if source is None or target is None or keeping.demand(target.spec):
+            return False
+        return not self._session.is_cluster or source.slot == target.slot
+
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; in any thread with a loop, which gets a connection of its own."""
         if not batch:
@@ -236,3 +280,12 @@ class RedisDriver(Driver):
             more, *on = await self._session.ask(queue, scripts.PURGE, PURGED, *on)
             removed += more
         return removed
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Search the messages, in several scripts."""
+        wanted = [id.encode(errors="replace") for id in ids]
+        removed, on = await self._session.ask(queue, scripts.REMOVE, PURGED, "0", *wanted)
+        while on != b"0":
+            more, on = await self._session.ask(queue, scripts.REMOVE, PURGED, on, *wanted)
+            removed += more
+        return int(removed)

@@ -35,11 +35,26 @@ _FILES = {file.name: file for folder in (files("tasuki.drivers.redis") / "lua").
 """By name: each folder has those of one duty."""
 
 
+def _text(*parts: str) -> str:
+    return "\n".join(_FILES[f"{part}.lua"].read_text("utf-8") for part in parts)
+
+
 class Script:
     """One script: its text, which is that of files of ``lua``, and the hash by which the server knows it."""
 
     def __init__(self, *parts: str) -> None:
-        self.text = "\n".join(_FILES[f"{part}.lua"].read_text("utf-8") for part in ("queue", *parts))
+        self._set(_text("queue", *parts))
+
+    @classmethod
+    def joined(cls, last: str, **functions: Script) -> Script:
+        """The script of one file, which can call others as functions of their KEYS and ARGV."""
+        made = cls()
+        wrapped = [f"local function {name}(KEYS, ARGV)\n{script.text}\nend" for name, script in functions.items()]
+        made._set("\n".join((*wrapped, _text(last))))
+        return made
+
+    def _set(self, text: str) -> None:
+        self.text = text
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -53,11 +68,13 @@ RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "receiv
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")
 SETTLE = Script("settle", *_WATCH, "lines", "history", "settle_general")
+MOVE = Script.joined("move", publish=PUBLISH, settle=SETTLE)
 LOSE = Script(*_WATCH, *_SWEEP, "lose")
 EXTEND = Script("maxmemory", "extend")
 DEPTH = Script(*_WATCH, *_SWEEP, "depth")
 PEEK = Script(*_WATCH, *_SWEEP, "held", "peek")
-PURGE = Script(*_WATCH, *_SWEEP, "held", "purge")
+PURGE = Script(*_WATCH, *_SWEEP, "held", "take_out", "purge")
+REMOVE = Script(*_WATCH, *_SWEEP, "held", "take_out", "remove")
 ATTACH = Script("attach")
 INSPECT = Script("inspect")
 DELETE = Script("wake", "delete")
@@ -91,11 +108,17 @@ def place(prefix: str, spec: QueueSpec) -> Place:
     return Place(spec, keys, crc_hqx(tag, 0) % _SLOTS)
 
 
-async def run(nodes: Nodes, where: Place, script: Script, arguments: Sequence[Word]) -> Any:
-    """Run a script, and load it where the server does not know it: that it said so means that it did nothing."""
+async def run(
+    nodes: Nodes, where: Place, script: Script, arguments: Sequence[Word], more_keys: Sequence[bytes] = ()
+) -> Any:
+    """Run a script, and load it where the server does not know it: that it said so means that it did nothing.
+
+    ``more_keys``: of another queue, in the same slot or at the only server.
+    """
+    keys = (*where.keys, *more_keys)
     for _ in range(_TRIES):
         try:
-            return await nodes.call(where.slot, "EVALSHA", script.hash, len(where.keys), *where.keys, *arguments)
+            return await nodes.call(where.slot, "EVALSHA", script.hash, len(keys), *keys, *arguments)
         except ReplyError as refusal:
             if refusal.code != "NOSCRIPT":
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -253,22 +253,29 @@ class Session:
         """The same, also while a close lets come to its end what is under way."""
         return await self.run(self.nodes(where.name), where, script, *arguments)
 
-    async def run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any:
+    async def move(self, queue: str, to: str, words: Sequence[Word]) -> Any:
+        """What became of each move from one queue to the other. Raises DriverError."""
+        source, target = self.place_of_deliveries(queue), self.place(to)
+        return await self.run(self.nodes(to), target, scripts.MOVE, *words, more_keys=source.keys)
+
+    async def run(
+        self, nodes: Nodes, where: Place, script: Script, *arguments: Word, more_keys: Sequence[bytes] = ()
+    ) -> Any:
         """A script's answer. A declared queue that is gone at the server (flushed, lost with its disk) is made again.
 
         Not by publishing to a temporary one: it went with its consumer.
         """
         try:
             try:
-                return await scripts.run(nodes, where, script, arguments)
+                return await scripts.run(nodes, where, script, arguments, more_keys)
             except ReplyError as refusal:
-                is_consumers = where.spec.temporary and script is scripts.PUBLISH
+                is_consumers = where.spec.temporary and script in {scripts.PUBLISH, scripts.MOVE}
                 if refusal.code != "UNDECLARED" or where.is_inspected or is_consumers:
                     raise
             if self.is_open:
                 self.place(where.name)  # else it was deleted
             await self.queues.make(nodes, where)
-            return await scripts.run(nodes, where, script, arguments)
+            return await scripts.run(nodes, where, script, arguments, more_keys)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, where.name) from problem
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-
-import msgspec
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -17,19 +15,22 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Move,
     Outgoing,
     QueueSpec,
     Receipt,
     Received,
     Settlement,
 )
+from tasuki.contracts.moving import stale, told
+from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store.peeking import Walk
-from tasuki.drivers.sqlite.store.purge import Extent
+from tasuki.drivers.sqlite.store.purge import Extent, Search
 from tasuki.drivers.sqlite.store.queues import Declared
-from tasuki.drivers.sqlite.store.rows import Row
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
+from tasuki.drivers.sqlite.thread.moving import Moving, Outcome, Step
 from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive, Request, Settle, Start
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
@@ -37,7 +38,6 @@ from tasuki.drivers.toolkit.guard import Guard, not_declared
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import (
     DriverError,
-    MessageTooLargeError,
     QueueFullError,
     UnsupportedError,
 )
@@ -45,8 +45,6 @@ from tasuki.message import Message
 
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""
-
-_encode_headers = msgspec.msgpack.Encoder().encode
 
 
 class SQLiteDriver(Driver):
@@ -71,10 +69,12 @@ class SQLiteDriver(Driver):
         exact_depth=True,
         peek=True,
         purge=True,
+        remove=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
         delete=True,
+        atomic_move=True,
         max_message_bytes=256 * 2**20,
     )
 
@@ -148,34 +148,15 @@ class SQLiteDriver(Driver):
         """Store the messages for which there is room, in one transaction with whatever else has queued up."""
         self._check(queue)
         check_bounds(batch, driver=self.name, queue=queue)
-        rows: list[Row] = []
-        delays: dict[int, float] = {}
-        always: set[int] = set()
-        refused: dict[int, DriverError] = {}
-        now, most = self._clock.time(), self.capabilities.max_message_bytes or 0
-        for index, message in enumerate(batch):
-            try:
-                headers = _encode_headers(message.headers)
-            except (TypeError, ValueError, OverflowError) as problem:
-                refused[index] = self._refusal(
-                    UnsupportedError, queue, message, f"its headers cannot be kept: {problem}"
-                )
-                continue
-            if len(message.body) > most:
-                refused[index] = self._refusal(MessageTooLargeError, queue, message, f"it is larger than {most} bytes")
-                continue
-            if message.delay > 0:
-                delays[len(rows)] = message.delay
-            if not message.deduplicate:
-                always.add(len(rows))
-            rows.append((message.id, message.body, headers, 9 - message.priority, message.key, now))
-        stored = await self._ask(Publish(queue, rows, delays, always)) if rows else 0
+        work = self._encoded(queue, batch)
+        stored = await self._ask(Publish(queue, work)) if work.rows else 0
         if stored == len(batch):
             return ()
-        return self._results(queue, len(batch), stored, refused)
+        return self._results(queue, len(batch), stored, work.refused)
 
-    def _refusal(self, kind: type[DriverError], queue: str, message: Outgoing, why: str) -> DriverError:
-        return kind(f"message {message.id!r} was not stored: {why}", driver=self.name, queue=queue)
+    def _encoded(self, queue: str, batch: Sequence[Outgoing]) -> Encoded:
+        most = self.capabilities.max_message_bytes or 0
+        return encoded(batch, driver=self.name, queue=queue, now=self._clock.time(), most=most)
 
     def _results(
         self, queue: str, count: int, stored: int, refused: dict[int, DriverError]
@@ -189,10 +170,13 @@ class SQLiteDriver(Driver):
                 stored -= 1
                 results.append(None)
             else:
-                spec = self._declared.specs.get(queue)
-                problem = f"queue {queue!r} holds its max_length of {spec and spec.max_length} messages"
-                results.append(QueueFullError(problem, driver=self.name, queue=queue))
+                results.append(self._full(queue))
         return answer(results)
+
+    def _full(self, queue: str) -> QueueFullError:
+        spec = self._declared.specs.get(queue)
+        problem = f"queue {queue!r} holds its max_length of {spec and spec.max_length} messages"
+        return QueueFullError(problem, driver=self.name, queue=queue)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; what was taken for a cancelled caller is released."""
@@ -223,6 +207,33 @@ class SQLiteDriver(Driver):
             return ()
         stale: list[Receipt] = await self._ask(Settle(queue, batch))
         return stale
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """Store and ack in one transaction."""
+        self._guard.get(queue)
+        results: list[DriverError | None] = [None] * len(batch)
+        steps: dict[int, Step] = {}
+        for index, move in enumerate(batch):
+            try:
+                self._check(move.to)
+                check_bounds(move.messages, driver=self.name, queue=move.to)
+                work = self._encoded(move.to, move.messages)
+            except DriverError as error:
+                results[index] = error
+                continue
+            if work.refused:
+                results[index] = next(iter(work.refused.values()))
+            else:
+                steps[index] = Step(move.receipt, move.to, work)
+        outcomes = await self._ask(Moving(queue, [*steps.values()])) if steps else ()
+        for index, outcome in zip(steps, outcomes, strict=True):
+            results[index] = self._outcome(queue, batch[index], outcome)
+        return told(results)
+
+    def _outcome(self, queue: str, move: Move, outcome: Outcome) -> DriverError | None:
+        if outcome == "stale":
+            return stale(move.receipt, driver=self.name, queue=queue)
+        return self._full(move.to) if outcome == "full" else outcome
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; safe in any thread with a loop."""
@@ -267,6 +278,14 @@ class SQLiteDriver(Driver):
         while not is_over:
             count, is_over = await self._ask(Call(queue, lambda store, number: store.purging.run(number, extent)))
             removed += count
+        return removed
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """Search the queue's messages, in several transactions."""
+        self._check(queue)
+        search, removed = Search(ids), 0
+        while not search.is_over:
+            removed += await self._ask(Call(queue, lambda store, number: store.purging.search(number, search)))
         return removed
 
     async def delete(self, queue: str) -> None:

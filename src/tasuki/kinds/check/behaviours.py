@@ -63,7 +63,9 @@ BEHAVIOURS = (
     Behaviour("consumers are counted", "test_25_depth_counts_consumers", "counts_consumers"),
     Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
+    Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
+    Behaviour("dead letter or reply and ack in one step", "test_36_a_stale_receipt_stores_nothing", "atomic_move"),
     Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
 )
 

@@ -19,7 +19,9 @@ from tasuki.testing.conformance.driver.duplicates import Duplicates
 from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
 from tasuki.testing.conformance.driver.inspecting import Inspecting
+from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.purging import Purging
+from tasuki.testing.conformance.driver.removing import Removing
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
@@ -45,6 +47,8 @@ class DriverConformance(
     Asking,
     Publishing,
     Purging,
+    Moving,
+    Removing,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
-from tasuki.contracts.driver import Ack
+from tasuki.contracts.driver import Ack, Move
 from tasuki.errors import DriverError
 from tasuki.testing.conformance.rig import Rig, has
 
@@ -18,6 +18,7 @@ def verbs(rig: Rig, queue: str) -> Iterator[Verb]:
     yield from fresh_verbs(rig, queue)
     yield lambda: driver.settle(queue, [Ack(1)])
     yield lambda: driver.extend(queue, [1], rig.long)
+    yield lambda: driver.move(queue, [Move(1, queue, (rig.message(),))])
 
 
 def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
@@ -31,6 +32,8 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
         yield lambda: driver.peek(queue, 1)
     if has(driver, "purge"):
         yield lambda: driver.purge(queue)
+    if has(driver, "remove"):
+        yield lambda: driver.remove(queue, ["1"])
 
 
 async def raises(kind: type[DriverError], rig: Rig, verb: Verb) -> DriverError:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.dedup_ids import Known
 from tasuki.drivers.sqlite.store.key_order import Lines
 from tasuki.drivers.sqlite.store.queues import Queues
-from tasuki.drivers.sqlite.store.rows import numbers_text
+from tasuki.drivers.sqlite.store.rows import names_text, numbers_text
 from tasuki.drivers.sqlite.store.suspects import Suspects
 
 FIRST = 10
 """Messages, or known ids, that a transaction removes before it knows how long they take; a body of 1 MiB takes 1 ms."""
 PART = 250
 """Most that it removes before it looks at the clock again."""
+SEARCHED = 20_000
+"""Messages that a search reads in one transaction."""
 SECONDS = 0.01
 """How long a transaction goes on: the longer, the fewer commits wait for the disk."""
 
@@ -32,6 +35,16 @@ class Extent:
     newest: int
     held: tuple[int, ...]
     """In order."""
+
+
+@dataclass(slots=True)
+class Search:
+    """A removal by ids, and how far it is: to the messages that were there when it began."""
+
+    ids: Collection[str]
+    after: int = -1
+    newest: int = -1
+    is_over: bool = False
 
 
 def ranges(places: Iterable[tuple[int, int]], held: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -101,11 +114,35 @@ class Purge:
         """Remove some of the messages; returns how many."""
         wanted = {"queue": queue, "newest": extent.newest, "held": numbers_text(extent.held), "limit": most}
         rows = self._execute(statements.PURGED, wanted).fetchall()
+        shown = [(row[1], row[0]) for row in rows if not row[3] and not row[4]]
+        self._take_out(queue, rows, ranges(shown, extent.held))
+        return len(rows)
+
+    def search(self, queue: int, search: Search) -> int:
+        """Remove what is not held, of the messages with the next numbers; returns how many."""
+        if search.newest < 0:
+            search.newest = self._queues.tally(queue).newest
+        first = self._execute("SELECT min(seq) FROM messages WHERE seq > ?", (search.after,)).fetchone()[0]
+        if first is None or first > search.newest:
+            search.is_over = True
+            return 0
+        last = first - 1 + SEARCHED
+        wanted = (first - 1, min(last, search.newest), queue, names_text(search.ids))
+        found = self._execute(statements.SEARCHED, wanted).fetchall()
+        search.after = last
+        if not found:
+            return 0
+        seqs = numbers_text([row[0] for row in found])
+        rows = self._execute(statements.WAITING, {"queue": queue, "seqs": seqs}).fetchall()
+        self._take_out(queue, rows, [(row[1], row[0], row[0]) for row in rows if not row[3] and not row[4]])
+        return len(rows)
+
+    def _take_out(self, queue: int, rows: list[Any], shown: list[tuple[int, int, int]]) -> None:
+        """Remove messages that are not held; ``shown``: the ranges of the table ``ready`` that are theirs."""
         delayed = [(queue, row[4], row[0]) for row in rows if row[4]]
         self._executemany("DELETE FROM delayed WHERE queue = ? AND ready_at = ? AND seq = ?", delayed)
-        shown = [(row[1], row[0]) for row in rows if not row[3] and not row[4]]
         sql = "DELETE FROM ready WHERE queue = ? AND rank = ? AND seq BETWEEN ? AND ?"
-        self._executemany(sql, [(queue, *part) for part in ranges(shown, extent.held)])
+        self._executemany(sql, [(queue, *part) for part in shown])
         gone = [row[0] for row in rows]
         self._execute("DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))", (numbers_text(gone),))
         self._suspects.forget(gone)
@@ -117,7 +154,6 @@ class Purge:
         tally = self._queues.tally(queue)
         tally.total -= len(rows)
         tally.delayed -= len(delayed)
-        return len(rows)
 
     def shrink(self, name: str) -> bool:
         """Remove a part of what a queue holds that is to be deleted; False: the rest can go with the queue."""

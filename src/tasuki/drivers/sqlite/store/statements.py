@@ -95,6 +95,25 @@ SAVE = """
 """
 # In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
 # the last part reads past them.
+SEARCHED = """
+    SELECT seq FROM messages
+    WHERE seq > ? AND seq <= ? AND queue = ? AND id IN (SELECT value FROM json_each(?))
+"""
+
+# Of these messages those that are not held; the columns are as those of PURGED.
+WAITING = """
+    SELECT r.seq, r.rank, r.key, 0, 0 FROM messages m
+        JOIN ready r ON r.queue = m.queue AND r.rank = m.rank AND r.seq = m.seq
+        WHERE m.queue = :queue AND m.seq IN (SELECT value FROM json_each(:seqs))
+    UNION ALL SELECT seq, rank, key, EXISTS (SELECT 1 FROM lines l
+            WHERE l.queue = :queue AND l.key = delayed.key AND l.waiting = 1 AND l.seq = delayed.seq), ready_at
+        FROM delayed
+        WHERE queue = :queue AND seq IN (SELECT value FROM json_each(:seqs))
+    UNION ALL SELECT l.seq, l.rank, l.key, 1, 0 FROM messages m
+        JOIN lines l ON l.queue = m.queue AND l.key = m.key AND l.waiting = 1 AND l.seq = m.seq
+        WHERE m.queue = :queue AND l.ready_at = 0 AND m.seq IN (SELECT value FROM json_each(:seqs))
+"""
+
 PURGED = """
     SELECT * FROM (SELECT seq, rank, key, 0, 0 FROM ready
         WHERE queue = :queue AND seq <= :newest AND seq NOT IN (SELECT value FROM json_each(:held))

@@ -52,20 +52,32 @@ class Store:
         self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
         self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._known)
 
-    def publish(self, queue: int, rows: list[Row], delays: dict[int, float], always: Collection[int] = ()) -> int:
+    def publish(
+        self,
+        queue: int,
+        rows: list[Row],
+        delays: dict[int, float],
+        always: Collection[int] = (),
+        *,
+        is_whole: bool = False,
+    ) -> int:
         """Store the messages for which there is room; says how many from the start are taken care of.
 
         Those that were stored, and the duplicates among them. By index: ``delays`` in seconds; ``always``: what is
-        stored although its id is known.
+        stored although its id is known. ``is_whole``: store none unless there is room for all.
         """
         tally = self.queues.tally(queue)
         room = len(rows) if tally.max_length is None else max(tally.max_length - tally.total, 0)
         if tally.dedup_window is None:
+            if is_whole and room < len(rows):
+                return 0
             self._insert(tally, rows[:room], delays)
             return min(room, len(rows))
         now = self._clock.time()
         since = now - tally.dedup_window
         chosen, taken = self._known.choose(queue, [row[0] for row in rows], always, since, room)
+        if is_whole and taken < len(rows):
+            return 0
         later = {place: delays[index] for place, index in enumerate(chosen) if index in delays}
         self._insert(tally, [rows[index] for index in chosen], later)
         self._known.remember(queue, [rows[index][0] for index in chosen if index not in always], now, since)
@@ -158,6 +170,14 @@ class Store:
             elif behind := self._execute(statements.RESUME_BEHIND, back).fetchone():  # the ordering has changed
                 self._lines.leave(queue, behind[0], 1, seq)
                 self.queues.tally(queue).held += 1
+
+    def is_held(self, queue: int, receipt: Receipt) -> bool:
+        """Whether a settlement with this receipt would count, late or not."""
+        if type(receipt) is not int:
+            return False
+        self._resume(queue, (receipt,))
+        sql = "SELECT 1 FROM held WHERE delivery = ? AND queue = ?"
+        return self._execute(sql, (receipt, queue)).fetchone() is not None
 
     def start(self, queue: int, batch: Sequence[Receipt]) -> list[Receipt]:
         """Record that the handlers of deliveries begin; returns the stale receipts."""

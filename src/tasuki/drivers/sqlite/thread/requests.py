@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasuki.contracts.driver import Receipt, Received, Settlement
+from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.store.rows import Row
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.errors import DriverError, QueueNotFoundError
@@ -19,6 +20,8 @@ class Request:
     """Something to do in the next transaction, and who wants to know."""
 
     order = 2
+    size = 0
+    """Bytes that it adds to the file: one that adds some has to wait where the disk is full."""
 
     def __init__(self, queue: str = "") -> None:
         self.queue = queue
@@ -105,12 +108,15 @@ class Publish(Request):
 
     order = 1
 
-    def __init__(self, queue: str, rows: list[Row], delays: dict[int, float], always: set[int]) -> None:
+    def __init__(self, queue: str, work: Encoded) -> None:
         super().__init__(queue)
-        self.rows = rows
-        self.size = sum(len(row[1]) + _ROW_BYTES for row in rows)
-        self.delays = delays
-        self.always = always
+        self.work = work
+        self.size = size_of(work)
+
+
+def size_of(work: Encoded) -> int:
+    """Bytes that messages will take."""
+    return sum(len(row[1]) + _ROW_BYTES for row in work.rows)
 
 
 def publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> None:
@@ -119,10 +125,10 @@ def publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> N
     delays: dict[int, float] = {}
     always: set[int] = set()
     for request in requests:
-        for index, delay in request.delays.items():
+        for index, delay in request.work.delays.items():
             delays[len(rows) + index] = delay
-        always.update(len(rows) + index for index in request.always)
-        rows += request.rows
+        always.update(len(rows) + index for index in request.work.always)
+        rows += request.work.rows
     taken: int = 0
     try:
         taken = store.publish(store.queues.find(queue), rows, delays, always)
@@ -130,7 +136,7 @@ def publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> N
         for request in requests:
             request.error = error
     for request in requests:
-        request.result = min(taken, len(request.rows))
+        request.result = min(taken, len(request.work.rows))
         taken -= request.result
 
 

@@ -201,8 +201,8 @@ class Writer:
 
     def _recover(self, group: list[Request], error: DriverError) -> None:
         if isinstance(error, QueueFullError):
-            self._fail([request for request in group if type(request) is Publish], error)
-            rest = [request for request in group if type(request) is not Publish]
+            self._fail([request for request in group if request.size], error)
+            rest = [request for request in group if not request.size]
             try:
                 self._make_room()
                 self._transact(rest)
@@ -322,16 +322,16 @@ class Writer:
         self._is_log_due = self._database.is_log_long()
 
     def _admitted(self, group: list[Request]) -> list[Request]:
-        """The group, without its publishes while the disk has no room for them."""
-        publishes = [request for request in group if isinstance(request, Publish)]
-        if not publishes:
+        """The group, without what adds messages while the disk has no room for them."""
+        adding = [request for request in group if request.size]
+        if not adding:
             return group
         with self._database.failing("rejected"):
-            if self._database.admits(sum(request.size for request in publishes)):
+            if self._database.admits(sum(request.size for request in adding)):
                 return group
         problem = f"SQLite file {self._database.path!r}: the disk is full; free some space, acks still go through"
-        self._fail(publishes, QueueFullError(problem, driver=self._name))
-        return [request for request in group if type(request) is not Publish]
+        self._fail(adding, QueueFullError(problem, driver=self._name))
+        return [request for request in group if not request.size]
 
     def _make_room(self) -> None:
         with self._database.failing("rejected"):

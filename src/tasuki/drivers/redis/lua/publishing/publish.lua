@@ -1,7 +1,7 @@
 -- Store messages, in order, for which there is room. Returns how many are stored; all after those are rejected. With
 -- a list the publisher must wait before it confirms them: how many, 1 for the log on the disk or 0, and how many replicas.
 -- ARGV: 0 if the messages have no options, 1 if they have, 2 if they also replace stored messages that are removed next
---   (so that they are stored at maxmemory), then of each message its content, and with options also priority, delay in
+--   (so that they are stored at maxmemory), 3 if besides all are stored or none, then of each message its content, and with options also priority, delay in
 --   microseconds, key ('' for none), and 1 if it is stored although its id may be known, which it does not change
 
 local ordering, most, window, span, wait = queue_state('most', 'window', 'span', 'wait')

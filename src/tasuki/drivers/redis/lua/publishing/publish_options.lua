@@ -1,6 +1,6 @@
 -- Continues publish.lua: messages with options, or a queue with a dedup window.
 
-if ARGV[1] == '2' then
+if ARGV[1] >= '2' then
   run_at_maxmemory()
 end
 -- A content is the array [id, body, headers]; its id begins behind the byte of the array.
@@ -25,6 +25,10 @@ for index = 0, count - 1 do
       ids[#ids + 1], ids[#ids + 2] = time + window, id
     end
   end
+end
+
+if ARGV[1] == '3' and count < (#ARGV - 1) / size then
+  return 0
 end
 
 local before = watch()

@@ -16,18 +16,6 @@ local function is_old(place)
   return place + math.ceil(-place / STEP) * STEP <= newest
 end
 
-local function remove(places)
-  if ordering == 'key' then
-    leave_lines(places, answers('HMGET', KEYED, places), answers('ZMSCORE', READY, places))
-  end
-  each('ZREM', READY, places)
-  each('ZREM', DELAYED, places)
-  each('HDEL', MESSAGES, places)
-  each('HDEL', ATTEMPTS, places)
-  each('HDEL', KEYED, places)
-  return #places
-end
-
 local function remove_ready()
   local places = {}
   for priority = 0, 9 do
@@ -36,7 +24,7 @@ local function remove_ready()
       places[#places + 1] = place
     end
   end
-  return remove(places), #places < size
+  return take_out(places, ordering), #places < size
 end
 
 local function remove_from(key, place_of_member)
@@ -55,7 +43,7 @@ local function remove_from(key, place_of_member)
     end
   end
   cursor = found[1]
-  return remove(removed), cursor == '0'
+  return take_out(removed, ordering), cursor == '0'
 end
 
 -- At last the ready ones again: meanwhile some may have become due.

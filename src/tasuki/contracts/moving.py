@@ -1,0 +1,66 @@
+"""Moving where the broker has no such step: publish, and ack what was stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tasuki.errors import DriverError, StaleReceiptError
+
+if TYPE_CHECKING:
+    from tasuki.contracts.driver import Driver, Move, Outgoing, Receipt
+
+Results = Sequence[DriverError | None]
+
+
+def told(results: Results) -> Results:
+    """The results of a batch of moves as the contract wants them; raises where all share their fate."""
+    first = next(iter(results), None)
+    if first is not None and all(type(result) is type(first) for result in results):
+        raise first
+    return results if any(results) else ()
+
+
+def stale(receipt: Receipt, *, driver: str, queue: str) -> StaleReceiptError:
+    """The answer for a receipt that is not held."""
+    problem = f"delivery {receipt!r} of queue {queue!r} has ended already: nothing was moved"
+    return StaleReceiptError(problem, driver=driver, queue=queue)
+
+
+def by_target(batch: Sequence[Move], indexes: Sequence[int]) -> dict[str, list[int]]:
+    """The indexes of moves by the queue they go to."""
+    targets: dict[str, list[int]] = {}
+    for index in indexes:
+        targets.setdefault(batch[index].to, []).append(index)
+    return targets
+
+
+async def publish_then_ack(driver: Driver, queue: str, batch: Sequence[Move]) -> Results:
+    """A publish for each queue to which something goes, and one settlement; see ``Driver.move``."""
+    from tasuki.contracts.driver import Ack  # it needs this module
+
+    results: list[DriverError | None] = [None] * len(batch)
+    for to, indexes in by_target(batch, range(len(batch))).items():
+        errors = iter(await _publish(driver, to, [message for index in indexes for message in batch[index].messages]))
+        for index in indexes:
+            mine = [next(errors) for _ in batch[index].messages]
+            results[index] = next((error for error in mine if error is not None), None)
+    acks = [Ack(move.receipt) for move, error in zip(batch, results, strict=True) if error is None]
+    untaken = set(await driver.settle(queue, acks)) if acks else set()
+    for index, move in enumerate(batch):
+        if results[index] is None and move.receipt in untaken:
+            results[index] = stale(move.receipt, driver=driver.name, queue=queue)
+    return told(results)
+
+
+async def _publish(driver: Driver, queue: str, messages: Sequence[Outgoing]) -> list[DriverError | None]:
+    """One result a message."""
+    results: list[DriverError | None] = []
+    size = driver.capabilities.max_batch
+    for start in range(0, len(messages), size):
+        part = messages[start : start + size]
+        try:
+            results += await driver.publish(queue, part) or [None] * len(part)
+        except DriverError as error:
+            results += [error] * len(part)
+    return results

@@ -1,0 +1,12 @@
+-- Remove messages that are not held. Returns how many.
+local function take_out(places, ordering)
+  if ordering == 'key' then
+    leave_lines(places, answers('HMGET', KEYED, places), answers('ZMSCORE', READY, places))
+  end
+  each('ZREM', READY, places)
+  each('ZREM', DELAYED, places)
+  each('HDEL', MESSAGES, places)
+  each('HDEL', ATTEMPTS, places)
+  each('HDEL', KEYED, places)
+  return #places
+end

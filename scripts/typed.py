@@ -75,8 +75,8 @@ from tasuki.units import Duration, Size
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
-    from tasuki.kinds.check.requirements import RequirementName
-    from tasuki.fields.types import DurabilityLevel"""
+    from tasuki.fields.types import DurabilityLevel
+    from tasuki.kinds.check.requirements import RequirementName"""
 
 DRIVERS_IMPORTS = """from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -122,7 +122,7 @@ def _entries(done: dict[type[BaseModel], str]) -> Iterator[str]:
 
 
 def _classes(model: type[BaseModel], done: dict[type[BaseModel], str]) -> Iterator[str]:
-    """The TypedDict of a model after those of the models within it, unless they were made before."""
+    """The TypedDicts of the models within a model, then its own; each once."""
     if model in done:
         return
     done[model] = name_of(model)
@@ -189,7 +189,7 @@ def _is_refused(annotation: Any) -> bool:
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if any(isinstance(each, PlainValidator) for each in getattr(annotation, "__metadata__", ())):
-        return  # of what is written nothing is such a model
+        return  # an author writes an id, never such a model
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in annotation if isinstance(annotation, tuple) else get_args(annotation):

@@ -14,7 +14,7 @@
     │   └── StaleReceiptError
     ├── PublishError · CodecError · PolicyDeniedError   for the publisher
     │   └── BodyTypeError
-    ├── RequestTimeoutError                             for whoever waits for a reply
+    ├── RequestTimeoutError                             for the requester
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)

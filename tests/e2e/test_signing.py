@@ -46,7 +46,7 @@ def project(folder: Path) -> Path:
 
 
 async def forge(folder: Path, *messages: Outgoing) -> None:
-    """What somebody does who can reach the broker but holds no key."""
+    """Publish as a client that can reach the broker but has no key."""
     driver = SQLiteDriver("raw", SQLiteSettings(path=folder / "work.db"), SystemClock())
     await driver.declare(QueueSpec("tasks"))
     await driver.open()

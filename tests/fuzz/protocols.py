@@ -54,7 +54,7 @@ class Transport:
 
 
 def pieces(data: bytes, cuts: bytes) -> list[bytes]:
-    """The data in pieces: their sizes are those of the cuts, by turns; all in one piece without cuts."""
+    """The data in pieces of the sizes in ``cuts``, by turns; in one piece without cuts."""
     sizes = [size for size in cuts if size]
     found, at = [], 0
     while sizes and at < len(data):
@@ -181,7 +181,7 @@ def nats(data: bytes) -> None:
 def properties(data: bytes) -> None:
     """The properties of a message at RabbitMQ, with the table of its headers: at worst all is body.
 
-    A message that cannot be read must be one that can be retried: else it ends the connection again and again.
+    A message that cannot be read must be one that can be retried: else it ends each new connection.
     """
     deliver = Deliver(b"s1", 1, False, b"\x00\x3c\x00\x3c\x02s1" + bytes(11))
     delivery = arrived(deliver, data, b"body", 1)

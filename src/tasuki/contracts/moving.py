@@ -1,4 +1,4 @@
-"""Moving where the broker has no such step: publish, and ack what was stored."""
+"""Moving where the broker has no such step: publish, then ack the stored messages."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class LengthOptions(Config):
 class DriverKind(Kind):
     """A kind of driver. A package adds one as an entry point of group ``tasuki.drivers``, named like its short name.
 
-    ``model`` is the settings that the driver is made with, each with its type, default, unit and text: the fields of an
-    entry are these and those of every driver (``durability``, ``lifecycle``).
+    ``model`` is the settings that the driver is made with, each with its type, default, unit and text: an entry
+    also has the fields of every driver (``durability``, ``lifecycle``).
     """
 
     contract: int = 0

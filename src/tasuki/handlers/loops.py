@@ -108,7 +108,7 @@ class Job:
 
     def begin(self) -> None:
         """In its loop."""
-        self._context = contextvars.copy_context()  # that of the loop
+        self._context = contextvars.copy_context()  # the loop's own
         self._task = asyncio.get_running_loop().create_task(self._work, context=self._context)
         self._task.add_done_callback(self._end)
         if self._is_cancelled:
@@ -116,7 +116,7 @@ class Job:
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if not self.outcome.done():  # else the loop has failed, and ends what is left
+        if not self.outcome.done():  # else the loop has failed, and ends its remaining tasks
             self.outcome.set_result((None if error else task.result(), error))
 
     def cancel(self) -> None:

@@ -47,7 +47,7 @@ class SyncCall:
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         if self.answer.done():
-            return  # the loop has failed, and ends what is left
+            return  # the loop has failed, and ends its remaining tasks
         if task.cancelled():
             self.answer.set_exception(self._stopped())
         elif (error := task.exception()) is not None:
@@ -133,7 +133,7 @@ class AsyncCall:
 
 
 async def _undone(undo: Callable[[Any], Coroutine[Any, Any, None]], result: Any) -> None:
-    with suppress(DriverError):  # the connection is lost, and with it what was to be released
+    with suppress(DriverError):  # the connection is lost, and its deliveries with it
         await undo(result)
 
 

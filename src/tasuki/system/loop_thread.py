@@ -193,7 +193,7 @@ class LoopThread:
             self._serve(loop, helper)
         except BaseException as error:
             self._break(error)
-            with suppress(BaseException):  # what there was to tell is told
+            with suppress(BaseException):  # the error above is already reported
                 self._end(loop)
             raise
         else:

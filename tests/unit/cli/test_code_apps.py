@@ -59,7 +59,7 @@ def test_a_broker_that_cannot_be_reached(tasuki: CommandLine, project: Path) -> 
 
 
 def test_a_driver_whose_client_is_missing(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tasuki.drivers.sqlite", None)
+    monkeypatch.setitem(sys.modules, "tasuki.drivers.sqlite.driver", None)
     assert tasuki("info", "tasks").returncode == 1
     drivers = {driver["name"]: driver for driver in tasuki.json("drivers")}
     assert drivers["sqlite"]["capabilities"] is None

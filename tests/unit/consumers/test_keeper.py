@@ -311,7 +311,7 @@ async def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
     keeper.check()
     assert driver.told.wait(30)
     assert not left
-    assert "thread 'tasuki keeper' failed, begins again" in caplog.text
+    assert "thread 'tasuki keeper' failed, starts again" in caplog.text
     assert problems() == {}
     keeper.remove(held)
     wait_for(lambda: keepers() == 0)

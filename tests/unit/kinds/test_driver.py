@@ -20,7 +20,7 @@ def test_the_embedded_driver(project):
 @pytest.mark.parametrize("driver", ["sqlite, path", "nats, credentials_file"])
 def test_a_file_is_text(problems, driver):
     (problem,) = problems(f"  - {{name: a, kind: queue.driver.{driver}: {{x: 1}}}}\n")
-    assert "text is wanted, not a mapping" in problem
+    assert "must be text, not a mapping" in problem
 
 
 def test_the_memory_driver_has_no_fields_of_its_own(problems):

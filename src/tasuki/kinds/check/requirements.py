@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
-    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "transactional", "delete",
+    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
+    "delete", "atomic_move",
 ]  # fmt: skip
 
 
@@ -57,8 +58,10 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "consumers": Requirement(lambda has: has.counts_consumers, "count consumers over all processes"),
     "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
     "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
+    "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),
+    "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
 }
 
 

@@ -417,7 +417,7 @@ class DuplicateIsAnError(MemoryDriver):
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
         before = self._queue(queue).total
         results = await super().publish(queue, batch)
-        if not results or any(results) or self._queue(queue).total == before + len(batch):
+        if any(results) or self._queue(queue).total == before + len(batch):
             return results
         return [DriverError("known") for _ in batch]
 

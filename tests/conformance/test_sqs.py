@@ -9,6 +9,7 @@ from unittest import SkipTest
 import pytest
 
 from tasuki.contracts.driver import Ack
+from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.errors import QueueConflictError
@@ -32,7 +33,7 @@ class TestSQS(Proxied, DriverConformance):
         return SQSDriver(
             "sqs",
             SQSSettings(
-                config={"region": "us-east-1", "access_key_id": "test", "secret_access_key": "test"},
+                config=AwsConfig(region="us-east-1", access_key_id="test", secret_access_key="test"),
                 endpoint=f"http://127.0.0.1:{address(SQS, place)['port']}",
                 request_timeout=5.0,
             ),

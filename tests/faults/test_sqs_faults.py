@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.drivers.sqs.receiving import settling
 from tasuki.drivers.sqs.sending import publishing
@@ -60,7 +61,7 @@ def queue() -> str:
 
 
 def driver_at(port: int, **fields: Any) -> SQSDriver:
-    config = {"region": "us-east-1", "access_key_id": "AKIA-canary", "secret_access_key": SECRET}
+    config = AwsConfig(region="us-east-1", access_key_id="AKIA-canary", secret_access_key=SECRET)
     return SQSDriver("sqs", SQSSettings(config=config, endpoint=f"http://127.0.0.1:{port}", **fields))
 
 

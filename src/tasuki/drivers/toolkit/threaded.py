@@ -7,7 +7,7 @@ stop them. Each call costs two hops between threads; see docs/adr/0008-where-bro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,6 +15,8 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Move,
+    Occupancy,
     Outgoing,
     QueueSpec,
     Receipt,
@@ -160,6 +162,10 @@ class Threaded(Driver):
         """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.depth(queue))
 
+    async def occupancy(self, queue: str) -> Occupancy:
+        """See Driver."""
+        return await self._guard.get(queue).call(lambda: self._inner.occupancy(queue))
+
     async def attach(self, queue: str, consumers: int) -> None:
         """See Driver."""
         await self._guard.get(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
@@ -168,9 +174,22 @@ class Threaded(Driver):
         """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.peek(queue, limit, after))
 
+    def is_move_atomic(self, queue: str, to: str) -> bool:
+        """See Driver."""
+        return self._inner.is_move_atomic(queue, to)
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
+        """See Driver."""
+        moves = list(batch)
+        return await self._guard.get(queue).call(lambda: self._inner.move(queue, moves), is_whole=True)
+
     async def purge(self, queue: str) -> int:
         """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.purge(queue), is_whole=True)
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        """See Driver."""
+        return await self._guard.get(queue).call(lambda: self._inner.remove(queue, ids), is_whole=True)
 
     async def delete(self, queue: str) -> None:
         """See Driver."""

@@ -19,7 +19,8 @@ from typing import Any
 from unittest import SkipTest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
-from tasuki.drivers.redis.driver import RedisDriver, scripts
+from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tests.support.brokers.redis import Redis
 

@@ -13,7 +13,8 @@ import nats
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.nats.driver import NATSDriver, envelope
+from tasuki.drivers.nats import envelope
+from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.records import layout
 from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError

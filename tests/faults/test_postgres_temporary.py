@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.postgres.driver import PostgresDriver, temporary
+from tasuki.drivers.postgres import temporary
+from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.receiving import listener
 from tasuki.drivers.postgres.schema import schema as migrating
 from tasuki.drivers.postgres.schema.schema import migrations

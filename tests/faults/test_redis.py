@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.redis.driver import RedisDriver, queues, scripts, session
+from tasuki.drivers.redis import queues, scripts, session
+from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import (
     BrokerTimeoutError,

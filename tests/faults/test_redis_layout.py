@@ -12,8 +12,9 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.redis import queues, scripts
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
-from tasuki.drivers.redis.driver import RedisDriver, queues, scripts
+from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError
 from tests.faults.redis_rig import SECONDS, driver_at, messages, take

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.redis.driver import RedisDriver, scripts
+from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.driver import RedisDriver
 from tests.faults.redis_rig import SECONDS, driver_at
 from tests.support.brokers.redis import Redis, Valkey
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
+from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.connecting.link import Word
-from tasuki.drivers.redis.driver import RedisDriver, scripts
+from tasuki.drivers.redis.driver import RedisDriver
 from tests.faults.redis_rig import SECONDS, driver_at, messages, take
 from tests.support.brokers.redis import Cluster, Redis, Valkey
 

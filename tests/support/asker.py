@@ -22,7 +22,8 @@ async def _ask(module: str, name: str, fields: dict[str, Any], constants: dict[s
     for place, value in constants.items():
         of, _, constant = place.rpartition(".")
         setattr(importlib.import_module(of), constant, value)
-    driver: Driver = getattr(importlib.import_module(module), name)("asker", **fields)
+    settings = importlib.import_module(f"{module.rpartition('.')[0]}.settings").KIND.model(**fields)
+    driver: Driver = getattr(importlib.import_module(module), name)("asker", settings)
     await driver.open()
     await driver.declare(QUEUE)
     await driver.attach(QUEUE.name, 1)

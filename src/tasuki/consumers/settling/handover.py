@@ -51,6 +51,8 @@ class Moves:
         results: Sequence[Exception | None]
         try:
             results = await self._queue.driver.move(self._queue.spec.name, moves) or [None] * len(moves)
+            if len(results) != len(moves):
+                raise ValueError(f"the driver returned {len(results)} results for {len(moves)} moves")
         except Exception as problem:  # not only DriverError: a driver's defect must not leave its callers waiting
             results = [problem] * len(moves)
         for done, error in zip(waiting, results, strict=True):

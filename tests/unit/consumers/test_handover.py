@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.delivery import Delivery
+from tasuki.consumers.settling.handover import Moves
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Move, Outgoing, Receipt, Settlement
@@ -136,3 +137,18 @@ async def test_a_move_that_was_not_sent_before_the_stop_is_not_sent() -> None:
     assert [message.id for message in await rig.driver.peek("dead", 9)] == [one.received.id]
     assert (rig.metrics.dead_lettered, rig.metrics.released) == (1, 1)
     assert len(await rig.driver.receive("tasks", 9, 0)) == 1
+
+
+async def test_too_few_results_of_a_driver_are_an_error_of_each_move() -> None:
+    """Else their callers would wait for ever, and hold the messages."""
+
+    class Short(Counting):
+        async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+            return [DriverError("no")]
+
+    driver = Short("one")
+    moves = Moves(make_queue(driver))
+    sent = [asyncio.ensure_future(moves.move(Move(number, "dead", ()))) for number in range(2)]
+    async with asyncio.timeout(60.0):
+        results = await asyncio.gather(*sent, return_exceptions=True)
+    assert [str(result) for result in results] == ["the driver returned 1 results for 2 moves"] * 2

@@ -21,10 +21,6 @@ def _refusal(problem: str, is_begun: bool) -> Exception:
     return RuntimeError(problem)
 
 
-def _stop(work: asyncio.Task[None]) -> None:
-    work.get_loop().stop()
-
-
 async def _wait() -> None:
     await asyncio.get_running_loop().create_future()
 
@@ -61,6 +57,8 @@ class LoopThread:
         self._lock = threading.Lock()
         self._helper: HelperThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+        """Set on the loop by ``stop``: ``loop.stop`` would, a second time, also stop what runs last."""
         self._jobs: set[Job] = set()
         self._early: list[Callable[[], None]] = []
         """What begins as soon as there is a loop."""
@@ -162,11 +160,11 @@ class LoopThread:
             self._is_over = True
             if self._helper is not None:
                 self._helper.stop()
-            loop = self._loop
-        if loop is None:
+            over = self._over
+        if over is None:
             self._fail(self._stopped(is_begun=False))  # ``_serve`` will begin none
         else:
-            self.tell(loop.stop)
+            self.tell(over.set)
 
     def join(self) -> None:
         """Wait for the end of a thread that was stopped."""
@@ -207,7 +205,7 @@ class LoopThread:
         with self._lock:
             if self._is_over:
                 return
-            self._loop = loop
+            self._loop, self._over = loop, (over := asyncio.Event())
             for begin in self._early:
                 loop.call_soon(begin)
             self._early = []
@@ -216,15 +214,11 @@ class LoopThread:
         self.failure = None
         helper.works()
         work = loop.create_task(self._work(), name=self.name)
-        work.add_done_callback(_stop)
-        try:
-            loop.run_forever()
-        finally:
-            work.remove_done_callback(_stop)  # ``_end`` runs the loop again
+        ends = work, loop.create_task(over.wait())
+        loop.run_until_complete(asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED))
         if not self._is_over:
-            if work.done():
-                work.result()
-            raise RuntimeError("its event loop was stopped")
+            work.result()
+            raise RuntimeError("its work has ended")
 
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
         with suppress(BaseException):  # a loop that has failed may fail again
@@ -238,7 +232,7 @@ class LoopThread:
 
     def _break(self, error: BaseException) -> None:
         with self._lock:
-            self.failure, self._loop = error, None
+            self.failure, self._loop, self._over = error, None, None
         self._fail(self._failed(error, is_begun=True))
 
     def _fail(self, error: Exception) -> None:

@@ -176,6 +176,27 @@ async def test_stop_ends_what_runs_and_refuses_what_comes(ends: Ends) -> None:
     assert ends.noted == ["let go"]
 
 
+async def test_a_second_stop_leaves_what_runs_last_alone() -> None:
+    begun, stopped, go, ended = (threading.Event() for _ in range(4))
+
+    async def let_go() -> None:
+        begun.set()
+        await asyncio.to_thread(go.wait, 30)
+        ended.set()
+
+    thread = LoopThread(NAME, Refused, let_go=let_go)
+    await thread.call(ident)
+    thread.stop()
+    assert await asyncio.to_thread(begun.wait, 30)
+    thread.stop()
+    thread.tell(stopped.set)
+    assert await asyncio.to_thread(stopped.wait, 30)
+    go.set()
+    thread.join()
+    assert ended.is_set()
+    assert NAME not in problems()
+
+
 async def test_a_stop_before_its_loop_answers_what_it_never_begins(monkeypatch: pytest.MonkeyPatch, ends: Ends) -> None:
     new, go = loop_thread.new_event_loop, threading.Event()
 

@@ -13,6 +13,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.shared import Share
 from tasuki.consumers.handling.stack import stack_of
 from tasuki.consumers.handling.suspects import PROCESS_GATE
 from tasuki.consumers.reach.host import Host
@@ -57,6 +58,7 @@ class Consumer:
         dead_letters: Queue | None,
         clock: Clock,
         middleware: Sequence[Callable[[], ConsumeMiddleware]] = (),
+        share: Share | None = None,
     ) -> None:
         self.id = id
         self.queue = queue
@@ -73,6 +75,8 @@ class Consumer:
         self.dead_letters = dead_letters
         self.keeper = keeper
         self.clock = clock
+        self.share = share
+        """Its part of shared workers; None: its workers are its own."""
         self.observers: Sequence[Observer] = ()
         """Observers of its next life."""
         self._middleware = middleware

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.delivery import Delivery
@@ -16,6 +17,7 @@ from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.settler import Settler
@@ -78,7 +80,7 @@ class Run:
             handler_timeout=options.handler_timeout,
         )
         self.suspects = Suspects(consumer.gate)
-        self.pool = Pool(
+        self.pool = (Pool if consumer.share is None else partial(SharedPool, consumer.share))(
             self.id,
             options.concurrency,
             self.executor.execute,
@@ -223,8 +225,7 @@ class Run:
     @property
     def unsettled(self) -> int:
         """See :meth:`tasuki.consumers.consumer.Consumer.unsettled`."""
-        unstarted = len(self.pool.buffer) + len(self.suspects.parked)
-        return max(self.window.held - self.pool.running - unstarted - self.window.kept, 0)
+        return max(self.window.held - self.pool.running - self.pool.unstarted - self.window.kept, 0)
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""

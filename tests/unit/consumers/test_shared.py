@@ -195,6 +195,7 @@ async def test_a_parked_suspect_holds_no_place_and_its_only_worker_keeps_the_ord
 async def test_a_worker_that_goes_on_wakes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = Rig(1)
     a = rig.pool("a")
+    await rig.quiet()  # now all its workers are idle
     await rig.offer(a, 3)
     woken: list[int] = []
     monkeypatch.setattr(a, "_ramp_up", woken.append)
@@ -266,13 +267,12 @@ async def test_a_cancelled_handler_gives_its_place_back() -> None:
     gate = OpenGate()
     workers = SharedWorkers(1)
     one, two = await pair(workers, gate, concurrency=1, handler_timeout=1.0)
-    async with two:
-        async with one:
-            await one.queue.publish({})
-            await one.settled(held=1)
-            await two.queue.publish({})
-            await asyncio.sleep(1.5)
-            assert two.consumer.running == 1
-            gate.open.set()
-            await two.empty()
+    async with two, one:
+        await one.queue.publish({})
+        await one.settled(held=1)
+        await two.queue.publish({})
+        await asyncio.sleep(1.5)
+        assert two.consumer.running == 1
+        gate.open.set()
+        await two.empty()
     assert workers.running == 0

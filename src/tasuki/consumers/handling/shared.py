@@ -96,14 +96,17 @@ class SharedPool(Pool):
 
     @property
     def unstarted(self) -> int:
+        """Deliveries that wait for their turn, for a worker, or as a suspect."""
         return super().unstarted + len(self._ready)
 
     @property
     def has_free_worker(self) -> bool:
+        """Whether one of its workers and a place are free."""
         workers = self.share.workers
         return super().has_free_worker and workers.running < workers.concurrency
 
     def offer(self, deliveries: list[Delivery]) -> None:
+        """Put deliveries into the buffer, in order; each starts when it is its turn."""
         self.buffer.extend(deliveries)
         self.share.workers.ask(self)
 
@@ -115,6 +118,7 @@ class SharedPool(Pool):
             self._ramp_up(1)
 
     def take_back(self) -> list[Delivery]:
+        """Everything that has not started, newest first; its places are free for others."""
         ready = len(self._ready)
         self.buffer.extendleft(reversed(self._ready))
         self._ready.clear()

@@ -18,15 +18,16 @@ from tasuki.drivers.sqs import aws
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import Config, DurabilityLevel
 from tasuki.kinds.check.requirements import RequirementName
-from tasuki.kinds.entries import consumer, env, function, queue, security, store
+from tasuki.kinds.entries import consumer, env, function, queue, security, store, worker
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig
+from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
 from tasuki.registry.source import Source
 
 FOLDER = Path(__file__).parent.parent / "src" / "tasuki" / "app" / "typed"
 
-FAMILIES = (queue, consumer, function, store, env, aws, security)
+FAMILIES = (queue, consumer, worker, function, store, env, aws, security)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
 _UNITS = {"_duration": "Duration", "_size": "Size", "_mode": "str"}
@@ -40,8 +41,8 @@ _NAMED = {
     **dict.fromkeys((SecretStr, Source), "str"),
 }
 """Types that are written otherwise than by their names."""
-_CONSUMER_IDS = ("queue", "func")
-"""Fields of a consumer that the decorator fills."""
+_FILLED = {ConsumerConfig: ("queue", "func"), WorkerConfig: ("queues",)}
+"""Fields that the decorator of consumers and ``worker_pool`` fill."""
 _SPECIAL = {
     (QueueConfig, "driver"): "str",  # the app's own if it is not given
     (QueueConfig, "dead_letter"): "str | QueueHandle[Any] | DeadLetterFields | None",
@@ -130,12 +131,14 @@ def _classes(model: type[BaseModel], done: dict[type[BaseModel], str]) -> Iterat
         yield from _classes(inner, done)
     fields = fields_of(model)
     title = f"The fields of {model.__name__}."
-    if model is not ConsumerConfig:
+    filled = {name: fields.pop(name) for name in _FILLED.get(model, ())}
+    if not filled:
         yield _class(name_of(model), title, fields)
         return
-    ids = {name: fields.pop(name) for name in _CONSUMER_IDS}
-    yield _class("ConsumerFields", "The fields of ConsumerConfig that a decorator leaves to its user.", fields)
-    yield _class("ConsumerEntryFields", title, ids, base="ConsumerFields")
+    name = model.__name__.removesuffix("Config")
+    what = "a decorator" if model is ConsumerConfig else "worker_pool"
+    yield _class(f"{name}Fields", f"The fields of {model.__name__} that {what} leaves to its user.", fields)
+    yield _class(f"{name}EntryFields", title, filled, base=f"{name}Fields")
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, str]:

@@ -128,6 +128,20 @@ class ConsumerEntryFields(ConsumerFields, total=False):
     func: Required[str]
 
 
+class WorkerFields(TypedDict, total=False):
+    """The fields of WorkerConfig that worker_pool leaves to its user."""
+
+    concurrency: Required[int]
+    order: Literal["fair", "weighted", "strict"]
+    weights: dict[str, int]
+
+
+class WorkerEntryFields(WorkerFields, total=False):
+    """The fields of WorkerConfig."""
+
+    queues: Required[list[str]]
+
+
 class LuaLimitsFields(TypedDict, total=False):
     """The fields of LuaLimits."""
 

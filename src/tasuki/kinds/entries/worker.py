@@ -13,7 +13,7 @@ from tasuki.registry.references import did_you_mean
 
 
 class WorkerConfig(Config):
-    """Shared workers: handle the messages of several queues, at most ``concurrency`` at the same time together."""
+    """Shared workers: one limit for the messages of several queues that are handled at the same time."""
 
     other_names: ClassVar = {
         "queue": "did you mean 'queues'?",
@@ -23,13 +23,13 @@ class WorkerConfig(Config):
     }
 
     queues: list[Id]
-    """The queues whose consumers share the workers; with order: strict the most urgent one first."""
+    """The queues whose consumers share the workers; with order: strict, the most urgent one first."""
     concurrency: Concurrency
     """Messages of all these queues handled at the same time, in each process."""
     order: Literal["fair", "weighted", "strict"] = "fair"
-    """Which queue is next when a worker is free: each in turn, by ``weights``, or the first that has messages."""
+    """Which queue is next when a worker is free: fair: they take turns; weighted: turns by weights; strict: the first."""
     weights: dict[Id, Positive] = Field(default_factory=dict)
-    """With order: weighted, the messages of a queue that start for each one of a queue of weight 1; default 1 each."""
+    """With order: weighted, how many messages of a queue start for each one of a queue of weight 1; default 1."""
 
     @model_validator(mode="after")
     def _queues_agree(self) -> Self:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.pool import Pool, Worker
@@ -21,27 +23,29 @@ class SharedWorkers:
         self.concurrency = concurrency
         self.running = 0
         """Handlers that run now, or start in this turn of the event loop."""
-        self._waiting: dict[SharedPool, None] = {}
+        self._waiting: list[tuple[int, float, int, SharedPool]] = []
+        """A heap: the pool whose turn is next is first; an older one of equals before a newer one."""
+        self._numbers = count()
         self._last = 0.0
         """Where the pool that started last stood in the order of turns."""
 
     def ask(self, pool: SharedPool) -> None:
         """Start deliveries of this pool as soon as it is their turn."""
-        if pool not in self._waiting and pool.can_start:
-            pool.turn = max(pool.turn, self._last)
-            self._waiting[pool] = None
+        self._enqueue(pool)
         while self._waiting and self.running < self.concurrency:
-            self._start_next()
+            _, turn, _, pool = heappop(self._waiting)
+            pool.is_waiting = False
+            if pool.can_start:
+                self.running += 1
+                self._last = turn
+                pool.turn = turn + 1 / pool.share.weight
+                pool.admit()
+                self._enqueue(pool)
 
-    def _start_next(self) -> None:
-        pool = min(self._waiting, key=_precedence)
-        if not pool.can_start:
-            del self._waiting[pool]
-            return
-        self.running += 1
-        self._last = pool.turn
-        pool.turn += 1 / pool.share.weight
-        pool.admit()
+    def _enqueue(self, pool: SharedPool) -> None:
+        if pool.can_start and not pool.is_waiting:
+            pool.is_waiting = True
+            heappush(self._waiting, (pool.share.rank, max(pool.turn, self._last), next(self._numbers), pool))
 
     def give_back(self, pool: SharedPool, places: int) -> None:
         """Handlers of this pool have ended, or did not start after all."""
@@ -81,6 +85,8 @@ class SharedPool(Pool):
         self.share = share
         self.turn = 0.0
         """Where it stands in the order of turns."""
+        self.is_waiting = False
+        """It waits for its turn."""
         self._ready = type(self.buffer)()
         self._taken = 0
         """Its deliveries that are ready or run."""
@@ -145,7 +151,3 @@ class SharedPool(Pool):
     def _call(self, suspect: Delivery) -> None:
         super()._call(suspect)
         self.share.workers.ask(self)
-
-
-def _precedence(pool: SharedPool) -> tuple[int, float]:
-    return pool.share.rank, pool.turn

@@ -27,7 +27,7 @@ class WorkerConfig(Config):
     concurrency: Concurrency
     """Messages of all these queues handled at the same time, in each process."""
     order: Literal["fair", "weighted", "strict"] = "fair"
-    """Which queue is next when a worker is free: fair: they take turns; weighted: turns by weights; strict: the first."""
+    """Which queue is next for a free worker. fair: they take turns; weighted: turns by weights; strict: the first."""
     weights: dict[Id, Positive] = Field(default_factory=dict)
     """With order: weighted, how many messages of a queue start for each one of a queue of weight 1; default 1."""
 

@@ -121,7 +121,7 @@ class Assembly:
         """
         config, kind = self.project.configs[id], self.project.kinds[id]
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
-            return True
+            return not is_function(config) or self._threads(id) == old._threads(id)
         if isinstance(kind, DriverKind) and id in old.drivers:
             return kind == old.project.kinds[id] and is_same_driver(
                 driver_settings(old.project, id), driver_settings(self.project, id)

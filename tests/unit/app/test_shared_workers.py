@@ -149,6 +149,19 @@ async def test_they_go_on_when_something_else_changes(app: App, shared: Yaml) ->
     assert dict(live(app).consumers) == consumers
 
 
+@pytest.mark.parametrize(("concurrency", "is_kept"), [(4, True), (9, False)])
+async def test_a_function_gets_as_many_threads_as_its_consumers_may_use(
+    app: App, shared: Yaml, concurrency: int, is_kept: bool
+) -> None:
+    """Each of its consumers may use all workers; a function that has enough threads goes on."""
+    handler = live(app).handlers["app:handle"]
+    shared.more = shared.more.replace("[tasks, dead], concurrency: 1", f"[tasks], concurrency: {concurrency - 1}")
+    await reload(app, shared)
+    assert (live(app).handlers["app:handle"] is handler) == is_kept
+    assert live(app).consumers["app:second"].handler is live(app).handlers["app:handle"]
+    assert live(app).handlers["app:handle"]._threads._size == concurrency
+
+
 async def test_without_them_each_consumer_has_its_own(app: App, shared: Yaml) -> None:
     shared.more = SECOND
     await reload(app, shared)

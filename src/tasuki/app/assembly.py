@@ -14,7 +14,8 @@ from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
 from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
-from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.reach.host_reach import call_context

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.shared import Share, SharedPool, SharedWorkers
 from tasuki.consumers.handling.suspects import Gate, Suspects

@@ -17,10 +17,9 @@ from pydantic_core import PydanticUndefined
 from tasuki.drivers.sqs import aws
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import Config, DurabilityLevel
-from tasuki.kinds.check.requirements import RequirementName
 from tasuki.kinds.entries import consumer, env, function, queue, security, store, worker
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig
+from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig, RequirementName
 from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
 from tasuki.registry.source import Source
@@ -77,7 +76,7 @@ from tasuki.units import Duration, Size
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.fields.types import DurabilityLevel
-    from tasuki.kinds.check.requirements import RequirementName"""
+    from tasuki.kinds.entries.queue import RequirementName"""
 
 DRIVERS_IMPORTS = """from typing import TYPE_CHECKING, Literal, TypedDict
 

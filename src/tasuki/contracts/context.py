@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
 
-if TYPE_CHECKING:
-    from tasuki.contracts.handler import Context
+Caller_contra = TypeVar("Caller_contra", contravariant=True)
+"""Of the context that belongs to a reach."""
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
@@ -71,7 +71,7 @@ class Settling(Protocol):
         """Not now; nothing failed."""
 
 
-class Reach(Protocol):
+class Reach(Protocol[Caller_contra]):
     """The rest of the project; ids as the handler writes them. Calls get the context of their caller."""
 
     @property
@@ -83,12 +83,12 @@ class Reach(Protocol):
     ) -> str:
         """Publish; returns the message's id."""
 
-    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
+    async def call(self, caller: Caller_contra, function: str, args: Sequence[Any]) -> Any:
         """Call a function entry."""
 
     async def call_with(
         self,
-        caller: Context,
+        caller: Caller_contra,
         function: str,
         args: Sequence[Any],
         values: Mapping[str, Any] | None,

@@ -340,7 +340,7 @@ class Driver(ABC):
         StaleReceiptError, or what publishing would answer. Raises DriverError when the whole batch shares its fate.
         This one publishes and then acks: a kill in between leaves both, and so does a receipt that is stale. Clause 36.
         """
-        return await publish_then_ack(self, queue, batch)
+        return await publish_then_ack(self, queue, batch, Ack)
 
     def is_move_atomic(self, queue: str, to: str) -> bool:
         """Whether a move from one queue to the other is one step; a look-up, it asks nothing of the broker."""

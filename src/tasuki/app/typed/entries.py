@@ -20,7 +20,7 @@ from tasuki.units import Duration, Size
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.fields.types import DurabilityLevel
-    from tasuki.kinds.check.requirements import RequirementName
+    from tasuki.kinds.entries.queue import RequirementName
 
 
 class DeadLetterFields(TypedDict, total=False):

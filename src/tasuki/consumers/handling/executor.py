@@ -49,7 +49,7 @@ class Executor:
         handler: Handler,
         queue: Queue,
         policy: RetryPolicy,
-        reach: Reach,
+        reach: Reach[Context],
         layers: Sequence[ConsumeMiddleware] = (),
         observers: Sequence[Observer] = (),
         metrics: ConsumerMetrics,

@@ -62,6 +62,7 @@ def test_only_chosen_queues_are_consumed(
         (["--except", "moer"], 1, "error: queue 'moer' is not defined; did you mean 'more'?"),
         (["--queues", "dead"], 3, "queue 'app:dead' has no consumer to run; the project consumes: app:tasks, app:more"),
         (["--except", "tasks,more"], 3, "no queue is left to consume; the project consumes: app:tasks, app:more"),
+        (["--queues", ","], 2, "--queues names no queue; name one, or leave the option out"),
         (["--concurrency", "0"], 2, "0 is not in the range 1<=x<=1000"),
     ],
 )

@@ -11,8 +11,8 @@ import pytest
 
 from tasuki import App
 from tasuki.app.assembly import Assembly
+from tasuki.app.health.status import status_of
 from tasuki.app.lifecycle.running import dump
-from tasuki.app.status import status_of
 from tasuki.errors import ConfigError
 from tasuki.kinds.selection import ALL, Selection
 from tests.unit.app.project import DONE, SECOND, Yaml, live, reload

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.health.health_file import PERIOD, head, write
 from tasuki.app.health.judge import Judge, Look, problem_of
-from tasuki.app.status import status_of
+from tasuki.app.health.status import status_of
 from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Occupancy
 from tasuki.errors import BrokerTimeoutError, DriverError
@@ -38,7 +38,7 @@ class Pulse:
     """Writes a health file again and again.
 
     It holds one JSON document: ``pid``, ``time`` (Unix seconds), ``live``, ``ready``, ``why`` not (``live`` and
-    ``ready``: lists of reasons), ``warnings``, and :func:`tasuki.app.status.status_of`; for each consumer also
+    ``ready``: lists of reasons), ``warnings``, and :func:`tasuki.app.health.status.status_of`; for each consumer also
     ``moved_at``: the last look that found something newly delivered to it; null: nothing yet.
     """
 

@@ -14,6 +14,7 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.suspects import Gate
 from tasuki.consumers.run import Run
 from tasuki.consumers.settling.verdict import RetryPolicy
@@ -41,6 +42,8 @@ class World:
         self.lease = dice.choice([3.0, 10.0])
         self.auto_ack = dice.random() < 0.1
         self.options = ConsumerOptions(dice.randint(1, 5), dice.randint(1, 12), self.auto_ack, LIMIT)
+        self.share = Share(SharedWorkers(self.options.concurrency)) if seed % 2 else None
+        """In half of the worlds all consumers share their workers."""
         # Swarm testing: each world has a subset of the faults only.
         self.trouble = {
             verb: dice.choice([0.0, 0.0, 0.1, 0.4]) for verb in ("receive", "start", "settle", "extend", "publish")
@@ -150,7 +153,7 @@ class Simulation:
         world, driver = self.world, ModelDriver(self.broker, trouble=self.trouble)
         queue = make_queue(driver, clock=self.clock, lease=world.lease)
         dead = make_queue(driver, "dead", clock=self.clock)
-        consumer = Consumer(
+        return Consumer(
             f"app:consumer{len(self.consumers)}",
             queue=queue,
             handler=Worker(self),
@@ -160,9 +163,9 @@ class Simulation:
             options=world.options,
             dead_letters=dead if world.has_dead_letter else None,
             clock=self.clock,
+            share=world.share,
+            gate=Gate(),
         )
-        consumer.gate = Gate()
-        return consumer
 
     async def run(self) -> None:
         try:
@@ -257,6 +260,7 @@ class Simulation:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=5)
+            run.pool.take_back()  # the places of what was about to start
             run.has_ended = True
 
     def tasks_of(self, run: Run) -> list[asyncio.Task[None]]:
@@ -289,6 +293,7 @@ class Simulation:
             self.check_dead_letter(self.published[stored.id], stored.headers)
         for consumer in self.consumers:
             assert (consumer.held, consumer.running, consumer.queue.consumer_count) == (0, 0, 0)
+        assert world.share is None or world.share.workers.running == 0
         if not world.faults:
             self.check_exactly(buried)
 

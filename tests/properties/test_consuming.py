@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 
 import pytest
 
@@ -24,6 +25,7 @@ def run(seed: int, *, faults: bool) -> Simulation:
         await simulation.run()
         return simulation
 
+    random.seed(seed)  # for the jitter of waits
     try:
         with virtual_time() as runner:
             return runner.run(simulate())

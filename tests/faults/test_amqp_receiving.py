@@ -74,7 +74,7 @@ async def test_an_alarm_that_outlasts_every_patience_leaves_nothing_held(broker:
 async def test_what_an_alarm_kept_here_is_handed_back_with_its_count(broker: RabbitMQ, queue: str) -> None:
     spec = QueueSpec(queue)
     async with driver_at(broker.port, spec) as other:
-        async with driver_at(broker.port, spec, request_timeout=1.0) as driver:
+        async with driver_at(broker.port, spec, request_timeout=3.0) as driver:
             await driver.publish(queue, messages("a", "b"))
             async with low_on_memory(broker):
                 failed, unused = await take(driver, queue, 2)

@@ -188,7 +188,8 @@ class Client:
         self._tokens: dict[str, tuple[int, int]] = {}
 
     async def take(self, limit: int = 10) -> list[str]:
-        sql = f"SELECT id, seq, token FROM {self._schema}.take('q', $1, 1000000, 0, 0) WHERE seq IS NOT NULL"
+        receive = f"{self._schema}.receive('q', $1, 1000000, 0, false, false, false, 1)"
+        sql = f"SELECT id, seq, token FROM {receive} WHERE seq IS NOT NULL"
         rows = await self.connection.fetch(sql, limit)
         self._tokens |= {id: (seq, token) for id, seq, token in rows}
         return [id for id, _, _ in rows]

@@ -184,7 +184,7 @@ async def test_a_delayed_message_is_watched_by_one(
     assert [item.id for item in await those_that_got(tasks, 1)] == ["late"]
     # One wakes to watch, and looks once more; it looks when it is time, and takes; then another one may watch.
     assert calls["receive"] <= 3
-    assert calls["look"] <= 3
+    assert calls["check_queues"] <= 3
 
 
 async def test_watching_goes_on_when_the_watcher_is_busy(make: Make) -> None:
@@ -248,10 +248,10 @@ async def test_a_process_that_died_delays_a_message_by_one_look_at_most(
     assert await sql.fetchval(f"SELECT count(*) FROM {schema}.waiters WHERE holder = 1") == 0, "it was woken in vain"
 
 
-async def test_those_that_wait_look_in_turns(make: Make, sql: asyncpg.Connection, schema: str) -> None:
-    """Of forty with the usual poll_interval, three look within any second, evenly spread."""
+async def test_waiting_processes_check_in_turns(make: Make, sql: asyncpg.Connection, schema: str) -> None:
+    """Of forty with the usual poll_interval, three check within any second, evenly spread."""
     await make(1)
-    due = f"SELECT look_in FROM {schema}.look(ARRAY['q'], $1, true, 1.0, '2030-01-01 00:00:00+00')"
+    due = f"SELECT check_in FROM {schema}.check_queues(ARRAY['q'], $1, true, 1.0, '2030-01-01 00:00:00+00')"
     for _ in range(2):  # in the first round they do not know of each other yet
         turns = sorted([await sql.fetchval(due, holder) for holder in range(1, 41)])
     gaps = [later - earlier for earlier, later in itertools.pairwise(turns)]
@@ -279,25 +279,6 @@ async def test_who_waits_only_after_a_transaction_has_published_is_woken_when_it
         await publisher.publish_within(sql, "q", [message()])
         tasks = await waiting(await make(2))
     assert [item.id for item in await those_that_got(tasks, 1)] == ["m"]
-
-
-async def test_a_worker_of_an_earlier_version_is_woken_by_the_channel_of_the_queue(
-    make: Make, sql: asyncpg.Connection, schema: str
-) -> None:
-    (publisher,) = await make(1)
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    channel = await sql.fetchval(f"SELECT channel FROM {schema}.queues")
-
-    def hear(*arguments: Any) -> None:
-        heard.put_nowait(arguments[2])
-
-    await sql.add_listener(channel, hear)
-    take = f"SELECT id, registered FROM {schema}.take('q', 1, 1000, 7, 10)"
-    assert await sql.fetch(take) == [(None, True)]
-    await publisher.publish("q", [message()])
-    assert await asyncio.wait_for(heard.get(), PATIENCE) == channel
-    assert await sql.fetch(take) == [("m", None)]
-    await sql.remove_listener(channel, hear)
 
 
 async def test_questions_of_one_moment_are_one_statement(make: Make, calls: Counter[str]) -> None:

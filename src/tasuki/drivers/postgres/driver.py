@@ -52,7 +52,7 @@ MOVE = (
     f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
     "current_setting('synchronous_commit')"
 )
-PURGE = "SELECT {}.purge($1, 9223372036854775807, $2)"
+CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estimate FROM {}.count_messages($1)"
@@ -324,7 +324,7 @@ class PostgresDriver(Driver):
         spec = self._specs.pop(queue, None)  # first, so that nothing here makes it again
         is_deleted = False
         try:
-            while (await session.ask(queue, PURGE, queue, PURGED))[0][0]:
+            while (await session.ask(queue, CLEAR, queue, PURGED))[0][0]:
                 pass  # in several transactions; what is held is few
             number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
             is_deleted = True

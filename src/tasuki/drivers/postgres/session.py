@@ -35,10 +35,10 @@ POLL = 0.25
 """Longest time between two looks of a process that hears nothing, if it waits alone."""
 
 RECEIVE = (
-    "SELECT seq, token, attempt, id, headers, body, suspect, look_in, registered "
+    "SELECT seq, token, attempt, id, headers, body, suspect, check_in, registered "
     "FROM {}.receive($1, $2, $3, $4, $5, $6, $7, $8)"
 )
-LOOK = "SELECT name, ready, look_in, registered FROM {}.look($1, $2, $3, $4)"
+LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7)"
 INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, synchronous_commit FROM {}.queues WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"

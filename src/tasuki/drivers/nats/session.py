@@ -77,7 +77,7 @@ class Session:
         return self.durability if found is None else found.durability(is_synced=self._is_synced)
 
     async def open(self) -> None:
-        """Connect, and declare what was declared before."""
+        """Connect, and declare the earlier queues again."""
         if self._closing is not None:
             await asyncio.wait([self._closing])
         if self._guard.current is not None:
@@ -101,7 +101,7 @@ class Session:
         self._attendance.begin()
 
     async def close(self) -> None:
-        """Give back what is held, and disconnect."""
+        """Release held messages, and disconnect."""
         if self._closing is None:
             link = self._guard.current
             if link is None:
@@ -240,14 +240,14 @@ class Session:
         return await (await self._inspector(queue)).peek(limit, after)
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held."""
+        """Remove all messages but the held ones."""
         found, connection = await self._ready(queue)
         return await Purging(found, self._names, connection, self._clock).purge()
 
     async def delete(self, queue: str) -> None:
         """Remove the stream and all that the book has of it."""
         found, connection = await self._ready(queue)
-        # First: receives of a closed queue would come back at once, again and again, and nobody may make it anew.
+        # First: receives of a closed queue would return at once, repeatedly, and no verb may make the queue again.
         spec = self._queues.spec(queue)
         self._queues.drop(queue)
         is_done = False

@@ -80,7 +80,7 @@ class Sweep:
         self._turn = asyncio.Lock()
 
     async def run(self, connection: Connection, queues: Collection[str]) -> int:
-        """Remove what is on its way to these queues; returns how many. Raises ClosedError or LateError."""
+        """Remove the delayed messages of these queues; returns how many. Raises ClosedError or LateError."""
         async with self._turn:
             found = await _existing(connection)
             if not found:
@@ -110,7 +110,7 @@ async def _shards(connection: Connection, time: int) -> int:
 
 @asynccontextmanager
 async def _alone(connection: Connection) -> AsyncIterator[None]:
-    """Nobody else sweeps meanwhile. Raises LateError when somebody else does for long."""
+    """Keep other processes from sweeping meanwhile. Raises LateError if another one sweeps for long."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + connection.settings.request_timeout
     while not await _begin(connection):
@@ -149,7 +149,7 @@ async def _passes(connection: Connection, queues: Collection[str], found: Sequen
                 removed += await _sweep(channel, place, queues)
             await asyncio.sleep(STEP)
     finally:
-        await channel.close()  # what was not settled goes back
+        await channel.close()  # unsettled messages return
     return removed
 
 
@@ -212,5 +212,5 @@ async def _fill(channel: Channel, place: Place, hand: Hand, most: int) -> bool:
 
 
 async def _flush(channel: Channel) -> None:
-    """With the answer to any question is here what was pushed before, and settled what was written before."""
+    """Any reply proves that earlier messages have arrived, and earlier settlements were carried out."""
     await channel.ask(commands.Basic.Qos(prefetch_count=_MOST))

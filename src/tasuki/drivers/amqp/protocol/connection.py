@@ -1,8 +1,8 @@
 """Connection: one AMQP connection on one event loop: heartbeats, channels, and when the broker blocks it.
 
-Of its own rather than a client library's, for what the driver promises: a confirm and a return are told apart by their
-delivery tag, not by the id of the message; a blocked connection is known; frame size, number of channels and AMQPLAIN
-can be set; and a message costs no task and no lock.
+No client library's, because of what the driver promises: it matches confirms and returns by their delivery tag, not by
+the id of the message; a blocked connection is known; frame size, number of channels and AMQPLAIN can be set; and a
+message costs no task and no lock.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         is_open = False
         try:
             await channel.ask(commands.Channel.Open())
-            if channel.closed is not None:  # right after its answer: nobody was there yet to be told
+            if channel.closed is not None:  # right after its answer, before its first user
                 raise channel.closed
             is_open = True
         finally:

@@ -1,4 +1,4 @@
-"""Subscription: what this process receives of one queue: an inbox, what is held, and what rests.
+"""Subscription: the messages of one queue in this process: an inbox, held ones, and resting ones.
 
 The broker pushes and the framework pulls, so the consumers are allowed as many messages as the receives want and no
 more. Without a receive for a while the consumers end, and unused messages go back, for other processes. Which of this
@@ -95,7 +95,7 @@ class Subscription:
         await self.check()
         if len(self.inbox) and not self._waiters and self._may_hand_out:
             if has_ranks(self._consuming.lanes):
-                await self._consuming.catch_up()  # to what was confirmed before, perhaps of a higher priority
+                await self._consuming.catch_up()  # to messages that were confirmed before, perhaps of a higher priority
             if given := self._hand_out(limit):
                 return given
         waiter = self._waiters.add(limit)
@@ -112,7 +112,7 @@ class Subscription:
             self._leave(waiter, is_over=is_over)
 
     def _leave(self, waiter: Waiter[list[Received]], *, is_over: bool) -> None:
-        """A waiter goes; one that was cancelled gives back what it got."""
+        """A waiter goes; a cancelled one releases its messages."""
         given = self._waiters.leave(waiter)
         if given is not None and not is_over:
             for received in given:
@@ -175,7 +175,7 @@ class Subscription:
 
     @property
     def is_done(self) -> bool:
-        """Whether its channel can be closed: no receive waits, and no handler works on what is held."""
+        """Whether its channel can be closed: no receive waits, and no message is held."""
         return self._consuming.consumers.are_keyed and self.is_unused
 
     @property
@@ -197,7 +197,7 @@ class Subscription:
         """Take out the unused deliveries and the resting ones. Raises ClosedError or LateError."""
         if self.channel is None:
             return [], []
-        for _ in range(2):  # the second answer comes after what was on its way
+        for _ in range(2):  # the second answer comes after the messages that were on their way
             await self._consuming.catch_up()
         return self.inbox.take(len(self.inbox)), self._resting.take()
 
@@ -206,7 +206,7 @@ class Subscription:
         self._waiters.fail(reason)
 
     async def close(self, reason: ClosedError | None = None) -> None:
-        """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
+        """Close the channel: unsettled messages return to their queue, and count as delivered."""
         self._end(reason or ClosedError(0, "closed"))
         if self.channel is not None:
             await self.channel.close()
@@ -254,7 +254,7 @@ class Subscription:
     def _looked_up(self, error: ClosedError | LateError | None) -> None:
         if error is None:
             self._dispatch()
-        elif self.ended is None and self.channel is not None:  # what is here cannot be handed out: the broker has it
+        elif self.ended is None and self.channel is not None:  # the broker has the messages back: do not deliver them
             self._end(error if isinstance(error, ClosedError) else ClosedError(0, "no answer within the deadline"))
             self.channel.give_up()
 
@@ -273,7 +273,7 @@ class Subscription:
         return may_hand_out(self._consuming.state, is_looking_up=self._lookups.task is not None)
 
     def _serve(self) -> None:
-        """Serve the waiting receives with what is here."""
+        """Serve the waiting receives from the inbox."""
         if self._waiters and len(self.inbox) and self.connection.is_doubtful:
             self._lookups.start(self.connection)  # which checks the connection
         while self._waiters and len(self.inbox) and self._lookups.task is None:
@@ -287,7 +287,7 @@ class Subscription:
         return self.held.hand_out(self.inbox.pick(limit, self.held.busy_keys() | resting))
 
     def keeps(self, delivery: Delivery) -> bool:
-        """Whether a delivery that failed must keep its place among those of its key."""
+        """Whether a failed delivery must keep its place among the messages of its key."""
         return delivery.is_partitioned or (self.is_keyed and delivery.key is not None)
 
     def rest(self, delivery: Delivery, delay: float, *, counts: bool = True) -> None:

@@ -64,7 +64,7 @@ class Settling:
     async def settle(
         self, spec: QueueSpec, subscription: Subscription, batch: Sequence[Settlement]
     ) -> Sequence[Receipt]:
-        """The stale receipts; the rest is done. If it fails, what is held is held still."""
+        """Settle all but the stale receipts, and return those. If it fails, the deliveries are still held."""
         stale: list[Receipt] = []
         taken: list[tuple[Settlement, Delivery]] = []
         for settlement in batch:
@@ -104,7 +104,7 @@ class Settling:
         uncounted = [each.delivery for each in resting if not each.counts]
         await self.take_back(spec, subscription, [*freed, *uncounted])
         # Last, when nothing can fail any more: a delivery is either still held or waits here.
-        for each in resting:  # at its place: what is behind it must not pass it
+        for each in resting:  # at its place: later messages must not pass it
             subscription.rest(each.delivery, each.delay, counts=each.counts)
         for delivery in freed:
             subscription.put_back(delivery)
@@ -134,7 +134,7 @@ class Settling:
             delivery.is_started = False
 
     async def hand_back(self, spec: QueueSpec, subscription: Subscription) -> None:
-        """End the consumers, and give what lies unused to whoever asks next: not counted, and first in line.
+        """End the consumers, and return unused messages for the next receive: not counted, and first in line.
 
         Raises ClosedError, LateError, BlockedError; then it lies here as before.
         """
@@ -172,7 +172,7 @@ class Settling:
 def _sorted(
     subscription: Subscription, taken: Taken
 ) -> tuple[list[Delivery], list[PutOff], list[Delivery], list[PutOff]]:
-    """What is acked, what is put off by a copy, what is released, and what rests at its place."""
+    """The acked deliveries, the ones delayed by a copy, the released ones, and the ones that rest at their place."""
     done: list[Delivery] = []
     later: list[PutOff] = []
     freed: list[Delivery] = []

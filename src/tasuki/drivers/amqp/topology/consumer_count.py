@@ -120,7 +120,7 @@ class Presence:
             entry.counted.pop(tag, None)
 
     def _ended(self, channel: Channel, _: ClosedError) -> None:
-        """With a channel go its consumers; those of a connection that ended are registered on the next one."""
+        """Forget the consumers of a channel; after a lost connection they are registered on the next one."""
         asked = self._asked.pop(channel)
         lost = dict.fromkeys(entry for tag, entry in asked.items() if entry.counted.pop(tag, None) is not None)
         if lost and channel.connection.is_alive:
@@ -160,5 +160,5 @@ class Presence:
         except ClosedError as error:
             if error.code != NOT_FOUND:
                 raise
-            return 0  # nobody has attached one, or not since the last ones went
+            return 0  # no consumer was attached, or none since the last ones went
         return int(answer.consumer_count)

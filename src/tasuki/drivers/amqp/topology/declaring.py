@@ -33,7 +33,7 @@ _LOST_AFTER = 1.0
 def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
     """Refuse what RabbitMQ cannot keep, and a name that is like a part of a known queue. Raises DriverError."""
     if len(spec.name.encode()) > LONGEST_NAME:
-        problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
+        problem = f"its name is too long for RabbitMQ, with the suffixes of its lanes; use at most {LONGEST_NAME} bytes"
         raise errors.make(UnsupportedError, spec.name[:80], problem)
     part = next((name for name in parts_of(spec.name) if name in known), None)
     if part is not None or whole_of(spec.name) in known:
@@ -95,7 +95,7 @@ async def _declare(connection: Connection, marks: Marks, spec: QueueSpec, found:
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise
-        await _ask(connection, [*delay_queues.last_exchange(), *methods])  # nobody has declared one here before
+        await _ask(connection, [*delay_queues.last_exchange(), *methods])  # the first declaration at this broker
 
 
 async def _remake(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:

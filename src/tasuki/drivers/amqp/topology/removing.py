@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
-    """Remove all that nobody holds; returns how many. Raises ClosedError or LateError.
+    """Remove all messages that no process holds; returns how many. Raises ClosedError or LateError.
 
-    From the delay queues to what was pushed here, which is the way that messages go.
+    First from the delay queues, last the messages pushed here: in the order in which messages travel.
     """
     async with session.turn(queue):
         connection = await session.link.get()
@@ -34,7 +34,7 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
 
 
 async def _empty(subscription: Subscription) -> int:
-    """What was pushed here and is not handed out, and what rests; it lies here still if that fails."""
+    """Remove messages pushed here and not delivered, and resting ones; they stay here if that fails."""
     unused, resting = await subscription.take_waiting()
     is_done = False
     try:

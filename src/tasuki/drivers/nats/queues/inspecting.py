@@ -41,7 +41,7 @@ class Inspector:
         self._attendance = attendance
 
     async def depth(self) -> Depth:
-        """Count; see the table of the package for what is exact."""
+        """Count; the table of the package says which numbers are exact."""
         lanes = self._queue.plan.lanes()
         stream, *consumers = await demand(
             self._connection,
@@ -106,7 +106,7 @@ class Inspector:
     async def _ready_in(self, lane: Lane, wanted: int, without: set[int], *, is_alone: bool) -> list[Stored]:
         found: list[Stored] = []
         sequence = 1
-        if not is_alone:  # what was delivered is held by somebody, or soon will be
+        if not is_alone:  # another process holds the delivered messages, or soon will
             (info,) = await demand(self._connection, self._name, self._consumer(lane))
             sequence = int(info["delivered"]["stream_seq"]) + 1
         while len(found) < wanted and (stored := await self._next(lane, sequence)) is not None:

@@ -1,4 +1,4 @@
-"""Open queue: one queue that this process knows: its lanes, what it holds, and what is on its way in."""
+"""Open queue: one queue that this process knows: its lanes, its held messages, and its pull requests."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class OpenQueue:
         return level(self._storage, self._replicas, is_synced=is_synced)
 
     def changed(self) -> None:
-        """The stream was changed by somebody: look again before anything else."""
+        """Another process changed the stream: inspect it before the next operation."""
         self.is_outdated = True
         self.intake.interrupt()
 
@@ -148,16 +148,16 @@ class OpenQueue:
         return {each.receipt for each in held if each.sequence in gone}
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
-        """Hand messages back that nobody took."""
+        """Return messages that no receive took."""
         await self._admission.give_back(arrivals)
 
     async def leave(self) -> None:
-        """Receive no more; what is held can still be settled."""
+        """Receive no more; held messages can still be settled."""
         if left := await self.intake.close():
             await self.give_back(left)
 
     async def close(self, connection: Connection | None) -> None:
-        """Hand everything back: what nobody took as if it had never been delivered, what is held as it is."""
+        """Return everything: untaken messages as if never delivered, held ones as they are."""
         left = await self.intake.close()
         await self._whole.wait()
         if connection is not None and left:

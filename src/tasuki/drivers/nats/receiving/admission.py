@@ -31,7 +31,7 @@ class Admission:
         stream: its stream.
         book: its notes.
         table: takes the deliveries that begin.
-        whole: where a look into the book is carried out.
+        whole: runs reads of the book to their end.
         clock: the time.
         connect: gives the connection in use.
     """
@@ -96,7 +96,7 @@ class Admission:
         return [self._begin(item, now, loop_now) for item in items]
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
-        """Hand messages back that nobody took; if that fails, their lease ends by itself."""
+        """Return messages that no receive took; if that fails, their lease ends by itself."""
         try:
             connection = await self._connect()
             items = await self._looked_up(connection, [Item(arrival) for arrival in arrivals])

@@ -24,7 +24,7 @@ class Holding:
 
     Args:
         unknown: asks which deliveries no consumer knows of.
-        remove: carries acks out at the stream; returns those of messages that are gone then.
+        remove: carries acks out at the stream; returns the acks whose messages are gone then.
         book: the queue's notes.
         table: the open deliveries.
         admission: erases notes.
@@ -106,7 +106,7 @@ class Holding:
         return stale
 
     async def close(self, connection: Connection | None) -> None:
-        """Hand back what is held as it is."""
+        """Return held messages as they are."""
         held = sorted(self._table.living(self._clock.monotonic()), key=lambda held: held.sequence)
         self._table.clear()
         if connection is None or not held:

@@ -38,7 +38,7 @@ class Item:
     def due(self) -> float:
         """When its time comes: as it was published, or as it was last put off if the server has forgotten that.
 
-        A server that remembers has waited by its own clock, which is better than to compare those of two machines.
+        A server that remembers has waited by its own clock; comparing the clocks of two machines is less exact.
         """
         note = self.note
         is_forgotten = note is not None and note.delivered >= self.arrival.parts.delivered

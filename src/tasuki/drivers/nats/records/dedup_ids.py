@@ -56,14 +56,14 @@ class Ids:
             await demand(connection, self._queue, (f"STREAM.UPDATE.{self._stream}", {**info["config"], **config}))
 
     async def known(self, connection: Connection, ids: Sequence[str]) -> set[str]:
-        """Those of the ids that were published within the window."""
+        """Which of the ids were published within the window."""
         requests: list[Request] = [
             (f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._names.id_subject(self._queue, digest(id))})
             for id in ids
         ]
         if not requests:
             return set()
-        # The server removes what is too old only now and then; its own time says what is.
+        # The server removes old ids only now and then; its own time decides which are too old.
         *answers, info = await ask(connection, self._queue, [*requests, (f"STREAM.INFO.{self._stream}", {})])
         if "config" not in info:
             return set()

@@ -99,7 +99,7 @@ async def test_what_a_consumer_holds_that_was_replaced_is_stale_at_its_time_too(
         (got,) = await take(driver, "q")
         await driver.start("q", [got.receipt])
         await driver.declare(QueueSpec("q", priorities=True))
-        assert await driver.receive("q", 1, 0.0) == []  # it consumes anew, with the lanes of the priorities
+        assert await driver.receive("q", 1, 0.0) == []  # it consumes again, with the lanes of the priorities
         assert [consumer.unacked for consumer in server.queues["q"].leaving]
         server.time_out("q")
         await _forgets(driver, got.receipt)

@@ -146,9 +146,9 @@ async def test_consumers_stand_while_slow_handlers_work(
             held += await take(driver, queue)
             assert held[-1].id == str(number)
             if number >= 20:
-                await asyncio.sleep(0.05)  # the handler works, and nobody asks
+                await asyncio.sleep(0.05)  # the handler works, and no receive asks
         assert not [method for method in sent if isinstance(method, commands.Basic.Consume | commands.Basic.Cancel)]
-        async with driver_at(broker.port, QueueSpec(queue)) as other:  # and what is not needed there is for others
+        async with driver_at(broker.port, QueueSpec(queue)) as other:  # and the unneeded messages are for others
             assert [item.id for item in await take(other, queue, 5)] == [str(number) for number in range(25, 30)]
 
 
@@ -255,7 +255,7 @@ async def test_a_process_that_undeclares_its_queue_waits_for_no_turn(broker: Rab
             async with asyncio.timeout(SECONDS):
                 (result,) = await asyncio.gather(waiting, return_exceptions=True)
             assert result == [] or isinstance(result, QueueNotFoundError)
-        assert len(await take(third, queue, 2)) == 2  # the second process stands in nobody's way
+        assert len(await take(third, queue, 2)) == 2  # the second process blocks no other
 
 
 async def test_the_turn_of_a_single_active_consumer_goes_on_when_its_process_dies(

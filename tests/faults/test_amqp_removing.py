@@ -285,7 +285,7 @@ async def test_without_heartbeats_a_frozen_broker_fills_no_memory(broker: Rabbit
             with pytest.raises(DriverError):
                 await driver.publish(queue, [Outgoing("b", body, {})])
         connection = driver._inner._guard.current._publisher._link.connection  # type: ignore[attr-defined]
-        assert connection is None  # given up, and what was written to it with it
+        assert connection is None  # given up, with all data written to it
         with pytest.raises(DriverError):
             await driver.depth(queue)
         proxy.serve()

@@ -119,7 +119,7 @@ async def test_a_frozen_server_is_noticed_within_the_deadline(site: Site) -> Non
             assert caught.value.retryable
     finally:
         site.broker.thaw()
-    # What was held is still ours: a lease does not depend on a connection.
+    # Held messages are still ours: a lease does not depend on a connection.
     assert list(await driver.settle(QUEUE, [Ack(held.receipt)])) == []
     await driver.publish(QUEUE, messages("after"))
     assert {"after"} <= set(await drained(driver)) <= {"after", "doubtful"}
@@ -189,7 +189,7 @@ async def test_an_ack_is_done_beside_one_that_must_be_tried_again(site: Site) ->
     info = await site.ask(f"CONSUMER.INFO.{STREAM}.m")
     await site.ask(f"CONSUMER.DELETE.{STREAM}.m")
     subject = info["config"]["filter_subject"]
-    # Its consumer knows of the delivery of a, and not of that of b; and the ack of a is not answered.
+    # Its consumer knows the delivery of a, but not the delivery of b; and the ack of a is not answered.
     await site.ask(f"CONSUMER.CREATE.{STREAM}.m.{subject}", stream_name=STREAM, config=info["config"])
     other = await site.driver(is_direct=True)
     await declared(other, lease=300.0)
@@ -289,7 +289,7 @@ async def test_a_waiting_receive_survives_the_removal_of_its_consumer(site: Site
 
 
 async def test_receives_one_after_the_other_end_with_a_delete(site: Site) -> None:
-    """Those that came while it was deleted gave nothing at once, again and again, and let nothing else run."""
+    """Receives during the deletion returned nothing at once, repeatedly, and let nothing else run."""
     driver = await site.driver()
     await declared(driver)
 
@@ -321,7 +321,7 @@ async def test_the_book_removed_underneath_is_made_again(site: Site) -> None:
 
 
 async def test_a_consumer_that_may_hold_no_more_goes_on_as_soon_as_it_may(site: Site) -> None:
-    """An administrator's limit, or an account's: what is behind it waits, and is not stuck."""
+    """An administrator's limit, or an account's: messages beyond it wait, and are not stuck."""
     driver = await site.driver()
     await declared(driver)
     info = await site.ask(f"CONSUMER.INFO.{STREAM}.m")
@@ -336,7 +336,7 @@ async def test_a_consumer_that_may_hold_no_more_goes_on_as_soon_as_it_may(site: 
 
 
 async def test_the_last_delivery_is_ours_and_nothing_stays_at_the_server(site: Site) -> None:
-    """The server gives up on no message by itself, and what is dead-lettered above leaves no trace."""
+    """The server gives up on no message by itself, and a dead letter of the layer above leaves no trace."""
     driver = await site.driver()
     await declared(driver, lease=1.0)
     await driver.publish(QUEUE, messages("a"))
@@ -376,7 +376,7 @@ async def test_what_a_dead_process_said_is_erased(site: Site, monkeypatch: pytes
 
 
 async def test_a_connection_that_breaks_within_a_large_batch_leaves_its_outcome_unknown(site: Site) -> None:
-    """Whenever it breaks: what was written before may be stored."""
+    """Whenever it breaks: data written before may be stored."""
     driver = await site.driver(is_direct=True)
     await declared(driver)
     connection = await driver._session._guard.current.get()

@@ -1,4 +1,4 @@
-"""Temporary queues at PostgreSQL: those of living processes stay, those of dead ones go."""
+"""Temporary queues at PostgreSQL: they stay while their process lives, and go after its death."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_a_killed_asker_leaves_no_queue(url: str, schema: str) -> None:
 async def test_who_comes_back_after_its_queue_went_declares_it_again(url: str, schema: str) -> None:
     async with driver_at(url, schema, QUEUE) as paused, driver_at(url, schema):
         await paused.attach(QUEUE.name, 1)
-        # As if it had been stopped for long: known to nobody any more, and its queue removed.
+        # As if it had been stopped for long: no other process knows it, and its queue is removed.
         await ask(schema, "DELETE FROM {}.holders")
         await ask(schema, "SELECT {}.delete_queue('reply.1')")
         with pytest.raises(QueueNotFoundError):
@@ -156,7 +156,7 @@ async def test_one_that_is_declared_for_good_stays(url: str, schema: str) -> Non
 
 
 async def test_several_sweep_and_declare_at_once(url: str, schema: str) -> None:
-    """Each declaration ends well, and what is declared last is there."""
+    """Each declaration ends well, and the last one wins."""
     specs = [QueueSpec(f"reply.{number}", temporary=True) for number in range(20)]
     async with driver_at(url, schema) as first, driver_at(url, schema) as second:
         for _ in range(5):
@@ -178,7 +178,7 @@ async def sweep(driver: PostgresDriver, names: list[str]) -> None:
 
 
 async def test_an_outage_is_no_reason_to_sweep() -> None:
-    """What is found unused once may have had no server to speak to; it goes only if it is unused a while later."""
+    """A queue found unused once may have had no server to speak to; it goes only if it is unused a while later."""
     swept: list[str] = []
     unused = [["a", "b"], ["b"], ["b"]]
 

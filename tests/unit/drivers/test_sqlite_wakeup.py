@@ -1,4 +1,4 @@
-"""The bell of the SQLite driver: heard, missed, impossible, and let go of."""
+"""Wake-ups of the SQLite driver: noticed, missed, impossible, and closed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def pass_one(publisher: SQLiteDriver, receiver: SQLiteDriver, id: str) -> 
 
 
 def listening() -> int:
-    """How many files of bells this process has open."""
+    """How many watched files this process has open."""
     names = [os.readlink(link) for link in _links()]
     return sum("inotify" in name or "eventfd" in name for name in names)
 

@@ -3,8 +3,8 @@
 ==============  =====================================================================================================
 durability      ``power``: quorum queues by default, and confirmed means that the broker has synced it. ``broker`` with
                 ``queue_type: classic``, ``process`` if that is not durable
-publishing      on a connection of its own, mandatory and with confirms; an unroutable message, a full queue and a broker
-                that is low on memory are errors, message by message
+publishing      on a connection of its own, mandatory and with confirms; an unroutable message, a full queue and a
+                broker that is low on memory are errors, message by message
 consuming       on other connections, as many as the queues need for their channels: the broker pushes only as many
                 messages as the receives ask for; half a second after the last receive the consumers end, and the
                 client returns its unused messages

@@ -125,7 +125,7 @@ class PostgresDriver(Driver):
         return learned or self.durability
 
     async def open(self) -> None:
-        """Connect; if queues were declared, make what is missing of the schema, and declare them."""
+        """Connect; if queues were declared, make missing parts of the schema, and declare them."""
         current = self._guard.current
         if current is not None and current.is_usable:
             return
@@ -164,7 +164,7 @@ class PostgresDriver(Driver):
         )
 
     async def close(self) -> None:
-        """Give back what is held, and end all connections."""
+        """Release held messages, and end all connections."""
         session = self._guard.current
         if session is not None and not session.loop.is_closed():
             await session.close()
@@ -229,7 +229,7 @@ class PostgresDriver(Driver):
         return await publish_in_parts(self.name, queue, batch, store)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take messages; what was taken for a cancelled caller is released."""
+        """Take messages; release the messages of a cancelled caller."""
         session = self._open_session(queue)
         if limit <= 0:
             return []
@@ -308,7 +308,7 @@ class PostgresDriver(Driver):
         return [rows.message(row) for row in found]
 
     async def purge(self, queue: str) -> int:
-        """Remove what was there and not held when the call began, in several transactions."""
+        """Remove the messages that were there and not held when the call began, in several transactions."""
         session = self._open_session(queue)
         assert self._connectors is not None
         return await session.run(queue, purge(session, queue, self._connectors[0]))
@@ -325,7 +325,7 @@ class PostgresDriver(Driver):
         is_deleted = False
         try:
             while (await session.ask(queue, CLEAR, queue, PURGED))[0][0]:
-                pass  # in several transactions; what is held is few
+                pass  # in several transactions; held messages are few
             number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
             is_deleted = True
         finally:

@@ -60,7 +60,7 @@ class Queues:
             is_converting = await session.run(nodes, where, scripts.CONVERT)
 
     async def restore(self, nodes: Nodes) -> None:
-        """Declare what was declared before, and say who consumes."""
+        """Declare the earlier queues again, and register their consumers."""
         for where in self._session.places.declared():
             await self.make(nodes, where)
         await self.attach_all(nodes)

@@ -93,7 +93,7 @@ class SQLiteDriver(Driver):
         return "power" if self._synchronous == "full" else "broker"
 
     async def open(self) -> None:
-        """Open or create the file, and declare what was declared before."""
+        """Open or create the file, and declare the earlier queues again."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             problem = f"driver {self.name!r} needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}"
             raise UnsupportedError(problem, driver=self.name)
@@ -120,7 +120,7 @@ class SQLiteDriver(Driver):
                 await self.close()
 
     async def close(self) -> None:
-        """Give back what is held, merge the log into the file, and let go of it."""
+        """Release held messages, merge the log into the file, and close it."""
         writer = self._guard.current
         if writer is not None:
             await writer.stop()
@@ -179,7 +179,7 @@ class SQLiteDriver(Driver):
         return QueueFullError(problem, driver=self.name, queue=queue)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take messages; what was taken for a cancelled caller is released."""
+        """Take messages; release the messages of a cancelled caller."""
         self._check(queue)
         if limit <= 0:
             return []

@@ -30,7 +30,7 @@ from tasuki.message import Message
 from tasuki.system.loop_thread import LoopThread
 
 _LETTING_GO = 1.0
-"""Seconds to close what is left on a loop that ends, or has failed."""
+"""Seconds to close open drivers on a loop that ends, or has failed."""
 
 
 class Threaded(Driver):
@@ -89,7 +89,7 @@ class Threaded(Driver):
         await self._inner.open()
 
     async def _let_go(self) -> None:
-        """Close what the loop leaves open, so that the broker returns at once what is held."""
+        """Close the drivers that the loop leaves open, so that the broker returns held messages at once."""
         with suppress(Exception):
             async with asyncio.timeout(_LETTING_GO):
                 await self._inner.close()

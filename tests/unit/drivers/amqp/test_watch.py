@@ -1,4 +1,4 @@
-"""Watch: told when nobody asks, and only then."""
+"""Idle timer: calls back when no receive asks, and only then."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def item(delivered, note=None):
     ("delivered", "note", "failures", "is_suspect", "has_lapsed"),
     [
         (1, None, 0, False, False),
-        (2, None, 0, True, True),  # nobody has said how the first delivery ended
+        (2, None, 0, True, True),  # the end of the first delivery is unknown
         (2, Note(7, failures=1, delivered=1), 1, False, False),  # a nack
         (2, Note(7, failures=0, delivered=1), 0, False, False),  # a release
         (2, Note(7, failures=0, delivered=1, is_suspect=True), 0, True, False),  # the release of a suspect

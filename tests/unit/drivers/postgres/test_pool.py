@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FakeLink:
-    """Answers when it is told to."""
+    """Answers when the test says so."""
 
     def __init__(self) -> None:
         self.is_open = True

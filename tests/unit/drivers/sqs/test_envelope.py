@@ -1,4 +1,4 @@
-"""What is written can be read, by us and by SQS; what others wrote is read as well as it can be."""
+"""Our envelopes can be read, by us and by SQS; foreign messages are read as well as possible."""
 
 from __future__ import annotations
 

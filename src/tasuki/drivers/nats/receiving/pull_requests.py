@@ -143,7 +143,7 @@ class Intake:
         try:
             self._only = lane
             if self._is_offered and len(self._asked) > 1:
-                # The messages here may be of a low lane, while messages of a higher one are on their way: they go first.
+                # These messages may be of a low lane, while messages of a higher one are on their way: they go first.
                 await asyncio.sleep(_MOMENT)
             while not self._is_over:
                 if self._is_offered:
@@ -286,6 +286,6 @@ class Intake:
         self._timer = None
         if self._buffer and not self._lock.locked():
             arrivals, self._buffer = self._buffer, []
-            task = asyncio.get_running_loop().create_task(self._give_back(arrivals), name="hand back")
+            task = asyncio.get_running_loop().create_task(self._give_back(arrivals), name="release")
             self._returning.add(task)
             task.add_done_callback(self._returning.discard)

@@ -53,7 +53,7 @@ class Pool:
             self._give_back(link)
 
     async def close(self) -> None:
-        """Drop what is in use, close the others."""
+        """Drop the connections in use, close the others."""
         await self._attempts.close()
         self._waiting.fail(_closed())
         for link in self._used:

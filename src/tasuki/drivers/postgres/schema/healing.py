@@ -1,4 +1,4 @@
-"""Healing: what was dropped underneath an open driver is made again: parts of the schema, and queues."""
+"""Healing: makes dropped parts of the schema, and dropped queues, again under an open driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAUSE = 0.5
 
 
 class Healing:
-    """For one session. ``migrate`` makes what is missing of the schema, ``declare`` makes one queue.
+    """For one session. ``migrate`` makes missing parts of the schema, ``declare`` makes one queue.
 
     Only the queues that this process has declared are made again, and no temporary ones: those end with their process.
     """
@@ -34,7 +34,7 @@ class Healing:
         self._failed_at = float("-inf")
 
     async def mends(self, problem: Exception, queue: str) -> bool:
-        """Mend what a statement met; whether it is worth another try. Raises what the client raises."""
+        """Mend the cause of a failed statement; whether another try is worth it. Raises what the client raises."""
         state = sql_state(problem)
         if state == NO_QUEUE:
             spec = self._specs.get(queue)

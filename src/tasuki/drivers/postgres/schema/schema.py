@@ -126,7 +126,7 @@ def _is_old(found: Layout, schema: str, driver: str) -> bool:
 
 
 async def _state(connection: Any, schema: str) -> tuple[Layout, list[str]]:
-    """The layout, of zeros if there is none, and what is missing of a schema that has it all."""
+    """The layout, of zeros if there is none, and the names of missing parts."""
     tables, functions = parts()
     missing: list[str] = await _one(connection, _MISSING_TABLES, schema, tables)
     layout = Layout(0, 0)

@@ -93,12 +93,12 @@ class Nodes:
                 yield self._links.get(server) or await self._made(server, first)
 
     async def listener(self, slot: int) -> Link:
-        """A connection of its own beside that of the slot, for the caller to close."""
+        """A connection of its own beside the slot's, for the caller to close."""
         server = (await self.link(slot)).server
         return await self._connect(server, self._settings.login)
 
     def serving(self, slot: int | None = None) -> Sequence[Link]:
-        """The links to the servers that hold queues, or to that of a slot; empty while there is none."""
+        """The links to the servers that hold queues, or to one slot's server; empty while there is none."""
         if not self._settings.is_cluster:
             servers: Collection[Server] = (_ANY,)
         elif slot is not None:

@@ -23,7 +23,7 @@ def boot_id() -> str:
 class HolderLocks:
     """``<db>.holders/``: one locked file for each open driver, and the file that lets writers take turns.
 
-    The latter is the bell too: it is touched after each commit that changed something, for those that watch it.
+    The latter wakes other processes too: it is touched after each commit that changed something.
     """
 
     def __init__(self, database: str) -> None:
@@ -50,7 +50,7 @@ class HolderLocks:
         self.drop()
 
     def drop(self) -> None:
-        """Close the files only: what a forked child does with those of its parent."""
+        """Close the files only, in a forked child: the locks are its parent's."""
         for file in (self._own, self._turn):
             if file >= 0:
                 os.close(file)

@@ -88,7 +88,7 @@ class Queues:
         return self._numbers.get(name)
 
     def moved(self, names: Collection[str]) -> set[str]:
-        """Those of the queues that are gone, or were deleted and made again by another process."""
+        """Which of the queues are gone, or were deleted and made again by another process."""
         sql = "SELECT name, queue FROM queues WHERE name IN (SELECT value FROM json_each(?))"
         now = dict(self._execute(sql, (names_text(names),)).fetchall())
         return {name for name in names if name not in now or now[name] != self._numbers.get(name)}

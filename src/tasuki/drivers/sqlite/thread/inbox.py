@@ -17,7 +17,8 @@ MAX_GROUP = 1000
 class Inbox:
     """``put`` and ``close`` are for any thread, the rest is for the writer's.
 
-    It waits in one of two places: ``get``, which costs those who put nothing, and ``sleep``, where a bell is heard too.
+    It waits in one of two places: ``get``, where a put costs no system call, and ``sleep``, which wake-ups of other
+    processes end too.
     """
 
     def __init__(self) -> None:
@@ -57,17 +58,17 @@ class Inbox:
         return group
 
     def sleep(self, bell: str, seconds: float) -> bool:
-        """Sleep until a request is there, the bell (a file) rings, or the time is over; True: it may have rung.
+        """Sleep until a request, a touch of the file ``bell``, or the end of the time; True: a touch is possible.
 
         Raises:
-            OSError, ImportError: bells cannot be heard here.
+            OSError, ImportError: files cannot be watched here.
         """
         if self._watch is None:
             from tasuki.drivers.sqlite.thread.wakeup import Watch
 
             self._watch = Watch(bell)
-            return True  # before now, nobody listened
-        # First this, then the look at the requests: whoever puts one later sees it, and wakes.
+            return True  # it was not watched until now
+        # First this, then the check of the requests: a later put sees it, and wakes the thread.
         self._is_asleep = True
         try:
             return self._requests.empty() and self._watch.sleep(seconds)
@@ -75,12 +76,12 @@ class Inbox:
             self._is_asleep = False
 
     def heard(self) -> bool:
-        """Whether the bell rang since it was last asked or slept at."""
+        """Whether the file was touched since the last call or sleep."""
         return self._watch is not None and self._watch.heard()
 
     def stop_listening(self) -> None:
-        """Let go of the bell; the next sleep is at a new one."""
-        with self._entrance:  # nobody may wake a closed one: its number may be that of another file by then
+        """Close the watch; the next sleep opens a new one."""
+        with self._entrance:  # never signal a closed descriptor: its number may have been reused
             watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
@@ -92,7 +93,7 @@ class Inbox:
             self._is_closed = True
 
     def forget_parent(self) -> None:
-        """In a forked child, which has nobody to wake, and where the lock may be held for ever: close its files."""
+        """Close its files in a forked child, which has no thread to wake, and where the lock may be held for ever."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()

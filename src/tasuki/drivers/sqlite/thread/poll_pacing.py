@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LONGEST, SHORTEST = 0.04, 0.001
-"""Seconds between looks: the least while messages flow, the most after a second without any."""
+"""Seconds between checks: the least while messages flow, the most after a second without any."""
 QUIET = 0.02
-"""Seconds without a message after which sleeping at the bell is worth its system calls; until then, looks are."""
+"""Seconds without a message after which watching for wake-ups is worth its system calls; before, polling is."""
 AHEAD = 0.2
 """Seconds by which answers to rings may be ahead of the pace of looks: opening, declaring, publishing all ring."""
 MISSES = 2
@@ -25,18 +25,18 @@ class Pause(NamedTuple):
 
 
 class Looks:
-    """What was seen when, while receives wait."""
+    """When checks and wake-ups found messages, while receives wait."""
 
     def __init__(self) -> None:
         self.is_deaf = False
-        """Whether rings cannot be relied on: then it looks again and again."""
+        """Whether wake-ups cannot be relied on: then the thread polls."""
         self._news_at = 0.0
         self._checked_at = 0.0
         self._answered_until = 0.0
         """Until when looks without rings would have cost as much as the answers to rings did."""
         self._is_rung = False
         self._is_clear = False
-        """Whether nothing can have rung that was not looked for; only then a ring is somebody else's, and new."""
+        """Whether a check has covered all earlier wake-ups; only then the next one is new, and another process's."""
         self._misses = 0
 
     def pause(self, now: float, until: float) -> Pause:

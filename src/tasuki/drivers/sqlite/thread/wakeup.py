@@ -13,7 +13,7 @@ _MOST_BYTES = 4096
 
 
 class Watch:
-    """Watches one file; touches that nobody heard yet count as one.
+    """Watches one file; unread touches count as one.
 
     Raises:
         OSError: this system or its limits do not allow it (``fs.inotify.max_user_instances``, open files).

@@ -33,7 +33,7 @@ from tasuki.system.helper_threads import HelperThread
 _log = logging.getLogger("tasuki.driver.sqlite")
 
 SWEEP = 1.0
-"""Seconds between looks for holders that died."""
+"""Seconds between checks for dead holders."""
 
 
 class Writer:
@@ -80,7 +80,7 @@ class Writer:
             raise BrokerUnavailableError(f"cannot start the thread that writes: {error}", driver=self._name) from error
 
     async def stop(self) -> None:
-        """Give back what is held, close the file, end the thread. A second call waits for the same end."""
+        """Release held messages, close the file, end the thread. A second call waits for the same end."""
         await self.submit(Stop())
 
     def submit(self, request: Request) -> asyncio.Future[Any]:
@@ -90,7 +90,7 @@ class Writer:
         return future
 
     def give_back(self, request: Receive) -> None:
-        """Release what was taken for a caller that was cancelled; the delivery does not count."""
+        """Release the messages of a cancelled caller; the delivery does not count."""
         if request.result:
             taken, request.result = request.result, []
             self._post(Settle(request.queue, [Release(received.receipt) for received in taken]))
@@ -114,7 +114,7 @@ class Writer:
     # The thread.
 
     def _run(self, helper: HelperThread) -> None:
-        """Turn after turn, until a request to stop; a failure that is no error of the database begins it anew."""
+        """Turn after turn, until a request to stop; after a failure outside the database it begins again."""
         group: list[Request] = []
         while not any(type(request) is Stop for request in group):
             group = []
@@ -131,7 +131,7 @@ class Writer:
         self._end([request for request in group if type(request) is Stop])
 
     def _drop(self, group: Sequence[Request], error: Exception) -> None:
-        """Let nobody wait for an answer that does not come; what of it was stored is not known."""
+        """Fail the waiting requests; they may have been carried out."""
         with suppress(Exception):
             if self._database.connection is not None:
                 self._database.store.undo()
@@ -148,7 +148,7 @@ class Writer:
         self._fail(left, unavailable)
 
     def _end(self, stops: Sequence[Request]) -> None:
-        parked, self._parked = self._parked, Parked()  # none of them may take what the end gives back
+        parked, self._parked = self._parked, Parked()  # none of them may take the messages that the end releases
         try:
             with self.at_work:
                 self._shut()
@@ -177,7 +177,7 @@ class Writer:
     def _go_deaf(self, why: str) -> None:
         self._looks.is_deaf = True
         self._inbox.stop_listening()
-        _log.debug("driver %r looks for messages of others again and again: %s", self._name, why)
+        _log.debug("driver %r polls for messages of other processes: %s", self._name, why)
 
     def _pause(self) -> Pause:
         """The wait until there is something to do without a new request."""
@@ -259,7 +259,7 @@ class Writer:
             connection = self._database.begin()
             store, changes = self._database.store, connection.total_changes
             self._notice(connection)
-            # What is settled or extended late but before anybody else got it still counts: so first, then the sweep.
+            # A late settlement or extension counts unless another process got the message: so first, then the sweep.
             self._work([request for request in group if request.order == 0])
             self._sweep(connection)
             self._work([request for request in group if request.order > 0])
@@ -274,7 +274,7 @@ class Writer:
             connection.execute("COMMIT")
         if has_changed := connection.total_changes != changes:
             self._database.folder.ring()
-        # Not before the commit: what is not committed must not be given back.
+        # Not before the commit: an uncommitted claim must not be released.
         for receive, messages in zip(receives, taken, strict=True):
             receive.result = messages or []
         self._parked.tried(receives)
@@ -303,7 +303,7 @@ class Writer:
                     request.result = request.attempt(self._database.store)
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
-        """Put back what was held too long, or by a driver that died or lived before the machine restarted."""
+        """Return messages that were held too long, or by a driver that died or ran before the machine restarted."""
         store, folder = self._database.store, self._database.folder
         store.expire()
         now = self._clock.monotonic()
@@ -354,7 +354,7 @@ class Writer:
         self._looks = Looks()
 
     def _shut(self) -> None:
-        """Give back what this driver held. Where the file refuses, the lock's end says the same to the others."""
+        """Release the messages of this driver. If the file refuses, the end of the lock does the same."""
         if self._database.connection is not None:
             with suppress(DriverError):
                 self._transact([Call("", lambda store, _: store.bury(self._database.holder))])

@@ -154,7 +154,7 @@ async def test_a_reconnect_needs_few_channels_however_many_lanes_there_are(
         assert [item.id for item in got] == ["a"]
 
 
-async def test_a_frozen_broker_hangs_nobody_and_its_connections_are_replaced(
+async def test_a_frozen_broker_hangs_no_caller_and_its_connections_are_replaced(
     broker: RabbitMQ, proxy: Proxy, queue: str
 ) -> None:
     async with driver_at(proxy.port, QueueSpec(queue), request_timeout=1.0, connection_timeout=1.0) as driver:
@@ -251,7 +251,7 @@ async def connected(verb: Any) -> None:
     await until(works, "the driver to be connected")
 
 
-async def test_a_frozen_broker_keeps_nobody_from_closing(broker: RabbitMQ, queue: str) -> None:
+async def test_a_frozen_broker_keeps_no_driver_from_closing(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
         await driver.publish(queue, messages("a", "b"))
         await take(driver, queue)

@@ -50,7 +50,7 @@ async def test_a_death_charges_only_a_recorded_start(server: RabbitMQ43) -> None
             server.cut()  # and the process does not come back
 
 
-async def test_a_lost_connection_charges_nobody(server: RabbitMQ43) -> None:
+async def test_a_lost_connection_counts_no_attempt(server: RabbitMQ43) -> None:
     async with driver_at(server.port, QueueSpec("q")) as driver:
         await driver.publish("q", messages("a"))
         for losses in range(4):

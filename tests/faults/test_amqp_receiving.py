@@ -152,7 +152,7 @@ async def test_consumers_stand_while_slow_handlers_work(
             assert [item.id for item in await take(other, queue, 5)] == [str(number) for number in range(25, 30)]
 
 
-async def test_what_is_handed_back_stays_before_what_is_left_of_it(broker: RabbitMQ, queue: str) -> None:
+async def test_returned_messages_stay_before_the_rest(broker: RabbitMQ, queue: str) -> None:
     spec, names = QueueSpec(queue), [f"{number:02d}" for number in range(20)]
     async with driver_at(broker.port, spec) as publisher:
         await publisher.publish(queue, messages(*names))

@@ -203,7 +203,7 @@ async def test_an_ack_is_done_beside_one_that_must_be_tried_again(site: Site) ->
     assert await drained(driver) == []
 
 
-async def test_what_is_published_while_the_server_is_away_is_not_stored_later(site: Site) -> None:
+async def test_a_publish_while_the_server_is_away_is_not_stored_later(site: Site) -> None:
     driver = await site.driver(is_direct=True)
     await declared(driver)
     await asyncio.to_thread(site.broker.kill)

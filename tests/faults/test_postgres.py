@@ -230,7 +230,7 @@ async def _hears(driver: PostgresDriver) -> bool:
     return driver._guard.current is not None and driver._guard.current.hears
 
 
-async def test_a_dropped_schema_is_made_anew_by_the_next_open(
+async def test_a_dropped_schema_is_made_again_by_the_next_open(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
     driver = await make()
@@ -264,7 +264,7 @@ async def test_rows_of_another_program_arrive(make: Callable[..., Any], sql: asy
     assert [(item.id, item.body, item.headers) for item in got] == [("a", b"x", {}), ("b", b"y", {})]
 
 
-async def test_a_locked_table_keeps_nobody_waiting_for_ever(
+async def test_a_locked_table_keeps_no_caller_waiting_for_ever(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
     driver = await make(timeout=1.0)
@@ -280,9 +280,7 @@ async def test_a_locked_table_keeps_nobody_waiting_for_ever(
     assert len(await driver.receive("q", 1, 5.0)) == 1
 
 
-async def test_rows_that_somebody_has_locked_are_passed_by(
-    make: Callable[..., Any], sql: asyncpg.Connection, schema: str
-) -> None:
+async def test_locked_rows_are_passed_by(make: Callable[..., Any], sql: asyncpg.Connection, schema: str) -> None:
     driver = await make()
     await driver.publish("q", [message(id) for id in "abc"])
     async with sql.transaction():
@@ -453,7 +451,7 @@ async def test_a_bounded_queue_is_never_overfull(make: Callable[..., Any]) -> No
     assert taken + depth.ready == confirmed
 
 
-async def test_nobody_is_notified_unless_somebody_waits(
+async def test_no_process_is_notified_unless_one_waits(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
     driver = await make()
@@ -501,7 +499,7 @@ async def test_wrong_credentials_and_unknown_databases(server: Postgres, make: C
         assert "hidden" not in str(raised.value)
 
 
-async def test_nobody_at_the_address(make: Callable[..., Any], proxy: Proxy) -> None:
+async def test_no_server_at_the_address(make: Callable[..., Any], proxy: Proxy) -> None:
     proxy.refuse()
     with pytest.raises(BrokerUnavailableError) as raised:
         await make()
@@ -610,7 +608,7 @@ async def test_what_callers_publish_into_a_bounded_queue_is_added_up(
             await driver.publish_within(sql, "q", [message("too many")])
 
 
-async def test_what_was_published_while_its_queue_was_deleted_does_not_stay(
+async def test_messages_published_during_a_deletion_do_not_stay(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "BEAT", 0.2)

@@ -94,7 +94,7 @@ async def test_durability_is_what_the_setting_gives(path: Path) -> None:
         SQLiteSettings(path=path, synchronous="off")
 
 
-async def test_nobody_attaches_to_a_queue_that_is_not_declared(make: Any) -> None:
+async def test_no_consumer_attaches_to_a_queue_that_is_not_declared(make: Any) -> None:
     driver = await make()
     await driver.delete("q")
     with pytest.raises(QueueNotFoundError):
@@ -253,7 +253,7 @@ async def test_the_lock_is_awaited_for_busy_timeout(make: Any, path: Path) -> No
         timer.join()
 
 
-async def test_a_turn_that_nobody_ends_does_not_stop_the_others(make: Any, path: Path) -> None:
+async def test_an_unended_turn_does_not_stop_the_others(make: Any, path: Path) -> None:
     driver = await make()
     stopped = locks.HolderLocks(str(path))
     stopped.enter()
@@ -349,7 +349,7 @@ async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeyp
     assert Path(f"{path}-wal").stat().st_size < 2**16
 
 
-async def test_what_is_asked_of_a_writer_that_ended(make: Any) -> None:
+async def test_requests_to_a_writer_that_ended(make: Any) -> None:
     driver = await make()
     ended = driver._guard.get()
     await driver.close()
@@ -367,7 +367,7 @@ async def test_requests_behind_a_stop_are_refused(make: Any) -> None:
     assert [answer for answer in answers[1:] if answer != () and not isinstance(answer, BrokerUnavailableError)] == []
 
 
-def test_what_was_taken_for_a_loop_that_ended_is_given_back(path: Path) -> None:
+def test_messages_taken_for_a_loop_that_ended_are_released(path: Path) -> None:
     driver = SQLiteDriver("sqlite", SQLiteSettings(path=path))
 
     async def start() -> None:
@@ -689,7 +689,7 @@ def names_in(path: Path) -> list[str]:
         return [name for (name,) in connection.execute("SELECT name FROM queues ORDER BY name")]
 
 
-async def test_a_publisher_that_is_refused_fails_nobody_else_of_its_group(make: Any) -> None:
+async def test_a_refused_publish_fails_no_other_of_its_group(make: Any) -> None:
     asks, answers = await make(), await make()
     await asks.declare(QueueSpec("reply", temporary=True))
     await answers.inspect(QueueSpec("reply"))

@@ -183,7 +183,9 @@ class Broker(Driver):
             raise ClosedError(0, "closed")
         await session.take_back(connection)
         attached = [queue for queue in self._attached if queue in consumed and queue in self._specs]
-        await _all(session.presence.set(connection, self._specs[queue], self._attached[queue]) for queue in attached)
+        await _all(
+            session.consumer_count.set(connection, self._specs[queue], self._attached[queue]) for queue in attached
+        )
 
     async def _declare_again(
         self, connection: Connection, marks: Marks, spec: QueueSpec, *, is_reconnect: bool
@@ -282,7 +284,7 @@ class Broker(Driver):
             connection = await session.link.get()
             async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
-            consumers = await session.presence.count(connection, queue)
+            consumers = await session.consumer_count.count(connection, queue)
             subscription = session.subscriptions.get(queue)
             if subscription is not None and subscription.ended is None:
                 await subscription.catch_up()  # messages on their way here are counted neither there nor here
@@ -297,7 +299,7 @@ class Broker(Driver):
             await self._stand(session, spec)
 
     async def _stand(self, session: Session, spec: QueueSpec) -> None:
-        await session.presence.set(await session.connection(spec), spec, self._attached[spec.name])
+        await session.consumer_count.set(await session.connection(spec), spec, self._attached[spec.name])
 
     async def purge(self, queue: str) -> int:
         """Remove ready and delayed messages, of other processes too; messages pushed to those count as held."""

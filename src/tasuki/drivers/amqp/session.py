@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.delays.delay_removal import Sweep
+from tasuki.drivers.amqp.delays.delay_removal import DelayRemoval
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.protocol.connection import Connection
@@ -20,7 +20,7 @@ from tasuki.drivers.amqp.receiving.inbox import Delivery
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.settling.settling import Settling, starts_of
-from tasuki.drivers.amqp.topology.consumer_count import Presence
+from tasuki.drivers.amqp.topology.consumer_count import ConsumerCount
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -46,11 +46,11 @@ class Session:
     def __init__(self, links: Links, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
         self.links = links
         """To consume."""
-        self.presence = Presence(self._background)
+        self.consumer_count = ConsumerCount(self._background)
         self.marks = Marks()
         self.publishing = Publishing(publisher, errors, expiration)
         self.settling = Settling(self.publishing, errors)
-        self.sweep = Sweep()
+        self.delay_removal = DelayRemoval()
         self.was_prepared = False
         """Whether there was a connection on which all queues were declared."""
         self.subscriptions: dict[str, Subscription] = {}
@@ -140,7 +140,7 @@ class Session:
         else:
             await self._let_go(queue)
         self.publishing.forget(queue)
-        await self.presence.forget(queue)
+        await self.consumer_count.forget(queue)
         await self.settled(queue)
 
     async def settled(self, queue: str) -> None:

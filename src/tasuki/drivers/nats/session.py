@@ -22,8 +22,8 @@ from tasuki.drivers.nats.queues.queues import Queues
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.receiving.settling import check_delays
 from tasuki.drivers.nats.records import layout
-from tasuki.drivers.nats.records.consumer_count import Attendance
-from tasuki.drivers.nats.records.dedup_ids import Ids
+from tasuki.drivers.nats.records.consumer_count import ConsumerCount
+from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
 from tasuki.drivers.toolkit.guard import Guard
@@ -59,7 +59,7 @@ class Session:
         self._storage = Storage(settings.storage, settings.replicas)
         self._leases = LeaseThread(driver, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
-        self._attendance = Attendance(self._names, self._leases, self._temporary, self._is_temporary)
+        self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._is_temporary)
         self._queues = Queues(driver, self._names, self._storage, self._temporary, clock)
         self._guard: Guard[Reconnecting[Connection]] = Guard(driver)
         self._closing: asyncio.Task[None] | None = None
@@ -98,7 +98,7 @@ class Session:
         finally:
             if not is_open:
                 await self.close()
-        self._attendance.begin()
+        self._consumer_count.begin()
 
     async def close(self) -> None:
         """Release held messages, and disconnect."""
@@ -123,7 +123,7 @@ class Session:
                 await asyncio.wait([farewell])
             elif not farewell.cancelled():
                 farewell.result()
-            await self._attendance.stop()
+            await self._consumer_count.stop()
             await self._leases.close()
         finally:
             self._queues.reset()
@@ -134,7 +134,7 @@ class Session:
         """What a server that does not answer leaves undone, the ends of the leases do."""
         await asyncio.gather(*(queue.close(connection) for queue in queues))
         if connection is not None:
-            await self._attendance.end()
+            await self._consumer_count.end()
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the stream and its consumers; before ``open`` it is recorded only."""
@@ -145,7 +145,7 @@ class Session:
     async def undeclare(self, queue: str) -> None:
         """Forget the queue here."""
         await self._queues.undeclare(queue)
-        self._attendance.forget(queue)
+        self._consumer_count.forget(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue as it stands at the server."""
@@ -190,7 +190,7 @@ class Session:
             received = await found.receive(connection, limit, max(until - loop.time(), 0.0))
             if received:
                 return received
-            if found.intake.is_doubtful:
+            if found.pulls.is_doubtful:
                 await self._queues.restore(found, connection)
             self._guard.get(queue)
             if not found.is_outdated or loop.time() >= until:
@@ -233,7 +233,7 @@ class Session:
         """Note the consumers of this process."""
         self._guard.get(queue)
         self._queues.spec(queue)
-        await self._attendance.say(queue, consumers)
+        await self._consumer_count.say(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int) -> list[Message]:
         """Show waiting messages."""
@@ -266,12 +266,12 @@ class Session:
             await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
         await found.book.erase_all(connection)
         await self._ids(queue).delete(connection)
-        await self._attendance.say(queue, 0)  # before the note goes, or the next sign would write it again
+        await self._consumer_count.say(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
 
     async def _inspector(self, queue: str) -> Inspector:
         found, connection = await self._ready(queue)
-        return Inspector(found, self._names, connection, self._clock, self._attendance)
+        return Inspector(found, self._names, connection, self._clock, self._consumer_count)
 
     async def _ready(self, queue: str, *, is_publishing: bool = False) -> tuple[OpenQueue, Connection]:
         """The queue with its stream, and the connection."""
@@ -293,8 +293,8 @@ class Session:
         spec = self._queues.declared.get(queue)
         return spec is not None and spec.temporary
 
-    def _ids(self, queue: str) -> Ids:
-        return Ids(self._names, queue, self._storage.kind, self._storage.replicas)
+    def _ids(self, queue: str) -> DedupIds:
+        return DedupIds(self._names, queue, self._storage.kind, self._storage.replicas)
 
     def _connection(self) -> Connection:
         queues = self._queues

@@ -239,7 +239,7 @@ class PostgresDriver(Driver):
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Count the deliveries as failures until they are settled; committed when this returns."""
         session = self._holding_session(queue)
-        return await self._told_of_held(batch, lambda seqs, tokens: session.ask(queue, START, queue, seqs, tokens))
+        return await self._missing_of_held(batch, lambda seqs, tokens: session.ask(queue, START, queue, seqs, tokens))
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
@@ -273,10 +273,10 @@ class PostgresDriver(Driver):
         session = self._holding_session(queue)
         is_ours = asyncio.get_running_loop() is session.loop
         ask = session.ask if is_ours else session.fetch_aside
-        return await self._told_of_held(batch, lambda seqs, tokens: ask(queue, EXTEND, queue, seqs, tokens, lease))
+        return await self._missing_of_held(batch, lambda seqs, tokens: ask(queue, EXTEND, queue, seqs, tokens, lease))
 
     @staticmethod
-    async def _told_of_held(
+    async def _missing_of_held(
         batch: Sequence[Receipt], ask: Callable[[list[int], list[int]], Awaitable[list[Any]]]
     ) -> Sequence[Receipt]:
         """The receipts of which ``ask`` does not answer for the delivery."""

@@ -37,7 +37,7 @@ def test_the_client_is_missed_at_the_construction_only(monkeypatch: pytest.Monke
         PostgresDriver("driver", PostgresSettings(url=URL))
 
 
-async def test_nobody_is_there_and_no_secret_is_told() -> None:
+async def test_no_server_is_there_and_no_secret_is_shown() -> None:
     driver = PostgresDriver("driver", PostgresSettings(url=URL))
     await driver.declare(QueueSpec("q"))
     with pytest.raises(BrokerUnavailableError) as raised:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Watch:
+class IdleTimer:
     """Calls ``on_idle`` when ``wanted`` was not called for ``idle()`` seconds; then it stops until the next call."""
 
     def __init__(self, idle: Callable[[], float], on_idle: Callable[[], None]) -> None:

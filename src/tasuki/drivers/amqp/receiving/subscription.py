@@ -20,7 +20,7 @@ from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.receiving.arrivals import arrived
 from tasuki.drivers.amqp.receiving.consumers import is_of_returned
 from tasuki.drivers.amqp.receiving.consuming import Consuming
-from tasuki.drivers.amqp.receiving.idle_timer import Watch
+from tasuki.drivers.amqp.receiving.idle_timer import IdleTimer
 from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.receiving.states import Idle, Wants, may_hand_out, when_idle
 from tasuki.drivers.amqp.settling.held import Held
@@ -50,7 +50,7 @@ class Subscription:
         self.notice: ClosedError | None = None
         """Why the broker has taken deliveries back, until a receive reports it."""
         self._on_idle, self._on_lost = on_idle, on_lost
-        self._watch = Watch(idle, self._look)
+        self._idle_timer = IdleTimer(idle, self._look)
         self._waiters: WaitList[list[Received]] = WaitList()
         self._arrivals = count()
         self._dispatching: asyncio.Handle | None = None
@@ -91,7 +91,7 @@ class Subscription:
         """Up to ``limit`` deliveries as soon as there is one. Raises ClosedError or LateError."""
         if self.ended is not None:
             raise self.ended
-        self._watch.wanted()
+        self._idle_timer.wanted()
         await self.check()
         if len(self.inbox) and not self._waiters and self._may_hand_out:
             if has_ranks(self._consuming.lanes):
@@ -117,7 +117,7 @@ class Subscription:
         if given is not None and not is_over:
             for received in given:
                 self.release(received.receipt)
-        self._watch.wanted()
+        self._idle_timer.wanted()
 
     async def check(self) -> None:
         """Make sure that deliveries are still ours, where that is in doubt. Raises ClosedError or LateError."""
@@ -141,7 +141,7 @@ class Subscription:
             return
         self.inbox.put(delivery)
         self._dispatch_soon()
-        self._watch.wanted()
+        self._idle_timer.wanted()
 
     @contextmanager
     def settling(self, deliveries: Sequence[Delivery]) -> Iterator[None]:
@@ -164,7 +164,7 @@ class Subscription:
 
         Raises ClosedError or LateError.
         """
-        self._watch.pause()
+        self._idle_timer.pause()
         unused: list[Delivery] = []
         await self._consuming.stop(lambda: unused.extend(self.inbox.take_shared()))
         return unused
@@ -186,7 +186,7 @@ class Subscription:
 
     def stay(self) -> None:
         """Look again in a while."""
-        self._watch.wanted()
+        self._idle_timer.wanted()
 
     async def catch_up(self) -> None:
         """Return when all that the broker has pushed so far is here. Raises ClosedError or LateError."""
@@ -234,8 +234,8 @@ class Subscription:
 
     def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:
         delivery = arrived(deliver, properties, body, next(self._arrivals))
-        if not self._watch.is_on:
-            self._watch.wanted()  # perhaps no receive waits any more
+        if not self._idle_timer.is_on:
+            self._idle_timer.wanted()  # perhaps no receive waits any more
         self._consuming.unsettled.add(delivery.tag, delivery.consumer)
         if deliver.redelivered:
             self._came_again(delivery)
@@ -319,7 +319,7 @@ class Subscription:
             self.notice = None if self._waiters else reason
         if reason.is_for_time or (self.channel is not None and not self.channel.connection.is_alive):
             self._on_lost(list(self.held.values()))
-        self._watch.end()
+        self._idle_timer.end()
         self._resting.take()
         self._lookups.end()
         self.inbox.clear()
@@ -336,6 +336,6 @@ class Subscription:
             is_consuming=consumers.are_shared or consumers.are_keyed,
         ):
             case Idle.WATCH:
-                self._watch.wanted()
+                self._idle_timer.wanted()
             case Idle.STOP:
                 self._on_idle()

@@ -19,10 +19,10 @@ from tasuki.drivers.amqp.topology.queue_arguments import (
     KINDS,
     Defaults,
     Lane,
+    counting_name,
     further_lanes,
     is_quorum,
     other_lanes,
-    presence_name,
 )
 from tasuki.errors import QueueConflictError, UnsupportedError
 
@@ -112,7 +112,7 @@ async def _remake(connection: Connection, errors: Errors, marks: Marks, spec: Qu
     except TimeoutError:
         await _ask(connection, [commands.Queue.Delete(queue=lane.name) for lane in found])
     # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
-    await _ask(connection, [commands.Queue.Delete(queue=presence_name(spec.name))])
+    await _ask(connection, [commands.Queue.Delete(queue=counting_name(spec.name))])
     await declare(connection, errors, marks, spec, found)
 
 

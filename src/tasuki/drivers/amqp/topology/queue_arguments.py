@@ -19,7 +19,7 @@ GIVEN_UP = "tasuki.undeliverable"
 """Queue for what the broker itself gives up, so that it is not deleted."""
 PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
-PRESENCE_EXPIRY_MS = 60_000
+COUNTING_EXPIRY_MS = 60_000
 KEPT = 600.0
 """Seconds for which the broker keeps a temporary queue without a consumer."""
 
@@ -154,7 +154,7 @@ def is_bounded(spec: QueueSpec) -> bool:
     return bool(spec.options.get("max_length") or spec.options.get("max_length_bytes"))
 
 
-def presence_name(queue: str) -> str:
+def counting_name(queue: str) -> str:
     """The queue at which the consumers of a queue are counted."""
     return f"{queue}.consumers"
 
@@ -164,8 +164,8 @@ def presence(spec: QueueSpec) -> commands.Queue.Declare:
 
     A quorum queue, which survives the loss of one node; for a temporary queue it is as temporary.
     """
-    name = presence_name(spec.name)
-    arguments: dict[str, Any] = {"x-expires": PRESENCE_EXPIRY_MS}
+    name = counting_name(spec.name)
+    arguments: dict[str, Any] = {"x-expires": COUNTING_EXPIRY_MS}
     if spec.temporary:
         return commands.Queue.Declare(queue=name, durable=True, auto_delete=True, arguments=arguments)
     return commands.Queue.Declare(queue=name, durable=True, arguments={"x-queue-type": "quorum", **arguments})

@@ -9,7 +9,7 @@ from pamqp import commands
 
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.receiving.subscription import Subscription
-from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, presence_name
+from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, counting_name
 
 if TYPE_CHECKING:
     from tasuki.drivers.amqp.session import Session
@@ -22,7 +22,7 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
     """
     async with session.turn(queue):
         connection = await session.link.get()
-        removed = await session.sweep.run(connection, {lane.name for lane in lanes})
+        removed = await session.delay_removal.run(connection, {lane.name for lane in lanes})
         session.publishing.forget(queue)
         async with connection.borrow() as channel:
             answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
@@ -59,9 +59,9 @@ async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swep
             await turn.give_up()
         connection = await session.link.get()
         if is_swept:
-            await session.sweep.run(connection, {lane.name for lane in lanes})
-        names = [*(lane.name for lane in lanes), presence_name(queue), active_queue_name(queue)]
+            await session.delay_removal.run(connection, {lane.name for lane in lanes})
+        names = [*(lane.name for lane in lanes), counting_name(queue), active_queue_name(queue)]
         async with connection.borrow() as channel:
             await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))
         session.publishing.forget(queue)
-        await session.presence.forget(queue)
+        await session.consumer_count.forget(queue)

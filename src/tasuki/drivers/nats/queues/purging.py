@@ -69,7 +69,7 @@ class Purging:
         left = int(state["num_pending"]) + int(state["num_ack_pending"]) - removed
         later: list[Arrival] = []
         while left > 0 and not later:
-            arrivals = await self._queue.intake.take(self._connection, min(left, _MOST), _TURN, lane)
+            arrivals = await self._queue.pulls.take(self._connection, min(left, _MOST), _TURN, lane)
             if not arrivals:
                 break
             ours = [arrival for arrival in arrivals if arrival.parts.sequence <= self._last]

@@ -15,7 +15,7 @@ from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_book, make_queue
-from tasuki.drivers.nats.records.dedup_ids import Ids
+from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.guard import not_declared
 from tasuki.errors import QueueConflictError, QueueNotFoundError
@@ -107,7 +107,7 @@ class Queues:
             or found.looked_at + LOOK_EVERY < asyncio.get_running_loop().time()
         ):
             found = await self._look(spec, connection)
-        if found.intake.is_doubtful:
+        if found.pulls.is_doubtful:
             found = await self.restore(found, connection)
         if found.book.is_missing and queue in self.declared:
             await make_book(connection, self._names, self._storage)
@@ -174,7 +174,7 @@ class Queues:
                 raise found.gone("only its consumers are gone; declare the queue to have them made")
             # With the options in force: another process may have declared it since we did.
             found = await self._make(found.spec, connection)
-        found.intake.is_doubtful = False
+        found.pulls.is_doubtful = False
         return found
 
     async def _look(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
@@ -203,7 +203,7 @@ class Queues:
                 await self._temporary.keep(connection, [spec.name])
             info = await make_queue(connection, self._names, spec, self._storage)
             if spec.dedup_window:
-                ids = Ids(self._names, spec.name, self._storage.kind, self._storage.replicas)
+                ids = DedupIds(self._names, spec.name, self._storage.kind, self._storage.replicas)
                 await ids.make(connection, spec.dedup_window)
             made = await self._adopt(spec, info, connection)
             made.consumers_made()
@@ -250,14 +250,14 @@ class Queues:
         parts = read(receipt)
         queue = self._by_stream.get(parts.stream) if parts is not None else None
         if parts is not None and queue is not None:
-            queue.intake.arrived(receipt, parts, data)
+            queue.pulls.arrived(receipt, parts, data)
 
     def ended(self, token: str, status: str) -> None:
         """A request for messages ended."""
         stream, lane, number = token.rsplit(".", 2)
         queue = self._by_stream.get(stream)
         if queue is not None:
-            queue.intake.ended(lane, number, status)
+            queue.pulls.ended(lane, number, status)
 
     def changed(self, stream: str) -> None:
         """The server says that a stream has other options."""
@@ -268,4 +268,4 @@ class Queues:
     def lost(self) -> None:
         """The connection is gone."""
         for queue in self._by_stream.values():
-            queue.intake.lost()
+            queue.pulls.lost()

@@ -11,7 +11,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
 from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
-from tasuki.drivers.nats.records.side_records import Book, Note
+from tasuki.drivers.nats.records.side_records import Note, SideRecords
 from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import BrokerTimeoutError, DriverError
 
@@ -37,7 +37,7 @@ class Holding:
         unknown: Look,
         remove: Look,
         *,
-        book: Book,
+        book: SideRecords,
         table: Table,
         admission: Admission,
         whole: Whole,

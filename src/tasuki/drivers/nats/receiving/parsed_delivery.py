@@ -7,7 +7,7 @@ from tasuki.drivers.nats.receiving.pull_requests import Arrival
 from tasuki.drivers.nats.records.side_records import Note
 
 
-class Item:
+class ParsedDelivery:
     """A message that came in, and what the book says of it once ``learn`` was called."""
 
     __slots__ = ("arrival", "body", "delivered", "failures", "has_lapsed", "head", "is_suspect", "note")

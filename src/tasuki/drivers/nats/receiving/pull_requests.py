@@ -53,7 +53,7 @@ class _Pull:
     got: int = 0
 
 
-class Intake:
+class PullRequests:
     """The messages on their way in, of one queue on one connection after another.
 
     Args:

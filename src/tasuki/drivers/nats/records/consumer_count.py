@@ -1,4 +1,4 @@
-"""Attendance: how many consumers each process has attached, kept in the book and renewed while it lives."""
+"""ConsumerCount: how many consumers each process has attached, kept in the book and renewed while it lives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ERASED = 100
 T = TypeVar("T")
 
 
-class Attendance:
+class ConsumerCount:
     """What this process says of itself; ``who`` tells it from all others.
 
     ``is_temporary``: whether a queue of this name was declared so here.

@@ -1,4 +1,4 @@
-"""Ids: those published within a queue's ``dedup_window``, also of messages that are done.
+"""DedupIds: those published within a queue's ``dedup_window``, also of messages that are done.
 
 The server keeps the ids of a stream in memory and reads them out of the stored messages when it starts; so after a
 restart it knows no id of a message that is done. Therefore they are written down once more: after the message is
@@ -24,7 +24,7 @@ def digest(id: str) -> str:
     return blake2b(id.encode(), digest_size=16).hexdigest()
 
 
-class Ids:
+class DedupIds:
     """The ids of one queue, in a stream whose messages end after the window."""
 
     def __init__(self, names: Names, queue: str, storage: str, replicas: int) -> None:

@@ -52,7 +52,7 @@ def note_in(subject: str, content: bytes = b"") -> Note | None:
 _KINDS = {"w": False, "p": True}
 
 
-class Book:
+class SideRecords:
     """The notes of one queue; ``epoch`` tells its stream from earlier ones of the same name."""
 
     def __init__(self, names: Names, queue: str, epoch: str) -> None:

@@ -11,7 +11,7 @@ _FORGOTTEN = 100
 """At least so many outdated ids are forgotten with each publish, and at least two for each new one."""
 
 
-class Known:
+class DedupIds:
     """One connection's view of the table."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from tasuki.drivers.sqlite.store import statements
 
 
-class Lines:
+class KeyOrder:
     """One connection's view of the table."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

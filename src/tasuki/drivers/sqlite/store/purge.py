@@ -11,8 +11,8 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import Known
-from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
+from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.rows import names_text, numbers_text
 from tasuki.drivers.sqlite.store.suspects import Suspects
@@ -77,9 +77,9 @@ class Purge:
         connection: sqlite3.Connection,
         clock: Clock,
         queues: Queues,
-        lines: Lines,
+        lines: KeyOrder,
         suspects: Suspects,
-        known: Known,
+        known: DedupIds,
     ) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany

@@ -12,8 +12,8 @@ import msgspec
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, Receipt, Received, Release, Settlement
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import Known
-from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
+from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.peeking import Walk, step
 from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Declared, Queues
@@ -46,8 +46,8 @@ class Store:
         )
         self._clock = clock
         self._holder = holder
-        self._known = Known(connection)
-        self._lines = Lines(connection)
+        self._known = DedupIds(connection)
+        self._lines = KeyOrder(connection)
         self._suspects = Suspects(connection)
         self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
         self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._known)

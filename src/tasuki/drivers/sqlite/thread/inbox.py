@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasuki.drivers.sqlite.thread.requests import Request
 
 if TYPE_CHECKING:
-    from tasuki.drivers.sqlite.thread.wakeup import Watch
+    from tasuki.drivers.sqlite.thread.wakeup import FileWatch
 
 MAX_GROUP = 1000
 
@@ -25,7 +25,7 @@ class Inbox:
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._entrance = threading.Lock()
         self._is_closed = False
-        self._watch: Watch | None = None
+        self._watch: FileWatch | None = None
         self._is_asleep = False
 
     def put(self, request: Request) -> bool:
@@ -58,15 +58,15 @@ class Inbox:
         return group
 
     def sleep(self, bell: str, seconds: float) -> bool:
-        """Sleep until a request, a touch of the file ``bell``, or the end of the time; True: a touch is possible.
+        """Sleep until a request, a touch of ``file``, or the end of the time; True: a touch is possible.
 
         Raises:
             OSError, ImportError: files cannot be watched here.
         """
         if self._watch is None:
-            from tasuki.drivers.sqlite.thread.wakeup import Watch
+            from tasuki.drivers.sqlite.thread.wakeup import FileWatch
 
-            self._watch = Watch(bell)
+            self._watch = FileWatch(bell)
             return True  # it was not watched until now
         # First this, then the check of the requests: a later put sees it, and wakes the thread.
         self._is_asleep = True
@@ -75,11 +75,11 @@ class Inbox:
         finally:
             self._is_asleep = False
 
-    def heard(self) -> bool:
+    def was_touched(self) -> bool:
         """Whether the file was touched since the last call or sleep."""
-        return self._watch is not None and self._watch.heard()
+        return self._watch is not None and self._watch.was_touched()
 
-    def stop_listening(self) -> None:
+    def stop_watching(self) -> None:
         """Close the watch; the next sleep opens a new one."""
         with self._entrance:  # never signal a closed descriptor: its number may have been reused
             watch, self._watch = self._watch, None
@@ -88,7 +88,7 @@ class Inbox:
 
     def close(self) -> None:
         """Take no more requests."""
-        self.stop_listening()
+        self.stop_watching()
         with self._entrance:
             self._is_closed = True
 

@@ -141,7 +141,7 @@ async def test_a_file_that_is_not_there_cannot_be_watched(tmp_path: Path) -> Non
 async def test_without_wakeups_it_polls_in_the_end(
     make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks.HolderLocks, "ring", lambda self: None)
+    monkeypatch.setattr(locks.HolderLocks, "notify", lambda self: None)
     caplog.set_level(logging.DEBUG, "tasuki.driver.sqlite")
     publisher, receiver = await make(), await make()
     for number in range(10):

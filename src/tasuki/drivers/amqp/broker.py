@@ -34,6 +34,7 @@ from tasuki.errors import (
     DriverError,
     QueueNotFoundError,
 )
+from tasuki.system.on_failure import OnFailure
 
 
 class Broker(Driver):
@@ -82,15 +83,10 @@ class Broker(Driver):
         links = Links(self._settings, self._prepare, self._prepare_more)
         session = Session(links, Publisher(self._settings), self._errors, self._expiration)
         self._guard.opened(session)
-        is_open = False
-        try:
+        async with OnFailure(self.close):
             with self._errors.translating():
                 await session.link.get()
                 await _all(self._stand(session, self._specs[queue]) for queue in self._attached)
-            is_open = True
-        finally:
-            if not is_open:
-                await self.close()
 
     async def close(self) -> None:
         """Return unused messages to the broker, and end all connections."""
@@ -314,18 +310,16 @@ class Broker(Driver):
         del self._specs[queue], self._lanes[queue]  # first: a new connection declares these
         # Replies are rarely delayed, and a requester's queue must be cheap to delete.
         is_swept = not spec.temporary or session.publishing.delayed(queue) > 0
-        is_done = False
-        try:
-            with self._errors.translating(queue):
-                await removing.delete(session, queue, found, is_swept=is_swept)
-            is_done = True
-            self._attached.pop(queue, None)
-            self._inspected.discard(queue)
-            session.forget(queue)
-        finally:
-            if not is_done:
-                self._specs.setdefault(queue, spec)
-                self._lanes.setdefault(queue, found)
+
+        def undo() -> None:
+            self._specs.setdefault(queue, spec)
+            self._lanes.setdefault(queue, found)
+
+        with OnFailure(undo), self._errors.translating(queue):
+            await removing.delete(session, queue, found, is_swept=is_swept)
+        self._attached.pop(queue, None)
+        self._inspected.discard(queue)
+        session.forget(queue)
 
     def _check_held(self, queue: str) -> tuple[Session, QueueSpec]:
         """The same for an undeclared queue with open deliveries."""

@@ -24,6 +24,7 @@ from tasuki.drivers.amqp.topology.consumer_count import ConsumerCount
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.system.on_failure import OnFailure
 
 _IDLE = 0.5
 _IDLE_OF_EACH = 0.005
@@ -115,14 +116,8 @@ class Session:
     async def take_back(self, connection: Connection) -> None:
         """Unrecord the starts of messages lost with a connection, before they are looked up. Raises ClosedError."""
         names, self._unjust = self._unjust, set()
-        is_done = False
-        try:
-            with suppress(LateError):  # they expire
-                await records.drop(connection, names)
-            is_done = True
-        finally:
-            if not is_done:
-                self._unjust |= names
+        with OnFailure(lambda: self._unjust.update(names)), suppress(LateError):  # they expire
+            await records.drop(connection, names)
 
     def known(self, spec: QueueSpec, lanes: Sequence[Lane]) -> None:
         """A queue was declared or inspected, perhaps with other lanes."""

@@ -32,6 +32,7 @@ from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
+from tasuki.system.on_failure import OnFailure
 
 _FAREWELL = 5.0
 """Seconds that a close may take to hand everything back."""
@@ -86,18 +87,13 @@ class Session:
         self._guard.opened(link)
         self._queues.begin(link.get)
         self._leases.open()
-        is_open = False
-        try:
+        async with OnFailure(self.close):
             connection = await link.get()
             await demand(connection, "", ("INFO", {}))
             await layout.check(connection, self._names)
             await self._look_at_sync(connection)
             for queue in list(self._queues.declared):
                 await self._queues.ready(queue, connection)
-            is_open = True
-        finally:
-            if not is_open:
-                await self.close()
         self._consumer_count.begin()
 
     async def close(self) -> None:
@@ -250,13 +246,8 @@ class Session:
         # First: receives of a closed queue would return at once, repeatedly, and no verb may make the queue again.
         spec = self._queues.spec(queue)
         self._queues.drop(queue)
-        is_done = False
-        try:
+        with OnFailure(lambda: self._queues.declared.setdefault(queue, spec)):
             await self._remove(found, connection)
-            is_done = True
-        finally:
-            if not is_done:
-                self._queues.declared.setdefault(queue, spec)
 
     async def _remove(self, found: OpenQueue, connection: Connection) -> None:
         queue = found.spec.name

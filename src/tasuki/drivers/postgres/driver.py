@@ -42,6 +42,7 @@ from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message
+from tasuki.system.on_failure import OnFailure
 
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""
@@ -143,13 +144,8 @@ class PostgresDriver(Driver):
             specs=self._specs,
             consumers=self._consumers,
         )
-        is_open = False
-        try:
+        async with OnFailure(session.close):
             await session.open()
-            is_open = True
-        finally:
-            if not is_open:
-                await session.close()
         self._guard.opened(session)
 
     def _connector(self, url: str, *, prepares: bool = True) -> Connector:
@@ -322,15 +318,10 @@ class PostgresDriver(Driver):
         """Remove the queue and all its rows."""
         session = self._open_session(queue)
         spec = self._specs.pop(queue, None)  # first, so that nothing here makes it again
-        is_deleted = False
-        try:
+        with OnFailure(lambda: spec and self._specs.setdefault(queue, spec)):
             while (await session.ask(queue, CLEAR, queue, PURGED))[0][0]:
                 pass  # in several transactions; held messages are few
             number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
-            is_deleted = True
-        finally:
-            if not is_deleted and spec is not None:
-                self._specs.setdefault(queue, spec)
         self._inspected.pop(queue, None)
         self._consumers.pop(queue, None)
         self._commits.pop(queue, None)

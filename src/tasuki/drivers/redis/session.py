@@ -22,6 +22,7 @@ from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import DriverError, UnsupportedError
+from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
@@ -97,13 +98,8 @@ class Session:
         connections = Connections(self._new_nodes)
         nodes = connections.home
         self.owner = secrets.token_urlsafe(6)
-        is_ready = False
-        try:
+        with OnFailure(connections.close):
             await self._prepare(nodes)
-            is_ready = True
-        finally:
-            if not is_ready:
-                connections.close()
         self._connections = connections
         self._guard.opened(connections)
         self._listener = Listener(nodes, self.owner, self._read_timeout, self.waiters)

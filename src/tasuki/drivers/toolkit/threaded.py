@@ -28,6 +28,7 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
 from tasuki.system.loop_thread import LoopThread
+from tasuki.system.on_failure import OnFailure
 
 _LETTING_GO = 1.0
 """Seconds to close open drivers on a loop that ends, or has failed."""
@@ -73,15 +74,14 @@ class Threaded(Driver):
             name = f"tasuki {self.name}"
             loop = LoopThread(name, self._error, begin_again=self._reopen, let_go=self._let_go)
             self._guard.opened(loop)
-            is_open = False
-            try:
+
+            def undo() -> None:
+                self._guard.closed(loop)
+                loop.stop()
+                loop.join()
+
+            with OnFailure(undo):
                 await loop.call(self._open)
-                is_open = True
-            finally:
-                if not is_open:
-                    self._guard.closed(loop)
-                    loop.stop()
-                    loop.join()
 
     async def _open(self) -> None:
         for spec in self._specs.values():

@@ -22,6 +22,7 @@ from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, return_lane
 from tasuki.errors import DriverError
+from tasuki.system.on_failure import OnFailure
 
 Taken = Sequence[tuple[Settlement, Delivery]]
 
@@ -73,14 +74,13 @@ class Settling:
                 stale.append(settlement.receipt)
             else:
                 taken.append((settlement, delivery))
-        is_done = False
-        try:
-            with subscription.settling([delivery for _, delivery in taken]):
-                done = await self._carry_out(spec, subscription, taken)
-            is_done = True
-        finally:
-            if not is_done and subscription.ended is None:
+
+        def undo() -> None:
+            if subscription.ended is None:
                 subscription.held.update({settlement.receipt: delivery for settlement, delivery in taken})
+
+        with OnFailure(undo), subscription.settling([delivery for _, delivery in taken]):
+            done = await self._carry_out(spec, subscription, taken)
         await _forget(subscription, done)
         return stale
 
@@ -139,15 +139,14 @@ class Settling:
         Raises ClosedError, LateError, BlockedError; then it lies here as before.
         """
         unused = await subscription.stop()
-        is_done = False
-        try:
+
+        def undo() -> None:
+            for delivery in unused if subscription.ended is None else ():
+                subscription.put_back(delivery)
+
+        with OnFailure(undo):
             if unused:
                 await self._hand_back(spec, subscription, unused)
-            is_done = True
-        finally:
-            if not is_done and subscription.ended is None:
-                for delivery in unused:
-                    subscription.put_back(delivery)
 
     async def _hand_back(self, spec: QueueSpec, subscription: Subscription, unused: Sequence[Delivery]) -> None:
         if is_quorum(spec) and not self._publishing.is_blocked:

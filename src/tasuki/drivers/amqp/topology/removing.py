@@ -10,6 +10,7 @@ from pamqp import commands
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, counting_name
+from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.amqp.session import Session
@@ -36,16 +37,16 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
 async def _empty(subscription: Subscription) -> int:
     """Remove messages pushed here and not delivered, and resting ones; they stay here if that fails."""
     unused, resting = await subscription.take_waiting()
-    is_done = False
-    try:
-        await subscription.settle([delivery.tag for delivery in (*unused, *resting)], ())
-        is_done = True
-    finally:
-        if not is_done and subscription.ended is None:
+
+    def undo() -> None:
+        if subscription.ended is None:
             for delivery in unused:
                 subscription.put_back(delivery)
             for delivery in resting:
                 subscription.rest_again(delivery)
+
+    with OnFailure(undo):
+        await subscription.settle([delivery.tag for delivery in (*unused, *resting)], ())
     return sum(not delivery.is_moved for delivery in (*unused, *resting))  # of those the copy was counted
 
 

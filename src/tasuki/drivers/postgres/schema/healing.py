@@ -8,6 +8,7 @@ from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
+from tasuki.system.on_failure import OnFailure
 
 PAUSE = 0.5
 """Seconds after a failure in which nothing is tried again: a role that may not make tables gets them from another."""
@@ -56,13 +57,11 @@ class Healing:
         return True
 
     async def _make_all(self) -> None:
-        is_made = False
-        try:
+        def failed() -> None:
+            self._failed_at = asyncio.get_running_loop().time()
+
+        with OnFailure(failed):
             await self._migrate()
             for spec in list(self._specs.values()):
                 if not spec.temporary:
                     await self._declare(spec)
-            is_made = True
-        finally:
-            if not is_made:
-                self._failed_at = asyncio.get_running_loop().time()

@@ -6,7 +6,7 @@ rabbit_channel, rabbit_amqqueue) and release notes: ``basic.nack`` returns a mes
 loses it, gets a ``basic.cancel`` and is assigned no more until it has settled all that timed out, or is cancelled; one
 that its client had cancelled before has its channel closed;
 ``x-consumer-timeout`` is among the arguments that a declaration must repeat, and may be given per consumer.
-Exchanges do nothing: only what is published to a queue by its name arrives.
+Exchanges do nothing: only messages published to a queue by its name arrive.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Channel:
         consumer.queue.returned.append(message)
 
     def end(self) -> None:
-        """What is unsettled goes back, as a failure."""
+        """Return unsettled messages, as failures."""
         for consumer in self.consumers.values():
             for listed in (consumer.queue.consumers, consumer.queue.leaving):
                 if consumer in listed:
@@ -241,7 +241,7 @@ class RabbitMQ43:
         self._writers: set[asyncio.StreamWriter] = set()
 
     def time_out(self, name: str) -> None:
-        """What is held of a queue is held too long."""
+        """End the deliveries of a queue as held too long."""
         queue = self.queues[name]
         for consumer in [*queue.consumers, *queue.leaving]:
             if not consumer.unacked:

@@ -73,7 +73,7 @@ async def lose(nodes: Sequence[RabbitMQNode], index: int) -> None:
 
             async def is_counted() -> bool:
                 try:
-                    # The broker counts those of the lost node, too, until it is back.
+                    # The broker also counts the consumers of the lost node, until it is back.
                     return ((await publisher.depth(QUEUE)).consumers or 0) >= 3
                 except DriverError:
                     return False

@@ -58,7 +58,7 @@ async def test_a_key_that_is_held_here_is_not_given_out_there(broker: RabbitMQ, 
     async with driver_at(broker.port, spec) as one, driver_at(broker.port, spec) as two:
         await one.publish(queue, messages("a", "b", key="k"))
         (first,) = await take(one, queue)
-        assert await two.receive(queue, 5, 1.5) == []  # longer than the first one's consumers last when nobody asks
+        assert await two.receive(queue, 5, 1.5) == []  # longer than the first one's consumers last without a receive
         assert list(await one.settle(queue, [Nack(first.receipt, 1.0)])) == []
         assert await two.receive(queue, 5, 0.3) == []
         assert await one.receive(queue, 5, 0.3) == []
@@ -87,7 +87,7 @@ async def test_a_key_stays_here_while_the_failure_of_its_message_is_recorded(
         (first,) = await take(one, queue)
         monkeypatch.setattr(records, "make", make_late)
         settling = asyncio.create_task(one.settle(queue, [Nack(first.receipt)]))
-        assert await two.receive(queue, 5, 1.5) == []  # longer than the first one's consumers last when nobody asks
+        assert await two.receive(queue, 5, 1.5) == []  # longer than the first one's consumers last without a receive
         is_received.set()
         assert list(await settling) == []
         (again,) = await take(one, queue)

@@ -63,7 +63,7 @@ async def test_a_reconnect_needs_few_channels_however_many_lanes_there_are(
         assert [item.id for item in got] == ["a"]
 
 
-async def test_a_frozen_broker_hangs_nobody_and_its_connections_are_replaced(
+async def test_a_frozen_broker_hangs_no_caller_and_its_connections_are_replaced(
     broker: RabbitMQ, proxy: Proxy, queue: str
 ) -> None:
     async with driver_at(proxy.port, QueueSpec(queue), request_timeout=1.0, connection_timeout=1.0) as driver:
@@ -160,7 +160,7 @@ async def connected(verb: Any) -> None:
     await until(works, "the driver to be connected")
 
 
-async def test_a_frozen_broker_keeps_nobody_from_closing(broker: RabbitMQ, queue: str) -> None:
+async def test_a_frozen_broker_keeps_no_driver_from_closing(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
         await driver.publish(queue, messages("a", "b"))
         await take(driver, queue)
@@ -229,7 +229,7 @@ async def test_a_thread_whose_loop_fails_begins_again_and_what_it_held_comes_bac
         assert thread is not None
         thread.tell(_exit)
         async with asyncio.timeout(SECONDS):
-            await asyncio.wait([waiting])  # nobody waits for ever
+            await asyncio.wait([waiting])  # every wait ends
             found: dict[str, Received] = {}
             while len(found) < 2:
                 try:

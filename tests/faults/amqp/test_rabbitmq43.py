@@ -50,7 +50,7 @@ async def test_a_death_charges_only_a_recorded_start(server: RabbitMQ43) -> None
             server.cut()  # and the process does not come back
 
 
-async def test_a_lost_connection_charges_nobody(server: RabbitMQ43) -> None:
+async def test_a_lost_connection_counts_no_attempt(server: RabbitMQ43) -> None:
     async with driver_at(server.port, QueueSpec("q")) as driver:
         await driver.publish("q", messages("a"))
         for losses in range(4):
@@ -99,7 +99,7 @@ async def test_what_a_consumer_holds_that_was_replaced_is_stale_at_its_time_too(
         (got,) = await take(driver, "q")
         await driver.start("q", [got.receipt])
         await driver.declare(QueueSpec("q", priorities=True))
-        assert await driver.receive("q", 1, 0.0) == []  # it consumes anew, with the lanes of the priorities
+        assert await driver.receive("q", 1, 0.0) == []  # it consumes again, with the lanes of the priorities
         assert [consumer.unacked for consumer in server.queues["q"].leaving]
         server.time_out("q")
         await _forgets(driver, got.receipt)

@@ -127,13 +127,13 @@ async def test_consumers_stand_while_slow_handlers_work(
             held += await take(driver, queue)
             assert held[-1].id == str(number)
             if number >= 20:
-                await asyncio.sleep(0.05)  # the handler works, and nobody asks
+                await asyncio.sleep(0.05)  # the handler works, and no receive asks
         assert not [method for method in sent if isinstance(method, commands.Basic.Consume | commands.Basic.Cancel)]
-        async with driver_at(broker.port, QueueSpec(queue)) as other:  # and what is not needed there is for others
+        async with driver_at(broker.port, QueueSpec(queue)) as other:  # and the unneeded messages are for others
             assert [item.id for item in await take(other, queue, 5)] == [str(number) for number in range(25, 30)]
 
 
-async def test_what_is_handed_back_stays_before_what_is_left_of_it(broker: RabbitMQ, queue: str) -> None:
+async def test_returned_messages_stay_before_the_rest(broker: RabbitMQ, queue: str) -> None:
     spec, names = QueueSpec(queue), [f"{number:02d}" for number in range(20)]
     async with driver_at(broker.port, spec) as publisher:
         await publisher.publish(queue, messages(*names))
@@ -236,7 +236,7 @@ async def test_a_process_that_undeclares_its_queue_waits_for_no_turn(broker: Rab
             async with asyncio.timeout(SECONDS):
                 (result,) = await asyncio.gather(waiting, return_exceptions=True)
             assert result == [] or isinstance(result, QueueNotFoundError)
-        assert len(await take(third, queue, 2)) == 2  # the second process stands in nobody's way
+        assert len(await take(third, queue, 2)) == 2  # the second process blocks no other
 
 
 async def test_the_turn_of_a_single_active_consumer_goes_on_when_its_process_dies(

@@ -134,7 +134,7 @@ async def connected(driver: AMQPDriver, queue: str) -> None:
     await until(is_back, "the driver to be connected")
 
 
-async def test_nobody_waits_for_ever_for_another_sweep(broker: RabbitMQ, queue: str) -> None:
+async def test_no_purge_waits_for_ever_for_another_one(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue), request_timeout=IMPATIENT) as driver:
         await driver.publish(queue, messages("a", delay=60.0))
         async with hand_at(broker.port) as channel:
@@ -265,7 +265,7 @@ async def test_without_heartbeats_a_frozen_broker_fills_no_memory(broker: Rabbit
             with pytest.raises(DriverError):
                 await driver.publish(queue, [Outgoing("b", body, {})])
         connection = driver._inner._guard.current._publisher._link.connection  # type: ignore[attr-defined]
-        assert connection is None  # given up, and what was written to it with it
+        assert connection is None  # given up, with all data written to it
         with pytest.raises(DriverError):
             await driver.depth(queue)
         proxy.serve()
@@ -305,7 +305,7 @@ def sizes(driver: AMQPDriver, name: str) -> dict[str, int]:
     session = inner._guard.current
     publishing, publisher = session.publishing, session._publisher
     connections = [link.connection for link in (session.link, publisher._link) if link.connection is not None]
-    parts = [driver, inner, session, session.presence, publishing, publisher, publisher._delaying, *connections]
+    parts = [driver, inner, session, session.consumer_count, publishing, publisher, publisher._delaying, *connections]
     return {
         f"{name} {index} {type(part).__name__}.{key}": len(value)
         for index, part in enumerate(parts)

@@ -1,6 +1,6 @@
 """A NATS cluster of three servers on loopback that loses one of them: a short form here, a long one behind `cluster`.
 
-A server waits four to nine seconds before it elects another leader, whatever its clients do. So what is shown is that
+A server waits four to nine seconds before it elects another leader, whatever its clients do. So the tests show that
 the driver adds next to nothing to that, with a ``timeout`` so long that waiting for it would fail the test.
 """
 
@@ -281,7 +281,7 @@ async def settled(driver: NATSDriver, held: Sequence[Received]) -> set[object]:
 
 
 async def test_the_level_is_that_of_the_stream_that_stands(nodes: Sequence[NATSNode]) -> None:
-    """It was that of the entry: fifty of fifty messages said to survive a server were lost with it."""
+    """It was the entry's durability: fifty of fifty messages said to survive a server were lost with it."""
     async with a_driver(nodes, replicas=1) as made:
         assert made.durability_of(QUEUE) == "power"
         async with a_driver(nodes) as driver:

@@ -1,4 +1,4 @@
-"""NATS: what a server is told by the fields of a driver and the options of a queue, and what it keeps of them."""
+"""NATS: how a server is configured by the fields of a driver and the options of a queue, and what it keeps."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ async def test_a_frozen_server_is_noticed_within_the_deadline(site: Site) -> Non
             assert caught.value.retryable
     finally:
         site.broker.thaw()
-    # What was held is still ours: a lease does not depend on a connection.
+    # Held messages are still ours: a lease does not depend on a connection.
     assert list(await driver.settle(QUEUE, [Ack(held.receipt)])) == []
     await driver.publish(QUEUE, messages("after"))
     assert {"after"} <= set(await drained(driver)) <= {"after", "doubtful"}
@@ -178,7 +178,7 @@ async def test_an_ack_is_done_beside_one_that_must_be_tried_again(site: Site) ->
     info = await site.ask(f"CONSUMER.INFO.{STREAM}.m")
     await site.ask(f"CONSUMER.DELETE.{STREAM}.m")
     subject = info["config"]["filter_subject"]
-    # Its consumer knows of the delivery of a, and not of that of b; and the ack of a is not answered.
+    # Its consumer knows the delivery of a, but not the delivery of b; and the ack of a is not answered.
     await site.ask(f"CONSUMER.CREATE.{STREAM}.m.{subject}", stream_name=STREAM, config=info["config"])
     other = await site.driver(is_direct=True)
     await declared(other, lease=300.0)
@@ -192,7 +192,7 @@ async def test_an_ack_is_done_beside_one_that_must_be_tried_again(site: Site) ->
     assert await drained(driver) == []
 
 
-async def test_what_is_published_while_the_server_is_away_is_not_stored_later(site: Site) -> None:
+async def test_a_publish_while_the_server_is_away_is_not_stored_later(site: Site) -> None:
     driver = await site.driver(is_direct=True)
     await declared(driver)
     await asyncio.to_thread(site.broker.kill)
@@ -229,7 +229,7 @@ async def test_a_lost_answer_leaves_the_outcome_unknown_and_the_id_finds_the_mes
 
 
 async def test_a_connection_that_breaks_within_a_large_batch_leaves_its_outcome_unknown(site: Site) -> None:
-    """Whenever it breaks: what was written before may be stored."""
+    """Whenever it breaks: data written before may be stored."""
     driver = await site.driver(is_direct=True)
     await declared(driver)
     connection = await driver._session._guard.current.get()

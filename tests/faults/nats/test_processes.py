@@ -1,4 +1,4 @@
-"""Several processes at one NATS server: who is counted, what is shown, and what a declaration may change."""
+"""Several processes at one NATS server: counted consumers, shown messages, and allowed declarations."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ async def test_a_waiting_receive_survives_the_removal_of_its_consumer(site: Site
 
 
 async def test_receives_one_after_the_other_end_with_a_delete(site: Site) -> None:
-    """Those that came while it was deleted gave nothing at once, again and again, and let nothing else run."""
+    """Receives during the deletion returned nothing at once, repeatedly, and let nothing else run."""
     driver = await site.driver()
     await declared(driver)
 
@@ -108,7 +108,7 @@ async def test_the_book_removed_underneath_is_made_again(site: Site) -> None:
 
 
 async def test_a_consumer_that_may_hold_no_more_goes_on_as_soon_as_it_may(site: Site) -> None:
-    """An administrator's limit, or an account's: what is behind it waits, and is not stuck."""
+    """An administrator's limit, or an account's: messages beyond it wait, and are not stuck."""
     driver = await site.driver()
     await declared(driver)
     info = await site.ask(f"CONSUMER.INFO.{STREAM}.m")
@@ -123,7 +123,7 @@ async def test_a_consumer_that_may_hold_no_more_goes_on_as_soon_as_it_may(site: 
 
 
 async def test_the_last_delivery_is_ours_and_nothing_stays_at_the_server(site: Site) -> None:
-    """The server gives up on no message by itself, and what is dead-lettered above leaves no trace."""
+    """The server gives up on no message by itself, and a dead letter of the layer above leaves no trace."""
     driver = await site.driver()
     await declared(driver, lease=1.0)
     await driver.publish(QUEUE, messages("a"))

@@ -1,4 +1,4 @@
-"""Temporary queues at NATS: those of living processes stay, those of dead ones go."""
+"""Temporary queues at NATS: they stay while their process lives, and go after its death."""
 
 from __future__ import annotations
 
@@ -145,10 +145,10 @@ async def test_one_that_is_deleted_leaves_no_note(site: Site) -> None:
 
 
 async def test_an_outage_is_no_reason_to_sweep(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A note that is old at one look and new at the next one belongs to somebody who is alive."""
+    """A note that is old at one check and new at the next one belongs to a living process."""
     driver = await opened(site, QUEUE, OURS)
     session = driver._session
-    monkeypatch.setattr(temporary, "KEPT", 0.0)  # every note is old, at every look
+    monkeypatch.setattr(temporary, "KEPT", 0.0)  # every note is old, whenever it is checked
     assert session._guard.current is not None
     connection = await session._guard.current.get()
     await session._temporary.beat(connection, [])

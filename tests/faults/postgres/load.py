@@ -1,4 +1,4 @@
-"""Publishers and consumers of a PostgreSQL driver that go on through faults, and notice what is lost."""
+"""Publishers and consumers of a PostgreSQL driver that go on through faults, and notice lost messages."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Load:
             self.final.append(error)
 
     def check(self) -> None:
-        """Nothing that was confirmed is missing, nothing came that was refused, and nobody gave up."""
+        """No confirmed message is missing, no refused one came, and no client gave up."""
         assert self.final == []
         assert len(self.confirmed) > 20
         assert set(self.confirmed) <= self.came <= {*self.confirmed, *self.doubtful}

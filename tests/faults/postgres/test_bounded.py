@@ -47,7 +47,7 @@ async def test_a_bounded_queue_is_never_overfull(make: Callable[..., Any]) -> No
     assert taken + depth.ready == confirmed
 
 
-async def test_nobody_is_notified_unless_somebody_waits(
+async def test_no_process_is_notified_unless_one_waits(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
     driver = await make()

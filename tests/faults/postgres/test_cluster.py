@@ -1,4 +1,4 @@
-"""A primary with a synchronous standby: what is confirmed at the level ``node`` survives its promotion."""
+"""A primary with a synchronous standby: messages confirmed at the level ``node`` survive its promotion."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def driver_at(pair: Pair, **options: float) -> AsyncIterator[PostgresDrive
 
 @asynccontextmanager
 async def cancelling(pair: Pair) -> AsyncIterator[None]:
-    """As an operator does whose standby hangs: end the waits for it, again and again."""
+    """As an operator does whose standby hangs: end the waits for it, repeatedly."""
 
     async def cancel() -> None:
         async with pair.admin(pair.primary) as admin:

@@ -90,12 +90,12 @@ async def one(driver: PostgresDriver, queue: str = "q") -> Received:
         "DROP TABLE {}.messages",
         "DROP TABLE {}.queues CASCADE",
         "DROP TABLE {0}.messages, {0}.queues, {0}.migrations, {0}.seen, {0}.waiters CASCADE",
-        "DROP FUNCTION {0}.take, {0}.settle",
+        "DROP FUNCTION {0}.receive, {0}.settle",
         "DELETE FROM {}.queues",
     ],
 )
 async def test_a_running_worker_and_publisher_go_on(make: Make, sql: Any, statement: str, pooled: bool) -> None:
-    """Publishes that were not stored are told so: none has an unknown outcome."""
+    """Publishes that were not stored say so: none has an unknown outcome."""
     publisher, worker = await make(SPEC, OTHER, pooled=pooled), await make(SPEC, OTHER, pooled=pooled)
     handled: set[str] = set()
     outcomes: list[str] = []
@@ -190,7 +190,7 @@ async def test_a_role_that_may_not_make_tables_waits_for_one_that_may(make: Make
 
 
 async def test_a_temporary_queue_is_made_again_by_no_publish(make: Make, sql: Any) -> None:
-    """Not even by its own process, which makes it when it is told that the queue is gone."""
+    """Not even by its own process, which makes it when it learns that the queue is gone."""
     driver = await make(SPEC, REPLIES)
     for statement in ("DELETE FROM {}.queues", "DROP SCHEMA {} CASCADE"):
         await sql(statement)

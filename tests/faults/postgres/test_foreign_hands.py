@@ -18,7 +18,7 @@ from tests.faults.postgres.load import PATIENCE, eventually, message
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
-async def test_a_dropped_schema_is_made_anew_by_the_next_open(
+async def test_a_dropped_schema_is_made_again_by_the_next_open(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
     driver = await make()
@@ -52,7 +52,7 @@ async def test_rows_of_another_program_arrive(make: Callable[..., Any], sql: asy
     assert [(item.id, item.body, item.headers) for item in got] == [("a", b"x", {}), ("b", b"y", {})]
 
 
-async def test_a_locked_table_keeps_nobody_waiting_for_ever(
+async def test_a_locked_table_keeps_no_caller_waiting_for_ever(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str
 ) -> None:
     driver = await make(timeout=1.0)
@@ -68,9 +68,7 @@ async def test_a_locked_table_keeps_nobody_waiting_for_ever(
     assert len(await driver.receive("q", 1, 5.0)) == 1
 
 
-async def test_rows_that_somebody_has_locked_are_passed_by(
-    make: Callable[..., Any], sql: asyncpg.Connection, schema: str
-) -> None:
+async def test_locked_rows_are_passed_by(make: Callable[..., Any], sql: asyncpg.Connection, schema: str) -> None:
     driver = await make()
     await driver.publish("q", [message(id) for id in "abc"])
     async with sql.transaction():
@@ -96,7 +94,7 @@ async def test_settling_and_extending_the_same_deliveries_never_deadlock(
     assert await sql.fetchval("SELECT sum(deadlocks) FROM pg_stat_database") == 0
 
 
-async def test_what_was_published_while_its_queue_was_deleted_does_not_stay(
+async def test_messages_published_during_a_deletion_do_not_stay(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "BEAT", 0.2)

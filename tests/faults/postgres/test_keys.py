@@ -150,7 +150,7 @@ async def test_a_long_line_is_passed_by(drivers: list[PostgresDriver]) -> None:
 
 
 async def test_what_was_committed_late_is_told_of_when_its_turn_comes(url: str, schema: str) -> None:
-    """It stands before what is held already, and was never looked at, so nothing of it comes forward at the ack."""
+    """It stands before the held message, and no claim has met it, so nothing of it comes forward at the ack."""
     drivers = [
         PostgresDriver("postgres", PostgresSettings(url=url, schema=schema, poll_interval=PATIENCE * 4))
         for _ in range(2)
@@ -188,7 +188,8 @@ class Client:
         self._tokens: dict[str, tuple[int, int]] = {}
 
     async def take(self, limit: int = 10) -> list[str]:
-        sql = f"SELECT id, seq, token FROM {self._schema}.take('q', $1, 1000000, 0, 0) WHERE seq IS NOT NULL"
+        receive = f"{self._schema}.receive('q', $1, 1000000, 0, false, false, false, 1)"
+        sql = f"SELECT id, seq, token FROM {receive} WHERE seq IS NOT NULL"
         rows = await self.connection.fetch(sql, limit)
         self._tokens |= {id: (seq, token) for id, seq, token in rows}
         return [id for id, _, _ in rows]
@@ -243,7 +244,7 @@ async def test_nothing_is_moved_behind_a_message_that_goes_just_now(
 async def test_two_takes_at_once_do_not_hold_two_of_a_key(
     drivers: list[PostgresDriver], clients: list[Client], url: str
 ) -> None:
-    """What was published first is committed while the other one is on its way to a worker."""
+    """The first published message is committed while the other one is on its way to a worker."""
     one, other = clients
     late = await asyncpg.connect(url)
     try:

@@ -149,7 +149,7 @@ async def test_a_foreign_transaction_that_stays_open_costs_no_plan(
 async def test_the_oldest_of_each_priority_is_found_by_the_index(driver: PostgresDriver, explainer: Explainer) -> None:
     await fill(driver, "q", 5000, priority=3)
     await explainer.connection.execute("ANALYZE plans.messages")
-    scans = await explainer.scans("SELECT * FROM plans.depth('q')")
+    scans = await explainer.scans("SELECT * FROM plans.count_messages('q')")
     assert [rows for _, _, rows in scans if rows > 100] == [5000]  # the count alone
     assert {index for index, _, _ in scans} <= {"messages_ready", "messages_due"}
 

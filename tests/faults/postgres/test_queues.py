@@ -102,7 +102,7 @@ async def test_a_purge_beside_a_publisher_at_full_speed_loses_nothing_that_came_
 
 
 async def test_a_message_that_is_committed_after_a_purge_began_survives_it(make: Make, sql: asyncpg.Connection) -> None:
-    """Its number is lower than those of others that the purge removes."""
+    """Its number is lower than the numbers of others that the purge removes."""
     driver = await make(QueueSpec("q"))
     async with sql.transaction():
         await driver.publish_within(sql, "q", messages("late"))

@@ -44,7 +44,7 @@ async def test_wrong_credentials_and_unknown_databases(server: Postgres, make: C
         assert "hidden" not in str(raised.value)
 
 
-async def test_nobody_at_the_address(make: Callable[..., Any], proxy: Proxy) -> None:
+async def test_no_server_at_the_address(make: Callable[..., Any], proxy: Proxy) -> None:
     proxy.refuse()
     with pytest.raises(BrokerUnavailableError) as raised:
         await make()

@@ -1,4 +1,4 @@
-"""Temporary queues at PostgreSQL: those of living processes stay, those of dead ones go."""
+"""Temporary queues at PostgreSQL: they stay while their process lives, and go after its death."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
+from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.postgres import temporary
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.receiving import listener
-from tasuki.drivers.postgres.schema import schema as migrating
-from tasuki.drivers.postgres.schema.schema import migrations
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
@@ -107,7 +105,7 @@ async def test_a_killed_asker_leaves_no_queue(url: str, schema: str) -> None:
 async def test_who_comes_back_after_its_queue_went_declares_it_again(url: str, schema: str) -> None:
     async with driver_at(url, schema, QUEUE) as paused, driver_at(url, schema):
         await paused.attach(QUEUE.name, 1)
-        # As if it had been stopped for long: known to nobody any more, and its queue removed.
+        # As if it had been stopped for long: no other process knows it, and its queue is removed.
         await ask(schema, "DELETE FROM {}.holders")
         await ask(schema, "SELECT {}.delete_queue('reply.1')")
         with pytest.raises(QueueNotFoundError):
@@ -158,7 +156,7 @@ async def test_one_that_is_declared_for_good_stays(url: str, schema: str) -> Non
 
 
 async def test_several_sweep_and_declare_at_once(url: str, schema: str) -> None:
-    """Each declaration ends well, and what is declared last is there."""
+    """Each declaration ends well, and the last one wins."""
     specs = [QueueSpec(f"reply.{number}", temporary=True) for number in range(20)]
     async with driver_at(url, schema) as first, driver_at(url, schema) as second:
         for _ in range(5):
@@ -168,7 +166,7 @@ async def test_several_sweep_and_declare_at_once(url: str, schema: str) -> None:
                 *(sweep(driver, [spec.name for spec in specs]) for driver in (first, second)),
                 *(driver.declare(spec) for driver in (first, second) for spec in specs),
             )
-        found = set(await ask(schema, "SELECT name FROM {}.queues WHERE channel <> ''"))
+        found = set(await ask(schema, "SELECT name FROM {}.queues"))
         assert found == {spec.name for spec in specs}, "who declares comes after whoever sweeps"
 
 
@@ -180,7 +178,7 @@ async def sweep(driver: PostgresDriver, names: list[str]) -> None:
 
 
 async def test_an_outage_is_no_reason_to_sweep() -> None:
-    """What is found unused once may have had no server to speak to; it goes only if it is unused a while later."""
+    """A queue found unused once may have had no server to speak to; it goes only if it is unused a while later."""
     swept: list[str] = []
     unused = [["a", "b"], ["b"], ["b"]]
 
@@ -196,68 +194,3 @@ async def test_an_outage_is_no_reason_to_sweep() -> None:
     looking._looked_at = None
     await looking.beat(answer, [])
     assert swept == ["b"]
-
-
-async def test_processes_of_before_go_on_after_the_migration(
-    url: str, schema: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are open already, and call the functions as they knew them."""
-    known = migrations()
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
-    try:
-        monkeypatch.setattr(migrating, "migrations", lambda: known[:5])
-        await migrating.migrate(connection, schema)
-        await connection.fetch(f"SELECT {schema}.declare_queue('q', 30, NULL, false, NULL)")
-        monkeypatch.undo()
-        await connection.fetch(
-            f"SELECT {schema}.publish('q', ARRAY['a'], ARRAY['']::bytea[], ARRAY[NULL]::bytea[], "
-            "NULL, NULL, NULL, NULL, false)"
-        )
-        async with driver_at(url, schema, QueueSpec("q")) as driver:
-            assert [got.id for got in await driver.receive("q", 1, PATIENCE)] == ["a"]
-            await connection.fetch(f"SELECT {schema}.declare_queue('q2', 30, NULL, true, NULL)")
-            assert await connection.fetchval(f"SELECT {schema}.beat(1, NULL)") is False
-    finally:
-        await connection.close()
-    assert await ask(schema, "SELECT name FROM {}.queues WHERE NOT temporary ORDER BY name") == ["q", "q2"]
-
-
-async def test_workers_of_before_suspects_go_on_after_the_migration(
-    url: str, schema: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They count a delivery when it is handed out, and record no starts; each side keeps the other's count."""
-    known = migrations()
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
-    old_claim = f"SELECT seq, token, attempt, id FROM {schema}.claim('q', 1, 1000000, 1, 0) WHERE seq IS NOT NULL"
-    old_settle = (
-        f"SELECT {schema}.settle('q', ARRAY[$1]::bigint[], ARRAY[$2]::integer[], ARRAY[$3]::smallint[], ARRAY[0])"
-    )
-    try:
-        monkeypatch.setattr(migrating, "migrations", lambda: known[:7])
-        await migrating.migrate(connection, schema)
-        await connection.fetch(f"SELECT {schema}.declare_queue('q', 30, NULL, false, NULL, false)")
-        await connection.fetch(
-            f"SELECT {schema}.publish('q', ARRAY['a'], ARRAY['']::bytea[], ARRAY[NULL]::bytea[], "
-            "NULL, NULL, NULL, NULL, false)"
-        )
-        held = await connection.fetchrow(old_claim)
-        assert held["attempt"] == 1
-        monkeypatch.undo()
-        async with driver_at(url, schema, QueueSpec("q")) as driver:
-            # Claimed before the migration, released and nacked after it.
-            assert await connection.fetchval(old_settle, held["seq"], held["token"], 2) == []
-            held = await connection.fetchrow(old_claim)
-            assert held["attempt"] == 1
-            assert await connection.fetchval(old_settle, held["seq"], held["token"], 1) == []
-            (got,) = await driver.receive("q", 1, PATIENCE)
-            assert (got.attempt, got.suspect) == (2, False)
-            await driver.settle("q", [Nack(got.receipt)])
-            # The worker of before dies with the message: that counts, as it did.
-            held = await connection.fetchrow(old_claim)
-            assert held["attempt"] == 3
-            await connection.execute(f"UPDATE {schema}.messages SET due = clock_timestamp()")
-            (got,) = await driver.receive("q", 1, PATIENCE)
-            assert (got.attempt, got.suspect) == (4, True)
-            assert await driver.settle("q", [Ack(got.receipt)]) == []
-    finally:
-        await connection.close()

@@ -102,7 +102,7 @@ def rests(driver: PostgresDriver, receives: int, seconds: float) -> bool:
     return is_noted and seconds < line.look_at - asyncio.get_running_loop().time() < math.inf
 
 
-async def those_that_got(tasks: Waits, number: int) -> list[Received]:
+async def got_messages(tasks: Waits, number: int) -> list[Received]:
     """What came, once so many receives have ended."""
     async with asyncio.timeout(PATIENCE):
         while sum(task.done() for task in tasks) < number:
@@ -119,7 +119,7 @@ async def test_one_message_wakes_one_of_forty_workers(make: Make, calls: Counter
     tasks = await waiting(await make(40))
     calls.clear()
     await publisher.publish("q", [message()])
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["m"]
+    assert [item.id for item in await got_messages(tasks, 1)] == ["m"]
     assert calls == {"publish": 1, "receive": 1}
 
 
@@ -128,7 +128,7 @@ async def test_one_message_wakes_one_of_the_consumers_of_a_process(make: Make, c
     tasks = await waiting([worker], each=5)
     calls.clear()
     await publisher.publish("q", [message()])
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["m"]
+    assert [item.id for item in await got_messages(tasks, 1)] == ["m"]
     assert calls["receive"] == 1
 
 
@@ -137,7 +137,7 @@ async def test_as_many_wake_as_there_are_messages(make: Make, calls: Counter[str
     tasks = await waiting(await make(6), limit=1)
     calls.clear()
     await publisher.publish("q", [message(f"{number}") for number in range(3)])
-    assert sorted(item.id for item in await those_that_got(tasks, 3)) == ["0", "1", "2"]
+    assert sorted(item.id for item in await got_messages(tasks, 3)) == ["0", "1", "2"]
     assert calls == {"publish": 1, "receive": 3}
 
 
@@ -145,7 +145,7 @@ async def test_the_consumers_of_a_process_share_a_batch(make: Make) -> None:
     publisher, worker = await make(2)
     tasks = await waiting([worker], each=4, limit=1)
     await publisher.publish("q", [message(f"{number}") for number in range(4)])
-    assert len(await those_that_got(tasks, 4)) == 4
+    assert len(await got_messages(tasks, 4)) == 4
 
 
 async def test_a_worker_that_goes_on_waiting_is_woken_again(make: Make) -> None:
@@ -153,7 +153,7 @@ async def test_a_worker_that_goes_on_waiting_is_woken_again(make: Make) -> None:
     tasks = await waiting([worker], each=3)
     for number in range(3):
         await publisher.publish("q", [message(f"{number}")])
-        assert len(await those_that_got(tasks, number + 1)) == number + 1
+        assert len(await got_messages(tasks, number + 1)) == number + 1
 
 
 @pytest.mark.parametrize("settlement", [Nack, Release])
@@ -166,7 +166,7 @@ async def test_one_wakes_for_what_comes_back(
     tasks = await waiting(await make(5))
     calls.clear()
     await holder.settle("q", [settlement(held.receipt)])
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["m"]
+    assert [item.id for item in await got_messages(tasks, 1)] == ["m"]
     assert calls == {"settle": 1, "receive": 1}
 
 
@@ -181,17 +181,17 @@ async def test_a_delayed_message_is_watched_by_one(
         while not await sql.fetchval(f"SELECT count(wakes_at) FROM {schema}.waiters"):
             await asyncio.sleep(0.01)
     await publisher.publish("q", [message("later", delay=PATIENCE)])
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["late"]
+    assert [item.id for item in await got_messages(tasks, 1)] == ["late"]
     # One wakes to watch, and looks once more; it looks when it is time, and takes; then another one may watch.
     assert calls["receive"] <= 3
-    assert calls["look"] <= 3
+    assert calls["check_queues"] <= 3
 
 
 async def test_watching_goes_on_when_the_watcher_is_busy(make: Make) -> None:
     (publisher,) = await make(1)
     tasks = await waiting(await make(3), limit=1)
     await publisher.publish("q", [message(f"{number}", delay=0.2 + number / 10) for number in range(3)])
-    assert sorted(item.id for item in await those_that_got(tasks, 3)) == ["0", "1", "2"]
+    assert sorted(item.id for item in await got_messages(tasks, 3)) == ["0", "1", "2"]
 
 
 async def test_a_nack_with_a_delay_and_a_lease_that_ends_are_watched(make: Make) -> None:
@@ -200,7 +200,7 @@ async def test_a_nack_with_a_delay_and_a_lease_that_ends_are_watched(make: Make)
     nacked, _ = await holder.receive("q", 2, PATIENCE)
     tasks = await waiting(await make(3, lease=1.0), limit=1, rest=0.0)
     await holder.settle("q", [Nack(nacked.receipt, 0.2)])
-    assert sorted(item.id for item in await those_that_got(tasks, 2)) == ["kept", "nacked"]
+    assert sorted(item.id for item in await got_messages(tasks, 2)) == ["kept", "nacked"]
 
 
 async def test_the_next_of_a_key_wakes_one(make: Make, calls: Counter[str]) -> None:
@@ -210,7 +210,7 @@ async def test_the_next_of_a_key_wakes_one(make: Make, calls: Counter[str]) -> N
     tasks = await waiting(await make(5, ordering="key"))
     calls.clear()
     await holder.settle("q", [Ack(held.receipt)])
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["b"]
+    assert [item.id for item in await got_messages(tasks, 1)] == ["b"]
     assert calls == {"settle": 1, "receive": 1}
 
 
@@ -228,11 +228,11 @@ async def test_a_wake_up_for_a_process_that_waits_no_more_is_passed_on(
     )
     calls.clear()
     await publisher.publish("q", [message()])
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["m"]
+    assert [item.id for item in await got_messages(tasks, 1)] == ["m"]
     assert calls == {"publish": 1, "pass_on": 1, "receive": 1}
 
 
-async def test_a_process_that_died_delays_a_message_by_one_look_at_most(
+async def test_a_dead_process_delays_a_message_by_one_check_at_most(
     make: Make, sql: asyncpg.Connection, schema: str
 ) -> None:
     publisher, worker = await make(2, poll_interval=0.5)
@@ -248,10 +248,10 @@ async def test_a_process_that_died_delays_a_message_by_one_look_at_most(
     assert await sql.fetchval(f"SELECT count(*) FROM {schema}.waiters WHERE holder = 1") == 0, "it was woken in vain"
 
 
-async def test_those_that_wait_look_in_turns(make: Make, sql: asyncpg.Connection, schema: str) -> None:
-    """Of forty with the usual poll_interval, three look within any second, evenly spread."""
+async def test_waiting_processes_check_in_turns(make: Make, sql: asyncpg.Connection, schema: str) -> None:
+    """Of forty with the usual poll_interval, three check within any second, evenly spread."""
     await make(1)
-    due = f"SELECT look_in FROM {schema}.look(ARRAY['q'], $1, true, 1.0, '2030-01-01 00:00:00+00')"
+    due = f"SELECT check_in FROM {schema}.check_queues(ARRAY['q'], $1, true, 1.0, '2030-01-01 00:00:00+00')"
     for _ in range(2):  # in the first round they do not know of each other yet
         turns = sorted([await sql.fetchval(due, holder) for holder in range(1, 41)])
     gaps = [later - earlier for earlier, later in itertools.pairwise(turns)]
@@ -267,7 +267,7 @@ async def test_what_a_transaction_publishes_wakes_one_when_it_commits(
     async with sql.transaction():
         await publisher.publish_within(sql, "q", [message()])
         calls.clear()
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["m"]
+    assert [item.id for item in await got_messages(tasks, 1)] == ["m"]
     assert calls == {"receive": 1}
 
 
@@ -278,26 +278,7 @@ async def test_who_waits_only_after_a_transaction_has_published_is_woken_when_it
     async with sql.transaction():
         await publisher.publish_within(sql, "q", [message()])
         tasks = await waiting(await make(2))
-    assert [item.id for item in await those_that_got(tasks, 1)] == ["m"]
-
-
-async def test_a_worker_of_an_earlier_version_is_woken_by_the_channel_of_the_queue(
-    make: Make, sql: asyncpg.Connection, schema: str
-) -> None:
-    (publisher,) = await make(1)
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    channel = await sql.fetchval(f"SELECT channel FROM {schema}.queues")
-
-    def hear(*arguments: Any) -> None:
-        heard.put_nowait(arguments[2])
-
-    await sql.add_listener(channel, hear)
-    take = f"SELECT id, registered FROM {schema}.take('q', 1, 1000, 7, 10)"
-    assert await sql.fetch(take) == [(None, True)]
-    await publisher.publish("q", [message()])
-    assert await asyncio.wait_for(heard.get(), PATIENCE) == channel
-    assert await sql.fetch(take) == [("m", None)]
-    await sql.remove_listener(channel, hear)
+    assert [item.id for item in await got_messages(tasks, 1)] == ["m"]
 
 
 async def test_questions_of_one_moment_are_one_statement(make: Make, calls: Counter[str]) -> None:

@@ -51,7 +51,7 @@ async def take(driver: RedisDriver, number: int = 1) -> list[Received]:
 
 
 class Work:
-    """Publishes and consumes without end; notes what was confirmed, what was delivered, and what was surely acked."""
+    """Publishes and consumes without end; notes the confirmed, the delivered, and the surely acked messages."""
 
     def __init__(self, publisher: RedisDriver, consumer: RedisDriver, queues: Sequence[str] = ("q",)) -> None:
         self.confirmed: list[str] = []
@@ -85,13 +85,13 @@ class Work:
             await asyncio.sleep(0.01)
 
     async def catches_up(self) -> None:
-        """Wait until all that is confirmed by now was delivered: what was held at a crash is back after its lease."""
+        """Wait until all messages confirmed by now were delivered: held ones return after their lease."""
         confirmed, end = set(self.confirmed), time.monotonic() + SECONDS
         while confirmed - self.delivered.keys() and time.monotonic() < end:
             await asyncio.sleep(0.02)
 
     def lost(self) -> set[str]:
-        """What was confirmed and never came."""
+        """The confirmed messages that never came."""
         return set(self.confirmed) - set(self.delivered)
 
     async def _publish(self, queue: str, number: int) -> None:

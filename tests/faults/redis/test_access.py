@@ -89,7 +89,7 @@ async def test_the_rights_of_the_guide_are_enough(broker: Redis) -> None:
         assert driver.durability == "process"
 
 
-async def test_a_user_without_rights_is_told(broker: Redis) -> None:
+async def test_a_user_without_rights_gets_an_error(broker: Redis) -> None:
     broker.ask("ACL", "SETUSER", "reader", "on", ">word", "~*", "+@read", "+ping", "+info")
     driver = RedisDriver("test", RedisSettings(url=f"redis://reader:word@127.0.0.1:{broker.port}"))
     await driver.open()

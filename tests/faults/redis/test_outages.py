@@ -56,7 +56,7 @@ async def test_connections_cut_under_load_lose_nothing(broker: Redis, proxy: Pro
         assert proxy.connections() <= 4
 
 
-async def test_frozen_it_answers_nothing_and_nobody_hangs(broker: Redis) -> None:
+async def test_frozen_it_answers_nothing_and_no_caller_hangs(broker: Redis) -> None:
     async with driver_at(broker.port, read_timeout=IMPATIENT, connect_timeout=IMPATIENT) as driver:
         await driver.publish("q", messages("first"))
         broker.freeze()

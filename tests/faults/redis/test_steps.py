@@ -157,7 +157,7 @@ class Traffic:
                 del self.held[2:]
 
     async def drain(self) -> list[str]:
-        """Ack what is held, then receive and ack all, one of each key at a time."""
+        """Ack the held messages, then receive and ack all, one of each key at a time."""
         await self.driver.settle("q", [Release(item.receipt) for item in self.held])
         drained: list[str] = []
         async with asyncio.timeout(SECONDS):

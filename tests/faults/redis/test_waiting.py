@@ -138,7 +138,7 @@ async def test_a_process_that_waits_does_not_ask_for_each_receive(
         assert len(await finished([process.receive()])) == 1
 
 
-async def test_news_for_all_during_a_look_is_not_passed_on(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_news_for_all_during_a_check_is_not_passed_on(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with processes(broker.port, monkeypatch, 1) as (process,):
         await process.driver.publish("q", messages("a"))
         session, resigned = process.driver._session, 0

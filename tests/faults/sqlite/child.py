@@ -38,7 +38,7 @@ async def hold_and_fork(driver: SQLiteDriver, number: int) -> None:
 
 
 async def ack_late(driver: SQLiteDriver, number: int) -> None:
-    """Receive, wait to be stopped and continued, and ack what was lost meanwhile."""
+    """Receive, wait to be stopped and continued, and ack the messages lost meanwhile."""
     got = await driver.receive("q", number, 10.0)
     tell("held")
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)

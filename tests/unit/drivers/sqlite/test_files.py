@@ -1,4 +1,4 @@
-"""The file: its options, its version, its log, its temporary queues, and what is forgotten."""
+"""The file: its options, its version, its log, its temporary queues, and what it forgets."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.unit.drivers.sqlite.conftest import connection_of, message
 pytestmark = pytest.mark.anyio
 
 
-async def test_nobody_attaches_to_a_queue_that_is_not_declared(make: Any) -> None:
+async def test_no_consumer_attaches_to_a_queue_that_is_not_declared(make: Any) -> None:
     driver = await make()
     await driver.delete("q")
     with pytest.raises(QueueNotFoundError):
@@ -78,7 +78,7 @@ async def test_the_lock_is_awaited_for_busy_timeout(make: Any, path: Path) -> No
         timer.join()
 
 
-async def test_a_turn_that_nobody_ends_does_not_stop_the_others(make: Any, path: Path) -> None:
+async def test_an_unended_turn_does_not_stop_the_others(make: Any, path: Path) -> None:
     driver = await make()
     stopped = locks.HolderLocks(str(path))
     stopped.enter()

@@ -69,7 +69,7 @@ async def test_a_due_crowd_surfaces_in_parts(make: Any, monkeypatch: pytest.Monk
     assert (depth.ready, depth.delayed) == (15, 0)
 
 
-def test_what_was_taken_for_a_loop_that_ended_is_given_back(path: Path) -> None:
+def test_messages_taken_for_a_loop_that_ended_are_released(path: Path) -> None:
     driver = SQLiteDriver("sqlite", SQLiteSettings(path=path))
 
     async def start() -> None:

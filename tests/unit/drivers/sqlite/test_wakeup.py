@@ -1,4 +1,4 @@
-"""The bell of the SQLite driver: heard, missed, impossible, and let go of."""
+"""Wake-ups of the SQLite driver: noticed, missed, impossible, and closed."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def is_asleep(driver: SQLiteDriver) -> bool:
 async def pass_one(publisher: SQLiteDriver, receiver: SQLiteDriver, id: str) -> None:
     """A message to a receive that waits."""
     waiting = parked(receiver)
-    await until(lambda: is_asleep(receiver) or receiver._guard.get()._looks.is_deaf)
+    await until(lambda: is_asleep(receiver) or receiver._guard.get()._pacing.must_poll)
     await publisher.publish("q", [Outgoing(id, b"", {})])
     (got,) = await waiting
     assert got.id == id
@@ -69,7 +69,7 @@ async def pass_one(publisher: SQLiteDriver, receiver: SQLiteDriver, id: str) -> 
 
 
 def listening() -> int:
-    """How many files of bells this process has open."""
+    """How many watched files this process has open."""
     names = [os.readlink(link) for link in _links()]
     return sum("inotify" in name or "eventfd" in name for name in names)
 
@@ -82,7 +82,7 @@ async def test_a_sleeper_hears_the_others(make: Any) -> None:
     publisher, receiver = await make(), await make()
     for number in range(5):
         await pass_one(publisher, receiver, str(number))
-    assert not receiver._guard.get()._looks.is_deaf
+    assert not receiver._guard.get()._pacing.must_poll
 
 
 async def test_a_sleeper_hears_requests_of_its_own(make: Any) -> None:
@@ -104,11 +104,11 @@ async def test_a_log_that_is_emptied_and_a_driver_that_comes_and_goes(make: Any,
         await publisher.close()
         with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert not receiver._guard.get()._looks.is_deaf
+    assert not receiver._guard.get()._pacing.must_poll
 
 
 @pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, "no watches left"), OSError(errno.EMFILE, "no instances")])
-async def test_without_a_bell_it_looks(
+async def test_without_a_watched_file_it_polls(
     make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, problem: OSError
 ) -> None:
     def refuse(path: str) -> int:
@@ -120,40 +120,40 @@ async def test_without_a_bell_it_looks(
     publisher, receiver = await make(), await make()
     for number in range(3):
         await pass_one(publisher, receiver, str(number))
-    assert receiver._guard.get()._looks.is_deaf
-    assert "looks for messages of others again and again: [Errno" in caplog.text
+    assert receiver._guard.get()._pacing.must_poll
+    assert "polls for messages of other processes: [Errno" in caplog.text
     assert listening() == before
 
 
-async def test_another_system_has_no_bell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_another_system_cannot_watch_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(OSError, match="only Linux"):
-        watch.Watch(str(tmp_path))
+        watch.FileWatch(str(tmp_path))
 
 
 async def test_a_file_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
     before = listening()
     with pytest.raises(FileNotFoundError):
-        watch.Watch(str(tmp_path / "none"))
+        watch.FileWatch(str(tmp_path / "none"))
     assert listening() == before
 
 
-async def test_where_nobody_rings_it_looks_in_the_end(
+async def test_without_wakeups_it_polls_in_the_end(
     make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks.HolderLocks, "ring", lambda self: None)
+    monkeypatch.setattr(locks.HolderLocks, "notify", lambda self: None)
     caplog.set_level(logging.DEBUG, "tasuki.driver.sqlite")
     publisher, receiver = await make(), await make()
     for number in range(10):
-        if receiver._guard.get()._looks.is_deaf:
+        if receiver._guard.get()._pacing.must_poll:
             break
         await pass_one(publisher, receiver, str(number))
-    assert receiver._guard.get()._looks.is_deaf
-    assert "they came without a ring" in caplog.text
+    assert receiver._guard.get()._pacing.must_poll
+    assert "they came without a wake-up" in caplog.text
     await pass_one(publisher, receiver, "last")
 
 
-async def test_a_bell_that_cannot_be_rung_stops_nobody(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wakeup_that_fails_stops_no_writer(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(errno.EROFS, "read-only")
 
@@ -174,7 +174,7 @@ async def test_files_are_closed_with_the_driver(make: Any) -> None:
         assert listening() == before
 
 
-async def test_a_forked_child_closes_what_it_shares_and_wakes_nobody(tmp_path: Path) -> None:
+async def test_a_forked_child_closes_its_shared_files_and_wakes_no_thread(tmp_path: Path) -> None:
     bell = tmp_path / "bell"
     bell.touch()
     before = listening()
@@ -184,8 +184,8 @@ async def test_a_forked_child_closes_what_it_shares_and_wakes_nobody(tmp_path: P
     os.utime(bell)
     assert inbox.sleep(str(bell), SECONDS)
     os.utime(bell)
-    assert inbox.heard()
-    assert not inbox.heard()
+    assert inbox.was_touched()
+    assert not inbox.was_touched()
     inbox._is_asleep = True
     inbox.forget_parent()
     assert listening() == before

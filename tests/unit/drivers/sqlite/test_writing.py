@@ -127,7 +127,7 @@ async def test_while_the_ballast_is_missing_nothing_is_published(
     assert ballast.exists()
 
 
-async def test_what_is_asked_of_a_writer_that_ended(make: Any) -> None:
+async def test_requests_to_a_writer_that_ended(make: Any) -> None:
     driver = await make()
     ended = driver._guard.get()
     await driver.close()
@@ -165,7 +165,7 @@ def test_a_bare_request_does_nothing() -> None:
     assert not Publish("q", Encoded()).is_abandoned
 
 
-async def test_a_publisher_that_is_refused_fails_nobody_else_of_its_group(make: Any) -> None:
+async def test_a_refused_publish_fails_no_other_of_its_group(make: Any) -> None:
     asks, answers = await make(), await make()
     await asks.declare(QueueSpec("reply", temporary=True))
     await answers.inspect(QueueSpec("reply"))

@@ -1,4 +1,4 @@
-"""RabbitMQ and the consumers that are only counted: those of many queues share a channel, and none harms the others."""
+"""RabbitMQ and the consumers that are only counted: many queues' share a channel, and none harms the others."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class Declaring(Messaging):
     def entry(self, name: str, kind: str, fields: Mapping[str, object] | None = None, /, **more: object) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id.
 
-        Fields of built-in kinds are given by name, and type checkers know them; those of a kind from another package as
-        a mapping.
+        Give the fields of built-in kinds by name, where type checkers know them, and the fields of another package's
+        kind as a mapping.
         """
         return self._source.declared.add(name, kind, {**(fields or {}), **more}).id

@@ -1,4 +1,4 @@
-"""QueueHandle: a queue as the user's code holds it, declared before anything runs and usable once the app is open."""
+"""QueueHandle: a declared queue for the user's code, which works once the app is open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 class QueueHandle(Generic[T]):
-    """Publish bodies of type T to a queue, look into it, and declare its consumers."""
+    """Publish bodies of type T to a queue, inspect it, and declare its consumers."""
 
     def __init__(self, app: Declaring, id: str) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class QueueHandle(Generic[T]):
         Works with and without parentheses.
 
         Args:
-            function: what stands below the decorator without parentheses.
+            function: the decorated function, if the decorator has no parentheses.
             name: the consumer's name; default the function's name and ``.consumer``.
             fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry, lifecycle
                 (``auto_start`` is on).
@@ -135,7 +135,7 @@ class QueueHandle(Generic[T]):
         )
 
     async def depth(self) -> Depth:
-        """How many messages it holds."""
+        """The number of messages in the queue."""
         return await self._app.live_queue(self.id).depth()
 
     async def info(self) -> dict[str, Any]:
@@ -147,10 +147,10 @@ class QueueHandle(Generic[T]):
         return await self._app.live_queue(self.id).peek(limit, after)
 
     async def purge(self) -> int:
-        """Remove what no consumer holds; returns how many."""
+        """Remove all messages that no consumer holds; returns how many."""
         return await self._app.live_queue(self.id).purge()
 
 
 def id_of(queue: str | QueueHandle[Any]) -> str:
-    """The id or name of a queue that is given by either, or by its handle."""
+    """The id or name of a queue, given as text or as a handle."""
     return queue if isinstance(queue, str) else queue.id

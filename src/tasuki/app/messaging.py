@@ -1,4 +1,4 @@
-"""Messaging: what code does with the queues and functions of an open App."""
+"""Messaging: publish to the queues of an open App, send requests, call functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 class Messaging:
-    """The half of an App that publishes, asks and calls."""
+    """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
     _source: Source
@@ -93,12 +93,12 @@ class Messaging:
             returns: the type that the result becomes; None: it stays as it was decoded.
             timeout: for everything, from the publish to the reply.
             reply_to: a declared queue for the reply, if it must be one; default one that this process makes for itself
-                and removes when it closes. Whoever waits on the same declared queue takes turns.
+                and removes when it closes. Several processes may wait on the same declared queue.
             options: ``delay``, ``ttl``, ``priority``, ``key`` and ``id``, as for ``publish``.
 
         Raises:
-            HandlerError: the handler has failed for good, or its result cannot be sent; InvalidBodyError: the result
-                does not fit ``returns``.
+            HandlerError: the handler has failed for the last time, or its result cannot be sent; InvalidBodyError: the
+                result does not fit ``returns``.
             RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
             TasukiError: as ``publish``.
         """
@@ -124,7 +124,7 @@ class Messaging:
     ) -> int:
         """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
 
-        Each is published, and only when that is confirmed taken out of the dead-letter queue.
+        Each one is removed from the dead-letter queue when its publish is confirmed.
         """
         from tasuki.app.redrive import redrive
 

@@ -23,12 +23,11 @@ async def redrive(
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
-    A message whose original queue is not declared any more, or cannot take it, stays where it is; so does one for a
-    queue that the application may not publish to.
+    A message stays if its original queue is not declared any more, rejects it, or is closed to the application.
 
     Raises:
         PolicyDeniedError: the application may not redrive from here, or not publish there.
-        DriverError: the first refusal; what was moved before it stays moved.
+        DriverError: the first refusal; messages that were moved before it stay moved.
     """
     guard = assembly.rights.application
     if guard is not None:
@@ -79,7 +78,7 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
                 else:
                     refused = refused or error
     finally:
-        # Newest first, so that what is released stands in its old order at the head again.
+        # Newest first: each release goes to the head, so the old order is restored.
         await _settle(source, [*acks, *reversed(releases.values())])
     if refused is not None:
         raise refused
@@ -87,7 +86,7 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
 
 
 async def _settle(source: Queue, settlements: list[Settlement]) -> None:
-    """Settle even when the caller is cancelled meanwhile."""
+    """Settle, even if the caller is cancelled meanwhile."""
     size = source.driver.capabilities.max_batch
     for start in range(0, len(settlements), size):
         await asyncio.shield(source.driver.settle(source.spec.name, settlements[start : start + size]))
@@ -96,7 +95,7 @@ async def _settle(source: Queue, settlements: list[Settlement]) -> None:
 def _by_queue(
     assembly: Assembly, target: Queue | None, batch: list[Received], forbidden: set[str]
 ) -> tuple[dict[Queue, list[Received]], list[Received]]:
-    """The messages by the queue that each goes to, and those with nowhere to go; adds to the ``forbidden`` queues."""
+    """The messages by their target queue, and the messages without one; adds to the ``forbidden`` queues."""
     guard = assembly.rights.application
     found: dict[Queue, list[Received]] = {}
     strangers = []

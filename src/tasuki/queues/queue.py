@@ -18,9 +18,9 @@ from tasuki.message import TIMESTAMP, HeaderValue, Message, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.queues.batcher import Batcher
 from tasuki.queues.demand import Demand
-from tasuki.queues.messages.body_type import BodyType, TypedComposer
+from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
 from tasuki.queues.messages.codec import Codecs
-from tasuki.queues.messages.message_builder import Composer, Envelope, seconds
+from tasuki.queues.messages.message_builder import Envelope, MessageBuilder, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
 from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
@@ -66,7 +66,7 @@ class Queue:
         self.consumer_count = 0
         """Consumers of this queue that run in this process."""
         self._clock = clock
-        self._composer = _composer(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+        self._builder = _builder_for(id, body, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
         self._made_at_once = _made_at_once(policy, body)
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
@@ -137,11 +137,11 @@ class Queue:
             delay, ttl = seconds("delay", delay), None if ttl is None else seconds("ttl", ttl)
             envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id)
             return await self._through.publish(envelope, Sending(seconds("timeout", timeout), connection))
-        message = self._composer.compose(body, headers, delay, ttl, priority, key, id)
+        message = self._builder.build(body, headers, delay, ttl, priority, key, id)
         return await self._send(message, seconds("timeout", timeout), connection)
 
     async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
-        return await self._send(self._composer.compose_item(envelope), *sending)
+        return await self._send(self._builder.build_item(envelope), *sending)
 
     async def publish_by(self, carry: Carry, body: Any, headers: Mapping[str, HeaderValue]) -> Confirmed:
         """Publish one message by another way, such as together with an ack; else as ``publish``."""
@@ -152,7 +152,7 @@ class Queue:
             return await self._through.publish(
                 Envelope(body=body, headers=headers), Sending(PUBLISH_TIMEOUT, carry=carry)
             )
-        message = self._composer.compose(body, headers, 0.0, None, None, None, None)
+        message = self._builder.build(body, headers, 0.0, None, None, None, None)
         return await self._send(message, PUBLISH_TIMEOUT, carry=carry)
 
     async def _send(
@@ -215,7 +215,7 @@ class Queue:
                 else:
                     if self.guard is not None and isinstance(item, Envelope):
                         check_reply_to(self.guard, self.id, item.headers)
-                    messages.append(self._composer.compose_item(item))
+                    messages.append(self._builder.build_item(item))
                 results.append(None)
             except TasukiError as error:
                 id = item.id if isinstance(item, Envelope) and item.id else ""
@@ -313,7 +313,7 @@ class Queue:
 
     def decode(self, message: Message, type_: Any = Any) -> Any:
         """The body as a plain value, or as a type. Raises CodecError or InvalidBodyError."""
-        codec = self._composer.named_codec(message.headers) or self.codec
+        codec = self._builder.named_codec(message.headers) or self.codec
         return make_decoder(codec, type_)(message.body)
 
     def _require(self, action: str, verb: str) -> None:
@@ -371,8 +371,8 @@ def _made_at_once(policy: QueuePolicy, body: BodyType | None) -> frozenset[type]
     return _PLAIN if body is None else frozenset(type_ for type_ in _PLAIN if type_ is body.type_)
 
 
-def _composer(queue: str, body: BodyType | None, **parts: Any) -> Composer:
-    return Composer(queue, **parts) if body is None else TypedComposer(queue, body, **parts)
+def _builder_for(queue: str, body: BodyType | None, **parts: Any) -> MessageBuilder:
+    return MessageBuilder(queue, **parts) if body is None else TypedMessageBuilder(queue, body, **parts)
 
 
 def _own_copy(error: DriverError) -> DriverError:

@@ -144,7 +144,7 @@ async def test_what_waits_behind_its_key_is_not_stuck(make_app: MakeApp, tmp_pat
             await app.publish("lines", number, key="k")
         for _ in range(PATIENCE * 6):
             await asyncio.sleep(PERIOD)
-            assert await pulse.look() == ([], [])
+            assert await pulse.observe() == ([], [])
         assert seen == [0]
 
 
@@ -334,7 +334,7 @@ async def test_publishing_that_is_refused_is_a_warning(make_app: MakeApp, tmp_pa
         app.assembly.queues["app:tasks"].demand.level = "power"  # type: ignore[union-attr]
         (tmp_path / "alive").touch()
         pulse = Pulse(tmp_path / "alive", app)
-        pulse._write(*await pulse.look())
+        pulse._write(*await pulse.observe())
     told = document(tmp_path / "alive")
     assert told["live"]
     assert "publishing to queue app:tasks is refused" in told["warnings"][0]
@@ -358,7 +358,7 @@ async def test_a_driver_that_fails_oddly_is_told_once_and_the_pulse_goes_on(
             assert len(told()) == times
             monkeypatch.undo()
             await asyncio.sleep(PERIOD * 2)  # it works again, so the next failure is news
-        assert "cannot look into the queue of app:handle" in told()[0]
+        assert "cannot inspect the queue of app:handle" in told()[0]
         assert "a driver's own mistake" in caplog.text
 
 
@@ -383,7 +383,7 @@ async def test_many_queues_of_a_broker_that_does_not_answer(
 
 
 async def test_an_app_that_is_not_open_is_live_and_not_ready(app: App, tmp_path: Path) -> None:
-    assert await Pulse(tmp_path / "alive", app).look() == ([], ["it is not open"])
+    assert await Pulse(tmp_path / "alive", app).observe() == ([], ["it is not open"])
 
 
 async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

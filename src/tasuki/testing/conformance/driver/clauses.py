@@ -64,7 +64,7 @@ class Clauses(Suite):
         await rig.advance(rig.long * 2)
         await rig.nothing()
         await rig.counts(0, 0, 0)
-        # A broker without leases gives back what is still held when the driver goes.
+        # A broker without leases requeues held messages when the driver closes.
         await rig.driver.close()
         await rig.driver.open()
         await rig.nothing()
@@ -240,9 +240,9 @@ class Clauses(Suite):
             assert len(holder.ids) == 3
             await rig.driver.close()
             holder.kill()
-        # Whoever opens next takes over what the dead one held, and declares: neither may upset the other.
+        # The next driver takes over the dead one's messages while it declares the queue: both must succeed.
         await rig.driver.open()
-        # What is taken first is settled first: it must not come back while the rest is waited for.
+        # Settle the first messages before the others arrive, or their leases end meanwhile.
         first = await rig.take(2)
         await rig.ack(*first)
         assert sorted(ids([*first, *await rig.take(3)])) == published

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from tasuki.contracts.driver import Depth
-from tasuki.message import HeaderValue, Message
-from tasuki.queues.queue import PUBLISH_TIMEOUT, Envelope
+from tasuki.message import Message
+from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed, PublishResult
-from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
     from tasuki.app.typed.entries import ConsumerFields
-    from tasuki.app.typed.options import RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,10 +35,8 @@ class QueueHandle(Generic[T]):
 
     @overload
     def consumer(self, function: F, /) -> F: ...
-
     @overload
     def consumer(self, /, *, name: str | None = None, **fields: Unpack[ConsumerFields]) -> Callable[[F], F]: ...
-
     def consumer(
         self, function: F | None = None, /, *, name: str | None = None, **fields: Unpack[ConsumerFields]
     ) -> F | Callable[[F], F]:
@@ -62,77 +59,44 @@ class QueueHandle(Generic[T]):
 
         return declare if function is None else declare(function)
 
-    async def publish(
-        self,
-        body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
-        *,
-        delay: Duration = 0.0,
-        ttl: Duration | None = None,
-        priority: int | None = None,
-        key: str | None = None,
-        id: str | None = None,
-        timeout: Duration = PUBLISH_TIMEOUT,
-        connection: object = None,
-    ) -> Confirmed:
+    async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Confirmed:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
-        queue = self._app.live_queue(self.id)
-        return await queue.publish(
-            body,
-            headers,
-            delay=delay,
-            ttl=ttl,
-            priority=priority,
-            key=key,
-            id=id,
-            timeout=timeout,
-            connection=connection,
-        )
+        return await self._app.live_queue(self.id).publish(body, headers, **options)
 
     async def publish_many(
-        self, items: Sequence[T | Envelope[T]], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
+        self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
     ) -> list[PublishResult]:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
-        return await self._app.live_queue(self.id).publish_many(items, timeout=timeout, connection=connection)
+        return await self._app.live_queue(self.id).publish_many(items, **options)
 
     @overload
     async def request(
         self,
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[R],
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> R: ...
-
     @overload
     async def request(
         self,
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any: ...
-
     async def request(
         self,
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[Any] | UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any:
         """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
-        return await self._app.request(
-            self.id, body, headers, returns=returns, timeout=timeout, reply_to=reply_to, **options
-        )
+        return await self._app.request(self.id, body, headers, returns=returns, **options)
 
     async def depth(self) -> Depth:
         """The number of messages in the queue."""

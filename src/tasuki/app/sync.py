@@ -7,22 +7,20 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.errors import LifecycleError
-from tasuki.message import HeaderValue
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
-from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.typed.options import BatchOptions, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
     from tasuki.queues.queue import Envelope
 
 T = TypeVar("T")
@@ -59,7 +57,7 @@ class SyncApp:
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         **options: Unpack[PublishOptions],
     ) -> Confirmed:
         """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
@@ -70,42 +68,32 @@ class SyncApp:
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[R],
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> R: ...
-
     @overload
     def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any: ...
-
     def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[Any] | UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any:
         """See :meth:`tasuki.App.request`."""
-        return self.run(
-            self._app.request(queue, body, headers, returns=returns, timeout=timeout, reply_to=reply_to, **options)
-        )
+        return self.run(self._app.request(queue, body, headers, returns=returns, **options))
 
     def publish_many(
         self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]

@@ -34,6 +34,19 @@ class App(Declaring):
     of a broker, swaps that. ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
     """
 
+    assembly: Assembly | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    stopped_by: int | None = None
+    """Number of the signal that ended the last run."""
+    cut_short_by: int | None = None
+    """Number of the second signal, which cancelled the handlers that still ran after the first one."""
+    stop_requested: asyncio.Event | None = None
+    """Ends ``run`` when it is set; None: it does not run."""
+    on_hangup: Callable[[App], Awaitable[None]] | None = None
+    """Called on HUP while the app runs; None: reload in this process."""
+    _reads_only = False
+    _is_in_block = False
+
     def __init__(
         self,
         url: str = "sqlite://",
@@ -59,24 +72,12 @@ class App(Declaring):
         self.clock: Clock = clock or SystemClock()
         self.keeper = Keeper(self.clock)
         self.supervisor = Supervisor(clock=self.clock)
-        self.assembly: Assembly | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.stop_signals = StopSignals()
         """The signals to stop of this run, or, while the app does not run, of the next one."""
-        self.stopped_by: int | None = None
-        """Number of the signal that ended the last run."""
-        self.cut_short_by: int | None = None
-        """Number of the second signal, which cancelled the handlers that still ran after the first one."""
-        self.stop_requested: asyncio.Event | None = None
-        """Ends ``run`` when it is set; None: it does not run."""
-        self.on_hangup: Callable[[App], Awaitable[None]] | None = None
-        """Called on HUP while the app runs; None: reload in this process."""
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
         self.observers: list[Observer] = []
         """Notified of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
-        self._reads_only = False
-        self._is_in_block = False
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 

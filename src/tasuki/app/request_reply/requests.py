@@ -44,13 +44,7 @@ class Requests:
         options: Mapping[str, Any],
     ) -> Any:
         """Publish, and return the handler's result. See :meth:`tasuki.App.request`."""
-        for name in (REPLY_TO, CORRELATION_ID):
-            if headers and name in headers:
-                raise PublishError(f"header {name!r} of a request is set by the request itself")
-        if "connection" in options:
-            raise PublishError("a request cannot wait for a reply within the caller's own transaction")
-        if returns is not None:
-            check_type(returns)
+        _check(headers, returns, options)
         if queue.guard is not None:
             queue.guard.publish(queue.id)
         target = queue.origin or queue  # unguarded: we choose the reply queue, so no policy need allow it
@@ -92,6 +86,16 @@ class Requests:
         theirs = [queue for queue in self._declared if queue.driver is driver]
         inboxes = [*(self._own.pop(key) for key in mine), *(self._declared.pop(queue) for queue in theirs)]
         await asyncio.gather(*(inbox.close() for inbox in inboxes))
+
+
+def _check(headers: Mapping[str, HeaderValue] | None, returns: Any, options: Mapping[str, Any]) -> None:
+    for name in (REPLY_TO, CORRELATION_ID):
+        if headers and name in headers:
+            raise PublishError(f"header {name!r} of a request is set by the request itself")
+    if "connection" in options:
+        raise PublishError("a request cannot wait for a reply within the caller's own transaction")
+    if returns is not None:
+        check_type(returns)
 
 
 def _result(replies: Queue, message: Message, returns: Any, asked: str) -> Any:

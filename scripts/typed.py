@@ -53,7 +53,7 @@ _SPECIAL = {
 
 HEAD = '''"""{title}
 
-Made by scripts/typed.py from the models that check a project; docs/reference.md says what each field means.
+Made by scripts/typed.py from the models of the same names; docs/reference.md says what each field means.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _drivers(done: dict[type[BaseModel], str]) -> Iterator[str]:
         if kind.consumer_options.model_fields:
             yield from _classes(kind.consumer_options, done)
             consumers[name] = name_of(kind.consumer_options)
-    yield _class("QueueOptions", "Options of a queue by driver; each counts where that driver is in use.", queues)
-    yield _class("ConsumerOptions", "Options of a consumer by driver, likewise.", consumers)
+    yield _class("QueueOptions", queues)  # by driver; each counts where that driver is in use
+    yield _class("ConsumerOptions", consumers)
     yield f"AnyQueueOptions = (\n    {' | '.join(dict.fromkeys(queues.values()))}\n)"
     yield f"AnyConsumerOptions = {' | '.join(dict.fromkeys(consumers.values()))}"
 
@@ -129,13 +129,12 @@ def _classes(model: type[BaseModel], done: dict[type[BaseModel], str]) -> Iterat
     for inner in _models_in(tuple(get_type_hints(model, include_extras=True).values())):
         yield from _classes(inner, done)
     fields = fields_of(model)
-    title = f"The fields of {model.__name__}."
     if model is not ConsumerConfig:
-        yield _class(name_of(model), title, fields)
+        yield _class(name_of(model), fields)
         return
     ids = {name: fields.pop(name) for name in _CONSUMER_IDS}
-    yield _class("ConsumerFields", "The fields of ConsumerConfig that a decorator leaves to its user.", fields)
-    yield _class("ConsumerEntryFields", title, ids, base="ConsumerFields")
+    yield _class("ConsumerFields", fields)
+    yield _class("ConsumerEntryFields", ids, base="ConsumerFields")
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, str]:
@@ -196,9 +195,10 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def _class(name: str, title: str, fields: dict[str, str], *, base: str = "") -> str:
-    head = f'class {name}({base or "TypedDict"}, total=False):\n    """{title}"""\n'
-    return head + "".join(f"\n    {field}: {type_}" for field, type_ in fields.items()) + "\n"
+def _class(name: str, fields: dict[str, str], *, base: str = "TypedDict") -> str:
+    return f"class {name}({base}, total=False):\n" + "".join(
+        f"    {field}: {type_}\n" for field, type_ in fields.items()
+    )
 
 
 if __name__ == "__main__":

@@ -52,12 +52,8 @@ PHRASES = {
 """What to avoid (a pattern; a space stands for any white space), and what to write."""
 
 NOT_YET = (
-    "src/tasuki/app",
+    "src/tasuki/app/assembly.py",
     "src/tasuki/consumers",
-    "src/tasuki/contracts/driver.py",
-    "src/tasuki/testing/conformance",
-    "tests/unit/app",
-    "tests/unit/consumers",
 )
 """Folders and files that are still to be rewritten; one without findings leaves this list."""
 

@@ -133,12 +133,12 @@ async def test_what_waits_behind_its_key_is_not_stuck(make_app: MakeApp, tmp_pat
             await app.publish("lines", number, key="k")
         for _ in range(PATIENCE * 6):
             await asyncio.sleep(PERIOD)
-            assert await pulse.look() == ([], [])
+            assert await pulse.observe() == ([], [])
         assert seen == [0]
 
 
 async def test_an_app_that_is_not_open_is_live_and_not_ready(app: App, tmp_path: Path) -> None:
-    assert await Pulse(tmp_path / "alive", app).look() == ([], ["it is not open"])
+    assert await Pulse(tmp_path / "alive", app).observe() == ([], ["it is not open"])
 
 
 async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

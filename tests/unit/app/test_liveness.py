@@ -208,7 +208,7 @@ async def test_publishing_that_is_refused_is_a_warning(make_app: MakeApp, tmp_pa
         app.assembly.queues["app:tasks"].demand.level = "power"  # type: ignore[union-attr]
         (tmp_path / "alive").touch()
         pulse = Pulse(tmp_path / "alive", app)
-        pulse._write(*await pulse.look())
+        pulse._write(*await pulse.observe())
     told = document(tmp_path / "alive")
     assert told["live"]
     assert "publishing to queue app:tasks is refused" in told["warnings"][0]
@@ -232,7 +232,7 @@ async def test_a_driver_that_fails_oddly_is_told_once_and_the_pulse_goes_on(
             assert len(told()) == times
             monkeypatch.undo()
             await asyncio.sleep(PERIOD * 2)  # it works again, so the next failure is news
-        assert "cannot look into the queue of app:handle" in told()[0]
+        assert "cannot inspect the queue of app:handle" in told()[0]
         assert "a driver's own mistake" in caplog.text
 
 

@@ -73,7 +73,7 @@ async def test_a_buffered_message_whose_lease_ran_out_is_not_started() -> None:
     assert bench.handler.seen == [(1, 1)]
     await asyncio.sleep(2)
     assert bench.consumer.metrics.lease_lost == 1
-    assert bench.handler.seen[1:] == [(2, 1)]  # released in time all the same: nobody else had taken it
+    assert bench.handler.seen[1:] == [(2, 1)]  # released in time all the same: no other receiver had taken it
     await stopped_late(bench, 0)
 
 

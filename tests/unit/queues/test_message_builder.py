@@ -1,4 +1,4 @@
-"""What a message is made of, as the queue that it is published to shows it."""
+"""The messages that a queue builds from bodies and options."""
 
 from __future__ import annotations
 

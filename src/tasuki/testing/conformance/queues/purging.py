@@ -1,4 +1,7 @@
-"""Clause 24: a purge of a queue that is in use."""
+"""Clause 24: peek, and purge, also of a queue that is in use."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
 
 from __future__ import annotations
 
@@ -6,14 +9,35 @@ import asyncio
 from dataclasses import replace
 from itertools import product
 
-from tasuki.contracts.driver import Driver
-from tasuki.testing.conformance.rig import Rig, Suite, case
+from tasuki.contracts.driver import Ack, Driver, Nack
+from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 _WAITING, _LATE, _PUBLISHERS = 100, 40, 8
 
 
 class Purging(Suite):
     """A purge has a beginning, and removes no message that was published after it."""
+
+    @case("peek")
+    async def test_24_peek_shows_without_receiving(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(lease=300.0))  # what a peek has taken must not come back in time
+        published = await rig.publish(*rig.messages(5, headers={"n": 1}))
+        shown = await rig.driver.peek(rig.queue, 3)
+        assert [message.id for message in shown] == published[:3]
+        assert shown[0].headers == {"n": 1}
+        rest = await rig.driver.peek(rig.queue, 10, after=3)
+        assert [message.id for message in rest] == published[3:]
+        assert [(got.id, got.attempt) for got in await rig.take(5)] == [(id, 1) for id in published]
+
+    @case("purge")
+    async def test_24_purge_removes_what_is_not_held(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(5))
+        held = await rig.take(2)
+        assert await rig.driver.purge(rig.queue) == 3
+        await rig.nothing()
+        await rig.driver.settle(rig.queue, [Nack(held[0].receipt), Ack(held[1].receipt)])
+        assert ids(await rig.take()) == [held[0].id]
+        assert await rig.driver.purge(rig.queue) == 0
 
     @case("purge")
     async def test_24_a_message_published_during_a_purge_survives_it(self, rig: Rig) -> None:

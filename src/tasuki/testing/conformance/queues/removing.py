@@ -1,4 +1,4 @@
-"""Clause 37: messages are taken out of a queue by their ids."""
+"""Clauses 27 and 37: delete a queue, and remove messages by their ids."""
 
 # The name of a case says what it checks.
 # ruff: noqa: D102
@@ -6,12 +6,28 @@
 from __future__ import annotations
 
 from tasuki.contracts.driver import Nack
-from tasuki.errors import QueueFullError
+from tasuki.errors import QueueFullError, QueueNotFoundError
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+from tasuki.testing.conformance.verbs import raises, verbs
 
 
 class Removing(Suite):
-    """A removal takes what it names, and nothing else."""
+    """A removal takes the named queue or messages, and nothing else."""
+
+    @case("delete")
+    async def test_27_a_deleted_queue_is_gone_with_all_that_it_held(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(3))
+        await rig.one()
+        await rig.driver.delete(rig.queue)
+        for verb in verbs(rig, rig.queue):
+            await raises(QueueNotFoundError, rig, verb)
+        await rig.driver.declare(rig.spec())
+        await rig.nothing()
+        await rig.publish(rig.message(id="new"))
+        got = await rig.one()
+        assert (got.id, got.attempt) == ("new", 1)
+        await rig.ack(got)
+        await rig.counts(0, 0, 0)
 
     @case("remove")
     async def test_37_remove_takes_what_it_names(self, rig: Rig) -> None:

@@ -7,8 +7,8 @@ VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 # Code in documents is set for readers, not by a formatter.
 RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
-# Test processes: two more than cores, for many tests wait for a broker's clock.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# Test processes: four more than cores, for many tests wait for a broker's clock.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4)
 
 # Make has no other way to name a space.
 space := $(subst ,, )

@@ -9,4 +9,4 @@ if [ requirements/nats.txt -nt "$venv/.installed" ]; then
     touch "$venv/.installed"
 fi
 "$venv/bin/nats-server" --version
-PATH="$PWD/$venv/bin:$PATH" .venv/bin/python -m pytest tests/conformance/test_nats.py tests/faults/test_nats*.py "$@"
+PATH="$PWD/$venv/bin:$PATH" .venv/bin/python -m pytest tests/conformance/test_nats.py tests/faults/nats "$@"

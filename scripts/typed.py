@@ -53,7 +53,7 @@ _SPECIAL = {
 
 HEAD = '''"""{title}
 
-Made by scripts/typed.py from the models that check a project; docs/reference.md says what each field means.
+Made by scripts/typed.py from the models of the same names; docs/reference.md says what each field means.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def _drivers(done: dict[type[BaseModel], str]) -> Iterator[str]:
         if kind.consumer_options.model_fields:
             yield from _classes(kind.consumer_options, done)
             consumers[name] = name_of(kind.consumer_options)
-    yield _class("QueueOptions", "Options of a queue by driver; each counts where that driver is in use.", queues)
-    yield _class("ConsumerOptions", "Options of a consumer by driver, likewise.", consumers)
+    yield _class("QueueOptions", queues)  # by driver; each counts where that driver is in use
+    yield _class("ConsumerOptions", consumers)
     yield f"AnyQueueOptions = (\n    {' | '.join(dict.fromkeys(queues.values()))}\n)"
     yield f"AnyConsumerOptions = {' | '.join(dict.fromkeys(consumers.values()))}"
 
@@ -129,15 +129,13 @@ def _classes(model: type[BaseModel], done: dict[type[BaseModel], str]) -> Iterat
     for inner in _models_in(tuple(get_type_hints(model, include_extras=True).values())):
         yield from _classes(inner, done)
     fields = fields_of(model)
-    title = f"The fields of {model.__name__}."
     filled = {name: fields.pop(name) for name in _FILLED.get(model, ())}
     if not filled:
-        yield _class(name_of(model), title, fields)
+        yield _class(name_of(model), fields)
         return
     name = model.__name__.removesuffix("Config")
-    what = "a decorator" if model is ConsumerConfig else "worker_pool"
-    yield _class(f"{name}Fields", f"The fields of {model.__name__} that {what} leaves to its user.", fields)
-    yield _class(f"{name}EntryFields", title, filled, base=f"{name}Fields")
+    yield _class(f"{name}Fields", fields)
+    yield _class(f"{name}EntryFields", filled, base=f"{name}Fields")
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, str]:
@@ -198,9 +196,10 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def _class(name: str, title: str, fields: dict[str, str], *, base: str = "") -> str:
-    head = f'class {name}({base or "TypedDict"}, total=False):\n    """{title}"""\n'
-    return head + "".join(f"\n    {field}: {type_}" for field, type_ in fields.items()) + "\n"
+def _class(name: str, fields: dict[str, str], *, base: str = "TypedDict") -> str:
+    return f"class {name}({base}, total=False):\n" + "".join(
+        f"    {field}: {type_}\n" for field, type_ in fields.items()
+    )
 
 
 if __name__ == "__main__":

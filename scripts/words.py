@@ -52,15 +52,8 @@ PHRASES = {
 """What to avoid (a pattern; a space stands for any white space), and what to write."""
 
 NOT_YET = (
-    "src/tasuki/app",
+    "src/tasuki/app/assembly.py",
     "src/tasuki/consumers",
-    "src/tasuki/contracts/driver.py",
-    "src/tasuki/drivers",
-    "src/tasuki/testing/conformance",
-    "tests/faults",
-    "tests/unit/app",
-    "tests/unit/consumers",
-    "tests/unit/drivers",
 )
 """Folders and files that are still to be rewritten; one without findings leaves this list."""
 

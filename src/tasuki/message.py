@@ -66,13 +66,13 @@ _tail = (-1, "")
 _base = int.from_bytes(os.urandom(8), "big")
 
 
-def _draw_anew() -> None:
+def _reseed() -> None:
     """In a forked child: its ids must differ from the parent's."""
     global _base, _tail
     _base, _tail = int.from_bytes(os.urandom(8), "big"), (-1, "")
 
 
-os.register_at_fork(after_in_child=_draw_anew)
+os.register_at_fork(after_in_child=_reseed)
 
 
 def new_id() -> str:

@@ -13,6 +13,9 @@ from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.purging import Purging
+from tasuki.testing.conformance.queues.removing import Removing
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of
@@ -47,7 +50,7 @@ class TestValkey(TestRedis):
 
 
 @pytest.mark.variant
-class TestBehindSentinel(Clauses):
+class TestBehindSentinel(Clauses, Counting, Purging, Removing):
     takes_clock = False
     real_seconds = 1.5
 
@@ -61,7 +64,7 @@ class TestBehindSentinel(Clauses):
 
 
 @pytest.mark.variant
-class TestInCluster(Clauses, Moving):
+class TestInCluster(Clauses, Counting, Moving, Purging, Removing):
     takes_clock = False
     real_seconds = 1.5
 

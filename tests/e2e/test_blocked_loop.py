@@ -39,7 +39,7 @@ def test_a_blocked_loop_is_reported_with_its_stack_and_its_message(tmp_path: Pat
         worker.wait_for("app:consumer: 1 running, 1 held")
         worker.wait_for(f"message {id}, attempt 1")
         (tmp_path / "go on").touch()
-        worker.wait_for("the event loop goes on; it was blocked for")
+        worker.wait_for("the event loop runs again; it was blocked for")
         worker.send(signal.SIGTERM)
         assert worker.wait() in (0, 143)
 
@@ -59,7 +59,7 @@ def test_a_worker_whose_loop_is_blocked_for_ever_ends_all_the_same(tmp_path: Pat
         worker.send(signal.SIGTERM)
         worker.send(signal.SIGINT)
         assert worker.wait() in (130, 143), "which is heard first is the system's choice"
-    assert "this process cannot stop in order" in worker.output
+    assert "this process cannot drain" in worker.output
     assert run_json("info", "app:tasks", folder=tmp_path)["message_count"] == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from pathlib import Path
@@ -11,126 +10,12 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.contracts.driver import Outgoing
-from tasuki.errors import LifecycleError, PolicyDeniedError, ProjectError, QueueNotFoundError
+from tasuki.errors import LifecycleError, PolicyDeniedError, ProjectError
+from tests.e2e.guarded import SECURITY, STRICT, project, result_of
 from tests.e2e.projects import write
 from tests.support.process import run
 
 pytestmark = pytest.mark.anyio
-
-QUEUES = """\
-version: "1.0"
-namespace: app.queue
-entries:
-  - {name: driver, kind: queue.driver.DRIVER}
-  - {name: tasks, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 1}}
-  - {name: results, kind: queue.queue, driver: driver}
-  - {name: secret, kind: queue.queue, driver: driver}
-  - {name: dead, kind: queue.queue, driver: driver}
-"""
-
-WORK = """\
-version: "1.0"
-namespace: app
-entries:
-  - {name: cache, kind: store.memory}
-  - {name: token, kind: env.variable, variable: TOKEN, default: hidden}
-  - name: helper
-    kind: function.lua
-    modules: [queue, security]
-    source: |
-      local queue, security = require("queue"), require("security")
-      return function(to)
-        local ok, err = queue.publish(to, {n = 1})
-        local actor = security.actor()
-        return {who = actor and actor:id(), denied = err and {err:kind(), err:message(), err:details().reason}}
-      end
-  - name: work
-    kind: function.FLAVOUR
-    SOURCE
-  - name: worker
-    kind: queue.consumer
-    queue: app.queue:tasks
-    func: work
-    lifecycle:
-      auto_start: true
-      security:
-        actor: {id: "service:worker", meta: {team: blue}}
-        groups: ["app.security:workers"]
-        policies: ["app.security:no_secrets"]
-"""
-
-LUA = """source: |
-      local queue, funcs, security = require("queue"), require("funcs"), require("security")
-      return function(body)
-        local ok, err = queue.publish(body.to, {n = 1})
-        queue.publish("app.queue:results", {
-          ok = ok, kind = err and err:kind(), message = err and err:message(), details = err and err:details(),
-          called = funcs.call("app:helper", body.to), who = security.actor():id(),
-        })
-      end
-    modules: [queue, funcs, security]"""
-
-PYTHON = """source: file://work.py
-    method: work"""
-
-WORK_PY = """\
-from tasuki import Context
-
-
-async def work(body, context: Context):
-    report = {"ok": None, "who": context.permissions.actor()["id"]}
-    try:
-        await context.publish(body["to"], {"n": 1})
-        report["ok"] = True
-    except Exception as error:
-        report |= {"kind": error.kind, "message": str(error), "details": dict(error.details)}
-    report["called"] = await context.call("app:helper", body["to"])
-    await context.publish("app.queue:results", report)
-"""
-
-SECURITY = """\
-version: "1.0"
-namespace: app.security
-entries:
-  - name: own_queues
-    kind: security.policy
-    policy:
-      actions: [queue.*, "funcs.call"]
-      resources: ["app.queue:*", "app:*"]
-      effect: allow
-      conditions:
-        - {field: actor.meta.team, operator: eq, value: blue}
-    groups: [workers]
-  - name: no_secrets
-    kind: security.policy.expr
-    policy:
-      actions: "*"
-      resources: "*"
-      effect: deny
-      expression: resource endsWith ":secret" && actor.id startsWith "service:"
-"""
-
-
-def project(
-    folder: Path, flavour: str = "lua", driver: str = "memory", security: str = SECURITY, **changes: str
-) -> Path:
-    work = WORK.replace("FLAVOUR", flavour).replace("SOURCE", LUA if flavour == "lua" else PYTHON)
-    for old, new in changes.items():
-        work = work.replace(old, new)
-    files = {"queue.yaml": QUEUES.replace("DRIVER", driver), "work.yaml": work, "work.py": WORK_PY}
-    return write(folder, files | ({"security.yaml": security} if security else {}))
-
-
-async def result_of(folder: Path, body: Any, headers: dict[str, Any] | None = None, dead: int = 0) -> Any:
-    """What the worker reports about one task; fails if it, and so the task, is lost."""
-    async with App.load(folder).worker() as app:
-        await app.publish("app.queue:tasks", body, headers)
-        results, failed = app.live_queue("app.queue:results"), app.live_queue("app.queue:dead")
-        while not (messages := await results.peek()):
-            assert (await failed.depth()).ready <= 2 * dead
-            await asyncio.sleep(0.01)
-        return results.decode(messages[0])
 
 
 @pytest.mark.parametrize("flavour", ["lua", "python"])
@@ -215,99 +100,6 @@ async def test_a_consumer_that_may_not_consume_does_not_start(tmp_path: Path) ->
     with pytest.raises(LifecycleError, match=r"app.queue:tasks \(actor 'service:worker': policy 'app.security:no_secr"):
         async with App.load(folder).worker():
             pass
-
-
-STRICT = """
-  - name: config
-    kind: security.config
-    strict: true
-"""
-APPLICATION = """\
-    application:
-      actor: {id: web}
-      policies: [web]
-  - name: web
-    kind: security.policy
-    policy: {actions: ["queue.publish.*", queue.info.queue], resources: "app.queue:t*", effect: allow}
-"""
-
-
-async def test_strict_denies_by_default(tmp_path: Path) -> None:
-    folder = project(tmp_path, security=SECURITY + STRICT)
-    async with App.load(folder) as app:
-        for queue in ("app.queue:tasks", "app.queue:nowhere"):
-            with pytest.raises(PolicyDeniedError, match=f"^not allowed to publish to queue: {queue}$"):
-                await app.publish(queue, 1)
-        with pytest.raises(PolicyDeniedError, match="not allowed: app:helper"):
-            await app.call("app:helper", "x")
-        with pytest.raises(PolicyDeniedError):
-            await app.redrive("app.queue:dead")
-        queue = app.live_queue("app.queue:tasks")
-        for forbidden in (queue.info, queue.depth, queue.peek, queue.purge):
-            with pytest.raises(PolicyDeniedError):
-                await forbidden()
-        with pytest.raises(PolicyDeniedError):
-            await queue.publish_many([1, 2])
-
-
-async def test_the_application_may_have_an_actor_of_its_own(tmp_path: Path) -> None:
-    folder = project(tmp_path, security=SECURITY + STRICT + APPLICATION)
-    async with App.load(folder) as app:
-        await app.publish("app.queue:tasks", 1)
-        queue = app.live_queue("app.queue:tasks")
-        await queue.publish_many([1, 2])
-        assert (await queue.info())["ready"] == 3
-        for forbidden in (queue.peek, queue.purge):
-            with pytest.raises(PolicyDeniedError):
-                await forbidden()
-        with pytest.raises(QueueNotFoundError):
-            await app.publish("app.queue:t_unknown", 1)
-        with pytest.raises(PolicyDeniedError):
-            await app.publish("app.queue:secret", 1)
-
-
-async def test_a_consumer_without_an_actor_in_a_strict_project_does_not_start(tmp_path: Path) -> None:
-    folder = project(tmp_path, security=SECURITY + STRICT)
-    text = (folder / "work.yaml").read_text()
-    (folder / "work.yaml").write_text(text[: text.index("      security:")])
-    with pytest.raises(LifecycleError, match="nobody: there is no actor, and security is strict"):
-        async with App.load(folder).worker():
-            pass
-
-
-async def test_strict_comes_from_the_environment_too(tmp_path: Path) -> None:
-    security = SECURITY + STRICT.replace("true", "${env:STRICT|false}")
-    folder = project(tmp_path, security=security)
-    async with App.load(folder) as app:
-        await app.publish("app.queue:tasks", 1)
-    async with App.load(folder, environ={"STRICT": "true"}) as app:
-        with pytest.raises(PolicyDeniedError):
-            await app.publish("app.queue:tasks", 1)
-
-
-async def test_redriving_needs_both_rights(tmp_path: Path) -> None:
-    may = APPLICATION.replace("queue.info.queue", "queue.admin.redrive").replace(
-        '"app.queue:t*"', '["app.queue:d*", "app.queue:secret"]'
-    )
-    deny = """\
-  - name: not_secret
-    kind: security.policy
-    policy: {actions: queue.publish.*, resources: "app.queue:secret", effect: deny}
-"""
-    folder = project(tmp_path, security=SECURITY + STRICT + may.replace("[web]", "[web, not_secret]") + deny)
-    async with App.load(folder) as app:
-        assembly = app._live()
-        for origin in ("app.queue:secret", "app.queue:dead"):
-            headers = {"x_original_queue": origin}
-            await assembly.queue("app.queue:dead").forward([Outgoing(origin, b"1", headers)])
-        with pytest.raises(PolicyDeniedError, match="not allowed to publish"):
-            await app.redrive("app.queue:dead")
-        assert (await assembly.queue("app.queue:secret").depth()).ready == 0
-        assert (await assembly.queue("app.queue:dead").depth()).ready == 2
-        with pytest.raises(PolicyDeniedError):
-            await app.redrive("app.queue:dead", to="app.queue:secret")
-        with pytest.raises(PolicyDeniedError, match="not allowed to redrive"):
-            await app.redrive("app.queue:tasks")
 
 
 async def test_stores_settings_and_counts_are_guarded_for_python_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a child process may be turned into by somebody who has found a way out of the script's box."""
+"""A child process as an attacker might use it who has escaped from the script's sandbox."""
 
 from __future__ import annotations
 

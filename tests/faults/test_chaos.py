@@ -91,7 +91,7 @@ class Site:
             await asyncio.sleep(0.05)
 
     async def publish(self, numbers: range) -> set[int]:
-        """Publish them all, again and again with the same ids, until each is confirmed; returns what was in doubt."""
+        """Publish them all, repeatedly with the same ids, until each is confirmed; returns the doubtful ones."""
         doubtful: set[int] = set()
         app = App.load(self.folder, overrides=self.overrides)
         await app.open()
@@ -128,7 +128,7 @@ async def test_workers_are_killed(driver: str, tmp_path: Path) -> None:
             victim = running[number % WORKERS]
             if number == 3:
                 victim.send_signal(signal.SIGSTOP)
-                await asyncio.sleep(4.0)  # longer than the lease: what is being tested
+                await asyncio.sleep(4.0)  # longer than the lease: this is the test
                 victim.send_signal(signal.SIGCONT)
             else:
                 victim.send_signal(signal.SIGTERM if number == 5 else signal.SIGKILL)
@@ -163,6 +163,6 @@ async def test_the_broker_is_killed(driver: str, tmp_path: Path) -> None:
         await site.until(MESSAGES)
     handled = site.handled()
     assert set(handled) == set(range(MESSAGES))
-    # A message in doubt may be there twice; what was held when the broker died comes again.
+    # A message in doubt may be there twice; messages held when the broker died come again.
     twice = sum(handled.values()) - MESSAGES
     assert twice <= len(doubtful) + 3 * WORKERS * (PREFETCH + 4), f"{twice} duplicates, {len(doubtful)} in doubt"

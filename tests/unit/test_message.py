@@ -101,5 +101,5 @@ def test_ids_are_unique_over_forks() -> None:
 
 def test_the_child_of_a_fork_draws_another_random_part() -> None:
     first = new_id()[19:]
-    message._draw_anew()
+    message._reseed()
     assert new_id()[19:] != first

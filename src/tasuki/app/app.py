@@ -18,7 +18,7 @@ from tasuki.errors import LifecycleError, TasukiError
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.stopping import StopSignals
 
-# What checks and runs a project is imported when it is needed: declaring stays quick.
+# The modules that check and run a project are imported when needed, so that declaring stays quick.
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.contracts.observer import Observer
@@ -34,6 +34,19 @@ class App(Declaring):
     ``App()`` keeps its queues in SQLite (``.tasuki/queue.db`` in the current folder); ``App("memory://")``, or the URL
     of a broker, swaps that. ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
     """
+
+    assembly: Assembly | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    stopped_by: int | None = None
+    """Number of the signal that ended the last run."""
+    cut_short_by: int | None = None
+    """Number of the second signal, which cancelled the handlers that still ran after the first one."""
+    stop_requested: asyncio.Event | None = None
+    """Ends ``run`` when it is set; None: it does not run."""
+    on_hangup: Callable[[App], Awaitable[None]] | None = None
+    """Called on HUP while the app runs; None: reload in this process."""
+    _reads_only = False
+    _is_in_block = False
 
     def __init__(
         self,
@@ -60,28 +73,16 @@ class App(Declaring):
         self.clock: Clock = clock or SystemClock()
         self.keeper = Keeper(self.clock)
         self.supervisor = Supervisor(clock=self.clock)
-        self.assembly: Assembly | None = None
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.stop_signals = StopSignals()
         """The signals to stop of this run, or, while the app does not run, of the next one."""
-        self.stopped_by: int | None = None
-        """Number of the signal that ended the last run."""
-        self.cut_short_by: int | None = None
-        """Number of the second signal, which cancelled what still ran when the first had asked to drain."""
-        self.stop_requested: asyncio.Event | None = None
-        """Ends ``run`` when it is set; None: it does not run."""
-        self.on_hangup: Callable[[App], Awaitable[None]] | None = None
-        """What HUP does to a running app; None: it applies what differs, in this process."""
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
         self.observers: list[Observer] = []
-        """Hear of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
+        """Notified of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
         self.selection: Selection | None = None
         """The queues that this process consumes, from the next ``open`` on; None: all."""
-        self._reads_only = False
-        self._is_in_block = False
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
-        self._changing = asyncio.Lock()  # held by whoever opens, reloads or ends; a new one for each life
+        self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
     @classmethod
     def load(
@@ -110,7 +111,7 @@ class App(Declaring):
         return app
 
     def load_entries(self) -> Loaded:
-        """Read everything that is declared, and what is wrong with it as far as reading tells."""
+        """Read all declarations, with the problems that reading finds."""
         return self._source.load(self.overrides)
 
     def check(self) -> Project:
@@ -133,18 +134,18 @@ class App(Declaring):
     async def open(self) -> None:
         """Check, and open the drivers, so that messages can be published. Idempotent.
 
-        A broker that is away does not stop it: its driver is opened as soon as that can be, and publishing raises
+        If a broker is unavailable, this returns all the same: the driver goes on trying, and publishing raises
         BrokerUnavailableError until then.
 
         Raises:
             ProjectError: the project is not good.
-            LifecycleError: a driver cannot be opened, and waiting would not help.
+            LifecycleError: a driver cannot be opened, and a retry would not help.
         """
         loop = asyncio.get_running_loop()
         if self.loop is not None and self.loop is not loop:
             if not self.loop.is_closed():
                 raise LifecycleError("the app is open in another event loop; close it there first")
-            self.assembly = None  # that loop took everything with it
+            self.assembly = None  # its connections ended with that loop
         while self.assembly is not None:
             async with self._changing:  # another task may be opening it
                 if self.assembly is not None:
@@ -168,9 +169,9 @@ class App(Declaring):
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[App]:
-        """Open for a look within the block: nothing is made or changed at the brokers, queues are as they stand there.
+        """Open for inspection within the block; creates and changes nothing at the brokers. Not for publishing.
 
-        A queue that a broker does not have raises QueueNotFoundError when it is asked about. Not for publishing.
+        Each call for a queue that the broker does not have raises QueueNotFoundError.
 
         Raises:
             ProjectError, LifecycleError: as ``open``.
@@ -195,14 +196,14 @@ class App(Declaring):
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
 
         Raises:
-            StopTimeoutError: work was left over and was handed back.
+            StopTimeoutError: some handlers did not end in time; their messages were released.
         """
         if self.assembly is None:
             return
         try:
             await self.supervisor.stop(timeout)
         finally:
-            async with self._changing:  # an open or a reload that this stop has cut short puts things back first
+            async with self._changing:  # an open or a reload that this stop interrupts restores the old state first
                 await self._end()
 
     async def _end(self) -> None:
@@ -216,7 +217,7 @@ class App(Declaring):
             await assembly.stop_handlers()
 
     def forget(self) -> object:
-        """Take the app for closed without closing anything, as a forked child must; returns what was forgotten."""
+        """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
         forgotten = (self.assembly, self.supervisor, self.keeper, self.loop)
         self.assembly = self.loop = None
         self.keeper = Keeper(self.clock)
@@ -279,10 +280,10 @@ class App(Declaring):
             self.stop_requested.set()
 
     async def reload(self) -> Changes:
-        """Read everything again and apply what differs, with no message lost.
+        """Read all declarations again and apply the differences, without losing a message.
 
         Raises:
-            ProjectError, TasukiError: the change is refused whole, and what ran goes on.
+            ProjectError, TasukiError: nothing was changed; the old version goes on.
         """
         self._live()
         from tasuki.app.lifecycle.reload import apply_changes

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from tasuki.app.typed.entries import ConsumerFields
 
 DRIVER = "driver"
-"""Name of the driver entry that an App's URL stands for."""
+"""Name of the driver entry that is made from an App's URL."""
 
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
 _FIELDS = {"nats": "servers"}
-"""Fields for the address, of drivers that have no ``url``."""
+"""The field for the address, of drivers without ``url``."""
 
 
 class Declarations:
@@ -81,7 +81,7 @@ class Declarations:
         return replace(entry, target=body) if body is not None else entry
 
     def add_dead_letters(self) -> None:
-        """Declare the dead-letter queues that were named and never declared, on the driver of whoever named them."""
+        """Declare each named but undeclared dead-letter queue, on the driver of the queue that names it."""
         for entry in list(self.entries):
             wanted = entry.data.get("dead_letter") if entry.kind == "queue.queue" else None
             wanted = wanted.get("queue") if isinstance(wanted, dict) else wanted
@@ -117,7 +117,7 @@ def _caller() -> Position:
 
 
 def driver_of_url(url: str) -> tuple[str, dict[str, Any]]:
-    """Kind and fields of the driver entry that a URL stands for.
+    """Kind and fields of the driver entry for a URL.
 
     ``memory://`` · ``sqlite://`` (``.tasuki/queue.db``) · ``sqlite:///relative.db`` · ``sqlite:////absolute.db`` ·
     a broker's own URL, which becomes the field ``url`` of ``queue.driver.<scheme>`` (``servers`` of NATS).

@@ -25,13 +25,10 @@ class Declaring(Messaging):
 
     @overload
     def queue(self, name: str, body: None = None, **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
-
     @overload
     def queue(self, name: str, body: type[T], **fields: Unpack[e.QueueFields]) -> QueueHandle[T]: ...
-
     @overload
     def queue(self, name: str, body: UnionType | type[Any], **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
-
     def queue(
         self, name: str, body: type[Any] | UnionType | None = None, **fields: Unpack[e.QueueFields]
     ) -> QueueHandle[Any]:
@@ -50,10 +47,8 @@ class Declaring(Messaging):
 
     @overload
     def function(self, name: F, /) -> F: ...
-
     @overload
     def function(self, name: str | None = None) -> Callable[[F], F]: ...
-
     def function(self, name: str | F | None = None) -> F | Callable[[F], F]:
         """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is.
 
@@ -92,40 +87,30 @@ class Declaring(Messaging):
     def entry(
         self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.MemoryDriverFields]
     ) -> str: ...
-
     @overload
     def entry(
         self, name: str, kind: Literal["queue.driver.sqlite"], /, **fields: Unpack[d.SQLiteDriverFields]
     ) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["queue.driver.amqp"], /, **fields: Unpack[d.AMQPDriverFields]) -> str: ...
-
     @overload
     def entry(
         self, name: str, kind: Literal["queue.driver.redis"], /, **fields: Unpack[d.RedisDriverFields]
     ) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["queue.driver.sqs"], /, **fields: Unpack[d.SQSDriverFields]) -> str: ...
-
     @overload
     def entry(
         self, name: str, kind: Literal["queue.driver.postgres"], /, **fields: Unpack[d.PostgresDriverFields]
     ) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["queue.driver.nats"], /, **fields: Unpack[d.NATSDriverFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["queue.queue"], /, **fields: Unpack[e.QueueFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["queue.consumer"], /, **fields: Unpack[e.ConsumerEntryFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["function.lua"], /, **fields: Unpack[e.LuaFunctionFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["queue.worker"], /, **fields: Unpack[e.WorkerEntryFields]) -> str: ...
 
@@ -133,55 +118,40 @@ class Declaring(Messaging):
     def entry(
         self, name: str, kind: Literal["function.python"], /, **fields: Unpack[e.PythonFunctionFields]
     ) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["middleware.python"], /, **fields: Unpack[e.MiddlewareFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["library.lua"], /, **fields: Unpack[e.LuaLibraryFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["store.memory"], /, **fields: Unpack[e.MemoryStoreFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["env.variable"], /, **fields: Unpack[e.EnvVariableFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["env.storage.memory"], /, **fields: Unpack[e.EnvMemoryFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["env.storage.os"], /, **fields: Unpack[e.EnvOsFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["env.storage.static"], /, **fields: Unpack[e.EnvStaticFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["env.storage.router"], /, **fields: Unpack[e.EnvRouterFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["env.storage.file"], /, **fields: Unpack[e.EnvFileFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["config.aws"], /, **fields: Unpack[e.AwsFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["security.policy"], /, **fields: Unpack[e.PolicyFields]) -> str: ...
-
     @overload
     def entry(
         self, name: str, kind: Literal["security.policy.expr"], /, **fields: Unpack[e.ExpressionPolicyFields]
     ) -> str: ...
-
     @overload
     def entry(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
-
     @overload
     def entry(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
-
     def entry(self, name: str, kind: str, fields: Mapping[str, object] | None = None, /, **more: object) -> str:
         """Declare an entry of any kind, such as ``store.memory``; returns its id.
 
-        Fields of built-in kinds are given by name, and type checkers know them; those of a kind from another package as
-        a mapping.
+        Give the fields of built-in kinds by name, where type checkers know them, and the fields of another package's
+        kind as a mapping.
         """
         return self._source.declared.add(name, kind, {**(fields or {}), **more}).id

@@ -1,4 +1,4 @@
-"""Access: what the application's own code, and the command line, may do with queues."""
+"""Guarded queues: the queues that the application's own code, and the command line, may use."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def queue_of_replies(assembly: Assembly, id: str) -> Queue:
     """The declared queue that the application receives replies from.
 
     Raises:
-        PolicyDeniedError: the application may not consume from it, or not publish to it: the replies that it asks for
-            are its own.
+        PolicyDeniedError: the application may not consume from it, or not publish to it, as its requests cause replies.
         QueueNotFoundError: there is no such queue.
     """
     guard = assembly.rights.application

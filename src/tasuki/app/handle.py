@@ -1,23 +1,22 @@
-"""QueueHandle: a queue as the user's code holds it, declared before anything runs and usable once the app is open."""
+"""QueueHandle: a declared queue for the user's code, which works once the app is open."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from tasuki.contracts.driver import Depth
-from tasuki.message import HeaderValue, Message
-from tasuki.queues.queue import PUBLISH_TIMEOUT, Envelope
+from tasuki.message import Message
+from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed, PublishResult
-from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
     from tasuki.app.typed.entries import ConsumerFields
-    from tasuki.app.typed.options import RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 class QueueHandle(Generic[T]):
-    """Publish bodies of type T to a queue, look into it, and declare its consumers."""
+    """Publish bodies of type T to a queue, inspect it, and declare its consumers."""
 
     def __init__(self, app: Declaring, id: str) -> None:
         self._app = app
@@ -36,10 +35,8 @@ class QueueHandle(Generic[T]):
 
     @overload
     def consumer(self, function: F, /) -> F: ...
-
     @overload
     def consumer(self, /, *, name: str | None = None, **fields: Unpack[ConsumerFields]) -> Callable[[F], F]: ...
-
     def consumer(
         self, function: F | None = None, /, *, name: str | None = None, **fields: Unpack[ConsumerFields]
     ) -> F | Callable[[F], F]:
@@ -48,7 +45,7 @@ class QueueHandle(Generic[T]):
         Works with and without parentheses.
 
         Args:
-            function: what stands below the decorator without parentheses.
+            function: the decorated function, if the decorator has no parentheses.
             name: the consumer's name; default the function's name and ``.consumer``.
             fields: the fields of ``queue.consumer``: concurrency, prefetch, auto_ack, handler_timeout, retry, lifecycle
                 (``auto_start`` is on).
@@ -62,80 +59,47 @@ class QueueHandle(Generic[T]):
 
         return declare if function is None else declare(function)
 
-    async def publish(
-        self,
-        body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
-        *,
-        delay: Duration = 0.0,
-        ttl: Duration | None = None,
-        priority: int | None = None,
-        key: str | None = None,
-        id: str | None = None,
-        timeout: Duration = PUBLISH_TIMEOUT,
-        connection: object = None,
-    ) -> Confirmed:
+    async def publish(self, body: T, headers: Headers = None, **options: Unpack[PublishOptions]) -> Confirmed:
         """Publish one message; see :meth:`tasuki.queues.queue.Queue.publish`."""
-        queue = self._app.live_queue(self.id)
-        return await queue.publish(
-            body,
-            headers,
-            delay=delay,
-            ttl=ttl,
-            priority=priority,
-            key=key,
-            id=id,
-            timeout=timeout,
-            connection=connection,
-        )
+        return await self._app.live_queue(self.id).publish(body, headers, **options)
 
     async def publish_many(
-        self, items: Sequence[T | Envelope[T]], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
+        self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
     ) -> list[PublishResult]:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
-        return await self._app.live_queue(self.id).publish_many(items, timeout=timeout, connection=connection)
+        return await self._app.live_queue(self.id).publish_many(items, **options)
 
     @overload
     async def request(
         self,
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[R],
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> R: ...
-
     @overload
     async def request(
         self,
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any: ...
-
     async def request(
         self,
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[Any] | UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any:
         """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
-        return await self._app.request(
-            self.id, body, headers, returns=returns, timeout=timeout, reply_to=reply_to, **options
-        )
+        return await self._app.request(self.id, body, headers, returns=returns, **options)
 
     async def depth(self) -> Depth:
-        """How many messages it holds."""
+        """The number of messages in the queue."""
         return await self._app.live_queue(self.id).depth()
 
     async def info(self) -> dict[str, Any]:
@@ -147,10 +111,10 @@ class QueueHandle(Generic[T]):
         return await self._app.live_queue(self.id).peek(limit, after)
 
     async def purge(self) -> int:
-        """Remove what no consumer holds; returns how many."""
+        """Remove all messages that no consumer holds; returns how many."""
         return await self._app.live_queue(self.id).purge()
 
 
 def id_of(queue: str | QueueHandle[Any]) -> str:
-    """The id or name of a queue that is given by either, or by its handle."""
+    """The id or name of a queue, given as text or as a handle."""
     return queue if isinstance(queue, str) else queue.id

@@ -1,15 +1,13 @@
-"""Messaging: what code does with the queues and functions of an open App."""
+"""Messaging: publish to the queues of an open App, send requests, call functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.app.handle import id_of
 from tasuki.errors import LifecycleError
-from tasuki.message import HeaderValue
-from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
-    from tasuki.app.typed.options import PublishOptions, RequestOptions
+    from tasuki.app.typed.options import Headers, PublishOptions, RequestOptions
     from tasuki.queues.queue import Queue
     from tasuki.queues.result import Confirmed
 
@@ -26,7 +24,7 @@ R = TypeVar("R")
 
 
 class Messaging:
-    """The half of an App that publishes, asks and calls."""
+    """The half of an App that publishes, requests and calls."""
 
     assembly: Assembly | None
     _source: Source
@@ -41,7 +39,7 @@ class Messaging:
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         **options: Unpack[PublishOptions],
     ) -> Confirmed:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`."""
@@ -52,36 +50,28 @@ class Messaging:
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[R],
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> R: ...
-
     @overload
     async def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any: ...
-
     async def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[Any] | UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any:
         """Publish to a queue by id or handle, and wait for what its handler returns.
@@ -91,20 +81,21 @@ class Messaging:
             body: as for ``publish``.
             headers: as for ``publish``, but for ``reply_to`` and ``correlation_id``: those are set here.
             returns: the type that the result becomes; None: it stays as it was decoded.
-            timeout: for everything, from the publish to the reply.
-            reply_to: a declared queue for the reply, if it must be one; default one that this process makes for itself
-                and removes when it closes. Whoever waits on the same declared queue takes turns.
-            options: ``delay``, ``ttl``, ``priority``, ``key`` and ``id``, as for ``publish``.
+            options: ``timeout``: for everything, from the publish to the reply; default 30 seconds.
+                ``reply_to``: a declared queue for the reply; default one that this process makes for itself and removes
+                when it closes. Several processes may wait on the same declared queue.
+                ``delay``, ``ttl``, ``priority``, ``key`` and ``id``: as for ``publish``.
 
         Raises:
-            HandlerError: the handler has failed for good, or its result cannot be sent; InvalidBodyError: the result
-                does not fit ``returns``.
+            HandlerError: the handler has failed for the last time, or its result cannot be sent; InvalidBodyError: the
+                result does not fit ``returns``.
             RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
             TasukiError: as ``publish``.
         """
         from tasuki.app.guarded_queues import queue_of_replies
 
         live, target = self._live(), self.live_queue(queue)
+        timeout, reply_to = options.pop("timeout", 30.0), options.pop("reply_to", None)
         replies = None if reply_to is None else queue_of_replies(live, self._source.declared.id_of(id_of(reply_to)))
         return await live.requests.ask(
             target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
@@ -124,7 +115,7 @@ class Messaging:
     ) -> int:
         """Send dead letters back to where they came from, or ``to`` another queue; returns how many.
 
-        Each is published, and only when that is confirmed taken out of the dead-letter queue.
+        Each one is removed from the dead-letter queue when its publish is confirmed.
         """
         from tasuki.app.redrive import redrive
 

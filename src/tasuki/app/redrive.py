@@ -23,23 +23,17 @@ async def redrive(
 ) -> int:
     """Move messages from a dead-letter queue back, each published before it is acked; returns how many.
 
-    A message whose original queue is not declared any more, or cannot take it, stays where it is; so does one for a
-    queue that the application may not publish to.
+    A message stays if its original queue is not declared any more, rejects it, or is closed to the application.
 
     Raises:
         PolicyDeniedError: the application may not redrive from here, or not publish there.
-        DriverError: the first refusal; what was moved before it stays moved.
+        DriverError: the first refusal; messages that were moved before it stay moved.
     """
-    guard = assembly.rights.application
-    if guard is not None:
-        guard.require("queue.admin.redrive", source.id, f"not allowed to redrive from queue: {source.id}")
-        if target is not None:
-            guard.publish(target.id)
-    forbidden: set[str] = set()
+    _require(assembly, source, target)
+    sorter = _Sorter(assembly, target)
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
     moved = 0
-    homeless: list[Received] = []  # held until the end, or they would be received again before those behind them
     try:
         while left > 0 and (limit is None or moved < limit):
             wanted = _BATCH if limit is None else min(limit - moved, _BATCH)
@@ -47,21 +41,24 @@ async def redrive(
             if not batch:
                 break
             left -= len(batch)
-            by_queue, strangers = _by_queue(assembly, target, batch, forbidden)
-            homeless += strangers
-            moved += await _move(source, by_queue)
+            moved += await _move(source, sorter.by_queue(batch))
             if progress is not None:
                 progress(moved)
             if left <= 0 and depth.is_estimate:  # there may be more
                 depth = await source.driver.depth(source.spec.name)
                 left = depth.ready
     finally:
-        if homeless:
-            await _settle(source, [Release(received.receipt) for received in reversed(homeless)])
-    for id in sorted(forbidden):
-        assert guard is not None
-        guard.publish(id)
+        if sorter.left:
+            await _settle(source, [Release(received.receipt) for received in reversed(sorter.left)])
+    sorter.report_forbidden()
     return moved
+
+
+def _require(assembly: Assembly, source: Queue, target: Queue | None) -> None:
+    if (guard := assembly.rights.application) is not None:
+        guard.require("queue.admin.redrive", source.id, f"not allowed to redrive from queue: {source.id}")
+        if target is not None:
+            guard.publish(target.id)
 
 
 async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
@@ -79,7 +76,7 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
                 else:
                     refused = refused or error
     finally:
-        # Newest first, so that what is released stands in its old order at the head again.
+        # Newest first: each release goes to the head, so the old order is restored.
         await _settle(source, [*acks, *reversed(releases.values())])
     if refused is not None:
         raise refused
@@ -87,26 +84,42 @@ async def _move(source: Queue, by_queue: dict[Queue, list[Received]]) -> int:
 
 
 async def _settle(source: Queue, settlements: list[Settlement]) -> None:
-    """Settle even when the caller is cancelled meanwhile."""
+    """Settle, even if the caller is cancelled meanwhile."""
     size = source.driver.capabilities.max_batch
     for start in range(0, len(settlements), size):
         await asyncio.shield(source.driver.settle(source.spec.name, settlements[start : start + size]))
 
 
-def _by_queue(
-    assembly: Assembly, target: Queue | None, batch: list[Received], forbidden: set[str]
-) -> tuple[dict[Queue, list[Received]], list[Received]]:
-    """The messages by the queue that each goes to, and those with nowhere to go; adds to the ``forbidden`` queues."""
-    guard = assembly.rights.application
-    found: dict[Queue, list[Received]] = {}
-    strangers = []
-    for received in batch:
-        queue = target or assembly.queues.get(str(received.headers.get(ORIGINAL_QUEUE, "")))
-        if queue is not None and guard is not None and not guard.decide("queue.publish.queue", queue.id).allowed:
-            forbidden.add(queue.id)
-            strangers.append(received)
-        elif queue is not None:
-            found.setdefault(queue, []).append(received)
-        else:
-            strangers.append(received)
-    return found, strangers
+class _Sorter:
+    """Finds the target queue of each dead letter."""
+
+    def __init__(self, assembly: Assembly, target: Queue | None) -> None:
+        self._queues = assembly.queues
+        self._guard = assembly.rights.application
+        self._target = target
+        self._forbidden: set[str] = set()
+        self.left: list[Received] = []
+        """Messages without a target, held until the end: released earlier, they would be received again first."""
+
+    def by_queue(self, batch: list[Received]) -> dict[Queue, list[Received]]:
+        """The messages by their target queue; ``left`` gets the others."""
+        found: dict[Queue, list[Received]] = {}
+        for received in batch:
+            queue = self._target or self._queues.get(str(received.headers.get(ORIGINAL_QUEUE, "")))
+            if queue is None or not self._allows(queue):
+                self.left.append(received)
+            else:
+                found.setdefault(queue, []).append(received)
+        return found
+
+    def _allows(self, queue: Queue) -> bool:
+        if self._guard is None or self._guard.decide("queue.publish.queue", queue.id).allowed:
+            return True
+        self._forbidden.add(queue.id)
+        return False
+
+    def report_forbidden(self) -> None:
+        """Raise PolicyDeniedError for the first queue that the application may not publish to."""
+        for id in sorted(self._forbidden):
+            assert self._guard is not None
+            self._guard.publish(id)

@@ -12,7 +12,7 @@ from tasuki.app.declare import Declarations
 from tasuki.app.handle import QueueHandle
 from tasuki.errors import TasukiError
 
-# Reading a project is imported when it is needed: declaring stays quick.
+# The modules that read a project are imported when needed, so that declaring stays quick.
 if TYPE_CHECKING:
     from tasuki.registry.loader import Loaded
 
@@ -49,7 +49,7 @@ class Source:
         return id
 
     def load(self, overrides: Sequence[str]) -> Loaded:
-        """Read everything that is declared, and what is wrong with it as far as reading tells."""
+        """Read all declarations, with the problems that reading finds."""
         from tasuki.registry.loader import assemble, load
         from tasuki.registry.registry import Registry
 

@@ -1,4 +1,4 @@
-"""SyncApp: publish and look from code without an event loop: a WSGI application, a script, a thread."""
+"""SyncApp: publish and inspect from code without an event loop: a WSGI application, a script, a thread."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.errors import LifecycleError
-from tasuki.message import HeaderValue
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
-from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.typed.options import BatchOptions, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
     from tasuki.queues.queue import Envelope
 
 T = TypeVar("T")
@@ -33,16 +31,16 @@ _inherited: list[object] = []
 """The parent process's, or a failed loop's: never used, and never freed, as that could close a connection there."""
 
 
-def _let_go_of_parent() -> None:
+def _abandon_parent() -> None:
     for sync in list(_made):
-        sync.let_go_of_parent()
+        sync.abandon_parent()
 
 
-os.register_at_fork(after_in_child=_let_go_of_parent)
+os.register_at_fork(after_in_child=_abandon_parent)
 
 
 class SyncApp:
-    """Each call runs on the app's own loop if it is open, else on one in a thread, which opens it and keeps it so."""
+    """Runs each call on the loop of the open app, else on a loop in a thread, where it opens the app."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -50,11 +48,8 @@ class SyncApp:
         self._thread: LoopThread | None = None
         _made.add(self)
 
-    def let_go_of_parent(self) -> None:
-        """In a forked child (a server that loads the application first): the next call opens the app anew.
-
-        The loop, its thread and the connections are the parent's.
-        """
+    def abandon_parent(self) -> None:
+        """In a forked child, leave the loop and its connections to the parent; the next call opens the app again."""
         self._lock = threading.Lock()
         self._forget()
 
@@ -62,7 +57,7 @@ class SyncApp:
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         **options: Unpack[PublishOptions],
     ) -> Confirmed:
         """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
@@ -73,42 +68,32 @@ class SyncApp:
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[R],
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> R: ...
-
     @overload
     def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any: ...
-
     def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
-        headers: Mapping[str, HeaderValue] | None = None,
+        headers: Headers = None,
         *,
         returns: type[Any] | UnionType | None = None,
-        timeout: Duration = 30.0,
-        reply_to: str | QueueHandle[Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> Any:
         """See :meth:`tasuki.App.request`."""
-        return self.run(
-            self._app.request(queue, body, headers, returns=returns, timeout=timeout, reply_to=reply_to, **options)
-        )
+        return self.run(self._app.request(queue, body, headers, returns=returns, **options))
 
     def publish_many(
         self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
@@ -154,7 +139,7 @@ class SyncApp:
         return asyncio.run_coroutine_threadsafe(work, home).result()
 
     def close(self) -> None:
-        """Close what ``sync`` has opened. Idempotent; also done at exit."""
+        """Close the app if ``sync`` has opened it, and end the thread. Idempotent; also done at exit."""
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is None:
@@ -211,7 +196,7 @@ def _failed(problem: str, is_begun: bool) -> LifecycleError:
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that has nothing to wait for, in this thread: whose connection it uses may be bound to it."""
+    """Run a coroutine that never suspends, in this thread, as its connection may be bound to the thread."""
     try:
         work.send(None)
     except StopIteration as done:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
@@ -15,6 +15,14 @@ Caller_contra = TypeVar("Caller_contra", contravariant=True)
 """Of the context that belongs to a reach."""
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
+
+class CallOptions(NamedTuple):
+    """How a call differs from its caller; see :meth:`tasuki.contracts.handler.Context.call_with`."""
+
+    values: Mapping[str, Any] | None = None
+    actor: Plain | None = None
+    scope: Sequence[str] | None = None
 
 
 class Facts(Protocol):
@@ -83,19 +91,10 @@ class Reach(Protocol[Caller_contra]):
     ) -> str:
         """Publish; returns the message's id."""
 
-    async def call(self, caller: Caller_contra, function: str, args: Sequence[Any]) -> Any:
-        """Call a function entry."""
-
-    async def call_with(
-        self,
-        caller: Caller_contra,
-        function: str,
-        args: Sequence[Any],
-        values: Mapping[str, Any] | None,
-        actor: Plain | None,
-        scope: Sequence[str] | None,
+    async def call(
+        self, caller: Caller_contra, function: str, args: Sequence[Any], options: CallOptions | None = None
     ) -> Any:
-        """Call a function entry under other circumstances."""
+        """Call a function entry; with ``options`` it does not get all from its caller."""
 
     def check_call(self, function: str) -> None:
         """Raise what ``call`` would raise before it runs the function."""

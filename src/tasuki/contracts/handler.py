@@ -8,7 +8,7 @@ from logging import Logger, LoggerAdapter
 from typing import Any
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.context import Facts, Reach, Settling
+from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
 
@@ -168,7 +168,7 @@ class Context:
             actor: ``id`` and ``meta`` of the actor that it acts as; needs permission ``funcs.security``.
             scope: ids of the policies in force for it; needs permission ``funcs.security``.
         """
-        return await self.reach.call_with(self, function, args, values, actor, scope)
+        return await self.reach.call(self, function, args, CallOptions(values, actor, scope))
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         """``message_count``, ``ready``, ``in_flight``, ``delayed``, ``consumer_count`` of a queue by id."""

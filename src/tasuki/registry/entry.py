@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from tasuki.errors import Position
+from tasuki.errors import ConfigError, InvalidEntryError, Position
 
 KeyPath = tuple[str | int, ...]
+E = TypeVar("E", bound=ConfigError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Entry:
         while path and path not in self.positions:
             path = path[:-1]
         return self.positions.get(path)
+
+    def error(self, problem: str, path: KeyPath = (), hint: str = "", kind: type[E] = InvalidEntryError) -> E:  # type: ignore[assignment]
+        """An error of this entry, at the place of a key."""
+        return kind(problem, position=self.position(path), entry=self.id, hint=hint)
 
 
 def value_at(data: object, path: KeyPath) -> Any:

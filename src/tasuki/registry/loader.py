@@ -110,8 +110,7 @@ def _by_id(entries: Iterable[Entry], errors: list[ConfigError]) -> dict[str, Ent
         _check_name(entry, "name", entry.name, errors)
         if first is not entry:
             where = f" at {first.position()}" if first.position() else ""
-            problem = f"entry {entry.id!r} is already defined{where}"
-            errors.append(InvalidEntryError(problem, position=entry.position(("name",)), entry=entry.id))
+            errors.append(entry.error(f"entry {entry.id!r} is already defined{where}", ("name",)))
     return result
 
 
@@ -128,7 +127,7 @@ def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigE
     data, problems = resolve_entry(entry, variables)
 
     def report(path: KeyPath, problem: str, hint: str = "") -> None:
-        problems[path] = InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint)
+        problems[path] = entry.error(problem, path, hint)
 
     data = filled(entry.kind, entry.namespace, data, variables, report)
     for path in _FILES:

@@ -72,8 +72,7 @@ def verify_references(entry: Entry, references: Iterable[Reference], registry: R
         else:
             fault, hint = "which is not defined", _nearest(entry, reference, registry)
         problem = f"{noun(entry.kind)} {entry.id!r} refers to {_noun_of(reference)} {reference.shown}, {fault}"
-        place = entry.position(reference.path)
-        errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
+        errors.append(entry.error(problem, reference.path, hint, MissingReferenceError))
     return errors
 
 

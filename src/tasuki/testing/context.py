@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasuki.contracts.context import KnownFacts
+from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Plain
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
 
@@ -132,7 +131,11 @@ class _RecordedReach:
         self._record.published.append(Published(queue, body, headers, options))
         return str(options.get("id") or new_id())
 
-    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
+    async def call(
+        self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None
+    ) -> Any:
+        if options is not None:
+            self._record.called_with.append(options._asdict())
         self.check_call(function)
         result = self._record.functions[function](*args)
         return await result if isinstance(result, Awaitable) else result
@@ -140,18 +143,6 @@ class _RecordedReach:
     def check_call(self, function: str) -> None:
         if function not in self._record.functions:
             raise HandlerNotFoundError(f"function {function!r} is not defined", kind="NotFound")
-
-    async def call_with(
-        self,
-        caller: Context,
-        function: str,
-        args: Sequence[Any],
-        values: Mapping[str, Any] | None,
-        actor: Plain | None,
-        scope: Sequence[str] | None,
-    ) -> Any:
-        self._record.called_with.append({"values": values, "actor": actor, "scope": scope})
-        return await caller.call(function, *args)
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         if queue not in self._record.queues:

@@ -8,7 +8,7 @@ from typing import Any
 from tasuki import App
 
 DONE: list[Any] = []
-"""What the project's handler has treated, as (version, body)."""
+"""The messages that the project's handler has handled, as (version, body)."""
 
 TASKS = """
 import asyncio

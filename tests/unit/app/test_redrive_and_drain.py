@@ -116,7 +116,7 @@ async def test_cancelled_midway_loses_nothing(app: App, monkeypatch: pytest.Monk
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        # What was on its way when it was cancelled may be in both, and is never in none.
+        # A message on its way at the cancellation may be in both queues, and is never in none.
         assert {*await ids(app, "tasks"), *await ids(app, "dead")} == {str(number) for number in range(300)}
         assert await ids(app, "dead") == [str(number) for number in range(200, 300)]
         assert (await app.live_queue("dead").depth()).in_flight == 0

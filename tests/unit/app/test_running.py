@@ -38,7 +38,7 @@ def busy(make_app: MakeApp) -> App:
 
 
 async def send(number: int) -> None:
-    """Send a signal to this process, but only one that somebody waits for."""
+    """Send a signal to this process, but only one that has a handler."""
     assert signal.getsignal(number) not in (signal.SIG_DFL, signal.default_int_handler)
     os.kill(os.getpid(), number)
     await asyncio.sleep(0.01)

@@ -15,8 +15,8 @@ import pytest
 
 from tasuki import App, Envelope
 from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError, InvalidEntryError, ProjectError
-from tasuki.queues.messages.body_type import BodyType, TypedComposer, type_name
-from tasuki.queues.messages.message_builder import Composer
+from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder, type_name
+from tasuki.queues.messages.message_builder import MessageBuilder
 from tasuki.queues.result import Confirmed, Rejected
 from tests.unit.app.project import Yaml
 
@@ -93,8 +93,8 @@ async def test_without_a_type_nothing_is_checked_and_nothing_is_paid(make_app: M
     app = make_app()
     plain, typed = app.queue("plain"), app.queue("typed", Mail)
     async with app:
-        assert type(app.live_queue(plain)._composer) is Composer
-        assert type(app.live_queue(typed)._composer) is TypedComposer
+        assert type(app.live_queue(plain)._builder) is MessageBuilder
+        assert type(app.live_queue(typed)._builder) is TypedMessageBuilder
         await plain.publish(Mail("ada"))
         await plain.publish({"anything": 1})
 
@@ -104,13 +104,13 @@ async def test_bodies_of_a_plain_type_are_made_without_a_call_for_each(
     make_app: Make, monkeypatch: pytest.MonkeyPatch, type_: Any, made_at_once: set[object]
 ) -> None:
     composed: list[object] = []
-    compose_item = Composer.compose_item
+    build_item = MessageBuilder.build_item
 
-    def noted(composer: Composer, item: object) -> Any:
+    def noted(builder: MessageBuilder, item: object) -> Any:
         composed.append(item)
-        return compose_item(composer, item)
+        return build_item(builder, item)
 
-    monkeypatch.setattr(Composer, "compose_item", noted)
+    monkeypatch.setattr(MessageBuilder, "build_item", noted)
     app = make_app()
     queue = app.queue("tasks", type_)
     async with app:
@@ -120,8 +120,8 @@ async def test_bodies_of_a_plain_type_are_made_without_a_call_for_each(
 
 async def test_an_object_of_the_class_itself_is_not_read_again(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
-    check = TypedComposer._check
-    monkeypatch.setattr(TypedComposer, "_check", lambda *args: (read.append(args[1]), check(*args)))
+    check = TypedMessageBuilder._check
+    monkeypatch.setattr(TypedMessageBuilder, "_check", lambda *args: (read.append(args[1]), check(*args)))
     app = make_app()
     queue = app.queue("mails", Mail)
     async with app:

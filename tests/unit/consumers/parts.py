@@ -153,7 +153,7 @@ class LoopKeeper(Keeper):
 
 
 def make_queue(driver: Driver, name: str = "tasks", *, clock: Clock | None = None, **options: Any) -> Queue:
-    """A queue with JSON bodies; ``options`` are those of QueueSpec and QueuePolicy."""
+    """A queue with JSON bodies; ``options`` are fields of QueueSpec and QueuePolicy."""
     spec_options = {key: options.pop(key) for key in ("lease", "max_length", "ordering") if key in options}
     codecs = Codecs()
     codec = codecs.get(options.pop("codec", "json/plain"))

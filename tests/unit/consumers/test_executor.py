@@ -52,7 +52,7 @@ class Unprintable(Exception):
 
 
 async def one(run: Handle, **options: Any) -> Bench:
-    """A bench that has treated one message once."""
+    """A bench that has handled one message once."""
     bench = await make_bench(run, **options)
     await bench.queue.publish("body", id="1")
     await bench.consumer.start()

@@ -180,7 +180,7 @@ async def test_stale_ones_are_counted_and_not_an_error(caplog: pytest.LogCapture
 
 
 async def test_what_is_given_back_too_late_is_not_said_to_be_handled_twice(caplog: pytest.LogCaptureFixture) -> None:
-    """A process that was suspended gives back all that it held; only what had started may have run twice."""
+    """A process that was suspended releases all its messages; only started ones may have run twice."""
     rig = Rig()
     held = await rig.hold(2)
     await asyncio.sleep(31)

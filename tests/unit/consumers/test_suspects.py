@@ -271,7 +271,7 @@ async def test_a_message_without_a_crash_is_recorded_nowhere() -> None:
 
 
 async def test_a_killer_is_given_up_and_its_neighbors_are_handled() -> None:
-    """Ten messages; whoever handles the first one dies."""
+    """Ten messages; the handler of the first one dies."""
     broker, handled = ModelBroker(clock_of_loop()), []
     deaths = 0
 

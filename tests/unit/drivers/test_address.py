@@ -20,7 +20,7 @@ from tasuki.drivers.toolkit.address import UNREADABLE, parts_of, shown
         ("nats://host:port", UNREADABLE),
     ],
 )
-def test_what_is_secret_is_left_out(url: str, text: str) -> None:
+def test_secrets_are_left_out(url: str, text: str) -> None:
     assert shown(url) == text
 
 

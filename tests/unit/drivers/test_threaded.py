@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Slow(Driver):
-    """Says when a verb has begun, and ends it when it is told to; notes what it was asked."""
+    """Says when a verb has begun, ends it on request, and notes the calls."""
 
     capabilities = Capabilities()
 

@@ -1,12 +1,10 @@
+"""Python functions as handlers: kinds, starts, bodies, calls, errors."""
+
 import asyncio
 import concurrent.futures
-import contextvars
 import functools
 import logging
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,56 +13,18 @@ from unittest.mock import AsyncMock
 import msgspec
 import pytest
 
-from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
+from tasuki.contracts.handler import Context, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, HandlerNotFoundError, InvalidBodyError
 from tasuki.handlers.python import PythonHandler
 from tasuki.message import Message
-from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.codec import JsonCodec
+from tests.unit.handlers.conftest import CONTEXT, Make, raiser
 
 pytestmark = pytest.mark.anyio
-
-TRACED = """
-import sys
-from tasuki.handlers.threads import _Call
-
-def interrupted():
-    call.interrupt()
-
-def other():
-    return "went on"
-
-sys.settrace(lambda *event: None)
-call = _Call(interrupted, (), {})
-print(type(call.run()[1]).__name__)
-print(other())
-"""
-
-CONTEXT = RecordingContext(Message("1", b'{"id": 5}', {}))
-variable = contextvars.ContextVar("variable", default="unset")
 
 
 class Task(msgspec.Struct):
     id: int
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Callable[..., Any]]:
-    """Make and start a handler; it is stopped after the test."""
-    handlers = []
-
-    async def start(target: Any = None, **options: Any) -> PythonHandler:
-        handler = PythonHandler("app:f", target=target, **options)
-        handlers.append(handler)
-        await handler.start()
-        return handler
-
-    yield start
-    for handler in handlers:
-        await handler.stop()
-
-
-Make = Callable[..., Any]
 
 
 class TestKinds:
@@ -274,16 +234,6 @@ class TestCall:
         assert await (await make(f)).call([1, 2, 3], CONTEXT) == (1, (2, 3), CONTEXT)
 
 
-def raiser(error: BaseException, *, is_async: bool) -> Callable[..., Any]:
-    async def async_raise(body: int) -> None:
-        raise error
-
-    def sync_raise(body: int) -> None:
-        raise error
-
-    return async_raise if is_async else sync_raise
-
-
 def both(handler: PythonHandler) -> list[Callable[[], Any]]:
     return [lambda: handler.handle(1, CONTEXT), lambda: handler.call([1], CONTEXT)]
 
@@ -349,167 +299,3 @@ async def test_closing_the_coroutine_passes(make: Make) -> None:
     coroutine = (await make(f)).handle(1, CONTEXT)
     coroutine.send(None)
     await asyncio.to_thread(coroutine.close)  # from outside of the loop, as at its end
-
-
-class TestThreads:
-    async def test_a_thread_that_ends_as_if_it_were_closed_has_failed(self, make: Make) -> None:
-        with pytest.raises(HandlerError, match=r"raised GeneratorExit.*cannot end the worker"):
-            await (await make(raiser(GeneratorExit(), is_async=False))).handle(1, CONTEXT)
-
-    async def test_context_variables_are_copied(self, make: Make) -> None:
-        def f() -> str:
-            seen = variable.get()
-            variable.set("changed in the thread")
-            return seen
-
-        variable.set("caller")
-        assert await (await make(f)).handle(1, CONTEXT) == "caller"
-        assert variable.get() == "caller"
-
-    async def test_as_many_at_once_as_threads(self, make: Make) -> None:
-        barrier = threading.Barrier(3, timeout=10)
-
-        def f() -> int:
-            return barrier.wait()
-
-        handler = await make(f, threads=3)
-        assert sorted(await asyncio.gather(*(handler.handle(1, CONTEXT) for _ in range(3)))) == [0, 1, 2]
-
-    async def test_the_loop_goes_on_meanwhile(self, make: Make) -> None:
-        gate = threading.Event()
-        handler = await make(lambda: gate.wait(10))
-        task = asyncio.ensure_future(handler.handle(1, CONTEXT))
-        await asyncio.sleep(0)
-        gate.set()
-        assert await task is True
-
-    async def test_a_cancelled_one_is_interrupted_and_waited_for(self, make: Make) -> None:
-        loop = asyncio.get_running_loop()
-        started, gate, ended = asyncio.Event(), threading.Event(), []
-
-        def f() -> None:
-            try:
-                loop.call_soon_threadsafe(started.set)
-                while True:
-                    time.sleep(0.001)
-            except Interrupted:
-                loop.call_soon_threadsafe(started.set)
-                gate.wait(10)
-                ended.append(True)
-                raise
-
-        task = asyncio.ensure_future((await make(f)).handle(1, CONTEXT))
-        await started.wait()
-        started.clear()
-        task.cancel()
-        await started.wait()
-        assert not task.done()
-        gate.set()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert ended
-
-    @pytest.mark.parametrize("error", [None, Reject("no"), ValueError("broken")])
-    async def test_one_that_ends_by_itself_after_a_cancel_decides(self, make: Make, error: Exception | None) -> None:
-        loop = asyncio.get_running_loop()
-        started = asyncio.Event()
-
-        def f() -> str:
-            try:
-                loop.call_soon_threadsafe(started.set)
-                while True:
-                    time.sleep(0.001)
-            except Interrupted:
-                if error is not None:
-                    raise error from None
-                return "charged"
-
-        handler = await make(f)
-        task = asyncio.ensure_future(handler.handle(1, CONTEXT))
-        await started.wait()
-        task.cancel()
-        if error is None:
-            assert await task == "charged"
-        else:
-            with pytest.raises(type(error)):
-                await task
-        started.clear()
-        call = asyncio.ensure_future(handler.call((), CONTEXT))
-        await started.wait()
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):  # the caller goes on no more
-            await call
-
-    async def test_one_that_would_go_on_as_a_coroutine_does_not(self, make: Make) -> None:
-        loop = asyncio.get_running_loop()
-        started, ran = asyncio.Event(), []
-
-        async def later() -> None:
-            ran.append(True)
-
-        def f() -> Any:
-            try:
-                loop.call_soon_threadsafe(started.set)
-                while True:
-                    time.sleep(0.001)
-            except Interrupted:
-                return later()
-
-        task = asyncio.ensure_future((await make(f)).handle(1, CONTEXT))
-        await started.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert ran == []
-
-    async def test_a_late_interrupt_never_hits_the_next_call_of_the_thread(self, make: Make) -> None:
-        def short() -> str:
-            return "".join(map(str, range(20)))
-
-        handler = await make(short, threads=1)
-        cancelled = 0
-        for _ in range(300):
-            task = asyncio.ensure_future(handler.handle(1, CONTEXT))
-            await asyncio.sleep(0)
-            task.cancel()
-            result = (await asyncio.gather(task, return_exceptions=True))[0]
-            cancelled += isinstance(result, asyncio.CancelledError)
-            assert isinstance(result, asyncio.CancelledError) or result == short()
-            assert await handler.handle(1, CONTEXT) == short()
-        assert cancelled
-
-    def test_an_interrupted_one_leaves_a_traced_interpreter_alive(self) -> None:
-        # In a process of its own: an interpreter that stands still takes no signal either.
-        ended = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=100, check=True)
-        assert ended.stdout.split() == ["Interrupted", "went", "on"]
-
-    async def test_one_that_has_not_begun_is_cancelled_at_once(self, make: Make) -> None:
-        loop = asyncio.get_running_loop()
-        started, gate, calls = asyncio.Event(), threading.Event(), []
-
-        def f(body: str) -> None:
-            calls.append(body)
-            loop.call_soon_threadsafe(started.set)
-            gate.wait(10)
-
-        handler = await make(f, threads=1)
-        first = asyncio.ensure_future(handler.handle("first", CONTEXT))
-        await started.wait()
-        second = asyncio.ensure_future(handler.handle("second", CONTEXT))
-        await asyncio.sleep(0)
-        second.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await second
-        gate.set()
-        await first
-        assert calls == ["first"]
-
-    async def test_stop_does_not_wait_for_a_running_one(self, make: Make) -> None:
-        gate = threading.Event()
-        handler = await make(lambda: gate.wait(10))
-        task = asyncio.ensure_future(handler.handle(1, CONTEXT))
-        await asyncio.sleep(0)
-        await handler.stop()
-        assert not task.done()
-        gate.set()
-        assert await task is True

@@ -1,4 +1,4 @@
-"""Blocked: a thread that reports within a second when something holds up the event loop, and what."""
+"""Blocked: a thread that reports within a second that a handler blocks the event loop, and which one."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tasuki.units import format_duration
 _log = logging.getLogger("tasuki.app")
 
 PERIOD = 0.2
-"""Seconds between two signs of life that the loop is asked for."""
+"""Seconds between two calls that the loop must answer."""
 
 PATIENCE = 4
-"""Periods without an answer after which it is blocked. Periods, not seconds: a paused process has counted none."""
+"""Periods without an answer after which the loop is blocked. Periods, as a suspended process counts none."""
 
 _LATE = 5
-"""Exit code of a process that was still busy after its time to stop."""
+"""Exit code of a process that did not stop in time."""
 
 _OURS = (str(Path(__file__).parents[2]), str(Path(asyncio.__file__).parent))
 
@@ -39,8 +39,8 @@ _OURS = (str(Path(__file__).parents[2]), str(Path(asyncio.__file__).parent))
 class LoopWatch:
     """Watches the running loop for the consumers that work on it.
 
-    ``stops`` are the signals to stop, as heard also while the loop is blocked: it then handles none of them. A process
-    that cannot end for ``limit`` seconds is ended by ``leave``, which gets its exit code.
+    ``stops`` notes the stop signals also while the loop is blocked and handles none. A process that cannot stop for
+    ``limit`` seconds is ended by ``leave``, which gets the exit code.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class LoopWatch:
         self._thread = threading.get_ident()
         self._ended = threading.Event()
         self._missed = 0
-        """Periods since the loop was asked for the sign of life that it has not given; 0: it has."""
+        """Periods since the first call that the loop has not answered; 0: it answered the last one."""
         self._blocked_at: float | None = None
         self._overdue: set[Delivery] = set()
-        """What has been found overdue while the loop is blocked."""
+        """The deliveries that were reported as overdue while the loop is blocked."""
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the loop is held up now; for any thread."""
+        """Whether the loop is blocked now; for any thread."""
         return self._blocked_at is not None
 
     @contextmanager
@@ -98,7 +98,7 @@ class LoopWatch:
                 self._end_if_unheeded()
 
     def _interrupt_overdue(self) -> None:
-        """The consumers' own watches stand still now: interrupt what runs in threads, name what cannot be."""
+        """Interrupt overdue handlers in threads and report the others; the consumers' own timers cannot run now."""
         for consumer in self._consumers():
             for worker in consumer.overdue():
                 delivery = worker.delivery
@@ -109,19 +109,19 @@ class LoopWatch:
                 elif worker.task is asyncio.current_task(self._loop):
                     said = "it blocks the event loop, and cannot be interrupted"
                 else:
-                    continue  # it waits on the loop, and is cancelled when that goes on
+                    continue  # it waits on the loop, which cancels it later
                 self._overdue.add(delivery)
                 limit = format_duration(consumer.options.handler_timeout or 0.0)
                 _log.warning("handler %s has run for handler_timeout (%s): %s", delivery.function, limit, said,
                              extra=delivery.log_fields())  # fmt: skip
 
     def _end_if_unheeded(self) -> None:
-        """End a process whose loop does not come to its stop; what it holds comes back as after its death."""
+        """End a process whose loop never handles the stop; the broker requeues its messages as after a crash."""
         blocked_at, stops = self._blocked_at, self._stops
         if blocked_at is None or not stops.are_unheeded(blocked_at, time.monotonic(), self._limit()):
             return
-        _log.critical("the event loop is blocked, so this process cannot stop in order: it ends now, and the messages "
-                      "that it holds come back as from a worker that died")  # fmt: skip
+        _log.critical("the event loop is blocked, so this process cannot drain: it exits now, and the broker "
+                      "redelivers its messages as after a crash")  # fmt: skip
         self._leave(128 + stops.second if stops.second is not None else _LATE)
 
     def _answer(self) -> None:
@@ -130,14 +130,14 @@ class LoopWatch:
         self._overdue.clear()
         if self._blocked_at is not None:
             seconds, self._blocked_at = time.monotonic() - self._blocked_at, None
-            _log.warning("the event loop goes on; it was blocked for %.1f s", seconds)
+            _log.warning("the event loop runs again; it was blocked for %.1f s", seconds)
 
     def _report(self) -> None:
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - documented, for tools such as this
         delivery = self._delivery()
         by = "" if delivery is None else f" by the handler {delivery.function} (message {delivery.received.id})"
         _log.error(
-            "the event loop is blocked%s; nothing else is handled on it. Await what takes long, or make the handler a "
+            "the event loop is blocked%s; no other handler can run on it. Await slow operations, or make the handler a "
             "plain def, which runs in a thread:\n%s",
             by,
             "".join(traceback.format_list(_stack(frame))) if frame is not None else "",
@@ -145,7 +145,7 @@ class LoopWatch:
         )
 
     def _delivery(self) -> Delivery | None:
-        """What is handled by the task that runs now."""
+        """The delivery whose handler the loop runs now."""
         current = asyncio.current_task(self._loop)
         workers = (worker for consumer in self._consumers() for worker in consumer.workers)
         return next((worker.delivery for worker in workers if worker.task is current), None)

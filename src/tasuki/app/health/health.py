@@ -1,4 +1,4 @@
-"""Health: looks at consumers and brokers again and again, and writes what comes of it into a file."""
+"""Health: observes consumers and brokers repeatedly, and writes the result into a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasuki.app.health.health_file import PERIOD, head, write
-from tasuki.app.health.judge import Judge, Look, problem_of
+from tasuki.app.health.judge import Judge, Observation, problem_of
 from tasuki.app.health.status import status_of
 from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Occupancy
@@ -27,7 +27,7 @@ _log = logging.getLogger("tasuki.app")
 
 @dataclass(slots=True)
 class Question:
-    """One consumer's question to its broker: whether messages wait. It is never given up, only answered."""
+    """One consumer's question to its broker, whether messages wait; it stays open until the broker answers."""
 
     asked_at: float
     answer: asyncio.Task[Occupancy]
@@ -35,11 +35,11 @@ class Question:
 
 @dataclass(slots=True)
 class Pulse:
-    """Writes a health file again and again.
+    """Writes a health file repeatedly.
 
     It holds one JSON document: ``pid``, ``time`` (Unix seconds), ``live``, ``ready``, ``why`` not (``live`` and
     ``ready``: lists of reasons), ``warnings``, and :func:`tasuki.app.health.status.status_of`; for each consumer also
-    ``moved_at``: the last look that found something newly delivered to it; null: nothing yet.
+    ``moved_at``: when a new delivery to it was last observed; null: none yet.
     """
 
     file: Path
@@ -51,24 +51,24 @@ class Pulse:
     _judges: dict[str, Judge] = field(default_factory=dict)
     _questions: dict[str, Question] = field(default_factory=dict)
     _blind: set[str] = field(default_factory=set)
-    """Consumers whose queue could not be looked at for an unexpected reason; logged once, with its traceback."""
+    """Consumers whose queue could not be inspected for an unexpected reason; logged once, with its traceback."""
 
     async def run(self) -> None:
         """Until cancelled. Raises OSError when the file cannot be written at the start."""
-        touch(self.file)  # is there and can be written
-        self._write([], ["it is starting"])  # not what an earlier process has left
+        touch(self.file)  # fails at once if the file cannot be written
+        self._write([], ["it is starting"])  # replaces an earlier process's document
         try:
             while True:
                 await asyncio.sleep(self.period)
-                live, ready = await self.look()
+                live, ready = await self.observe()
                 self._report(live)
                 self._write(live, ready)
         finally:
             for question in self._questions.values():
                 question.answer.cancel()
 
-    async def look(self) -> tuple[list[str], list[str]]:
-        """Why the process is not live now, and why it is not ready; one call is one look."""
+    async def observe(self) -> tuple[list[str], list[str]]:
+        """Observe all consumers once: why the process is not live, and why it is not ready."""
         if (assembly := self.app.assembly) is None:
             return [], ["it is not open"]
         consumers: Mapping[str, Consumer] = assembly.consumers
@@ -76,14 +76,14 @@ class Pulse:
         self._blind &= consumers.keys()
         for gone in self._questions.keys() - consumers.keys():
             self._questions.pop(gone).answer.cancel()
-        # All at once: one after the other, many queues of a broker that does not answer would let the file get old.
-        looks = await asyncio.gather(*map(self._look, consumers.values()))
+        # All at once: one after the other, many queues of a silent broker would let the file become stale.
+        observed = await asyncio.gather(*map(self._observe, consumers.values()))
         live, ready = [], [f"driver {id}: {why}" for id in assembly.drivers if (why := self._problem(id))]
         ready += [f"thread {name}: {why}" for name, why in helper_threads.problems().items()]
-        for id, look in zip(consumers, looks, strict=True):
-            if look.delivered > max(self._judges[id].delivered, 0):
+        for id, observation in zip(consumers, observed, strict=True):
+            if observation.delivered > max(self._judges[id].delivered, 0):
                 self._moved_at[id] = self.app.clock.time()
-            not_live, not_ready = self._judges[id].judge(look)
+            not_live, not_ready = self._judges[id].judge(observation)
             live += [f"{id}: {not_live}"] if not_live else []
             ready += [f"{id}: {not_ready}"] if not_ready else []
         return live, ready
@@ -91,15 +91,15 @@ class Pulse:
     def _problem(self, id: str) -> str:
         return problem_of(self.app.supervisor.states().get(id))
 
-    async def _look(self, consumer: Consumer) -> Look:
+    async def _observe(self, consumer: Consumer) -> Observation:
         held, delivered, has_free_worker = consumer.held, consumer.metrics.delivered, consumer.has_free_worker
         options = consumer.options
         window = max(options.prefetch, options.concurrency)
         problem = self._problem(consumer.id) or consumer.problem
         if not consumer.is_consuming:
-            return Look(delivered, problem=problem)
+            return Observation(delivered, problem=problem)
         ready, silence, unanswered = await self._ready(consumer)
-        return Look(
+        return Observation(
             delivered=delivered,
             settled=delivered - held,
             unsettled=consumer.unsettled,
@@ -110,12 +110,12 @@ class Pulse:
         )
 
     async def _ready(self, consumer: Consumer) -> tuple[bool | None, float, str]:
-        """Whether messages are ready; how long the broker has been silent; why the queue cannot be looked into."""
+        """Whether messages are ready; how long the broker has been silent; why the queue cannot be inspected."""
         now = asyncio.get_running_loop().time
         question = self._questions.get(consumer.id)
         if question is None:
             question = self._questions[consumer.id] = Question(now(), _ask(consumer))
-        elif _had_no_answer(question):  # else what came after the last look is the answer
+        elif _had_no_answer(question):  # else the answer may have arrived since the last observation
             question.answer = _ask(consumer)
         await asyncio.wait([question.answer], timeout=self.period)
         silence = now() - question.asked_at
@@ -128,20 +128,20 @@ class Pulse:
         except DriverError as error:
             del self._questions[consumer.id]
             return None, 0.0, str(error)
-        except Exception as error:  # a driver's own mistake; the other consumers are looked at all the same
+        except Exception as error:  # a defect of the driver must not hide the other consumers
             del self._questions[consumer.id]
             if consumer.id not in self._blind:
                 self._blind.add(consumer.id)
-                _log.exception("health: cannot look into the queue of %s", consumer.id)
-            return None, 0.0, f"its queue cannot be looked into: {error!r}"
+                _log.exception("health: cannot inspect the queue of %s", consumer.id)
+            return None, 0.0, f"its queue cannot be inspected: {error!r}"
         del self._questions[consumer.id]
         self._blind.discard(consumer.id)
-        # In order per key what counts as ready may stand behind a message that is held, or waits for a retry.
+        # With an order per key, a message counted as ready may wait behind a held or delayed one.
         may_be_behind = consumer.queue.spec.ordering == "key" and occupancy.hidden
         return occupancy.ready and not may_be_behind, 0.0, ""
 
     def _report(self, live: list[str]) -> None:
-        """Log what has begun, and that it is over."""
+        """Log when messages stop moving, and when they move again."""
         ids = tuple(reason.partition(": ")[0] for reason in live)
         if live and ids != self._reported:
             _log.error("messages do not move: %s", "; ".join(live))
@@ -163,13 +163,13 @@ class Pulse:
         ]
         try:
             write(self.file, {**head(live, ready, now), "warnings": warnings, **status}, self._live_at)
-        except OSError as error:  # an orchestrator that restarts us then is right
+        except OSError as error:  # the file becomes stale, and an orchestrator may restart us
             _log.error("cannot write the health file: %s", error)
 
 
 def _ask(consumer: Consumer) -> asyncio.Task[Occupancy]:
     asking = asyncio.ensure_future(consumer.queue.driver.occupancy(consumer.queue.spec.name))
-    asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # nobody may be left to hear it
+    asking.add_done_callback(lambda answer: answer.cancelled() or answer.exception())  # read, or asyncio logs it
     return asking
 
 

@@ -1,4 +1,4 @@
-"""What a running application has done and is doing, as plain data for people and tools."""
+"""Status: the counters and present state of a running application, as plain data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample
 from tasuki.observe.metrics import Histogram
 
 MAX_SAMPLES = 1000
-"""Most series of the handlers' own metrics, of each function about as many as of another; the rest is left out."""
+"""Most series of the handlers' own metrics, shared about equally among the functions; others are left out."""
 
 
 def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -> dict[str, Any]:

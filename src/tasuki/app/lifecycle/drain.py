@@ -16,7 +16,7 @@ async def until_empty(
 ) -> None:
     """Return when no queue of the consumers that ``is_consuming`` holds a message, delayed and held ones included.
 
-    A broker that is away for a while holds who knows what: it is asked again.
+    An unavailable broker may hold messages, so it is polled until it answers.
     """
     while (live := assembly()) is not None:
         consumers = [consumer for id, consumer in live.consumers.items() if is_consuming(id)]
@@ -28,7 +28,7 @@ async def until_empty(
                 raise
         else:
             empty = not any(occupancy.ready or occupancy.hidden for occupancy in found)
-            # A handler may have published between two of the looks: only a round in which nothing moved proves it.
+            # A handler may have published between two answers: only a round without any progress is proof.
             if empty and before == _progress(live) and not any(consumer.held for consumer in consumers):
                 return
         await asyncio.sleep(pause)

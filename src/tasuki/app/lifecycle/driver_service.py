@@ -24,7 +24,7 @@ _ONE_MACHINE: Durability = "power"
 class DriverService:
     """A driver as a service, with the queues that are on it.
 
-    ``levels`` says which durability the broker gives when, for people.
+    ``levels`` tells users which settings of the broker give which durability.
     """
 
     def __init__(self, driver: Driver, levels: str = "") -> None:
@@ -34,12 +34,12 @@ class DriverService:
         self.accepted: Durability | None = None
         """The durability that the driver's entry states."""
         self.reads_only = False
-        """Nothing is made or changed at the broker: its queues are known as they stand there."""
+        """Make and change nothing at the broker; inspect the queues instead of declaring them."""
         self.closing: Sequence[Callable[[Driver], Awaitable[None]]] = ()
-        """What uses the driver beside the consumers, and must end before it is closed."""
+        """Called before the driver is closed, to end its users other than the consumers."""
 
     async def start(self) -> None:
-        """Open, and declare the queues; while that cannot be, ``problem`` of the driver says why."""
+        """Open, and declare the queues; until then ``problem`` of the driver says why not."""
         try:
             await self.driver.open()
         except BaseException as error:
@@ -59,7 +59,7 @@ class DriverService:
             queue.demand.refusal()  # logs it
 
     async def _know_queues(self) -> None:
-        """Several at a time: a broker takes most of a declaration to wait for its disk or its peers."""
+        """Several at a time, as a broker mostly waits for its disk or its peers."""
         left = iter(self.queues)
 
         async def know_some() -> None:
@@ -78,20 +78,17 @@ class DriverService:
         if not self.reads_only:
             await declare(queue)
             return
-        with suppress(QueueNotFoundError):  # each verb says so again
+        with suppress(QueueNotFoundError):  # each later call for the queue raises it again
             await self.driver.inspect(queue.spec)
 
     def _compare(self, given: Durability) -> None:
-        """Say so when the broker as it is set up gives less than it could, unless the entry says what is enough.
-
-        What only more machines could give is not missed.
-        """
+        """Warn if the broker's configuration gives less than one machine can, unless the entry accepts a level."""
         name = self.driver.name
         best = min(self.driver.capabilities.durability, _ONE_MACHINE, key=DURABILITIES.index)
         if is_less(given, best) and self.accepted is None:
             _log.warning(
-                "driver %s: what is confirmed has durability %r as the broker is set up, and could have %r%s; "
-                "change its settings, or write 'durability: %s' at the driver if that is enough",
+                "driver %s: the broker's settings give confirmed messages durability %r; it could give %r%s; "
+                "change the settings, or write 'durability: %s' at the driver if that is enough",
                 name,
                 given,
                 best,
@@ -101,11 +98,11 @@ class DriverService:
             )
 
     def _compare_queue(self, queue: Queue, given: Durability) -> None:
-        """Say so when a queue that was made earlier gives less than a new one would, unless its entry says enough."""
+        """Warn if an existing queue gives less than a new one would, unless its entry demands a level."""
         stands = self.driver.durability_of(queue.spec.name)
         if is_less(stands, given) and queue.demand.level is None:
             _log.warning(
-                "queue %s: it was made with settings that give durability %r, and a new queue of driver %s has %r; "
+                "queue %s has durability %r from earlier settings; a new queue of driver %s would have %r; "
                 "change the queue at the broker, or write 'durability: %s' at the queue if that is enough",
                 queue.id,
                 stands,
@@ -120,7 +117,7 @@ class DriverService:
         await asyncio.get_running_loop().create_future()
 
     async def stop(self, timeout: float) -> None:
-        """Close; nothing is held any more, the consumers have stopped before."""
+        """Close; the consumers have stopped, so no message is held any more."""
         try:
             for close in self.closing:
                 await close(self.driver)

@@ -1,4 +1,4 @@
-"""Messages that a reload would leave behind: those of a driver in whose place comes one that does not hold them."""
+"""Messages that a reload would leave behind: the new driver of their queue does not hold them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("tasuki.app")
 
 
 async def refuse_leaving(old: Assembly, new: Assembly) -> None:
-    """Before anything running is touched: ask the drivers that are to go for their messages.
+    """Before the reload touches a service: look for messages on the drivers that will go.
 
     Raises:
         LifecycleError: messages wait in a queue whose new driver does not hold them.
@@ -33,7 +33,7 @@ async def refuse_leaving(old: Assembly, new: Assembly) -> None:
 
 
 async def refuse_dropping(old: Assembly, new: Assembly) -> None:
-    """When the old services have stopped: a driver that keeps its messages in this process must be empty by then.
+    """After the old services have stopped: refuse if a driver that keeps its messages in this process is not empty.
 
     Raises:
         LifecycleError: messages were published since ``refuse_leaving``.
@@ -50,7 +50,7 @@ async def refuse_dropping(old: Assembly, new: Assembly) -> None:
 
 
 def _moved(old: Assembly, new: Assembly) -> list[Queue]:
-    """The old queues that another driver carries from now on, or none while their own drops its messages."""
+    """The old queues that get another driver, or none while their own driver drops its messages."""
     kept = set(new.drivers.values())
     return [
         queue
@@ -68,17 +68,17 @@ def _driver_of(queue: Queue, assembly: Assembly) -> Driver | None:
 
 
 async def _waiting(queue: Queue) -> int:
-    """How many messages a queue holds; 0 if its driver cannot be asked: then a restart would leave them as well."""
+    """How many messages a queue holds; 0 if its driver does not answer, as a restart would leave them behind too."""
     try:
         depth = await queue.driver.depth(queue.spec.name)
     except DriverError as error:
-        _log.warning("queue %s: its old driver cannot be asked for waiting messages: %s", queue.id, error)
+        _log.warning("queue %s: its old driver cannot count the waiting messages: %s", queue.id, error)
         return 0
     return depth.ready + depth.in_flight + depth.delayed
 
 
 async def _difference(before: Driver, after: Driver | None, *, is_open: bool) -> str:
-    """Why a driver does not hold the messages of another one; empty if it does: it sees the other's queues."""
+    """Why a driver does not hold the messages of another one; empty if it does, as it sees the other's queues."""
     if after is None or not before.capabilities.multi_process:
         return "its messages end with it"
     if type(after) is not type(before):
@@ -92,11 +92,11 @@ async def _difference(before: Driver, after: Driver | None, *, is_open: bool) ->
             if not is_open:
                 await after.close()
     except DriverError as error:
-        return f"whether the new driver holds them cannot be found out: {error}"
+        return f"cannot find out whether the new driver holds them: {error}"
 
 
 async def _sees(before: Driver, after: Driver, probe: QueueSpec) -> bool:
-    """Whether a queue that one driver makes is there for the other one."""
+    """Whether one driver finds a queue that the other one makes."""
     await before.declare(probe)
     try:
         await after.inspect(probe)

@@ -1,4 +1,4 @@
-"""Opening: start the drivers, and tell a broker that is away from one that can never be opened."""
+"""Opening: start the drivers, and distinguish an unavailable broker from one that can never be opened."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tasuki.supervisor.supervisor import Supervisor
 
 
 async def open_drivers(supervisor: Supervisor, ids: Sequence[str]) -> None:
-    """Return when each driver is open or has failed once; the supervisor goes on with those that have.
+    """Return when each driver is open or has failed once; the supervisor retries the failed ones.
 
     Raises:
-        LifecycleError: one cannot be opened, and waiting would not help.
+        LifecycleError: a driver cannot be opened, and a retry would not help.
     """
     tried: set[str] = set()
 

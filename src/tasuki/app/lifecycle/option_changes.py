@@ -1,4 +1,4 @@
-"""Declaring queues, and what a declaration changes in a queue that other processes use."""
+"""Declaring queues, and logging how a declaration changes a queue that other processes use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = logging.getLogger("tasuki.app")
 
 
 async def declare(queue: Queue) -> None:
-    """Declare a queue; what that changes at the broker for all processes is logged with both values."""
+    """Declare a queue; log each option that this changes at the broker, with both values."""
     if changes := await _changes_of(queue.driver, queue.spec):
         text = "queue %s: this process changes the settings of the queue at the broker, for all processes: %s"
         _log.warning(text, queue.id, "; ".join(changes), extra={"queue": queue.id})
@@ -21,10 +21,7 @@ async def declare(queue: Queue) -> None:
 
 
 async def _changes_of(driver: Driver, spec: QueueSpec) -> list[str]:
-    """What declaring the queue would change at the broker, each with both values; empty for a new queue.
-
-    A driver whose broker shows no options is not asked: that would only cost time.
-    """
+    """The options that declaring the queue would change at the broker, each with both values."""
     if not driver.tells_options:
         return []
     try:

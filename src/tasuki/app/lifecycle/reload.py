@@ -25,9 +25,9 @@ _log = logging.getLogger("tasuki.app")
 async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
     """Bring a running app from ``old`` to a new version; all or nothing. For one task at a time.
 
-    New handlers are compiled and new queues declared before anything running is touched. A consumer of which only the
-    function changed goes on: what runs finishes with the old handler, what starts takes the new one. A driver goes on
-    unless it would be made differently; then the new one must hold the messages of the old one.
+    New handlers are compiled and new queues declared before any running service is touched. A consumer goes on if only
+    its function changed: running deliveries finish with the old handler, later ones use the new one. A driver goes on
+    unless its settings changed; then the new driver must hold the messages of the old one.
 
     Raises:
         TasukiError: something of the new version cannot start; the old one goes on.
@@ -65,7 +65,7 @@ async def _prepare(new: Assembly, old: Assembly) -> None:
         if consumer is old.consumers.get(id) and (guard := new.rights.consumer(id)) is not None:
             guard.consume(consumer.queue.id)
         if (handler := new.handler_of(id)) in fresh:
-            handler.decoder(consumer.queue.codec)  # what would fail later fails here
+            handler.decoder(consumer.queue.codec)  # fails here rather than at the first message
     for queue in _redefined(new, old):
         await declare(queue)
 
@@ -77,7 +77,7 @@ def _redefined(new: Assembly, old: Assembly) -> list[Queue]:
 
 
 async def _declare_again(new: Assembly, old: Assembly) -> None:
-    """Give the changed queues their old options back, where the broker can be asked."""
+    """Restore the old options of the changed queues, where the broker is available."""
     for queue in _redefined(new, old):
         before = old.queues.get(queue.id)
         if before is not None and before.driver is queue.driver:
@@ -88,7 +88,7 @@ async def _declare_again(new: Assembly, old: Assembly) -> None:
 
 
 async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
-    """Replace what changed as one change, add and start what is new; and then, past the point of return, remove."""
+    """Replace changed services as one step, add and start new ones; then, past the point of return, remove old ones."""
     supervisor = app.supervisor
     before, after = {**old.drivers, **old.consumers}, {**new.drivers, **new.consumers}
     specs = _specs(new)
@@ -118,7 +118,7 @@ def _specs(assembly: Assembly) -> dict[str, ServiceSpec]:
 
 
 async def _try_to(step: Coroutine[Any, Any, None]) -> None:
-    """What comes after the decision is reported, and changes nothing about it: work left over was handed back."""
+    """Log a failure, and go on: the reload is decided, and unfinished messages were released."""
     try:
         await step
     except LifecycleError as error:

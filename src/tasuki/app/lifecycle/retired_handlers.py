@@ -21,7 +21,7 @@ class Retired:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all of those have ended."""
+        """Whether all these deliveries have ended."""
         return all(delivery.ended for delivery in self.running)
 
 

@@ -56,7 +56,7 @@ async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> No
 
 
 def _warnings(app: App) -> list[str]:
-    """What ``tasuki check`` warns of, and why nothing will be handled if no consumer starts."""
+    """The warnings of ``tasuki check``, and why no message will be handled if no consumer starts."""
     from tasuki.kinds.check.warnings import warnings_of
 
     if app.assembly is None:
@@ -123,9 +123,9 @@ def _no_signals() -> Iterator[None]:
 
 @contextmanager
 def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
-    """TERM and INT: drain, then cancel. HUP: reload. QUIT: say what every worker does.
+    """TERM and INT: drain, then cancel. HUP: reload. QUIT: print the stack of every worker.
 
-    The loop handles them when it can; ``heard_at_once`` has the signals to stop also while a handler blocks it.
+    The loop handles them; ``heard_at_once`` notes the stop signals even while a handler blocks the loop.
     """
     background: set[asyncio.Task[None]] = set()
 
@@ -137,10 +137,10 @@ def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
     def end(number: int) -> None:
         meaning = app.stop_signals.hear(number, app.clock.monotonic())
         if meaning is Meaning.CANCEL:
-            _log.warning("stopping now: running handlers are cancelled and their messages handed back")
+            _log.warning("stopping now: cancelling the running handlers and releasing their messages")
             spawn(lambda: _hurry(app))
         elif meaning is Meaning.DRAIN:
-            _log.info("stopping: running handlers finish; again to cancel them")
+            _log.info("stopping: waiting for running handlers; signal again to cancel them")
             app.drain()
 
     handlers: dict[signal.Signals, Callable[[], object]] = {
@@ -150,7 +150,7 @@ def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
         signal.SIGQUIT: lambda: None,
     }
     with signals_on_loop(handlers):
-        # Not on the loop: it is wanted most when a handler blocks that.
+        # Not on the loop: the stacks are most useful when a handler blocks it.
         signal.signal(signal.SIGQUIT, lambda number, frame: dump(app, frame))
         for number in (signal.SIGTERM, signal.SIGINT):
             _hear_at_once(number, heard_at_once)
@@ -158,7 +158,7 @@ def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
 
 
 def _hear_at_once(number: signal.Signals, heard: StopSignals) -> None:
-    """Note a signal when it comes, beside what the loop does with it."""
+    """Note a signal when it arrives, and pass it on to the loop."""
     on_loop = signal.getsignal(number)
 
     def hear(number: int, frame: FrameType | None) -> None:
@@ -174,11 +174,11 @@ async def _hurry(app: App) -> None:
     try:
         await app.supervisor.stop(0.0)
     except TasukiError:
-        pass  # the stop that it hurries reports it
+        pass  # the first stop, which this one shortens, reports it
 
 
 async def reload(app: App) -> None:
-    """Apply what differs, and log what came of it; never raises TasukiError."""
+    """Reload the app and log the result; never raises TasukiError."""
     try:
         changes = await app.reload()
     except TasukiError as error:
@@ -194,7 +194,7 @@ async def reload(app: App) -> None:
 
 
 def dump(app: App, here: FrameType | None) -> None:
-    """Write to stderr what every service and worker is doing; ``here``: where this thread stands."""
+    """Write the state of every service and worker to stderr; ``here``: this thread's frame."""
     out = sys.stderr
     for id, status in app.supervisor.states().items():
         print(f"{id}: {status.state.value}", file=out)

@@ -1,4 +1,4 @@
-"""Inbox: one reply queue, who waits for which reply of it, and the task that receives them."""
+"""Inbox: one reply queue, its pending requests, and the task that receives the replies."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _BATCH = 100
 _WAIT = 20.0
 """Seconds of one receive."""
 _SHARED_WAIT = 0.5
-"""The same for a declared queue: soon enough over when nobody here waits any more."""
+"""The same for a declared queue, where receiving must end soon after the last request."""
 _END_GRACE = 1.0
 _NOT_OURS = 0.2
-"""Seconds for which a reply of somebody else is hidden from us in a declared queue, so that they can take it."""
+"""Seconds for which another process's reply is hidden in a declared queue, so that its own process can take it."""
 
 _MOST_GIVEN_UP = 10_000
-"""Timed-out requests that are remembered, so that their late replies can be told from others."""
+"""Timed-out requests that are remembered, so that their late replies are recognized."""
 _UNCLAIMED = 300.0
-"""Seconds after which a reply in a declared queue that no process has taken is for none of them."""
+"""Seconds after which a reply in a declared queue is removed if no process has taken it."""
 
 
 class Inbox:
-    """``is_own``: made for this process alone, and removed with it; else others may wait on the same queue."""
+    """``is_own``: made for this process, and removed with it; else other processes may wait on the same queue."""
 
     def __init__(self, queue: Queue, *, is_own: bool) -> None:
         self.queue = queue
@@ -46,7 +46,7 @@ class Inbox:
         self._is_closed = False
 
     async def open(self) -> None:
-        """Make the queue, once; goes on trying while the broker cannot. Raises DriverError when it never will."""
+        """Make the queue once; retry while the broker is unavailable. Raises DriverError if a retry cannot help."""
         failures = 0
         while not self._is_declared:
             try:
@@ -61,7 +61,7 @@ class Inbox:
                 self._is_declared, self.problem = True, None
 
     def expect(self, correlation_id: str) -> asyncio.Future[Message]:
-        """The reply that is to come; ``forget`` it when nobody waits any more."""
+        """The future reply; call ``forget`` when the request ends."""
         if self._is_closed:
             raise LifecycleError("the app was closed")
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -71,17 +71,17 @@ class Inbox:
         return future
 
     def forget(self, correlation_id: str) -> None:
-        """Nobody waits for this one any more."""
+        """The request has ended."""
         self._waiting.pop(correlation_id, None)
 
     def give_up(self, correlation_id: str, queue: Queue) -> None:
-        """The request to that queue has timed out: its reply will be late. Only this process's own time counts."""
+        """The request to that queue has timed out, so its reply will be late."""
         self._given_up[correlation_id] = (queue, asyncio.get_running_loop().time())
         if len(self._given_up) > _MOST_GIVEN_UP:
             self._given_up.popitem(last=False)
 
     async def close(self) -> None:
-        """Let whoever waits know, and remove the queue as far as the driver can. Idempotent."""
+        """Fail the pending requests, and remove the queue as far as the driver can. Idempotent."""
         self._is_closed = True
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
@@ -107,7 +107,7 @@ class Inbox:
             _log.debug("reply queue %s stays: %s", self.queue.id, error)
 
     async def _run(self) -> None:
-        """Receive until cancelled, from a declared queue only while somebody waits; a broker may be away meanwhile."""
+        """Receive until cancelled, from a declared queue only while requests are pending; survives broker failures."""
         driver, name = self.queue.driver, self.queue.spec.name
         wait = _WAIT if self.is_own else _SHARED_WAIT
         failures = 0
@@ -117,7 +117,7 @@ class Inbox:
                 if batch:
                     await driver.settle(name, [self._deliver(received) for received in batch])
                 failures = 0
-            except QueueNotFoundError:  # a broker that came back without it
+            except QueueNotFoundError:  # the broker lost the queue in a restart
                 failures += 1
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
                 await self._declare_again()
@@ -125,13 +125,13 @@ class Inbox:
                 failures += 1
                 _log.debug("reply queue %s: %s", self.queue.id, error)
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
-            except Exception:  # a driver's defect must not leave whoever waits without anybody who receives
+            except Exception:  # a driver's defect must not leave pending requests without a receiver
                 failures += 1
                 _log.exception("reply queue %s: the driver failed", self.queue.id)
                 await asyncio.sleep(UNTIL_BACK.delay(failures))
 
     async def _declare(self) -> None:
-        """Declare, and say that somebody lives here: a temporary queue is not kept for nobody."""
+        """Declare the queue and register as its consumer, so that the broker does not expire it as unused."""
         await self.queue.driver.declare(self.queue.spec)
         if self.is_own:
             await self.queue.driver.attach(self.queue.spec.name, 1)
@@ -143,7 +143,7 @@ class Inbox:
             _log.debug("reply queue %s: %s", self.queue.id, error)
 
     def _is_late(self, correlation_id: str) -> bool:
-        """Whether this process has asked, and waits no more; counted and logged, once."""
+        """Whether the reply belongs to a timed-out request of this process; counted and logged, once."""
         queue, given_up_at = self._given_up.pop(correlation_id, (None, 0.0))
         if queue is None:
             return False
@@ -153,7 +153,7 @@ class Inbox:
         return True
 
     def _is_unclaimed(self, received: Received) -> bool:
-        """Whether no other process has taken a reply for so long that none waits for it; that is logged."""
+        """Whether no process has taken the reply within ``_UNCLAIMED`` seconds; logged."""
         now = asyncio.get_running_loop().time()
         if now - self._put_back.setdefault(received.id, now) < _UNCLAIMED:
             if len(self._put_back) > _MOST_GIVEN_UP:
@@ -164,7 +164,7 @@ class Inbox:
         return True
 
     def _deliver(self, received: Received) -> Settlement:
-        """Hand a reply to whoever waits for it."""
+        """Complete the reply's request; returns the settlement of the reply."""
         correlation_id = str(received.headers.get(CORRELATION_ID, ""))
         future = self._waiting.pop(correlation_id, None)
         if future is None or future.done():

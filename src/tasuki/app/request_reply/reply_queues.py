@@ -1,4 +1,4 @@
-"""Reply queues: those that ``app.request`` makes for one process, as it and as whoever answers see them."""
+"""Reply queues that ``app.request`` makes for one process, as seen by the requester and by the replier."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ NAMESPACE = "reply"
 
 _ID = re.compile(rf"{NAMESPACE}:[0-9a-f]{{32}}", re.ASCII)
 _REMEMBERED = 100
-"""Reply queues of other processes that the driver is to know at a time, beside those in use."""
+"""Most reply queues of other processes that a driver keeps, besides the ones in use."""
 
 
 def new_reply_id() -> str:
-    """An id that nobody can guess: knowing it is what lets one reply."""
+    """An id that no client can guess: any client that knows the id may reply."""
     return f"{NAMESPACE}:{uuid.uuid4().hex}"
 
 
 def is_reply_id(name: str) -> bool:
-    """Whether it is an id as ``new_reply_id`` makes them: never the name of any other queue."""
+    """Whether ``new_reply_id`` could have made the id; no other queue has such a name."""
     return _ID.fullmatch(name) is not None
 
 
@@ -55,7 +55,7 @@ def reply_queue(id: str, request: Queue, clock: Clock) -> Queue:
 
 
 class ForeignReplyQueues:
-    """The reply queues of other processes that this one answers to; it makes none, and forgets those of long ago."""
+    """The reply queues of other processes that this one replies to; creates none, and forgets the oldest ones."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -92,25 +92,25 @@ class ForeignReplyQueues:
             del self._known[key]
 
     async def close(self, driver: Driver) -> None:
-        """Forget those of a driver that is about to be closed."""
+        """Forget the queues of a driver that is about to be closed."""
         for key in [key for key in self._known if key[0] is driver]:
             del self._known[key]
 
 
 class _Foreign:
-    """One of them; ``users`` publish to it now."""
+    """One reply queue; ``users`` is the number of publishes to it now."""
 
     __slots__ = ("_changing", "is_gone", "queues", "users")
 
     def __init__(self) -> None:
         self.is_gone = False
         self.queues: dict[str, Queue] = {}
-        """By the queue of the requests, whose codec and keys the replies have."""
+        """By the id of the requests' queue, whose codec and keys the replies use."""
         self.users = 0
         self._changing = asyncio.Lock()
 
     async def queue_for(self, id: str, request: Queue, clock: Clock) -> Queue:
-        """The queue as requests to that queue see it; the first time the broker is asked for it."""
+        """The reply queue with the codec and keys of the requests' queue; the first call inspects it at the broker."""
         async with self._changing:
             queue = self.queues.get(request.id)
             if queue is None:
@@ -121,13 +121,13 @@ class _Foreign:
             return queue
 
     async def forget(self, driver: Driver, id: str) -> bool:
-        """Have the driver forget it; False: it is in use."""
+        """Make the driver forget the queue; False: it is in use."""
         async with self._changing:
             if self.users:
                 return False
             self.queues.clear()
             try:
                 await driver.undeclare(_broker_name(id))
-            except DriverError as error:  # it costs some memory, and the reply is out
+            except DriverError as error:  # it costs some memory; the reply was published
                 _log.debug("reply queue %s is not forgotten: %s", id, error)
             return not self.users

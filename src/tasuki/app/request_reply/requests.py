@@ -21,7 +21,7 @@ from tasuki.queues.queue import Queue
 from tasuki.units import Duration, format_duration
 
 Keys = tuple[object, ...]
-"""What the replies of a reply queue are signed with; empty: with nothing."""
+"""The keys that sign the replies of a reply queue; empty: replies are not signed."""
 
 
 class Requests:
@@ -43,17 +43,11 @@ class Requests:
         timeout: Duration,
         options: Mapping[str, Any],
     ) -> Any:
-        """The result of whoever handles the message. See :meth:`tasuki.App.request`."""
-        for name in (REPLY_TO, CORRELATION_ID):
-            if headers and name in headers:
-                raise PublishError(f"header {name!r} of a request is set by the request itself")
-        if "connection" in options:
-            raise PublishError("a request cannot wait for a reply within the caller's own transaction")
-        if returns is not None:
-            check_type(returns)
+        """Publish, and return the handler's result. See :meth:`tasuki.App.request`."""
+        _check(headers, returns, options)
         if queue.guard is not None:
             queue.guard.publish(queue.id)
-        target = queue.origin or queue  # whose guard does not ask about the reply queue: that is our own choice
+        target = queue.origin or queue  # unguarded: we choose the reply queue, so no policy need allow it
         limit = seconds("timeout", timeout)
         inbox = self._inbox(queue, reply_to)
         correlation_id = uuid.uuid4().hex
@@ -87,18 +81,28 @@ class Requests:
         return inbox
 
     async def close(self, driver: Driver) -> None:
-        """Close what is on this driver; whoever waits there gets an error."""
+        """Close the reply queues of this driver; pending requests raise LifecycleError."""
         mine = [key for key in self._own if key[0] is driver]
         theirs = [queue for queue in self._declared if queue.driver is driver]
         inboxes = [*(self._own.pop(key) for key in mine), *(self._declared.pop(queue) for queue in theirs)]
         await asyncio.gather(*(inbox.close() for inbox in inboxes))
 
 
+def _check(headers: Mapping[str, HeaderValue] | None, returns: Any, options: Mapping[str, Any]) -> None:
+    for name in (REPLY_TO, CORRELATION_ID):
+        if headers and name in headers:
+            raise PublishError(f"header {name!r} of a request is set by the request itself")
+    if "connection" in options:
+        raise PublishError("a request cannot wait for a reply within the caller's own transaction")
+    if returns is not None:
+        check_type(returns)
+
+
 def _result(replies: Queue, message: Message, returns: Any, asked: str) -> Any:
-    """What the reply of the queue ``asked`` says, as the type ``returns`` if there is one.
+    """The result in a reply from the queue ``asked``, converted to the type ``returns`` if there is one.
 
     Raises:
-        HandlerError: it says why there is no result.
+        HandlerError: the reply carries an error.
         InvalidBodyError: the result does not fit the type.
     """
     if message.headers.get(MESSAGE_TYPE) != ERROR:

@@ -1,6 +1,6 @@
 """Fields of drivers, and driver options of queues and consumers.
 
-Made by scripts/typed.py from the models that check a project; docs/reference.md says what each field means.
+Made by scripts/typed.py from the models of the same names; docs/reference.md says what each field means.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 class RestartFields(TypedDict, total=False):
-    """The fields of RestartConfig."""
-
     initial_delay: Duration
     max_delay: Duration
     backoff_factor: float
@@ -24,8 +22,6 @@ class RestartFields(TypedDict, total=False):
 
 
 class LifecycleFields(TypedDict, total=False):
-    """The fields of LifecycleConfig."""
-
     auto_start: bool
     start_timeout: Duration
     stop_timeout: Duration
@@ -37,21 +33,15 @@ class LifecycleFields(TypedDict, total=False):
 
 
 class MemoryDriverFields(TypedDict, total=False):
-    """The fields of MemoryDriverConfig."""
-
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
 
 
 class LengthFields(TypedDict, total=False):
-    """The fields of LengthOptions."""
-
     max_length: int | None
 
 
 class SQLiteDriverFields(TypedDict, total=False):
-    """The fields of SQLiteDriverConfig."""
-
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
     path: str
@@ -60,8 +50,6 @@ class SQLiteDriverFields(TypedDict, total=False):
 
 
 class TlsFields(TypedDict, total=False):
-    """The fields of TlsConfig."""
-
     enabled: bool
     server_name: str | None
     cert: str | None
@@ -74,8 +62,6 @@ class TlsFields(TypedDict, total=False):
 
 
 class AMQPDriverFields(TypedDict, total=False):
-    """The fields of AMQPDriverConfig."""
-
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
     url: str
@@ -97,8 +83,6 @@ class AMQPDriverFields(TypedDict, total=False):
 
 
 class AMQPQueueFields(TypedDict, total=False):
-    """The fields of AMQPQueueOptions."""
-
     queue_type: Literal["quorum", "classic"]
     durable: bool
     auto_delete: bool
@@ -116,8 +100,6 @@ class AMQPQueueFields(TypedDict, total=False):
 
 
 class AMQPConsumerFields(TypedDict, total=False):
-    """The fields of AMQPConsumerOptions."""
-
     exclusive: bool
     no_local: bool
     no_wait: bool
@@ -125,8 +107,6 @@ class AMQPConsumerFields(TypedDict, total=False):
 
 
 class RedisDriverFields(TypedDict, total=False):
-    """The fields of RedisDriverConfig."""
-
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
     url: str | None
@@ -147,8 +127,6 @@ class RedisDriverFields(TypedDict, total=False):
 
 
 class RedisQueueFields(TypedDict, total=False):
-    """The fields of RedisQueueOptions."""
-
     max_length: int | None
     wait_replicas: int | None
     wait_fsync: bool | None
@@ -156,8 +134,6 @@ class RedisQueueFields(TypedDict, total=False):
 
 
 class SQSDriverFields(TypedDict, total=False):
-    """The fields of SQSDriverConfig."""
-
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
     config: str | None
@@ -172,8 +148,6 @@ class SQSDriverFields(TypedDict, total=False):
 
 
 class SQSQueueFields(TypedDict, total=False):
-    """The fields of SQSQueueOptions."""
-
     max_length: int | None
     message_retention_period: Duration | None
     default_delay_seconds: Duration | None
@@ -181,15 +155,11 @@ class SQSQueueFields(TypedDict, total=False):
 
 
 class SQSConsumerFields(TypedDict, total=False):
-    """The fields of SQSConsumerOptions."""
-
     wait_time: Duration | None
     visibility_timeout: Duration | None
 
 
 class PostgresDriverFields(TypedDict, total=False):
-    """The fields of PostgresDriverConfig."""
-
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
     url: str
@@ -204,15 +174,11 @@ class PostgresDriverFields(TypedDict, total=False):
 
 
 class PostgresQueueFields(TypedDict, total=False):
-    """The fields of PostgresQueueOptions."""
-
     max_length: int | None
     synchronous_commit: Literal["off", "local", "remote_write", "on", "remote_apply"] | None
 
 
 class NATSDriverFields(TypedDict, total=False):
-    """The fields of NATSDriverConfig."""
-
     durability: DurabilityLevel | None
     lifecycle: LifecycleFields
     servers: str | list[str] | None
@@ -236,8 +202,6 @@ class NATSDriverFields(TypedDict, total=False):
 
 
 class NATSQueueFields(TypedDict, total=False):
-    """The fields of NATSQueueOptions."""
-
     max_length: int | None
     max_bytes: Size | None
     storage: Literal["file", "memory"] | None
@@ -247,8 +211,6 @@ class NATSQueueFields(TypedDict, total=False):
 
 
 class QueueOptions(TypedDict, total=False):
-    """Options of a queue by driver; each counts where that driver is in use."""
-
     memory: LengthFields
     sqlite: LengthFields
     amqp: AMQPQueueFields
@@ -259,8 +221,6 @@ class QueueOptions(TypedDict, total=False):
 
 
 class ConsumerOptions(TypedDict, total=False):
-    """Options of a consumer by driver, likewise."""
-
     amqp: AMQPConsumerFields
     sqs: SQSConsumerFields
 

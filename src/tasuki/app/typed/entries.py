@@ -1,6 +1,6 @@
 """Fields of entries other than drivers.
 
-Made by scripts/typed.py from the models that check a project; docs/reference.md says what each field means.
+Made by scripts/typed.py from the models of the same names; docs/reference.md says what each field means.
 """
 
 from __future__ import annotations
@@ -24,15 +24,11 @@ if TYPE_CHECKING:
 
 
 class DeadLetterFields(TypedDict, total=False):
-    """The fields of DeadLetterConfig."""
-
     queue: Required[str | QueueHandle[Any]]
     max_attempts: int
 
 
 class RetryFields(TypedDict, total=False):
-    """The fields of RetryConfig."""
-
     initial_delay: Duration
     max_delay: Duration
     backoff_factor: float
@@ -42,22 +38,16 @@ class RetryFields(TypedDict, total=False):
 
 
 class KeyFields(TypedDict, total=False):
-    """The fields of KeyConfig."""
-
     id: Required[str]
     secret: Required[str]
 
 
 class SigningFields(TypedDict, total=False):
-    """The fields of SigningConfig."""
-
     keys: Required[list[KeyFields]]
     required: bool
 
 
 class QueueFields(TypedDict, total=False):
-    """The fields of QueueConfig."""
-
     driver: str
     options: AnyQueueOptions
     driver_options: QueueOptions | AnyQueueOptions
@@ -80,23 +70,17 @@ class QueueFields(TypedDict, total=False):
 
 
 class ActorFields(TypedDict, total=False):
-    """The fields of ActorConfig."""
-
     id: Required[str]
     meta: dict[str, Any]
 
 
 class IdentityFields(TypedDict, total=False):
-    """The fields of IdentityConfig."""
-
     actor: Required[ActorFields]
     groups: list[str]
     policies: list[str]
 
 
 class ConsumerLifecycleFields(TypedDict, total=False):
-    """The fields of ConsumerLifecycleConfig."""
-
     auto_start: bool
     start_timeout: Duration
     stop_timeout: Duration
@@ -109,8 +93,6 @@ class ConsumerLifecycleFields(TypedDict, total=False):
 
 
 class ConsumerFields(TypedDict, total=False):
-    """The fields of ConsumerConfig that a decorator leaves to its user."""
-
     concurrency: int
     prefetch: int
     auto_ack: bool
@@ -122,43 +104,31 @@ class ConsumerFields(TypedDict, total=False):
 
 
 class ConsumerEntryFields(ConsumerFields, total=False):
-    """The fields of ConsumerConfig."""
-
     queue: Required[str]
     func: Required[str]
 
 
 class WorkerFields(TypedDict, total=False):
-    """The fields of WorkerConfig that worker_pool leaves to its user."""
-
     concurrency: Required[int]
     order: Literal["fair", "weighted", "strict"]
     weights: dict[str, int]
 
 
 class WorkerEntryFields(WorkerFields, total=False):
-    """The fields of WorkerConfig."""
-
     queues: Required[list[str]]
 
 
 class LuaLimitsFields(TypedDict, total=False):
-    """The fields of LuaLimits."""
-
     memory: Size
     time: Duration
     instructions: int | None
 
 
 class PoolFields(TypedDict, total=False):
-    """The fields of Pool."""
-
     workers: Required[int]
 
 
 class LuaFunctionFields(TypedDict, total=False):
-    """The fields of LuaFunctionConfig."""
-
     source: Required[str]
     modules: list[str]
     imports: dict[str, str]
@@ -169,15 +139,11 @@ class LuaFunctionFields(TypedDict, total=False):
 
 
 class PythonLimitsFields(TypedDict, total=False):
-    """The fields of PythonLimits."""
-
     memory: Size | None
     time: Duration | None
 
 
 class PythonFunctionFields(TypedDict, total=False):
-    """The fields of PythonFunctionConfig."""
-
     source: str | None
     method: str | None
     target: str | None
@@ -187,24 +153,18 @@ class PythonFunctionFields(TypedDict, total=False):
 
 
 class LuaLibraryFields(TypedDict, total=False):
-    """The fields of LuaLibraryConfig."""
-
     source: Required[str]
     modules: list[str]
     imports: dict[str, str]
 
 
 class MiddlewareFields(TypedDict, total=False):
-    """The fields of MiddlewareConfig."""
-
     source: str | None
     method: str | None
     target: str | None
 
 
 class MemoryStoreFields(TypedDict, total=False):
-    """The fields of MemoryStoreConfig."""
-
     max_size: int
     max_bytes: Size
     cleanup_interval: Duration
@@ -212,8 +172,6 @@ class MemoryStoreFields(TypedDict, total=False):
 
 
 class EnvVariableFields(TypedDict, total=False):
-    """The fields of EnvVariableConfig."""
-
     variable: str | None
     default: str | None
     storage: str | None
@@ -222,34 +180,24 @@ class EnvVariableFields(TypedDict, total=False):
 
 
 class EnvMemoryFields(TypedDict, total=False):
-    """The fields of EnvMemoryConfig."""
-
     lifecycle: LifecycleFields
 
 
 class EnvOsFields(TypedDict, total=False):
-    """The fields of EnvOsConfig."""
-
     lifecycle: LifecycleFields
 
 
 class EnvStaticFields(TypedDict, total=False):
-    """The fields of EnvStaticConfig."""
-
     lifecycle: LifecycleFields
     values: Required[dict[str, str]]
 
 
 class EnvRouterFields(TypedDict, total=False):
-    """The fields of EnvRouterConfig."""
-
     lifecycle: LifecycleFields
     storages: Required[list[str]]
 
 
 class EnvFileFields(TypedDict, total=False):
-    """The fields of EnvFileConfig."""
-
     lifecycle: LifecycleFields
     file_path: Required[str]
     auto_create: bool
@@ -258,8 +206,6 @@ class EnvFileFields(TypedDict, total=False):
 
 
 class AwsFields(TypedDict, total=False):
-    """The fields of AwsConfig."""
-
     region: str | None
     access_key_id: str | None
     secret_access_key: str | None
@@ -271,8 +217,6 @@ class AwsFields(TypedDict, total=False):
 
 
 class ConditionFields(TypedDict, total=False):
-    """The fields of ConditionConfig."""
-
     field: Required[str]
     operator: Required[str]
     value: Any
@@ -280,8 +224,6 @@ class ConditionFields(TypedDict, total=False):
 
 
 class PolicyDefinitionFields(TypedDict, total=False):
-    """The fields of PolicyDefinition."""
-
     actions: Required[str | list[str]]
     resources: Required[str | list[str]]
     effect: Required[Literal["allow", "deny"]]
@@ -289,15 +231,11 @@ class PolicyDefinitionFields(TypedDict, total=False):
 
 
 class PolicyFields(TypedDict, total=False):
-    """The fields of PolicyConfig."""
-
     groups: list[str]
     policy: Required[PolicyDefinitionFields]
 
 
 class ExpressionDefinitionFields(TypedDict, total=False):
-    """The fields of ExpressionDefinition."""
-
     actions: Required[str | list[str]]
     resources: Required[str | list[str]]
     effect: Required[Literal["allow", "deny"]]
@@ -305,14 +243,10 @@ class ExpressionDefinitionFields(TypedDict, total=False):
 
 
 class ExpressionPolicyFields(TypedDict, total=False):
-    """The fields of ExpressionPolicyConfig."""
-
     groups: list[str]
     policy: Required[ExpressionDefinitionFields]
 
 
 class SecurityFields(TypedDict, total=False):
-    """The fields of SecurityConfig."""
-
     strict: bool
     application: IdentityFields | None

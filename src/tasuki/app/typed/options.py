@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from tasuki.message import HeaderValue
 from tasuki.units import Duration
 
+if TYPE_CHECKING:
+    from tasuki.app.handle import QueueHandle
 
-class RequestOptions(TypedDict, total=False):
-    """Options of one message that has a reply."""
+Headers = Mapping[str, HeaderValue] | None
+
+
+class MessageOptions(TypedDict, total=False):
+    """Options of one message."""
 
     delay: Duration
     ttl: Duration | None
@@ -24,5 +31,12 @@ class BatchOptions(TypedDict, total=False):
     connection: object
 
 
-class PublishOptions(RequestOptions, BatchOptions, total=False):
-    """Options of one message."""
+class PublishOptions(MessageOptions, BatchOptions, total=False):
+    """Options of publish."""
+
+
+class RequestOptions(MessageOptions, total=False):
+    """Options of request."""
+
+    timeout: Duration
+    reply_to: str | QueueHandle[Any] | None

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.host import Host
-from tasuki.contracts.context import KnownFacts
+from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.permissions import Permissions
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.reply_to import check_reply_to
@@ -75,25 +75,15 @@ class HostReach:
         if not self._site.host.has_function(id):
             raise HandlerNotFoundError(f"function {id!r} is not defined", kind="NotFound", retryable=False)
 
-    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
-        return await self._site.host.call_from(caller, self._callable(function), args)
-
-    async def call_with(
-        self,
-        caller: Context,
-        function: str,
-        args: Sequence[Any],
-        values: Mapping[str, Any] | None,
-        actor: Plain | None,
-        scope: Sequence[str] | None,
+    async def call(
+        self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None
     ) -> Any:
         id = self._callable(function)
-        return await self._site.host.call_from(self._changed(caller, values, actor, scope), id, args)
+        return await self._site.host.call_from(caller if options is None else self._changed(caller, options), id, args)
 
-    def _changed(
-        self, caller: Context, values: Mapping[str, Any] | None, actor: Plain | None, scope: Sequence[str] | None
-    ) -> Context:
-        """The caller's context under other circumstances, if it may have them."""
+    def _changed(self, caller: Context, options: CallOptions) -> Context:
+        """The caller's context with these options, if it may use them."""
+        values, actor, scope = options
         if values is not None and (not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values)):
             raise HandlerError("values are a mapping with texts as keys", kind="Invalid", retryable=False)
         guard, is_other = self.guard, actor is not None or scope is not None

@@ -34,6 +34,7 @@ from tasuki.errors import (
     DriverError,
     QueueNotFoundError,
 )
+from tasuki.system.on_failure import OnFailure
 
 
 class Broker(Driver):
@@ -82,18 +83,13 @@ class Broker(Driver):
         links = Links(self._settings, self._prepare, self._prepare_more)
         session = Session(links, Publisher(self._settings), self._errors, self._expiration)
         self._guard.opened(session)
-        is_open = False
-        try:
+        async with OnFailure(self.close):
             with self._errors.translating():
                 await session.link.get()
                 await _all(self._stand(session, self._specs[queue]) for queue in self._attached)
-            is_open = True
-        finally:
-            if not is_open:
-                await self.close()
 
     async def close(self) -> None:
-        """Hand back what lies unused, and end all connections."""
+        """Return unused messages to the broker, and end all connections."""
         session = self._guard.current
         self._guard.closed()
         if session is not None:
@@ -165,7 +161,7 @@ class Broker(Driver):
         return True
 
     async def _prepare(self, connection: Connection, consumed: Collection[str]) -> None:
-        """Every new connection may lead to a broker that has lost what is not durable, or everything."""
+        """Declare again: the broker of a new connection may have lost its transient queues, or everything."""
         session = self._guard.current
         if session is None:
             raise ClosedError(0, "closed")
@@ -183,7 +179,9 @@ class Broker(Driver):
             raise ClosedError(0, "closed")
         await session.take_back(connection)
         attached = [queue for queue in self._attached if queue in consumed and queue in self._specs]
-        await _all(session.presence.set(connection, self._specs[queue], self._attached[queue]) for queue in attached)
+        await _all(
+            session.consumer_count.set(connection, self._specs[queue], self._attached[queue]) for queue in attached
+        )
 
     async def _declare_again(
         self, connection: Connection, marks: Marks, spec: QueueSpec, *, is_reconnect: bool
@@ -193,7 +191,7 @@ class Broker(Driver):
             return
         if not is_reconnect:
             await declaring.declare(connection, self._errors, marks, spec, found)
-        elif not spec.temporary or spec.name in self._attached:  # that of another process may be gone
+        elif not spec.temporary or spec.name in self._attached:  # another process's queue may be gone
             has_nodes = len(self._settings.hosts) > 1
             await declaring.declare_again(connection, self._errors, marks, spec, found, has_nodes=has_nodes)
 
@@ -282,10 +280,10 @@ class Broker(Driver):
             connection = await session.link.get()
             async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
-            consumers = await session.presence.count(connection, queue)
+            consumers = await session.consumer_count.count(connection, queue)
             subscription = session.subscriptions.get(queue)
             if subscription is not None and subscription.ended is None:
-                await subscription.catch_up()  # what is on its way here is counted neither there nor here
+                await subscription.catch_up()  # messages on their way here are counted neither there nor here
         waiting, held = (len(subscription.inbox), len(subscription.held)) if subscription is not None else (0, 0)
         return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)
 
@@ -297,33 +295,31 @@ class Broker(Driver):
             await self._stand(session, spec)
 
     async def _stand(self, session: Session, spec: QueueSpec) -> None:
-        await session.presence.set(await session.connection(spec), spec, self._attached[spec.name])
+        await session.consumer_count.set(await session.connection(spec), spec, self._attached[spec.name])
 
     async def purge(self, queue: str) -> int:
-        """Ready and delayed ones, those of other processes too; what those have been pushed counts as held."""
+        """Remove ready and delayed messages, of other processes too; messages pushed to those count as held."""
         session, _ = self._check(queue)
         with self._errors.translating(queue):
             return await removing.purge(session, queue, self._lanes[queue])
 
     async def delete(self, queue: str) -> None:
-        """Its queues at the broker, those of the options that it was declared with here, and what is put off for it."""
+        """Remove its queues at the broker, also of the options it was declared with here, and its delayed messages."""
         session, spec = self._check(queue)
         found = self._lanes[queue]
-        del self._specs[queue], self._lanes[queue]  # first: a new connection declares what is there
+        del self._specs[queue], self._lanes[queue]  # first: a new connection declares these
         # Replies are rarely delayed, and a requester's queue must be cheap to delete.
         is_swept = not spec.temporary or session.publishing.delayed(queue) > 0
-        is_done = False
-        try:
-            with self._errors.translating(queue):
-                await removing.delete(session, queue, found, is_swept=is_swept)
-            is_done = True
-            self._attached.pop(queue, None)
-            self._inspected.discard(queue)
-            session.forget(queue)
-        finally:
-            if not is_done:
-                self._specs.setdefault(queue, spec)
-                self._lanes.setdefault(queue, found)
+
+        def undo() -> None:
+            self._specs.setdefault(queue, spec)
+            self._lanes.setdefault(queue, found)
+
+        with OnFailure(undo), self._errors.translating(queue):
+            await removing.delete(session, queue, found, is_swept=is_swept)
+        self._attached.pop(queue, None)
+        self._inspected.discard(queue)
+        session.forget(queue)
 
     def _check_held(self, queue: str) -> tuple[Session, QueueSpec]:
         """The same for an undeclared queue with open deliveries."""

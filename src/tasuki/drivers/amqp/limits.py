@@ -21,7 +21,7 @@ TIMES = (
     *(hours * _HOUR for hours in (1, 2, 4, 8, 12)),
     *(days * _DAY for days in (1, 2, 4, 8, 15, 16, 32)),
 )  # fmt: skip
-"""Steps that a message waits in each of the delay queues. Taking the longest that fits, again and again, makes up every
+"""Steps that a message waits in each of the delay queues. Taking the longest that fits, repeatedly, makes up every
 delay; the common ones need one or two. The broker takes a time to live of at most 2³² ms, 49 days."""
 LONGEST_DELAY = 78 * 86400.0
 """Seconds: the sum of the days, so that a delay that is rounded up fits too."""

@@ -1,4 +1,4 @@
-"""Session: what is alive between one ``open`` and the next ``close``."""
+"""Session: the driver's state between one ``open`` and the next ``close``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.delays.delay_removal import Sweep
+from tasuki.drivers.amqp.delays.delay_removal import DelayRemoval
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.protocol.connection import Connection
@@ -20,15 +20,16 @@ from tasuki.drivers.amqp.receiving.inbox import Delivery
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.settling.settling import Settling, starts_of
-from tasuki.drivers.amqp.topology.consumer_count import Presence
+from tasuki.drivers.amqp.topology.consumer_count import ConsumerCount
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.system.on_failure import OnFailure
 
 _IDLE = 0.5
 _IDLE_OF_EACH = 0.005
 _PARTING = 5.0
-"""Seconds that the end may take to hand back what lies unused."""
+"""Seconds for returning unused messages at the end."""
 
 
 def idle_after(queues: int) -> float:
@@ -46,11 +47,11 @@ class Session:
     def __init__(self, links: Links, publisher: Publisher, errors: Errors, expiration: bytes | None) -> None:
         self.links = links
         """To consume."""
-        self.presence = Presence(self._background)
+        self.consumer_count = ConsumerCount(self._background)
         self.marks = Marks()
         self.publishing = Publishing(publisher, errors, expiration)
         self.settling = Settling(self.publishing, errors)
-        self.sweep = Sweep()
+        self.delay_removal = DelayRemoval()
         self.was_prepared = False
         """Whether there was a connection on which all queues were declared."""
         self.subscriptions: dict[str, Subscription] = {}
@@ -113,16 +114,10 @@ class Session:
             self._unjust |= starts_of(spec, lost)
 
     async def take_back(self, connection: Connection) -> None:
-        """Unrecord the starts of what was lost with a connection, before it is looked up. Raises ClosedError."""
+        """Unrecord the starts of messages lost with a connection, before they are looked up. Raises ClosedError."""
         names, self._unjust = self._unjust, set()
-        is_done = False
-        try:
-            with suppress(LateError):  # they expire
-                await records.drop(connection, names)
-            is_done = True
-        finally:
-            if not is_done:
-                self._unjust |= names
+        with OnFailure(lambda: self._unjust.update(names)), suppress(LateError):  # they expire
+            await records.drop(connection, names)
 
     def known(self, spec: QueueSpec, lanes: Sequence[Lane]) -> None:
         """A queue was declared or inspected, perhaps with other lanes."""
@@ -140,7 +135,7 @@ class Session:
         else:
             await self._let_go(queue)
         self.publishing.forget(queue)
-        await self.presence.forget(queue)
+        await self.consumer_count.forget(queue)
         await self.settled(queue)
 
     async def settled(self, queue: str) -> None:
@@ -168,7 +163,7 @@ class Session:
     def _active_turn(self, queue: str) -> ActiveTurn:
         def lost() -> None:
             if (subscription := self.subscriptions.get(queue)) is not None:
-                self._background(subscription.close())  # what is held here is for the one who has the turn now
+                self._background(subscription.close())  # the process with the turn handles these messages now
 
         async def publish(name: str) -> bool:
             with suppress(ClosedError, LateError, BlockedError):
@@ -178,11 +173,11 @@ class Session:
         return self.active_turns.setdefault(queue, ActiveTurn(queue, publish, lost))
 
     def turn(self, queue: str) -> asyncio.Lock:
-        """For what moves unused messages of a queue: what is in one's hands, another would not see."""
+        """One at a time may move unused messages of a queue: a second one would miss the messages of the first."""
         return self._turns.setdefault(queue, asyncio.Lock())
 
     async def end(self) -> None:
-        """Hand back what lies unused, and end all connections."""
+        """Return unused messages to the broker, and end all connections."""
         self._is_ending = True
         try:
             await self._end()
@@ -202,7 +197,7 @@ class Session:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.links.close()  # with them all channels, and what is held on them goes back
+        await self.links.close()  # with all channels, and held messages return
         await self._publisher.close()
 
     async def _hand_back(self, queue: str) -> None:
@@ -217,7 +212,7 @@ class Session:
         try:
             await self.settling.hand_back(self._specs[queue], subscription)
             if subscription.is_done or (queue in self.active_turns and subscription.is_unused):
-                self.subscriptions.pop(queue, None)  # whoever asks now begins anew
+                self.subscriptions.pop(queue, None)  # the next receive begins again
                 await subscription.close()
                 if queue in self.active_turns:
                     await self.active_turns[queue].give_up()

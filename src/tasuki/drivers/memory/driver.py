@@ -66,14 +66,14 @@ class MemoryDriver(Driver):
         self._guard.opened(self._queues)
 
     async def close(self) -> None:
-        """Put back what is held and send waiting receivers home; the messages stay."""
+        """Release held messages and wake waiting receivers; stored messages stay."""
         self._guard.closed()
         for queue in self._queues.values():
             queue.let_go()
             queue.waiters.wake_all(False)
 
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist; a smaller ``max_length`` keeps what is there and rejects what comes."""
+        """Make the queue exist; a smaller ``max_length`` keeps stored messages and rejects new ones."""
         if spec.name in self._queues:
             self._queues[spec.name].declare(spec)
         else:
@@ -81,7 +81,7 @@ class MemoryDriver(Driver):
         self._undeclared.discard(spec.name)
 
     async def undeclare(self, queue: str) -> None:
-        """Forget that it is declared; its messages stay, for whoever declares or inspects it next."""
+        """Forget that it is declared; its messages stay, for the next declaration or inspection."""
         if queue in self._queues:
             self._undeclared.add(queue)
             self._queues[queue].waiters.wake_all(False)
@@ -145,7 +145,7 @@ class MemoryDriver(Driver):
         return [QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take what is there, without suspending; else wait for it."""
+        """Take ready messages without suspending; else wait for one."""
         source = self._queue(queue)
         if source.delayed:
             source.surface(self._clock.monotonic())
@@ -272,7 +272,7 @@ class MemoryDriver(Driver):
         ]
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held."""
+        """Remove all messages but the held ones."""
         return self._queue(queue).purge()
 
     async def remove(self, queue: str, ids: Collection[str]) -> int:
@@ -284,7 +284,7 @@ class MemoryDriver(Driver):
         return removed
 
     async def delete(self, queue: str) -> None:
-        """Remove it; whoever waits there gets nothing."""
+        """Remove it; its waiting receives return nothing."""
         deleted = self._queue(queue)
         del self._queues[queue]
         deleted.waiters.wake_all(False)

@@ -131,7 +131,7 @@ class MemoryQueue:
             self.put_back(slot)
 
     def purge(self) -> int:
-        """Remove what is not held; returns how many."""
+        """Remove all messages but the held ones; returns how many."""
         removed = self.total - len(self.held)
         self.total = len(self.held)
         self._line_up(())
@@ -189,7 +189,7 @@ class MemoryQueue:
                 known.move_to_end(message.id)
 
     def _line_up(self, waiting: Iterable[Slot]) -> None:
-        """Let the queue hold these, in order, and what is held."""
+        """Let the queue hold these, in order, beside the held messages."""
         self.plain = Lane()
         self.lanes = {0: self.plain}
         self.delayed = []

@@ -4,19 +4,19 @@
 durability      ``broker`` by default (the server syncs every two minutes); ``power`` where it syncs each write
                 (``sync_interval: always``, looked up or stated by the operator), ``node`` with three replicas as well
 a queue         one stream ``<prefix>+<queue>`` that discards new messages when full; one durable pull consumer a lane
-place in line   the stream's order; what goes back is handed out before all new messages, in order within a settle
+place in line   the stream's order; returned messages are delivered before all new ones, in order within a settle
 priority        a lane for each level, asked from the highest down; only where the queue was declared for it
 order per key   a fixed number of partitions, each a lane with at most one delivery at a time; strict, also past nacks
 delay           a nack with delay is the server's own; a first delay is delivered once and put off until its time
 attempt         1 plus the failures that the book notes: nacks, and starts that were recorded and ended with nothing
 suspect         delivered more often than the book knows of: the last delivery ended without a settlement
 lease           the consumer's ``ack_wait``, renewed by ``+WPI`` over a second connection in a thread of its own
-stale           decided here: the server takes an ack of any delivery, also of one that is long over; who settles after
-                the lease asks the book whether somebody else has the message; an ack whose delivery the server has
-                forgotten is carried out at the stream
+stale           decided here: the server takes an ack of any delivery, even of one that ended long ago. A settlement
+                after the lease asks the book whether another process has the message; an ack whose delivery the
+                server has forgotten is carried out at the stream
 options         stand in the stream; the server tells all processes when they change
-depth           total, delayed and consumers exact; what other processes gave back counts as in flight until it is
-                handed out again
+depth           total, delayed and consumers exact; messages returned by other processes count as in flight until
+                they are delivered again
 temporary       removed by any process with consumers when its own gave no sign of it for ten minutes
 threads         one event loop at a time; only ``extend`` may be called from another thread
 ==============  =====================================================================================================

@@ -1,4 +1,4 @@
-"""Credentials: the settings → arguments of the client; what is secret stays out of messages."""
+"""Credentials: the settings → arguments of the client; secrets stay out of messages."""
 
 from __future__ import annotations
 

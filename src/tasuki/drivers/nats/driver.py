@@ -63,7 +63,7 @@ class NATSDriver(Driver):
 
     @property
     def durability(self) -> Durability:
-        """By the storage, the replicas and what is known of the server's syncing."""
+        """By the storage, the replicas and the server's syncing, as far as it is known."""
         return self._session.durability
 
     def durability_of(self, queue: str) -> Durability:
@@ -71,11 +71,11 @@ class NATSDriver(Driver):
         return self._session.durability_of(queue)
 
     async def open(self) -> None:
-        """Connect, and declare what was declared before."""
+        """Connect, and declare the earlier queues again."""
         await self._session.open()
 
     async def close(self) -> None:
-        """Give back what is held, and disconnect."""
+        """Release held messages, and disconnect."""
         await self._session.close()
 
     async def declare(self, spec: QueueSpec) -> None:
@@ -83,7 +83,7 @@ class NATSDriver(Driver):
         await self._session.declare(spec)
 
     async def undeclare(self, queue: str) -> None:
-        """Forget the queue in this process; what is held can be settled while its lease lasts."""
+        """Forget the queue in this process; held messages can be settled while their lease lasts."""
         await self._session.undeclare(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
@@ -95,7 +95,7 @@ class NATSDriver(Driver):
         return await self._session.publish(queue, batch)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take messages; what was taken for a cancelled caller is released."""
+        """Take messages; release the messages of a cancelled caller."""
         return await self._session.receive(queue, limit, wait)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
@@ -123,7 +123,7 @@ class NATSDriver(Driver):
         return await self._session.peek(queue, limit, after)
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held."""
+        """Remove all messages but the held ones."""
         return await self._session.purge(queue)
 
     async def delete(self, queue: str) -> None:

@@ -1,4 +1,4 @@
-"""Durability: what a confirmed message survives, by what is known of the server."""
+"""Durability: what a confirmed message survives, as far as the server's configuration is known."""
 
 from __future__ import annotations
 

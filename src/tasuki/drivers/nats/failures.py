@@ -84,7 +84,7 @@ def is_missing(error: Any) -> bool:
 
 
 def error_in(answer: bytes) -> Any:
-    """The ``error`` of a JetStream answer, or None; what is no answer is an error too."""
+    """The ``error`` of a JetStream answer, or None; text that is no answer counts as an error."""
     try:
         fields = json.loads(answer)
     except ValueError:

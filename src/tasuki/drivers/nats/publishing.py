@@ -136,8 +136,8 @@ class Publishing:
     async def _room(self, connection: Connection, number: int) -> int:
         """How many of so many messages to send at once: a later one must not find the room that an earlier one missed.
 
-        Consumers only make room, so what is there now is enough for as many. A message taken back because another
-        publisher was faster (``_keep_order``) may have been handled by then.
+        Consumers only make room, so the room counted now is enough. A message taken back because another publisher
+        was faster (``_keep_order``) may have been handled by then.
         """
         most = self._queue.spec.max_length
         if most is None or number == 1:
@@ -258,7 +258,7 @@ class Publishing:
                 results[index] = results[full]
 
     async def _explain(self, connection: Connection, results: Results) -> None:
-        """Nobody took a message: is the stream not there, or has it no leader just now?"""
+        """No server took a message: find out whether the stream is missing, or has no leader just now."""
         try:
             (info,) = await ask(connection, self._name, [(f"STREAM.INFO.{self._queue.stream}", {})])
         except DriverError:

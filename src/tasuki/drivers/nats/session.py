@@ -22,8 +22,8 @@ from tasuki.drivers.nats.queues.queues import Queues
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.receiving.settling import check_delays
 from tasuki.drivers.nats.records import layout
-from tasuki.drivers.nats.records.consumer_count import Attendance
-from tasuki.drivers.nats.records.dedup_ids import Ids
+from tasuki.drivers.nats.records.consumer_count import ConsumerCount
+from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
 from tasuki.drivers.toolkit.guard import Guard
@@ -32,6 +32,7 @@ from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
+from tasuki.system.on_failure import OnFailure
 
 _FAREWELL = 5.0
 """Seconds that a close may take to hand everything back."""
@@ -59,7 +60,7 @@ class Session:
         self._storage = Storage(settings.storage, settings.replicas)
         self._leases = LeaseThread(driver, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
-        self._attendance = Attendance(self._names, self._leases, self._temporary, self._is_temporary)
+        self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._is_temporary)
         self._queues = Queues(driver, self._names, self._storage, self._temporary, clock)
         self._guard: Guard[Reconnecting[Connection]] = Guard(driver)
         self._closing: asyncio.Task[None] | None = None
@@ -77,7 +78,7 @@ class Session:
         return self.durability if found is None else found.durability(is_synced=self._is_synced)
 
     async def open(self) -> None:
-        """Connect, and declare what was declared before."""
+        """Connect, and declare the earlier queues again."""
         if self._closing is not None:
             await asyncio.wait([self._closing])
         if self._guard.current is not None:
@@ -86,22 +87,17 @@ class Session:
         self._guard.opened(link)
         self._queues.begin(link.get)
         self._leases.open()
-        is_open = False
-        try:
+        async with OnFailure(self.close):
             connection = await link.get()
             await demand(connection, "", ("INFO", {}))
             await layout.check(connection, self._names)
             await self._look_at_sync(connection)
             for queue in list(self._queues.declared):
                 await self._queues.ready(queue, connection)
-            is_open = True
-        finally:
-            if not is_open:
-                await self.close()
-        self._attendance.begin()
+        self._consumer_count.begin()
 
     async def close(self) -> None:
-        """Give back what is held, and disconnect."""
+        """Release held messages, and disconnect."""
         if self._closing is None:
             link = self._guard.current
             if link is None:
@@ -123,7 +119,7 @@ class Session:
                 await asyncio.wait([farewell])
             elif not farewell.cancelled():
                 farewell.result()
-            await self._attendance.stop()
+            await self._consumer_count.stop()
             await self._leases.close()
         finally:
             self._queues.reset()
@@ -134,7 +130,7 @@ class Session:
         """What a server that does not answer leaves undone, the ends of the leases do."""
         await asyncio.gather(*(queue.close(connection) for queue in queues))
         if connection is not None:
-            await self._attendance.end()
+            await self._consumer_count.end()
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the stream and its consumers; before ``open`` it is recorded only."""
@@ -145,7 +141,7 @@ class Session:
     async def undeclare(self, queue: str) -> None:
         """Forget the queue here."""
         await self._queues.undeclare(queue)
-        self._attendance.forget(queue)
+        self._consumer_count.forget(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue as it stands at the server."""
@@ -190,7 +186,7 @@ class Session:
             received = await found.receive(connection, limit, max(until - loop.time(), 0.0))
             if received:
                 return received
-            if found.intake.is_doubtful:
+            if found.pulls.is_doubtful:
                 await self._queues.restore(found, connection)
             self._guard.get(queue)
             if not found.is_outdated or loop.time() >= until:
@@ -233,30 +229,25 @@ class Session:
         """Note the consumers of this process."""
         self._guard.get(queue)
         self._queues.spec(queue)
-        await self._attendance.say(queue, consumers)
+        await self._consumer_count.say(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int) -> list[Message]:
         """Show waiting messages."""
         return await (await self._inspector(queue)).peek(limit, after)
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held."""
+        """Remove all messages but the held ones."""
         found, connection = await self._ready(queue)
         return await Purging(found, self._names, connection, self._clock).purge()
 
     async def delete(self, queue: str) -> None:
         """Remove the stream and all that the book has of it."""
         found, connection = await self._ready(queue)
-        # First: receives of a closed queue would come back at once, again and again, and nobody may make it anew.
+        # First: receives of a closed queue would return at once, repeatedly, and no verb may make the queue again.
         spec = self._queues.spec(queue)
         self._queues.drop(queue)
-        is_done = False
-        try:
+        with OnFailure(lambda: self._queues.declared.setdefault(queue, spec)):
             await self._remove(found, connection)
-            is_done = True
-        finally:
-            if not is_done:
-                self._queues.declared.setdefault(queue, spec)
 
     async def _remove(self, found: OpenQueue, connection: Connection) -> None:
         queue = found.spec.name
@@ -266,12 +257,12 @@ class Session:
             await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
         await found.book.erase_all(connection)
         await self._ids(queue).delete(connection)
-        await self._attendance.say(queue, 0)  # before the note goes, or the next sign would write it again
+        await self._consumer_count.say(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
 
     async def _inspector(self, queue: str) -> Inspector:
         found, connection = await self._ready(queue)
-        return Inspector(found, self._names, connection, self._clock, self._attendance)
+        return Inspector(found, self._names, connection, self._clock, self._consumer_count)
 
     async def _ready(self, queue: str, *, is_publishing: bool = False) -> tuple[OpenQueue, Connection]:
         """The queue with its stream, and the connection."""
@@ -293,8 +284,8 @@ class Session:
         spec = self._queues.declared.get(queue)
         return spec is not None and spec.temporary
 
-    def _ids(self, queue: str) -> Ids:
-        return Ids(self._names, queue, self._storage.kind, self._storage.replicas)
+    def _ids(self, queue: str) -> DedupIds:
+        return DedupIds(self._names, queue, self._storage.kind, self._storage.replicas)
 
     def _connection(self) -> Connection:
         queues = self._queues

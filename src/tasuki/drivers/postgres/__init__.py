@@ -1,7 +1,7 @@
 """The PostgreSQL driver: durable queues in a schema of a database, for any number of processes.
 
 ==============  =====================================================================================================
-durability      that of the database's commits: ``power`` as it comes, ``node`` with a synchronous standby, ``broker``
+durability      of the database's commits: ``power`` as installed, ``node`` with a synchronous standby, ``broker``
                 with ``fsync`` or ``full_page_writes`` off, ``process`` with ``synchronous_commit`` off, which the
                 driver or a queue may set for itself
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
@@ -13,7 +13,7 @@ waking          by NOTIFY, to as many waiting processes as there are messages; a
 pooler          a transaction pooler (pgbouncer) is noticed: no state of a session is used, and queues are polled,
                 unless ``listen_url`` leads around it
 depth           exact up to some thousands, counted when asked; an estimate beyond, and says so
-max_length      exact; what is published in callers' transactions may pass it by what is not yet committed
+max_length      exact; publishes in callers' transactions may exceed it by their uncommitted messages
 transactions    a message can be published within a transaction of the caller's: it is there if and when that commits
 temporary       removed by the beat of any process when its own gave no sign of it for ten minutes
 tables          made and brought up to date by the first process that opens the schema

@@ -42,6 +42,7 @@ from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message
+from tasuki.system.on_failure import OnFailure
 
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""
@@ -52,7 +53,7 @@ MOVE = (
     f"SELECT {VALUES}, {{}}.move($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12), "
     "current_setting('synchronous_commit')"
 )
-PURGE = "SELECT {}.purge($1, 9223372036854775807, $2)"
+CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estimate FROM {}.count_messages($1)"
@@ -125,7 +126,7 @@ class PostgresDriver(Driver):
         return learned or self.durability
 
     async def open(self) -> None:
-        """Connect; if queues were declared, make what is missing of the schema, and declare them."""
+        """Connect; if queues were declared, make missing parts of the schema, and declare them."""
         current = self._guard.current
         if current is not None and current.is_usable:
             return
@@ -143,13 +144,8 @@ class PostgresDriver(Driver):
             specs=self._specs,
             consumers=self._consumers,
         )
-        is_open = False
-        try:
+        async with OnFailure(session.close):
             await session.open()
-            is_open = True
-        finally:
-            if not is_open:
-                await session.close()
         self._guard.opened(session)
 
     def _connector(self, url: str, *, prepares: bool = True) -> Connector:
@@ -164,7 +160,7 @@ class PostgresDriver(Driver):
         )
 
     async def close(self) -> None:
-        """Give back what is held, and end all connections."""
+        """Release held messages, and end all connections."""
         session = self._guard.current
         if session is not None and not session.loop.is_closed():
             await session.close()
@@ -229,7 +225,7 @@ class PostgresDriver(Driver):
         return await publish_in_parts(self.name, queue, batch, store)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take messages; what was taken for a cancelled caller is released."""
+        """Take messages; release the messages of a cancelled caller."""
         session = self._open_session(queue)
         if limit <= 0:
             return []
@@ -239,7 +235,7 @@ class PostgresDriver(Driver):
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Count the deliveries as failures until they are settled; committed when this returns."""
         session = self._holding_session(queue)
-        return await self._told_of_held(batch, lambda seqs, tokens: session.ask(queue, START, queue, seqs, tokens))
+        return await self._missing_of_held(batch, lambda seqs, tokens: session.ask(queue, START, queue, seqs, tokens))
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
@@ -273,10 +269,10 @@ class PostgresDriver(Driver):
         session = self._holding_session(queue)
         is_ours = asyncio.get_running_loop() is session.loop
         ask = session.ask if is_ours else session.fetch_aside
-        return await self._told_of_held(batch, lambda seqs, tokens: ask(queue, EXTEND, queue, seqs, tokens, lease))
+        return await self._missing_of_held(batch, lambda seqs, tokens: ask(queue, EXTEND, queue, seqs, tokens, lease))
 
     @staticmethod
-    async def _told_of_held(
+    async def _missing_of_held(
         batch: Sequence[Receipt], ask: Callable[[list[int], list[int]], Awaitable[list[Any]]]
     ) -> Sequence[Receipt]:
         """The receipts of which ``ask`` does not answer for the delivery."""
@@ -308,7 +304,7 @@ class PostgresDriver(Driver):
         return [rows.message(row) for row in found]
 
     async def purge(self, queue: str) -> int:
-        """Remove what was there and not held when the call began, in several transactions."""
+        """Remove the messages that were there and not held when the call began, in several transactions."""
         session = self._open_session(queue)
         assert self._connectors is not None
         return await session.run(queue, purge(session, queue, self._connectors[0]))
@@ -322,15 +318,10 @@ class PostgresDriver(Driver):
         """Remove the queue and all its rows."""
         session = self._open_session(queue)
         spec = self._specs.pop(queue, None)  # first, so that nothing here makes it again
-        is_deleted = False
-        try:
-            while (await session.ask(queue, PURGE, queue, PURGED))[0][0]:
-                pass  # in several transactions; what is held is few
+        with OnFailure(lambda: spec and self._specs.setdefault(queue, spec)):
+            while (await session.ask(queue, CLEAR, queue, PURGED))[0][0]:
+                pass  # in several transactions; held messages are few
             number = (await session.ask(queue, "SELECT {}.delete_queue($1)", queue))[0][0]
-            is_deleted = True
-        finally:
-            if not is_deleted and spec is not None:
-                self._specs.setdefault(queue, spec)
         self._inspected.pop(queue, None)
         self._consumers.pop(queue, None)
         self._commits.pop(queue, None)

@@ -36,7 +36,7 @@ _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     ("54", MessageTooLargeError, "it is more than the server takes"),
     ("25006", BrokerUnavailableError, "the server takes no writes: it is a standby, or was made one"),
     ("40", BrokerUnavailableError, "it met another transaction; try again"),
-    ("55P03", BrokerUnavailableError, "somebody holds a lock on the tables; try again"),
+    ("55P03", BrokerUnavailableError, "another client holds a lock on the tables; try again"),
     ("57014", BrokerUnavailableError, "the server gave up on it after the timeout; try again"),
     ("57", BrokerUnavailableError, "the server is stopping or starting"),
     ("53", BrokerUnavailableError, "the server has no room for more; see max_connections and pool_size"),
@@ -45,7 +45,7 @@ _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     ("XX000", BrokerUnavailableError, "the server failed, as it does when tables are dropped while they are used"),
 )
 _UNCERTAIN = ("08", "40003")
-"""Errors of whoever stands between: what the server did is unknown."""
+"""Errors of a proxy in between: the server may have done the work."""
 _ENDS_SESSION = frozenset({"FATAL", "PANIC"})
 _AWAY = (OSError, asyncio.TimeoutError, EOFError)
 _OURS = (ValueError, TypeError, OverflowError)
@@ -64,7 +64,7 @@ def translated(problem: BaseException, where: str, driver: str, queue: str, *, s
     """The DriverError for an error of asyncpg, psycopg, SQLAlchemy or the network.
 
     Args:
-        problem: what was raised; its text is shown without the details, which may hold data.
+        problem: the exception; its text is shown without the details, which may hold data.
         where: the address as it may be shown.
         driver: the driver's name.
         queue: the queue's name, or nothing.

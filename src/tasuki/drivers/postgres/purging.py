@@ -12,7 +12,7 @@ AT_ONCE = 10_000
 """Messages removed in one transaction, so that the others are not locked out."""
 
 _NUMBER = "SELECT id FROM {}.queues WHERE name = $1"
-# Three indexes show all that is not held; the cursor keeps to what was committed when it was opened.
+# Three indexes show all messages but the held ones; the cursor sees the rows committed when it was opened.
 _SEEN = (
     "BEGIN; DECLARE seen NO SCROLL CURSOR FOR "
     "SELECT seq FROM {0}.messages WHERE queue = {1} AND state = 0 UNION ALL "
@@ -44,7 +44,7 @@ async def remove(session: Session, queue: str, ids: Sequence[str]) -> int:
 async def purge(session: Session, queue: str, connector: Connector) -> int:
     """Remove the messages; returns how many. Raises what the client raises, and DriverError.
 
-    The cursor has a connection of its own: what is removed is committed meanwhile on others.
+    The cursor has a connection of its own: the removals are committed meanwhile on others.
     """
     await session.fetch(queue, _REMOVE, queue, [])  # raises for a queue that is not there
     (number,) = (await session.fetch(queue, _NUMBER, queue))[0]

@@ -1,4 +1,4 @@
-"""Session: what there is between an open and a close: connections, who waits, what is held."""
+"""Session: the driver's state between an open and a close: connections, waiting receives, held messages."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundErro
 MIGRATION_TIMEOUT = 120.0
 """Seconds that making the tables may take, the wait for other processes included."""
 CLOSE_TIMEOUT = 3.0
-"""Seconds for giving back what is held; then it comes back by its lease."""
+"""Seconds for releasing held messages; then they return when their lease ends."""
 AT_ONCE = 1000
-"""Deliveries given back by one statement, whose work grows faster than their number."""
+"""Deliveries released by one statement, whose work grows faster than their number."""
 
 POLL = 0.25
-"""Longest time between two looks of a process that hears nothing, if it waits alone."""
+"""Longest time in seconds between two checks of a process without LISTEN, if it waits alone."""
 
 RECEIVE = (
-    "SELECT seq, token, attempt, id, headers, body, suspect, look_in, registered "
+    "SELECT seq, token, attempt, id, headers, body, suspect, check_in, registered "
     "FROM {}.receive($1, $2, $3, $4, $5, $6, $7, $8)"
 )
-LOOK = "SELECT name, ready, look_in, registered FROM {}.look($1, $2, $3, $4)"
+LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7)"
 INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, synchronous_commit FROM {}.queues WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
@@ -190,7 +190,7 @@ class Session:
             raise
 
     async def _answer(self, queue: str, sql: str, arguments: Sequence[Any]) -> list[Any]:
-        """The rows, or a DriverError; what was dropped underneath is made again, and the statement is sent again."""
+        """The rows, or a DriverError. Dropped parts are made again, and the statement is sent again."""
         statement = sql.format(self.schema)
         try:
             try:
@@ -203,7 +203,7 @@ class Session:
             raise self._translated(problem, queue) from problem
 
     async def fetch_aside(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
-        """The same from another event loop than that of the session."""
+        """The same from another event loop than the session's."""
         statement = sql.format(self.schema)
         try:
             return await self._leases.run(lambda pool: pool.fetch(statement, *arguments))
@@ -211,14 +211,14 @@ class Session:
             raise self._translated(problem, queue) from problem
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something to its end, whoever is cancelled; ``close`` waits for it."""
+        """Run something to its end, even if its caller is cancelled; ``close`` waits for it."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def run(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
-        """Several statements to their end, whoever is cancelled. Raises DriverError."""
+        """Run several statements to their end, even if the caller is cancelled. Raises DriverError."""
         return await asyncio.shield(self.spawn(self._told(queue, work)))
 
     async def _told(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
@@ -228,7 +228,7 @@ class Session:
             raise self._translated(problem, queue) from problem
 
     def hold(self, queue: str, receipts: Iterable[Receipt]) -> None:
-        """Note deliveries, to be given back at the close."""
+        """Note deliveries, so that a close releases them."""
         self._held[queue].update(receipts)
 
     def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
@@ -256,7 +256,7 @@ class Session:
 
     @property
     def pace(self) -> float:
-        """Seconds between two looks into an empty queue, if this process waits there alone."""
+        """Seconds between two checks of an empty queue, if this process waits there alone."""
         return self._poll_interval if self.hears else min(self._poll_interval, POLL)
 
     def stored(self, queue: str) -> None:
@@ -272,7 +272,7 @@ class Session:
             await self.fetch(queue, "SELECT {}.pass_on($1)", queue)
 
     async def close(self) -> None:
-        """Give back what is held, and let go of everything. Idempotent."""
+        """Release held messages, and all connections. Idempotent."""
         if self._closing is None:
             self._closing = self.loop.create_task(self._close())
         await asyncio.shield(self._closing)
@@ -308,7 +308,7 @@ class Session:
         self.learn(settings)
         if not is_known:
             for queue, consumers in list(self._consumers.items()):
-                with suppress(QueueNotFoundError):  # whoever receives from it hears of that
+                with suppress(QueueNotFoundError):  # its receives raise that
                     await self.attach(queue, consumers)
         here = [queue for queue, consumers in self._consumers.items() if consumers]
         await self._temporary.beat(ask, self._temporary_names.intersection(here))
@@ -320,7 +320,7 @@ class Session:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever wanted to know has been told
+            task.exception()  # its caller, if any is left, has the error
 
     def _translated(self, problem: Exception, queue: str) -> DriverError:
         if isinstance(problem, NotConnectedError):

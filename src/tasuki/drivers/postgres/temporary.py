@@ -1,4 +1,4 @@
-"""Temporary queues: a sign for those of this process, and the end of those of processes that are gone.
+"""Temporary queues: keeps the ones of this process, and removes the ones of dead processes.
 
 By the server's clock. A queue is removed when it was found without a sign twice, some time apart: after an outage of
 the server those that are alive speak up in between.
@@ -31,7 +31,7 @@ class Temporary:
         self._suspects: frozenset[str] = frozenset()
 
     async def beat(self, ask: Ask, ours: Collection[str]) -> None:
-        """Keep ours; remove those of others that were unused at the last look, and still are."""
+        """Keep ours; remove other processes' queues that were unused at the last check, and still are."""
         if ours:
             await ask(KEEP, sorted(ours), KEPT)
         now = asyncio.get_running_loop().time()

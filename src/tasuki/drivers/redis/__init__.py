@@ -14,7 +14,7 @@ waking          at once, also by other processes; one process for each message; 
                 two every ``claim_interval``
 depth           exact; ``oldest_age`` looks at what can be received now
 at the server   each queue has at most twelve keys in one hash slot; an empty one keeps its options only
-temporary       the server removes it when nobody has used it for ten minutes; consumers that are attached use it
+temporary       the server removes it after ten minutes without use; an attached consumer uses it
 full memory     publishes are rejected, everything else goes on, moves to a dead-letter queue included
 ==============  =====================================================================================================
 """

@@ -170,5 +170,5 @@ class Settling:
 
 
 def readable(receipts: Sequence[Receipt]) -> list[bytes]:
-    """Receipts as the scripts take them; what is none is stale."""
+    """Receipts as the scripts take them; any other value is stale."""
     return [receipt if type(receipt) is bytes else _NEVER_A_RECEIPT for receipt in receipts]

@@ -119,7 +119,7 @@ class RedisDriver(Driver):
         return self._session.durability(queue)
 
     async def open(self) -> None:
-        """Connect, look at the servers' configuration, and declare what was declared before.
+        """Connect, read the servers' configuration, and declare the earlier queues again.
 
         A forked child starts from the beginning, with the queues that its parent had declared.
         """
@@ -129,7 +129,7 @@ class RedisDriver(Driver):
         await self._session.open()
 
     async def close(self) -> None:
-        """Give back what is held, and let go of the connections."""
+        """Release held messages, and close the connections."""
         await self._session.close()
 
     async def declare(self, spec: QueueSpec) -> None:
@@ -172,14 +172,14 @@ class RedisDriver(Driver):
         return answer(work.results)
 
     def _reject_rest(self, work: Publishing, number: int, error: DriverError) -> None:
-        """What was not sent after a failure was certainly not stored."""
+        """The messages after a failed part were not sent, and so not stored."""
         rest = [index for part in work.parts[number + 1 :] for index in part.indexes]
         if rest:
             kind = BrokerUnavailableError if error.outcome == "unknown" else type(error)
             work.reject(rest, kind(str(error), driver=self.name, queue=error.queue))
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take messages; what was taken for a cancelled caller is released."""
+        """Take messages; release the messages of a cancelled caller."""
         return await self._receiver.receive(queue, limit, wait)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
@@ -273,7 +273,7 @@ class RedisDriver(Driver):
         return shown
 
     async def purge(self, queue: str) -> int:
-        """Remove what is not held, in several scripts; a message that is published meanwhile stays."""
+        """Remove all messages but the held ones, in several scripts; a message published meanwhile stays."""
         removed = 0
         on: Sequence[Word] = ("", "ready", "0")
         while on[1]:

@@ -24,7 +24,7 @@ class ReplyError(Exception):
 
 
 class LinkLostError(Exception):
-    """The connection ended before the answer came; ``is_sent``: the server may have done what was asked."""
+    """The connection ended before the answer came; ``is_sent``: the server may have carried out the command."""
 
     def __init__(self, reason: str, *, is_sent: bool = True, is_timeout: bool = False) -> None:
         super().__init__(reason)

@@ -12,6 +12,7 @@ from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Word
@@ -78,7 +79,7 @@ class Queues:
             is_converting = await session.run(nodes, where, scripts.CONVERT)
 
     async def restore(self, nodes: Nodes) -> None:
-        """Declare what was declared before, and say who consumes."""
+        """Declare the earlier queues again, and register their consumers."""
         for where in self._session.places.declared():
             await self.make(nodes, where)
         await self.attach_all(nodes)
@@ -109,13 +110,8 @@ class Queues:
         session = self._session
         where = session.place(queue)
         session.places.forget(queue, is_held=False)  # first, so that no other call here makes it again
-        is_deleted = False
-        try:
+        with OnFailure(lambda: session.places.know(where)):
             await session.run(session.nodes(queue), where, scripts.DELETE)
-            is_deleted = True
-        finally:
-            if not is_deleted:
-                session.places.know(where)
         self._forget(queue)
         session.hear_no_more(where)
 

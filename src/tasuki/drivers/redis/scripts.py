@@ -32,7 +32,7 @@ _KEYS = [
 ]
 _TRIES = 3
 _FILES = {file.name: file for folder in (files("tasuki.drivers.redis") / "lua").iterdir() for file in folder.iterdir()}
-"""By name: each folder has those of one duty."""
+"""By name: a folder has the files of one duty."""
 
 
 def _text(*parts: str) -> str:
@@ -40,7 +40,7 @@ def _text(*parts: str) -> str:
 
 
 class Script:
-    """One script: its text, which is that of files of ``lua``, and the hash by which the server knows it."""
+    """One script: its text, joined from files of ``lua``, and the hash by which the server knows it."""
 
     def __init__(self, *parts: str) -> None:
         self._set(_text("queue", *parts))

@@ -25,7 +25,7 @@ class Server:
 
 
 def servers(given: str | Sequence[str] | None, port: int) -> tuple[Server, ...]:
-    """The servers of ``host:port``, several with commas or in a list. Raises ValueError for what is none."""
+    """The servers of ``host:port``, several with commas or in a list. Raises ValueError for any other text."""
     texts = given.split(",") if isinstance(given, str) else given or ["localhost"]
     return tuple(_server(text.strip(), port) for text in texts)
 

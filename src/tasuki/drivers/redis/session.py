@@ -22,6 +22,7 @@ from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import DriverError, UnsupportedError
+from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
@@ -84,7 +85,7 @@ class Session:
         return self._connections is not None and not self._guard.is_here
 
     async def open(self) -> None:
-        """Connect, look at the servers' configuration, and declare what was declared before."""
+        """Connect, read the servers' configuration, and declare the earlier queues again."""
         loop = asyncio.get_running_loop()
         if self._home is not loop:
             self._home, self._lock = loop, asyncio.Lock()
@@ -97,13 +98,8 @@ class Session:
         connections = Connections(self._new_nodes)
         nodes = connections.home
         self.owner = secrets.token_urlsafe(6)
-        is_ready = False
-        try:
+        with OnFailure(connections.close):
             await self._prepare(nodes)
-            is_ready = True
-        finally:
-            if not is_ready:
-                connections.close()
         self._connections = connections
         self._guard.opened(connections)
         self._listener = Listener(nodes, self.owner, self._read_timeout, self.waiters)
@@ -124,7 +120,7 @@ class Session:
         await self.queues.restore(nodes)
 
     async def close(self) -> None:
-        """Say goodbye, and let go of the connections. Does nothing to those of a parent process."""
+        """Unregister this process, and close its connections, but not the inherited ones of a parent process."""
         if self.is_inherited:
             return
         async with self._lock:
@@ -250,7 +246,7 @@ class Session:
         return await self.run(self.nodes(queue), where, script, *arguments)
 
     async def finish(self, where: Place, script: Script, *arguments: Word) -> Any:
-        """The same, also while a close lets come to its end what is under way."""
+        """The same, also while a close waits for running work."""
         return await self.run(self.nodes(where.name), where, script, *arguments)
 
     async def move(self, queue: str, to: str, words: Sequence[Word]) -> Any:
@@ -319,7 +315,7 @@ class Session:
             raise self._translated(lost, where.name) from lost
 
     def nodes(self, queue: str, *, slow: bool = False) -> Nodes:
-        """The connections of the running loop; also while a close lets come to its end what is under way."""
+        """The connections of the running loop; also while a close waits for running work."""
         if self._connections is None or self.is_inherited:
             raise self._guard.refusal(queue)
         return self._connections.here(slow=slow)

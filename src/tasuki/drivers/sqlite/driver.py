@@ -42,6 +42,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.message import Message
+from tasuki.system.on_failure import OnFailure
 
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""
@@ -93,7 +94,7 @@ class SQLiteDriver(Driver):
         return "power" if self._synchronous == "full" else "broker"
 
     async def open(self) -> None:
-        """Open or create the file, and declare what was declared before."""
+        """Open or create the file, and declare the earlier queues again."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             problem = f"driver {self.name!r} needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}"
             raise UnsupportedError(problem, driver=self.name)
@@ -111,16 +112,11 @@ class SQLiteDriver(Driver):
         forks.watch(writer)
         writer.start()
         self._guard.opened(writer)
-        is_open = False
-        try:
+        async with OnFailure(self.close):
             await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
-            is_open = True
-        finally:
-            if not is_open:
-                await self.close()
 
     async def close(self) -> None:
-        """Give back what is held, merge the log into the file, and let go of it."""
+        """Release held messages, merge the log into the file, and close it."""
         writer = self._guard.current
         if writer is not None:
             await writer.stop()
@@ -179,19 +175,14 @@ class SQLiteDriver(Driver):
         return QueueFullError(problem, driver=self.name, queue=queue)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take messages; what was taken for a cancelled caller is released."""
+        """Take messages; release the messages of a cancelled caller."""
         self._check(queue)
         if limit <= 0:
             return []
         request = Receive(queue, limit, self._clock.monotonic() + wait)
         writer = self._guard.get(queue)
-        is_taken = False
-        try:
+        with OnFailure(lambda: writer.give_back(request)):
             taken: list[Received] = await writer.submit(request)
-            is_taken = True
-        finally:
-            if not is_taken:
-                writer.give_back(request)
         return taken
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
@@ -291,7 +282,7 @@ class SQLiteDriver(Driver):
     async def delete(self, queue: str) -> None:
         """Empty it in several transactions, then remove it; a process that still declares it makes it again."""
         self._check(queue)
-        specs, spec, is_gone = self._declared.specs, self._declared.specs[queue], False
+        specs, spec = self._declared.specs, self._declared.specs[queue]
 
         def delete(store: Store, _: int) -> None:
             store.queues.delete(queue)
@@ -299,13 +290,9 @@ class SQLiteDriver(Driver):
 
         while await self._ask(Call("", lambda store, _: store.purging.shrink(queue))):
             pass
-        try:
+        with OnFailure(lambda: specs.setdefault(queue, spec)):
             await self._ask(Call("", delete))
-            is_gone = True
-            self._declared.forget(queue)
-        finally:
-            if not is_gone:
-                specs.setdefault(queue, spec)
+        self._declared.forget(queue)
 
     async def _ask(self, request: Request) -> Any:
         return await self._guard.get(request.queue).submit(request)

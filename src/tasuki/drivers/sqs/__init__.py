@@ -9,14 +9,14 @@
 | ``names.py`` | names of queues, groups and ids as SQS allows them |
 | ``envelope.py`` | a message as body and attributes, and back; foreign messages too |
 | ``batches.py`` | batches of ten, within the size of a request; results entry by entry |
-| ``limits.py`` | what is refused, and which queues are FIFO queues |
-| ``source.py`` | what is known of one declared queue, and its open deliveries |
+| ``limits.py`` | refused messages, and which queues are FIFO queues |
+| ``source.py`` | one declared queue, and its open deliveries |
 | ``session.py`` | what an open driver works with |
 | ``declaring.py`` | making a queue exist |
 | ``attributes.py`` | a queue's options as SQS knows them |
 | ``publishing.py`` | sending batches |
 | ``polling.py`` | receiving, long polls that outlive their caller, early messages |
-| ``settling.py`` | ending and extending deliveries, handing back |
+| ``settling.py`` | ending, extending and returning deliveries |
 | ``suspects.py`` | the queue in which a suspect is while it is handled |
 | ``timing.py`` | whole seconds, limits of hiding, attempts |
 """

@@ -17,7 +17,7 @@ from tasuki.drivers.sqs.translate import code_of, is_not_allowed
 from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError
 
 LEFT_BEHIND = 3600.0
-"""Seconds for which a temporary queue keeps a message: nobody may come for it, and nobody will remove the queue."""
+"""Seconds for which a temporary queue keeps a message: its process may be gone, and the queue stays."""
 _NOBODY = "tasuki-is-anybody-there"
 
 _LARGEST = "MaximumMessageSize"
@@ -35,7 +35,7 @@ class Found:
     kept_for: float
     """Seconds for which SQS keeps a message."""
     options: Mapping[str, Any]
-    """Those of the queue, as SQS has them."""
+    """The queue's options, as SQS has them."""
 
 
 class Declaring:
@@ -73,7 +73,7 @@ class Declaring:
         raise QueueNotFoundError(problem, driver=self._driver, queue=spec.name)
 
     def _found(self, spec: QueueSpec, url: str, attributes: Mapping[str, str], *, is_fifo: bool) -> Found:
-        """What is known by its attributes; SQS's own limit and our retention where we may not ask."""
+        """Its options by its attributes; SQS's own limit and our retention where we may not read them."""
         largest, kept_for = attributes.get(_LARGEST, LARGEST), attributes.get(RETENTION, self._retention_of(spec))
         return Found(url, is_fifo, int(largest), float(kept_for), in_force(spec.options, attributes))
 
@@ -90,7 +90,7 @@ class Declaring:
         return float(spec.options.get("message_retention_period") or self._retention)
 
     async def find_suspects(self, spec: QueueSpec, url: str) -> str | None:
-        """Where the suspects of a queue are; None: nobody has started one yet, or it cannot be seen."""
+        """The address of a queue's suspects; None: no process has made it yet, or this one may not see it."""
         try:
             name = suspects_name(url)
             return str((await self._clients.call("get_queue_url", spec.name, QueueName=name))["QueueUrl"])
@@ -149,14 +149,14 @@ class Declaring:
         try:
             answer = await self._clients.call("create_queue", spec.name, QueueName=name, Attributes=attributes)
         except QueueConflictError:
-            url = await self._url(spec, is_fifo=is_fifo)  # somebody made it meanwhile, with attributes of their own
+            url = await self._url(spec, is_fifo=is_fifo)  # another process made it meanwhile, with other attributes
             if url is None:
                 raise
             return url
         return str(answer["QueueUrl"])
 
     async def _check_other(self, spec: QueueSpec, *, is_fifo: bool) -> None:
-        """SQS cannot turn a standard queue into a FIFO queue; what is in the other one must not be forgotten."""
+        """Refuse the other kind: SQS cannot turn a standard queue into a FIFO queue, whose messages would be lost."""
         if spec.name.endswith(FIFO):
             return
         try:

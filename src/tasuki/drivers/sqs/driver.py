@@ -1,4 +1,4 @@
-"""The driver: checks what is asked, and leaves it to the session."""
+"""The driver: checks each call, and passes it to the session."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class SQSDriver(Driver):
         return "node" if is_amazon(self._settings) else "process"
 
     async def open(self) -> None:
-        """Connect, and declare what was declared before."""
+        """Connect, and declare the earlier queues again."""
         async with self._lock:
             if self._guard.current is not None:
                 return
@@ -93,7 +93,7 @@ class SQSDriver(Driver):
                     await session.close()
 
     async def close(self) -> None:
-        """Wait shortly for what is under way, hand back what is held, and let go of the connections."""
+        """Wait shortly for running requests, release held messages, and close the connections."""
         async with self._lock:
             session = self._guard.current
             self._guard.closed()

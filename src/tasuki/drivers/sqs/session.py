@@ -23,7 +23,7 @@ from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 _CLOSE_TIMEOUT = LONGEST_POLL + 1.0
-"""Seconds for what is under way when the driver closes, and again for handing back what it holds."""
+"""Seconds for running requests when the driver closes, and again for releasing held messages."""
 
 T = TypeVar("T")
 
@@ -73,11 +73,11 @@ class Session:
             raise errors[0]
 
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist, and note what is known of it; open deliveries stay open."""
+        """Make the queue exist, and note its options; open deliveries stay open."""
         self._know(spec, await self._declaring.declare(spec))
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        """Note what is known of a queue that exists; returns its options as SQS has them."""
+        """Note the options of an existing queue, and return them as SQS has them."""
         found = await self._declaring.inspect(spec)
         self._know(spec, found)
         return replace(spec, options=found.options)
@@ -107,7 +107,7 @@ class Session:
         return polling
 
     def suspects(self, source: Source) -> Suspects:
-        """Who starts those of a queue."""
+        """Starts the suspects of a queue."""
         return Suspects(
             self._driver,
             source,
@@ -131,7 +131,7 @@ class Session:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited has it; if nobody did, the leases end by themselves
+            task.exception()  # its caller has the error; without one, the leases end by themselves
 
     async def depth(self, source: Source) -> Depth:
         """What SQS counts, approximately."""
@@ -141,7 +141,7 @@ class Session:
         return Depth(ready, in_flight, delayed)
 
     async def undeclare(self, queue: str) -> None:
-        """Forget a queue, but for its open deliveries; what arrives for nobody is handed back."""
+        """Forget a queue, but for its open deliveries; messages that still arrive are returned."""
         source = self.sources.pop(queue, None)
         if source is None:
             return
@@ -163,7 +163,7 @@ class Session:
             await polling.close(_CLOSE_TIMEOUT)
 
     async def close(self) -> None:
-        """End receives, wait for what is under way, show again what is held."""
+        """End receives, wait for running requests, release held messages."""
         try:
             await asyncio.gather(*(polling.close(_CLOSE_TIMEOUT) for polling in self._pollings.values()))
             if self._background:

@@ -99,7 +99,7 @@ def _never_connected(error: BaseException) -> bool:
 
 def answered(code: str, text: str, driver: str, queue: str, *, is_server_fault: bool = False) -> DriverError:
     """The driver error for an error that SQS answered, for a request or for one entry of a batch."""
-    if code in _NOT_KNOWN:  # without its text: it may repeat what was signed
+    if code in _NOT_KNOWN:  # without its text: it may repeat the signed request
         problem = f"SQS does not accept what driver {driver!r} signs ({code}); check its keys and this machine's clock"
         return AccessDeniedError(problem, driver=driver, queue=queue)
     problem = f"SQS answers driver {driver!r} with {code}: {text[:_LONGEST_TEXT]}"

@@ -1,4 +1,4 @@
-"""Addresses of brokers as they may be shown: without what is secret in them."""
+"""Addresses of brokers as they may be shown: without secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 UNREADABLE = "(an address that cannot be read)"
-"""What is shown of one that is no URL."""
+"""Shown for an address that is no URL."""
 
 
 def parts_of(url: str) -> SplitResult:
@@ -66,7 +66,7 @@ def is_local(host: str) -> bool:
 def servers_in(hosts: str, port: int) -> frozenset[tuple[str, int]]:
     """The servers of ``one:5432,two`` to compare with others: all names of loopback are one, a socket has port 0.
 
-    ``port`` is that of a host without one. Raises ValueError for a port that cannot be.
+    ``port`` is for a host without one. Raises ValueError for a port that cannot be.
     """
     found = set()
     for text in hosts.split(","):

@@ -72,7 +72,7 @@ class Attempts(Generic[T]):
         ``wait``: seconds within which an attempt may begin; attempts are made until one succeeds or the next one would
         begin later. None: the result of one attempt, however long its pause is.
 
-        Raises the error of the last attempt, or that of ``closed``.
+        Raises the error of the last attempt, or ``closed``'s.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait if wait is not None else None

@@ -1,4 +1,4 @@
-"""Bounds that every driver keeps for whoever calls it without the framework."""
+"""Bounds that every driver keeps for callers without the framework."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of moves: what is refused at once, what goes to the broker together, and what is told of each."""
+"""Batches of moves: refuses some at once, sends the others to the broker together, and answers for each."""
 
 from __future__ import annotations
 

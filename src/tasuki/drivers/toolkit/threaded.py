@@ -28,9 +28,10 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
 from tasuki.system.loop_thread import LoopThread
+from tasuki.system.on_failure import OnFailure
 
 _LETTING_GO = 1.0
-"""Seconds to close what is left on a loop that ends, or has failed."""
+"""Seconds to close open drivers on a loop that ends, or has failed."""
 
 
 class Threaded(Driver):
@@ -73,15 +74,14 @@ class Threaded(Driver):
             name = f"tasuki {self.name}"
             loop = LoopThread(name, self._error, begin_again=self._reopen, let_go=self._let_go)
             self._guard.opened(loop)
-            is_open = False
-            try:
+
+            def undo() -> None:
+                self._guard.closed(loop)
+                loop.stop()
+                loop.join()
+
+            with OnFailure(undo):
                 await loop.call(self._open)
-                is_open = True
-            finally:
-                if not is_open:
-                    self._guard.closed(loop)
-                    loop.stop()
-                    loop.join()
 
     async def _open(self) -> None:
         for spec in self._specs.values():
@@ -89,7 +89,7 @@ class Threaded(Driver):
         await self._inner.open()
 
     async def _let_go(self) -> None:
-        """Close what the loop leaves open, so that the broker returns at once what is held."""
+        """Close the drivers that the loop leaves open, so that the broker returns held messages at once."""
         with suppress(Exception):
             async with asyncio.timeout(_LETTING_GO):
                 await self._inner.close()

@@ -8,6 +8,7 @@ from contextvars import Context as Variables
 from types import CoroutineType
 from typing import Any
 
+from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.failure import Failure, exact_failure_of
@@ -22,8 +23,12 @@ def _publish(context: Context, queue: str, body: Any, headers: Any, options: dic
     return context.publish(queue, body, headers, **options)
 
 
-def _call_with(context: Context, function: str, args: list[Any], values: Any, actor: Any, scope: Any) -> Any:
-    return context.call_with(function, *args, values=values, actor=actor, scope=scope)
+def _call(context: Context, function: str, args: list[Any], options: list[Any] | None) -> Any:
+    return context.reach.call(context, function, args, None if options is None else CallOptions(*options))
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda context, *args: getattr(context, name)(*args)
 
 
 async def _info(context: Context, queue: str) -> dict[str, Any]:
@@ -55,18 +60,11 @@ def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "publish": _publish,
-    "call": lambda context, function, args: context.call(function, *args),
-    "call_with": _call_with,
-    "check_call": lambda context, function: context.check_call(function),
+    "call": _call,
     "info": _info,
     "stopping": lambda context: context.stopping,
     "lease_lost": lambda context: context.lease_lost,
-    "ack": lambda context: context.ack(),
-    "nack": lambda context, delay: context.nack(delay),
-    "reject": lambda context, reason: context.reject(reason),
-    "snooze": lambda context, after: context.snooze(after),
-    "env": lambda context, name: context.env(name),
-    "set_env": lambda context, name, value: context.set_env(name, value),
+    **{name: _method(name) for name in ("ack", "nack", "reject", "snooze", "check_call", "env", "set_env")},
     "env_all": lambda context: dict(context.env_all()),
     "resource": _find,
     "resource.use": _use,

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.permissions import Permissions
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
@@ -94,22 +95,13 @@ class _AskedReach:
     ) -> str:
         return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), options))
 
-    async def call(self, caller: Context, function: str, args: Sequence[Any]) -> Any:
-        return await self._wait_for("call", function, args)
+    async def call(
+        self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None
+    ) -> Any:
+        return await self._wait_for("call", function, args, options)
 
     def check_call(self, function: str) -> None:
         self._ask("check_call", function)
-
-    async def call_with(
-        self,
-        caller: Context,
-        function: str,
-        args: Sequence[Any],
-        values: Mapping[str, Any] | None,
-        actor: Plain | None,
-        scope: Sequence[str] | None,
-    ) -> Any:
-        return await self._wait_for("call_with", function, args, values, actor, scope)
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         found: Mapping[str, Any] = await self._wait_for("info", queue)

@@ -15,7 +15,6 @@ _NAMES = {
     "publish": "queue.publish",
     "info": "queue.info",
     "call": "funcs.call",
-    "call_with": "funcs.call",
     "resource": "store.get",
     "env": "env.get",
     "set_env": "env.set",

@@ -42,11 +42,8 @@ def _of_target(entry: Entry, package: str) -> Iterator[ConfigError]:
     with suppress(ValueError):  # already loaded, from an unknown place
         if find_spec(package) is None:
             name = shown(package, entry.data.get("target"))
-            problem, hint = (
-                f"target: there is no module {name}",
-                "install it, or start tasuki in the folder that has it",
-            )
-            yield MissingReferenceError(problem, position=entry.position(("target",)), entry=entry.id, hint=hint)
+            hint = "install it, or start tasuki in the folder that has it"
+            yield entry.error(f"target: there is no module {name}", ("target",), hint, MissingReferenceError)
 
 
 def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
@@ -63,8 +60,7 @@ def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
         if isinstance(source.text, Substituted):
             name, what = "", f"a mistake in {HIDDEN}"
         hint = f"for a file write file://{name}" if name.endswith(".lua") and len(name.split()) == 1 else ""
-        what = f"line {line} of the script: {what}"
-        yield InvalidEntryError(what, position=entry.position(("source",)), entry=entry.id, hint=hint)
+        yield entry.error(f"line {line} of the script: {what}", ("source",), hint)
 
 
 def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigError]:
@@ -85,8 +81,7 @@ def _of_python(entry: Entry, source: Source, method: str) -> Iterator[ConfigErro
         return
     if method not in names and not may_have_any:
         hint = did_you_mean(method, sorted(names))
-        problem = f"{source.file.name} has no {method!r}"
-        yield MissingReferenceError(problem, position=entry.position(("method",)), entry=entry.id, hint=hint)
+        yield entry.error(f"{source.file.name} has no {method!r}", ("method",), hint, MissingReferenceError)
 
 
 def _names(node: ast.AST) -> Iterator[str]:

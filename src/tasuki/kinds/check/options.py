@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from tasuki.errors import ConfigError, InvalidEntryError
+from tasuki.errors import ConfigError
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.kind import find_driver
 from tasuki.kinds.problems import problems_of
@@ -58,8 +58,7 @@ def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], 
             bags[key] = value
         else:
             problem = f"driver_options.{key} must be a mapping, not {describe(value)}"
-            place = entry.position(("driver_options", key))
-            errors.append(InvalidEntryError(problem, position=place, entry=entry.id))
+            errors.append(entry.error(problem, ("driver_options", key)))
     return flat, bags, errors
 
 

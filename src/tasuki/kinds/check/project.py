@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -23,13 +22,13 @@ from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.ids import resolve_id
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
+from tasuki.kinds.check.names import name_problems
 from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.check.signed import unreadable_dead_letters
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.env import EnvVariableConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind
@@ -39,7 +38,6 @@ from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded
 from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
 from tasuki.registry.registry import Registry
-from tasuki.registry.shown import shown
 from tasuki.registry.yaml.overrides import is_overridden
 from tasuki.units import format_duration
 
@@ -105,7 +103,7 @@ def _by_place(error: ConfigError) -> tuple[Position, str]:
 
 
 class _Checker:
-    """One check: each method checks one aspect of all entries, and adds problems to ``errors``."""
+    """Each method checks one aspect of all entries, and adds problems to ``errors``."""
 
     def __init__(self, loaded: Loaded) -> None:
         self.registry = loaded.registry
@@ -124,10 +122,7 @@ class _Checker:
         self._check_options()
         self._check_durability()
         self._check_cycles()
-        self._places = self._places_of_drivers()
-        self._check_unique(QueueConfig, lambda config: (self._place(config), config.queue_name), "queue_name")
-        self._check_parts()
-        self._check_unique(EnvVariableConfig, lambda config: config.variable, "variable")
+        self.errors += name_problems(self.registry, self.configs, self.kinds)
         self._check_groups()
         self._check_only_one()
         self._check_signed()
@@ -138,8 +133,7 @@ class _Checker:
         try:
             self.kinds[entry.id] = find_kind(entry.kind)
         except UnknownKindError as error:
-            place = entry.position(("kind",))
-            self.errors.append(UnknownKindError(error.problem, position=place, entry=entry.id, hint=error.hint))
+            self.errors.append(entry.error(error.problem, ("kind",), error.hint, UnknownKindError))
 
     def _check_fields(self, entry: Entry, kind: Kind) -> None:
         context = {"namespace": entry.namespace, "name": entry.name, "target": entry.target}
@@ -183,7 +177,7 @@ class _Checker:
                     self._check_handler_timeout(entry, queue, config.handler_timeout)
 
     def _check_handler_timeout(self, entry: Entry, queue: Entry, timeout: float) -> None:
-        """A broker may take a message back that a handler has held for too long."""
+        """Compare it with the time after which the broker requeues a held message."""
         driver, config = self._driver_of(queue), self.configs.get(queue.id)
         longest_hold = getattr(driver.queue_options, "longest_hold", None) if driver else None
         if longest_hold is None or not isinstance(config, QueueConfig):
@@ -195,14 +189,13 @@ class _Checker:
                 f"({format_duration(longest)}) of queue {queue.id!r}: the broker would take the message back before"
             )
             hint = "give the queue a longer consumer_timeout in its options, or shorten handler_timeout"
-            place = entry.position(("handler_timeout",))
-            self.errors.append(InvalidEntryError(problem, position=place, entry=entry.id, hint=hint))
+            self.errors.append(entry.error(problem, ("handler_timeout",), hint))
 
     def _fitted(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> QueueConfig:
         """The queue as its driver carries it; report requirements that the driver does not meet."""
         capabilities = capabilities_of(driver)
         if capabilities is None:
-            return config  # it cannot be built either, and building says why
+            return config  # building it fails, and says why
         published = self._published.get(entry.id, {})
         unsaid = {name: need for name, need in published.items() if name not in config.requires}
         for need in (*needs_of(config), *unsaid.values()):
@@ -224,10 +217,10 @@ class _Checker:
             return
         hint = "shorten the delay, or give the queue a longer retention"
         problem = f"{label} is a delay of {format_duration(delay)}: {why}"
-        self.errors.append(InvalidEntryError(problem, position=entry.position(), entry=entry.id, hint=hint))
+        self.errors.append(entry.error(problem, hint=hint))
 
     def _check_durability(self) -> None:
-        """A driver entry may itself ask for more than its driver can ever give."""
+        """Refuse a driver entry that demands more than its driver can give."""
         for id, config in self.configs.items():
             kind, level = self.kinds[id], str(getattr(config, "durability", None))
             if isinstance(kind, DriverKind) and level in REQUIREMENTS and (capabilities := capabilities_of(kind)):
@@ -240,7 +233,7 @@ class _Checker:
         problem = f"{need.label} needs a driver that can {need.requirement.words}; {id!r} ({driver.short_name}) cannot"
         hint = f"these can: {', '.join(able)}" if able else "no driver can"
         path = option_path(entry, driver, *need.path) or need.path
-        self.errors.append(InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint))
+        self.errors.append(entry.error(problem, path, hint))
 
     def _driver_of(self, queue: Entry) -> DriverKind | None:
         driver = self._target(queue, "driver")
@@ -255,13 +248,13 @@ class _Checker:
         for circle in find_cycles(self.edges):
             entry = self.registry.entries[circle[0]]
             are_queues = all(self.registry.entries[id].kind == "queue.queue" for id in circle)
-            place = entry.position(("dead_letter",) if are_queues else ())
+            path = ("dead_letter",) if are_queues else ()
             problem = _circle_problem(circle, are_queues=are_queues)
             hint = "give one of these queues another dead_letter, or none" if are_queues else "remove a reference"
-            self.errors.append(ReferenceCycleError(problem, position=place, entry=entry.id, hint=hint))
+            self.errors.append(entry.error(problem, path, hint, ReferenceCycleError))
 
     def _check_groups(self) -> None:
-        """Groups are no entries: a group is there because a policy says that it belongs to it."""
+        """Groups are no entries: a group exists if a policy names it."""
         policies = [config for config in self.configs.values() if isinstance(config, AnyPolicyConfig)]
         known = {group for config in policies for group in config.groups} | set(self._groups_of_broken_policies())
         for entry in self.registry:
@@ -270,11 +263,11 @@ class _Checker:
                     problem = (
                         f"{noun(entry.kind)} {entry.id!r} names the group {reference.shown}, but no policy is in it"
                     )
-                    place, hint = entry.position(reference.path), did_you_mean(reference.id, known)
-                    self.errors.append(MissingReferenceError(problem, position=place, entry=entry.id, hint=hint))
+                    hint = did_you_mean(reference.id, known)
+                    self.errors.append(entry.error(problem, reference.path, hint, MissingReferenceError))
 
     def _groups_of_broken_policies(self) -> Iterator[str]:
-        """A policy with another mistake is in its groups all the same."""
+        """The groups of policies that have another mistake."""
         for entry in self.registry.of_kind("security.policy"):
             if entry.id not in self.configs:
                 yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
@@ -283,13 +276,11 @@ class _Checker:
         first, *others = [id for id, config in self.configs.items() if isinstance(config, SecurityConfig)] or [""]
         for id in others:
             problem = f"a project has at most one security.config, and {first!r} is the first"
-            place = self.registry.entries[id].position(("kind",))
-            self.errors.append(InvalidEntryError(problem, position=place, entry=id))
+            self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
 
     def _check_signed(self) -> None:
         for id, problem, hint in unreadable_dead_letters(self.configs):
-            place = self.registry.entries[id].position(("signing",))
-            self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
+            self.errors.append(self.registry.entries[id].error(problem, ("signing",), hint))
 
     def _check_workers(self) -> None:
         for id, path, problem, hint in served_twice(self.configs):
@@ -300,51 +291,6 @@ class _Checker:
         for entry in self.registry.of_kind("queue.queue"):
             if isinstance(entry.target, BodyType) and (problem := problem_of_type(entry.target.type_)):
                 self.errors.append(InvalidEntryError(problem, position=entry.target.place, entry=entry.id))
-
-    def _check_parts(self) -> None:
-        """Where a driver makes several queues at the broker for one, no other may have the name of such a part."""
-        queues = {id: config for id, config in self.configs.items() if isinstance(config, QueueConfig)}
-        names = {(self._place(config), config.queue_name): id for id, config in queues.items()}
-        for id, config in queues.items():
-            whole_of = getattr(getattr(self.kinds.get(config.driver), "queue_options", None), "whole_of", None)
-            whole = names.get((self._place(config), whole_of(config.queue_name))) if whole_of else None
-            if whole is not None:
-                entry = self.registry.entries[id]
-                name = shown(config.queue_name, entry.data.get("queue_name"))
-                problem = f"queue_name {name} is also the name of a part of {whole!r} at the broker"
-                place, hint = entry.position(("queue_name",)), "give one of them another queue_name"
-                self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
-
-    def _places_of_drivers(self) -> dict[str, Hashable]:
-        places: dict[str, Hashable] = {}
-        for id, config in self.configs.items():
-            kind = self.kinds[id]
-            if isinstance(kind, DriverKind) and kind.place is not None:
-                with suppress(ValueError):  # an address that cannot be read, as the driver will say
-                    places[id] = kind.name, kind.place(config, self.registry.root)
-        return places
-
-    def _place(self, queue: QueueConfig) -> Hashable:
-        """Where a queue is: driver entries with one file or address share their queues."""
-        return self._places.get(queue.driver, queue.driver)
-
-    def _check_unique(self, model: type[C], key: Callable[[C], Any], field: str) -> None:
-        """No two entries of a model may have the same key; None is no key."""
-        first: dict[Any, str] = {}
-        for id, config in self.configs.items():
-            if not isinstance(config, model) or (value := key(config)) is None:
-                continue
-            if first.setdefault(value, id) != id:
-                entry = self.registry.entries[id]
-                what = shown(getattr(config, field), entry.data.get(field))
-                problem = f"{field} {what} is already taken by {first[value]!r}{self._reason(id, first[value])}"
-                hint = f"give one of them another {field}"
-                self.errors.append(InvalidEntryError(problem, position=entry.position((field,)), entry=id, hint=hint))
-
-    def _reason(self, id: str, other: str) -> str:
-        """Why queues of two driver entries are one at the broker; empty for one entry, and if an id is no queue."""
-        drivers = [getattr(self.configs[each], "driver", None) for each in (id, other)]
-        return "" if drivers[0] == drivers[1] else f": {drivers[0]!r} and {drivers[1]!r} lead to the same place"
 
 
 def _circle_problem(circle: list[str], *, are_queues: bool) -> str:

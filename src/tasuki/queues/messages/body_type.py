@@ -1,4 +1,4 @@
-"""BodyType: the type that code declares for the bodies of a queue, and the composer that checks them against it."""
+"""BodyType: the type that code declares for the bodies of a queue, and the builder that checks them against it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.driver import Driver
 from tasuki.errors import BodyTypeError, CodecError, HandlerError, InvalidBodyError, Position
 from tasuki.handlers.body import check_type, make_decoder
 from tasuki.message import HeaderValue
-from tasuki.queues.messages.codec import BYTES, Codecs
-from tasuki.queues.messages.message_builder import Composer
-from tasuki.queues.policy import QueuePolicy
+from tasuki.queues.messages.codec import BYTES
+from tasuki.queues.messages.message_builder import MessageBuilder
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +40,14 @@ def problem_of_type(type_: Any) -> str:
     return ""
 
 
-class TypedComposer(Composer):
+class TypedMessageBuilder(MessageBuilder):
     """Refuses bodies that a consumer of the declared type could not read.
 
     An object of exactly that class passes. Any other body is read again from its bytes, as the consumer will.
     """
 
-    def __init__(
-        self,
-        queue: str,
-        body: BodyType,
-        *,
-        driver: Driver,
-        codec: Codec,
-        codecs: Codecs,
-        policy: QueuePolicy,
-        clock: Clock,
-    ) -> None:
-        super().__init__(queue, driver=driver, codec=codec, codecs=codecs, policy=policy, clock=clock)
+    def __init__(self, queue: str, body: BodyType, **parts: Any) -> None:
+        super().__init__(queue, **parts)
         self._body = body
         self._decoders: dict[str, Callable[[bytes], Any]] = {}
 

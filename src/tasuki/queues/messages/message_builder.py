@@ -1,4 +1,4 @@
-"""Composer: makes a message from a body and its publisher's options, or raises the reason why not."""
+"""MessageBuilder: makes a message from a body and its publisher's options, or raises the reason why not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=T
     id: str | None = None
 
 
-class Composer:
+class MessageBuilder:
     """For one queue, whose id its errors name."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Composer:
         self._policy = policy
         self._clock = clock
 
-    def compose(
+    def build(
         self,
         body: Any,
         headers: Mapping[str, HeaderValue] | None,
@@ -132,11 +132,11 @@ class Composer:
             )
         return seconds("ttl", self._policy.message_ttl if ttl is None else ttl)
 
-    def compose_item(self, item: Any) -> Outgoing:
+    def build_item(self, item: Any) -> Outgoing:
         """The same for a body, or an Envelope."""
         if type(item) is not Envelope:
-            return self.compose(item, None, 0.0, None, None, None, None)
-        return self.compose(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
+            return self.build(item, None, 0.0, None, None, None, None)
+        return self.build(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
 
 
 def seconds(what: str, value: Any) -> float:

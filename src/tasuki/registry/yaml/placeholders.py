@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasuki.errors import ConfigError, InvalidEntryError
+from tasuki.errors import ConfigError
 from tasuki.ids import resolve_id
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.scalars import Substituted
@@ -87,7 +87,7 @@ def resolve_entry(entry: Entry, variables: Variables) -> tuple[Mapping[str, Any]
 
     def report(path: KeyPath, problem: str) -> None:
         hint = "set the variable, or give a default: ${env:NAME|default}" if "is not set" in problem else ""
-        errors[path] = InvalidEntryError(problem, position=entry.position(path), entry=entry.id, hint=hint)
+        errors[path] = entry.error(problem, path, hint)
 
     data = _walk(entry.data, (), lambda name: variables.lookup(name, entry.namespace), report)
     return data, errors

@@ -18,13 +18,14 @@ from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.duplicates import Duplicates
 from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
-from tasuki.testing.conformance.driver.inspecting import Inspecting
 from tasuki.testing.conformance.driver.moving import Moving
-from tasuki.testing.conformance.driver.purging import Purging
-from tasuki.testing.conformance.driver.removing import Removing
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
+from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.inspecting import Inspecting
+from tasuki.testing.conformance.queues.purging import Purging
+from tasuki.testing.conformance.queues.removing import Removing
 from tasuki.testing.conformance.rig import Rig, ShiftedClock, Suite, case
 from tasuki.testing.conformance.whole.asking import Asking
 from tasuki.testing.conformance.whole.publishing import Publishing
@@ -46,6 +47,7 @@ class DriverConformance(
     Stress,
     Asking,
     Publishing,
+    Counting,
     Purging,
     Moving,
     Removing,

@@ -267,7 +267,7 @@ def ids(messages: Iterable[Received]) -> list[str]:
 def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:
     """Make a synchronous test of a coroutine that takes a rig; skipped where the driver lacks a capability.
 
-    The names are those of Capabilities, and ``durable`` for a durability above ``memory``.
+    The names are the fields of Capabilities, and ``durable`` for a durability above ``memory``.
     """
 
     def decorate(function: Case) -> Callable[[Any], None]:

@@ -36,7 +36,7 @@ def came(channel: Channel, method: Any) -> None:
 
 
 async def test_nothing_is_sent_on_a_channel_that_is_about_to_close() -> None:
-    """The broker ends the whole connection for it, and with it what is held of all queues."""
+    """The broker ends the whole connection for it, and with it the deliveries of all queues."""
     channel, sent = channel_and_sent()
     before = asyncio.create_task(channel.ask(commands.Basic.Qos(prefetch_count=1)))
     await asyncio.sleep(0)

@@ -67,7 +67,7 @@ def test_few_messages_stay_in_one_shard_and_a_burst_spreads_over_all():
     assert max(burst.values()) < 2 * min(burst.values())
 
 
-def test_what_is_remembered_of_delays_is_bounded():
+def test_the_memory_of_delays_is_bounded():
     delaying = Delaying()
     for second in range(30_000):
         delaying.place("q", float(second))

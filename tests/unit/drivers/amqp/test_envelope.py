@@ -125,7 +125,7 @@ def test_a_message_without_anything():
     ],
 )
 def test_the_failures_of_a_message_that_cannot_be_read_count(properties):
-    """It would come again and again, and each time end the connection, or begin with its first attempt."""
+    """It would come back forever, and each time end the connection, or begin with its first attempt."""
     delivery = arrived(frames.Deliver(b"s1", 1, False, METHOD), properties, b"body", 1)
     assert (delivery.received.body, delivery.received.attempt) == (b"body", 1)
     copy = envelope.copied(delivery.properties, delivery.received.id, 2)

@@ -85,7 +85,7 @@ def test_frames_are_found_however_they_are_cut(payloads, data):
     assert not buffer
 
 
-def test_what_is_no_frame_is_refused():
+def test_data_that_is_no_frame_is_refused():
     with pytest.raises(ValueError, match="end octet"):
         list(frames.split(bytearray(b"\x01\x00\x01\x00\x00\x00\x01x\x00"), 4096))
 

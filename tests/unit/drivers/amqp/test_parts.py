@@ -51,7 +51,7 @@ def test_the_inbox_gives_in_order_of_place():
     assert len(inbox) == 0
 
 
-def test_what_is_put_back_is_at_its_place_again():
+def test_a_returned_message_is_at_its_place_again():
     inbox = Inbox()
     for number in range(5):
         inbox.put(delivery(0, 1, number))

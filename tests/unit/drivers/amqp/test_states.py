@@ -110,7 +110,7 @@ def test_new_consumers_begin_where_the_receives_want_more(
 @pytest.mark.parametrize(
     ("wanted", "held", "most", "expected"), [(5, 0, 100, 5), (5, 10, 100, 15), (5, 10, 12, 12), (0, 0, 100, 1)]
 )
-def test_new_consumers_have_room_for_what_is_held_beside(wanted: int, held: int, most: int, expected: int) -> None:
+def test_new_consumers_have_room_beside_held_messages(wanted: int, held: int, most: int, expected: int) -> None:
     assert prefetch(Wants(1, wanted, 0, held), most) == expected
 
 

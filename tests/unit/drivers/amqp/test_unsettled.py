@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Told:
-    """A channel that notes what was written and asked on it."""
+    """A channel that notes its frames and requests."""
 
     number = 1
 

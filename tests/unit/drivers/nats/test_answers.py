@@ -38,7 +38,7 @@ def test_what_the_server_refuses(code, status, text, kind):
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense", b"[1]", b"\xff"])
-def test_what_is_no_answer_is_an_error(answer):
+def test_text_that_is_no_answer_is_an_error(answer):
     assert error_in(answer)
 
 

@@ -12,7 +12,7 @@ VALUES = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=
 
 
 @given(st.text(), st.binary(), st.dictionaries(st.text(), VALUES), st.floats(0, 1e12))
-def test_what_is_packed_comes_out(id, body, headers, due):
+def test_a_packed_receipt_can_be_read(id, body, headers, due):
     head, found = unpack(pack(Message(id, body, headers), due), "made up")
     assert (head.id, found, head.headers, head.due) == (id, body, headers, due)
     assert {name: type(value) for name, value in head.headers.items()} == {

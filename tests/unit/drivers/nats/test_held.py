@@ -50,7 +50,7 @@ def test_a_changed_lease_holds_for_all_as_at_the_server():
     assert not table.is_over(ours, 25.0)
 
 
-def test_what_nobody_settles_is_forgotten_in_time():
+def test_unsettled_deliveries_are_forgotten_in_time():
     table = Table(1.0)
     for number in range(5000):
         table.add(held(f"r{number}", number, since=float(number)))

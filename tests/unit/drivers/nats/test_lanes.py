@@ -56,7 +56,7 @@ def test_what_others_wrote_into_a_stream_is_no_plan():
 
 
 @given(PLANS, PLANS)
-def test_no_lane_is_forgotten_when_a_queue_is_declared_anew(old, new):
+def test_no_lane_is_forgotten_when_a_queue_is_declared_again(old, new):
     names = {lane.name for lane in merged(old, new).lanes()}
     assert {lane.name for lane in old.lanes()} <= names
     assert merged(old, new).ordered == new.ordered

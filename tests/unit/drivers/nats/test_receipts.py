@@ -20,5 +20,5 @@ def test_all_forms_of_reply_subjects_are_read(reply):
 @pytest.mark.parametrize(
     "reply", ["", "_INBOX.a.b", "$JS.ACK.a.b.c", "$JS.ACK.s.m.x.17.21.17.4", "$JS.FC.s.m.3.17.21.17.4"]
 )
-def test_what_is_no_receipt_is_none(reply):
+def test_text_that_is_no_receipt_gives_none(reply):
     assert read(reply) is None

@@ -37,7 +37,7 @@ class Recording(Temporary):
 
 
 async def test_a_sign_that_failed_is_given_with_the_next_beat() -> None:
-    """Until the next look of others it may be too late: the server had been away for long."""
+    """Before the next check of others it may be too late: the server had been away for long."""
     temporary = Recording(fails=True)
     with pytest.raises(BrokerUnavailableError):
         await temporary.beat(NO_CONNECTION, ["q"])
@@ -48,7 +48,7 @@ async def test_a_sign_that_failed_is_given_with_the_next_beat() -> None:
 
 
 async def test_between_two_looks_of_another_there_is_a_sign() -> None:
-    """Whatever the phases are: a sign is due again in much less time than a look."""
+    """Whatever the phases are: a sign is due again in much less time than a check."""
     temporary = Recording(fails=False)
     await temporary.beat(NO_CONNECTION, ["q"])
     temporary._kept_at -= KEPT / ROUNDS / 2

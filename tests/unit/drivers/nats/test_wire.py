@@ -76,7 +76,7 @@ def test_messages_come_whole_however_the_bytes_are_cut(items, cuts):
     assert read(*chunks) == wanted
 
 
-def test_what_is_no_message_goes_to_the_client():
+def test_data_that_is_no_message_goes_to_the_client():
     data = b"INFO {\"max_payload\": 7}\r\nPONG\r\n+OK\r\n-ERR 'Stale Connection'\r\n"
     assert read(data) == [{"max_payload": 7}, "pong", "'stale connection'"]
 

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
-from tasuki.drivers.postgres.schema.schema import migrations
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.kinds.kind import find_kind
@@ -31,11 +30,6 @@ def test_names_that_would_need_quotes_are_refused(name: str) -> None:
         PostgresSettings(url=URL, schema=name)
 
 
-def test_migrations_are_numbered_without_a_gap() -> None:
-    numbers = [number for number, _ in migrations()]
-    assert numbers == list(range(1, len(numbers) + 1))
-
-
 def test_the_client_is_missed_at_the_construction_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     assert PostgresDriver.capabilities.transactional
@@ -43,7 +37,7 @@ def test_the_client_is_missed_at_the_construction_only(monkeypatch: pytest.Monke
         PostgresDriver("driver", PostgresSettings(url=URL))
 
 
-async def test_nobody_is_there_and_no_secret_is_told() -> None:
+async def test_no_server_is_there_and_no_secret_is_shown() -> None:
     driver = PostgresDriver("driver", PostgresSettings(url=URL))
     await driver.declare(QueueSpec("q"))
     with pytest.raises(BrokerUnavailableError) as raised:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FakeLink:
-    """Answers when it is told to."""
+    """Answers when the test says so."""
 
     def __init__(self) -> None:
         self.is_open = True
@@ -87,7 +87,7 @@ async def test_one_that_was_lost_is_not_used_again(pool: Pool, maker: Maker) -> 
     await pool.close()
 
 
-async def test_an_attempt_that_fails_is_told_to_all_that_wait(pool: Pool, maker: Maker) -> None:
+async def test_a_failed_attempt_is_reported_to_all_waiting_callers(pool: Pool, maker: Maker) -> None:
     maker.problems = [OSError("away")]
     answers = await asyncio.gather(*(pool.fetch("a") for _ in range(5)), return_exceptions=True)
     assert {type(answer) for answer in answers} == {NotConnectedError}
@@ -110,7 +110,7 @@ async def test_a_failed_attempt_is_no_news_while_others_work(pool: Pool, maker: 
     await pool.close()
 
 
-async def test_who_waits_longer_than_the_timeout_is_told(maker: Maker) -> None:
+async def test_a_wait_beyond_the_timeout_is_an_error(maker: Maker) -> None:
     pool = Pool(maker, 1, 0.05)
     await pool.fetch("a")
     maker.links[0].gate.clear()

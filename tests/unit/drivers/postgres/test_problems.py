@@ -122,7 +122,7 @@ def test_our_own_errors_stay() -> None:
     assert translated(error, "", "", "", sent=True) is error
 
 
-def test_what_nobody_knows_is_a_driver_error() -> None:
+def test_an_unknown_problem_is_a_driver_error() -> None:
     error = translated(ZeroDivisionError("x"), "there", "", "", sent=True)
     assert type(error) is DriverError
     assert error.outcome == "unknown"

@@ -91,7 +91,7 @@ def test_acks_alone_need_no_more_than_their_receipts() -> None:
     assert rows.settling([])[0] == ([], [], None, None)
 
 
-def test_two_receipts_of_one_message_are_told_apart() -> None:
+def test_two_receipts_of_one_message_are_distinguished() -> None:
     batch = [Ack((1, 1)), Ack((1, 2))]
     _, wanted = rows.settling(batch)
     assert rows.stale(batch, wanted, [1]) == [(1, 1)]

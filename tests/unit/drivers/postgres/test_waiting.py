@@ -155,7 +155,7 @@ async def test_a_queue_is_quiet_until_something_is_heard_or_it_is_time_to_look()
     assert not waiting.is_quiet("q")
 
 
-async def test_when_no_look_is_possible_each_receive_asks_for_itself() -> None:
+async def test_when_no_check_is_possible_each_receive_asks_for_itself() -> None:
     server = Server()
     server.is_away = True
     tasks = await server.waits("q", "q")

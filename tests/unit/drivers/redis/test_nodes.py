@@ -43,7 +43,7 @@ async def cluster(number: int = 2) -> AsyncIterator[tuple[Nodes, list[Scripted]]
 
 
 def redirecting(servers: list[Scripted], code: str) -> None:
-    """The first node sends what is asked of it to the second one, which takes it."""
+    """The first node redirects requests to the second one, which takes them."""
     host, port = servers[1].address.host, servers[1].address.port
     mapped = servers[0].answer
 

@@ -1,4 +1,4 @@
-"""What is written can be read, by us and by SQS; what others wrote is read as well as it can be."""
+"""Our envelopes can be read, by us and by SQS; foreign messages are read as well as possible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADERS = st.dictionaries(
 
 
 @given(TEXT, st.binary() | TEXT.map(str.encode), HEADERS, st.none() | TEXT)
-def test_what_is_written_can_be_read(id: str, body: bytes, headers: dict[str, Any], key: str | None) -> None:
+def test_a_written_envelope_can_be_read(id: str, body: bytes, headers: dict[str, Any], key: str | None) -> None:
     written = write(Outgoing(id, body, headers), key=key, delay=1.5)
     envelope, found = read("of-sqs", written.body, written.attributes)
     assert (envelope.id, found, envelope.headers, envelope.key, envelope.delay) == (id, body, headers, key, 1.5)
@@ -32,7 +32,7 @@ def test_what_is_written_can_be_read(id: str, body: bytes, headers: dict[str, An
 
 
 @given(TEXT, st.binary() | TEXT.map(str.encode), HEADERS)
-def test_sqs_takes_what_is_written(id: str, body: bytes, headers: dict[str, Any]) -> None:
+def test_sqs_takes_a_written_envelope(id: str, body: bytes, headers: dict[str, Any]) -> None:
     written = write(Outgoing(id, body, headers), key=None, delay=0.0)
     (attribute,) = written.attributes.values()
     assert written.body
@@ -57,7 +57,7 @@ def test_text_stays_text(body: bytes, written: str) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**63, -(2**63) - 1])
-def test_what_is_no_header_is_refused(value: float) -> None:
+def test_data_that_is_no_header_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="'h' is not a finite number of at most 64 bits"):
         write(Outgoing("id", b"", {"h": value}), key=None, delay=0.0)
 

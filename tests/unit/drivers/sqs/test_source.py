@@ -70,7 +70,7 @@ def test_no_receipt_is_good_after_all_were_taken() -> None:
     assert queue.find(first, 0.0) is None
 
 
-def test_what_is_never_settled_does_not_pile_up() -> None:
+def test_unsettled_deliveries_do_not_pile_up() -> None:
     queue = source()
     deliveries = [held(f"{number}", until=number + 100.0) for number in range(5000)]
     for number, delivery in enumerate(deliveries):

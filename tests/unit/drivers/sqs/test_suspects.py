@@ -25,7 +25,7 @@ FOREVER = 1e12
 
 
 class Server:
-    """Keeps messages by handle, and fails where it is told to: also Clients, Polling and Declaring of the driver."""
+    """Keeps messages by handle, and fails on request: also Clients, Polling and Declaring of the driver."""
 
     def __init__(self) -> None:
         self.messages: dict[str, tuple[str, Any, Any]] = {"original": ("main", "body", {})}

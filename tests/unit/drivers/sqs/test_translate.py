@@ -77,7 +77,7 @@ def test_an_error_of_ours_stays_what_it_is() -> None:
     assert translated(error, "app:sqs") is error
 
 
-def test_what_was_signed_is_not_shown() -> None:
+def test_the_signed_request_is_not_shown() -> None:
     error = translated(_answer("SignatureDoesNotMatch", 403, "you signed AKIA-canary"), "app:sqs")
     assert "canary" not in str(error)
     assert "SignatureDoesNotMatch" in str(error)

@@ -1,4 +1,4 @@
-"""Sweep: removes the messages for some queues from the delay queues, and leaves those for other queues.
+"""DelayRemoval: removes the messages for some queues from the delay queues, and leaves those for other queues.
 
 A sweep consumes a whole delay queue, acks our messages and requeues the others in their order, with the time that they
 had. So nothing is published again, and other messages are at most late by the time that a sweep takes. From the
@@ -53,7 +53,7 @@ class Part:
         return b"".join([*acks, frames.requeue(number, self.last, multiple=True)])
 
 
-class Hand:
+class Fetched:
     """The messages taken from one delay queue."""
 
     def __init__(self, wanted: Collection[str]) -> None:
@@ -73,14 +73,14 @@ class Hand:
             part.last = deliver.tag
 
 
-class Sweep:
+class DelayRemoval:
     """Sweeps one after the other, also over all processes."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
 
     async def run(self, connection: Connection, queues: Collection[str]) -> int:
-        """Remove what is on its way to these queues; returns how many. Raises ClosedError or LateError."""
+        """Remove the delayed messages of these queues; returns how many. Raises ClosedError or LateError."""
         async with self._turn:
             found = await _existing(connection)
             if not found:
@@ -110,7 +110,7 @@ async def _shards(connection: Connection, time: int) -> int:
 
 @asynccontextmanager
 async def _alone(connection: Connection) -> AsyncIterator[None]:
-    """Nobody else sweeps meanwhile. Raises LateError when somebody else does for long."""
+    """Keep other processes from sweeping meanwhile. Raises LateError if another one sweeps for long."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + connection.settings.request_timeout
     while not await _begin(connection):
@@ -149,7 +149,7 @@ async def _passes(connection: Connection, queues: Collection[str], found: Sequen
                 removed += await _sweep(channel, place, queues)
             await asyncio.sleep(STEP)
     finally:
-        await channel.close()  # what was not settled goes back
+        await channel.close()  # unsettled messages return
     return removed
 
 
@@ -158,18 +158,18 @@ async def _sweep(channel: Channel, place: Place, queues: Collection[str]) -> int
     (there,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
     if not there:
         return 0
-    hand = Hand(queues)
-    channel.on_delivery = hand.came
+    fetched = Fetched(queues)
+    channel.on_delivery = fetched.came
     tags: list[str] = []
     is_empty = False
-    while hand.seen < there and not is_empty:
+    while fetched.seen < there and not is_empty:
         tags.append(f"sweep.{len(tags)}")
         consume = commands.Basic.Consume(queue=delay_queues.queue_name(*place), consumer_tag=tags[-1])
         await channel.ask(commands.Basic.Qos(prefetch_count=_MOST), consume)
-        is_empty = await _fill(channel, place, hand, min(there, len(tags) * _MOST))
+        is_empty = await _fill(channel, place, fetched, min(there, len(tags) * _MOST))
     await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in tags))
     await _flush(channel)
-    parts = list(hand.parts.values())
+    parts = list(fetched.parts.values())
     for part in parts[:-1]:
         await _put_back(channel, place, part)
     for part in parts[-1:]:
@@ -195,22 +195,22 @@ async def _put_back(channel: Channel, place: Place, part: Part) -> None:
             break
 
 
-async def _fill(channel: Channel, place: Place, hand: Hand, most: int) -> bool:
+async def _fill(channel: Channel, place: Place, fetched: Fetched, most: int) -> bool:
     """Wait until so many are here, or all (True). Raises LateError when no more come although there are."""
     loop = asyncio.get_running_loop()
-    seen, deadline = hand.seen, loop.time() + channel.connection.settings.request_timeout
-    while hand.seen < most:
+    seen, deadline = fetched.seen, loop.time() + channel.connection.settings.request_timeout
+    while fetched.seen < most:
         (there,) = await counting.ready(channel, [delay_queues.queue_name(*place)])
         await _flush(channel)
         if not there:
             return True
-        if hand.seen > seen:
-            seen, deadline = hand.seen, loop.time() + channel.connection.settings.request_timeout
+        if fetched.seen > seen:
+            seen, deadline = fetched.seen, loop.time() + channel.connection.settings.request_timeout
         elif loop.time() > deadline:
             raise LateError
     return False
 
 
 async def _flush(channel: Channel) -> None:
-    """With the answer to any question is here what was pushed before, and settled what was written before."""
+    """Any reply proves that earlier messages have arrived, and earlier settlements were carried out."""
     await channel.ask(commands.Basic.Qos(prefetch_count=_MOST))

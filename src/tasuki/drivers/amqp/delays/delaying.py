@@ -20,7 +20,7 @@ _SHARE = 256
 """Messages that are due in the same second and lie in the same shard; the next ones take the next shard."""
 _MOST_SECONDS = 10_000
 _AT_ONCE = 50
-"""Queues, exchanges and bindings that are made together; what is made stays known if the next ones come too late."""
+"""Queues, exchanges and bindings that are made together; each stays noted if a later one fails."""
 
 
 class Delayed(NamedTuple):

@@ -81,7 +81,7 @@ class Channel:
     async def ask_within(self, seconds: float, *methods: Method) -> list[Any]:
         """The same for what the broker may never answer: this channel ends then, and not the connection.
 
-        What was sent, the broker still does, and then closes the channel.
+        The broker still carries out the requests that were sent, and then closes the channel.
         """
         if self.closed is not None:
             raise self.closed
@@ -124,7 +124,7 @@ class Channel:
             raise LateError from error
 
     async def close(self) -> None:
-        """End it; what is not settled on it goes back to its queue."""
+        """End it; its unsettled messages return to their queue."""
         if self.closed is not None:
             return
         self.closed = ClosedError(0, "closed")
@@ -147,7 +147,7 @@ class Channel:
             self.end(ClosedError(0, "given up"), is_over=False)
 
     def end(self, reason: ClosedError, *, is_over: bool = True) -> None:
-        """Whoever waits for an answer gets the reason; ``is_over``: the broker knows that it has ended."""
+        """Fail all waiting requests with the reason; ``is_over``: the broker knows that the channel has ended."""
         if self._has_ended:
             return
         self._has_ended = True

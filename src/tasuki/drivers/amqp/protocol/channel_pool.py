@@ -21,8 +21,8 @@ class ChannelPool:
     async def borrow(self, *, is_fresh: bool = False) -> AsyncIterator[Channel]:
         """A channel, on request a new one; waits until one is free. Raises ClosedError.
 
-        To be given back before another one is borrowed. A refusal or a missing answer ends it; else the next one who
-        asks gets it.
+        Return it before you borrow another one. A refusal or a missing answer ends the channel; else the next
+        borrower gets it.
         """
         async with self._lent:
             channel = (None if is_fresh else self._take()) or await self._open_channel()

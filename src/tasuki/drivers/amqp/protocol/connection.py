@@ -1,8 +1,8 @@
 """Connection: one AMQP connection on one event loop: heartbeats, channels, and when the broker blocks it.
 
-Of its own rather than a client library's, for what the driver promises: a confirm and a return are told apart by their
-delivery tag, not by the id of the message; a blocked connection is known; frame size, number of channels and AMQPLAIN
-can be set; and a message costs no task and no lock.
+No client library's, because of what the driver promises: it matches confirms and returns by their delivery tag, not by
+the id of the message; a blocked connection is known; frame size, number of channels and AMQPLAIN can be set; and a
+message costs no task and no lock.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tasuki.drivers.amqp.limits import FRAME_MAX
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.channel_pool import ChannelPool
+from tasuki.system.on_failure import OnFailure
 
 _BORROWED = 32
 """Most channels that are lent at the same time: a burst of questions must not use up the channels that consume."""
@@ -224,15 +225,10 @@ class Connection(asyncio.Protocol):
             )
         self._highest = max(self._highest, number)
         channel = self._channels[number] = Channel(self, number)
-        is_open = False
-        try:
+        with OnFailure(channel.give_up):
             await channel.ask(commands.Channel.Open())
-            if channel.closed is not None:  # right after its answer: nobody was there yet to be told
+            if channel.closed is not None:  # right after its answer, before its first user
                 raise channel.closed
-            is_open = True
-        finally:
-            if not is_open:
-                channel.give_up()
         return channel
 
     async def check(self) -> None:

@@ -1,4 +1,4 @@
-"""Messages as AMQP carries them: what is published, what arrives, and copies with another count.
+"""Messages as AMQP carries them: published ones, delivered ones, and copies with another count.
 
 Our own messages carry all headers in the header table, with their types, and a marker; those that AMQP has a property
 for stand in the property as well, so that other programs can read them. A foreign message has no marker: its properties

@@ -25,7 +25,7 @@ class Hosts:
         self._silent: set[int] = set()
 
     async def connect(self) -> Connection:
-        """A connection to any node. Raises ClosedError: that of a refused login, or of the last node."""
+        """A connection to any node. Raises ClosedError for a refused login, or with the reason of the last node."""
         number = len(self._settings.hosts)
         order = [(self._first + offset) % number for offset in range(number)]
         order.sort(key=self._silent.__contains__)

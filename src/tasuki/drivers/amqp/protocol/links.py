@@ -32,7 +32,7 @@ class _Seat:
 
 
 class Links:
-    """``prepare`` makes the first connection ready; ``prepare_more`` any other, and is told of its queues."""
+    """``prepare`` makes the first connection ready; ``prepare_more`` any other, with its queues."""
 
     def __init__(self, settings: Endpoint, prepare: Prepare, prepare_more: Prepare) -> None:
         self._settings = settings

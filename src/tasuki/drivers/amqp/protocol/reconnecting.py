@@ -11,6 +11,7 @@ from tasuki.drivers.amqp.faults import ACCESS_REFUSED, ClosedError
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.hosts import Hosts
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.system.on_failure import OnFailure
 
 AUTH_PAUSE = 30.0
 """Seconds after refused credentials: the broker may lock out a client that tries again at once."""
@@ -25,13 +26,8 @@ def reconnecting(settings: Endpoint, prepare: Callable[[Connection], Awaitable[N
 
     async def connect() -> Connection:
         connection = await hosts.connect()
-        is_ready = False
-        try:
+        with OnFailure(lambda: connection.end(ClosedError(0, "could not be made ready"))):
             await prepare(connection)
-            is_ready = True
-        finally:
-            if not is_ready:
-                connection.end(ClosedError(0, "could not be made ready"))
         return connection
 
     backoff = replace(UNTIL_BACK, initial_delay=settings.reconnect_delay, max_delay=settings.reconnect_max_delay)

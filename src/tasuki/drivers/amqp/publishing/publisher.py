@@ -78,7 +78,7 @@ class Publisher:
         Raises:
             BlockedError: nothing was sent.
             UnsentError: nothing was sent either, for there is no connection.
-            LateError, ClosedError: it is not known what was stored.
+            LateError, ClosedError: the messages may have been stored.
         """
         delayed = {
             index: self._delaying.place(parcel.queue, parcel.delay)
@@ -130,7 +130,7 @@ class Publisher:
             connection.unanswered()
 
     async def close(self) -> None:
-        """End the connection; what is under way stays unknown."""
+        """End the connection; the outcome of unconfirmed publishes stays unknown."""
         await self._link.close()
 
     def abort(self) -> None:

@@ -1,6 +1,6 @@
 """The active turn: which process may consume a queue with ``single_active_consumer``.
 
-The broker's own single active consumer is that of one of its queues, and a queue of ours is several. So the right to
+The broker knows a single active consumer for each of its queues, and a queue of ours is several. So the right to
 consume them is one more queue, with a single active consumer of its own and a message in it: the process that was given
 the message has the turn, until it closes its channel or dies; then the broker gives the message to the next one. The
 number of such messages does not matter: the active consumer gets them all, and keeps one.
@@ -52,7 +52,7 @@ class ActiveTurn:
         self._channel: Channel | None = None
         self._has_turn = asyncio.Event()
         self._tag = 0
-        """That of the message; 0 while it is away."""
+        """The delivery tag of the message; 0 while it is away."""
         self._is_made = False
         """Whether there is a message: elsewhere, if not here."""
         self._is_silent = False

@@ -1,4 +1,4 @@
-"""Consumers: those of one channel at the broker, how much each may be pushed, and how they end without a trace."""
+"""Consumers of one channel at the broker: how much each may be pushed, and how they end without a trace."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ class Consumers:
         await channel.ask(commands.Basic.Qos(prefetch_count=allowed))
 
     async def end(self, channel: Channel, lanes: Sequence[Lane]) -> None:
-        """Cancel those of shared lanes when nothing is on its way to them. Raises ClosedError or LateError.
+        """Cancel the consumers of shared lanes when no message is on its way. Raises ClosedError or LateError.
 
         What the broker has pushed, and the channel not seen when it cancels, the broker takes back and counts as handed
         out. So a consumer of the lowest rank is added first: when that is answered for, all that was pushed before is
         at the channel, and with the answer to one more question it is here. So it is after the cancel.
 
-        Those of lanes of keys stay: what one of them has got, or is about to get, would be passed by the next one,
-        which the broker gives to somebody else at once. They end with the channel.
+        Consumers of lanes of keys stay, and end with the channel: after a cancel the broker would give the next
+        message of a key to another process at once, before the message that this one has or is about to get.
         """
         self.left_returned = any(is_of_returned(tag) and taken >= self.allowed for tag, taken in self._taken.items())
         self.forget()

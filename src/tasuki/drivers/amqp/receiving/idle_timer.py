@@ -1,4 +1,4 @@
-"""Watch: notices when nobody has asked for a while."""
+"""Idle timer: notices that no receive has asked for a while."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class Watch:
+class IdleTimer:
     """Calls ``on_idle`` when ``wanted`` was not called for ``idle()`` seconds; then it stops until the next call."""
 
     def __init__(self, idle: Callable[[], float], on_idle: Callable[[], None]) -> None:
@@ -22,7 +22,7 @@ class Watch:
         return self._timer is not None
 
     def wanted(self) -> None:
-        """Somebody asks. Costs nearly nothing: the timer is not moved, it looks at the time when it is due."""
+        """A receive asks. This costs nearly nothing: the timer is not moved, it checks the time when it is due."""
         loop = asyncio.get_running_loop()
         self._wanted_at = loop.time()
         if self._timer is None and not self._is_over:
@@ -34,7 +34,7 @@ class Watch:
         self.pause()
 
     def pause(self) -> None:
-        """Watch again when somebody asks."""
+        """Watch again from the next receive on."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""Inbox: what the broker has pushed and nobody has taken yet, in the order in which it is to be handed out."""
+"""Inbox: pushed messages that no receive has taken yet, in the order in which they are to be delivered."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ class Inbox:
         return picked
 
     def take_shared(self) -> list[Delivery]:
-        """All but those of lanes of keys."""
+        """All messages but the ones of lanes of keys."""
         waiting = self._waiting[self._next :]
         self._waiting, self._next = [delivery for delivery in waiting if delivery.is_partitioned], 0
         return [delivery for delivery in waiting if not delivery.is_partitioned]
 
     def take_of(self, consumer: bytes) -> list[Delivery]:
-        """Those of one consumer."""
+        """The messages of one consumer."""
         waiting = self._waiting[self._next :]
         self._waiting, self._next = [delivery for delivery in waiting if delivery.consumer != consumer], 0
         return [delivery for delivery in waiting if delivery.consumer == consumer]

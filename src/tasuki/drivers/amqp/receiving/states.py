@@ -38,7 +38,7 @@ class Event(Enum):
     BEGUN = auto()
     """The new consumers stand, and what the broker had to give them is here."""
     FAILED = auto()
-    """They could not begin; what was asked may still come about."""
+    """They could not begin; the requests sent may still take effect."""
     STOP = auto()
     """``stop`` was called."""
     STOPPED = auto()
@@ -115,7 +115,7 @@ def may_hand_out(state: State, *, is_looking_up: bool) -> bool:
 
 
 class Wants(NamedTuple):
-    """What the waiting receives want, and what is here for them."""
+    """How many messages the waiting receives want, and how many are here for them."""
 
     receives: int
     wanted: int
@@ -134,7 +134,7 @@ def lacks(wants: Wants, *, allowed: int, taken: int, most: int, is_outdated: boo
         allowed: the prefetch of each shared lane's consumer.
         taken: the most unsettled deliveries that one of them has.
         most: the largest prefetch that is allowed.
-        is_outdated: whether the consumers are not those of the queue's lanes.
+        is_outdated: whether the consumers do not match the queue's lanes.
     """
     if not wants.receives:
         return False
@@ -142,7 +142,7 @@ def lacks(wants: Wants, *, allowed: int, taken: int, most: int, is_outdated: boo
 
 
 def prefetch(wants: Wants, most: int) -> int:
-    """The prefetch of new consumers: room for what the receives want beside what is held.
+    """The prefetch of new consumers: room for the messages that the receives want, beside the held ones.
 
     Such consumers stand: they push one more message for each that is settled.
     """

@@ -1,4 +1,4 @@
-"""Subscription: what this process receives of one queue: an inbox, what is held, and what rests.
+"""Subscription: the messages of one queue in this process: an inbox, held ones, and resting ones.
 
 The broker pushes and the framework pulls, so the consumers are allowed as many messages as the receives want and no
 more. Without a receive for a while the consumers end, and unused messages go back, for other processes. Which of this
@@ -20,7 +20,7 @@ from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.receiving.arrivals import arrived
 from tasuki.drivers.amqp.receiving.consumers import is_of_returned
 from tasuki.drivers.amqp.receiving.consuming import Consuming
-from tasuki.drivers.amqp.receiving.idle_timer import Watch
+from tasuki.drivers.amqp.receiving.idle_timer import IdleTimer
 from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
 from tasuki.drivers.amqp.receiving.states import Idle, Wants, may_hand_out, when_idle
 from tasuki.drivers.amqp.settling.held import Held
@@ -50,7 +50,7 @@ class Subscription:
         self.notice: ClosedError | None = None
         """Why the broker has taken deliveries back, until a receive reports it."""
         self._on_idle, self._on_lost = on_idle, on_lost
-        self._watch = Watch(idle, self._look)
+        self._idle_timer = IdleTimer(idle, self._look)
         self._waiters: WaitList[list[Received]] = WaitList()
         self._arrivals = count()
         self._dispatching: asyncio.Handle | None = None
@@ -93,11 +93,11 @@ class Subscription:
         """Up to ``limit`` deliveries as soon as there is one. Raises ClosedError or LateError."""
         if self.ended is not None:
             raise self.ended
-        self._watch.wanted()
+        self._idle_timer.wanted()
         await self.check()
         if len(self.inbox) and not self._waiters and self._may_hand_out:
             if has_ranks(self._consuming.lanes):
-                await self._consuming.catch_up()  # to what was confirmed before, perhaps of a higher priority
+                await self._consuming.catch_up()  # to messages that were confirmed before, perhaps of a higher priority
             if given := self._hand_out(limit):
                 return given
         waiter = self._waiters.add(limit)
@@ -114,12 +114,12 @@ class Subscription:
             self._leave(waiter, is_over=is_over)
 
     def _leave(self, waiter: Waiter[list[Received]], *, is_over: bool) -> None:
-        """A waiter goes; one that was cancelled gives back what it got."""
+        """A waiter goes; a cancelled one releases its messages."""
         given = self._waiters.leave(waiter)
         if given is not None and not is_over:
             for received in given:
                 self.release(received.receipt)
-        self._watch.wanted()
+        self._idle_timer.wanted()
 
     async def check(self) -> None:
         """Make sure that deliveries are still ours, where that is in doubt. Raises ClosedError or LateError."""
@@ -143,7 +143,7 @@ class Subscription:
             return
         self.inbox.put(delivery)
         self._dispatch_soon()
-        self._watch.wanted()
+        self._idle_timer.wanted()
 
     @contextmanager
     def settling(self, deliveries: Sequence[Delivery]) -> Iterator[None]:
@@ -166,7 +166,7 @@ class Subscription:
 
         Raises ClosedError or LateError.
         """
-        self._watch.pause()
+        self._idle_timer.pause()
         unused: list[Delivery] = []
         await self._consuming.stop(lambda: unused.extend(self.inbox.take_shared()))
         return unused
@@ -177,7 +177,7 @@ class Subscription:
 
     @property
     def is_done(self) -> bool:
-        """Whether its channel can be closed: no receive waits, and no handler works on what is held."""
+        """Whether its channel can be closed: no receive waits, and no message is held."""
         return self._consuming.consumers.are_keyed and self.is_unused
 
     @property
@@ -188,7 +188,7 @@ class Subscription:
 
     def stay(self) -> None:
         """Look again in a while."""
-        self._watch.wanted()
+        self._idle_timer.wanted()
 
     async def catch_up(self) -> None:
         """Return when all that the broker has pushed so far is here. Raises ClosedError or LateError."""
@@ -199,7 +199,7 @@ class Subscription:
         """Take out the unused deliveries and the resting ones. Raises ClosedError or LateError."""
         if self.channel is None:
             return [], []
-        for _ in range(2):  # the second answer comes after what was on its way
+        for _ in range(2):  # the second answer comes after the messages that were on their way
             await self._consuming.catch_up()
         return self.inbox.take(len(self.inbox)), self._resting.take()
 
@@ -208,7 +208,7 @@ class Subscription:
         self._waiters.fail(reason)
 
     async def close(self, reason: ClosedError | None = None) -> None:
-        """Close the channel: what is unsettled goes back to its queue, and counts as handed out."""
+        """Close the channel: unsettled messages return to their queue, and count as delivered."""
         self._end(reason or ClosedError(0, "closed"))
         if self.channel is not None:
             await self.channel.close()
@@ -236,8 +236,8 @@ class Subscription:
 
     def _came(self, deliver: Deliver, properties: bytes, body: bytes) -> None:
         delivery = arrived(deliver, properties, body, next(self._arrivals))
-        if not self._watch.is_on:
-            self._watch.wanted()  # perhaps no receive waits any more
+        if not self._idle_timer.is_on:
+            self._idle_timer.wanted()  # perhaps no receive waits any more
         self._consuming.unsettled.add(delivery.tag, delivery.consumer)
         if deliver.redelivered:
             self._came_again(delivery)
@@ -255,7 +255,7 @@ class Subscription:
     def _looked_up(self, error: ClosedError | LateError | None) -> None:
         if error is None:
             self._dispatch()
-        elif self.ended is None and self.channel is not None:  # what is here cannot be handed out: the broker has it
+        elif self.ended is None and self.channel is not None:  # the broker has the messages back: do not deliver them
             self._end(error if isinstance(error, ClosedError) else ClosedError(0, "no answer within the deadline"))
             self.channel.give_up()
 
@@ -274,7 +274,7 @@ class Subscription:
         return may_hand_out(self._consuming.state, is_looking_up=self._lookups.task is not None)
 
     def _serve(self) -> None:
-        """Serve the waiting receives with what is here."""
+        """Serve the waiting receives from the inbox."""
         if self._waiters and len(self.inbox) and self.connection.is_doubtful:
             self._lookups.start(self.connection)  # which checks the connection
         while self._waiters and len(self.inbox) and self._lookups.task is None:
@@ -288,7 +288,7 @@ class Subscription:
         return self.held.hand_out(self.inbox.pick(limit, self.held.busy_keys() | resting))
 
     def keeps(self, delivery: Delivery) -> bool:
-        """Whether a delivery that failed must keep its place among those of its key."""
+        """Whether a failed delivery must keep its place among the messages of its key."""
         return delivery.is_partitioned or (self.is_keyed and delivery.key is not None)
 
     def rest(self, delivery: Delivery, delay: float, *, counts: bool = True) -> None:
@@ -320,7 +320,7 @@ class Subscription:
             self.notice = None if self._waiters else reason
         if reason.is_for_time or (self.channel is not None and not self.channel.connection.is_alive):
             self._on_lost(list(self.held.values()))
-        self._watch.end()
+        self._idle_timer.end()
         self._resting.take()
         self._lookups.end()
         self.inbox.clear()
@@ -337,6 +337,6 @@ class Subscription:
             is_consuming=consumers.are_shared or consumers.are_keyed,
         ):
             case Idle.WATCH:
-                self._watch.wanted()
+                self._idle_timer.wanted()
             case Idle.STOP:
                 self._on_idle()

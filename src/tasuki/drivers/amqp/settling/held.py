@@ -1,4 +1,4 @@
-"""Held: what was handed out and is not settled yet, and the keys that wait for it."""
+"""Held: delivered messages that are not settled yet, and the keys that wait for them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _AT_ONCE = 16
 
 
 class Lookups:
-    """Those of one queue; ``on_done`` is called when all are done, with what made them fail, or None."""
+    """The lookups of one queue; calls ``on_done`` when all are done, with the error of a failed one, or None."""
 
     def __init__(self, queue: str, on_done: Callable[[ClosedError | LateError | None], None]) -> None:
         self._queue = queue

@@ -1,7 +1,7 @@
 """Resting: deliveries that stay unsettled until their delay is over, as their copies could not keep their place.
 
 A delivery of a lane of keys goes back to its lane then: it comes again at once, before all others of the lane, and the
-broker counts its ``consumer_timeout`` anew. A long delay is spent in slices for the same reason.
+broker restarts its ``consumer_timeout``. A long delay is spent in slices for the same reason.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Resting:
         self._on_over = on_over
         self._timers: dict[Delivery, asyncio.TimerHandle] = {}
         self._renewed: dict[bytes, tuple[Delivery, float]] = {}
-        """What was requeued and must come next, and when its delay is over, by the consumer of its lane."""
+        """By the consumer of a lane: the requeued delivery that must come next, and when its delay ends."""
 
     def __len__(self) -> int:
         return len(self._timers)

@@ -22,6 +22,7 @@ from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, return_lane
 from tasuki.errors import DriverError
+from tasuki.system.on_failure import OnFailure
 
 Taken = Sequence[tuple[Settlement, Delivery]]
 
@@ -64,7 +65,7 @@ class Settling:
     async def settle(
         self, spec: QueueSpec, subscription: Subscription, batch: Sequence[Settlement]
     ) -> Sequence[Receipt]:
-        """The stale receipts; the rest is done. If it fails, what is held is held still."""
+        """Settle all but the stale receipts, and return those. If it fails, the deliveries are still held."""
         stale: list[Receipt] = []
         taken: list[tuple[Settlement, Delivery]] = []
         for settlement in batch:
@@ -73,14 +74,13 @@ class Settling:
                 stale.append(settlement.receipt)
             else:
                 taken.append((settlement, delivery))
-        is_done = False
-        try:
-            with subscription.settling([delivery for _, delivery in taken]):
-                done = await self._carry_out(spec, subscription, taken)
-            is_done = True
-        finally:
-            if not is_done and subscription.ended is None:
+
+        def undo() -> None:
+            if subscription.ended is None:
                 subscription.held.update({settlement.receipt: delivery for settlement, delivery in taken})
+
+        with OnFailure(undo), subscription.settling([delivery for _, delivery in taken]):
+            done = await self._carry_out(spec, subscription, taken)
         await _forget(subscription, done)
         return stale
 
@@ -104,7 +104,7 @@ class Settling:
         uncounted = [each.delivery for each in resting if not each.counts]
         await self.take_back(spec, subscription, [*freed, *uncounted])
         # Last, when nothing can fail any more: a delivery is either still held or waits here.
-        for each in resting:  # at its place: what is behind it must not pass it
+        for each in resting:  # at its place: later messages must not pass it
             subscription.rest(each.delivery, each.delay, counts=each.counts)
         for delivery in freed:
             subscription.put_back(delivery)
@@ -134,20 +134,19 @@ class Settling:
             delivery.is_started = False
 
     async def hand_back(self, spec: QueueSpec, subscription: Subscription) -> None:
-        """End the consumers, and give what lies unused to whoever asks next: not counted, and first in line.
+        """End the consumers, and return unused messages for the next receive: not counted, and first in line.
 
         Raises ClosedError, LateError, BlockedError; then it lies here as before.
         """
         unused = await subscription.stop()
-        is_done = False
-        try:
+
+        def undo() -> None:
+            for delivery in unused if subscription.ended is None else ():
+                subscription.put_back(delivery)
+
+        with OnFailure(undo):
             if unused:
                 await self._hand_back(spec, subscription, unused)
-            is_done = True
-        finally:
-            if not is_done and subscription.ended is None:
-                for delivery in unused:
-                    subscription.put_back(delivery)
 
     async def _hand_back(self, spec: QueueSpec, subscription: Subscription, unused: Sequence[Delivery]) -> None:
         if is_quorum(spec) and not self._publishing.is_blocked:
@@ -172,7 +171,7 @@ class Settling:
 def _sorted(
     subscription: Subscription, taken: Taken
 ) -> tuple[list[Delivery], list[PutOff], list[Delivery], list[PutOff]]:
-    """What is acked, what is put off by a copy, what is released, and what rests at its place."""
+    """The acked deliveries, the ones delayed by a copy, the released ones, and the ones that rest at their place."""
     done: list[Delivery] = []
     later: list[PutOff] = []
     freed: list[Delivery] = []

@@ -1,4 +1,4 @@
-"""Presence: consumers that never get anything, on a queue that stays empty; the broker counts them for all processes.
+"""ConsumerCount: consumers on a queue that stays empty, so that the broker counts them for all processes.
 
 They go with their connection, so a dead process is not counted. Many queues share a channel, because a channel costs
 the broker more than anything else here. A channel is used for one queue at a time, so one whose broker does not answer
@@ -25,7 +25,7 @@ from tasuki.drivers.amqp.faults import INTERNAL_ERROR, NOT_FOUND, ClosedError, L
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.topology import leaderless
-from tasuki.drivers.amqp.topology.queue_arguments import presence, presence_name
+from tasuki.drivers.amqp.topology.queue_arguments import counting_name, presence
 
 
 @dataclass(eq=False, slots=True)
@@ -43,7 +43,7 @@ class _Entry:
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Presence:
+class ConsumerCount:
     """What this process has told the broker; ``background`` runs work without a caller that waits."""
 
     def __init__(self, background: Callable[[Coroutine[Any, Any, None]], None]) -> None:
@@ -76,7 +76,7 @@ class Presence:
                 await self._cancel(entry, list(entry.counted)[missing:])
 
     async def _register(self, connection: Connection, entry: _Entry, number: int) -> None:
-        seconds, name = connection.settings.request_timeout, presence_name(entry.spec.name)
+        seconds, name = connection.settings.request_timeout, counting_name(entry.spec.name)
         tags = [f"c{next(self._numbers)}" for _ in range(number)]
         consumes = [commands.Basic.Consume(queue=name, consumer_tag=tag) for tag in tags]
         try:
@@ -121,7 +121,7 @@ class Presence:
             entry.counted.pop(tag, None)
 
     def _ended(self, connection: Connection, channel: Channel, _: ClosedError) -> None:
-        """With a channel go its consumers; those of a connection that ended are registered on the next one."""
+        """Forget the consumers of a channel; after a lost connection they are registered on the next one."""
         asked = self._asked.pop(channel)
         lost = dict.fromkeys(entry for tag, entry in asked.items() if entry.counted.pop(tag, None) is not None)
         if lost and connection.is_alive:
@@ -138,7 +138,7 @@ class Presence:
             entry.silences = 0  # the next connection tries again
             return False
         try:
-            await leaderless.remove_if_leaderless(connection, presence_name(entry.spec.name))
+            await leaderless.remove_if_leaderless(connection, counting_name(entry.spec.name))
         except LateError:
             return False  # the next call looks again
         return True
@@ -157,9 +157,9 @@ class Presence:
         """How many there are in all processes. Raises ClosedError or LateError."""
         try:
             async with connection.borrow() as channel:
-                (answer,) = await channel.ask(commands.Queue.Declare(queue=presence_name(queue), passive=True))
+                (answer,) = await channel.ask(commands.Queue.Declare(queue=counting_name(queue), passive=True))
         except ClosedError as error:
             if error.code != NOT_FOUND:
                 raise
-            return 0  # nobody has attached one, or not since the last ones went
+            return 0  # no consumer was attached, or none since the last ones went
         return int(answer.consumer_count)

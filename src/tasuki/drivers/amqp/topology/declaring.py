@@ -19,10 +19,10 @@ from tasuki.drivers.amqp.topology.queue_arguments import (
     KINDS,
     Defaults,
     Lane,
+    counting_name,
     further_lanes,
     is_quorum,
     other_lanes,
-    presence_name,
 )
 from tasuki.errors import QueueConflictError, UnsupportedError
 
@@ -33,7 +33,7 @@ _LOST_AFTER = 1.0
 def check_spec(spec: QueueSpec, known: Collection[str], errors: Errors) -> None:
     """Refuse what RabbitMQ cannot keep, and a name that is like a part of a known queue. Raises DriverError."""
     if len(spec.name.encode()) > LONGEST_NAME:
-        problem = f"its name is too long for RabbitMQ; {LONGEST_NAME} bytes are the most, with those of its lanes"
+        problem = f"its name is too long for RabbitMQ, with the suffixes of its lanes; use at most {LONGEST_NAME} bytes"
         raise errors.make(UnsupportedError, spec.name[:80], problem)
     part = next((name for name in parts_of(spec.name) if name in known), None)
     if part is not None or whole_of(spec.name) in known:
@@ -95,7 +95,7 @@ async def _declare(connection: Connection, marks: Marks, spec: QueueSpec, found:
     except ClosedError as error:
         if error.code != NOT_FOUND:
             raise
-        await _ask(connection, [*delay_queues.last_exchange(), *methods])  # nobody has declared one here before
+        await _ask(connection, [*delay_queues.last_exchange(), *methods])  # the first declaration at this broker
 
 
 async def _remake(connection: Connection, errors: Errors, marks: Marks, spec: QueueSpec, found: Sequence[Lane]) -> None:
@@ -112,7 +112,7 @@ async def _remake(connection: Connection, errors: Errors, marks: Marks, spec: Qu
     except TimeoutError:
         await _ask(connection, [commands.Queue.Delete(queue=lane.name) for lane in found])
     # The queue that counts its consumers may have been on the lost node, too, and this process alone uses it.
-    await _ask(connection, [commands.Queue.Delete(queue=presence_name(spec.name))])
+    await _ask(connection, [commands.Queue.Delete(queue=counting_name(spec.name))])
     await declare(connection, errors, marks, spec, found)
 
 

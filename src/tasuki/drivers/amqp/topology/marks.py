@@ -43,7 +43,7 @@ class Marks:
 
     @contextmanager
     def remembered(self) -> Iterator[None]:
-        """What is absent is asked for once in all such blocks that overlap, as at the start of many queues."""
+        """Ask for an absent mark once in all such blocks that overlap, as at the start of many queues."""
         self._users += 1
         try:
             yield

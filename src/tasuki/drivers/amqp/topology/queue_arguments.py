@@ -19,9 +19,9 @@ GIVEN_UP = "tasuki.undeliverable"
 """Queue for what the broker itself gives up, so that it is not deleted."""
 PARTITIONS = 16
 """Lanes over which the keys of a queue are spread, and so most keys that are handled at the same time."""
-PRESENCE_EXPIRY_MS = 60_000
+COUNTING_EXPIRY_MS = 60_000
 KEPT = 600.0
-"""Seconds for which the broker keeps a temporary queue that nobody consumes."""
+"""Seconds for which the broker keeps a temporary queue without a consumer."""
 
 Kind = Literal["priorities", "keys"]
 """What the lanes are for that only some options make."""
@@ -43,7 +43,7 @@ class Lane:
 
     name: str
     is_returned: bool
-    """Whether it holds what was handed back unused: that comes before the rest of its priority."""
+    """Whether it holds messages returned unused: they come before the rest of their priority."""
     arguments: Mapping[str, Any]
     durable: bool = True
     exclusive: bool = False
@@ -154,18 +154,18 @@ def is_bounded(spec: QueueSpec) -> bool:
     return bool(spec.options.get("max_length") or spec.options.get("max_length_bytes"))
 
 
-def presence_name(queue: str) -> str:
-    """The queue whose consumers stand for those of a queue."""
+def counting_name(queue: str) -> str:
+    """The queue at which the consumers of a queue are counted."""
     return f"{queue}.consumers"
 
 
 def presence(spec: QueueSpec) -> commands.Queue.Declare:
     """An empty queue whose consumers stand for ours, over all processes; it goes a while after the last of them.
 
-    A quorum queue, which does not stand and fall with one node; that of a temporary queue lives like that.
+    A quorum queue, which survives the loss of one node; for a temporary queue it is as temporary.
     """
-    name = presence_name(spec.name)
-    arguments: dict[str, Any] = {"x-expires": PRESENCE_EXPIRY_MS}
+    name = counting_name(spec.name)
+    arguments: dict[str, Any] = {"x-expires": COUNTING_EXPIRY_MS}
     if spec.temporary:
         return commands.Queue.Declare(queue=name, durable=True, auto_delete=True, arguments=arguments)
     return commands.Queue.Declare(queue=name, durable=True, arguments={"x-queue-type": "quorum", **arguments})

@@ -9,20 +9,21 @@ from pamqp import commands
 
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.receiving.subscription import Subscription
-from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, presence_name
+from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name, counting_name
+from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.amqp.session import Session
 
 
 async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
-    """Remove all that nobody holds; returns how many. Raises ClosedError or LateError.
+    """Remove all messages that no process holds; returns how many. Raises ClosedError or LateError.
 
-    From the delay queues to what was pushed here, which is the way that messages go.
+    First from the delay queues, last the messages pushed here: in the order in which messages travel.
     """
     async with session.turn(queue):
         connection = await session.link.get()
-        removed = await session.sweep.run(connection, {lane.name for lane in lanes})
+        removed = await session.delay_removal.run(connection, {lane.name for lane in lanes})
         session.publishing.forget(queue)
         async with connection.borrow() as channel:
             answers = await channel.ask(*(commands.Queue.Purge(queue=lane.name) for lane in lanes))
@@ -34,18 +35,18 @@ async def purge(session: Session, queue: str, lanes: Sequence[Lane]) -> int:
 
 
 async def _empty(subscription: Subscription) -> int:
-    """What was pushed here and is not handed out, and what rests; it lies here still if that fails."""
+    """Remove messages pushed here and not delivered, and resting ones; they stay here if that fails."""
     unused, resting = await subscription.take_waiting()
-    is_done = False
-    try:
-        await subscription.settle([delivery.tag for delivery in (*unused, *resting)], ())
-        is_done = True
-    finally:
-        if not is_done and subscription.ended is None:
+
+    def undo() -> None:
+        if subscription.ended is None:
             for delivery in unused:
                 subscription.put_back(delivery)
             for delivery in resting:
                 subscription.rest_again(delivery)
+
+    with OnFailure(undo):
+        await subscription.settle([delivery.tag for delivery in (*unused, *resting)], ())
     return sum(not delivery.is_moved for delivery in (*unused, *resting))  # of those the copy was counted
 
 
@@ -59,9 +60,9 @@ async def delete(session: Session, queue: str, lanes: Sequence[Lane], *, is_swep
             await turn.give_up()
         connection = await session.link.get()
         if is_swept:
-            await session.sweep.run(connection, {lane.name for lane in lanes})
-        names = [*(lane.name for lane in lanes), presence_name(queue), active_queue_name(queue)]
+            await session.delay_removal.run(connection, {lane.name for lane in lanes})
+        names = [*(lane.name for lane in lanes), counting_name(queue), active_queue_name(queue)]
         async with connection.borrow() as channel:
             await channel.ask(*(commands.Queue.Delete(queue=name) for name in names))
         session.publishing.forget(queue)
-        await session.presence.forget(queue)
+        await session.consumer_count.forget(queue)

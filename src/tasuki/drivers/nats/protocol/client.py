@@ -54,7 +54,7 @@ class Client(NATSClient):
             self.abort()
 
     def abort(self) -> None:
-        """Cut the connection: what is still to be written is thrown away."""
+        """Cut the connection, and drop unsent data."""
         if self._writer is not None:
             self._writer.transport.abort()
 

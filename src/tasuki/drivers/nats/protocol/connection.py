@@ -1,7 +1,7 @@
 """Connection: one connection on one event loop, on which batches of requests go out at once and are answered.
 
-It stands on the client's own connection (addresses, TLS, credentials, pings), but has no reconnect: what was sent when
-a connection breaks has an unknown fate, and must not be sent again behind the publisher's back. It reads and writes
+It uses the client's own connection (addresses, TLS, credentials, pings), but no reconnect: the outcome of requests sent
+before a connection breaks is unknown, and sending them again is the publisher's decision. It reads and writes
 past the client's subscriptions and its buffer: one object and one task switch less for each message.
 """
 
@@ -54,7 +54,7 @@ class Address:
     inbox_prefix: str = "_INBOX"
     """What the subjects begin with on which answers come."""
     domain: str | None = None
-    """The JetStream domain whose streams are meant; None: that of the server."""
+    """The JetStream domain of the streams; None: the server's."""
 
     @property
     def api(self) -> str:
@@ -166,7 +166,7 @@ class Connection:
         return lost(f"{shown(server)}: {described(error)}", driver=self.address.driver)
 
     async def close(self) -> None:
-        """Disconnect; what is unanswered fails."""
+        """Disconnect; unanswered requests fail."""
         client, self._client = self._client, None
         if self._problem is None:
             self._problem = lost("the connection was closed", driver=self.address.driver)
@@ -177,7 +177,7 @@ class Connection:
             await client.end()
 
     def abort(self) -> None:
-        """End it at once; what is unanswered fails."""
+        """End it at once; unanswered requests fail."""
         self.drop("the connection was closed")
 
     def drop(self, why: str) -> None:
@@ -216,7 +216,7 @@ class Connection:
         Args:
             requests: subjects and contents.
             headers: a block of NATS headers for each, empty for none; or none for all.
-            before: frames to send first, which nobody answers.
+            before: frames to send first, which get no answer.
             is_repeated: whether to send requests again while none is answered.
             within: seconds to wait for the answers, if not as long as for any.
 
@@ -267,7 +267,7 @@ class Connection:
         return True
 
     async def _drained(self, exchange: Exchange) -> None:
-        """Wait until the socket has room, or nobody waits for the answers any more."""
+        """Wait until the socket has room, or no caller waits for the answers any more."""
         if self._client is None:
             return
         written = asyncio.ensure_future(self._client.written())

@@ -23,7 +23,7 @@ class Exchange:
     def __init__(self, subjects: Sequence[str]) -> None:
         self.subjects = subjects
         self.answers: list[bytes | str | None] = [None] * len(subjects)
-        """What was answered; a text is a status such as ``503`` without content."""
+        """The answers; a text is a status such as ``503`` without content."""
         self.left = len(subjects)
         self.problem: DriverError | None = None
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Pulse: sees that a connection is dead although nobody says so: a machine without power, a network that is cut.
+"""Pulse: notices a dead connection without a close: a machine without power, a network that is cut.
 
 A server answers a PING at once, whatever its streams do. So a connection on which something was sent and nothing came
 is asked, and given up when it does not answer either. Time is counted in beats of the event loop: a process that
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 BEAT = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 SILENCE = 4.0
 """Seconds of silence after which a connection is given up, if it is not still busy with what we send."""
 

@@ -15,7 +15,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.records.consumer_count import Attendance
+from tasuki.drivers.nats.records.consumer_count import ConsumerCount
 from tasuki.message import Message
 
 
@@ -31,17 +31,17 @@ class Inspector:
     """Looks into one queue over one connection."""
 
     def __init__(
-        self, queue: OpenQueue, names: Names, connection: Connection, clock: Clock, attendance: Attendance
+        self, queue: OpenQueue, names: Names, connection: Connection, clock: Clock, consumer_count: ConsumerCount
     ) -> None:
         self._queue = queue
         self._name = queue.spec.name
         self._names = names
         self._connection = connection
         self._clock = clock
-        self._attendance = attendance
+        self._consumer_count = consumer_count
 
     async def depth(self) -> Depth:
-        """Count; see the table of the package for what is exact."""
+        """Count; the table of the package says which numbers are exact."""
         lanes = self._queue.plan.lanes()
         stream, *consumers = await demand(
             self._connection,
@@ -50,7 +50,7 @@ class Inspector:
             *map(self._consumer, lanes),
         )
         hidden = await self._queue.book.hidden(self._connection, self._clock.time())
-        attached, elsewhere = await self._attendance.count(self._connection, self._name)
+        attached, elsewhere = await self._consumer_count.count(self._connection, self._name)
         total = int(stream["state"]["messages"])
         pending = sum(int(info["num_ack_pending"]) for info in consumers)
         delayed = min(len(hidden), total)
@@ -91,7 +91,7 @@ class Inspector:
     async def _ready(self, wanted: int, hidden: set[int]) -> list[Stored]:
         """The first ``wanted`` messages that are neither hidden nor held, as far as is known here."""
         held = {each.sequence for each in self._queue.table.living(self._clock.monotonic())}
-        _, elsewhere = await self._attendance.count(self._connection, self._name)
+        _, elsewhere = await self._consumer_count.count(self._connection, self._name)
         found: list[Stored] = []
         by_rank: dict[int, list[Lane]] = {}
         for lane in self._queue.plan.lanes():
@@ -106,7 +106,7 @@ class Inspector:
     async def _ready_in(self, lane: Lane, wanted: int, without: set[int], *, is_alone: bool) -> list[Stored]:
         found: list[Stored] = []
         sequence = 1
-        if not is_alone:  # what was delivered is held by somebody, or soon will be
+        if not is_alone:  # another process holds the delivered messages, or soon will
             (info,) = await demand(self._connection, self._name, self._consumer(lane))
             sequence = int(info["delivered"]["stream_seq"]) + 1
         while len(found) < wanted and (stored := await self._next(lane, sequence)) is not None:

@@ -88,7 +88,7 @@ def plan_in(metadata: Mapping[str, str] | None) -> Plan:
 
 
 def merged(old: Plan, new: Plan) -> Plan:
-    """The lanes of a queue that is declared anew: none goes away, and keys keep their partitions.
+    """The lanes of a queue that is declared again: none goes away, and keys keep their partitions.
 
     A different number of partitions counts only for a queue that never had any: a key would be in two at once.
     """

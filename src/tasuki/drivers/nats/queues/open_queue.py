@@ -1,4 +1,4 @@
-"""Open queue: one queue that this process knows: its lanes, what it holds, and what is on its way in."""
+"""Open queue: one queue that this process knows: its lanes, its held messages, and its pull requests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, spec_in
 from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.holding import Holding
-from tasuki.drivers.nats.receiving.pull_requests import Arrival, Intake
+from tasuki.drivers.nats.receiving.pull_requests import Arrival, PullRequests
 from tasuki.drivers.nats.receiving.removing import remove
-from tasuki.drivers.nats.records.dedup_ids import Ids
-from tasuki.drivers.nats.records.side_records import Book
+from tasuki.drivers.nats.records.dedup_ids import DedupIds
+from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import DriverError, QueueNotFoundError
 
@@ -56,7 +56,7 @@ class OpenQueue:
         self.stream = names.stream(spec.name)
         self.epoch = epoch_of(info)
         """Tells the stream from earlier ones of this name."""
-        self.book = Book(names, spec.name, self.epoch)
+        self.book = SideRecords(names, spec.name, self.epoch)
         is_same = left is not None and left.epoch == self.epoch
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
         self._admission = Admission(
@@ -77,7 +77,7 @@ class OpenQueue:
             whole=self._whole,
             clock=clock,
         )
-        self.intake = Intake(self.stream, self.give_back)
+        self.pulls = PullRequests(self.stream, self.give_back)
         self.is_missing = False
         """Whether its stream is known to be gone."""
         self.is_outdated = False
@@ -92,10 +92,10 @@ class OpenQueue:
         config = info["config"]
         self._storage, self._replicas = str(config["storage"]), int(config.get("num_replicas", 1))
         self.spec, self.plan = spec_in(info, spec), plan_in(config.get("metadata"))
-        self.ids = Ids(self._names, spec.name, self._storage, self._replicas) if self.spec.dedup_window else None
+        self.ids = DedupIds(self._names, spec.name, self._storage, self._replicas) if self.spec.dedup_window else None
         """The ids of its ``dedup_window``, if it has one."""
         self.table.lease = self.spec.lease
-        self.intake.use(self.plan.lanes())
+        self.pulls.use(self.plan.lanes())
         self.is_missing = self.is_outdated = False
 
     def durability(self, *, is_synced: bool) -> Durability:
@@ -103,13 +103,13 @@ class OpenQueue:
         return level(self._storage, self._replicas, is_synced=is_synced)
 
     def changed(self) -> None:
-        """The stream was changed by somebody: look again before anything else."""
+        """Another process changed the stream: inspect it before the next operation."""
         self.is_outdated = True
-        self.intake.interrupt()
+        self.pulls.interrupt()
 
     def consumers_made(self) -> None:
         """They may be new, and know of no earlier delivery."""
-        self.intake.is_doubtful = False
+        self.pulls.is_doubtful = False
         self._admission.forget()
 
     async def receive(self, connection: Connection, limit: int, wait: float) -> list[Received]:
@@ -118,8 +118,8 @@ class OpenQueue:
         until = loop.time() + wait
         await self._admission.recall(connection)
         while True:
-            arrivals = await self.intake.take(connection, limit, max(until - loop.time(), 0.0))
-            received = await self._admission.admit(connection, arrivals, self.intake.put_back) if arrivals else []
+            arrivals = await self.pulls.take(connection, limit, max(until - loop.time(), 0.0))
+            received = await self._admission.admit(connection, arrivals, self.pulls.put_back) if arrivals else []
             if received or loop.time() >= until or not arrivals:
                 return received
 
@@ -137,7 +137,7 @@ class OpenQueue:
 
     async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
         """Receipts of which no consumer knows; it may know of them all the same, see ``removing``."""
-        self.intake.is_doubtful = True
+        self.pulls.is_doubtful = True
         reached = await delivered_up_to(connection, self.spec.name, self.stream, {each.lane for each in held})
         return {each.receipt for each in held if (last := reached[each.lane]) is None or each.sequence > last}
 
@@ -148,17 +148,17 @@ class OpenQueue:
         return {each.receipt for each in held if each.sequence in gone}
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
-        """Hand messages back that nobody took."""
+        """Return messages that no receive took."""
         await self._admission.give_back(arrivals)
 
     async def leave(self) -> None:
-        """Receive no more; what is held can still be settled."""
-        if left := await self.intake.close():
+        """Receive no more; held messages can still be settled."""
+        if left := await self.pulls.close():
             await self.give_back(left)
 
     async def close(self, connection: Connection | None) -> None:
-        """Hand everything back: what nobody took as if it had never been delivered, what is held as it is."""
-        left = await self.intake.close()
+        """Return everything: untaken messages as if never delivered, held ones as they are."""
+        left = await self.pulls.close()
         await self._whole.wait()
         if connection is not None and left:
             await self.give_back(left)

@@ -1,4 +1,4 @@
-"""Purging: removes the messages that nobody held when it began, and no later one.
+"""Purging: removes the messages that were there and not held when it began.
 
 The server can remove all of a lane up to a number, held ones too. So that is done where nothing is with a worker; else
 messages are taken as a worker takes them, and acked.
@@ -58,7 +58,7 @@ class Purging:
         return len(signs)
 
     async def _purge_lane(self, lane: Lane) -> int:
-        """All of it at once: nobody has any of it, or had when we began."""
+        """All of it at once: no process holds any of it, or did when the purge began."""
         fields = {"filter": self._filter(lane), "seq": self._last + 1}
         (answer,) = await demand(self._connection, self._name, (f"STREAM.PURGE.{self._queue.stream}", fields))
         return int(answer.get("purged", 0))
@@ -69,7 +69,7 @@ class Purging:
         left = int(state["num_pending"]) + int(state["num_ack_pending"]) - removed
         later: list[Arrival] = []
         while left > 0 and not later:
-            arrivals = await self._queue.intake.take(self._connection, min(left, _MOST), _TURN, lane)
+            arrivals = await self._queue.pulls.take(self._connection, min(left, _MOST), _TURN, lane)
             if not arrivals:
                 break
             ours = [arrival for arrival in arrivals if arrival.parts.sequence <= self._last]

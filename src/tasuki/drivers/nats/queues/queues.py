@@ -15,7 +15,7 @@ from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_book, make_queue
-from tasuki.drivers.nats.records.dedup_ids import Ids
+from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.guard import not_declared
 from tasuki.errors import QueueConflictError, QueueNotFoundError
@@ -33,7 +33,7 @@ class Queues:
         driver: its name, for errors.
         names: of streams and subjects.
         storage: for new streams.
-        temporary: is told of temporary queues.
+        temporary: keeps temporary queues alive.
         clock: the time.
     """
 
@@ -61,7 +61,7 @@ class Queues:
         self._book_on: Connection | None = None
 
     def forget_all(self) -> list[OpenQueue]:
-        """Nothing is open any more; returns what was."""
+        """Forget all open queues, and return them."""
         found = [*self._open.values(), *self._left.values()]
         self._open, self._left = {}, {}
         return found
@@ -84,7 +84,7 @@ class Queues:
         return spec
 
     def found(self, queue: str) -> OpenQueue | None:
-        """What is open of it, also if it is not declared any more."""
+        """The open queue of this name, also if it is not declared any more."""
         return self._open.get(queue) or self._left.get(queue)
 
     def is_left(self, queue: str) -> bool:
@@ -96,7 +96,7 @@ class Queues:
         spec = self.spec(queue)
         found = self._open.get(queue)
         if found is None or found.is_missing:
-            # A publish does not make a temporary queue: nobody would ever read what it has.
+            # A publish does not make a temporary queue: no process would ever read it.
             if queue in self.declared and not (is_publishing and spec.temporary):
                 found = await self._make(spec, connection)
             else:
@@ -107,7 +107,7 @@ class Queues:
             or found.looked_at + LOOK_EVERY < asyncio.get_running_loop().time()
         ):
             found = await self._look(spec, connection)
-        if found.intake.is_doubtful:
+        if found.pulls.is_doubtful:
             found = await self.restore(found, connection)
         if found.book.is_missing and queue in self.declared:
             await make_book(connection, self._names, self._storage)
@@ -138,7 +138,7 @@ class Queues:
         return found.spec
 
     async def undeclare(self, queue: str) -> None:
-        """Forget it; what is held can still be settled."""
+        """Forget it; held messages can still be settled."""
         for known in (self.declared, self._inspected):
             known.pop(queue, None)
         found = self._open.pop(queue, None)
@@ -156,7 +156,7 @@ class Queues:
             del self._left[name]
 
     def drop(self, queue: str) -> OpenQueue | None:
-        """It is being deleted: no receive may come back to it, and nobody make it again."""
+        """Forget a queue that is being deleted, so that no receive returns to it, and no verb makes it again."""
         for known in (self.declared, self._inspected):
             known.pop(queue, None)
         found = self._open.pop(queue, None)
@@ -165,7 +165,7 @@ class Queues:
         return found
 
     async def restore(self, found: OpenQueue, connection: Connection) -> OpenQueue:
-        """See why a consumer said nothing: make what is missing, and wait for a leader. Raises QueueNotFoundError."""
+        """Find out why a consumer is silent: make missing parts, and wait for a leader. Raises QueueNotFoundError."""
         queue = found.spec.name
         lanes = [lane.name for lane in found.plan.lanes()]
         if None in (await delivered_up_to(connection, queue, found.stream, lanes)).values():
@@ -174,7 +174,7 @@ class Queues:
                 raise found.gone("only its consumers are gone; declare the queue to have them made")
             # With the options in force: another process may have declared it since we did.
             found = await self._make(found.spec, connection)
-        found.intake.is_doubtful = False
+        found.pulls.is_doubtful = False
         return found
 
     async def _look(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
@@ -184,7 +184,7 @@ class Queues:
         if is_stream_missing(info.get("error")):
             found = self._open.get(spec.name)
             if found is None:
-                problem = f"queue {spec.name!r} is not at the server of driver {self._driver!r}; nobody has declared it"
+                problem = f"queue {spec.name!r} is not at the server of driver {self._driver!r}; declare it first"
                 raise QueueNotFoundError(problem, driver=self._driver, queue=spec.name)
             found.is_missing = True
             raise found.gone()
@@ -203,7 +203,7 @@ class Queues:
                 await self._temporary.keep(connection, [spec.name])
             info = await make_queue(connection, self._names, spec, self._storage)
             if spec.dedup_window:
-                ids = Ids(self._names, spec.name, self._storage.kind, self._storage.replicas)
+                ids = DedupIds(self._names, spec.name, self._storage.kind, self._storage.replicas)
                 await ids.make(connection, spec.dedup_window)
             made = await self._adopt(spec, info, connection)
             made.consumers_made()
@@ -227,7 +227,7 @@ class Queues:
         else:
             self._open[spec.name] = self._by_stream[made.stream] = made
         made.looked_on, made.looked_at = connection, asyncio.get_running_loop().time()
-        if found is not None and made is not found:  # what was held is gone with the earlier stream
+        if found is not None and made is not found:  # held messages went with the earlier stream
             await found.close(None)
         return made
 
@@ -250,14 +250,14 @@ class Queues:
         parts = read(receipt)
         queue = self._by_stream.get(parts.stream) if parts is not None else None
         if parts is not None and queue is not None:
-            queue.intake.arrived(receipt, parts, data)
+            queue.pulls.arrived(receipt, parts, data)
 
     def ended(self, token: str, status: str) -> None:
         """A request for messages ended."""
         stream, lane, number = token.rsplit(".", 2)
         queue = self._by_stream.get(stream)
         if queue is not None:
-            queue.intake.ended(lane, number, status)
+            queue.pulls.ended(lane, number, status)
 
     def changed(self, stream: str) -> None:
         """The server says that a stream has other options."""
@@ -268,4 +268,4 @@ class Queues:
     def lost(self) -> None:
         """The connection is gone."""
         for queue in self._by_stream.values():
-            queue.intake.lost()
+            queue.pulls.lost()

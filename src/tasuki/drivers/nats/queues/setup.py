@@ -149,7 +149,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def is_temporary(metadata: Mapping[str, str] | None) -> bool:
-    """Whether a stream is that of a temporary queue."""
+    """Whether a stream belongs to a temporary queue."""
     return (metadata or {}).get(_TEMPORARY) == "true"
 
 

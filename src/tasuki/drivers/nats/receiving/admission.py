@@ -10,10 +10,10 @@ from tasuki.contracts.driver import Received
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.receiving.held import Held, Table
-from tasuki.drivers.nats.receiving.parsed_delivery import Item
+from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
 from tasuki.drivers.nats.receiving.pull_requests import Arrival
 from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
-from tasuki.drivers.nats.records.side_records import Book
+from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import DriverError
 
@@ -31,7 +31,7 @@ class Admission:
         stream: its stream.
         book: its notes.
         table: takes the deliveries that begin.
-        whole: where a look into the book is carried out.
+        whole: runs reads of the book to their end.
         clock: the time.
         connect: gives the connection in use.
     """
@@ -41,7 +41,7 @@ class Admission:
         queue: str,
         stream: str,
         *,
-        book: Book,
+        book: SideRecords,
         table: Table,
         whole: Whole,
         clock: Clock,
@@ -80,11 +80,11 @@ class Admission:
         ``put_back`` takes what cannot be handed over now.
         """
         oldest = asyncio.get_running_loop().time() - self._table.lease * _FRESH
-        items = [Item(arrival) for arrival in arrivals if arrival.at > oldest]
+        items = [ParsedDelivery(arrival) for arrival in arrivals if arrival.at > oldest]
         now = self._clock.time()
         if any(item.head.due > now or self._may_be_noted(item) for item in items):
 
-            def untaken(items: list[Item]) -> None:
+            def untaken(items: list[ParsedDelivery]) -> None:
                 put_back([item.arrival for item in items])
 
             try:
@@ -96,10 +96,10 @@ class Admission:
         return [self._begin(item, now, loop_now) for item in items]
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
-        """Hand messages back that nobody took; if that fails, their lease ends by itself."""
+        """Return messages that no receive took; if that fails, their lease ends by itself."""
         try:
             connection = await self._connect()
-            items = await self._looked_up(connection, [Item(arrival) for arrival in arrivals])
+            items = await self._looked_up(connection, [ParsedDelivery(arrival) for arrival in arrivals])
             if items:
                 items.sort(key=lambda item: item.arrival.parts.sequence)
                 await self._book.write(connection, [item.returned() for item in items])
@@ -114,7 +114,7 @@ class Admission:
         except DriverError:
             pass
 
-    def _begin(self, item: Item, now: float, loop_now: float) -> Received:
+    def _begin(self, item: ParsedDelivery, now: float, loop_now: float) -> Received:
         arrival, parts = item.arrival, item.arrival.parts
         is_noted = item.note is not None or item.has_lapsed or item.head.due > 0
         since = now - (loop_now - arrival.at)
@@ -134,8 +134,8 @@ class Admission:
         return Received(head.id, item.body, head.headers, arrival.receipt, 1 + item.failures, item.is_suspect)
 
     async def _looked_up(
-        self, connection: Connection, items: list[Item], *, is_handed_over: bool = False
-    ) -> list[Item]:
+        self, connection: Connection, items: list[ParsedDelivery], *, is_handed_over: bool = False
+    ) -> list[ParsedDelivery]:
         """Ask the book about messages that were delivered before, and put off those whose time has not come."""
         again = [item for item in items if self._may_be_noted(item)]
         if again:
@@ -150,11 +150,11 @@ class Admission:
             await self._book.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
         return ready
 
-    def _may_be_noted(self, item: Item) -> bool:
+    def _may_be_noted(self, item: ParsedDelivery) -> bool:
         parts = item.arrival.parts
         return parts.delivered > 1 or parts.sequence in self._noted
 
-    async def _put_off(self, connection: Connection, items: list[Item]) -> None:
+    async def _put_off(self, connection: Connection, items: list[ParsedDelivery]) -> None:
         """Hide messages until their time; these deliveries do not count."""
         if items:
             await self._book.write(connection, [item.returned(item.due) for item in items])

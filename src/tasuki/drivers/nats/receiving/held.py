@@ -101,7 +101,7 @@ class Table:
         self._by_sequence.clear()
 
     def _sweep(self, now: float) -> None:
-        """Forget what nobody settled in time."""
+        """Forget messages that were not settled in time."""
         for held in list(self._by_receipt.values()):
             if held.since + self.lease * 2 < now:
                 self.remove(held)

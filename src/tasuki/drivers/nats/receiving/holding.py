@@ -11,7 +11,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
 from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
-from tasuki.drivers.nats.records.side_records import Book, Note
+from tasuki.drivers.nats.records.side_records import Note, SideRecords
 from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import BrokerTimeoutError, DriverError
 
@@ -24,7 +24,7 @@ class Holding:
 
     Args:
         unknown: asks which deliveries no consumer knows of.
-        remove: carries acks out at the stream; returns those of messages that are gone then.
+        remove: carries acks out at the stream; returns the acks whose messages are gone then.
         book: the queue's notes.
         table: the open deliveries.
         admission: erases notes.
@@ -37,7 +37,7 @@ class Holding:
         unknown: Look,
         remove: Look,
         *,
-        book: Book,
+        book: SideRecords,
         table: Table,
         admission: Admission,
         whole: Whole,
@@ -106,7 +106,7 @@ class Holding:
         return stale
 
     async def close(self, connection: Connection | None) -> None:
-        """Hand back what is held as it is."""
+        """Return held messages as they are."""
         held = sorted(self._table.living(self._clock.monotonic()), key=lambda held: held.sequence)
         self._table.clear()
         if connection is None or not held:

@@ -7,7 +7,7 @@ from tasuki.drivers.nats.receiving.pull_requests import Arrival
 from tasuki.drivers.nats.records.side_records import Note
 
 
-class Item:
+class ParsedDelivery:
     """A message that came in, and what the book says of it once ``learn`` was called."""
 
     __slots__ = ("arrival", "body", "delivered", "failures", "has_lapsed", "head", "is_suspect", "note")
@@ -38,7 +38,7 @@ class Item:
     def due(self) -> float:
         """When its time comes: as it was published, or as it was last put off if the server has forgotten that.
 
-        A server that remembers has waited by its own clock, which is better than to compare those of two machines.
+        A server that remembers has waited by its own clock; comparing the clocks of two machines is less exact.
         """
         note = self.note
         is_forgotten = note is not None and note.delivered >= self.arrival.parts.delivered

@@ -1,7 +1,7 @@
-"""Intake: asks the server for messages of one queue, one pull request a lane at a time, and keeps what is untaken.
+"""Pull requests: asks the server for messages of one queue, one request a lane at a time, and keeps untaken ones.
 
 A pull request cannot be called back. So a receive that was cancelled leaves its request standing: the next receive
-takes it over, and what arrives meanwhile waits here for a moment and is then handed back, not counted as an attempt.
+takes it over, and messages that arrive meanwhile wait here for a moment, then return without counting as an attempt.
 Requests are short, so that a close can wait for the last ones.
 """
 
@@ -23,7 +23,7 @@ SLICE = 0.5
 OVERDUE = 1.0
 """Seconds after its end for which an answer to a request is waited for; its consumer is looked for then."""
 GRACE = 0.05
-"""Seconds that a message which nobody took is kept for the next receive."""
+"""Seconds that an untaken message is kept for the next receive."""
 
 _SHORTEST = 0.01
 """Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
@@ -53,12 +53,12 @@ class _Pull:
     got: int = 0
 
 
-class Intake:
+class PullRequests:
     """The messages on their way in, of one queue on one connection after another.
 
     Args:
         stream: the queue's stream.
-        give_back: hands messages back that nobody took; must not raise.
+        give_back: returns untaken messages to the server; must not raise.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Intake:
             self._return_soon()
 
     async def take(self, connection: Connection, limit: int, wait: float, lane: Lane | None = None) -> list[Arrival]:
-        """Up to ``limit`` messages, as soon as there is one; those of the highest priority, or of this ``lane``.
+        """Up to ``limit`` messages, as soon as there is one: of the highest priority, or of this ``lane``.
 
         Raises:
             BrokerUnavailableError: the server is away.
@@ -143,7 +143,7 @@ class Intake:
         try:
             self._only = lane
             if self._is_offered and len(self._asked) > 1:
-                # What came for an earlier request may be of a low lane: what is on its way in a higher one goes first.
+                # These messages may be of a low lane, while messages of a higher one are on their way: they go first.
                 await asyncio.sleep(_MOMENT)
             while not self._is_over:
                 if self._is_offered:
@@ -159,7 +159,7 @@ class Intake:
                 self._return_soon()
 
     async def close(self) -> list[Arrival]:
-        """Ask no more; when the last request has ended (or is overdue), returns what nobody took."""
+        """Ask no more; when the last request has ended (or is overdue), return the untaken messages."""
         self._is_closed = True
         self._wake()
         end = asyncio.get_running_loop().time() + SLICE * 2
@@ -173,7 +173,7 @@ class Intake:
         return left
 
     def _pick(self, limit: int) -> list[Arrival]:
-        """Out of what is there: high priority first, then the order in the stream."""
+        """Pick from the messages here: high priority first, then the order in the stream."""
         self._buffer.sort(key=lambda arrival: (arrival.rank, arrival.parts.sequence))
         if self._only is None:
             taken, self._buffer = self._buffer[:limit], self._buffer[limit:]
@@ -282,10 +282,10 @@ class Intake:
             self._timer = asyncio.get_running_loop().call_later(GRACE, self._return)
 
     def _return(self) -> None:
-        """Hand back what nobody came for."""
+        """Return messages that no receive came for."""
         self._timer = None
         if self._buffer and not self._lock.locked():
             arrivals, self._buffer = self._buffer, []
-            task = asyncio.get_running_loop().create_task(self._give_back(arrivals), name="hand back")
+            task = asyncio.get_running_loop().create_task(self._give_back(arrivals), name="release")
             self._returning.add(task)
             task.add_done_callback(self._returning.discard)

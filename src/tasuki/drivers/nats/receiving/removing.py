@@ -1,10 +1,10 @@
 """Removing: an ack that no consumer knows the delivery of, or answers, is carried out at the stream.
 
 A consumer may say nothing to an ack for two reasons. It has forgotten the delivery, as its server died, and will hand
-the message out again. Or it has taken the ack, and its log is not committed yet: what ``CONSUMER.INFO`` says of
-deliveries is the committed state, and lags behind its leader while a server catches up. Nobody can tell the one from
-the other, and the message is handled in both. So the message is removed from the stream, which is what an ack comes to
-in a work queue; an ack that is committed later finds nothing to do.
+the message out again. Or it has taken the ack, and its log is not committed yet: ``CONSUMER.INFO`` shows the committed
+deliveries, and lags behind its leader while a server catches up. A client cannot tell the one from the other, and the
+message is handled in both. So the message is removed from the stream, which has the same effect as an ack in a work
+queue; an ack that is committed later finds nothing to do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def remove(connection: Connection, queue: str, stream: str, receipts: Coll
     A number that another message has by now, as the stream was made again, is not touched and not returned.
 
     Raises:
-        BrokerUnavailableError, BrokerTimeoutError: it is unknown what was removed; trying again does no harm.
+        BrokerUnavailableError, BrokerTimeoutError: some may have been removed; trying again does no harm.
     """
     by_number = {receipt.sequence: receipt for receipt in receipts}
     found = await _read(connection, queue, stream, list(by_number))

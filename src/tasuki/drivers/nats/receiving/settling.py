@@ -40,7 +40,7 @@ def check_delays(batch: Sequence[Settlement], *, driver: str, queue: str) -> Non
 
 
 async def confirmed(connection: Connection, signs: Sequence[tuple[str, str, bytes]]) -> set[str]:
-    """Send signs ``(lane, receipt, content)`` in their order; returns the lanes that nobody answers for.
+    """Send signs ``(lane, receipt, content)`` in their order; returns the lanes without an answer.
 
     Raises:
         BrokerUnavailableError, BrokerTimeoutError: it is unknown which of them have arrived.

@@ -1,4 +1,4 @@
-"""Attendance: how many consumers each process has attached, kept in the book and renewed while it lives."""
+"""ConsumerCount: how many consumers each process has attached, kept in the book and renewed while it lives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ERASED = 100
 T = TypeVar("T")
 
 
-class Attendance:
+class ConsumerCount:
     """What this process says of itself; ``who`` tells it from all others.
 
     ``is_temporary``: whether a queue of this name was declared so here.
@@ -63,7 +63,7 @@ class Attendance:
         self._keep_on()
 
     def forget(self, queue: str) -> None:
-        """Say nothing more of it; what was said ends by itself."""
+        """Stop reporting the queue; its last report times out."""
         self._consumers.pop(queue, None)
 
     def begin(self) -> None:
@@ -72,7 +72,7 @@ class Attendance:
         self._keep_on()
 
     async def end(self) -> None:
-        """Say that nobody is here any more, until ``begin``; what cannot be said times out by itself."""
+        """Report no consumers until ``begin``; a report that cannot be sent times out by itself."""
         if await self.stop() and self._consumers:
             queues = list(self._consumers)
             with suppress(DriverError):
@@ -84,7 +84,7 @@ class Attendance:
         if task is None:
             return False
         task.cancel()
-        await asyncio.wait([task])  # its work in the thread is cancelled before what is submitted next
+        await asyncio.wait([task])  # its work in the thread is cancelled before the next work begins
         return True
 
     def _keep_on(self) -> None:
@@ -110,11 +110,11 @@ class Attendance:
             try:
                 connection = await link.get()
                 await self._tell(connection, self._consumers.copy())
-                # Those of now: for one that was deleted meanwhile nothing may be said any more.
+                # Read again: a queue that was deleted meanwhile must not be reported any more.
                 ours = [queue for queue in self._consumers.copy() if self._is_temporary(queue)]
                 await self._temporary.beat(connection, ours)
             except DriverError:
-                pass  # the connection comes back, or nobody sees us meanwhile
+                pass  # until the connection is back, other processes do not count this one
             await asyncio.sleep(EVERY)
 
     async def _tell(self, connection: Connection, consumers: Mapping[str, int]) -> None:
@@ -127,8 +127,8 @@ class Attendance:
             raise exchange.problem
 
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
-        """Take back what was said, and what dead processes have left: it would stay for ever."""
-        await self._tell(connection, dict.fromkeys(queues, 0))  # after this answer nothing said before is on its way
+        """Erase the reports of this process, and of dead ones, which would stay for ever."""
+        await self._tell(connection, dict.fromkeys(queues, 0))  # after this answer no earlier report is on its way
         await ask(connection, "", [self._erasing(self._names.attached(queue, self._who)) for queue in queues])
         for queue in queues:
             await self.count(connection, queue)
@@ -138,7 +138,7 @@ class Attendance:
         return f"STREAM.PURGE.{self._names.book}", fields
 
     async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
-        """Attached consumers of all living processes, and those of the others alone."""
+        """The attached consumers of all living processes, and of the other processes alone."""
         book = self._names.book
         fields = {"subjects_filter": self._names.attached(queue, "*")}
         (info,) = await ask(connection, queue, [(f"STREAM.INFO.{book}", fields)])
@@ -157,7 +157,7 @@ class Attendance:
         ]
         if dead:
             await ask(connection, queue, dead[:_ERASED])
-        found.pop(self._names.attached(queue, self._who), None)  # what is said here is newer
+        found.pop(self._names.attached(queue, self._who), None)  # the numbers here are newer
         elsewhere = sum(found.values())
         return self._consumers.get(queue, 0) + elsewhere, elsewhere
 

@@ -1,4 +1,4 @@
-"""Ids: those published within a queue's ``dedup_window``, also of messages that are done.
+"""DedupIds: those published within a queue's ``dedup_window``, also of messages that are done.
 
 The server keeps the ids of a stream in memory and reads them out of the stored messages when it starts; so after a
 restart it knows no id of a message that is done. Therefore they are written down once more: after the message is
@@ -24,7 +24,7 @@ def digest(id: str) -> str:
     return blake2b(id.encode(), digest_size=16).hexdigest()
 
 
-class Ids:
+class DedupIds:
     """The ids of one queue, in a stream whose messages end after the window."""
 
     def __init__(self, names: Names, queue: str, storage: str, replicas: int) -> None:
@@ -56,14 +56,14 @@ class Ids:
             await demand(connection, self._queue, (f"STREAM.UPDATE.{self._stream}", {**info["config"], **config}))
 
     async def known(self, connection: Connection, ids: Sequence[str]) -> set[str]:
-        """Those of the ids that were published within the window."""
+        """Which of the ids were published within the window."""
         requests: list[Request] = [
             (f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._names.id_subject(self._queue, digest(id))})
             for id in ids
         ]
         if not requests:
             return set()
-        # The server removes what is too old only now and then; its own time says what is.
+        # The server removes old ids only now and then; its own time decides which are too old.
         *answers, info = await ask(connection, self._queue, [*requests, (f"STREAM.INFO.{self._stream}", {})])
         if "config" not in info:
             return set()

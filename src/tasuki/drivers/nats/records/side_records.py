@@ -26,7 +26,7 @@ PAGE = 1000
 
 
 class Note(NamedTuple):
-    """What is known of a message beside the server's count of its deliveries."""
+    """The facts about a message beside the server's count of its deliveries."""
 
     sequence: int
     due: float = 0.0
@@ -52,7 +52,7 @@ def note_in(subject: str, content: bytes = b"") -> Note | None:
 _KINDS = {"w": False, "p": True}
 
 
-class Book:
+class SideRecords:
     """The notes of one queue; ``epoch`` tells its stream from earlier ones of the same name."""
 
     def __init__(self, names: Names, queue: str, epoch: str) -> None:
@@ -152,5 +152,5 @@ class Book:
 
 
 def _age(note: Note) -> tuple[float, bool]:
-    """What is newer, by its due alone; of two equal ones the worker's, which was written of a delivery."""
+    """The newer note, by its due alone; of two equal ones the worker's, which was written of a delivery."""
     return note.due, not note.is_publishers

@@ -25,7 +25,7 @@ ROUNDS = 10
 SIGNS = 4 * ROUNDS
 """Signs in that time."""
 _MOST = 1000
-"""Old notes read in one look; those behind them come when these are gone."""
+"""Old notes read in one check; the later ones follow when these are gone."""
 
 Remains = Callable[[Connection, str], Awaitable[None]]
 """Removes what there is of a queue beside its stream and notes, by its name."""
@@ -41,7 +41,7 @@ class Temporary:
         self._suspects: Mapping[str, int] = {}
 
     async def keep(self, connection: Connection, queues: Collection[str]) -> None:
-        """Note that whoever these are for is there. Raises DriverError if that cannot be noted."""
+        """Note that the process of these queues runs. Raises DriverError if that cannot be noted."""
         exchange = await connection.exchange([(self._names.temporary(queue), b"") for queue in queues])
         if exchange.problem is not None:
             raise exchange.problem
@@ -55,7 +55,7 @@ class Temporary:
         await ask(connection, queue, [self._erasing(self._names.temporary(queue))])
 
     async def beat(self, connection: Connection, ours: Collection[str]) -> None:
-        """Keep ours, and remove those that nobody keeps; now and again only. Raises DriverError."""
+        """Keep our temporary queues, and remove unused ones; now and again only. Raises DriverError."""
         now = asyncio.get_running_loop().time()
         if ours and now - self._kept_at >= KEPT / SIGNS:
             await self.keep(connection, ours)
@@ -70,7 +70,7 @@ class Temporary:
         self._suspects = unused
 
     async def _unused(self, connection: Connection) -> dict[str, int]:
-        """Notes that are old: subject → number of the message; the oldest first, and no more than one look can read.
+        """Notes that are old: subject → number of the message; the oldest first, and no more than one check can read.
 
         Notes lie in the order in which they were written, so none behind the first young one is old.
         """
@@ -96,12 +96,12 @@ class Temporary:
             queue = queue_of(subject.rpartition(".")[2])
             stream = self._names.stream(queue)
         except (ValueError, DriverError):
-            return  # written by somebody else
+            return  # written by another process
         (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", {})])
         if "config" in info and is_temporary(info["config"].get("metadata")):
             (answer,) = await ask(connection, queue, [(f"STREAM.DELETE.{stream}", {})])
             if "error" in answer and not is_stream_missing(answer["error"]):
-                return  # at the next look
+                return  # at the next check
             notes = [self._names.returned(queue, "*", ">"), self._names.attached(queue, "*")]
             await ask(connection, queue, [self._erasing(each) for each in notes])
             await self._remove_rest(connection, queue)

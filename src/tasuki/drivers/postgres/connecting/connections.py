@@ -1,4 +1,4 @@
-"""Opening a connection: what is behind the address, a server or a pooler, and what its commits survive."""
+"""Opening a connection: whether the address leads to a server or a pooler, and what its commits survive."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Connector:
         self.level = Level(synchronous_commit)
         self._is_pooled: bool | None = None
         limits: dict[str, int | str] = {
-            "client_min_messages": "warning",  # what is said of the standby must arrive
+            "client_min_messages": "warning",  # warnings about the standby must arrive
             "statement_timeout": int(timeout * 1000),
             "lock_timeout": int(timeout * 500),
             "idle_in_transaction_session_timeout": int(timeout * 1000),
@@ -123,7 +123,7 @@ class Connector:
 
 
 class Link:
-    """One connection. A statement that is not answered in time ends it: nobody may get its answer later."""
+    """One connection. A statement without an answer in time ends it: no later statement may get that answer."""
 
     def __init__(self, connection: Any, begin: str, timeout: float) -> None:
         self.connection = connection

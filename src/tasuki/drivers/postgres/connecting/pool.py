@@ -10,6 +10,7 @@ from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.toolkit.attempts import Attempts
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import BrokerUnavailableError
+from tasuki.system.on_failure import OnFailure
 
 
 class NotConnectedError(Exception):
@@ -43,17 +44,14 @@ class Pool:
     async def use(self, work: Callable[[Link], Awaitable[None]]) -> None:
         """Do several things on one connection, which is dropped if they fail."""
         link = self._take_idle() or await self._wait()
-        is_done = False
         try:
-            await work(link)
-            is_done = True
+            with OnFailure(link.terminate):
+                await work(link)
         finally:
-            if not is_done:
-                link.terminate()
             self._give_back(link)
 
     async def close(self) -> None:
-        """Drop what is in use, close the others."""
+        """Drop the connections in use, close the others."""
         await self._attempts.close()
         self._waiting.fail(_closed())
         for link in self._used:

@@ -1,6 +1,6 @@
 """Outbox: the statement that publishes, on a connection of the caller's, whichever client it is of.
 
-The clients are told by the modules of their classes, so that none is imported that the caller does not use.
+A connection's class says by its module which client it is, so that no unused client is imported.
 """
 
 from __future__ import annotations

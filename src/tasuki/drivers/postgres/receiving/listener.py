@@ -55,7 +55,7 @@ class Listener:
                 link = await self._connect()
                 failures = 0
                 await self._serve(link)
-            except Exception:  # whatever it is: connect again; the verbs tell what is wrong
+            except Exception:  # whatever it is: connect again; the verbs report the error
                 failures += 1
             finally:
                 self._lose()

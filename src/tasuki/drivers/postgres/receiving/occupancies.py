@@ -1,4 +1,4 @@
-"""Occupancies: questions whether queues hold messages; those of one moment are one statement."""
+"""Occupancies: whether queues hold messages; the calls of one moment share a statement."""
 
 from __future__ import annotations
 

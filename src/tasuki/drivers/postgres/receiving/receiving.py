@@ -36,17 +36,17 @@ class Receiving:
                 left = ends_at - clock.monotonic()
                 taken, has_news = await self._ask(waits=left > 0)
                 if session.is_closing:
-                    return []  # what was taken has been given back
+                    return []  # the messages have been released
                 if taken or left <= 0 or not self._is_declared():
                     return taken
                 if has_news:
                     continue
             woken = await session.waiting.wait(queue, ends_at - clock.monotonic())
             if not woken or session.is_closing or not self._is_declared():
-                return []  # what a close gives back is for others
+                return []  # messages that a close releases are for other processes
 
     async def _ask(self, *, waits: bool) -> tuple[list[Received], bool]:
-        """What was taken, and whether a wake-up came meanwhile; if something was taken, others are woken for it."""
+        """Messages, and whether a wake-up came meanwhile; messages pass the wake-up on to another receive."""
         waiting, queue = self._session.waiting, self._queue
         line = waiting.line(queue)
         news = line.news
@@ -100,7 +100,7 @@ class Receiving:
         return taken
 
     def _release(self, task: asyncio.Task[list[Received]]) -> None:
-        """Hand back what came for a receive that was cancelled."""
+        """Release the messages of a cancelled receive."""
         if task.cancelled() or task.exception() is not None or self._session.is_closing:
             return
         if taken := task.result():

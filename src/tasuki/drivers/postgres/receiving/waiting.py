@@ -13,7 +13,7 @@ from tasuki.errors import DriverError
 RECHECK = 0.02
 """Seconds after which a queue is looked at again that was not waited for before: a publisher may have missed that."""
 SLACK = 0.02
-"""Seconds by which a look may come early, so that one statement looks into many queues."""
+"""Seconds by which a check may come early, so that one statement checks many queues."""
 
 
 class Line:
@@ -44,8 +44,8 @@ class Line:
 class Waiting:
     """For one session. ``look`` asks the server about several queues; ``pass_on`` wakes another process in our place.
 
-    ``look`` returns rows: queue, whether it has a message, seconds until the next look, and whether the wait was noted
-    only now.
+    ``check`` returns rows: queue, whether it has a message, seconds until the next check, and whether the wait was
+    noted only now.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Waiting:
         try:
             found = await self._look(queues)
         except DriverError:
-            for queue in queues:  # each receive asks for itself, and raises what is wrong
+            for queue in queues:  # each receive asks for itself, and raises the error
                 self._wake_all_of(queue)
             return
         for queue, is_ready, look_in, is_new in found:

@@ -1,4 +1,4 @@
-"""Healing: what was dropped underneath an open driver is made again: parts of the schema, and queues."""
+"""Healing: makes dropped parts of the schema, and dropped queues, again under an open driver."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
+from tasuki.system.on_failure import OnFailure
 
 PAUSE = 0.5
 """Seconds after a failure in which nothing is tried again: a role that may not make tables gets them from another."""
 
 
 class Healing:
-    """For one session. ``migrate`` makes what is missing of the schema, ``declare`` makes one queue.
+    """For one session. ``migrate`` makes missing parts of the schema, ``declare`` makes one queue.
 
     Only the queues that this process has declared are made again, and no temporary ones: those end with their process.
     """
@@ -34,7 +35,7 @@ class Healing:
         self._failed_at = float("-inf")
 
     async def mends(self, problem: Exception, queue: str) -> bool:
-        """Mend what a statement met; whether it is worth another try. Raises what the client raises."""
+        """Mend the cause of a failed statement; whether another try is worth it. Raises what the client raises."""
         state = sql_state(problem)
         if state == NO_QUEUE:
             spec = self._specs.get(queue)
@@ -56,13 +57,11 @@ class Healing:
         return True
 
     async def _make_all(self) -> None:
-        is_made = False
-        try:
+        def failed() -> None:
+            self._failed_at = asyncio.get_running_loop().time()
+
+        with OnFailure(failed):
             await self._migrate()
             for spec in list(self._specs.values()):
                 if not spec.temporary:
                     await self._declare(spec)
-            is_made = True
-        finally:
-            if not is_made:
-                self._failed_at = asyncio.get_running_loop().time()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError, UnsupportedError
 
-MIN_VERSION = 10
-"""The oldest version whose processes can work with the schema as this one makes it (docs/adr/0016)."""
+LAYOUT = Layout(17, 17)
+"""Of the schema as the SQL of this folder makes it; the second number is its oldest version that can work with it, see
+docs/adr/0016."""
 
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+PARTS = (
+    *("tables", "queues", "ordering", "waking", "publishing", "receiving", "settling", "inspecting", "removing"),
+    *("presence", "plans"),
+)
+"""Files of SQL, in the order in which they run. Each can run again, and keeps existing rows."""
+
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('tasuki migrations ' || '{0}', 0))"
 _BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
@@ -33,9 +40,15 @@ _VERSIONS = (
     "SELECT ARRAY[coalesce(max(version), 0), "
     "coalesce(max((to_jsonb(made) ->> 'min_version')::integer), max(version), 0)] FROM {0}.migrations made"
 )
-_MADE = re.compile(r"^(create|drop) (?:or replace )?(?:unlogged )?(table|function) (?:if (?:not )?exists )?(\w+)", re.M)
+_MADE = re.compile(r"^create (?:or replace )?(?:unlogged )?(table|function) (?:if not exists )?(\w+)", re.M)
 # Receipts of a table that was dropped must never fit a message of the one that takes its place.
-_NUMBER_ANEW = "ALTER TABLE messages ALTER COLUMN seq RESTART WITH {}"
+_RENUMBER = "ALTER TABLE {} ALTER COLUMN {} RESTART WITH {}"
+_VERSION_TABLE = (
+    "CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY, min_version integer, "
+    "done_at timestamptz NOT NULL DEFAULT clock_timestamp()); "
+    "ALTER TABLE migrations ADD COLUMN IF NOT EXISTS min_version integer"
+)
+_NOTE = "INSERT INTO migrations (version, min_version) VALUES ({}, {}) ON CONFLICT DO NOTHING"
 _QUEUES_EVER = (
     "SELECT coalesce(max(queue), 0) + 1 FROM (SELECT max(queue) AS queue FROM messages "
     "UNION ALL SELECT max(queue) FROM seen UNION ALL SELECT max(queue) FROM deleted "
@@ -46,20 +59,16 @@ OLDEST_SERVER = 120000
 """plan_cache_mode."""
 
 
-def migrations() -> list[tuple[int, str]]:
-    """Number and text of each, in order."""
-    folder = files(__package__) / "migrations"
-    found = sorted((file.name, file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".sql"))
-    return [(int(name[:4]), text) for name, text in found]
+def _sql() -> list[str]:
+    folder = files(__package__) / "sql"
+    return [(folder / f"{part}.sql").read_text("utf-8") for part in PARTS]
 
 
 def parts() -> tuple[list[str], list[str]]:
-    """The names of the tables, the one of the versions included, and of the functions that the migrations make."""
-    made: dict[str, set[str]] = {"table": {"migrations"}, "function": set()}
-    for _, text in migrations():
-        for verb, kind, name in _MADE.findall(text):
-            (made[kind].add if verb == "create" else made[kind].discard)(name)
-    return sorted(made["table"]), sorted(made["function"])
+    """The names of the tables, including the one of the versions, and of the functions."""
+    made = _MADE.findall("\n".join(_sql()))
+    tables, functions = ({name for kind, name in made if kind == wanted} for wanted in ("table", "function"))
+    return sorted({*tables, "migrations"}), sorted(functions)
 
 
 async def check(connection: Any, schema: str, driver: str = "") -> bool:
@@ -79,65 +88,51 @@ async def check(connection: Any, schema: str, driver: str = "") -> bool:
 
 
 async def migrate(connection: Any, schema: str, driver: str = "") -> None:
-    """Bring the schema up to date, and make again what somebody dropped of it.
+    """Bring the schema up to date, and make its missing parts again.
 
     Raises what the client raises, and DriverError for a schema that only newer versions can work with, or make whole.
     """
     await connection.execute(_BEGIN)
     await connection.execute(_LOCK.format(schema))
     layout, missing = await _state(connection, schema)  # another process may have done it meanwhile
-    _is_old(layout, schema, driver)  # and one of a newer version more than ours can work with
-    version = layout.version
-    if missing and version > _ours().version:
-        # Ours would put older functions in the place of the newer ones.
-        problem = (
-            f"schema {schema!r} is of a newer Tasuki (layout {version}) and lacks {', '.join(missing)}: "
-            "start a process of it"
-        )
-        raise DriverError(problem, driver=driver)
-    if missing:
-        version = 0  # each migration keeps what is there
-        if not await _one(connection, _HAS_SCHEMA, schema):
-            await connection.execute(f"CREATE SCHEMA {schema}")
-        await connection.execute(
-            f"CREATE TABLE IF NOT EXISTS {schema}.migrations "
-            "(version integer PRIMARY KEY, done_at timestamptz NOT NULL DEFAULT clock_timestamp())"
-        )
-    await connection.execute(f"SET LOCAL search_path = {schema}, pg_temp")
-    todo = [(number, text) for number, text in migrations() if number > version]
-    if todo:
-        await connection.execute("ALTER TABLE migrations ADD COLUMN IF NOT EXISTS min_version integer")
-    for number, text in todo:
-        await connection.execute(text)
-        note = f"INSERT INTO migrations (version) VALUES ({number}) ON CONFLICT DO NOTHING"  # noqa: S608 - a number
-        await connection.execute(note)
-    if todo:
-        await connection.execute(f"UPDATE migrations SET min_version = {MIN_VERSION} WHERE version = {todo[-1][0]}")  # noqa: S608 - numbers
-    if "messages" in missing:
-        now = await _one(connection, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
-        await connection.execute(_NUMBER_ANEW.format(now))
-    if "queues" in missing:
-        first = await _one(connection, _QUEUES_EVER)
-        await connection.execute(f"ALTER TABLE queues ALTER COLUMN id RESTART WITH {first}")
+    if _is_old(layout, schema, driver) or missing:  # and one of a newer version, which this one cannot work with
+        if layout.version > LAYOUT.version:
+            # Ours would put older functions in the place of the newer ones.
+            problem = (
+                f"schema {schema!r} is of a newer Tasuki (layout {layout.version}) and lacks {', '.join(missing)}: "
+                "start a process of it"
+            )
+            raise DriverError(problem, driver=driver)
+        await _make(connection, schema, missing)
     await connection.execute("COMMIT")
 
 
+async def _make(connection: Any, schema: str, missing: Sequence[str]) -> None:
+    if not await _one(connection, _HAS_SCHEMA, schema):
+        await connection.execute(f"CREATE SCHEMA {schema}")
+    await connection.execute(f"SET LOCAL search_path = {schema}, pg_temp")
+    for sql in (_VERSION_TABLE, *_sql()):
+        await connection.execute(sql)
+    await connection.execute(_NOTE.format(*LAYOUT))
+    if "messages" in missing:
+        now = await _one(connection, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+        await connection.execute(_RENUMBER.format("messages", "seq", now))
+    if "queues" in missing:
+        await connection.execute(_RENUMBER.format("queues", "id", await _one(connection, _QUEUES_EVER)))
+
+
 def _is_old(found: Layout, schema: str, driver: str) -> bool:
-    return is_outdated(found, _ours(), place=f"schema {schema!r}", driver=driver)
-
-
-def _ours() -> Layout:
-    return Layout(migrations()[-1][0], MIN_VERSION)
+    return is_outdated(found, LAYOUT, place=f"schema {schema!r}", driver=driver)
 
 
 async def _state(connection: Any, schema: str) -> tuple[Layout, list[str]]:
-    """The layout, of zeros if there is none, and what is missing of a schema that has it all."""
+    """The layout, of zeros if there is none, and the names of missing parts."""
     tables, functions = parts()
     missing: list[str] = await _one(connection, _MISSING_TABLES, schema, tables)
     layout = Layout(0, 0)
     if "migrations" not in missing:
         layout = Layout(*await _one(connection, _VERSIONS.format(schema)))
-    if layout.version >= _ours().version:
+    if layout.version >= LAYOUT.version:
         missing += await _one(connection, _MISSING_FUNCTIONS, schema, functions)
     return layout, missing
 

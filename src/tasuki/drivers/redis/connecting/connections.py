@@ -40,7 +40,7 @@ class Connections:
             self._call(loop, partial(nodes.leave, server))
 
     def close(self) -> None:
-        """Close those of all loops."""
+        """Close the connections of all loops."""
         for (loop, _), nodes in list(self._by_loop.items()):
             self._call(loop, nodes.close)
 

@@ -1,7 +1,7 @@
 """Link: one connection that many callers share.
 
-Commands go out in the order of the calls, and answers come back in that order; so a caller that is cancelled only
-loses interest in its answer, and nobody gets the answer of another. When the oldest answer is overdue, the connection
+Commands go out in the order of the calls, and answers come back in that order; so a cancelled caller only loses
+interest in its answer, and no caller gets the answer of another. When the oldest answer is overdue, the connection
 is given up.
 """
 
@@ -84,7 +84,7 @@ class Link(asyncio.Protocol):
             self.send("PING")
 
     def close(self, reason: LinkLostError | None = None) -> None:
-        """End it at once; whoever waits for an answer gets a LinkLostError."""
+        """End it at once; the waiting callers get a LinkLostError."""
         if self._transport is not None and not self.is_lost:
             self.reason = reason or self.reason
             self._transport.abort()
@@ -180,7 +180,7 @@ async def connect(link: Link, login: Login, connect_timeout: float) -> Link:
         async with asyncio.timeout(connect_timeout) as link.deadline:
             await _connect(link, server, login)
             await _greet(link, login)
-        if link.is_lost:  # right after its answer: nobody was there yet to be told
+        if link.is_lost:  # right after its answer, before its first user
             raise link.reason
         is_ready = True
     except TimeoutError as problem:
@@ -225,8 +225,8 @@ async def _greet(link: Link, login: Login) -> None:
 
 
 def _ignore(answer: Any) -> None:
-    """Nobody listens."""
+    """Drop an answer."""
 
 
 def _nothing() -> None:
-    """Nobody cares."""
+    """Do nothing."""

@@ -22,6 +22,7 @@ from tasuki.drivers.redis.connecting.sentinels import master_of
 from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.servers import Server
 from tasuki.drivers.toolkit.attempts import Attempts
+from tasuki.system.on_failure import OnFailure
 
 _ANY = Server("", 0)
 """Stands for the server where there is just one, and for the one of a slot that is not known yet."""
@@ -93,12 +94,12 @@ class Nodes:
                 yield self._links.get(server) or await self._made(server, first)
 
     async def listener(self, slot: int) -> Link:
-        """A connection of its own beside that of the slot, for the caller to close."""
+        """A connection of its own beside the slot's, for the caller to close."""
         server = (await self.link(slot)).server
         return await self._connect(server, self._settings.login)
 
     def serving(self, slot: int | None = None) -> Sequence[Link]:
-        """The links to the servers that hold queues, or to that of a slot; empty while there is none."""
+        """The links to the servers that hold queues, or to one slot's server; empty while there is none."""
         if not self._settings.is_cluster:
             servers: Collection[Server] = (_ANY,)
         elif slot is not None:
@@ -164,15 +165,10 @@ class Nodes:
         return await self._kept(_ANY, await self._first_master())
 
     async def _kept(self, server: Server, link: Link) -> Link:
-        is_kept = False
-        try:
+        with OnFailure(link.close):
             await self._on_link(link)
-            is_kept = not link.is_lost
-        finally:
-            if not is_kept:
-                link.close()
-        if not is_kept:
-            raise LinkLostError(f"no connection to {link.server}: it was lost at once", is_sent=False)
+            if link.is_lost:
+                raise LinkLostError(f"no connection to {link.server}: it was lost at once", is_sent=False)
         self._links[server] = link
         link.on_lost = lambda: self._drop(server, link)
         link.on_silent = lambda: self._doubt(link)
@@ -242,18 +238,13 @@ class Nodes:
     async def _master(self, server: Server) -> Link:
         """Connect to a server that must be a master; after a failover the old one may not know yet that it is none."""
         link = await self._connect(server, self._settings.login)
-        is_master = False
-        try:
-            is_master = (await link.call("ROLE"))[0] == b"master"
-        except ReplyError as refusal:
-            if refusal.code != "NOPERM":
-                raise
-            is_master = True
-        finally:
-            if not is_master:
-                link.close()
-        if not is_master:
-            raise LinkLostError(f"{server} is not a master", is_sent=False)
+        with OnFailure(link.close):
+            try:
+                if (await link.call("ROLE"))[0] != b"master":
+                    raise LinkLostError(f"{server} is not a master", is_sent=False)
+            except ReplyError as refusal:
+                if refusal.code != "NOPERM":
+                    raise
         return link
 
     async def _map(self, but: Server = _ANY) -> Sequence[Range]:

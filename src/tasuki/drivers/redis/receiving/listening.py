@@ -33,7 +33,7 @@ class Hearer(Protocol):
 
 @dataclass(slots=True)
 class _Subscription:
-    """To the channels of one queue: its own, and that of this process at it; ``is_made`` is done when both stand."""
+    """Subscriptions to the queue's channel and this process's channel there; ``is_made`` ends when both stand."""
 
     queue: str
     channels: tuple[bytes, bytes]

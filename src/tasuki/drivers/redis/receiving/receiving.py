@@ -36,7 +36,7 @@ class Receiver:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """Take messages; what was taken for a cancelled caller is released."""
+        """Take messages; release the messages of a cancelled caller."""
         if limit <= 0:
             self.session.place(queue)
             return []
@@ -74,7 +74,7 @@ class Receiver:
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
         """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
         if not self.session.is_open:
-            return []  # the close puts back what was taken
+            return []  # the close releases the messages
         if taken and self.session.places.find(where.name) is None:
             self._started(self._release(where, [Release(item.receipt) for item in taken]))
             return []
@@ -98,8 +98,8 @@ class Receiver:
         self._held.pop(queue, None)
 
     async def put_back(self) -> None:
-        """Let what is under way come to its end, and give back what is held, as deliveries without a settlement."""
-        # Not until the set is empty: to wait for what is done already gives the loop no turn to take it out.
+        """Wait for running work, and return held messages as deliveries without a settlement."""
+        # Not until the set is empty: waiting for a finished task gives the loop no turn to take it out.
         while running := [task for task in self._tasks if not task.done()]:
             await asyncio.wait(running)
         await self.session.resign()
@@ -145,7 +145,7 @@ class Receiver:
 
     def _give_back(self, where: Place, task: asyncio.Task[Taken]) -> None:
         if task.cancelled() or task.exception() is not None or not self.session.is_open:
-            return  # a close gives back what is held
+            return  # a close releases held messages
         backs: list[Settlement] = [Release(item.receipt) for item in task.result()[0]]
         if backs:
             self._started(self._release(where, backs))

@@ -59,7 +59,7 @@ def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous
     # On macOS fsync leaves it in the disk's own cache; elsewhere this does nothing (sqlite.org/pragma.html).
     execute(f"PRAGMA fullfsync = {int(synchronous == 'full')}")
     execute("PRAGMA cache_size = -16000")
-    # Some builds overwrite what is deleted: that would write each body three times.
+    # Some builds overwrite deleted rows: that would write each body three times.
     execute("PRAGMA secure_delete = off")
     execute("PRAGMA wal_autocheckpoint = 2000")
     execute(f"PRAGMA journal_size_limit = {MAX_WAL_BYTES}")

@@ -119,7 +119,7 @@ class Database:
         self._room.shrink_log(self.connected())
 
     def disconnect(self) -> None:
-        """Close the connection; the next one sees what is on the disk."""
+        """Close the connection; the next one sees the disk's content."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connections.close(connection)

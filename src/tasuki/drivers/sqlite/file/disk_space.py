@@ -14,9 +14,9 @@ _SPARE_BYTES = 4 * 2**20
 class DiskSpace:
     """Keeps enough of the disk free for acks: a full disk must not stop the queue from emptying.
 
-    A publish is refused before the disk is full: what is in the log may have to move into the database, so there must
-    be room for all of it. Should others fill the disk, the ballast file is given up, and nothing is published until it
-    is back.
+    A publish is refused before the disk is full: the content of the log may have to move into the database, so there
+    must be room for all of it. If other files fill the disk, the ballast file is given up, and nothing is published
+    until it is back.
     """
 
     def __init__(self, database: str) -> None:
@@ -24,7 +24,7 @@ class DiskSpace:
         self._ballast = f"{database}.ballast"
 
     def admits(self, need: int, connection: sqlite3.Connection) -> bool:
-        """Whether ``need`` bytes may be published; costs three looks at the file system while there is plenty."""
+        """Whether ``need`` bytes may be published; costs three system calls while there is plenty."""
         ballast = os.path.exists(self._ballast)
         if ballast and self._free() > self.log_size() + need + _SPARE_BYTES:
             return True
@@ -86,13 +86,13 @@ def _reserve(file: int, size: int) -> None:
 
 
 def pages_bytes(connection: sqlite3.Connection, count: Literal["page_count", "freelist_count"]) -> int:
-    """Size of the database with what is still in the log, or of its unused part."""
+    """Size of the database including its log, or of its unused part."""
     pages = connection.execute(f"PRAGMA {count}").fetchone()[0]
     return int(pages * connection.execute("PRAGMA page_size").fetchone()[0])
 
 
 def truncate_log(connection: sqlite3.Connection) -> None:
-    """Move the write-ahead log into the database and free its room; left for later while somebody reads."""
+    """Move the write-ahead log into the database and free its room; left for later while another connection reads."""
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error:

@@ -36,7 +36,7 @@ def _meaning(problem: Exception) -> tuple[type[DriverError], str]:
     if short in _DENIED:
         return AccessDeniedError, "this user may not write there; check the owner and mode of the file and its folder"
     if short in _BROKEN:
-        return DriverError, "not a readable database; move it away to start anew, or restore a backup"
+        return DriverError, "not a readable database; move it away to start with a new one, or restore a backup"
     if short == "SQLITE_BUSY":
         return BrokerUnavailableError, "locked by another process for longer than busy_timeout"
     if short in _GONE or isinstance(problem, OSError):
@@ -52,5 +52,5 @@ def error_name(problem: BaseException | None) -> str:
 
 
 def must_reopen(problem: BaseException | None) -> bool:
-    """Whether the connection is in doubt: after a failed fsync, only a new one sees what is on the disk."""
+    """Whether the connection is in doubt: after a failed fsync, only a new one sees the disk's content."""
     return error_name(problem).startswith(("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN"))

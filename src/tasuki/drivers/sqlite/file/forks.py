@@ -2,7 +2,7 @@
 
 A child inherits SQLite's own account of the locks that the process holds, but none of the locks: it would take a file
 that its parent had open for one that is locked already. Others would then remove the log in which the child writes. So
-nobody forks amid a transaction, and the child closes what it inherited before it opens anything.
+a fork waits for the end of a transaction, and the child closes inherited files before it opens any.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 _inherited: list[Writer] = []
 """The parent's writers: never freed, for that could use a connection that was amid something."""
 _connections: list[sqlite3.Connection] = []
-"""Those of them that were at rest, and can be closed."""
+"""The connections that were at rest at the fork, and can be closed."""
 
 
 class _Forking(threading.local):
@@ -42,7 +42,7 @@ def close_inherited() -> None:
     """In a forked child, before it opens a file: close the connections of its parent; elsewhere nothing."""
     while _connections:
         connection = _connections.pop()
-        if sys.version_info >= (3, 12):  # what is in the log is for those who have it open
+        if sys.version_info >= (3, 12):  # the processes that have it open merge the log
             connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connections.close(connection)
 

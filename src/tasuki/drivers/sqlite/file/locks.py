@@ -12,7 +12,7 @@ STEP = 0.01
 
 
 def boot_id() -> str:
-    """A text that changes when the machine restarts; empty where there is none, then the locks alone tell."""
+    """A text that changes when the machine restarts; empty where there is none: then the locks alone decide."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -23,13 +23,13 @@ def boot_id() -> str:
 class HolderLocks:
     """``<db>.holders/``: one locked file for each open driver, and the file that lets writers take turns.
 
-    The latter is the bell too: it is touched after each commit that changed something, for those that watch it.
+    The latter wakes other processes too: it is touched after each commit that changed something.
     """
 
     def __init__(self, database: str) -> None:
         self.path = f"{database}.holders"
         self.name = str(uuid.uuid4())
-        self.bell = os.path.join(self.path, "turn")
+        self.wakeup_file = os.path.join(self.path, "turn")
         self._own = -1
         self._turn = -1
 
@@ -39,7 +39,7 @@ class HolderLocks:
             return
         os.makedirs(self.path, mode=0o700, exist_ok=True)
         if self._turn < 0:
-            self._turn = os.open(self.bell, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._turn = os.open(self.wakeup_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._own = os.open(os.path.join(self.path, self.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._own, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -50,14 +50,14 @@ class HolderLocks:
         self.drop()
 
     def drop(self) -> None:
-        """Close the files only: what a forked child does with those of its parent."""
+        """Close the files only, in a forked child: the locks are its parent's."""
         for file in (self._own, self._turn):
             if file >= 0:
                 os.close(file)
         self._own = self._turn = -1
 
     def remove(self, name: str) -> None:
-        """Forget a holder's file; it tells nothing any more, so it may also stay."""
+        """Forget a holder's file; it has no effect any more, so it may also stay."""
         try:
             os.unlink(os.path.join(self.path, name))
         except OSError:
@@ -89,8 +89,8 @@ class HolderLocks:
         """Let the next writer queue up."""
         fcntl.flock(self._turn, fcntl.LOCK_UN)
 
-    def ring(self) -> None:
-        """Tell the others that something was committed. One that does not hear it finds it with its next sweep."""
+    def notify(self) -> None:
+        """Wake the other processes after a commit. One that misses it finds the commit with its next sweep."""
         try:
             os.utime(self._turn)
         except OSError:

@@ -8,10 +8,10 @@ from collections.abc import Collection, Sequence
 from tasuki.drivers.sqlite.store.rows import names_text
 
 _FORGOTTEN = 100
-"""At least so many outdated ids are forgotten with each publish, and never fewer than twice what is new."""
+"""At least so many outdated ids are forgotten with each publish, and at least two for each new one."""
 
 
-class Known:
+class DedupIds:
     """One connection's view of the table."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -23,8 +23,8 @@ class Known:
     ) -> tuple[list[int], int]:
         """Which messages of a batch are to be stored, by index, and how many are taken care of from its start on.
 
-        Those are what is stored and the duplicates in between; what comes after found no room. ``always``: indices that
-        are stored whatever their id; ``since``: ids of before are outdated.
+        Those are the stored messages and the duplicates in between; later ones found no room. ``always``: indices that
+        are stored whatever their id; ``since``: earlier ids are outdated.
         """
         sql = """
             SELECT id FROM known WHERE queue = ? AND id IN (SELECT value FROM json_each(?)) AND published_at > ?
@@ -42,7 +42,7 @@ class Known:
         return chosen, len(ids)
 
     def remember(self, queue: int, ids: Collection[str], now: float, since: float) -> None:
-        """Note what was stored, and forget some of what is outdated."""
+        """Note the stored ids, and forget some outdated ones."""
         sql = "INSERT OR REPLACE INTO known (queue, id, published_at) VALUES (?, ?, ?)"
         self._executemany(sql, [(queue, id, now) for id in ids])
         sql = """

@@ -7,14 +7,14 @@ import sqlite3
 from tasuki.drivers.sqlite.store import statements
 
 
-class Lines:
+class KeyOrder:
     """One connection's view of the table."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
 
     def advance(self, queue: int, key: str) -> None:
-        """If nobody is in front of the line, the first one comes to the front, and is shown unless it is delayed."""
+        """If the line has no front, bring the first message there, and show it unless it is delayed."""
         sql = """
             SELECT waiting, seq, rank, attempts, ready_at FROM lines
             WHERE queue = ? AND key = ? ORDER BY waiting, seq LIMIT 1
@@ -35,7 +35,7 @@ class Lines:
             self._execute(sql, (queue, key, waiting, seq))
 
     def form(self, queue: int) -> None:
-        """Order per key is switched on: what is held stays in front, the rest queues up behind."""
+        """Switch order per key on: held messages stay in front, the rest queues up behind."""
         for sql in statements.FORM_LINES:
             self._execute(sql, (queue,))
         for (key,) in self._execute("SELECT DISTINCT key FROM lines WHERE queue = ?", (queue,)).fetchall():

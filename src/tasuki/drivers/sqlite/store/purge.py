@@ -11,8 +11,8 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import Known
-from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
+from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.rows import names_text, numbers_text
 from tasuki.drivers.sqlite.store.suspects import Suspects
@@ -77,9 +77,9 @@ class Purge:
         connection: sqlite3.Connection,
         clock: Clock,
         queues: Queues,
-        lines: Lines,
+        lines: KeyOrder,
         suspects: Suspects,
-        known: Known,
+        known: DedupIds,
     ) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
@@ -90,7 +90,7 @@ class Purge:
         self._known = known
 
     def begin(self, queue: int) -> Extent:
-        """Note what is there now. Numbers are never used again, so what comes later has higher ones."""
+        """Note the newest message. Numbers are never used again, so later messages have higher ones."""
         held = self._execute("SELECT seq FROM held WHERE queue = ? ORDER BY seq", (queue,)).fetchall()
         return Extent(queue, self._queues.tally(queue).newest, tuple(row[0] for row in held))
 
@@ -119,7 +119,7 @@ class Purge:
         return len(rows)
 
     def search(self, queue: int, search: Search) -> int:
-        """Remove what is not held, of the messages with the next numbers; returns how many."""
+        """Remove the next messages by number, but no held ones; returns how many."""
         if search.newest < 0:
             search.newest = self._queues.tally(queue).newest
         first = self._execute("SELECT min(seq) FROM messages WHERE seq > ?", (search.after,)).fetchone()[0]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import Known
-from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
+from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.rows import Tally, names_text
 from tasuki.errors import QueueNotFoundError
 
@@ -49,7 +49,13 @@ class Queues:
     """One connection's view of the table."""
 
     def __init__(
-        self, connection: sqlite3.Connection, driver: str, holder: int, declared: Declared, known: Known, lines: Lines
+        self,
+        connection: sqlite3.Connection,
+        driver: str,
+        holder: int,
+        declared: Declared,
+        known: DedupIds,
+        lines: KeyOrder,
     ) -> None:
         self._execute = connection.execute
         self._executemany: Callable[[str, Iterable[Mapping[str, object]]], object] = connection.executemany
@@ -88,7 +94,7 @@ class Queues:
         return self._numbers.get(name)
 
     def moved(self, names: Collection[str]) -> set[str]:
-        """Those of the queues that are gone, or were deleted and made again by another process."""
+        """Which of the queues are gone, or were deleted and made again by another process."""
         sql = "SELECT name, queue FROM queues WHERE name IN (SELECT value FROM json_each(?))"
         now = dict(self._execute(sql, (names_text(names),)).fetchall())
         return {name for name in names if name not in now or now[name] != self._numbers.get(name)}

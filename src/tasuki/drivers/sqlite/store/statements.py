@@ -100,7 +100,7 @@ SEARCHED = """
     WHERE seq > ? AND seq <= ? AND queue = ? AND id IN (SELECT value FROM json_each(?))
 """
 
-# Of these messages those that are not held; the columns are as those of PURGED.
+# These messages unless they are held; the columns are as in PURGED.
 WAITING = """
     SELECT r.seq, r.rank, r.key, 0, 0 FROM messages m
         JOIN ready r ON r.queue = m.queue AND r.rank = m.rank AND r.seq = m.seq

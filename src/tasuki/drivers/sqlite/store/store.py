@@ -12,8 +12,8 @@ import msgspec
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, Receipt, Received, Release, Settlement
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import Known
-from tasuki.drivers.sqlite.store.key_order import Lines
+from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
+from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.peeking import Walk, step
 from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Declared, Queues
@@ -46,8 +46,8 @@ class Store:
         )
         self._clock = clock
         self._holder = holder
-        self._known = Known(connection)
-        self._lines = Lines(connection)
+        self._known = DedupIds(connection)
+        self._lines = KeyOrder(connection)
         self._suspects = Suspects(connection)
         self.queues = Queues(connection, driver, holder, declared, self._known, self._lines)
         self.purging = Purge(connection, clock, self.queues, self._lines, self._suspects, self._known)
@@ -63,8 +63,8 @@ class Store:
     ) -> int:
         """Store the messages for which there is room; says how many from the start are taken care of.
 
-        Those that were stored, and the duplicates among them. By index: ``delays`` in seconds; ``always``: what is
-        stored although its id is known. ``is_whole``: store none unless there is room for all.
+        Returns the stored messages, and the duplicates among them. By index: ``delays`` in seconds; ``always``: store
+        it even if its id is known. ``is_whole``: store none unless there is room for all.
         """
         tally = self.queues.tally(queue)
         room = len(rows) if tally.max_length is None else max(tally.max_length - tally.total, 0)
@@ -161,7 +161,7 @@ class Store:
         return [item.receipt for item in batch if item.receipt not in found or item is not wanted[item.receipt]]
 
     def _resume(self, queue: int, deliveries: Collection[int]) -> None:
-        """Hold again what was put back when its lease ended, for a settlement that comes late."""
+        """Hold messages again whose lease ended, for a late settlement."""
         for delivery, seq, counted in self._suspects.resume(queue, deliveries):
             back = (delivery, counted, self._holder, queue, seq)
             if self._execute(statements.RESUME, back).rowcount:
@@ -242,7 +242,7 @@ class Store:
         return len(rows)
 
     def expire(self) -> None:
-        """Put back what was held longer than its lease."""
+        """Return messages that were held longer than their lease."""
         rows = self._execute(
             "DELETE FROM held WHERE lease_until <= ? RETURNING delivery, seq, queue, rank, attempts, key",
             (self._clock.boottime(),),
@@ -268,7 +268,7 @@ class Store:
         return inf if first is None else float(first)
 
     def news_among(self, names: Collection[str]) -> tuple[list[str], dict[str, float]]:
-        """Those of the queues in which a claim would find something, and when the first delayed message of each is due.
+        """Which of the queues have a message to claim, and when the first delayed message of each is due.
 
         Works outside a transaction too.
         """
@@ -278,7 +278,7 @@ class Store:
         return ready, {numbers[queue]: self._first_due(queue) for queue in self._among("delayed", asked)}
 
     def _among(self, table: str, asked: Sequence[int]) -> Iterator[int]:
-        """Those of the queues (sorted numbers) that have rows in the table.
+        """Which of the queues (sorted numbers) have rows in the table.
 
         Costs a seek for each queue asked for, or for each that has rows: whichever are fewer.
         """

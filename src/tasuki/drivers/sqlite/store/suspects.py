@@ -53,7 +53,7 @@ class Suspects:
             self._execute(f"UPDATE suspects SET delivery = NULL WHERE {_IN}", (numbers_text(seqs),))  # noqa: S608
 
     def resume(self, queue: int, deliveries: Collection[int]) -> list[tuple[int, int, int]]:
-        """The deliveries among these whose lease has ended and whose message nobody has got since.
+        """The deliveries among these whose lease has ended and whose message was not delivered since.
 
         Returns delivery, message and the attempts counted for it; their starts are recorded as before.
         """

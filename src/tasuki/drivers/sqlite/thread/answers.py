@@ -9,7 +9,7 @@ from tasuki.drivers.sqlite.thread.requests import Receive, Request
 
 
 class Answers:
-    """``give_back`` takes what a receive took for nobody."""
+    """``give_back`` releases the messages of a receive whose caller is gone."""
 
     def __init__(self, give_back: Callable[[Receive], None]) -> None:
         self._give_back = give_back
@@ -24,7 +24,7 @@ class Answers:
         for loop, answered in loops.items():
             try:
                 loop.call_soon_threadsafe(self._deliver, answered)
-            except RuntimeError:  # the loop was closed: nobody will take what was taken
+            except RuntimeError:  # the loop was closed: its receive is gone
                 for request in answered:
                     if isinstance(request, Receive):
                         self._give_back(request)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasuki.drivers.sqlite.thread.requests import Request
 
 if TYPE_CHECKING:
-    from tasuki.drivers.sqlite.thread.wakeup import Watch
+    from tasuki.drivers.sqlite.thread.wakeup import FileWatch
 
 MAX_GROUP = 1000
 
@@ -17,14 +17,15 @@ MAX_GROUP = 1000
 class Inbox:
     """``put`` and ``close`` are for any thread, the rest is for the writer's.
 
-    It waits in one of two places: ``get``, which costs those who put nothing, and ``sleep``, where a bell is heard too.
+    It waits in one of two places: ``get``, where a put costs no system call, and ``sleep``, which wake-ups of other
+    processes end too.
     """
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._entrance = threading.Lock()
         self._is_closed = False
-        self._watch: Watch | None = None
+        self._watch: FileWatch | None = None
         self._is_asleep = False
 
     def put(self, request: Request) -> bool:
@@ -57,42 +58,42 @@ class Inbox:
         return group
 
     def sleep(self, bell: str, seconds: float) -> bool:
-        """Sleep until a request is there, the bell (a file) rings, or the time is over; True: it may have rung.
+        """Sleep until a request, a touch of ``file``, or the end of the time; True: a touch is possible.
 
         Raises:
-            OSError, ImportError: bells cannot be heard here.
+            OSError, ImportError: files cannot be watched here.
         """
         if self._watch is None:
-            from tasuki.drivers.sqlite.thread.wakeup import Watch
+            from tasuki.drivers.sqlite.thread.wakeup import FileWatch
 
-            self._watch = Watch(bell)
-            return True  # before now, nobody listened
-        # First this, then the look at the requests: whoever puts one later sees it, and wakes.
+            self._watch = FileWatch(bell)
+            return True  # it was not watched until now
+        # First this, then the check of the requests: a later put sees it, and wakes the thread.
         self._is_asleep = True
         try:
             return self._requests.empty() and self._watch.sleep(seconds)
         finally:
             self._is_asleep = False
 
-    def heard(self) -> bool:
-        """Whether the bell rang since it was last asked or slept at."""
-        return self._watch is not None and self._watch.heard()
+    def was_touched(self) -> bool:
+        """Whether the file was touched since the last call or sleep."""
+        return self._watch is not None and self._watch.was_touched()
 
-    def stop_listening(self) -> None:
-        """Let go of the bell; the next sleep is at a new one."""
-        with self._entrance:  # nobody may wake a closed one: its number may be that of another file by then
+    def stop_watching(self) -> None:
+        """Close the watch; the next sleep opens a new one."""
+        with self._entrance:  # never signal a closed descriptor: its number may have been reused
             watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()
 
     def close(self) -> None:
         """Take no more requests."""
-        self.stop_listening()
+        self.stop_watching()
         with self._entrance:
             self._is_closed = True
 
     def forget_parent(self) -> None:
-        """In a forked child, which has nobody to wake, and where the lock may be held for ever: close its files."""
+        """Close its files in a forked child, which has no thread to wake, and where the lock may be held for ever."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()

@@ -16,7 +16,7 @@ Outcome = Literal["stale", "full"] | QueueNotFoundError | None
 
 
 class Step(NamedTuple):
-    """One move: the delivery that ends, and what is stored in which queue."""
+    """One move: the delivery that ends, and the messages for each queue."""
 
     receipt: Receipt
     to: str

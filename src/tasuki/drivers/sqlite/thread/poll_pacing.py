@@ -1,6 +1,6 @@
-"""When the writer looks for what other processes committed, and when it may sleep until one of them rings.
+"""When the writer polls for commits of other processes, and when it may sleep until one of them wakes it.
 
-No I/O and no clock: the writer tells what it did and when, by its monotonic clock, and asks how long to wait.
+No I/O and no clock: the writer reports its work with the time of its monotonic clock, and asks how long to wait.
 """
 
 from __future__ import annotations
@@ -8,68 +8,68 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LONGEST, SHORTEST = 0.04, 0.001
-"""Seconds between looks: the least while messages flow, the most after a second without any."""
+"""Seconds between checks: the least while messages flow, the most after a second without any."""
 QUIET = 0.02
-"""Seconds without a message after which sleeping at the bell is worth its system calls; until then, looks are."""
+"""Seconds without a message after which watching for wake-ups is worth its system calls; before, polling is."""
 AHEAD = 0.2
-"""Seconds by which answers to rings may be ahead of the pace of looks: opening, declaring, publishing all ring."""
+"""Seconds by which answers to wake-ups may be ahead of the pace of polling: opening, declaring, publishing all wake."""
 MISSES = 2
-"""So often in a row may a message come without a ring. Once proves nothing: its publisher may just be about to ring."""
+"""Missed wake-ups in a row before they are distrusted; a single one may still be on its way."""
 
 
 class Pause(NamedTuple):
-    """How long to wait for a request; a deep pause ends with a ring too."""
+    """How long to wait for a request; a deep pause ends with a wake-up too."""
 
     seconds: float
     is_deep: bool
 
 
-class Looks:
-    """What was seen when, while receives wait."""
+class PollPacing:
+    """When checks and wake-ups found messages, while receives wait."""
 
     def __init__(self) -> None:
-        self.is_deaf = False
-        """Whether rings cannot be relied on: then it looks again and again."""
+        self.must_poll = False
+        """Whether wake-ups cannot be relied on: then the thread polls."""
         self._news_at = 0.0
         self._checked_at = 0.0
         self._answered_until = 0.0
-        """Until when looks without rings would have cost as much as the answers to rings did."""
-        self._is_rung = False
+        """Until when polling would have cost as much as the answers to wake-ups did."""
+        self._is_woken = False
         self._is_clear = False
-        """Whether nothing can have rung that was not looked for; only then a ring is somebody else's, and new."""
+        """Whether a check has covered all earlier wake-ups; only then the next one is new, and another process's."""
         self._misses = 0
 
     def pause(self, now: float, until: float) -> Pause:
-        """The wait, not beyond ``until``. However many rings there are, it looks hardly more often than without."""
-        if self._is_clear and not self.is_deaf and now - self._news_at >= QUIET:
+        """The wait, not beyond ``until``. Any number of wake-ups causes hardly more checks than polling."""
+        if self._is_clear and not self.must_poll and now - self._news_at >= QUIET:
             return Pause(max(until - now, 0.0), is_deep=True)
-        # A ring is answered at once, but for a crowd of them.
-        due = self._answered_until - AHEAD if self._is_rung else self._checked_at + self._pace(now)
+        # Act on a wake-up at once; throttle a burst.
+        due = self._answered_until - AHEAD if self._is_woken else self._checked_at + self._pace(now)
         return Pause(max(min(due, until) - now, 0.0), is_deep=False)
 
-    def rang(self) -> None:
-        """A deep pause ended with a ring."""
+    def woke(self) -> None:
+        """A deep pause ended with a wake-up."""
         self._is_clear = False
-        self._is_rung = True
+        self._is_woken = True
         self._misses = 0
 
-    def worked(self, now: float, *, has_rung: bool, has_taken: bool) -> None:
+    def worked(self, now: float, *, has_notified: bool, has_taken: bool) -> None:
         """A transaction of this driver is over; it saw all that others had committed before."""
         self._checked_at = now
-        self._is_rung = False
+        self._is_woken = False
         if has_taken:
             self._news_at = now
-        if has_rung:
+        if has_notified:
             self._is_clear = False
 
-    def looked(self, now: float, *, has_heard: bool, has_found: bool) -> bool:
-        """It looked, after it forgot the rings so far; ``has_heard``: there were some. False: do not rely on rings."""
-        has_missed = has_found and self._is_clear and not has_heard and not self.is_deaf
-        if has_found and has_heard:
+    def checked(self, now: float, *, was_woken: bool, has_found: bool) -> bool:
+        """A check is over; ``was_woken``: a wake-up came before it. Returns False if wake-ups cannot be relied on."""
+        has_missed = has_found and self._is_clear and not was_woken and not self.must_poll
+        if has_found and was_woken:
             self._misses = 0
         self._misses += has_missed
-        if self._is_rung:
-            self._answered_until, self._is_rung = max(self._answered_until, now) + self._pace(now), False
+        if self._is_woken:
+            self._answered_until, self._is_woken = max(self._answered_until, now) + self._pace(now), False
         self._checked_at = now
         self._is_clear = not has_found
         return not has_missed or self._misses < MISSES

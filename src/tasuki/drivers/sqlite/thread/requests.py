@@ -39,7 +39,7 @@ class Request:
         """Do it; the result is answered after the commit."""
 
     def attempt(self, store: Store) -> Any:
-        """Do it, and return the result. A queue that is gone is this request's own error, and nobody else's."""
+        """Do it, and return the result. A deleted queue is an error of this request alone."""
         self.error = None
         try:
             return self.run(store)
@@ -157,7 +157,7 @@ class Receive(Request):
         return bool(self.result) or self.error is not None
 
     def run(self, store: Store) -> list[Received]:
-        """Claim what is there."""
+        """Claim ready messages."""
         number = store.queues.find(self.queue)
         store.surface(number)
         return store.claim(number, self._limit)

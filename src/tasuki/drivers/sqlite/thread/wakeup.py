@@ -12,8 +12,8 @@ _IN_ATTRIB = 0x00000004
 _MOST_BYTES = 4096
 
 
-class Watch:
-    """Watches one file; touches that nobody heard yet count as one.
+class FileWatch:
+    """Watches one file; unread touches count as one.
 
     Raises:
         OSError: this system or its limits do not allow it (``fs.inotify.max_user_instances``, open files).
@@ -40,13 +40,13 @@ class Watch:
             os.eventfd_read(self._wakes)
         except BlockingIOError:
             pass
-        return self.heard()
+        return self.was_touched()
 
     def wake(self) -> None:
         """End the sleep, or the next one; from any thread."""
         os.eventfd_write(self._wakes, 1)
 
-    def heard(self) -> bool:
+    def was_touched(self) -> bool:
         """Whether the file was touched since this was last asked; does not wait."""
         try:
             # Touches one after another are one event, so this is all there is; should some be left, they come next.

@@ -24,7 +24,7 @@ from tasuki.drivers.sqlite.store.queues import Declared
 from tasuki.drivers.sqlite.thread.answers import Answers
 from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.parked import Parked
-from tasuki.drivers.sqlite.thread.poll_pacing import Looks, Pause
+from tasuki.drivers.sqlite.thread.poll_pacing import Pause, PollPacing
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
 from tasuki.drivers.toolkit.guard import not_open
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
@@ -33,7 +33,7 @@ from tasuki.system.helper_threads import HelperThread
 _log = logging.getLogger("tasuki.driver.sqlite")
 
 SWEEP = 1.0
-"""Seconds between looks for holders that died."""
+"""Seconds between checks for dead holders."""
 
 
 class Writer:
@@ -62,11 +62,11 @@ class Writer:
             busy_timeout=busy_timeout,
             clock=clock,
             declared=declared,
-            on_connect=self._look_again,
+            on_connect=self._reopened,
         )
         self._next_sweep, self._seen_version, self._wake_at = -1.0, -1, inf
         self._is_log_due = False
-        self._looks = Looks()
+        self._pacing = PollPacing()
         self.at_work = threading.Lock()
         self._helper = HelperThread(f"tasuki-sqlite-{name}", self._run)
 
@@ -80,7 +80,7 @@ class Writer:
             raise BrokerUnavailableError(f"cannot start the thread that writes: {error}", driver=self._name) from error
 
     async def stop(self) -> None:
-        """Give back what is held, close the file, end the thread. A second call waits for the same end."""
+        """Release held messages, close the file, end the thread. A second call waits for the same end."""
         await self.submit(Stop())
 
     def submit(self, request: Request) -> asyncio.Future[Any]:
@@ -90,7 +90,7 @@ class Writer:
         return future
 
     def give_back(self, request: Receive) -> None:
-        """Release what was taken for a caller that was cancelled; the delivery does not count."""
+        """Release the messages of a cancelled caller; the delivery does not count."""
         if request.result:
             taken, request.result = request.result, []
             self._post(Settle(request.queue, [Release(received.receipt) for received in taken]))
@@ -114,7 +114,7 @@ class Writer:
     # The thread.
 
     def _run(self, helper: HelperThread) -> None:
-        """Turn after turn, until a request to stop; a failure that is no error of the database begins it anew."""
+        """Turn after turn, until a request to stop; after a failure outside the database it begins again."""
         group: list[Request] = []
         while not any(type(request) is Stop for request in group):
             group = []
@@ -131,7 +131,7 @@ class Writer:
         self._end([request for request in group if type(request) is Stop])
 
     def _drop(self, group: Sequence[Request], error: Exception) -> None:
-        """Let nobody wait for an answer that does not come; what of it was stored is not known."""
+        """Fail the waiting requests; they may have been carried out."""
         with suppress(Exception):
             if self._database.connection is not None:
                 self._database.store.undo()
@@ -148,7 +148,7 @@ class Writer:
         self._fail(left, unavailable)
 
     def _end(self, stops: Sequence[Request]) -> None:
-        parked, self._parked = self._parked, Parked()  # none of them may take what the end gives back
+        parked, self._parked = self._parked, Parked()  # none of them may take the messages that the end releases
         try:
             with self.at_work:
                 self._shut()
@@ -167,22 +167,22 @@ class Writer:
         if not pause.is_deep:
             return self._inbox.get(pause.seconds)
         try:
-            if not self._inbox.sleep(self._database.folder.bell, pause.seconds):
+            if not self._inbox.sleep(self._database.folder.wakeup_file, pause.seconds):
                 return self._inbox.rest()
-            self._looks.rang()
+            self._pacing.woke()
         except (OSError, ImportError) as problem:
-            self._go_deaf(str(problem))
+            self._poll_only(str(problem))
         return self._inbox.get(self._pause().seconds)
 
-    def _go_deaf(self, why: str) -> None:
-        self._looks.is_deaf = True
-        self._inbox.stop_listening()
-        _log.debug("driver %r looks for messages of others again and again: %s", self._name, why)
+    def _poll_only(self, why: str) -> None:
+        self._pacing.must_poll = True
+        self._inbox.stop_watching()
+        _log.debug("driver %r polls for messages of other processes: %s", self._name, why)
 
     def _pause(self) -> Pause:
         """The wait until there is something to do without a new request."""
         until = min(self._next_sweep, self._wake_at, self._parked.deadline)
-        return self._looks.pause(self._clock.monotonic(), until)
+        return self._pacing.pause(self._clock.monotonic(), until)
 
     def _turn(self, group: list[Request]) -> None:
         """Run the group and answer it; where it fails as a whole, find out whose fault it is."""
@@ -195,7 +195,7 @@ class Writer:
         except DriverError as error:
             self._recover(group, error)
         try:
-            self._look_ahead()
+            self._plan_next()
         except DriverError as error:
             self._fail([*self._parked], error)
 
@@ -229,16 +229,16 @@ class Writer:
         if not self._parked:
             return False
         now = self._clock.monotonic()
-        return self._look(now) or now >= min(self._next_sweep, self._wake_at)
+        return self._check(now) or now >= min(self._next_sweep, self._wake_at)
 
-    def _look(self, now: float) -> bool:
+    def _check(self, now: float) -> bool:
         """Whether others committed something that a parked receive could get."""
         with self._database.failing("rejected"):
             connection = self._database.connected()
-            has_heard = self._inbox.heard()  # before the look: what rings during it may not be seen yet
+            was_woken = self._inbox.was_touched()  # before the check, which may miss commits during it
             has_found = self._notice(connection)
-        if not self._looks.looked(now, has_heard=has_heard, has_found=has_found):
-            self._go_deaf("they came without a ring")
+        if not self._pacing.checked(now, was_woken=was_woken, has_found=has_found):
+            self._poll_only("they came without a wake-up")
         return has_found
 
     def _notice(self, connection: sqlite3.Connection) -> bool:
@@ -259,7 +259,7 @@ class Writer:
             connection = self._database.begin()
             store, changes = self._database.store, connection.total_changes
             self._notice(connection)
-            # What is settled or extended late but before anybody else got it still counts: so first, then the sweep.
+            # A late settlement or extension counts unless another process got the message: so first, then the sweep.
             self._work([request for request in group if request.order == 0])
             self._sweep(connection)
             self._work([request for request in group if request.order > 0])
@@ -273,19 +273,19 @@ class Writer:
         with self._database.failing("unknown"):
             connection.execute("COMMIT")
         if has_changed := connection.total_changes != changes:
-            self._database.folder.ring()
-        # Not before the commit: what is not committed must not be given back.
+            self._database.folder.notify()
+        # Not before the commit: an uncommitted claim must not be released.
         for receive, messages in zip(receives, taken, strict=True):
             receive.result = messages or []
         self._parked.tried(receives)
         self._parked.expect(dues)
         has_taken = any(receive.is_over for receive in receives)
-        self._looks.worked(self._clock.monotonic(), has_rung=has_changed, has_taken=has_taken)
+        self._pacing.worked(self._clock.monotonic(), has_notified=has_changed, has_taken=has_taken)
         self._answer(request for request in group if not isinstance(request, Receive))
         self._answer(receive for receive in receives if receive.is_over)
         self._answer(self._parked.take_over(self._clock.monotonic(), forgotten))
 
-    def _look_ahead(self) -> None:
+    def _plan_next(self) -> None:
         """Between transactions: note what comes next, and keep the log short."""
         with self._database.failing("rejected"):
             self._plan_wake()
@@ -303,7 +303,7 @@ class Writer:
                     request.result = request.attempt(self._database.store)
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
-        """Put back what was held too long, or by a driver that died or lived before the machine restarted."""
+        """Return messages that were held too long, or by a driver that died or ran before the machine restarted."""
         store, folder = self._database.store, self._database.folder
         store.expire()
         now = self._clock.monotonic()
@@ -346,15 +346,15 @@ class Writer:
             )
         self._wake_at = self._clock.monotonic() + max(wait, 0.0)
 
-    def _look_again(self) -> None:
+    def _reopened(self) -> None:
         """The file was opened: nothing that was seen before it holds."""
         self._next_sweep, self._seen_version = -1.0, -1
         self._parked.change(self._parked.queues)
-        self._inbox.stop_listening()  # the folder may be a new one
-        self._looks = Looks()
+        self._inbox.stop_watching()  # the folder may be a new one
+        self._pacing = PollPacing()
 
     def _shut(self) -> None:
-        """Give back what this driver held. Where the file refuses, the lock's end says the same to the others."""
+        """Release the messages of this driver. If the file refuses, the end of the lock does the same."""
         if self._database.connection is not None:
             with suppress(DriverError):
                 self._transact([Call("", lambda store, _: store.bury(self._database.holder))])

@@ -1,7 +1,7 @@
 """Receiving: long polls, which go on when their caller is cancelled, and messages that come before they are due.
 
 A request for messages is never broken off, because SQS would hide for a whole lease what it was about to answer. The
-next receive takes an abandoned poll over; what one brings for which nobody waits is handed back.
+next receive takes an abandoned poll over; messages for which no receive waits are returned.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LONGEST_POLL = 2
 
 _LOOK_EVERY = 2.0
 _FIND_EVERY = 10.0
-"""Seconds between two looks into the queue of suspects, and between two looks for it while there is none."""
+"""Seconds between two checks of the queue of suspects, and between two checks for it while there is none."""
 _FULL_HANDS = 0.1
-"""Seconds between two looks whether a suspect with a key has been settled."""
+"""Seconds between two checks whether a suspect with a key has been settled."""
 
 _SYSTEM_ATTRIBUTES = [
     "ApproximateReceiveCount",
@@ -43,7 +43,7 @@ Poll = asyncio.Task[list[Arrived]]
 
 
 class Polling:
-    """Receives from one queue; ``hand_back`` and ``postpone`` are called with what arrived for nobody, or too early."""
+    """Receives from one queue; calls ``hand_back`` with unwanted messages, and ``postpone`` with early ones."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Polling:
                 await asyncio.wait([self._closing], timeout=left)
 
     async def close(self, timeout: float) -> None:
-        """End all receives now; the polls under way come to their end, and what they bring is handed back."""
+        """End all receives now; running polls come to their end, and their messages are returned."""
         if not self._closing.done():
             self._closing.set_result(None)
         async with _ignoring_timeout(timeout):
@@ -145,7 +145,7 @@ class Polling:
     def _give_back(self, poll: Poll) -> None:
         if poll.cancelled() or poll.exception() is not None or not poll.result():
             return
-        task = asyncio.get_running_loop().create_task(self._return(poll.result()), name="hand back")
+        task = asyncio.get_running_loop().create_task(self._return(poll.result()), name="release")
         self._returns.add(task)
         task.add_done_callback(self._returns.discard)
 
@@ -192,7 +192,7 @@ class Polling:
         self._kept += arrived
 
     async def _suspect(self) -> list[Arrived]:
-        """One from the queue of suspects, if it is time for a look, and none of it is in our hands."""
+        """One from the queue of suspects, if it is time for a check, and we hold none of it."""
         kept, self._kept = self._kept, []
         source, now = self._source, self._clock.monotonic()
         if kept or now < self._next_look or source.spec.temporary or source.holds_started(self._clock.boottime()):
@@ -210,7 +210,7 @@ class Polling:
         return await self._ask(1, seconds, self._source.suspects_url)
 
     async def _ask(self, count: int, seconds: int, url: str | None = None) -> list[Arrived]:
-        """One request; what is too early is postponed."""
+        """One request; early messages are postponed."""
         source = self._source
         url = url or source.url
         lease = min(max(whole(source.spec.lease), 1), LONGEST_HIDDEN)
@@ -263,7 +263,7 @@ class Polling:
         is_started = url == source.suspects_url
         if is_started and source.is_fifo:
             group = own_group(envelope.id)
-        # Where SQS's count is of recorded starts, or cannot be told from that of failures, it counts.
+        # SQS's count counts where it is of recorded starts, or may be of failures.
         failures = number - 1 if is_started or is_bound_to(source.is_fifo, envelope.key, group) else 0
         held = Held(
             url,

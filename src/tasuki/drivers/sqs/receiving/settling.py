@@ -24,7 +24,7 @@ from tasuki.drivers.sqs.translate import is_stale
 from tasuki.errors import DriverError
 
 _PAUSE = 0.005
-"""Seconds between two looks whether another request about a delivery is over."""
+"""Seconds between two checks whether another request about a delivery is over."""
 
 Hide = tuple[Held, float]
 """A delivery, and for how many seconds to hide it."""
@@ -45,7 +45,7 @@ class Settling:
         self._clock = clock
 
     async def settle(self, source: Source, batch: Sequence[Settlement]) -> list[Receipt]:
-        """End deliveries; the stale receipts. If a part fails, what is done is remembered, and the error raised."""
+        """End deliveries; returns the stale receipts. If a part fails, the others stay settled; raises the error."""
         while any(isinstance(item.receipt, Held) and item.receipt.is_moving for item in batch):  # noqa: ASYNC110
             await asyncio.sleep(_PAUSE)  # its start goes on although its caller was cancelled
         now = self._clock.boottime()
@@ -103,11 +103,11 @@ class Settling:
         return stale + [held for held, fate in fates.items() if fate == STALE]
 
     async def hand_back(self, source: Source, deliveries: Sequence[Held]) -> None:
-        """Release deliveries that nobody has seen."""
+        """Release deliveries that no receive has returned."""
         await self._carry_out(source, [(held, _RELEASE) for held in deliveries])
 
     async def let_go(self, source: Source, deliveries: Sequence[Held]) -> None:
-        """Show deliveries again that somebody has seen; they count."""
+        """Show deliveries again that a receive has returned; they count."""
         await self._hide(source, [(held, 0.0) for held in deliveries], {})
 
     async def postpone(self, source: Source, deliveries: Sequence[Hide]) -> None:
@@ -145,7 +145,7 @@ class Settling:
         return fates
 
     async def _hide_unless_extending(self, source: Source, hides: Sequence[Hide], fates: dict[Held, Fate]) -> None:
-        """The keeper cannot begin to extend what was taken, but what it has begun would undo a delay."""
+        """Wait for a running extension first, which would undo a delay. A taken message gets no new one."""
         while any(held.is_extending for held, _ in hides):  # noqa: ASYNC110 - an event would be of another loop
             await asyncio.sleep(_PAUSE)
         await self._hide(source, hides, fates)

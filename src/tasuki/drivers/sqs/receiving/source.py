@@ -1,4 +1,4 @@
-"""What is known of one declared queue, and its open deliveries.
+"""Source: one declared queue, and its open deliveries.
 
 SQS does not tell whether a receipt handle still holds its message (deleting with an old one succeeds), so this decides:
 a delivery is open until it is settled, its lease has passed, or the message has arrived here again.
@@ -36,7 +36,7 @@ class Held(msgspec.Struct, eq=False):
     lease_until: float
     """``boottime``; set by the keeper's thread too."""
     is_over: bool = False
-    """Settled, given to somebody else, or lost with its driver."""
+    """Settled, delivered to another process, or lost with its driver."""
     is_extending: bool = False
     """The keeper's thread has a request under way that would undo a nack's delay."""
     is_suspect: bool = False
@@ -92,7 +92,7 @@ class Source:
         return receipt if receipt.is_settled or receipt.lease_until > now else None
 
     def take(self, receipt: Receipt, now: float) -> Held | None:
-        """Like ``find``, and nobody finds it from now on."""
+        """Like ``find``, and no later call finds it."""
         held = self.find(receipt, now)
         if held is not None:
             held.is_over = True
@@ -128,7 +128,7 @@ class Source:
         return any(held.is_suspect and held.received_at > moment for held in self._open.values() if not held.is_over)
 
     def put_back(self, held: Held) -> None:
-        """It could not be settled, or its batch could not: whoever tries again finds it."""
+        """It could not be settled, or its batch could not: another try finds it."""
         if self._open.setdefault(held.message_id, held) is held:
             held.is_over = False
 
@@ -145,7 +145,7 @@ class Source:
             del self._open[held.message_id]
 
     def _prune(self, now: float) -> None:
-        """Forget what was never settled and must have gone to another process."""
+        """Forget unsettled deliveries that must have gone to another process."""
         for held in list(self._open.values()):
             if held.lease_until <= now:
                 self._forget(held)

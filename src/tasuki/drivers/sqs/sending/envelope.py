@@ -51,7 +51,7 @@ class Envelope(msgspec.Struct, omit_defaults=True):
     """Whether the last delivery of a copy before this one ended without a settlement."""
 
     def again(self, *, attempts: int, suspect: bool = False, delay: float | None = None) -> Envelope:
-        """That of a copy."""
+        """The envelope of a copy."""
         return Envelope(self.id, self.headers, self.body, self.key, delay, attempts, suspect)
 
 

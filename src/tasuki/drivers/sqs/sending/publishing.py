@@ -159,5 +159,5 @@ def _lanes(source: Source, entries: list[Entry]) -> list[list[Entry]]:
 
 
 def random_id() -> str:
-    """An id for deduplication that nobody else has."""
+    """An id for deduplication that no other message has."""
     return uuid4().hex

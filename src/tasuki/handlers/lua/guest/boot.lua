@@ -27,14 +27,8 @@ text.rep, text.format, text.byte = guards.rep, guards.format, guards.byte
 text.find, text.match, text.gmatch, text.gsub = guards.find, guards.match, guards.gmatch, guards.gsub
 text.gfind = text.gmatch
 
-local tables = {
-  concat = guards.concat,
-  insert = guards.insert,
-  remove = guards.remove,
-  sort = guards.sort,
-  unpack = guards.unpack,
-  pack = table.pack,
-}
+local tables = pick(guards, "concat insert remove sort unpack")
+tables.pack = table.pack
 
 function tables.freeze(t)
   if type(t) ~= "table" or host.is_object(t) then
@@ -119,23 +113,12 @@ for name, value in next, base do
   library[name] = value
 end
 library.string, library.table, library.math = freeze(text), freeze(tables), freeze(numbers)
-library.utf8 = freeze({
-  char = utf8.char,
-  charpattern = utf8.charpattern,
-  codepoint = guards.utf8_codepoint,
-  codes = utf8.codes,
-  len = guards.utf8_len,
-  offset = guards.utf8_offset,
-})
-library.coroutine = freeze({
-  create = guards.create,
-  resume = guards.resume,
-  wrap = guards.wrap,
-  status = guards.status,
-  yield = coroutine.yield,
-  running = coroutine.running,
-  spawn = host.spawn,
-})
+local utf = pick(utf8, "char charpattern codes")
+utf.codepoint, utf.len, utf.offset = guards.utf8_codepoint, guards.utf8_len, guards.utf8_offset
+library.utf8 = freeze(utf)
+local coroutines = pick(guards, "create resume wrap status")
+coroutines.yield, coroutines.running, coroutines.spawn = coroutine.yield, coroutine.running, host.spawn
+library.coroutine = freeze(coroutines)
 library.print, library.channel, library.payload = host.print, freeze(host.channel), freeze(host.payload)
 
 library.__ignored = setmetatable({}, { __newindex = function() end, __metatable = false }) -- see nil_keys.py

@@ -2,7 +2,9 @@
 --
 --   host.ask(op, ...)         scalars and valid texts only; returns true and the answer, or false and an error object
 --   host.send(op, mode, ...)  any values, flattened in that mode (values.lua); returns the same
---   host.need_yield(op)        raises where no yield is possible: inside a C function
+--   host.results(ok, value)   the results of ask or send as a script gets them: value, nil or nil, err
+--   host.invalid(message)     nil, and an error object of kind Invalid
+--   host.need_yield(op)       raises where no yield is possible: inside a C function
 
 local host = ...
 
@@ -18,6 +20,17 @@ end
 function host.ask(op, ...)
   host.need_yield(op)
   return answered(yield(ASYNC, op, false, ...))
+end
+
+function host.results(ok, value)
+  if ok then
+    return value, nil
+  end
+  return nil, value
+end
+
+function host.invalid(message)
+  return nil, host.new_error(message, "Invalid", false)
 end
 
 function host.refused(problem) -- values that could not be flattened

@@ -17,7 +17,8 @@ from typing import Any
 from tasuki.handlers.lua.modules.calls import ctx, funcs
 from tasuki.handlers.lua.modules.data import base64, json, payload, uuid
 from tasuki.handlers.lua.modules.data import hash as hashing
-from tasuki.handlers.lua.modules.services import env, logger, metrics, queue, security, store
+from tasuki.handlers.lua.modules.services import env, queue, security, store
+from tasuki.handlers.lua.modules.telemetry import logger, metrics
 from tasuki.handlers.lua.modules.time import time
 from tasuki.handlers.lua.source import LuaLibrary
 

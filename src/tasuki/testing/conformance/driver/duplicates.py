@@ -15,7 +15,7 @@ from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 
 class Duplicates(Suite):
-    """What was published before, and what never was."""
+    """An id that was published before, and one that never was."""
 
     @case("dedup")
     async def test_an_id_may_come_again_after_the_window(self, rig: Rig) -> None:

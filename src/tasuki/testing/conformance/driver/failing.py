@@ -23,7 +23,7 @@ _GONE = (BrokerUnavailableError, BrokerTimeoutError)
 
 
 class Failing(Suite):
-    """What a driver answers when the other side does not, and what is left afterwards."""
+    """A driver whose broker fails: its errors, and the messages that remain."""
 
     @case()
     async def test_14_a_silent_broker_is_noticed_and_its_connection_replaced(self, rig: Rig) -> None:

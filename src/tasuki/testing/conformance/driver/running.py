@@ -1,4 +1,4 @@
-"""More cases: waiting, cancelling, closing, sharing, counting."""
+"""More cases: waiting, cancelling, closing, sharing."""
 
 # The name of a case says what it checks.
 # ruff: noqa: D102
@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 
-from tasuki.contracts.driver import Ack, Nack, Occupancy, Release
+from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
@@ -236,66 +236,6 @@ class Running(Suite):
         left = await rig.drain()
         assert set(confirmed) <= {*acked, *left}
         assert not set(acked) & set(left)
-
-    @case("exact_depth")
-    async def test_depth_is_exact(self, rig: Rig) -> None:
-        await rig.counts(0, 0, 0)
-        await rig.publish(*rig.messages(6))
-        await rig.counts(6, 0, 0)
-        got = await rig.take(4)
-        await rig.counts(2, 4, 0)
-        await rig.driver.settle(rig.queue, [Ack(got[0].receipt), Nack(got[1].receipt), Release(got[2].receipt)])
-        await rig.counts(4, 1, 0)
-        await rig.ack(got[3])
-        await rig.ack(*await rig.take(4))
-        await rig.counts(0, 0, 0)
-
-    @case("exact_depth", "ordering_key")
-    async def test_35_occupancy_counts_what_stands_behind_its_key(self, rig: Rig) -> None:
-        await rig.driver.declare(rig.spec(ordering="key"))
-        await rig.publish(*rig.messages(3, key="k"))
-        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
-        (held,) = await rig.driver.receive(rig.queue, 3, rig.suite.patience)
-        assert await rig.driver.receive(rig.queue, 3, 0.0) == []
-        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=True)
-        await rig.ack(held)
-        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
-
-    @case("exact_depth", "native_delay")
-    async def test_depth_counts_delayed_messages(self, rig: Rig) -> None:
-        await rig.publish(*rig.messages(2, delay=rig.long))
-        await rig.publish(rig.message())
-        await rig.counts(1, 0, 2)
-        got = await rig.one()
-        await rig.driver.settle(rig.queue, [Nack(got.receipt, rig.long * 3)])
-        await rig.counts(0, 0, 3)
-        await rig.advance(rig.long * 1.1)
-        await rig.counts(2, 0, 1)
-
-    @case("exact_depth", "leases")
-    async def test_depth_notices_a_lost_lease(self, rig: Rig) -> None:
-        await rig.publish(*rig.messages(2))
-        await rig.take(2)
-        await rig.advance(rig.long * 1.2)
-        await rig.counts(2, 0, 0)
-
-    @case()
-    async def test_the_age_of_the_oldest_ready_message(self, rig: Rig) -> None:
-        assert (await rig.driver.depth(rig.queue)).oldest_age is None
-        await rig.publish(rig.message())
-        await rig.advance(rig.long)
-        await rig.publish(rig.message())
-        age = (await rig.driver.depth(rig.queue)).oldest_age
-        if age is None:
-            return
-        assert rig.long * 0.9 <= age < rig.long + rig.suite.patience
-        first = await rig.one()
-        age = (await rig.driver.depth(rig.queue)).oldest_age
-        assert age is not None
-        assert age < rig.long * 0.9
-        await rig.driver.settle(rig.queue, [Nack(first.receipt)])
-        await rig.take(2)
-        assert (await rig.driver.depth(rig.queue)).oldest_age is None
 
     @case("multi_process")
     async def test_two_drivers_share_a_queue(self, rig: Rig) -> None:

@@ -45,7 +45,7 @@ class Asking(Suite):
         requests = Requests(line.clock)
 
         async def fail(body: Any, context: Context) -> Any:
-            raise HandlerError("nobody there", kind="NotFound", retryable=True)
+            raise HandlerError("no such customer", kind="NotFound", retryable=True)
 
         told: HandlerError | None = None
         try:
@@ -57,7 +57,7 @@ class Asking(Suite):
         finally:
             await requests.close(rig.driver)
         assert told is not None, "HandlerError expected"
-        assert (told.message, told.kind, told.retryable) == ("nobody there", "NotFound", True)
+        assert (told.message, told.kind, told.retryable) == ("no such customer", "NotFound", True)
         assert len(await rig.take(queue=rig.other)) == 1
 
     @case()

@@ -39,7 +39,7 @@ class _Function(Handler):
 
 
 class _Nobody:
-    """The rest of a project that has nothing else, but for the reply queues of whoever asks."""
+    """The rest of a project with one queue: it knows no other, except the reply queues of requests."""
 
     def __init__(self, clock: Clock) -> None:
         self._reply_queues = ForeignReplyQueues(clock)
@@ -68,7 +68,7 @@ class _Nobody:
         return False
 
     def guard_as(self, guard: object, actor: object, scope: object) -> Any:
-        raise HandlerError("there is nobody else here", kind="NotFound")
+        raise HandlerError("this project has one function only", kind="NotFound")
 
     def env_of(self, name: str, namespace: str) -> str | None:
         return None
@@ -84,7 +84,7 @@ class _Nobody:
 
 
 class Line:
-    """``queue`` and ``dead`` of one case; ``spec`` holds options of QueueSpec, ``policy`` those of QueuePolicy."""
+    """``queue`` and ``dead`` of one case; ``spec`` holds options of QueueSpec, ``policy`` options of QueuePolicy."""
 
     def __init__(self, rig: Rig, *, spec: Mapping[str, Any] | None = None, **policy: Any) -> None:
         self.rig = rig
@@ -119,7 +119,7 @@ class Line:
     async def consumer(
         self, handle: Handle, *, queue: Queue | None = None, stop_timeout: float = 10.0, **options: Any
     ) -> AsyncIterator[Consumer]:
-        """A running consumer for the time of the block; ``options`` are those of ConsumerOptions."""
+        """A consumer that runs within the block; ``options`` are fields of ConsumerOptions."""
         queue = queue or self.queue
         policy = queue.policy
         consumer = Consumer(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tasuki.errors import HandlerError, LuaError, PolicyDeniedError
 from tasuki.handlers.lua.modules.data import base64 as module
-from tasuki.handlers.lua.modules.services import metrics
+from tasuki.handlers.lua.modules.telemetry import metrics
 from tasuki.observe.custom import CustomMetrics
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, run

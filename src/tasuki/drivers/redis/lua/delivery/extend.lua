@@ -1,4 +1,4 @@
--- Set leases anew. Returns the numbers, from 1, of the receipts that were stale.
+-- Set leases. Returns the numbers, from 1, of the stale receipts.
 -- ARGV: lease in microseconds, receipts
 
 local scores = redis.call('ZMSCORE', LEASES, unpack(ARGV, 2))

@@ -1,7 +1,7 @@
 -- End deliveries of one queue, and store messages in another: each delivery with its own, or not at all. Between the
 -- functions publish and settle, which are the scripts of these names. Returns for each move 0: done, 1: stale, 2: no room,
 -- 3: not tried, as a publish to that queue has to wait for the disk or replicas before anything is acked.
--- KEYS: those of the queue that the messages go to, then those of the other.
+-- KEYS: the keys of the target queue, then the keys of the source queue.
 -- ARGV: of each move the receipt, the number of its words, and those words: what publish.lua takes
 
 local half = #KEYS / 2

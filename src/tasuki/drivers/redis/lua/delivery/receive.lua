@@ -2,8 +2,8 @@
 -- ARGV: limit, token, most bytes (a receive stops after as many), 0 if no receiver of the process waits from now on (and
 --   WAITING is none of its business), 1 if one does unless something is found, 2 if one does in any case, the process, and
 --   the microseconds after which a process checks if it alone waits
--- Returns in how many microseconds to check again (-1: it was not registered); or places, contents and histories of what
---   is handed out, whether there is more, and that number.
+-- Returns in how many microseconds to check again (-1: it was not registered); or places, contents and histories of
+--   the messages, whether there are more, and that number.
 
 local limit, token, most, mode, owner, interval = unpack(ARGV)
 limit, most, interval = tonumber(limit), tonumber(most), tonumber(interval)

@@ -8,7 +8,7 @@ end
 local time, before = now(), watch()
 sweep(time, ordering)
 tell(before)
--- Counted by the time, not by what is still in the sets: a sweep has its limit.
+-- Counted by the time, not by the members of the sets: a sweep has its limit.
 local held = redis.call('ZCOUNT', LEASES, '(' .. text(time), '+inf')
 local delayed = redis.call('ZCOUNT', DELAYED, '(' .. text(time), '+inf')
 local ready = redis.call('HLEN', MESSAGES) - held - delayed

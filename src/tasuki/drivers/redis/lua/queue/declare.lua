@@ -12,7 +12,7 @@ had_version, had_min_version = tonumber(had_version or 1), tonumber(had_min_vers
 if was and had_min_version > tonumber(version) then
   return {had_version, had_min_version, 0}
 end
--- A queue that is made anew (after its options were deleted, say) must not give numbers a second time.
+-- A queue that is made again (after its options were deleted, say) must not give numbers a second time.
 redis.call('HSETNX', STATE, 'seq', text(math.floor(now() / 1000)))
 redis.call('HSET', STATE, 'lease', lease, 'most', most, 'ordering', ordering, 'window', window, 'span', span,
   'temporary', temporary, 'wait', wait)

@@ -11,7 +11,7 @@ local STATE, MESSAGES, READY, DELAYED, LEASES, ATTEMPTS, KEYED, LINES, FRONTS, I
 -- MESSAGES   hash    place -> the message, from publish to ack; so its length is the queue's
 -- READY      zset    places that can be received, in that order
 -- DELAYED    zset    places, by the time at which they become ready
--- LEASES     zset    receipts of what is held, by the end of the lease
+-- LEASES     zset    receipts of held messages, by the end of the lease
 -- ATTEMPTS   hash    place -> its history (see below), if it has any
 -- KEYED      hash    place -> key, of messages that have one
 -- LINES      zset    key \0 number priority: all messages of a key from publish to ack, in a queue with order per key
@@ -69,7 +69,7 @@ local function each(command, key, arguments)
   end
 end
 
--- To be called where keys may have been made, or somebody receives: from now on the keys last for the span.
+-- Call it where keys may have been made, and at each receive: from now on the keys last for the span.
 local function keep(span)
   if span and span ~= '' then
     for index = 1, #KEYS - TIMED do

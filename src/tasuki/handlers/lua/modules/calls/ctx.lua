@@ -12,21 +12,13 @@ function ctx.get(key)
   if name == nil then
     host.raise("get", 1, "string expected, got " .. host.base.type(key), 3)
   elseif name == "" then
-    return nil, host.new_error("empty key", "Invalid", false)
+    return host.invalid("empty key")
   end
-  local ok, value = host.ask("ctx.get", host.scrub(name))
-  if ok then
-    return value, nil
-  end
-  return nil, value
+  return host.results(host.ask("ctx.get", host.scrub(name)))
 end
 
 function ctx.all()
-  local ok, value = host.ask("ctx.all")
-  if ok then
-    return value, nil
-  end
-  return nil, value
+  return host.results(host.ask("ctx.all"))
 end
 
 return ctx

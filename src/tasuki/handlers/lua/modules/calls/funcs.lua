@@ -22,7 +22,7 @@
 local host = ...
 
 local type, next, error, find, setmetatable = type, next, error, string.find, setmetatable
-local ask, send, raise, new_error = host.ask, host.send, host.raise, host.new_error
+local ask, send, raise, answer = host.ask, host.send, host.raise, host.results
 local type_of = host.base.type
 local funcs, future, executor = {}, {}, {}
 local future_meta, executor_meta = host.class("funcs.Future", future), host.class("funcs.Executor", executor)
@@ -61,16 +61,9 @@ local function target(fn, id)
   end
   local wrong = problem(name)
   if wrong then
-    return nil, new_error(wrong, "Invalid", false)
+    return host.invalid(wrong)
   end
   return host.scrub(name)
-end
-
-local function answer(ok, value)
-  if ok then
-    return value, nil
-  end
-  return nil, value
 end
 
 local function settle(own, ok, value)
@@ -134,7 +127,7 @@ end
 function future.result(self)
   local own = data_of(self, future_meta)
   if own.canceled then
-    return nil, new_error("canceled", "Canceled", false)
+    return nil, host.new_error("canceled", "Canceled", false)
   end
   return own.payload, own.failure
 end
@@ -142,7 +135,7 @@ end
 function future.error(self)
   local failure = data_of(self, future_meta).failure
   if failure then
-    return new_error(host.text(failure), "Internal", false), true
+    return host.new_error(host.text(failure), "Internal", false), true
   end
   return nil, false
 end
@@ -213,33 +206,23 @@ end
 
 local OTHER = "not allowed to call functions with custom security context"
 
-local function with(fn, what, value, reader)
-  if value == nil then
-    error(what .. " cannot be nil", 3)
+for what, type_name in next, { actor = "Actor", scope = "Scope" } do
+  local fn = "with_" .. what
+  executor[fn] = function(self, value)
+    local own = data_of(self, executor_meta)
+    local ok, denied = ask("funcs.may", "funcs.security", "security", OTHER)
+    if not ok then
+      return nil, denied
+    elseif value == nil then
+      error(what .. " cannot be nil", 2)
+    end
+    local reader = host[what .. "_data"]
+    local data = reader and reader(value)
+    if not data then
+      raise(fn, 1, "security." .. type_name .. " expected, got " .. type_of(value), 3)
+    end
+    return changed(own, what, data)
   end
-  local data = reader and reader(value)
-  if not data then
-    raise(fn, 1, "security." .. (what == "actor" and "Actor" or "Scope") .. " expected, got " .. type_of(value), 4)
-  end
-  return data
-end
-
-function executor.with_actor(self, actor)
-  local own = data_of(self, executor_meta)
-  local ok, denied = ask("funcs.may", "funcs.security", "security", OTHER)
-  if not ok then
-    return nil, denied
-  end
-  return changed(own, "actor", with("with_actor", "actor", actor, host.actor_data))
-end
-
-function executor.with_scope(self, scope)
-  local own = data_of(self, executor_meta)
-  local ok, denied = ask("funcs.may", "funcs.security", "security", OTHER)
-  if not ok then
-    return nil, denied
-  end
-  return changed(own, "scope", with("with_scope", "scope", scope, host.scope_data))
 end
 
 function executor.with_options(self, options)

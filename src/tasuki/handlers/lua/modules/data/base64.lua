@@ -13,7 +13,7 @@ local base64 = {}
 local function both(op)
   return function(s)
     if type(s) ~= "string" then
-      return nil, host.new_error("string expected", "Invalid", false)
+      return host.invalid("string expected")
     end
     local ok, value = host.send(op, "body", s)
     if ok then

@@ -9,18 +9,8 @@
 local host = ...
 
 local type, next = type, next
+local answer, invalid = host.results, host.invalid
 local hash = {}
-
-local function invalid(message)
-  return nil, host.new_error(message, "Invalid", false)
-end
-
-local function answer(ok, value)
-  if ok then
-    return value, nil
-  end
-  return nil, value
-end
 
 for _, name in next, { "md5", "sha1", "sha256", "sha512" } do
   hash[name] = function(data, raw)

@@ -13,15 +13,8 @@
 local host = ...
 
 local type, select, next, find = type, select, next, string.find
-local ask, send, is_utf8 = host.ask, host.send, utf8.len
+local ask, send, answer, is_utf8 = host.ask, host.send, host.results, utf8.len
 local json = {}
-
-local function answer(ok, value)
-  if ok then
-    return value, nil
-  end
-  return nil, value
-end
 
 function json.encode(v)
   return answer(send("json.encode", "json", v))
@@ -32,14 +25,14 @@ function json.decode(...)
   local kind = type(s)
   if kind == "string" then
     if s == "" then
-      return nil, host.new_error("empty string is not valid JSON", "Invalid", false)
+      return host.invalid("empty string is not valid JSON")
     end
     if is_utf8(s) then
       return answer(ask("json.decode", s))
     end
     return answer(send("json.decode", "body", s))
   elseif select("#", ...) == 0 or kind == "function" or kind == "thread" or host.is_object(s) then
-    return nil, host.new_error("string expected", "Invalid", false)
+    return host.invalid("string expected")
   end
   return s, nil
 end

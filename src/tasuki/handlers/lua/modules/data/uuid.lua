@@ -11,19 +11,8 @@
 local host = ...
 
 local type, next = type, next
-local ask = host.ask
+local ask, answer, invalid = host.ask, host.results, host.invalid
 local uuid = {}
-
-local function invalid(message)
-  return nil, host.new_error(message, "Invalid", false)
-end
-
-local function answer(ok, value)
-  if ok then
-    return value, nil
-  end
-  return nil, value
-end
 
 for _, name in next, { "v1", "v4", "v7" } do
   uuid[name] = function()

@@ -1,1 +1,1 @@
-"""Modules that reach what the worker has: queues, stores, settings, rights, logs, metrics."""
+"""Modules that reach what the worker has: queues, stores, settings, rights."""

@@ -8,6 +8,7 @@
 
 local host = ...
 
+local answer = host.results
 local env = {}
 
 local function text_of(fn, n, value)
@@ -18,21 +19,10 @@ local function text_of(fn, n, value)
   return host.scrub(text)
 end
 
-local function answer(ok, value)
-  if ok then
-    return value, nil
-  end
-  return nil, value
-end
-
-local function empty()
-  return nil, host.new_error("empty key", "Invalid", false)
-end
-
 function env.get(key)
   local name = text_of("get", 1, key)
   if name == "" then
-    return empty()
+    return host.invalid("empty key")
   end
   return answer(host.ask("env.get", name))
 end
@@ -40,7 +30,7 @@ end
 function env.set(key, value)
   local name, text = text_of("set", 1, key), text_of("set", 2, value)
   if name == "" then
-    return empty()
+    return host.invalid("empty key")
   end
   return answer(host.ask("env.set", name, text))
 end

@@ -15,12 +15,9 @@ local host = ...
 
 local type, select, next, setmetatable, error = type, select, next, setmetatable, error
 local ask, send, text, raise = host.ask, host.send, host.text, host.raise
+local answer, invalid = host.results, host.invalid
 local type_of = host.base.type
 local queue = {}
-
-local function invalid(message)
-  return nil, host.new_error(message, "Invalid", false)
-end
 
 -- The mistake in a publish; a denial comes first.
 local function refuse(name, message)
@@ -29,13 +26,6 @@ local function refuse(name, message)
     return nil, denied
   end
   return invalid(message)
-end
-
-local function answer(ok, value)
-  if ok then
-    return value, nil
-  end
-  return nil, value
 end
 
 -- Only text keys; a value that is no boolean, number or text arrives as the text <nil>.
@@ -145,7 +135,7 @@ local function data_of(self)
   if not data then
     error("queue.Message expected", 3)
   elseif data.serial ~= host.invocation() then
-    return nil, host.new_error("queue.Message released", "Invalid", false)
+    return invalid("queue.Message released")
   end
   return data
 end

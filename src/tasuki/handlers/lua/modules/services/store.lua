@@ -159,11 +159,7 @@ function methods.list(self, options)
   if problem then
     return nil, problem
   end
-  local ok, value = send("store.list", "loose", id, plain)
-  if ok then
-    return value, nil
-  end
-  return nil, value
+  return host.results(send("store.list", "loose", id, plain))
 end
 
 function methods.info(self)
@@ -171,11 +167,7 @@ function methods.info(self)
   if not id then
     return nil, err
   end
-  local ok, value = host.ask("store.info", id)
-  if ok then
-    return value, nil
-  end
-  return nil, value
+  return host.results(host.ask("store.info", id))
 end
 
 function methods.release(self)

@@ -55,11 +55,11 @@ end
 
 function time.sleep(d)
   if type(d) ~= "number" and type(d) ~= "string" and not objects.is_duration(d) then
-    return nil, host.new_error("duration must be number or string", "Invalid", false)
+    return host.invalid("duration must be number or string")
   end
   local ns, problem = objects.to_ns(d)
   if not ns then
-    return nil, host.new_error(problem, "Invalid", false)
+    return host.invalid(problem)
   end
   local ok, err = ask("time.sleep", ns / 1e9)
   if not ok then
@@ -104,7 +104,7 @@ function time.parse(layout, text, ...)
   local place = location_of("parse", 3, select("#", ...) + 2, (...))
   local value, problem = objects.parse(string("parse", 1, layout), string("parse", 2, text), place)
   if not value then
-    return nil, host.new_error(host.scrub(problem), "Invalid", false)
+    return host.invalid(host.scrub(problem))
   end
   return value
 end
@@ -112,7 +112,7 @@ end
 function time.load_location(name)
   local text = string("load_location", 1, name)
   if text == "" then
-    return nil, host.new_error("empty location name", "Invalid", false)
+    return host.invalid("empty location name")
   elseif text == "UTC" or text == "Local" then
     return text == "UTC" and objects.utc or objects.localtz
   end
@@ -130,7 +130,7 @@ end
 function time.parse_duration(value)
   local ns, problem = objects.to_ns(value)
   if not ns then
-    return nil, host.new_error(problem, "Invalid", false)
+    return host.invalid(problem)
   end
   return objects.new_duration(ns)
 end

@@ -43,7 +43,7 @@ end
 local function once(fn, d)
   local wait, problem = seconds(d, fn)
   if not wait then
-    return nil, host.new_error(problem, "Invalid", false)
+    return host.invalid(problem)
   end
   host.need_handler(fn, 4)
   host.charge(200)
@@ -127,7 +127,7 @@ function host.add_timers(time)
   function time.ticker(d)
     local period, problem = seconds(d, "time.ticker")
     if not period then
-      return nil, host.new_error(problem, "Invalid", false)
+      return host.invalid(problem)
     end
     host.need_handler("time.ticker", 3)
     host.charge(200)

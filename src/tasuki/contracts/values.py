@@ -1,0 +1,155 @@
+"""The values of the driver contract: what a driver can do, queues, messages, deliveries, settlements and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from tasuki.message import Message
+
+Receipt = Any  # opaque and hashable: only the driver that gave it can read it
+Durability = Literal["memory", "process", "broker", "power", "node"]
+DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
+"""From little to much: each survives what those before it survive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """Facts about a driver. The conformance suite proves each claimed fact, and skips the cases of the others."""
+
+    durability: Durability = "memory"
+    """What a confirmed message survives: nothing, a worker crash, a broker crash, a power loss, the loss of a node."""
+    multi_process: bool = False
+    """Several processes can open the same broker."""
+    ordered: bool = False
+    ordering_key: bool = False
+    native_delay: bool = False
+    native_priority: bool = False
+    declares_priorities: bool = False
+    """Priorities work only in a queue declared with ``priorities``."""
+    counts_attempts: bool = False
+    leases: bool = False
+    """Deliveries have a lease that must be extended; False: they are bound to the open driver."""
+    exact_depth: bool = False
+    peek: bool = False
+    purge: bool = False
+    remove: bool = False
+    counts_consumers: bool = False
+    max_length: bool = False
+    dedup: bool = False
+    """Keeps the ids of a queue's ``dedup_window``."""
+    dedup_window: float | None = None
+    """The only ``dedup_window`` that it can keep, in seconds; None: any."""
+    delete: bool = False
+    atomic_move: bool = False
+    """``move`` is one step, for the queues of which ``is_move_atomic`` says so."""
+    transactional: bool = False
+    """Can publish inside the caller's own database transaction."""
+    emulates: frozenset[str] = frozenset()
+    """The capabilities that the driver builds itself, without a feature of the broker's; for the matrix."""
+    max_batch: int = 1000
+    """Most messages per ``publish``, ``receive``, ``settle`` and ``extend``."""
+    max_message_bytes: int | None = None
+    max_delay: float | None = None
+    """Longest delay in seconds; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """A queue's name at the broker, and the options that the broker enforces."""
+
+    name: str
+    lease: float = 30.0
+    """Seconds for which a delivery belongs to its receiver."""
+    max_length: int | None = None
+    """Most messages (ready, delayed and held) the queue may hold; None: no limit."""
+    ordering: Literal["none", "key"] = "none"
+    dedup_window: float | None = None
+    """Seconds for which an id is remembered; None: ids are not remembered."""
+    priorities: bool = False
+    """Whether its publishers use ``priority``; some brokers must prepare a queue for it."""
+    temporary: bool = False
+    """Made for one process, which attaches to it and deletes it at its end.
+
+    After a kill the broker should delete the queue itself, some minutes later, where it can.
+    """
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The driver's own bag, already checked against its schema."""
+
+
+class Outgoing(Message, gc=False):
+    """A message to publish: ``delay`` in seconds from now, ``priority`` 0 to 9 (9 first), ``key`` for order per key."""
+
+    delay: float = 0.0
+    priority: int = 0
+    key: str | None = None
+    deduplicate: bool = True
+    """False: store the message even if its id is remembered, as for a redrive or a dead letter."""
+
+
+class Received(Message, gc=False):
+    """One delivery: the message, the ``receipt`` that settles it, and its ``attempt`` (1 plus the failures so far)."""
+
+    receipt: Receipt = None
+    attempt: int = 1
+    suspect: bool = False
+    """Whether its last delivery ended without a settlement: its handler may have killed the worker."""
+
+
+class Ack(msgspec.Struct, frozen=True, gc=False):
+    """Done: forget the message."""
+
+    receipt: Receipt
+
+
+class Nack(msgspec.Struct, frozen=True, gc=False):
+    """Failed: show the message again after ``delay`` seconds; this delivery counts as an attempt."""
+
+    receipt: Receipt
+    delay: float = 0.0
+
+
+class Release(msgspec.Struct, frozen=True, gc=False):
+    """Never started, or postponed: requeue the message unchanged, without counting an attempt.
+
+    It is visible at once, at the head of the queue; with a ``delay``, after that many seconds, as after a nack.
+    """
+
+    receipt: Receipt
+    delay: float = 0.0
+
+
+Settlement = Ack | Nack | Release
+
+
+class Move(msgspec.Struct, frozen=True, gc=False):
+    """Done, with messages that follow: ack the delivery, and publish ``messages`` to the queue ``to``."""
+
+    receipt: Receipt
+    to: str
+    messages: tuple[Outgoing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many messages a queue holds; ``oldest_age``: seconds since the oldest ready one was published, or None."""
+
+    ready: int
+    in_flight: int
+    delayed: int
+    oldest_age: float | None = None
+    consumers: int | None = None
+    """Consumers that receive from it, in all processes; None if the driver cannot tell."""
+    is_estimate: bool = False
+    """Whether there were too many to count, and the numbers are about right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Whether a queue holds messages: ``ready`` ones, and ``hidden`` ones, which are held or delayed."""
+
+    ready: bool
+    hidden: bool

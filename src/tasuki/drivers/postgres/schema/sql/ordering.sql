@@ -1,0 +1,154 @@
+-- Order per key without a lock on the queue. All messages of a key but its first ones stand in state 3, and each message in
+-- state 3 has an earlier one of its key in another state. Three rules keep that, and one held message a key:
+--  1. A take moves a message behind an earlier one only while it keeps the earlier one from being removed (for key share).
+--  2. A removal locks the message first (for update), and brings the next one of its key forward in a later statement,
+--     which sees the messages that were moved behind until then.
+--  3. A take tries to lock the key of a message before it delivers the message, and then checks again: another take may hold
+--     a message of the key that was published later, where this one was committed late.
+
+-- Keeps the ordering of a queue as it is until the end of the transaction: declare_queue changes it under lock_queue.
+create or replace function keep_ordering(q queues) returns void language sql as $$
+    select pg_advisory_xact_lock_shared(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))
+$$;
+
+-- Brings messages forward whose earlier message was deleted by other means than these functions.
+create or replace function straighten(q queues) returns void language plpgsql as $$
+declare
+    behind record;
+    last_key text := '';
+    last_seq bigint := -1;
+begin
+    loop
+        select b.key, b.seq into behind from messages b
+        where b.queue = q.id and b.key >= last_key and b.key is not null and b.state = 3
+        and (b.key, b.seq) > (last_key, last_seq) order by b.key, b.seq limit 1;
+        exit when not found;
+        update messages m set state = 0 where m.seq = behind.seq and behind.seq < coalesce((
+            select e.seq from messages e
+            where e.queue = q.id and e.key >= behind.key and e.key <= behind.key
+            and e.key is not null and e.state <> 3 order by e.key, e.seq limit 1), 9223372036854775807);
+        last_key := behind.key;
+        last_seq := 9223372036854775807;  -- one a key
+    end loop;
+end $$;
+
+create type offer as (
+    seq bigint, token integer, attempt integer, id text, headers bytea, body bytea, suspect boolean,
+    check_in double precision,  -- only if nothing was taken, in a row of nulls: see check_queues; null if it does not wait
+    registered boolean          -- likewise
+);
+
+-- Takes the first message of each key, and none while another of the key is held. A message behind an earlier one of its key
+-- leaves the ready ones (state 3) until the earlier one is gone, so that it is read once. At most 100: each takes a place in
+-- the server's table of locks. Walks along the line and stops when it has enough: a message that another take locks just now
+-- costs one check of its row.
+create or replace function take_by_key(q queues, most integer, most_bytes bigint, until timestamptz)
+returns setof offer language plpgsql as $$
+declare
+    at_once constant integer := 2000;
+    line no scroll cursor for
+        select l.seq, l.key, l.size,
+            case when l.key is not null then (
+                select e.seq from messages e
+                where e.queue = q.id and e.key >= l.key and e.key <= l.key
+                and e.key is not null and e.state <> 3
+                order by e.key, e.seq limit 1) end as front,
+            case when l.key is not null then (
+                select h.seq from messages h
+                where h.key >= l.key and h.key <= l.key and h.queue >= q.id and h.queue <= q.id
+                and h.key is not null and h.state = 2 order by h.key, h.queue limit 1) end as held
+        from (
+            select m.seq, m.key, octet_length(m.body) as size from messages m
+            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit at_once
+            for no key update skip locked
+        ) l;
+    space text := 'tasuki ' || current_schema() || ' ' || q.id || ' ';
+    seen integer;
+    moved integer;
+    taken integer;
+    bytes bigint;
+    fit bigint[];
+    fit_keys text[];
+    behind bigint[];
+    fronts bigint[];
+begin
+    for turn in 1..20 loop
+        seen := 0;
+        moved := 0;
+        bytes := 0;
+        fit := '{}';
+        fit_keys := '{}';
+        behind := '{}';
+        fronts := '{}';
+        for m in line loop
+            seen := seen + 1;
+            if m.front < m.seq then
+                behind := array_append(behind, m.seq);
+                fronts := array_append(fronts, m.front);
+            elsif m.key is null
+                or (m.held is null and pg_try_advisory_xact_lock(hashtextextended(space || m.key, 1))) then
+                fit := array_append(fit, m.seq);
+                fit_keys := array_append(fit_keys, m.key);
+                bytes := bytes + m.size;
+                exit when cardinality(fit) >= least(most, 100) or bytes >= most_bytes;
+            end if;
+        end loop;
+        if behind <> '{}' then
+            update messages m set state = 3 where m.seq = any (array(
+                select b.seq from unnest(behind, fronts) as b (seq, front) cross join lateral (
+                    select 1 from messages e where e.seq = b.front offset 0 for key share skip locked
+                ) a));
+            get diagnostics moved = row_count;
+        end if;
+        return query
+        with claims as (
+            update messages m set state = 2, token = m.token + 1, counted = false, due = until
+            where m.seq = any (array(
+                select f.seq from unnest(fit, fit_keys) as f (seq, key)
+                where f.key is null or (
+                    f.seq = (
+                        select e.seq from messages e
+                        where e.queue = q.id and e.key >= f.key and e.key <= f.key
+                        and e.key is not null and e.state <> 3
+                        order by e.key, e.seq limit 1)
+                    and (
+                        select h.seq from messages h
+                        where h.key >= f.key and h.key <= f.key and h.queue >= q.id and h.queue <= q.id
+                        and h.key is not null and h.state = 2 order by h.key, h.queue limit 1) is null)))
+            returning m.*
+        )
+        select c.seq, c.token, c.attempts + 1, c.id, c.headers, c.body, c.suspect,
+            null::double precision, null::boolean
+        from claims c order by c.rank, c.seq;
+        get diagnostics taken = row_count;
+        exit when taken > 0 or (fit = '{}' and (seen < at_once or moved = 0));
+    end loop;
+end $$;
+
+-- Brings the first message that stands behind forward, for each of these keys.
+create or replace function advance(q queues, keys text[]) returns void language plpgsql as $$
+begin
+    update messages m set state = 0 where m.state = 3 and m.seq = any (array(
+        select (
+            select b.seq from messages b
+            where b.queue = q.id and b.key >= k.key and b.key <= k.key
+            and b.key is not null and b.state = 3 order by b.key, b.seq limit 1)
+        from (select distinct unnest(keys) as key) k));
+end $$;
+
+-- How many of these keys have a message to take, including one that was committed late and so never moved behind.
+create or replace function ready_keys(q queues, keys text[]) returns integer language plpgsql as $$
+begin
+    return (
+        select count(*) from (select distinct unnest(keys) as key) k where 0 = (
+            select f.state from messages f
+            where f.queue = q.id and f.key >= k.key and f.key <= k.key
+            and f.key is not null and f.state <> 3 order by f.key, f.seq limit 1));
+end $$;
+
+-- Does both.
+create or replace function bring_forward(q queues, keys text[]) returns integer language plpgsql as $$
+begin
+    perform advance(q, keys);
+    return ready_keys(q, keys);
+end $$;

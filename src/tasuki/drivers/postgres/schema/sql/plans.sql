@@ -1,0 +1,22 @@
+-- The plans of the functions that processes call are made once and must hold at any size of the tables, also of one that was
+-- never analyzed: reach rows through their index, one after the other.
+do $$
+declare
+    called regprocedure;
+    setting text;
+begin
+    for called in select p.oid::regprocedure from pg_proc p
+        where p.pronamespace = current_schema()::regnamespace and p.prokind = 'f'
+        and p.proname in (
+            'declare_queue', 'publish', 'receive', 'check_queues', 'pass_on', 'start', 'extend', 'settle', 'move',
+            'count_messages', 'occupancies', 'peek', 'clear_queue', 'purge_these', 'delete_rest', 'delete_queue',
+            'beat', 'attach', 'leave', 'keep_queues', 'unused_queues', 'sweep_queue')
+    loop
+        foreach setting in array array[
+            'search_path from current', 'plan_cache_mode = force_generic_plan', 'jit = off', 'enable_seqscan = off',
+            'enable_bitmapscan = off', 'enable_hashjoin = off', 'enable_mergejoin = off', 'enable_sort = off']
+        loop
+            execute format('alter function %s set %s', called, setting);
+        end loop;
+    end loop;
+end $$;

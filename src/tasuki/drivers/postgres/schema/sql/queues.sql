@@ -1,0 +1,60 @@
+-- Queues, and what the other parts share. In plpgsql each verb is one round trip and one transaction, also through a pooler.
+-- To call another function costs as much as a statement, so publish, receive and settle repeat what every call needs.
+
+create or replace function queue_named(queue_name text) returns queues language plpgsql stable as $$
+declare
+    q queues;
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        raise exception using errcode = 'TQ404', message = 'the queue is not there';
+    end if;
+    return q;
+end $$;
+
+-- Lets one transaction at a time change a queue that keeps order per key.
+create or replace function lock_queue(q queues) returns void language sql as $$
+    select pg_advisory_xact_lock(hashtextextended('tasuki ' || current_schema() || ' ' || q.id, 0))
+$$;
+
+create or replace function recount(q_id integer) returns void language sql as $$
+    with gone as (delete from changes where queue = q_id)
+    update queues set total = (select count(*) from messages where queue = q_id), counted_at = clock_timestamp()
+    where id = q_id
+$$;
+
+create or replace function declare_queue(
+    queue_name text, new_lease double precision, new_max_length bigint, new_by_key boolean,
+    new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text
+) returns void language plpgsql as $$
+declare
+    old queues;
+    q queues;
+begin
+    for turn in 1..10 loop  -- more than once only if another process removes the queue meanwhile
+        begin
+            insert into queues (name, lease, max_length, by_key, dedup_window)
+                values (queue_name, new_lease, new_max_length, new_by_key, new_dedup_window) on conflict (name) do nothing;
+            perform lock_queue(queue_named(queue_name));
+            select * into old from queues where name = queue_name for update;
+            exit when found;
+        exception when sqlstate 'TQ404' then
+            null;
+        end;
+    end loop;
+    update queues set lease = new_lease, max_length = new_max_length, by_key = new_by_key,
+        dedup_window = new_dedup_window, synchronous_commit = new_synchronous_commit
+        where id = old.id and (lease, max_length, by_key, dedup_window, synchronous_commit)
+            is distinct from (new_lease, new_max_length, new_by_key, new_dedup_window, new_synchronous_commit);
+    update queues set temporary = new_temporary, used_at = clock_timestamp()
+        where id = old.id and (temporary or new_temporary);
+    select * into q from queues where id = old.id;
+    if new_max_length is not null and old.max_length is null then
+        perform recount(q.id);
+    end if;
+    if old.by_key and not new_by_key then
+        update messages set state = 0 where queue = q.id and state = 3 and key is not null;
+    elsif new_by_key then
+        perform straighten(q);
+    end if;
+end $$;

@@ -1,0 +1,78 @@
+-- Makes due messages ready again; returns how many. A lease that ended leaves its token: its holder may still settle, until the
+-- message is delivered again.
+create or replace function surface_due(q_id integer, at timestamptz, most integer) returns integer language plpgsql as $$
+declare
+    back integer;
+begin
+    update messages set state = 0, due = null, suspect = suspect or state = 2 where seq = any (array(
+        select seq from messages where queue = q_id and due <= at order by due limit most for update skip locked));
+    get diagnostics back = row_count;
+    return back;
+end $$;
+
+-- Up to most messages, or one row of nulls. waits: whether to check the queue and note that this process waits, if
+-- there is nothing. leaves: whether to remove that note if there is something, because no other receive of the process waits.
+create or replace function receive(
+    queue_name text, most integer, most_bytes bigint, who bigint, waits boolean, leaves boolean, hears boolean,
+    pace double precision
+) returns setof offer language plpgsql as $$
+declare
+    q queues;
+    at timestamptz := clock_timestamp();
+    lease_end timestamptz;
+    next_due timestamptz;
+    back integer := 0;
+    handed integer;
+    check_in double precision;
+    registered boolean := false;
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
+    if q.by_key then
+        perform keep_ordering(q);
+        q := queue_named(queue_name);  -- it may have changed until the lock was ours
+    end if;
+    lease_end := at + q.lease * interval '1 second';
+    select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+    if next_due <= at then
+        back := surface_due(q.id, at, greatest(most, 1000));
+    end if;
+    if q.by_key then
+        return query select * from take_by_key(q, most, most_bytes, lease_end);
+    else
+        return query
+        with line as (
+            select m.seq, m.rank, octet_length(m.body) as size from messages m
+            where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit most for update skip locked
+        ), taken as (
+            update messages m set state = 2, token = m.token + 1, counted = false, due = lease_end
+            where m.seq = any (array(select s.seq from (
+                select l.seq, sum(l.size) over (order by l.rank, l.seq) - l.size as before from line l) s
+                where s.before < most_bytes))
+            returning m.*
+        )
+        select t.seq, t.token, t.attempts + 1, t.id, t.headers, t.body, t.suspect,
+            null::double precision, null::boolean
+        from taken t order by t.rank, t.seq;
+    end if;
+    get diagnostics handed = row_count;
+    if handed > 0 then
+        if leaves then
+            delete from waiters w where w.queue = q.id and w.holder = who;
+        end if;
+        if back > 0 and exists (select 1 from waiters w where w.queue = q.id and w.until > at) then
+            -- This process watched, and is busy now: others take the rest, and watch the next due message.
+            select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+            perform wake(q, greatest(back - handed, 0),
+                case when next_due < at + 2 * pace * interval '1 second' then next_due end);
+        end if;
+        return;
+    end if;
+    if waits then
+        select c.check_in, c.registered into check_in, registered from check_queues(array[queue_name], who, hears, pace) c;
+    end if;
+    return query select null::bigint, null::integer, null::integer, null::text, null::bytea, null::bytea,
+        null::boolean, check_in, registered;
+end $$;

@@ -1,0 +1,94 @@
+-- Removes up to most messages that are not held; returns how many. A deletion repeats it, so that others are not locked out.
+create or replace function clear_queue(queue_name text, most integer) returns integer language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+    at timestamptz := clock_timestamp();
+    keys text[];
+    gone integer;
+begin
+    if q.by_key then
+        perform lock_queue(q);
+    end if;
+    perform surface_due(q.id, at, 100000);
+    with shown as (
+        select m.seq from messages m where m.queue = q.id and m.state = 0
+        limit most for update skip locked
+    ), late as (
+        select m.seq from messages m where m.queue = q.id and m.state = 1 and m.due is not null
+        limit most for update skip locked
+    ), behind as (
+        select m.seq from messages m where m.queue = q.id and m.state = 3 and m.key is not null
+        limit most for update skip locked
+    ), line as (
+        select * from shown union all select * from late union all select * from behind
+    ), done as (
+        delete from messages m where m.seq = any (array(select l.seq from line l limit most)) returning m.key
+    )
+    select count(*), array_agg(distinct d.key) filter (where d.key is not null) into gone, keys from done d;
+    if q.max_length is not null and gone > 0 then
+        insert into changes (queue, change) values (q.id, -gone);
+    end if;
+    if q.by_key and keys is not null then
+        perform bring_forward(q, keys);
+    end if;
+    return gone;
+end $$;
+
+-- Removes these messages unless they are held now; returns how many. A purge passes the messages that it saw at its start:
+-- messages published meanwhile stay.
+create or replace function purge_these(queue_name text, seqs bigint[]) returns integer language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+    at timestamptz := clock_timestamp();
+    keys text[];
+    gone integer;
+begin
+    if q.by_key then
+        perform lock_queue(q);
+    end if;
+    with free as (
+        select f.seq from (select s.seq from unnest(seqs) as s (seq) order by s.seq) s cross join lateral (
+            select m.seq from messages m
+            where m.seq = s.seq and m.queue = q.id and not (m.state = 2 and m.due > at) offset 0 for update
+        ) f
+    ), done as (
+        delete from messages m where m.seq = any (array(select f.seq from free f)) returning m.key
+    )
+    select count(*), array_agg(distinct d.key) filter (where d.key is not null) into gone, keys from done d;
+    if q.max_length is not null and gone > 0 then
+        insert into changes (queue, change) values (q.id, -gone);
+    end if;
+    if q.by_key and keys is not null then
+        perform wake(q, bring_forward(q, keys), null);
+    end if;
+    return gone;
+end $$;
+
+-- Called again after the commit: a publish may have run meanwhile.
+create or replace function delete_rest(q_id integer) returns void language sql as $$
+    delete from messages where queue = q_id and state = 0;
+    delete from messages where queue = q_id and due is not null;
+    delete from messages where queue = q_id and state = 3 and key is not null;
+    delete from changes where queue = q_id;
+    delete from seen where queue = q_id
+$$;
+
+-- Removes a queue with all that it holds; returns its number. If several callers remove it at once, one succeeds.
+create or replace function delete_queue(queue_name text) returns integer language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+begin
+    perform lock_queue(q);
+    delete from queues where id = q.id;
+    if not found then
+        q := queue_named(queue_name);  -- which raises, unless it has been declared again
+        perform lock_queue(q);
+        delete from queues where id = q.id;
+    end if;
+    delete from consumers where queue = q.id;
+    perform wake(q, 1000000, null);  -- their receives end
+    delete from waiters where queue = q.id;
+    perform delete_rest(q.id);
+    insert into deleted (queue, deleted_at) values (q.id, clock_timestamp()) on conflict do nothing;
+    return q.id;
+end $$;

@@ -1,0 +1,145 @@
+-- Counts deliveries as failures until they are settled. seqs must rise. Returns the places (from 1) of the deliveries that
+-- were not held with their token.
+create or replace function start(queue_name text, seqs bigint[], tokens integer[]) returns integer[] language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+    held bigint[];
+    places integer[];
+begin
+    select array_agg(h.seq), array_agg(s.place) into held, places
+    from unnest(seqs, tokens) with ordinality as s (seq, token, place) cross join lateral (
+        select m.seq from messages m
+        where m.seq = s.seq and m.queue = q.id and m.state = 2 and m.token = s.token offset 0 for update
+    ) h;
+    update messages m set attempts = m.attempts + 1, counted = true where m.seq = any (held) and not m.counted;
+    return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
+end $$;
+
+create or replace function extend(queue_name text, seqs bigint[], tokens integer[], lease double precision)
+returns integer[] language plpgsql as $$
+declare
+    q queues := queue_named(queue_name);
+    held bigint[];
+    places integer[];
+begin
+    select array_agg(h.seq), array_agg(s.place) into held, places
+    from unnest(seqs, tokens) with ordinality as s (seq, token, place) cross join lateral (
+        select m.seq from messages m
+        where m.seq = s.seq and m.queue = q.id and m.state = 2 and m.token = s.token offset 0 for update
+    ) h;
+    update messages m set due = clock_timestamp() + extend.lease * interval '1 second' where m.seq = any (held);
+    return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
+end $$;
+
+-- acts: 0 ack, 1 nack, 2 release, 3 the holder closes; null: all are acks. seqs must rise. Returns the places (from 1) of
+-- the deliveries that were settled, returned or made again since. A nack counts once, with or without a recorded start.
+create or replace function settle(
+    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
+) returns integer[] language plpgsql as $$
+declare
+    q queues;
+    at timestamptz := clock_timestamp();
+    places integer[];
+    acked bigint[];
+    keys text[];
+    gone integer := 0;
+    back integer := 0;
+    soonest double precision;
+    item record;
+begin
+    select * into q from queues where name = queue_name;
+    if not found then
+        q := queue_named(queue_name);  -- which raises
+    end if;
+    if q.by_key then
+        perform keep_ordering(q);
+    end if;
+    select array_agg(s.place), array_agg(h.seq) filter (where coalesce(s.act, 0) = 0) into places, acked
+    from unnest(seqs, tokens, acts) with ordinality as s (seq, token, act, place) cross join lateral (
+        select m.seq from messages m where m.seq = s.seq and m.queue = q.id and m.token = s.token offset 0 for update
+    ) h;
+    if acked is not null then
+        with done as (delete from messages m where m.seq = any (acked) returning m.key)
+        select count(*), array_agg(d.key) filter (where d.key is not null) into gone, keys from done d;
+        if q.max_length is not null then
+            insert into changes (queue, change) values (q.id, -gone);
+        end if;
+        if not q.by_key then
+            keys := null;
+        elsif keys is not null then
+            perform advance(q, keys);
+        end if;
+    end if;
+    if gone < coalesce(cardinality(places), 0) then
+        for item in select * from unnest(seqs, acts, delays) with ordinality as s (seq, act, delay, place)
+            where s.act > 0 and s.place = any (places) loop
+            update messages m set
+                state = case when item.delay > 0 then 1 else 0 end,
+                due = case when item.delay > 0 then at + item.delay * interval '1 second' end,
+                token = m.token + 1,
+                attempts = m.attempts + case item.act
+                    when 1 then case when m.counted then 0 else 1 end
+                    when 2 then case when m.counted then -1 else 0 end
+                    else 0 end,
+                suspect = case item.act when 1 then false when 2 then m.suspect else true end,
+                counted = false
+            where m.seq = item.seq;
+            if item.delay > 0 then
+                soonest := least(soonest, item.delay);
+            else
+                back := back + 1;
+            end if;
+        end loop;
+    end if;
+    if (back > 0 or soonest is not null or keys is not null)
+        and exists (select 1 from waiters where queue = q.id and until > at) then
+        perform wake(q, back + ready_keys(q, keys), at + soonest * interval '1 second');
+    end if;
+    if coalesce(cardinality(places), 0) = cardinality(seqs) then
+        return '{}';
+    end if;
+    return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
+end $$;
+
+-- Ends deliveries of one queue and stores messages in another, each with its own: of move i the next sizes[i] messages.
+-- seqs must rise. Returns for each move 0: done, 1: stale, 2: no room. The publish comes first: it locks a bounded queue,
+-- and a deletion locks in that order too.
+create or replace function move(
+    queue_name text, target text, seqs bigint[], tokens integer[], sizes integer[],
+    ids text[], bodies bytea[], headers bytea[], ranks smallint[], keys text[], delays double precision[], always boolean[]
+) returns integer[] language plpgsql as $$
+declare
+    answers integer[] := '{}';
+    first integer := 1;
+    last integer;
+begin
+    begin
+        if publish(target, ids, bodies, headers, ranks, keys, delays, always, false) < cardinality(ids) then
+            raise exception using errcode = 'TQ507';
+        end if;
+        if settle(queue_name, seqs, tokens, null, null) <> '{}' then
+            raise exception using errcode = 'TQ410';
+        end if;
+        return array_fill(0, array[cardinality(seqs)]);
+    exception
+        when sqlstate 'TQ410' then
+            if cardinality(seqs) = 1 then
+                return '{1}';
+            end if;
+        when sqlstate 'TQ507' then
+            if cardinality(seqs) = 1 then
+                return case when exists (
+                    select 1 from messages m join queues q on q.id = m.queue
+                    where m.seq = seqs[1] and m.token = tokens[1] and q.name = queue_name) then '{2}' else '{1}' end;
+            end if;
+    end;
+    for place in 1 .. cardinality(seqs) loop
+        last := first + sizes[place] - 1;
+        answers := answers || move(
+            queue_name, target, seqs[place:place], tokens[place:place], sizes[place:place],
+            ids[first:last], bodies[first:last], headers[first:last], ranks[first:last], keys[first:last],
+            delays[first:last], always[first:last]);
+        first := last + 1;
+    end loop;
+    return answers;
+end $$;

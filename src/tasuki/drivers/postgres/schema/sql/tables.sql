@@ -1,0 +1,116 @@
+-- Each part can run again: it makes whatever a schema lacks, and keeps its rows.
+
+-- One row a message, from publish to ack: a receive updates it once, an ack deletes it, both in batches.
+
+create table if not exists queues (
+    id           integer generated always as identity primary key,
+    name         text not null unique,
+    lease        double precision not null,          -- seconds
+    max_length   bigint,
+    by_key       boolean not null,
+    dedup_window double precision,                   -- seconds
+    total        bigint not null default 0,          -- messages, where max_length is set; see changes
+    counted_at   timestamptz not null default '-infinity'
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
+        autovacuum_vacuum_cost_delay = 0);
+
+-- state: 0 ready, 1 delayed, 2 held, 3 behind another message of its key. due is set in states 1 and 2 alone.
+create table if not exists messages (
+    seq          bigint generated always as identity primary key,   -- the place in line
+    queue        integer not null,
+    state        smallint not null,
+    rank         smallint not null,                  -- 9 - priority: lower is first
+    attempts     integer not null default 0,         -- deliveries that counted
+    token        integer not null default 0,         -- deliveries; with seq it is the receipt
+    due          timestamptz,                        -- when a delay or a lease ends
+    published_at timestamptz not null,
+    key          text,
+    id           text not null,
+    headers      bytea,                              -- JSON; null: none
+    body         bytea not null
+) with (fillfactor = 90, vacuum_truncate = off,
+        autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
+        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000,
+        toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000,
+        toast.autovacuum_vacuum_cost_delay = 0);
+alter table messages alter column body set storage external;   -- compressing what lives for a moment is work for nothing
+
+create index if not exists messages_ready on messages (queue, rank, seq) where state = 0;
+create index if not exists messages_due on messages (queue, due, seq) where due is not null;
+-- A statement about a key asks for the first row between this key and this key, in an order that one of these indexes
+-- alone has, and the functions do without sorting: so the plan does not depend on statistics. With = in place of >= and
+-- <= the planner would order by seq alone, and might read all messages up to the first match.
+create index if not exists messages_keys on messages (queue, key, seq) where key is not null and state <> 3;
+create index if not exists messages_behind on messages (queue, key, seq) where key is not null and state = 3;
+create index if not exists messages_held on messages (key, queue) where key is not null and state = 2;
+
+-- Changes of a bounded queue since its total was added up: an ack need not wait for the row of the queue.
+create table if not exists changes (
+    queue  integer not null,
+    change bigint not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+create index if not exists changes_by_queue on changes (queue);
+
+-- Recently deleted queues: an open transaction may have published there, and commit later.
+create table if not exists deleted (
+    queue      integer primary key,
+    deleted_at timestamptz not null
+);
+
+-- Ids of a queue with a dedup_window.
+create table if not exists seen (
+    queue integer not null,
+    id    text not null,
+    at    timestamptz not null,
+    primary key (queue, id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+create index if not exists seen_by_age on seen (queue, at);
+
+-- Open drivers. pid and started identify the listening connection, if there is one: it ends with its process.
+create table if not exists holders (
+    holder  bigint primary key,
+    seen    timestamptz not null,
+    pid     integer,
+    started timestamptz
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+-- How many consumers of each driver receive from a queue.
+create table if not exists consumers (
+    queue  integer not null,
+    holder bigint not null references holders on delete cascade,
+    count  integer not null,
+    primary key (queue, holder)
+);
+
+-- The processes that wait at an empty queue: NOTIFY takes a lock on all commits of the cluster, so it is sent to them alone.
+create unlogged table if not exists waiters (
+    queue  integer not null,
+    holder bigint not null,
+    until  timestamptz not null,
+    primary key (queue, holder)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+-- Columns that earlier layouts lack. In the order in which the verbs lock them, so that no running verb causes a deadlock.
+lock table queues in access exclusive mode;
+lock table messages in access exclusive mode;
+alter table queues
+    add column if not exists temporary boolean not null default false,
+    add column if not exists used_at   timestamptz not null default clock_timestamp(),  -- last sign of a temporary queue's process
+    add column if not exists synchronous_commit text;                                   -- the setting; null: the session's
+create index if not exists queues_temporary on queues (used_at) where temporary;
+-- attempts: failures, and the recorded start of the open delivery. token: changes with each delivery and each return.
+-- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
+alter table messages
+    add column if not exists counted boolean not null default false,
+    add column if not exists suspect boolean not null default false;
+-- hears: whether its process listens. wakes_at: when the process wakes by itself, for a message that is due then.
+alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
+
+-- Parts of layouts before 17.
+drop index if exists messages_by_key, messages_held_keys;
+drop type if exists claimed, delivery, offer cascade;  -- and the functions that return them
+drop function if exists surface, depth, newest, purge, look;
+drop function if exists declare_queue(text, double precision, bigint, boolean, double precision);
+drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean);
+drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean, text);

@@ -1,0 +1,1 @@
+"""Modules whose output is read outside the project: logs, metrics."""

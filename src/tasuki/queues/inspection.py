@@ -1,0 +1,118 @@
+"""Inspection: what a queue holds, and its removal."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from tasuki.contracts.codec import Codec
+from tasuki.contracts.driver import Depth, Driver, Occupancy, QueueSpec
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.handlers.body import make_decoder
+from tasuki.message import Message
+from tasuki.queues.messages.message_builder import MessageBuilder
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
+
+
+class Inspection:
+    """The half of a Queue that inspects, and removes."""
+
+    id: str
+    driver: Driver
+    spec: QueueSpec
+    codec: Codec
+    guard: Guard | None
+    """The rights that each call checks; None: no checks."""
+    consumer_count: int
+    """Consumers of this queue that run in this process."""
+    origin: Self | None
+    """The queue that this one is a guarded view of."""
+    _builder: MessageBuilder
+
+    async def depth(self) -> Depth:
+        """The number of messages in the queue."""
+        self._require("queue.info.queue", "see")
+        with self._telling():
+            return await self.driver.depth(self.spec.name)
+
+    async def occupancy(self) -> Occupancy:
+        """Whether the queue has messages; cheaper than ``depth`` where there are many."""
+        self._require("queue.info.queue", "see")
+        with self._telling():
+            return await self.driver.occupancy(self.spec.name)
+
+    async def info(self) -> dict[str, Any]:
+        """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``.
+
+        ``is_estimate`` is there, and true, only if there were too many messages to count.
+        """
+        depth = await self.depth()
+        origin = self.origin or self
+        return {
+            "queue": self.id,
+            "driver": self.driver.name,
+            "message_count": depth.ready + depth.in_flight + depth.delayed,
+            "ready": depth.ready,
+            "in_flight": depth.in_flight,
+            "delayed": depth.delayed,
+            "consumer_count": origin.consumer_count if depth.consumers is None else depth.consumers,
+            "oldest_age": depth.oldest_age,
+            **({"is_estimate": True} if depth.is_estimate else {}),
+        }
+
+    async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
+        """Show up to ``limit`` waiting messages from number ``after`` on, without taking them."""
+        self._require("queue.admin.peek", "look into")
+        with self._telling():
+            return await self.driver.peek(self.spec.name, limit, after)
+
+    async def purge(self) -> int:
+        """Remove all messages that no consumer holds; returns how many."""
+        self._require("queue.admin.purge", "purge")
+        with self._telling():
+            return await self.driver.purge(self.spec.name)
+
+    async def delete(self) -> None:
+        """Delete the queue with all its messages; a process that still declares it makes it again."""
+        self._require("queue.admin.delete", "delete")
+        with self._telling():
+            await self.driver.delete(self.spec.name)
+
+    def decode(self, message: Message, type_: Any = Any) -> Any:
+        """The body as a plain value, or as a type. Raises CodecError or InvalidBodyError."""
+        codec = self._builder.named_codec(message.headers) or self.codec
+        return make_decoder(codec, type_)(message.body)
+
+    def _require(self, action: str, verb: str) -> None:
+        if self.guard is not None:
+            self.guard.require(action, self.id, f"not allowed to {verb} queue: {self.id}")
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Replace the error of a driver that is not open, or has not declared its queues, by the reason."""
+        try:
+            yield
+        except (BrokerUnavailableError, QueueNotFoundError) as error:
+            if (told := self._told(error)) is error:
+                raise
+            raise own_copy(told) from told.__cause__
+
+    def _told(self, error: DriverError) -> DriverError:
+        problem = self.driver.problem
+        if problem is None or not isinstance(error, BrokerUnavailableError | QueueNotFoundError):
+            return error
+        return problem
+
+
+def own_copy(error: DriverError) -> DriverError:
+    """A batch shares one error; each publisher gets its own, with the same cause."""
+    try:
+        own = copy.copy(error)
+    except TypeError:  # a driver's own subclass that is made in another way
+        return error
+    own.__cause__ = error.__cause__
+    return own

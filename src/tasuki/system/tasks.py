@@ -1,0 +1,56 @@
+"""Tasks: work that is carried out to its end, even if its caller is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+from tasuki.system.on_failure import OnFailure
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """The running tasks of one owner. Each keeps its error for its caller; an error without a caller is dropped."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
+        return iter([*self._running])
+
+    def start(self, work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
+        """Begin work in a task of the running loop."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def run(self, work: Coroutine[Any, Any, T], unwanted: Callable[[T], object] | None = None) -> T:
+        """The result of ``work``; ``unwanted`` takes it if the caller was cancelled meanwhile."""
+        task = self.start(work)
+
+        def hand_over(task: asyncio.Task[T]) -> None:
+            if unwanted is not None and not task.cancelled() and task.exception() is None:
+                unwanted(task.result())
+
+        with OnFailure(lambda: task.add_done_callback(hand_over)):
+            await asyncio.wait([task])
+        return task.result()
+
+    async def wait(self, timeout: float | None = None) -> None:
+        """Wait until all tasks that run now have ended, or so many seconds."""
+        # Not until the set is empty: waiting for a finished task gives the loop no turn to take it out.
+        if running := [task for task in self._running if not task.done()]:
+            await asyncio.wait(running, timeout=timeout)
+
+    def cancel(self) -> None:
+        """Cancel all."""
+        for task in self:
+            task.cancel()
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()

@@ -1,0 +1,1 @@
+"""Cases about queues: inspecting, counting, purging and removing."""

@@ -1,0 +1,96 @@
+"""Clauses 25 and 35: the numbers of messages and consumers of a queue."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+import asyncio
+
+from tasuki.contracts.driver import Ack, Nack, Occupancy, Release
+from tasuki.testing.conformance.killed import Holder
+from tasuki.testing.conformance.rig import Rig, Suite, case
+
+
+class Counting(Suite):
+    """Depth, occupancy and attached consumers."""
+
+    @case("counts_consumers")
+    async def test_25_depth_counts_consumers(self, rig: Rig) -> None:
+        assert (await rig.driver.depth(rig.queue)).consumers == 0
+        await rig.driver.attach(rig.queue, 3)
+        assert (await rig.driver.depth(rig.queue)).consumers == 3
+        await rig.driver.attach(rig.queue, 1)
+        assert (await rig.driver.depth(rig.queue)).consumers == 1
+        await rig.driver.close()
+        await rig.driver.open()
+        assert (await rig.driver.depth(rig.queue)).consumers == 1
+
+    @case("counts_consumers", "multi_process")
+    async def test_25_the_consumers_of_a_killed_process_are_forgotten(self, rig: Rig) -> None:
+        async with Holder(rig.suite, rig.place, rig.spec(), 0, consumers=2) as holder:
+            assert (await rig.driver.depth(rig.queue)).consumers == 2
+            holder.kill()
+        async with asyncio.timeout(rig.suite.forgets_within):
+            while (await rig.driver.depth(rig.queue)).consumers != 0:  # noqa: ASYNC110 - the broker does not tell
+                await asyncio.sleep(0.1)
+
+    @case("exact_depth")
+    async def test_depth_is_exact(self, rig: Rig) -> None:
+        await rig.counts(0, 0, 0)
+        await rig.publish(*rig.messages(6))
+        await rig.counts(6, 0, 0)
+        got = await rig.take(4)
+        await rig.counts(2, 4, 0)
+        await rig.driver.settle(rig.queue, [Ack(got[0].receipt), Nack(got[1].receipt), Release(got[2].receipt)])
+        await rig.counts(4, 1, 0)
+        await rig.ack(got[3])
+        await rig.ack(*await rig.take(4))
+        await rig.counts(0, 0, 0)
+
+    @case("exact_depth", "ordering_key")
+    async def test_35_occupancy_counts_what_stands_behind_its_key(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.publish(*rig.messages(3, key="k"))
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
+        (held,) = await rig.driver.receive(rig.queue, 3, rig.suite.patience)
+        assert await rig.driver.receive(rig.queue, 3, 0.0) == []
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=True)
+        await rig.ack(held)
+        assert await rig.driver.occupancy(rig.queue) == Occupancy(ready=True, hidden=False)
+
+    @case("exact_depth", "native_delay")
+    async def test_depth_counts_delayed_messages(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(2, delay=rig.long))
+        await rig.publish(rig.message())
+        await rig.counts(1, 0, 2)
+        got = await rig.one()
+        await rig.driver.settle(rig.queue, [Nack(got.receipt, rig.long * 3)])
+        await rig.counts(0, 0, 3)
+        await rig.advance(rig.long * 1.1)
+        await rig.counts(2, 0, 1)
+
+    @case("exact_depth", "leases")
+    async def test_depth_notices_a_lost_lease(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(2))
+        await rig.take(2)
+        await rig.advance(rig.long * 1.2)
+        await rig.counts(2, 0, 0)
+
+    @case()
+    async def test_the_age_of_the_oldest_ready_message(self, rig: Rig) -> None:
+        assert (await rig.driver.depth(rig.queue)).oldest_age is None
+        await rig.publish(rig.message())
+        await rig.advance(rig.long)
+        await rig.publish(rig.message())
+        age = (await rig.driver.depth(rig.queue)).oldest_age
+        if age is None:
+            return
+        assert rig.long * 0.9 <= age < rig.long + rig.suite.patience
+        first = await rig.one()
+        age = (await rig.driver.depth(rig.queue)).oldest_age
+        assert age is not None
+        assert age < rig.long * 0.9
+        await rig.driver.settle(rig.queue, [Nack(first.receipt)])
+        await rig.take(2)
+        assert (await rig.driver.depth(rig.queue)).oldest_age is None

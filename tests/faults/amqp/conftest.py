@@ -1,0 +1,29 @@
+"""The broker of the fault tests at RabbitMQ, a proxy before it, and a queue for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.proxy import Proxy
+
+
+@pytest.fixture
+def broker() -> RabbitMQ:
+    return RabbitMQ.shared()
+
+
+@pytest.fixture
+def proxy(broker: RabbitMQ) -> Iterator[Proxy]:
+    proxy = Proxy(broker.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def queue() -> str:
+    """A name that no other test has."""
+    return f"q-{uuid.uuid4().hex[:12]}"

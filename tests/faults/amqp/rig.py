@@ -1,0 +1,130 @@
+"""What the fault tests at RabbitMQ share: drivers with short deadlines, and a hand at the broker beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pamqp import commands
+
+from tasuki.contracts.driver import Outgoing, QueueSpec, Received
+from tasuki.drivers.amqp.driver import AMQPDriver
+from tasuki.drivers.amqp.endpoint import Endpoint
+from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.handshake import connect
+from tasuki.drivers.amqp.settings import AMQPSettings
+from tasuki.errors import BrokerUnavailableError, DriverError
+
+SECONDS = 30.0
+"""Long enough for a slow machine; nothing waits that long where all is well."""
+IMPATIENT = 2.0
+"""Seconds for an answer where silence must be noticed; a broker on a busy machine needs some for its start."""
+
+
+@asynccontextmanager
+async def driver_at(port: int, *specs: QueueSpec, **fields: Any) -> AsyncIterator[AMQPDriver]:
+    """An open driver that loses patience soon, with these queues."""
+    fields = {"url": f"amqp://127.0.0.1:{port}/", "reconnect_delay": 0.1, "reconnect_max_delay": 0.5, **fields}
+    driver = AMQPDriver("test", AMQPSettings(**fields))
+    await driver.open()
+    try:
+        for spec in specs:
+            await driver.declare(spec)
+        yield driver
+    finally:
+        await driver.close()
+
+
+@asynccontextmanager
+async def hand_at(port: int) -> AsyncIterator[Channel]:
+    """A channel of its own, for what another program or an operator does."""
+    settings = Endpoint(
+        hosts=[("127.0.0.1", port)], vhost="/", user="guest", password="guest", mechanism="PLAIN", tls=None,
+        name="hand", heartbeat=0, connection_timeout=10, request_timeout=10, reconnect_delay=1,
+        reconnect_max_delay=1, frame_size=0, channel_max=0,
+    )  # fmt: skip
+    connection = await connect(settings, "127.0.0.1", port)
+    try:
+        yield await connection.open_channel()
+    finally:
+        await connection.close()
+
+
+async def delete(port: int, *queues: str) -> None:
+    """Delete queues behind the driver's back."""
+    async with hand_at(port) as channel:
+        for queue in queues:
+            await channel.ask(commands.Queue.Delete(queue=queue))
+
+
+async def ready(port: int, queue: str) -> int:
+    """How many messages the broker has ready in one of its queues."""
+    async with hand_at(port) as channel:
+        (answer,) = await channel.ask(commands.Queue.Declare(queue=queue, passive=True))
+        return int(answer.message_count)
+
+
+async def consumers(port: int, queue: str) -> int:
+    """How many consumers one of the broker's queues has."""
+    async with hand_at(port) as channel:
+        (answer,) = await channel.ask(commands.Queue.Declare(queue=queue, passive=True))
+        return int(answer.consumer_count)
+
+
+def messages(*ids: str, **options: Any) -> list[Outgoing]:
+    return [Outgoing(id, b"body", {}, **options) for id in ids]
+
+
+async def take(driver: AMQPDriver, queue: str, number: int = 1) -> list[Received]:
+    """So many messages; those must come."""
+    taken: list[Received] = []
+    end = time.monotonic() + SECONDS
+    while len(taken) < number and time.monotonic() < end:
+        taken += await driver.receive(queue, number - len(taken), 1.0)
+    assert len(taken) == number, taken
+    return taken
+
+
+async def until(condition: Any, what: str) -> None:
+    """Wait for what the broker or the driver does by itself."""
+    end = time.monotonic() + SECONDS
+    while not await condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        await asyncio.sleep(0.05)
+
+
+async def received(driver: AMQPDriver, queue: str) -> list[Received]:
+    """The next messages; RabbitMQ may end the connection (541) of a client that asks for a queue amid its deletion."""
+    while True:
+        try:
+            if got := await driver.receive(queue, 5, SECONDS):
+                return got
+        except BrokerUnavailableError as error:
+            if "541" not in str(error):
+                raise
+
+
+async def until_answered(call: Callable[[], Awaitable[Any]]) -> Any:
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            return await call()
+        except DriverError:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+
+
+async def take_in_spite_of_errors(driver: object, queue: str, number: int, seconds: float = SECONDS) -> list:
+    taken: list = []
+    end = time.monotonic() + seconds
+    while len(taken) < number and time.monotonic() < end:
+        try:
+            taken += await driver.receive(queue, number, 1.0)  # type: ignore[attr-defined]
+        except DriverError as error:
+            if not error.retryable:
+                raise
+            await asyncio.sleep(0.1)
+    return taken

@@ -1,0 +1,217 @@
+"""Several processes at one NATS server: counted consumers, shown messages, and allowed declarations."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import nats
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.drivers.nats.driver import NATSDriver
+from tasuki.drivers.nats.queues.purging import Purging
+from tasuki.drivers.nats.records import consumer_count as attendance
+from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, UnsupportedError
+from tests.faults.nats.site import PATIENCE, QUEUE, Site, declared, drained, messages, take
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+
+async def consumers(driver: NATSDriver, wanted: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while (await driver.depth(QUEUE)).consumers != wanted:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.05)
+
+
+async def test_consumers_of_all_processes_are_counted_and_those_of_a_dead_one_no_more(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attendance, "LASTS", 1.0)
+    monkeypatch.setattr(attendance, "EVERY", 0.2)
+    one, other = await site.driver(), await site.driver()
+    for driver in (one, other):
+        await declared(driver)
+    await one.attach(QUEUE, 2)
+    await other.attach(QUEUE, 3)
+    await consumers(one, 5)
+    await consumers(other, 5)
+    client = await nats.connect(f"nats://127.0.0.1:{site.broker.port}")
+    try:  # as of a process that was killed: it says nothing more
+        dead = f"tasuki.b.c.{QUEUE}.dead"
+        await client.jetstream().publish(dead, json.dumps({"consumers": 7}).encode())
+        await consumers(one, 12)
+        await client.jetstream().publish(dead.replace("dead", "strange"), b"nonsense")
+        await consumers(one, 5)
+    finally:
+        await client.close()
+    await other.close()
+    await consumers(one, 2)
+    await one.attach(QUEUE, 0)
+    await consumers(one, 0)
+
+
+async def test_a_process_goes_on_being_counted_after_a_lost_connection(site: Site) -> None:
+    one, other = await site.driver(), await site.driver(is_direct=True)
+    for driver in (one, other):
+        await declared(driver)
+    await one.attach(QUEUE, 2)
+    await asyncio.to_thread(site.broker.restart)
+    await take_until_it_answers(other)
+    await consumers(other, 2)
+
+
+async def take_until_it_answers(driver: NATSDriver) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            await driver.receive(QUEUE, 1, 0.0)
+        except DriverError:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def test_what_consumers_elsewhere_hold_is_in_flight_and_not_shown(site: Site) -> None:
+    one, other = await site.driver(), await site.driver()
+    for driver in (one, other):
+        await declared(driver)
+    await other.attach(QUEUE, 1)
+    await one.publish(QUEUE, messages("a", "b", "c", "d"))
+    held = await take(other, 2)
+    depth = await one.depth(QUEUE)
+    assert (depth.ready, depth.in_flight, depth.delayed) == (2, 2, 0)
+    assert [message.id for message in await one.peek(QUEUE, 10)] == ["c", "d"]
+    await other.settle(QUEUE, [Nack(held[0].receipt, 60.0), Ack(held[1].receipt)])
+    depth = await one.depth(QUEUE)
+    assert (depth.ready, depth.in_flight, depth.delayed) == (2, 0, 1)
+    assert [message.id for message in await one.peek(QUEUE, 10)] == ["c", "d", "a"]
+    assert await one.purge(QUEUE) == 3
+    assert await drained(other) == []
+
+
+async def test_a_purge_beside_a_receive_that_waits(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    waiting = asyncio.create_task(driver.receive(QUEUE, 1, 3.0))
+    await asyncio.sleep(0)
+    await driver.publish(QUEUE, messages("now", delay=0.0) + messages("later", "much later", delay=60.0))
+    got = await waiting
+    assert [each.id for each in got] == ["now"]
+    assert await driver.purge(QUEUE) == 2
+    await driver.settle(QUEUE, [Release(got[0].receipt)])
+    assert await drained(driver) == ["now"]
+
+
+@pytest.mark.parametrize("options", [{}, {"priorities": True}, {"ordering": "key"}])
+@pytest.mark.parametrize("holds", [False, True])
+async def test_a_purge_beside_publishers_removes_what_was_there_when_it_began(
+    site: Site, options: dict[str, Any], holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, publisher = await site.driver(is_direct=True), await site.driver(is_direct=True)
+    for each in (driver, publisher):
+        await declared(each, **options)
+
+    def made(*ids: str) -> list[Outgoing]:
+        ordered = "ordering" in options
+        return [
+            Outgoing(id, b"", {}, priority=len(id) % 10 if options and not ordered else 0, key="k" if ordered else None)
+            for id in ids
+        ]
+
+    await publisher.publish(QUEUE, made(*(f"old{'x' * (number % 3)}{number}" for number in range(60))))
+    if holds:  # by another process: it can only be purged message by message
+        (held,) = await take(publisher, 1)
+    has_begun = asyncio.Event()
+    second_step = Purging._purge_hidden
+
+    async def begun(self: Purging) -> int:
+        has_begun.set()
+        return await second_step(self)
+
+    monkeypatch.setattr(Purging, "_purge_hidden", begun)
+    purging = asyncio.create_task(driver.purge(QUEUE))
+    early: list[str] = []
+    late: list[str] = []
+    while not purging.done() or len(late) < 20:
+        published = late if has_begun.is_set() else early
+        batch = made(f"new{len(early + late)}", f"newx{len(early + late)}")
+        await publisher.publish(QUEUE, batch)
+        published += [message.id for message in batch]
+    if holds:
+        assert list(await publisher.settle(QUEUE, [Ack(held.receipt)])) == []
+    left = await drained(driver)
+    assert not [id for id in left if id.startswith("old")]
+    assert set(late) <= set(left)
+    assert await purging + len(left) + holds == 60 + len(early) + len(late)
+
+
+async def test_the_partitions_of_a_queue_are_decided_once(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver, ordering="key", options={"partitions": 2})
+    with pytest.raises(QueueConflictError, match="2 partitions"):
+        await declared(driver, ordering="key", options={"partitions": 3})
+    batch = [Outgoing(str(number), b"", {}, key=f"k{number}") for number in range(10)]
+    await driver.publish(QUEUE, batch)
+    assert 1 <= len(await driver.receive(QUEUE, 10, 1.0)) <= 2
+
+
+async def test_a_queue_may_lose_its_order_and_keeps_its_messages(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver, ordering="key")
+    await driver.publish(QUEUE, messages("a", "b", key="k"))
+    await declared(driver)
+    await driver.publish(QUEUE, messages("c", key="k"))
+    assert sorted(each.id for each in await take(driver, 3)) == ["a", "b", "c"]
+
+
+async def test_priorities_only_where_they_were_declared(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    with pytest.raises(UnsupportedError, match="requires"):
+        await driver.publish(QUEUE, messages("a", priority=1))
+    await declared(driver, priorities=True)
+    await driver.publish(QUEUE, messages("low", priority=1) + messages("high", priority=9))
+    await declared(driver)  # and what lies in the lanes is not forgotten
+    assert [each.id for each in await take(driver, 2)] == ["high", "low"]
+
+
+async def test_more_replicas_than_there_are_servers(site: Site) -> None:
+    driver = await site.driver(replicas=3)
+    with pytest.raises(DriverError, match="replicas"):
+        await declared(driver)
+
+
+async def test_an_extension_after_the_close_and_in_between(site: Site) -> None:
+    driver = await site.driver()
+    await declared(driver)
+    await driver.publish(QUEUE, messages("a"))
+    (held,) = await take(driver, 1)
+    assert list(await driver.extend(QUEUE, [held.receipt], 30.0)) == []
+    extending = [asyncio.create_task(driver.extend(QUEUE, [held.receipt], 30.0)) for _ in range(20)]
+    await asyncio.sleep(0)
+    await driver.close()
+    for answer in await asyncio.gather(*extending, return_exceptions=True):
+        assert isinstance(answer, BrokerUnavailableError) or list(answer) in ([], [held.receipt])
+    with pytest.raises(BrokerUnavailableError):
+        await driver.extend(QUEUE, [held.receipt], 30.0)
+
+
+async def test_a_queue_with_many_lanes_is_declared_before_the_server_is_there(site: Site) -> None:
+    await asyncio.to_thread(site.broker.kill)
+    driver = site.made(site.broker.port)
+    await driver.declare(QueueSpec(QUEUE, ordering="key", priorities=True, dedup_window=60.0, max_length=100))
+    with pytest.raises(BrokerUnavailableError):
+        await driver.open()
+    await asyncio.to_thread(site.broker.start)
+    await driver.open()
+    try:
+        await driver.publish(QUEUE, messages("p", priority=3) + messages("k", key="k") + messages("m"))
+        await driver.publish(QUEUE, messages("p", priority=3))
+        assert sorted(await drained(driver)) == ["k", "m", "p"]
+    finally:
+        await driver.close()

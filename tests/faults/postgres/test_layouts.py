@@ -1,0 +1,75 @@
+"""Whatever layout a schema had: brought up to date, it is as a new one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tasuki.drivers.postgres.schema import schema as migrating
+from tasuki.errors import DriverError
+from tests.support.brokers.postgres import Postgres
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+_schemas = (f"layouts_{number}" for number in itertools.count())
+_PARTS = (
+    "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = $1::text::regnamespace",
+    "SELECT pg_get_indexdef(oid) FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relkind = 'i'",
+    "SELECT concat_ws(' ', c.relname, c.relpersistence, c.reloptions, a.attname, a.atttypid::regtype, a.attnotnull, "
+    "pg_get_expr(d.adbin, d.adrelid)) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+    "LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum "
+    "WHERE c.relnamespace = $1::text::regnamespace AND c.relkind IN ('r', 'c') AND a.attnum > 0 AND NOT a.attisdropped",
+)
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    yield connection
+    await connection.close()
+
+
+async def parts(connection: asyncpg.Connection, schema: str) -> list[str]:
+    """Functions with their settings, indexes, and columns, as the server shows them."""
+    shown = [row[0] for sql in _PARTS for row in await connection.fetch(sql, schema)]
+    return sorted(text.replace(schema, "schema") for text in shown)
+
+
+_OLD_PARTS = (
+    "DROP TABLE waiters; CREATE UNLOGGED TABLE waiters (queue integer NOT NULL, holder bigint NOT NULL, "
+    "until timestamptz NOT NULL, PRIMARY KEY (queue, holder)) "
+    "WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200)",
+    "ALTER TABLE queues DROP COLUMN synchronous_commit",
+    "ALTER TABLE messages DROP COLUMN counted, DROP COLUMN suspect",
+    "DROP INDEX messages_keys; CREATE INDEX messages_by_key ON messages (queue, key, seq) WHERE key IS NOT NULL",
+    "CREATE TYPE claimed AS (n integer); CREATE FUNCTION claim() RETURNS SETOF claimed LANGUAGE sql AS 'SELECT 1'",
+    "CREATE FUNCTION look(names text[]) RETURNS text LANGUAGE sql AS 'SELECT names[1]'",
+    "DROP FUNCTION declare_queue; CREATE FUNCTION declare_queue(text, double precision, bigint, boolean, "
+    "double precision, boolean, text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
+)
+
+
+@pytest.mark.parametrize("old", _OLD_PARTS)
+async def test_an_older_layout_becomes_the_newest(connection: asyncpg.Connection, old: str) -> None:
+    schema = next(_schemas)
+    await migrating.migrate(connection, schema)
+    new = await parts(connection, schema)
+    await connection.execute(f"SET search_path = {schema}")
+    await connection.execute(old)
+    await connection.execute("UPDATE migrations SET version = 16, min_version = 10; RESET search_path")
+    assert not await migrating.check(connection, schema)
+    await migrating.migrate(connection, schema)
+    assert await migrating.check(connection, schema)
+    assert await parts(connection, schema) == new
+
+
+async def test_a_layout_that_a_newer_process_made_meanwhile_is_refused(connection: asyncpg.Connection) -> None:
+    """Between the check of the schema and the lock of the migrations."""
+    schema = next(_schemas)
+    await migrating.migrate(connection, schema)
+    await connection.execute(f"INSERT INTO {schema}.migrations (version, min_version) VALUES (1000, 1000)")
+    with pytest.raises(DriverError, match="needs a Tasuki that knows layout 1000"):
+        await migrating.migrate(connection, schema)

@@ -1,0 +1,73 @@
+"""A script for one message costs the server little beside its commands: it makes only the functions that it needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tests.faults.redis.rig import driver_at
+from tests.faults.redis.test_steps import patch_scripts
+from tests.support.brokers.redis import Redis
+
+pytestmark = [pytest.mark.anyio, pytest.mark.fault]
+
+LEFT = 2048
+"""Bytes that a script for one message may leave to the collector; with all functions they were over four thousand."""
+
+OTHERS = 40
+"""Commands of a script beside those for each key."""
+
+MEASURED = """
+local calls, call, run = 0, redis.call
+do
+local redis = setmetatable({call = function(...)
+  calls = calls + 1
+  return call(...)
+end}, {__index = redis})
+run = function()
+%s
+end
+end
+collectgarbage('stop')
+local before = collectgarbage('count')
+local answer = run()
+call('ZADD', 'left', 'LT', math.ceil((collectgarbage('count') - before) * 1024), '%s')
+call('ZADD', 'last', calls, '%s')
+call('ZADD', 'most', 'GT', calls, '%s')
+collectgarbage('restart')
+return answer
+"""
+
+
+async def test_one_message_needs_few_commands_and_functions(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch_scripts(monkeypatch, lambda name, text: MEASURED % (text, *[name] * 3))
+    async with driver_at(broker.port) as driver:
+        await driver.publish("q", [Outgoing("first", b"", {})])
+        for _ in range(5):  # now and then the interpreter needs memory of its own
+            await driver.publish("q", [Outgoing("a", b"", {})])
+            (got,) = await driver.receive("q", 1, 0.0)
+            assert not await driver.settle("q", [Ack(got.receipt)])
+        nodes = driver._session.nodes("q")
+        names = ("PUBLISH", "RECEIVE", "SETTLE")
+        calls = {name: int(await nodes.call(0, "ZSCORE", "last", name)) for name in names}
+        assert calls == {"PUBLISH": 7, "RECEIVE": 10, "SETTLE": 6}
+        left = {name: int(await nodes.call(0, "ZSCORE", "left", name)) for name in names}
+        assert {name: size for name, size in left.items() if size > LEFT} == {}
+
+
+async def test_keys_need_a_command_for_each_key_at_most(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch_scripts(monkeypatch, lambda name, text: MEASURED % (text, *[name] * 3))
+    keys = 100
+    batch = [Outgoing(str(number), b"", {}, key=str(number % keys)) for number in range(2 * keys)]
+    async with driver_at(broker.port, spec=QueueSpec("q", ordering="key")) as driver:
+        for settlement in (Ack, Release, Nack):
+            await driver.publish("q", batch)
+            held = await driver.receive("q", keys, 0.0)
+            assert not await driver.settle("q", [settlement(item.receipt) for item in held])
+        await driver.declare(QueueSpec("q"))
+        await driver.declare(QueueSpec("q", ordering="key"))
+        await driver.purge("q")
+        found = await driver._session.nodes("q").call(0, "ZRANGE", "most", 0, -1, "WITHSCORES")
+        calls = dict(zip(map(bytes.decode, found[::2]), map(int, found[1::2]), strict=True))
+        assert calls.keys() >= {"PUBLISH", "SETTLE", "CONVERT", "PURGE"}
+        assert {name: number for name, number in calls.items() if number > keys + OTHERS} == {}

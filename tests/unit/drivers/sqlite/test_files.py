@@ -1,0 +1,232 @@
+"""The file: its options, its version, its log, its temporary queues, and what it forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.file import disk_space, locks
+from tasuki.drivers.sqlite.schema import schema
+from tasuki.drivers.sqlite.settings import SQLiteSettings
+from tasuki.drivers.sqlite.thread.requests import Call
+from tasuki.errors import QueueFullError, QueueNotFoundError
+from tasuki.testing.conformance import ShiftedClock
+from tests.unit.drivers.sqlite.conftest import message
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_durability_is_what_the_setting_gives(path: Path) -> None:
+    assert SQLiteDriver("d", SQLiteSettings(path=path)).durability == "power"
+    assert SQLiteDriver("d", SQLiteSettings(path=path, synchronous="normal")).durability == "broker"
+    with pytest.raises(ValidationError, match="synchronous"):
+        SQLiteSettings(path=path, synchronous="off")
+
+
+async def test_a_queue_that_is_missing_in_the_file_is_made(make: Any) -> None:
+    driver = await make()
+
+    def drop(store: Any, _: int) -> None:
+        store._execute("DELETE FROM queues")
+        store.queues.undo()
+
+    await driver._guard.get().submit(Call("", drop))
+    assert not await driver.publish("q", [message()])
+    assert (await driver.depth("q")).ready == 1
+
+
+async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await make()
+    await driver.publish("q", [message(str(number), b"x" * 1000) for number in range(500)])
+    assert Path(f"{path}-wal").stat().st_size > 2**19
+    monkeypatch.setattr(disk_space, "MAX_WAL_BYTES", 2**16)
+    driver._guard.get()._next_sweep = 0.0
+    await driver.depth("q")
+    await driver.depth("q")
+    assert Path(f"{path}-wal").stat().st_size < 2**16
+
+
+def test_a_folder_drops_its_files(path: Path) -> None:
+    folder = locks.HolderLocks(str(path))
+    folder.enter()
+    assert folder.is_alive(folder.name)
+    folder.drop()
+    assert not folder.is_alive(folder.name)
+    folder.remove(folder.name)
+    folder.remove("never there")
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "queue.db"
+    first, *steps = (
+        resources.files("tasuki.drivers.sqlite.schema").joinpath(name).read_text(encoding="utf-8")
+        for name in schema.STEPS[:version]
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            f"{first}; PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {version};"
+            "INSERT INTO queues (queue, name, lease, by_key, total, held) VALUES (7, 'old', 30, 0, 2, 1);"
+            "INSERT INTO messages VALUES (1, 7, 9, NULL, 'id', x'62', x'80', 0);"
+            "INSERT INTO ready VALUES (7, 9, 1, 0, NULL);"
+            "INSERT INTO messages VALUES (2, 7, 9, NULL, 'held', x'62', x'80', 0);"
+            "INSERT INTO held VALUES (1, 2, 7, 9, 3, NULL, 1, 0)"
+        )
+        connection.executescript(";".join(steps))
+
+    async def run() -> None:
+        driver = SQLiteDriver("db", SQLiteSettings(path=path))
+        await driver.open()
+        try:
+            for name in ("old", "new"):
+                await driver.declare(QueueSpec(name, dedup_window=60.0))
+            taken = await driver.receive("old", 10, 0.0)
+            assert [(got.id, got.attempt, got.suspect) for got in taken] == [("id", 1, False), ("held", 4, True)]
+            for queue in ("old", "new"):
+                await driver.publish(queue, [Outgoing("a", b"", {}), Outgoing("a", b"", {})])
+                assert [got.id for got in await driver.receive(queue, 10, 0.0)] == ["a"]
+        finally:
+            await driver.close()
+
+    asyncio.run(run())
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.LAYOUT.version,)
+        assert connection.execute("SELECT queue, name FROM queues ORDER BY queue").fetchall() == [
+            (7, "old"),
+            (8, "new"),
+        ]
+
+
+def test_the_number_of_a_deleted_queue_is_not_used_again(tmp_path: Path) -> None:
+    async def run() -> list[int]:
+        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"))
+        await driver.open()
+        seen = []
+        try:
+            for _ in range(3):
+                await driver.declare(QueueSpec("q"))
+                with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
+                    seen.append(connection.execute("SELECT queue FROM queues").fetchone()[0])
+                await driver.delete("q")
+        finally:
+            await driver.close()
+        return seen
+
+    assert asyncio.run(run()) == [1, 2, 3]
+
+
+def test_outdated_ids_are_forgotten(tmp_path: Path) -> None:
+    clock = ShiftedClock()
+
+    async def run() -> int:
+        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"), clock)
+        await driver.open()
+        try:
+            await driver.declare(QueueSpec("q", dedup_window=60.0))
+            for number in range(5):
+                await driver.publish("q", [Outgoing(f"{number}-{index}", b"", {}) for index in range(50)])
+                clock.advance(61.0)
+            with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
+                return int(connection.execute("SELECT count(*) FROM known").fetchone()[0])
+        finally:
+            await driver.close()
+
+    assert asyncio.run(run()) == 50
+
+
+@pytest.mark.parametrize("is_used_by_another", [False, True])
+def test_a_temporary_queue_goes_with_the_driver_that_receives_from_it(tmp_path: Path, is_used_by_another: bool) -> None:
+    spec = QueueSpec("reply.1", temporary=True)
+
+    async def run() -> list[str]:
+        asks, answers = (SQLiteDriver(name, SQLiteSettings(path=tmp_path / "queue.db")) for name in ("asks", "answers"))
+        for driver in (asks, answers):
+            await driver.open()
+            await driver.declare(spec)
+            await driver.declare(QueueSpec("tasks"))
+            await driver.attach("tasks", 1)
+        await asks.attach(spec.name, 1)
+        if is_used_by_another:
+            await answers.attach(spec.name, 1)
+        await answers.publish(spec.name, [Outgoing("late", b"", {})])
+        await asks.close()
+        with closing(sqlite3.connect(tmp_path / "queue.db")) as connection:
+            names = [name for (name,) in connection.execute("SELECT name FROM queues ORDER BY name")]
+            assert connection.execute("SELECT count(*) FROM messages").fetchone()[0] == int(is_used_by_another)
+        await answers.close()
+        return names
+
+    assert asyncio.run(run()) == (["reply.1", "tasks"] if is_used_by_another else ["tasks"])
+
+
+def test_a_temporary_queue_goes_with_the_driver_that_declared_it_without_receiving(tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        asks, answers = (SQLiteDriver(name, SQLiteSettings(path=tmp_path / "queue.db")) for name in ("asks", "answers"))
+        for driver in (asks, answers):
+            await driver.open()
+            await driver.declare(QueueSpec("tasks"))
+        await asks.declare(QueueSpec("reply.1", temporary=True))
+        await answers.inspect(QueueSpec("reply.1", temporary=True))
+        await answers.publish("reply.1", [message("reply")])
+        await asks.close()
+        names = names_in(tmp_path / "queue.db")
+        with pytest.raises(QueueNotFoundError, match=r"'answers': queue 'reply\.1' is not in the database file"):
+            await answers.publish("reply.1", [message("late")])
+        assert not await answers.publish("tasks", [message("other")])
+        await answers.close()
+        return [*names, *names_in(tmp_path / "queue.db")]
+
+    assert asyncio.run(run()) == ["tasks", "tasks"]
+
+
+def test_what_an_older_version_left_of_temporary_queues_goes_when_the_file_is_opened(tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"))
+        await driver.open()
+        await driver.declare(QueueSpec("tasks"))
+        with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as connection:
+            connection.execute(
+                "INSERT INTO queues (queue, name, lease, by_key, temporary) VALUES (9, 'reply.1', 1, 0, 1)"
+            )
+        await driver.close()
+        await driver.open()
+        await driver.depth("tasks")
+        await driver.close()
+        return names_in(tmp_path / "queue.db")
+
+    assert asyncio.run(run()) == ["tasks"]
+
+
+def names_in(path: Path) -> list[str]:
+    """The queues of a file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM queues ORDER BY name")]
+
+
+async def test_a_new_connection_gives_no_older_options_to_the_file(make: Any, path: Path) -> None:
+    older, newer = await make(), await make()
+    await newer.declare(QueueSpec("q", lease=7.0, max_length=2))
+    await older._guard.get().submit(Call("", lambda store, _: store.undo()))
+    assert not await older.publish("q", [message("a"), message("b")])
+    with pytest.raises(QueueFullError):
+        await older.publish("q", [message("c")])
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT lease, max_length FROM queues").fetchall() == [(7.0, 2)]
+
+
+async def test_inspecting_tells_the_options_in_force(make: Any) -> None:
+    one, other = await make(), await make()
+    spec = QueueSpec("r", 7.0, 3, "key", 60.0, options={"x": 1})
+    await one.declare(spec)
+    assert await other.inspect(QueueSpec("r", options={"x": 1})) == spec
+    assert await one.inspect(QueueSpec("r")) == QueueSpec("r", 7.0, 3, "key", 60.0)
+    assert one._declared.specs["r"] is spec

@@ -1,0 +1,92 @@
+"""Peeks, purges and removals in parts."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki.contracts.driver import Nack, QueueSpec, Release
+from tasuki.drivers.sqlite.driver import SQLiteDriver
+from tasuki.drivers.sqlite.store import purge
+from tasuki.drivers.sqlite.thread.requests import Call
+from tests.unit.drivers.sqlite.conftest import message
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_peek_past_the_end_of_each_part(make: Any) -> None:
+    driver = await make()
+    await driver.declare(QueueSpec("q", ordering="key"))
+    await driver.publish("q", [message(name, key="k") for name in "abc"] + [message("late", delay=60.0)])
+    assert [[item.id for item in await driver.peek("q", 1, after=number)] for number in range(5)] == [
+        ["a"], ["b"], ["c"], ["late"], [],
+    ]  # fmt: skip
+
+
+async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = await make()
+    monkeypatch.setattr(purge, "FIRST", 3)
+    monkeypatch.setattr(purge, "SECONDS", 0.0)
+    await driver.publish("q", [message(str(number)) for number in range(8)])
+    removed, _ = await asyncio.gather(driver.purge("q"), publish_later(driver))
+    assert removed == 8
+    assert (await driver.depth("q")).ready == 1
+
+
+async def test_a_removal_searches_in_several_transactions(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "SEARCHED", 3)
+    driver = await make()
+    for queue in ("q", "other"):
+        await driver.declare(QueueSpec(queue))
+    for number in range(20):
+        await driver.publish("q" if number % 2 else "other", [message(f"{number}")])
+    assert await driver.remove("q", [f"{number}" for number in range(20) if number != 7]) == 9
+    assert [item.id for item in await driver.peek("q", 99)] == ["7"]
+    assert len(await driver.peek("other", 99)) == 10
+
+
+async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
+    driver = await make()
+    await driver.publish("q", [message(str(number)) for number in range(4)])
+    held = await driver.receive("q", 2, 0.0)
+    writer = driver._guard.get()
+    extent = await writer.submit(Call("q", lambda store, number: store.purging.begin(number)))
+    await driver.settle("q", [Nack(held[0].receipt), Release(held[1].receipt)])
+    await driver.publish("q", [message("new")])
+    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (2, True)
+    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (0, True)
+    assert [item.id for item in await driver.receive("q", 5, 0.0)] == ["0", "1", "new"]
+
+
+async def test_a_purge_leaves_a_queue_of_the_same_name_that_is_declared_while_it_runs(make: Any) -> None:
+    driver = await make()
+    await driver.publish("q", [message("old")])
+    extent = await driver._guard.get().submit(Call("q", lambda store, number: store.purging.begin(number)))
+    await driver.delete("q")
+    await driver.declare(QueueSpec("q"))
+    await driver.publish("q", [message("new")])
+    assert await driver._guard.get().submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (
+        0,
+        True,
+    )
+
+
+async def test_the_number_of_a_message_is_not_used_again_in_its_queue(make: Any, path: Path) -> None:
+    driver = await make()
+    numbers = []
+    for batch in (1, 3, 2):
+        await driver.publish("q", [message(str(number)) for number in range(batch)])
+        with closing(sqlite3.connect(path)) as connection:
+            numbers += [number for (number,) in connection.execute("SELECT seq FROM messages ORDER BY seq")]
+        assert await driver.purge("q") == batch
+    assert numbers == [1, 2, 3, 4, 5, 6]
+
+
+async def publish_later(driver: SQLiteDriver) -> None:
+    await driver.depth("q")
+    await driver.publish("q", [message("new")])

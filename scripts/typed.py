@@ -17,16 +17,16 @@ from pydantic_core import PydanticUndefined
 from tasuki.drivers.sqs import aws
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import Config, DurabilityLevel
-from tasuki.kinds.check.requirements import RequirementName
-from tasuki.kinds.entries import consumer, env, function, queue, security, store
+from tasuki.kinds.entries import consumer, env, function, queue, security, store, worker
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig
+from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig, RequirementName
+from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
 from tasuki.registry.source import Source
 
 FOLDER = Path(__file__).parent.parent / "src" / "tasuki" / "app" / "typed"
 
-FAMILIES = (queue, consumer, function, store, env, aws, security)
+FAMILIES = (queue, consumer, worker, function, store, env, aws, security)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
 _UNITS = {"_duration": "Duration", "_size": "Size", "_mode": "str"}
@@ -40,8 +40,8 @@ _NAMED = {
     **dict.fromkeys((SecretStr, Source), "str"),
 }
 """Types that are written otherwise than by their names."""
-_CONSUMER_IDS = ("queue", "func")
-"""Fields of a consumer that the decorator fills."""
+_FILLED = {ConsumerConfig: ("queue", "func"), WorkerConfig: ("queues",)}
+"""Fields that the decorator of consumers and ``worker_pool`` fill."""
 _SPECIAL = {
     (QueueConfig, "driver"): "str",  # the app's own if it is not given
     (QueueConfig, "dead_letter"): "str | QueueHandle[Any] | DeadLetterFields | None",
@@ -76,7 +76,7 @@ from tasuki.units import Duration, Size
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.fields.types import DurabilityLevel
-    from tasuki.kinds.check.requirements import RequirementName"""
+    from tasuki.kinds.entries.queue import RequirementName"""
 
 DRIVERS_IMPORTS = """from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -129,12 +129,13 @@ def _classes(model: type[BaseModel], done: dict[type[BaseModel], str]) -> Iterat
     for inner in _models_in(tuple(get_type_hints(model, include_extras=True).values())):
         yield from _classes(inner, done)
     fields = fields_of(model)
-    if model is not ConsumerConfig:
+    filled = {name: fields.pop(name) for name in _FILLED.get(model, ())}
+    if not filled:
         yield _class(name_of(model), fields)
         return
-    ids = {name: fields.pop(name) for name in _CONSUMER_IDS}
-    yield _class("ConsumerFields", fields)
-    yield _class("ConsumerEntryFields", ids, base="ConsumerFields")
+    name = model.__name__.removesuffix("Config")
+    yield _class(f"{name}Fields", fields)
+    yield _class(f"{name}EntryFields", filled, base=f"{name}Fields")
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, str]:

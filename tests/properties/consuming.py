@@ -12,7 +12,8 @@ from collections import Counter
 from typing import Any
 
 from tasuki.clock import Clock
-from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.suspects import Gate
 from tasuki.consumers.run import Run
 from tasuki.consumers.settling.verdict import RetryPolicy

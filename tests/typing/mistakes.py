@@ -29,6 +29,8 @@ app.queue("four", dead_letter={"queue": "dead", "attempts": 3})  # mistake: a mi
 app.queue("five", driver_options={"amqp": {"queue_typ": "classic"}})  # mistake: a misspelt option of a driver
 app.queue("six", driver_options={"nats": {"replicas": "three"}})  # mistake: a driver's option of another type
 app.queue("seven", Mail("ada"))  # mistake: a body where its type is wanted
+app.worker_pool("pool", [mails], concurency=4)  # mistake: a misspelt field of shared workers
+app.worker_pool("pool", [mails], concurrency=4, order="random")  # mistake: an order that there is not
 app.entry("store", "store.memory", max_sise=10)  # mistake: a misspelt field of an entry
 
 

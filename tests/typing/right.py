@@ -28,10 +28,12 @@ batches = app.queue("batches", list[Mail], dead_letter={"queue": mails, "max_att
 either: QueueHandle[Mail | int] = app.queue("either", Mail | int, options={"max_length": 1000})
 amqp = app.queue("amqp", Mail, driver_options={"amqp": {"queue_type": "classic"}, "nats": {"max_bytes": "1GiB"}})
 untyped = app.queue("untyped", requires=["delay"], ordering="key")
+pool = app.worker_pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
 
 assert_type(mails, QueueHandle[Mail])
 assert_type(batches, QueueHandle[list[Mail]])
 assert_type(untyped, QueueHandle[Any])
+assert_type(pool, str)
 
 
 @mails.consumer(concurrency=4, retry={"initial_delay": "5s", "never": ["ValueError"]}, lifecycle={"auto_start": False})

@@ -14,7 +14,6 @@ from tasuki import Envelope
 from tasuki.app.declaring import Declaring
 from tasuki.app.typed import drivers, entries, options
 from tasuki.fields.kinds import DriverKind
-from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.queues.queue import Queue
 
@@ -58,4 +57,5 @@ def test_each_kind_has_an_overload_with_its_fields() -> None:
 def _fields_of(name: str) -> str:
     kind = find_kind(name)
     module = "d" if isinstance(kind, DriverKind) else "e"
-    return f"{module}.{'ConsumerEntryFields' if kind.model is ConsumerConfig else SCRIPT['name_of'](kind.model)}"
+    name = SCRIPT["name_of"](kind.model)
+    return f"{module}.{name.replace('Fields', 'EntryFields') if kind.model in SCRIPT['_FILLED'] else name}"

@@ -31,6 +31,7 @@ STAGE: dict[str, dict[str, Any]] = {
     "shared": {"kind": "queue.driver.memory"},
     "tasks": {"kind": "queue.queue", "driver": "main_driver"},
     "dead": {"kind": "queue.queue", "driver": "main_driver"},
+    **{name: {"kind": "queue.queue", "driver": "main_driver"} for name in ("mails", "reports", "imports")},
     "send": {"kind": "function.lua", "source": "return function() end"},
     "web_may_publish": {"kind": "security.policy", "policy": {"actions": "*", "resources": "*", "effect": "allow"}},
 }

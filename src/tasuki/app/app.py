@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.contracts.observer import Observer
     from tasuki.kinds.check.project import Project
+    from tasuki.kinds.selection import Selection
     from tasuki.registry.changes import Changes
     from tasuki.registry.loader import Loaded
 
@@ -78,6 +79,8 @@ class App(Declaring):
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
         self.observers: list[Observer] = []
         """Notified of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
+        self.selection: Selection | None = None
+        """The queues that this process consumes, from the next ``open`` on; None: all."""
         self._source = Source(namespace=namespace, url=url, root=self.root, environ=environ)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
@@ -115,7 +118,8 @@ class App(Declaring):
         """Read and check everything. Raises ProjectError with all problems at once."""
         from tasuki.kinds.check.project import check
 
-        return check(self.load_entries())
+        project = check(self.load_entries())
+        return project if self.selection is None else self.selection.of(project)
 
     @property
     def is_code(self) -> bool:

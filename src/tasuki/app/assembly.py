@@ -14,8 +14,10 @@ from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
 from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
-from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.reach.host_reach import call_context
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.settling.verdict import RetryPolicy
@@ -41,10 +43,12 @@ from tasuki.kinds.check.behaviours import DURABILITY
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import wanted_durability
 from tasuki.kinds.check.rights import Rights
+from tasuki.kinds.check.workers import concurrency_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.lifecycle import LifecycleConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.reply_to import reply_queue_id
@@ -85,6 +89,11 @@ class Assembly:
         self.handlers: dict[str, Handler] = {}
         self.resources: dict[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
+        self.workers: dict[str, SharedWorkers] = {
+            id: old.workers[id] if old and config == old.project.configs.get(id) else SharedWorkers(config.concurrency)
+            for id, config in project.of(WorkerConfig).items()
+        }
+        self._shared = shared_workers(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self._retired: list[Retired] = []
@@ -113,7 +122,7 @@ class Assembly:
         """
         config, kind = self.project.configs[id], self.project.kinds[id]
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
-            return True
+            return not is_function(config) or self._threads(id) == old._threads(id)
         if isinstance(kind, DriverKind) and id in old.drivers:
             return kind == old.project.kinds[id] and is_same_driver(
                 driver_settings(old.project, id), driver_settings(self.project, id)
@@ -128,7 +137,8 @@ class Assembly:
         if isinstance(config, ConsumerConfig):
             queue = self.queues[config.queue]
             needed = [queue.id, *([queue.policy.dead_letter] if queue.policy.dead_letter else [])]
-            return all(self.queues[id] is old.queues.get(id) for id in needed)
+            is_same = all(self.queues[needed_id] is old.queues.get(needed_id) for needed_id in needed)
+            return is_same and self._share(queue.id) == old.consumers[id].share
         return True
 
     def _take_over(self, id: str, old: Assembly) -> None:
@@ -199,7 +209,7 @@ class Assembly:
                 max_delay=inf if (longest := queue.driver.capabilities.max_delay) is None else longest,
             ),
             options=ConsumerOptions(
-                concurrency=config.concurrency,
+                concurrency=concurrency_of(config, self._shared),
                 prefetch=config.prefetch,
                 auto_ack=config.auto_ack,
                 handler_timeout=config.handler_timeout,
@@ -207,12 +217,21 @@ class Assembly:
             dead_letters=self.queues[dead_letter] if dead_letter else None,
             clock=self._clock,
             middleware=self._middleware(config),
+            share=self._share(config.queue),
         )
+
+    def _share(self, queue: str) -> Share | None:
+        """The part that a queue's consumers have in shared workers; None: their workers are their own."""
+        if queue not in self._shared:
+            return None
+        id, config = self._shared[queue]
+        rank = config.queues.index(queue) if config.order == "strict" else 0
+        return Share(self.workers[id], rank, config.weights.get(queue, 1))
 
     def _threads(self, function: str) -> int:
         """As many as its consumers may run at a time; calls from other functions share them."""
         consumers = self.project.of(ConsumerConfig).values()
-        return max(sum(config.concurrency for config in consumers if config.func == function), 4)
+        return max(sum(concurrency_of(each, self._shared) for each in consumers if each.func == function), 4)
 
     def driver_specs(self) -> list[ServiceSpec]:
         """The drivers as services; all of them start, for a queue without its driver cannot be published to."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from tasuki.app.declare import name_of
-from tasuki.app.handle import QueueHandle
+from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.messaging import Messaging
 
 if TYPE_CHECKING:
@@ -73,6 +73,16 @@ class Declaring(Messaging):
         """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
         self._source.declared.add_consumer(queue, function, name, fields)
 
+    def worker_pool(self, name: str, queues: Sequence[str | QueueHandle[Any]], **fields: Unpack[e.WorkerFields]) -> str:
+        """Let the consumers of these queues share their workers; returns the id of the entry, a ``queue.worker``.
+
+        Args:
+            name: of the entry.
+            queues: by name, id or handle; with ``order="strict"`` the most urgent one first.
+            fields: the fields of ``queue.worker``: concurrency, order, weights (by name or id of the queue).
+        """
+        return self._source.declared.add(name, "queue.worker", {"queues": [*map(id_of, queues)], **fields}).id
+
     @overload
     def entry(
         self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.MemoryDriverFields]
@@ -101,6 +111,9 @@ class Declaring(Messaging):
     def entry(self, name: str, kind: Literal["queue.consumer"], /, **fields: Unpack[e.ConsumerEntryFields]) -> str: ...
     @overload
     def entry(self, name: str, kind: Literal["function.lua"], /, **fields: Unpack[e.LuaFunctionFields]) -> str: ...
+    @overload
+    def entry(self, name: str, kind: Literal["queue.worker"], /, **fields: Unpack[e.WorkerEntryFields]) -> str: ...
+
     @overload
     def entry(
         self, name: str, kind: Literal["function.python"], /, **fields: Unpack[e.PythonFunctionFields]

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from tasuki.app.assembly import Assembly
+from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample
 from tasuki.observe.metrics import Histogram
 
@@ -17,16 +18,23 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
     """Counters since the process started, by entry id.
 
     Returns:
+        ``workers``: shared workers by id, ``concurrency``, ``running`` now, and ``queues``;
         ``consumers``: by id, ``running`` and ``held`` now, and all of ``ConsumerMetrics.as_dict``; ``queues``: by id,
         ``published``, ``rejected`` and ``unknown`` publishes of this process, and
         ``late_replies`` to its requests, the ``durability`` that its driver gives, and the ``demanded_durability``: if
         that is more, publishing is refused; ``metrics``: what handlers have counted, each ``{function, name, type,
         labels, value}``, a histogram with ``count`` and ``sum`` instead of ``value``; a name is of one type within one
-        function only. The first two are empty without an assembly.
+        function only. All but ``metrics`` are empty without an assembly.
     """
     consumers = assembly.consumers.items() if assembly else ()
     queues = assembly.queues.items() if assembly else ()
+    shared = assembly.project.of(WorkerConfig).items() if assembly else ()
     return {
+        "workers": {
+            id: {"concurrency": config.concurrency, "running": assembly.workers[id].running, "queues": config.queues}
+            for id, config in shared
+            if assembly
+        },
         "consumers": {
             id: {"running": consumer.running, "held": consumer.held, **consumer.metrics.as_dict()}
             for id, consumer in consumers

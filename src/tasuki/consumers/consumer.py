@@ -4,79 +4,27 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasuki.clock import Clock
+from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.fetching.keeper import Keeper
-from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stack_of
-from tasuki.consumers.handling.suspects import PROCESS_GATE
-from tasuki.consumers.reach.host import Host
 from tasuki.consumers.run import CANCEL_GRACE, Run
-from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
-from tasuki.contracts.observer import Observer
-from tasuki.observe.metrics import ConsumerMetrics
-from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from tasuki.security.guard import Guard
-
 _log = logging.getLogger("tasuki.consumer")
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerOptions:
-    """How a consumer works; times in seconds."""
-
-    concurrency: int = 1
-    prefetch: int = 10
-    auto_ack: bool = False
-    handler_timeout: float | None = None
-
-
-class Consumer:
+@dataclass(eq=False)
+class Consumer(Definition):
     """One queue, one handler, one pool of workers. Start, stop and start again as often as you like."""
 
-    def __init__(
-        self,
-        id: str,
-        *,
-        queue: Queue,
-        handler: Handler,
-        host: Host,
-        keeper: Keeper,
-        policy: RetryPolicy,
-        options: ConsumerOptions,
-        dead_letters: Queue | None,
-        clock: Clock,
-        middleware: Sequence[Callable[[], ConsumeMiddleware]] = (),
-    ) -> None:
-        self.id = id
-        self.queue = queue
-        self.queue_id = queue.id
-        self.handler = handler
-        self.function_id = handler.id
-        self.host = host
-        self.guard: Guard | None = None
-        """Its rights, which the functions that it calls share; None: all. Set again when the policies change."""
-        self.policy = policy
-        self.options = options
-        self.metrics = ConsumerMetrics(consumer=id, queue=queue.id, driver=queue.driver.name)
-        self.gate = PROCESS_GATE
-        self.dead_letters = dead_letters
-        self.keeper = keeper
-        self.clock = clock
-        self.observers: Sequence[Observer] = ()
-        """Observers of its next life."""
-        self._middleware = middleware
-        self._run: Run | None = None
+    _run: Run | None = field(default=None, init=False)
 
     async def start(self) -> None:
         """Compile the handler, and begin to receive.
@@ -88,9 +36,9 @@ class Consumer:
         if self.run is not None:  # it failed, and is started again
             await self.stop(CANCEL_GRACE)
         if self.guard is not None:
-            self.guard.consume(self.queue_id)
+            self.guard.consume(self.queue.id)
         await self.handler.start()
-        layers = [load() for load in self._middleware]
+        layers = [load() for load in self.middleware]
         options = self.options
         if options.prefetch < options.concurrency:
             _log.warning("prefetch %d is less than concurrency %d and was raised to it", options.prefetch,
@@ -118,7 +66,6 @@ class Consumer:
     def replace_handler(self, handler: Handler) -> None:
         """Handle new messages with another handler, already started; running ones finish with theirs."""
         self.handler = handler
-        self.function_id = handler.id
         if self.run is not None:
             self.run.executor.use(handler)
 

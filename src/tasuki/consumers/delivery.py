@@ -10,8 +10,7 @@ from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.consumers.reach.host import Host
-from tasuki.consumers.settling.replies import Answer
-from tasuki.consumers.settling.verdict import ACK, RetryPolicy, Verdict
+from tasuki.consumers.settling.verdict import ACK, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError

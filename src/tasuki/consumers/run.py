@@ -6,8 +6,10 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.keeper import Holding, lease_of
@@ -16,6 +18,7 @@ from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.settler import Settler
@@ -27,7 +30,6 @@ from tasuki.queues.observing import tell
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
-    from tasuki.consumers.consumer import Consumer
     from tasuki.consumers.reach.host import Host
     from tasuki.security.guard import Guard
 
@@ -49,8 +51,8 @@ class Run:
     A verdict goes from its delivery straight to the settler: ``settle``, ``answer`` and ``ack`` are the settler's.
     """
 
-    def __init__(self, consumer: Consumer, layers: Sequence[ConsumeMiddleware] = ()) -> None:
-        options, queue, clock = consumer.options, consumer.queue, consumer.clock
+    def __init__(self, consumer: Definition, layers: Sequence[ConsumeMiddleware] = ()) -> None:
+        options, queue = consumer.options, consumer.queue
         self.consumer = consumer
         self.id = consumer.id
         self.queue = queue
@@ -65,52 +67,65 @@ class Run:
         self.window = Window(max(options.prefetch, options.concurrency))
         self.lease = lease_of(queue)
         self.holding = Holding(queue, self.metrics, self.lease)
-        self.executor = Executor(
-            handler=consumer.handler,
-            queue=queue,
-            policy=self.policy,
-            reach=HostReach(self),
-            layers=layers,
-            observers=consumer.observers,
-            metrics=self.metrics,
-            clock=clock,
-            auto_ack=options.auto_ack,
-            handler_timeout=options.handler_timeout,
-        )
         self.suspects = Suspects(consumer.gate)
-        self.pool = Pool(
-            self.id,
-            options.concurrency,
-            self.executor.execute,
-            self._on_empty,
-            None if options.auto_ack else self.suspects,
-            monotonic=clock.monotonic,
-        )
-        self.settler = Settler(
-            consumer=self.id,
-            queue=queue,
-            dead_letters=consumer.dead_letters,
-            metrics=self.metrics,
-            clock=clock,
-            on_settled=self._observed(self._on_settled),
-            on_kept=self._on_kept,
-        )
+        self.executor = self._make_executor(layers)
+        self.pool = self._make_pool()
+        self.settler = self._make_settler()
         self.settle = self.settler.settle
         self.answer = self.settler.answer
         self.ack = self.settler.ack
-        self.fetcher = Fetcher(
-            consumer=self.id,
-            queue=queue,
-            window=self.window,
-            buffered=self.pool.buffer.__len__,
-            accept=self._accept,
-            on_failure=consumer.keeper.check,
-            clock=clock,
-        )
+        self.fetcher = self._make_fetcher()
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
+
+    def _make_executor(self, layers: Sequence[ConsumeMiddleware]) -> Executor:
+        return Executor(
+            handler=self.consumer.handler,
+            queue=self.queue,
+            policy=self.policy,
+            reach=HostReach(self),
+            layers=layers,
+            observers=self.consumer.observers,
+            metrics=self.metrics,
+            clock=self.consumer.clock,
+            auto_ack=self.options.auto_ack,
+            handler_timeout=self.options.handler_timeout,
+        )
+
+    def _make_pool(self) -> Pool:
+        share = self.consumer.share
+        return (Pool if share is None else partial(SharedPool, share))(
+            self.id,
+            self.options.concurrency,
+            self.executor.execute,
+            self._on_empty,
+            None if self.options.auto_ack else self.suspects,
+            monotonic=self.consumer.clock.monotonic,
+        )
+
+    def _make_settler(self) -> Settler:
+        return Settler(
+            consumer=self.id,
+            queue=self.queue,
+            dead_letters=self.consumer.dead_letters,
+            metrics=self.metrics,
+            clock=self.consumer.clock,
+            on_settled=self._observed(self._on_settled),
+            on_kept=self._on_kept,
+        )
+
+    def _make_fetcher(self) -> Fetcher:
+        return Fetcher(
+            consumer=self.id,
+            queue=self.queue,
+            window=self.window,
+            buffered=self.pool.buffer.__len__,
+            accept=self._accept,
+            on_failure=self.consumer.keeper.check,
+            clock=self.consumer.clock,
+        )
 
     def start(self) -> None:
         """Begin to fetch, handle and settle."""
@@ -199,7 +214,7 @@ class Run:
     @property
     def function_id(self) -> str:
         """Id of the function that handles now."""
-        return self.consumer.function_id
+        return self.consumer.handler.id
 
     @property
     def host(self) -> Host:
@@ -223,8 +238,7 @@ class Run:
     @property
     def unsettled(self) -> int:
         """See :meth:`tasuki.consumers.consumer.Consumer.unsettled`."""
-        unstarted = len(self.pool.buffer) + len(self.suspects.parked)
-        return max(self.window.held - self.pool.running - unstarted - self.window.kept, 0)
+        return max(self.window.held - self.pool.running - self.pool.unstarted - self.window.kept, 0)
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import Logger, LoggerAdapter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
 
-if TYPE_CHECKING:
-    from tasuki.contracts.handler import Context
+Caller_contra = TypeVar("Caller_contra", contravariant=True)
+"""Of the context that belongs to a reach."""
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
@@ -79,7 +79,7 @@ class Settling(Protocol):
         """Not now; nothing failed."""
 
 
-class Reach(Protocol):
+class Reach(Protocol[Caller_contra]):
     """The rest of the project; ids as the handler writes them. Calls get the context of their caller."""
 
     @property
@@ -92,7 +92,7 @@ class Reach(Protocol):
         """Publish; returns the message's id."""
 
     async def call(
-        self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None
+        self, caller: Caller_contra, function: str, args: Sequence[Any], options: CallOptions | None = None
     ) -> Any:
         """Call a function entry; with ``options`` it does not get all from its caller."""
 

@@ -227,7 +227,7 @@ class Driver(ABC):
         StaleReceiptError, or an error of ``publish``. Raises DriverError when the whole batch shares its fate. This
         default publishes and then acks: a kill in between leaves both, and so does a stale receipt. Clause 36.
         """
-        return await publish_then_ack(self, queue, batch)
+        return await publish_then_ack(self, queue, batch, Ack)
 
     def is_move_atomic(self, queue: str, to: str) -> bool:
         """Whether a move from one queue to the other is one step; a look-up, without a request to the broker."""

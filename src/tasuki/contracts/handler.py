@@ -58,7 +58,7 @@ class Context:
 
     __slots__ = ("facts", "reach", "settling")
 
-    def __init__(self, facts: Facts, settling: Settling, reach: Reach) -> None:
+    def __init__(self, facts: Facts, settling: Settling, reach: Reach[Context]) -> None:
         self.facts = facts
         self.settling = settling
         self.reach = reach

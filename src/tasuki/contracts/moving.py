@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
 
 from tasuki.errors import DriverError, StaleReceiptError
+from tasuki.message import Message
 
-if TYPE_CHECKING:
-    from tasuki.contracts.driver import Driver, Move, Outgoing, Receipt
-
+Receipt = Any
 Results = Sequence[DriverError | None]
+
+
+class _Move(Protocol):
+    """The parts of a :class:`tasuki.contracts.driver.Move`, whose module needs this one."""
+
+    @property
+    def receipt(self) -> Receipt: ...
+    @property
+    def to(self) -> str: ...
+    @property
+    def messages(self) -> Sequence[Message]: ...
+
+
+class _Driver(Protocol):
+    """The parts of a :class:`tasuki.contracts.driver.Driver` that publish and ack."""
+
+    name: str
+    capabilities: ClassVar[Any]
+
+    async def publish(self, queue: str, batch: Sequence[Any]) -> Results: ...
+    async def settle(self, queue: str, batch: Sequence[Any]) -> Sequence[Receipt]: ...
 
 
 def told(results: Results) -> Results:
@@ -27,7 +47,7 @@ def stale(receipt: Receipt, *, driver: str, queue: str) -> StaleReceiptError:
     return StaleReceiptError(problem, driver=driver, queue=queue)
 
 
-def by_target(batch: Sequence[Move], indexes: Sequence[int]) -> dict[str, list[int]]:
+def by_target(batch: Sequence[_Move], indexes: Sequence[int]) -> dict[str, list[int]]:
     """The indexes of moves by the queue they go to."""
     targets: dict[str, list[int]] = {}
     for index in indexes:
@@ -35,17 +55,17 @@ def by_target(batch: Sequence[Move], indexes: Sequence[int]) -> dict[str, list[i
     return targets
 
 
-async def publish_then_ack(driver: Driver, queue: str, batch: Sequence[Move]) -> Results:
+async def publish_then_ack(
+    driver: _Driver, queue: str, batch: Sequence[_Move], ack: Callable[[Receipt], object]
+) -> Results:
     """A publish for each queue to which something goes, and one settlement; see ``Driver.move``."""
-    from tasuki.contracts.driver import Ack  # it needs this module
-
     results: list[DriverError | None] = [None] * len(batch)
     for to, indexes in by_target(batch, range(len(batch))).items():
         errors = iter(await _publish(driver, to, [message for index in indexes for message in batch[index].messages]))
         for index in indexes:
             mine = [next(errors) for _ in batch[index].messages]
             results[index] = next((error for error in mine if error is not None), None)
-    acks = [Ack(move.receipt) for move, error in zip(batch, results, strict=True) if error is None]
+    acks = [ack(move.receipt) for move, error in zip(batch, results, strict=True) if error is None]
     untaken = set(await driver.settle(queue, acks)) if acks else set()
     for index, move in enumerate(batch):
         if results[index] is None and move.receipt in untaken:
@@ -53,7 +73,7 @@ async def publish_then_ack(driver: Driver, queue: str, batch: Sequence[Move]) ->
     return told(results)
 
 
-async def _publish(driver: Driver, queue: str, messages: Sequence[Outgoing]) -> list[DriverError | None]:
+async def _publish(driver: _Driver, queue: str, messages: Sequence[Message]) -> list[DriverError | None]:
     """One result a message."""
     results: list[DriverError | None] = []
     size = driver.capabilities.max_batch

@@ -10,7 +10,8 @@ from typing import Any
 
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
-from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Holding, Keeper
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.settling.verdict import RetryPolicy

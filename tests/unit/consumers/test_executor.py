@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.reach.host import Host
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Outgoing

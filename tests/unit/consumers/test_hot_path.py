@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.contracts.handler import Context
 from tests.unit.consumers.instructions import Count, counting
 from tests.unit.consumers.parts import make_bench

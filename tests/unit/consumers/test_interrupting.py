@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.pool import Worker
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.errors import BrokerUnavailableError, HandlerError, LifecycleError, StopTimeoutError

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.keeper import Holding, Keeper, lease_of
 from tasuki.contracts.driver import Driver, Receipt, Received

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject
 from tasuki.errors import BrokerUnavailableError, HandlerError, MessageTooLargeError, ResultError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.contracts.handler import Context
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError
 from tests.unit.consumers.parts import Bench, Gate, ScriptedHandler, leased, make_bench, now

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.consumer import ConsumerOptions
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.suspects import PATIENCE, PROCESS_GATE, Gate
 from tasuki.contracts.driver import Receipt
 from tasuki.contracts.handler import Context

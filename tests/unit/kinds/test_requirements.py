@@ -11,8 +11,8 @@ from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.build import queue_spec
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
-from tasuki.kinds.check.requirements import REQUIREMENTS, RequirementName
-from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.check.requirements import REQUIREMENTS
+from tasuki.kinds.entries.queue import QueueConfig, RequirementName
 
 DRIVER = "  - {name: d, kind: queue.driver.memory}\n"
 

@@ -198,6 +198,8 @@ def dump(app: App, here: FrameType | None) -> None:
     out = sys.stderr
     for id, status in app.supervisor.states().items():
         print(f"{id}: {status.state.value}", file=out)
+    for id, workers in app.assembly.workers.items() if app.assembly else ():
+        print(f"{id}: {workers.running} of {workers.concurrency} shared workers are busy", file=out)
     for consumer in app.assembly.consumers.values() if app.assembly else ():
         print(f"{consumer.id}: {consumer.running} running, {consumer.held} held", file=out)
         counted = {name: n for name, n in consumer.metrics.as_dict().items() if isinstance(n, int) and n}

@@ -20,7 +20,7 @@ from tasuki.units import Duration, Size
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.fields.types import DurabilityLevel
-    from tasuki.kinds.check.requirements import RequirementName
+    from tasuki.kinds.entries.queue import RequirementName
 
 
 class DeadLetterFields(TypedDict, total=False):
@@ -106,6 +106,16 @@ class ConsumerFields(TypedDict, total=False):
 class ConsumerEntryFields(ConsumerFields, total=False):
     queue: Required[str]
     func: Required[str]
+
+
+class WorkerFields(TypedDict, total=False):
+    concurrency: Required[int]
+    order: Literal["fair", "weighted", "strict"]
+    weights: dict[str, int]
+
+
+class WorkerEntryFields(WorkerFields, total=False):
+    queues: Required[list[str]]
 
 
 class LuaLimitsFields(TypedDict, total=False):

@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
 
 DEAD_LETTERS = "dead letters"
+SERVES = "serves"
+_ASIDE = (DEAD_LETTERS, SERVES)
+"""Edges that messages of the queue do not take in the first place: dashed, and without the branches of their end."""
 _SHOWN = ("queue.", "function.")
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A connection between two entries; ``what``: ``carries``, ``feeds``, ``calls`` or ``dead letters``."""
+    """A connection between two entries; ``what``: ``carries``, ``feeds``, ``calls``, ``serves`` or ``dead letters``."""
 
     start: str
     end: str
@@ -34,7 +37,8 @@ class Graph:
 
 
 def graph_of(project: Project) -> Graph:
-    """Drivers, queues, consumers and functions; other entries are left out."""
+    """Drivers, queues, consumers, shared workers and functions; other entries are left out."""
+    from tasuki.kinds.check.workers import shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
 
@@ -43,14 +47,17 @@ def graph_of(project: Project) -> Graph:
         edges.append(Edge(queue.driver, id, "carries"))
         if queue.dead_letter:
             edges.append(Edge(id, queue.dead_letter.queue, DEAD_LETTERS))
+    shared = shared_workers(project.configs)
     for id, consumer in project.of(ConsumerConfig).items():
         edges += [Edge(consumer.queue, id, "feeds"), Edge(id, consumer.func, "calls")]
+        if consumer.queue in shared:
+            edges.append(Edge(shared[consumer.queue][0], id, SERVES))
     nodes = {entry.id: entry.kind for entry in project.registry if entry.kind.startswith(_SHOWN)}
     return Graph(nodes, edges)
 
 
 def to_text(graph: Graph) -> str:
-    """A tree for each entry that nothing leads to: the drivers, and functions that no consumer calls."""
+    """A tree for each entry that nothing leads to: drivers, shared workers, and functions that no consumer calls."""
     ends = {edge.end for edge in graph.edges}
     lines: list[str] = []
     for id, kind in graph.nodes.items():
@@ -66,7 +73,7 @@ def _branches(graph: Graph, id: str, indent: str) -> list[str]:
     for edge in edges:
         is_last = edge is edges[-1]
         lines.append(f"{indent}{'└─ ' if is_last else '├─ '}{_label(graph, edge)}")
-        if edge.what != DEAD_LETTERS:  # that queue has a branch of its own
+        if edge.what not in _ASIDE:  # that end has a branch of its own
             lines += _branches(graph, edge.end, indent + ("   " if is_last else "│  "))
     return lines
 
@@ -81,7 +88,7 @@ def to_mermaid(graph: Graph) -> str:
     lines = ["flowchart LR"]
     lines += [f'  {names[id]}["{_quoted(id)}<br/>{kind}"]' for id, kind in graph.nodes.items()]
     for edge in graph.edges:
-        arrow = f"-. {edge.what} .->" if edge.what == DEAD_LETTERS else "-->"
+        arrow = f"-. {edge.what} .->" if edge.what in _ASIDE else "-->"
         lines.append(f"  {names[edge.start]} {arrow} {names[edge.end]}")
     return "\n".join(lines)
 
@@ -91,7 +98,7 @@ def to_dot(graph: Graph) -> str:
     lines = ["digraph tasuki {", "  rankdir=LR;", "  node [shape=box];"]
     lines += [f'  "{id}" [label="{id}\\n{kind}"];' for id, kind in graph.nodes.items()]
     for edge in graph.edges:
-        style = f' [style=dashed, label="{edge.what}"]' if edge.what == DEAD_LETTERS else ""
+        style = f' [style=dashed, label="{edge.what}"]' if edge.what in _ASIDE else ""
         lines.append(f'  "{edge.start}" -> "{edge.end}"{style};')
     return "\n".join([*lines, "}"])
 

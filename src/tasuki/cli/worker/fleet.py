@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
@@ -21,6 +22,9 @@ from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
 from tasuki.system.forks import signals_on_loop
 from tasuki.system.stopping import Meaning, StopSignals
+
+if TYPE_CHECKING:
+    from tasuki.kinds.selection import Selection
 
 _STABLE = 10.0
 """Seconds after which a process counts as stable, and its next restart is quick again."""
@@ -144,12 +148,17 @@ def child_arguments(
     log_format: str,
     reloads: bool,
     until_empty: bool,
+    selection: Selection | None = None,
     health_file: Path | None = None,
 ) -> list[str]:
     """The command line of a child: the same project, one process."""
     arguments = [*tasuki(), "run", f"--lifeline={lifeline}", f"--log-level={log_level}", f"--log-format={log_format}"]
     arguments += ["--reload"] if reloads else []
     arguments += ["--until-empty"] if until_empty else []
+    if selection is not None:
+        arguments += [f"--queues={queue}" for queue in selection.queues]
+        arguments += [f"--except={queue}" for queue in selection.excluded]
+        arguments += [f"--concurrency={selection.concurrency}"] if selection.concurrency else []
     arguments += [f"--health-file={health_file}"] if health_file else []
     arguments += [f"--override={override}" for override in target.overrides]
     return [*arguments, "--", target.name]

@@ -31,16 +31,22 @@ def refuse_memory(project: Project) -> None:
 def summary(target: Target, project: Project, processes: int) -> str:
     """A few lines about the worker that is about to run."""
     from tasuki import __version__
+    from tasuki.kinds.check.workers import concurrency_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
+    from tasuki.kinds.entries.worker import WorkerConfig
 
     lines = [f"tasuki {__version__}: {target.name}" + (f", {processes} processes" if processes > 1 else "")]
     drivers = dict.fromkeys(queue.driver for queue in project.of(QueueConfig).values())
     lines += [f"  driver    {id} ({project.kinds[id].name})" for id in drivers]
     consumers = [item for item in project.of(ConsumerConfig).items() if item[1].lifecycle.auto_start]
+    shared = shared_workers(project.configs)
+    for id, config in consumers:
+        most = concurrency_of(config, shared)
+        lines.append(f"  consumer  {id}: {config.queue} → {config.func}, {most} at a time, prefetch {config.prefetch}")
     lines += [
-        f"  consumer  {id}: {config.queue} → {config.func}, {config.concurrency} at a time, prefetch {config.prefetch}"
-        for id, config in consumers
+        f"  workers   {id}: {workers.concurrency} at a time, {workers.order}, for {', '.join(workers.queues)}"
+        for id, workers in project.of(WorkerConfig).items()
     ]
     if not consumers:
         lines.append("  no consumer has lifecycle.auto_start: nothing will be handled")

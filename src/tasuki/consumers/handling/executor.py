@@ -22,8 +22,8 @@ from tasuki.consumers.handling.outcome import (
     text_of,
 )
 from tasuki.consumers.handling.pool import Worker
-from tasuki.consumers.settling.replies import Answer, failure
-from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
+from tasuki.consumers.settling.replies import failure
+from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, RetryPolicy, Verdict
 from tasuki.contracts.context import Reach
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context, Handler
@@ -49,7 +49,7 @@ class Executor:
         handler: Handler,
         queue: Queue,
         policy: RetryPolicy,
-        reach: Reach,
+        reach: Reach[Context],
         layers: Sequence[ConsumeMiddleware] = (),
         observers: Sequence[Observer] = (),
         metrics: ConsumerMetrics,

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.settling.replies import Answer
-from tasuki.consumers.settling.verdict import RELEASE, Verdict
+from tasuki.consumers.settling.verdict import RELEASE, Answer, Verdict
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue

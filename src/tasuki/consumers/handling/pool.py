@@ -69,6 +69,8 @@ class Pool:
             suspects.on_turn = self._call
         self.workers = [Worker() for _ in range(concurrency)]
         self.buffer: deque[Delivery] = deque()
+        self._ready = self.buffer
+        """Where workers take deliveries from: the buffer itself, unless a delivery needs more than a free worker."""
         self._idle: deque[asyncio.Future[None]] = deque()
         self._blocked: asyncio.Future[None] | None = None
         """Resolved when the only worker may go on past a suspect whose turn had not come."""
@@ -88,6 +90,11 @@ class Pool:
     def running(self) -> int:
         """Handlers that run now."""
         return sum(worker.delivery is not None for worker in self.workers)
+
+    @property
+    def unstarted(self) -> int:
+        """Deliveries that wait for a worker, or for their turn as a suspect."""
+        return len(self.buffer) + (0 if self._suspects is None else len(self._suspects.parked))
 
     @property
     def has_free_worker(self) -> bool:
@@ -116,28 +123,28 @@ class Pool:
         self._ramping = False
         if self._resting:
             return
-        for _ in range(min(count, len(self.buffer))):
+        for _ in range(min(count, len(self._ready))):
             if not self._idle:
                 return
             idle = self._idle.popleft()
             if not idle.done():
                 idle.set_result(None)
-        if self.buffer and self._idle:
+        if self._ready and self._idle:
             self._ramping = True
             asyncio.get_running_loop().call_soon(self._ramp_up, count * 2)
 
     async def _work(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
         while not self._stopped:
-            if not self.buffer or self._resting:
+            if not self._ready or self._resting:
                 idle = loop.create_future()
                 self._idle.append(idle)
                 await idle
                 if (now := self._monotonic()) >= self._turn_end:
                     self._turn_end = now + _TURN
                 continue
-            delivery = self.buffer.popleft()
-            if not self.buffer:
+            delivery = self._ready.popleft()
+            if not self._ready:
                 self._on_empty()
             execute = self._execute
             if delivery.received.suspect and self._suspects is not None:
@@ -153,7 +160,7 @@ class Pool:
                 raise
             finally:
                 worker.delivery = None
-            if worker.ended >= self._turn_end and self.buffer and not self._resting:
+            if worker.ended >= self._turn_end and self._ready and not self._resting:
                 self._resting = True
                 loop.call_soon(self._end_rest)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
+from tasuki.consumers.settling.verdict import Answer, Verdict
 from tasuki.errors import (
     CodecError,
     DriverError,
@@ -27,7 +28,6 @@ from tasuki.queues.queue import Queue
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery
     from tasuki.consumers.settling.handover import Handover
-    from tasuki.consumers.settling.verdict import Verdict
     from tasuki.observe.metrics import ConsumerMetrics
 
 _log = logging.getLogger("tasuki.consumer")
@@ -41,14 +41,6 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 class RequesterGoneError(QueueNotFoundError):
     """The reply queue that a requester had made for itself is gone, and so is the requester."""
-
-
-class Answer(NamedTuple):
-    """What a reply says: the handler's result, or an error; ``unfit``: why there is a result that cannot be sent."""
-
-    body: Any
-    is_error: bool = False
-    unfit: str = ""
 
 
 def failure(verdict: Verdict) -> Answer:

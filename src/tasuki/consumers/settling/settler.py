@@ -14,8 +14,8 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Handover, Moves
-from tasuki.consumers.settling.replies import Answer, Replies, failure
-from tasuki.consumers.settling.verdict import ACK, Verdict
+from tasuki.consumers.settling.replies import Replies, failure
+from tasuki.consumers.settling.verdict import ACK, Answer, Verdict
 from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_request

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from tasuki.backoff import Backoff
-from tasuki.consumers.settling.replies import Answer
 from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason
 from tasuki.queues.retry_rules import RetryRules
 from tasuki.units import format_duration, parse_duration
+
+
+class Answer(NamedTuple):
+    """What a reply says: the handler's result, or an error; ``unfit``: why there is a result that cannot be sent."""
+
+    body: Any
+    is_error: bool = False
+    unfit: str = ""
 
 
 class Verdict(NamedTuple):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
-from tasuki.drivers.redis.scripts import Place
+from tasuki.drivers.redis.places import Places
+from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 
 if TYPE_CHECKING:
+    from tasuki.drivers.redis.connecting.link import Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
-    from tasuki.drivers.redis.session import Session
 
 BELIEVED = 15.0
 """Seconds for which the consumers of a process are counted without a sign of life; longer where there are many."""
@@ -26,10 +27,27 @@ KEPT = 600.0
 """Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
 
+class Asking(Protocol):
+    """What the queues use of their session; see :class:`tasuki.drivers.redis.session.Session`."""
+
+    name: str
+    owner: str
+    places: Places
+
+    @property
+    def is_open(self) -> bool: ...  # noqa: D102
+    def check_open(self, queue: str) -> None: ...  # noqa: D102
+    def place(self, queue: str) -> Place: ...  # noqa: D102
+    def nodes(self, queue: str) -> Nodes: ...  # noqa: D102
+    async def run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any: ...  # noqa: D102
+    async def check_fsync(self, nodes: Nodes, where: Place) -> None: ...  # noqa: D102
+    def hear_no_more(self, where: Place) -> None: ...  # noqa: D102
+
+
 class Queues:
     """Of one session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Asking) -> None:
         self._session = session
         self._consumers: dict[str, int] = {}
         self._paces: dict[str, float] = {}

@@ -27,6 +27,7 @@ from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
 from tasuki.kinds.check.signed import unreadable_dead_letters
+from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
@@ -125,6 +126,7 @@ class _Checker:
         self._check_groups()
         self._check_only_one()
         self._check_signed()
+        self._check_workers()
         self._check_bodies()
 
     def _check_kind(self, entry: Entry) -> None:
@@ -279,6 +281,11 @@ class _Checker:
     def _check_signed(self) -> None:
         for id, problem, hint in unreadable_dead_letters(self.configs):
             self.errors.append(self.registry.entries[id].error(problem, ("signing",), hint))
+
+    def _check_workers(self) -> None:
+        for id, path, problem, hint in served_twice(self.configs):
+            place = self.registry.entries[id].position(path)
+            self.errors.append(InvalidEntryError(problem, position=place, entry=id, hint=hint))
 
     def _check_bodies(self) -> None:
         for entry in self.registry.of_kind("queue.queue"):

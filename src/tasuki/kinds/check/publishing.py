@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tasuki.fields.types import Config
 from tasuki.ids import resolve_id
-from tasuki.kinds.check.requirements import REQUIREMENTS, Need, RequirementName
+from tasuki.kinds.check.requirements import REQUIREMENTS, Need
 from tasuki.kinds.check.uses import OPTIONS, Use, uses_in_lua, uses_in_python
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonFunctionConfig
+from tasuki.kinds.entries.queue import RequirementName
 from tasuki.registry.entry import Entry
 from tasuki.registry.registry import Registry
 

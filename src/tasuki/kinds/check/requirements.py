@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration, format_size
-
-if TYPE_CHECKING:
-    from tasuki.kinds.entries.queue import QueueConfig
-
-RequirementName = Literal[
-    "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
-    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
-    "delete", "atomic_move",
-]  # fmt: skip
 
 
 class Requirement(NamedTuple):

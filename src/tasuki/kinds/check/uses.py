@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from tasuki.kinds.check.requirements import RequirementName
+from tasuki.kinds.entries.queue import RequirementName
 from tasuki.units import parse_duration
 
 OPTIONS: dict[str, RequirementName] = {"priority": "priority", "delay": "delay", "connection": "transactional"}

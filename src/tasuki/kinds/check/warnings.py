@@ -12,6 +12,7 @@ from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import NotHonored
 from tasuki.kinds.check.options import option_path
 from tasuki.kinds.check.project import Project
+from tasuki.kinds.check.workers import without_effect
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -42,7 +43,15 @@ class ConfigWarning:
 
 def warnings_of(project: Project) -> list[ConfigWarning]:
     """Every warning, ordered by place."""
-    aspects = (_no_client, _unused_options, _long_scripts, _nothing_declared, _not_started, _plain_placeholders)
+    aspects = (
+        _no_client,
+        _unused_options,
+        _long_scripts,
+        _nothing_declared,
+        _not_started,
+        _shared_workers,
+        _plain_placeholders,
+    )
     found = [warning for aspect in aspects for warning in aspect(project)]
     return sorted(found, key=lambda warning: (warning.position or Position("\uffff"), warning.entry, warning.problem))
 
@@ -77,6 +86,11 @@ def _not_started(project: Project) -> Iterator[ConfigWarning]:
         )
         hint = "write lifecycle: {auto_start: true}, or auto_start: false to confirm it"
         yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
+
+
+def _shared_workers(project: Project) -> Iterator[ConfigWarning]:
+    for id, path, problem, hint in without_effect(project.configs):
+        yield ConfigWarning(problem, project.registry.entries[id].position(path), id, hint)
 
 
 def _plain_placeholders(project: Project) -> Iterator[ConfigWarning]:

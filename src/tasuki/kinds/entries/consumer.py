@@ -22,6 +22,10 @@ def _at_most(name: str, maximum: int) -> Callable[[int], int]:
     return check
 
 
+Concurrency = Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))]
+"""Messages handled at the same time."""
+
+
 class ConsumerConfig(Config):
     """A consumer: receives messages from a queue and calls a function with each."""
 
@@ -38,8 +42,8 @@ class ConsumerConfig(Config):
     """The queue that it consumes."""
     func: Id
     """The function that handles the messages."""
-    concurrency: Annotated[Positive, AfterValidator(_at_most("concurrency", 1000))] = 1
-    """Messages handled at the same time."""
+    concurrency: Concurrency = 1
+    """Messages handled at the same time; with shared workers the default is as many as they handle."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
     """Most messages held at a time, waiting or being handled."""
     auto_ack: Flag = False

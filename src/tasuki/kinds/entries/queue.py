@@ -23,10 +23,15 @@ from tasuki.fields.types import (
     Text,
     at_field,
 )
-from tasuki.kinds.check.requirements import RequirementName
 from tasuki.kinds.entries.lifecycle import RetryConfig
 from tasuki.queues.messages.signature import Signing
 from tasuki.registry.references import did_you_mean
+
+RequirementName = Literal[
+    "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
+    "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
+    "delete", "atomic_move",
+]  # fmt: skip
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
 _SHORTEST_SECRET = 16

@@ -129,11 +129,14 @@ def _as_dict(problem: ConfigError | ConfigWarning) -> dict[str, Any]:
 def _summary(project: Project) -> str:
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
+    from tasuki.kinds.entries.worker import WorkerConfig
 
+    workers = len(project.of(WorkerConfig))
     parts = [
         count(len(project.configs), "entry").replace("entrys", "entries"),
         count(len(project.of(QueueConfig)), "queue"),
         count(len(project.of(ConsumerConfig)), "consumer"),
+        *([count(workers, "worker pool")] if workers else []),
     ]
     return f"ok: {', '.join(parts)}"
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.option("--processes", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worker processes.")
+@click.option("--queues", multiple=True, metavar="QUEUE,…", help="Consume these queues only; default: all.")
+@click.option("--except", "excluded", multiple=True, metavar="QUEUE,…", help="Do not consume these queues.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    help="Handle so many messages at a time of all consumed queues together, which take turns.",
+)
 @click.option("--reload", "reloads", is_flag=True, help="Follow changes of the source files.")
 @click.option("--until-empty", is_flag=True, help="End when no consumed queue holds a message, delayed ones included.")
 @click.option(
@@ -41,6 +48,9 @@ def command(
     early: EarlySignals,
     target: Target,
     processes: int,
+    queues: tuple[str, ...],
+    excluded: tuple[str, ...],
+    concurrency: int | None,
     health_file: Path | None,
     lifeline: int | None,
     *,
@@ -59,6 +69,11 @@ def command(
         drain_with_parent(lifeline)
     app = target.load()
     project = app.check()
+    if queues or excluded or concurrency:
+        from tasuki.cli.worker.choosing import selection_of
+
+        app.selection = selection_of(project, queues, excluded, concurrency)
+        project = app.selection.of(project)
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     if health_file is not None:
@@ -73,7 +88,8 @@ def command(
         logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
 
         def arguments(lifeline: int, file: Path | None) -> list[str]:
-            return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty, health_file=file)
+            return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty,
+                                   selection=app.selection, health_file=file)  # fmt: skip
 
         fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
         early.is_starting = False

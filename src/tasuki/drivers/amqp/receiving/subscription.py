@@ -58,6 +58,7 @@ class Subscription:
         self._consuming = Consuming(lanes, most=most, wants=self._wants, hand_out=self._serve, fail=self._waiters.fail)
         self._resting = Resting(self._requeue, self.put_back)
         """Nacked deliveries that keep their place, until their delay is over."""
+        self._connection: Connection | None = None
         self._lookups = Lookups(lanes[0].name, self._looked_up)
 
     @property
@@ -73,9 +74,9 @@ class Subscription:
     @property
     def connection(self) -> Connection:
         """The connection of its channel. Raises ClosedError if there is no channel."""
-        if self.channel is None:
+        if self.channel is None or self._connection is None:
             raise self.ended or ClosedError(0, "no channel")
-        return self.channel.connection
+        return self._connection
 
     def reshape(self, lanes: Sequence[Lane], *, is_keyed: bool) -> None:
         """The queue was declared again: the next receive consumes its new lanes."""
@@ -84,6 +85,7 @@ class Subscription:
 
     async def start(self, connection: Connection) -> None:
         """Open the channel. Raises ClosedError or LateError."""
+        self._connection = connection
         channel = await self._consuming.open(connection)
         channel.on_delivery, channel.on_cancel, channel.on_end = self._came, self._cancelled, self._end
 
@@ -247,9 +249,8 @@ class Subscription:
         """A delivery that was one before: it rested here, or its failures are recorded at the broker."""
         if delivery.is_partitioned and self._resting.resume(delivery):
             return
-        assert self.channel is not None
         self.inbox.put(delivery)
-        self._lookups.add(self.channel.connection, delivery)
+        self._lookups.add(self.connection, delivery)
 
     def _looked_up(self, error: ClosedError | LateError | None) -> None:
         if error is None:

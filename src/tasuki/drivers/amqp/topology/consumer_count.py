@@ -84,7 +84,7 @@ class Presence:
                 await channel.ask_within(seconds, presence(entry.spec))
             async with connection.counting.borrow(is_fresh=entry.has_failed) as channel:
                 entry.has_failed = True
-                asked = self._asked_on(channel)
+                asked = self._asked_on(connection, channel)
                 asked |= dict.fromkeys(tags, entry)
                 await channel.ask_within(seconds, *consumes)
                 if channel.closed is not None:  # right after its answer
@@ -97,10 +97,11 @@ class Presence:
         entry.silences, entry.has_failed = 0, False
         entry.counted |= {tag: channel for tag in tags if tag in asked}  # the broker may have cancelled them since
 
-    def _asked_on(self, channel: Channel) -> dict[str, _Entry]:
+    def _asked_on(self, connection: Connection, channel: Channel) -> dict[str, _Entry]:
         if channel not in self._asked:
             self._asked[channel] = {}
-            channel.on_cancel, channel.on_end = partial(self._gone, channel), partial(self._ended, channel)
+            channel.on_cancel = partial(self._gone, channel)
+            channel.on_end = partial(self._ended, connection, channel)
         return self._asked[channel]
 
     async def _cancel(self, entry: _Entry, tags: Sequence[str]) -> None:
@@ -119,12 +120,12 @@ class Presence:
         if (entry := self._asked.get(channel, {}).pop(tag, None)) is not None:
             entry.counted.pop(tag, None)
 
-    def _ended(self, channel: Channel, _: ClosedError) -> None:
+    def _ended(self, connection: Connection, channel: Channel, _: ClosedError) -> None:
         """With a channel go its consumers; those of a connection that ended are registered on the next one."""
         asked = self._asked.pop(channel)
         lost = dict.fromkeys(entry for tag, entry in asked.items() if entry.counted.pop(tag, None) is not None)
-        if lost and channel.connection.is_alive:
-            self._background(self._again(channel.connection, list(lost)))
+        if lost and connection.is_alive:
+            self._background(self._again(connection, list(lost)))
 
     async def _again(self, connection: Connection, entries: Sequence[_Entry]) -> None:
         for entry in entries:

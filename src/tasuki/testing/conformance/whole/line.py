@@ -11,7 +11,8 @@ from typing import Any
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock, SystemClock
-from tasuki.consumers.consumer import Consumer, ConsumerOptions
+from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec

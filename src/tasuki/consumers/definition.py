@@ -1,0 +1,61 @@
+"""Definition: what a consumer is made of; each of its lives takes what stands here when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING
+
+from tasuki.clock import Clock
+from tasuki.consumers.fetching.keeper import Keeper
+from tasuki.consumers.handling.middleware import ConsumeMiddleware
+from tasuki.consumers.handling.shared import Share
+from tasuki.consumers.handling.suspects import PROCESS_GATE, Gate
+from tasuki.consumers.reach.host import Host
+from tasuki.consumers.settling.verdict import RetryPolicy
+from tasuki.contracts.handler import Handler
+from tasuki.contracts.observer import Observer
+from tasuki.observe.metrics import ConsumerMetrics
+from tasuki.queues.queue import Queue
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOptions:
+    """How a consumer works; times in seconds."""
+
+    concurrency: int = 1
+    prefetch: int = 10
+    auto_ack: bool = False
+    handler_timeout: float | None = None
+
+
+@dataclass(eq=False)
+class Definition:
+    """One queue, one handler, and all that belongs to handling the messages."""
+
+    id: str
+    _: KW_ONLY
+    queue: Queue
+    handler: Handler
+    host: Host
+    """The project in force."""
+    keeper: Keeper
+    policy: RetryPolicy
+    options: ConsumerOptions
+    dead_letters: Queue | None
+    clock: Clock
+    middleware: Sequence[Callable[[], ConsumeMiddleware]] = ()
+    share: Share | None = None
+    """Its part of shared workers; None: its workers are its own."""
+    guard: Guard | None = None
+    """Its rights, which the functions that it calls share; None: all. Set again when the policies change."""
+    observers: Sequence[Observer] = ()
+    gate: Gate = PROCESS_GATE
+    """Admits one suspect at a time."""
+    metrics: ConsumerMetrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = ConsumerMetrics(consumer=self.id, queue=self.queue.id, driver=self.queue.driver.name)

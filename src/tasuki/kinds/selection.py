@@ -1,0 +1,61 @@
+"""Selection: the part of a project that one process consumes; the other consumers run in other processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tasuki.errors import ConfigError
+from tasuki.fields.types import Config
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.worker import WorkerConfig
+from tasuki.kinds.kind import find_kind
+
+ALL = "--concurrency"
+"""Id of the shared workers of everything that a process consumes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Ids of the queues to consume (none: all) and not to consume; ``concurrency`` of one pool for all of them."""
+
+    queues: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    concurrency: int | None = None
+
+    def of(self, project: Project) -> Project:
+        """The project without the other consumers; all its queues can still be published to.
+
+        A consumer whose queue is named starts with the application, whatever its ``auto_start``.
+
+        Raises:
+            ConfigError: a queue to consume has no consumer, or no queue is left.
+        """
+        consumers = project.of(ConsumerConfig)
+        consumed = list(dict.fromkeys(config.queue for config in consumers.values()))
+        for queue in self.queues:
+            if queue not in consumed:
+                hint = f"the project consumes: {', '.join(consumed)}" if consumed else "the project has no consumer"
+                raise ConfigError(f"queue {queue!r} has no consumer to run", hint=hint)
+        chosen = [queue for queue in self.queues or consumed if queue not in self.excluded]
+        if consumed and not chosen:
+            raise ConfigError("no queue is left to consume", hint=f"the project consumes: {', '.join(consumed)}")
+        configs = {id: kept for id, config in project.configs.items() if (kept := self._part_of(config, set(chosen)))}
+        kinds = {id: kind for id, kind in project.kinds.items() if id in configs}
+        edges = {id: tuple(end for end in project.edges.get(id, ()) if end in configs) for id in configs}
+        if self.concurrency and chosen:
+            kinds[ALL] = find_kind("queue.worker")
+            configs[ALL] = WorkerConfig(queues=chosen, concurrency=self.concurrency)
+        return replace(project, configs=configs, kinds=kinds, edges=edges)
+
+    def _part_of(self, config: Config, chosen: set[str]) -> Config | None:
+        """An entry as this process needs it; None: it does not."""
+        if isinstance(config, WorkerConfig):
+            queues = [] if self.concurrency else [queue for queue in config.queues if queue in chosen]
+            return config.model_copy(update={"queues": queues}) if queues else None
+        if not isinstance(config, ConsumerConfig):
+            return config
+        if config.queue not in chosen:
+            return None
+        lifecycle = config.lifecycle.model_copy(update={"auto_start": True} if self.queues else {})
+        return config.model_copy(update={"lifecycle": lifecycle})

@@ -1,31 +1,27 @@
-"""Assembly: the live objects behind a project's entries, and the host that running handlers reach them through."""
+"""Assembly: the live objects of a project's entries."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any
 
+from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.retired_handlers import Retired, stop_all
-from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
-from tasuki.consumers.reach.host_reach import call_context
-from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
-from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
-from tasuki.contracts.permissions import Plain
-from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.build import (
     build_driver,
@@ -49,22 +45,18 @@ from tasuki.kinds.entries.lifecycle import LifecycleConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.worker import WorkerConfig
-from tasuki.message import HeaderValue
 from tasuki.queues.messages.codec import Codecs
-from tasuki.queues.messages.reply_to import reply_queue_id
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
-from tasuki.registry.references import did_you_mean
-from tasuki.security.guard import Guard
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
 
 _DECLARATION = 0.05
-"""Seconds more that a driver has to start, for each queue that it declares."""
+"""Seconds added to a driver's ``start_timeout`` for each of its queues."""
 
 
-class Assembly:
-    """One object per entry; with an ``old`` assembly, what the ``changes`` do not touch is taken over from it."""
+class Assembly(ProjectHost):
+    """One object per entry; objects that the ``changes`` do not touch are taken over from the ``old`` assembly."""
 
     def __init__(
         self,
@@ -104,7 +96,7 @@ class Assembly:
                 self._build(id)
 
     def take_charge(self) -> None:
-        """Be the project that is in force: for handlers as their host, for drivers as to which queues they declare."""
+        """Make this the active assembly: handlers use it as their host, and drivers declare its queues."""
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
             consumer.observers = self.observers
@@ -116,9 +108,9 @@ class Assembly:
             service.accepted = getattr(self.project.configs[id], "durability", None)
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
-        """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to.
+        """Whether the old object of an entry can go on: the entry is unchanged, and so are the objects that it uses.
 
-        A driver goes on, with all that it holds, unless it would be made differently.
+        A driver goes on, with its messages, unless its settings changed.
         """
         config, kind = self.project.configs[id], self.project.kinds[id]
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
@@ -180,7 +172,7 @@ class Assembly:
         )
 
     def _middleware(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:
-        """Loads of the functions: a process that does not use them does not import them."""
+        """Functions that load the middleware, so that a process imports only what it uses."""
         return [partial(load_middleware, self.project, id) for id in config.middleware]
 
     def _demanded_durability(self, id: str) -> Durability | None:
@@ -229,12 +221,12 @@ class Assembly:
         return Share(self.workers[id], rank, config.weights.get(queue, 1))
 
     def _threads(self, function: str) -> int:
-        """As many as its consumers may run at a time; calls from other functions share them."""
+        """As many threads as its consumers may run at a time; calls from other functions share them."""
         consumers = self.project.of(ConsumerConfig).values()
         return max(sum(concurrency_of(each, self._shared) for each in consumers if each.func == function), 4)
 
     def driver_specs(self) -> list[ServiceSpec]:
-        """The drivers as services; all of them start, for a queue without its driver cannot be published to."""
+        """The drivers as services; all of them start, as publishing to a queue needs its driver."""
         return [self._driver_spec(id) for id in self.drivers]
 
     def consumer_specs(self) -> list[ServiceSpec]:
@@ -255,7 +247,7 @@ class Assembly:
         return lifecycle if isinstance(lifecycle, LifecycleConfig) else LifecycleConfig()
 
     def _services_behind(self, id: str) -> list[str]:
-        """The services that an entry depends on; what is no service is followed through to those behind it."""
+        """The services that an entry depends on, directly or through entries that are no services."""
         found: dict[str, None] = {}
         todo = list(self.project.edges.get(id, ()))
         while todo:
@@ -266,82 +258,6 @@ class Assembly:
                 todo += self.project.edges.get(next_id, ())
         return list(found)
 
-    def queue(self, id: str) -> Queue:
-        """The queue of an id. Raises QueueNotFoundError with what is near."""
-        queue = self.queues.get(id)
-        if queue is None:
-            raise QueueNotFoundError(_not_found("queue", id, self.queues), queue=id)
-        return queue
-
-    async def publish_from(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
-    ) -> str:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return (await self.queue(queue).publish(body, headers, **options)).id
-
-    @asynccontextmanager
-    async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        id = reply_queue_id(name, request.id)
-        if guard is not None:
-            guard.publish(id)
-        if id not in self.queues and is_reply_id(id):
-            async with self.reply_queues.lend(id, request) as queue:
-                yield queue
-        else:
-            yield self.queue(id)
-
-    async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
-        """See :class:`tasuki.consumers.reach.host.Host`; without a caller it is the application that calls."""
-        guard = self.rights.application
-        if context is None and guard is not None:
-            guard.require("funcs.call", function, f"not allowed: {function}")
-        handler = self.handlers.get(function)
-        if handler is None:
-            text = _not_found("function", function, self.handlers)
-            raise HandlerNotFoundError(text, kind="NotFound", retryable=False, details={"target": function})
-        await handler.start()
-        return await handler.call(args, call_context(self, function, context, guard))
-
-    def has_function(self, id: str) -> bool:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return id in self.handlers
-
-    async def info_of(self, queue: str) -> Mapping[str, Any]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return await self.queue(queue).info()
-
-    def resource_of(self, id: str) -> Any:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        if id not in self.resources:
-            text = _not_found("resource", id, self.resources)
-            raise HandlerError(text, kind="NotFound", retryable=False)
-        return self.resources[id]
-
-    def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
-
-    def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return self.rights.other(guard, actor, scope)
-
-    def env_of(self, name: str, namespace: str) -> str | None:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return self.settings.get(name, namespace)
-
-    def set_env_of(self, name: str, value: str, namespace: str) -> None:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        self.settings.set(name, value, namespace)
-
-    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return self.settings.names(name, namespace)
-
-    def env_names(self, namespace: str) -> Mapping[str, str]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return self.settings.all(namespace)
-
     def handler_of(self, consumer: str) -> Handler:
         """The handler of a consumer's entry."""
         config = self.project.configs[consumer]
@@ -349,9 +265,9 @@ class Assembly:
         return self.handlers[config.func]
 
     async def retire(self, old: Assembly) -> None:
-        """Free the handlers that were replaced, each when no delivery that may still run in it is left.
+        """Free the replaced handlers, each when no delivery runs in it any more.
 
-        What runs now is looked at again at the next reload, and at the end.
+        Deliveries that run now are checked at the next reload, and at the end.
         """
         current = set(self.handlers.values())
         gone = [handler for handler in old.handlers.values() if handler not in current]
@@ -362,7 +278,7 @@ class Assembly:
             await stop_all(retired.handlers)
 
     async def stop_handlers(self, but: Iterable[Handler] = ()) -> None:
-        """Free what the handlers hold, except for those given."""
+        """Stop all handlers except the given ones."""
         kept = set(but)
         retired = [handler for group in self._retired for handler in group.handlers]
         await stop_all(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)
@@ -397,8 +313,3 @@ def _spec(
         restart=RestartPolicy(lifecycle.restart.backoff(), lifecycle.restart.max_attempts),
         startup=lifecycle.startup,
     )
-
-
-def _not_found(what: str, id: str, known: Mapping[str, Any]) -> str:
-    hint = did_you_mean(id, known)
-    return f"{what} {id!r} is not defined" + (f"; {hint}" if hint else "")

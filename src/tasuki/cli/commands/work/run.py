@@ -77,23 +77,12 @@ def command(
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     if health_file is not None:
-        try:
-            touch(health_file)
-        except OSError as error:
-            raise CommandError(f"--health-file: {error}") from error
+        _try(health_file)
     if processes > 1:
-        from tasuki.cli.worker.fleet import Fleet, child_arguments
-
         refuse_memory(project)
         logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
-
-        def arguments(lifeline: int, file: Path | None) -> list[str]:
-            return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty,
-                                   selection=app.selection, health_file=file)  # fmt: skip
-
-        fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
-        early.is_starting = False
-        return loop.run(fleet.run())
+        options = {**logs, "reloads": reloads, "until_empty": until_empty, "selection": app.selection}
+        return _run_fleet(early, target, processes, health_file, options)
     watcher = Watcher(target)
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
@@ -103,6 +92,27 @@ def command(
     if watcher.wants_restart and app.stopped_by is None:
         restart()
     return code
+
+
+def _try(health_file: Path) -> None:
+    try:
+        touch(health_file)
+    except OSError as error:
+        raise CommandError(f"--health-file: {error}") from error
+
+
+def _run_fleet(
+    early: EarlySignals, target: Target, processes: int, health_file: Path | None, options: dict[str, Any]
+) -> int:
+    from tasuki.cli.worker.fleet import Fleet, child_arguments
+
+    def arguments(lifeline: int, file: Path | None) -> list[str]:
+        return child_arguments(target, lifeline, **options, health_file=file)
+
+    until_empty = options["until_empty"]
+    fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
+    early.is_starting = False
+    return loop.run(fleet.run())
 
 
 async def _run(app: App, extra: list[Coroutine[Any, Any, None]], health_file: Path | None, *, until_empty: bool) -> int:

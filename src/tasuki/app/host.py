@@ -1,0 +1,116 @@
+"""ProjectHost: the parts of a project that running handlers use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.consumers.reach.host_reach import call_context
+from tasuki.consumers.reach.permissions import GuardedPermissions
+from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.permissions import Plain
+from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
+from tasuki.kinds.check.rights import Rights
+from tasuki.kinds.entries.settings import Settings
+from tasuki.message import HeaderValue
+from tasuki.queues.messages.reply_to import reply_queue_id
+from tasuki.queues.queue import Queue
+from tasuki.registry.references import did_you_mean
+from tasuki.security.guard import Guard
+
+
+class ProjectHost:
+    """The half of an Assembly that is the :class:`tasuki.consumers.reach.host.Host` of its handlers."""
+
+    settings: Settings
+    rights: Rights
+    queues: dict[str, Queue]
+    handlers: dict[str, Handler]
+    resources: dict[str, Any]
+    reply_queues: ForeignReplyQueues
+
+    def queue(self, id: str) -> Queue:
+        """The queue of an id. Raises QueueNotFoundError, which names similar ids."""
+        queue = self.queues.get(id)
+        if queue is None:
+            raise QueueNotFoundError(_not_found("queue", id, self.queues), queue=id)
+        return queue
+
+    def queue_of_application(self, id: str) -> Queue:
+        """The queue of an id, behind the application's guard if there is one.
+
+        Raises:
+            PolicyDeniedError: there is no such queue, and the application could not publish to it if there were.
+            QueueNotFoundError: there is no such queue.
+        """
+        guard = self.rights.application
+        if guard is None:
+            return self.queue(id)
+        if id not in self.queues:
+            guard.publish(id)
+        return self.queue(id).guarded_by(guard)
+
+    def queue_of_replies(self, id: str) -> Queue:
+        """The declared queue that the application receives replies from.
+
+        Raises:
+            PolicyDeniedError: the application may not consume from it, or not publish to it, as its requests do.
+            QueueNotFoundError: there is no such queue.
+        """
+        guard = self.rights.application
+        if guard is not None:
+            guard.consume(id)
+            guard.publish(id)
+        return self.queue(id)
+
+    async def publish_from(
+        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
+    ) -> str:
+        return (await self.queue(queue).publish(body, headers, **options)).id
+
+    @asynccontextmanager
+    async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:
+        id = reply_queue_id(name, request.id)
+        if guard is not None:
+            guard.publish(id)
+        if id not in self.queues and is_reply_id(id):
+            async with self.reply_queues.lend(id, request) as queue:
+                yield queue
+        else:
+            yield self.queue(id)
+
+    async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
+        guard = self.rights.application  # without a caller, the application calls
+        if context is None and guard is not None:
+            guard.require("funcs.call", function, f"not allowed: {function}")
+        handler = self.handlers.get(function)
+        if handler is None:
+            text = _not_found("function", function, self.handlers)
+            raise HandlerNotFoundError(text, kind="NotFound", retryable=False, details={"target": function})
+        await handler.start()
+        return await handler.call(args, call_context(self, function, context, guard))
+
+    def has_function(self, id: str) -> bool:
+        return id in self.handlers
+
+    async def info_of(self, queue: str) -> Mapping[str, Any]:
+        return await self.queue(queue).info()
+
+    def resource_of(self, id: str) -> Any:
+        if id not in self.resources:
+            text = _not_found("resource", id, self.resources)
+            raise HandlerError(text, kind="NotFound", retryable=False)
+        return self.resources[id]
+
+    def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
+        return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
+
+    def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
+        return self.rights.other(guard, actor, scope)
+
+
+def _not_found(what: str, id: str, known: Mapping[str, Any]) -> str:
+    hint = did_you_mean(id, known)
+    return f"{what} {id!r} is not defined" + (f"; {hint}" if hint else "")

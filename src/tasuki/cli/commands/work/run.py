@@ -83,7 +83,12 @@ def command(
         logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
         options = {**logs, "reloads": reloads, "until_empty": until_empty, "selection": app.selection}
         return _run_fleet(early, target, processes, health_file, options)
-    watcher = Watcher(target)
+    return _run_here(app, early, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
+
+
+def _run_here(
+    app: App, early: EarlySignals, watcher: Watcher, health_file: Path | None, *, reloads: bool, until_empty: bool
+) -> int:
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []

@@ -179,7 +179,7 @@ class Run:
         if self._cut_off:
             raise StopTimeoutError(
                 f"consumer {self.id!r}: {self._cut_off} handlers still ran after stop_timeout; "
-                "they were cancelled and their messages handed back",
+                "they were cancelled and their messages released",
                 service=self.id,
             )
         if not is_settled:

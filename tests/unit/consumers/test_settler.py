@@ -151,7 +151,7 @@ async def test_when_the_lease_must_be_over_it_gives_up_and_goes_on(caplog: pytes
         assert await rig.settler.finish(5)
     assert rig.broker.ids("tasks") == [one.received.id]
     assert len(rig.settled) == 2
-    assert "could not be settled and will come again" in caplog.text
+    assert "the broker redelivers them when their leases end" in caplog.text
 
 
 async def test_what_is_refused_for_good_is_not_tried_again() -> None:
@@ -176,7 +176,7 @@ async def test_stale_ones_are_counted_and_not_an_error(caplog: pytest.LogCapture
         assert await rig.settler.finish(5)
     assert rig.metrics.stale == 2
     assert len(rig.broker.ids("tasks")) == 2
-    assert "2 settled too late: the lease was lost, the message may be handled twice" in caplog.text
+    assert "2 settled too late: the lease was lost, so the message may be handled twice" in caplog.text
 
 
 async def test_what_is_given_back_too_late_is_not_said_to_be_handled_twice(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,6 @@
 """Handover: a dead letter or reply goes out together with the ack of its message, where that is one step at the broker.
 
-A batch goes as soon as the one before has returned, so that many at a time cost few round trips.
+Each batch starts when the one before has returned, so that many messages cost few round trips.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Moves:
         return target.driver is driver and driver.is_move_atomic(self._queue.spec.name, target.spec.name)
 
     async def move(self, move: Move) -> None:
-        """Ack and publish. Raises what the driver answers; one that is cancelled before it is sent is not sent."""
+        """Ack and publish. Raises the driver's error; a cancellation before it is sent stops it."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((move, done))

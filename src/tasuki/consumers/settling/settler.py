@@ -1,6 +1,6 @@
-"""Settler: carries out verdicts at the broker, batch by batch, on its own deadline and never cancelled with a handler.
+"""Settler: carries out verdicts at the broker, in batches, with its own deadline and never cancelled with a handler.
 
-A flush starts as soon as the one before has returned, so that batches form by themselves and nothing lingers.
+Each flush starts when the one before has returned, so that batches form by themselves and no settlement lingers.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Settler:
             self._begin(self._move(delivery, verdict), "dead-letter")
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """Reply to a request that is settled already; what fails is only logged."""
+        """Reply to a request that is settled already; a failure is only logged."""
         self._begin(self._try_to_reply(delivery, answer), "late reply")
 
     def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
@@ -121,12 +121,12 @@ class Settler:
                 for start in range(0, len(batch), size):
                     await self._flush(batch[start : start + size])
         finally:
-            self._wake = None  # what is settled after the end has nobody to wake
+            self._wake = None  # a settlement after the end wakes no task
 
     async def _flush(self, batch: list[Settlement]) -> None:
-        """Settle one batch; while the broker is away try again until the leases must have lapsed anyway.
+        """Settle one batch; while the broker is unavailable, retry until the leases must have ended.
 
-        A broker without leases would hold the messages for ever, so it is tried for as long as the consumer lives.
+        A broker without leases would hold the messages for ever, so retry for as long as the consumer lives.
         """
         has_leases = self._driver.capabilities.leases
         deadline = self._clock.monotonic() + self._queue.spec.lease if has_leases else float("inf")
@@ -173,10 +173,10 @@ class Settler:
             self._add(ack)
 
     async def _insist(self, publish: Callable[[], Awaitable[None]], delivery: Delivery, what: str) -> bool:
-        """Publish what must be confirmed before the ack, as often as it takes; the delivery is kept meanwhile.
+        """Publish what must be confirmed before the ack, and retry until it is; the delivery stays held.
 
-        Keeping it costs no attempt, and its handler does not run again. False: the consumer stops or the lease is lost;
-        the message is released, or is another's already.
+        This costs no attempt, and the handler does not run again. False: the consumer stops or the lease is lost; the
+        message is released, or another process has it.
         """
         failures = 0
         try:
@@ -219,7 +219,7 @@ class Settler:
         """Publish to the dead-letter queue, and ack the original with it or after it; tell a requester before."""
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
-        is_untold = is_request(received) and verdict.reason != "unsigned"  # what was forged gets no answer
+        is_untold = is_request(received) and verdict.reason != "unsigned"  # no reply to a forged message
         handover = Handover(self._handing_over, received.receipt)
         carry = handover.to(dead_letters)
 
@@ -278,18 +278,18 @@ class Settler:
 
     def _note_stale(self, batch: list[Settlement], stale: set[Receipt]) -> None:
         self._metrics.stale += len(stale)
-        # What is only given back was not handled here: another process does that, once.
+        # A released message was not handled here: another process handles it, once.
         late = sum(each.receipt in stale and not isinstance(each, Release) for each in batch)
         if late:
             _log.warning(
-                "%d settled too late: the lease was lost, the message may be handled twice",
+                "%d settled too late: the lease was lost, so the message may be handled twice",
                 late,
                 extra={"consumer": self._consumer, "queue": self._queue.id},
             )
 
     def _give_up(self, batch: list[Settlement], error: Exception) -> None:
         _log.error(
-            "%d deliveries could not be settled and will come again when their lease ends: %s",
+            "cannot settle %d deliveries; the broker redelivers them when their leases end: %s",
             len(batch),
             error,
             extra={"consumer": self._consumer, "queue": self._queue.id},

@@ -243,7 +243,7 @@ class PostgresDriver(Driver):
         if not batch:
             return ()
         settling = settle(session, queue, batch, is_by_key=spec is not None and spec.ordering == "key")
-        return await asyncio.shield(session.spawn(settling))
+        return await session.tasks.run(settling)
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction, for each queue that something goes to."""

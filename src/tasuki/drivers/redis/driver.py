@@ -21,7 +21,6 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.redis import keeping, scripts
-from tasuki.drivers.redis.addresses import addresses
 from tasuki.drivers.redis.batches import (
     Publishing,
     Settling,
@@ -31,6 +30,7 @@ from tasuki.drivers.redis.batches import (
     settled_together,
 )
 from tasuki.drivers.redis.codec import decoded
+from tasuki.drivers.redis.connecting.addresses import addresses
 from tasuki.drivers.redis.moving import MOST, NOT_TRIED, refusal, words
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving.receiving import Receiver

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import keeping, scripts
-from tasuki.drivers.redis.addresses import Addresses
+from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.connections import Connections
+from tasuki.drivers.redis.connecting.probe import Probe
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.places import Places
-from tasuki.drivers.redis.probe import Probe
 from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.waiting import Waiters

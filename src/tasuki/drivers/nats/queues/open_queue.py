@@ -59,24 +59,9 @@ class OpenQueue:
         self.book = SideRecords(names, spec.name, self.epoch)
         is_same = left is not None and left.epoch == self.epoch
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
-        self._admission = Admission(
-            spec.name,
-            self.stream,
-            book=self.book,
-            table=self.table,
-            tasks=self._tasks,
-            clock=clock,
-            connect=connect,
-        )
-        self._holding = Holding(
-            self._unknown,
-            self._remove,
-            book=self.book,
-            table=self.table,
-            admission=self._admission,
-            tasks=self._tasks,
-            clock=clock,
-        )
+        book, table, tasks = self.book, self.table, self._tasks
+        self._admission = Admission(spec.name, self.stream, book, table, tasks, clock, connect)
+        self._holding = Holding(self._unknown, self._remove, book, table, self._admission, tasks, clock)
         self.pulls = PullRequests(self.stream, self.give_back)
         self.is_missing = False
         """Whether its stream is known to be gone."""

@@ -40,7 +40,6 @@ class Admission:
         self,
         queue: str,
         stream: str,
-        *,
         book: SideRecords,
         table: Table,
         tasks: Tasks,

@@ -28,7 +28,7 @@ class Holding:
         book: the queue's notes.
         table: the open deliveries.
         admission: erases notes.
-        whole: where settlements are carried out.
+        tasks: carries settlements out.
         clock: the time.
     """
 
@@ -36,7 +36,6 @@ class Holding:
         self,
         unknown: Look,
         remove: Look,
-        *,
         book: SideRecords,
         table: Table,
         admission: Admission,

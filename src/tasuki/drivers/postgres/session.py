@@ -20,7 +20,9 @@ from tasuki.drivers.postgres.receiving.listener import Listener
 from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.drivers.postgres.schema.healing import Healing
 from tasuki.drivers.postgres.schema.schema import check, migrate
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.temporary import Temporary
+from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
@@ -53,22 +55,16 @@ class Session:
     def __init__(
         self,
         name: str,
-        *,
-        where: str,
-        schema: str,
-        pool_size: int,
-        timeout: float,
-        poll_interval: float,
+        settings: PostgresSettings,
         connector: Connector,
         listening: Connector,
         specs: Mapping[str, QueueSpec],
         consumers: Mapping[str, int],
     ) -> None:
         self._name = name
-        self._where = where
-        self.schema = schema
-        self._timeout = timeout
-        self._poll_interval = poll_interval
+        self._where = shown(settings.url.get_secret_value())
+        self.schema = settings.schema_
+        self._settings = settings
         self._connector = connector
         self._listening = listening
         self._specs = specs
@@ -78,8 +74,8 @@ class Session:
         self.tasks = Tasks()
         """Work that goes on if its caller is cancelled; ``close`` waits for it."""
         self.waiting = Waiting(self._look, self._pass_on, self.tasks.start)
-        self._pool = Pool(connector.open, pool_size, timeout)
-        self._leases = LeaseThread(name, lambda: Pool(connector.open, 1, timeout))
+        self._pool = Pool(connector.open, settings.pool_size, settings.timeout)
+        self._leases = LeaseThread(name, lambda: Pool(connector.open, 1, settings.timeout))
         self._listener: Listener | None = None
         self._temporary = Temporary()
         self._temporary_names: set[str] = set()
@@ -103,7 +99,7 @@ class Session:
 
         async def look(link: Link) -> None:
             nonlocal is_current
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._settings.timeout):
                 is_current = await check(link.connection, self.schema, self._name)
 
         try:
@@ -252,7 +248,8 @@ class Session:
     @property
     def pace(self) -> float:
         """Seconds between two checks of an empty queue, if this process waits there alone."""
-        return self._poll_interval if self.hears else min(self._poll_interval, POLL)
+        usual = self._settings.poll_interval
+        return usual if self.hears else min(usual, POLL)
 
     def stored(self, queue: str) -> None:
         """This process has put something into the queue: wake a receive of its own, unless the server does it."""

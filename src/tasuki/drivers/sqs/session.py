@@ -32,22 +32,18 @@ T = TypeVar("T")
 class Session:
     """The parts of the driver, and what it knows of its queues."""
 
-    def __init__(
-        self,
-        driver: str,
-        settings: SQSSettings,
-        clock: Clock,
-        *,
-        retention: float,
-        default_delay: float,
-        checks_digests: bool,
-    ) -> None:
+    def __init__(self, driver: str, settings: SQSSettings, clock: Clock) -> None:
         self._driver = driver
         self._clock = clock
-        self._checks_digests = checks_digests
+        self._checks_digests = not settings.disable_message_checksum_validation
         self._clients = Clients(driver, settings)
-        self._declaring = Declaring(driver, self._clients, retention=retention, default_delay=default_delay)
-        self.publishing = Publishing(driver, self._clients, checks_digests=checks_digests)
+        self._declaring = Declaring(
+            driver,
+            self._clients,
+            retention=settings.message_retention_period,
+            default_delay=settings.default_delay_seconds,
+        )
+        self.publishing = Publishing(driver, self._clients, checks_digests=self._checks_digests)
         self.settling = Settling(driver, self._clients, self.publishing, clock)
         self.sources: dict[str, Source] = {}
         self.undeclared: dict[str, Source] = {}

@@ -106,12 +106,10 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See Protocol."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
 
     def data_received(self, data: bytes) -> None:
-        """See Protocol."""
         self._heard_at = self._loop.time()
         if not self._buffer:
             self._frame_began = self._heard_at
@@ -131,15 +129,12 @@ class Connection(asyncio.Protocol):
             self.end(ClosedError(502, f"the broker sent what cannot be read: {error!r}"))
 
     def pause_writing(self) -> None:
-        """See Protocol."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """See Protocol."""
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See Protocol."""
         self._gone.set()
         self.end(ClosedError(0, f"connection lost: {exc}" if exc else "the broker closed the connection"))
 

@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
         except (
             Exception
         ) as error:  # damaged bytes, which the codec may trip over anywhere: nothing after them can be read
-            self.end(ClosedError(502, f"the broker sent what cannot be read: {error!r}"))
+            self.end(ClosedError(502, f"the broker sent unreadable data: {error!r}"))
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -302,9 +302,7 @@ class Connection(asyncio.Protocol):
             return
         # A damaged length swallows all that comes, heartbeats too, as parts of one frame.
         if self._buffer and now - self._frame_began > self.settings.request_timeout:
-            self.end(
-                ClosedError(502, f"the broker sent what cannot be read: a frame took {now - self._frame_began:.0f} s")
-            )
+            self.end(ClosedError(502, f"the broker sent unreadable data: a frame took {now - self._frame_began:.0f} s"))
             return
         if every and now - self._sent_at > every / 3:
             self.write(frames.HEARTBEAT_FRAME)

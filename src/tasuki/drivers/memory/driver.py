@@ -27,8 +27,8 @@ from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import DriverError, QueueFullError
+from tasuki.drivers.toolkit.results import answer, full
+from tasuki.errors import DriverError
 from tasuki.message import Message
 
 
@@ -141,8 +141,7 @@ class MemoryDriver(Driver):
 
     def _full(self, target: MemoryQueue, number: int) -> list[DriverError]:
         """An error for each message that found no room."""
-        problem = f"queue {target.spec.name!r} holds its max_length of {target.spec.max_length} messages"
-        return [QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)]
+        return [full(target.spec.name, target.spec.max_length, driver=self.name) for _ in range(number)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take ready messages without suspending; else wait for one."""

@@ -21,7 +21,6 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.redis import keeping, scripts
-from tasuki.drivers.redis.addresses import addresses
 from tasuki.drivers.redis.batches import (
     Publishing,
     Settling,
@@ -31,6 +30,7 @@ from tasuki.drivers.redis.batches import (
     settled_together,
 )
 from tasuki.drivers.redis.codec import decoded
+from tasuki.drivers.redis.connecting.addresses import addresses
 from tasuki.drivers.redis.moving import MOST, NOT_TRIED, refusal, words
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving.receiving import Receiver
@@ -38,8 +38,8 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
-from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
+from tasuki.drivers.toolkit.results import answer, full
+from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.message import Message
 
 if TYPE_CHECKING:
@@ -164,10 +164,9 @@ class RedisDriver(Driver):
                 self._reject_rest(work, number, error)
                 break
             if stored < len(part.indexes):
-                problem = f"queue {queue!r} holds its max_length of {spec.max_length} messages"
-                full = QueueFullError(problem, driver=self.name, queue=queue)
-                work.reject(part.indexes[stored:], full)
-                self._reject_rest(work, number, full)
+                no_room = full(queue, spec.max_length, driver=self.name)
+                work.reject(part.indexes[stored:], no_room)
+                self._reject_rest(work, number, no_room)
                 break
         return answer(work.results)
 

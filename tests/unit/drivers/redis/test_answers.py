@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.redis.connecting.probe import Facts, level, objection
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
-from tasuki.drivers.redis.probe import Facts, level, objection
 from tasuki.drivers.redis.scripts import PUBLISH, place
 from tasuki.errors import (
     AccessDeniedError,

@@ -65,6 +65,9 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     happen or neither, whoever is killed when, and a stale receipt stores nothing.
 37. ``remove`` takes messages that wait or are delayed out of a queue by their ids, all those of an id, and says how
     many; a held one stays. An id that is remembered (26) stays so, and the next of a key moves up (``remove``).
+38. ``peek`` shows the last ``error`` that a nack gave, and its time, as the headers ``x_last_error`` and
+    ``x_last_error_time`` (Unix seconds); another nack without one and a release keep it. ``receive`` never shows it
+    (``keeps_errors``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -85,6 +88,9 @@ from tasuki.message import Message
 
 CONTRACT = 2
 """The edition of this contract, which a driver's kind names; the first one ended at clause 35."""
+
+NACK_ERROR_CHARS = 500
+"""Most characters of a nack's ``error``."""
 
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
@@ -113,6 +119,7 @@ class Capabilities:
     peek: bool = False
     purge: bool = False
     remove: bool = False
+    keeps_errors: bool = False
     counts_consumers: bool = False
     max_length: bool = False
     dedup: bool = False
@@ -186,6 +193,8 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
 
     receipt: Receipt
     delay: float = 0.0
+    error: str = ""
+    """Why, for ``peek``: at most ``NACK_ERROR_CHARS`` characters that UTF-8 can encode. Empty: it is not told."""
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):
@@ -330,7 +339,7 @@ class Driver(ABC):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
 
-        Clauses 5, 6, 7, 8, 9, 10, 12, 22, 23, 29, 31.
+        Clauses 5, 6, 7, 8, 9, 10, 12, 22, 23, 29, 31, 38.
         """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
@@ -375,7 +384,10 @@ class Driver(ABC):
         return
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on, untouched. Clause 24."""
+        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on, untouched.
+
+        Clauses 24, 38.
+        """
         raise self._unsupported("peek", queue)
 
     async def purge(self, queue: str) -> int:

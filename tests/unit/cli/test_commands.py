@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from pathlib import Path
 
+from tasuki import App
+from tasuki.contracts.driver import Nack
 from tests.support.cli_project import lines_of, notes, write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -64,6 +68,23 @@ def test_bodies_from_stdin_and_raw_ones(tasuki: CommandLine, project: Path) -> N
     first, second, third = tasuki.json("peek", "tasks")
     assert (first["body"], second["body"], third["body_base64"]) == ({"from": "stdin"}, "plain words", "AP8=")
     assert "base64:AP8=" in tasuki("peek", "tasks").stdout
+
+
+def test_the_last_error_is_shown(tasuki: CommandLine, project: Path) -> None:
+    tasuki.json("publish", "tasks", "1", "--id", "m-1")
+
+    async def fail() -> None:
+        async with App.load(project).reading() as app:
+            queue = app.live_queue("app:tasks")
+            await queue.depth()
+            (got,) = await queue.driver.receive(queue.spec.name, 1, 1.0)
+            await queue.driver.settle(queue.spec.name, [Nack(got.receipt, 3600.0, "ValueError: no\ngood")])
+
+    asyncio.run(fail())
+    (message,) = tasuki.json("peek", "tasks")
+    assert message["headers"]["x_last_error"] == "ValueError: no\ngood"
+    assert isinstance(message["headers"]["x_last_error_time"], float)
+    assert re.search(r"m-1 .* ValueError: no\\ngood \([0-9.]+m?s ago\)", tasuki("peek", "tasks").stdout)
 
 
 def test_dead_letters_are_redriven(tasuki: CommandLine, project: Path) -> None:

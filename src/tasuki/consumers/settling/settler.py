@@ -16,7 +16,17 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.replies import Answer, Replies, failure
 from tasuki.consumers.settling.verdict import ACK, Verdict
-from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import (
+    NACK_ERROR_CHARS,
+    Ack,
+    Driver,
+    Nack,
+    Outgoing,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+)
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -75,7 +85,7 @@ class Settler:
             self._metrics.nacked += 1
             if verdict.kept:
                 self._complain_kept(delivery, verdict)
-            self._add(Nack(receipt, verdict.delay))
+            self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
             self._metrics.released += 1
             self._add(Release(receipt, verdict.delay))

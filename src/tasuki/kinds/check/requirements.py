@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
     "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
-    "delete", "atomic_move",
+    "delete", "atomic_move", "last_error",
 ]  # fmt: skip
 
 
@@ -62,6 +62,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
     "delete": Requirement(lambda has: has.delete, "delete queues"),
     "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
+    "last_error": Requirement(lambda has: has.keeps_errors, "keep the last error of a message between its attempts"),
 }
 
 

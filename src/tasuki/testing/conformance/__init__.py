@@ -19,6 +19,7 @@ from tasuki.testing.conformance.driver.duplicates import Duplicates
 from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
 from tasuki.testing.conformance.driver.inspecting import Inspecting
+from tasuki.testing.conformance.driver.last_errors import LastErrors
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.purging import Purging
 from tasuki.testing.conformance.driver.removing import Removing
@@ -49,6 +50,7 @@ class DriverConformance(
     Purging,
     Moving,
     Removing,
+    LastErrors,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

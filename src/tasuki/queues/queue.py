@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -304,6 +304,12 @@ class Queue:
         self._require("queue.admin.purge", "purge")
         with self._telling():
             return await self.driver.purge(self.spec.name)
+
+    async def remove(self, ids: Collection[str]) -> int:
+        """Remove the messages of these ids that no consumer holds; returns how many."""
+        self._require("queue.admin.remove", "remove messages from")
+        with self._telling():
+            return await self.driver.remove(self.spec.name, ids)
 
     async def delete(self) -> None:
         """Delete the queue with all its messages; a process that still declares it makes it again."""

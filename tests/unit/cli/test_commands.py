@@ -196,6 +196,18 @@ def test_purge_asks(tasuki: CommandLine, project: Path) -> None:
     assert "1 message removed" in tasuki("purge", "tasks", stdin="y\n").stdout
 
 
+def test_remove_asks_and_takes_out_what_it_names(tasuki: CommandLine, project: Path) -> None:
+    for id in "abcd":
+        tasuki.json("publish", "tasks", "1", "--id", id)
+    refused = tasuki("remove", "tasks", "a", "b", stdin="n\n")
+    assert refused.returncode == 1
+    assert "Remove the messages with 2 ids from app:tasks permanently?" in refused.stderr
+    assert tasuki("remove", "tasks", "--yes").returncode == 2
+    assert tasuki("remove", "tasks", "a", stdin="y\n").stdout.endswith("1 message removed from app:tasks\n")
+    assert tasuki.json("remove", "tasks", "b", "c", "x", "--yes") == {"queue": "app:tasks", "removed": 2}
+    assert [message["id"] for message in tasuki.json("peek", "tasks")] == ["d"]
+
+
 def test_delete_asks_and_removes_the_queue_with_its_messages(tasuki: CommandLine, project: Path) -> None:
     tasuki.json("publish", "tasks", "1")
     refused = tasuki("delete", "tasks", stdin="n\n")

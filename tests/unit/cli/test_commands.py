@@ -227,7 +227,13 @@ def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
     assert "dead letters → app:dead" in tasuki("graph").stdout
     assert tasuki("graph", "--format", "mermaid").stdout.startswith("flowchart LR")
     assert tasuki("graph", "--format", "dot").stdout.startswith("digraph")
+    with (project / "_index.yaml").open("a") as file:
+        file.write("    middleware: [around]\n  - {name: around, kind: middleware.python, source: file://handlers.py, ")
+        file.write("method: handle}\n")
+    assert "│     ├─ middleware → app:around" in tasuki("graph").stdout
+    assert "-. middleware .->" in tasuki("graph", "--format", "mermaid").stdout
     graph = tasuki.json("graph")
+    assert {"from": "app:consumer", "to": "app:around", "what": "middleware"} in graph["edges"]
     assert {"from": "app:tasks", "to": "app:consumer", "what": "feeds"} in graph["edges"]
     drivers = {driver["name"]: driver["capabilities"] for driver in tasuki.json("drivers")}
     assert drivers["sqlite"]["durability"] == "power"

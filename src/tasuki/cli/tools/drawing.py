@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
 
 DEAD_LETTERS = "dead letters"
-_SHOWN = ("queue.", "function.")
+MIDDLEWARE = "middleware"
+_ASIDE = (DEAD_LETTERS, MIDDLEWARE)
+"""Edges with a label of their own, away from the way of the messages."""
+_SHOWN = ("queue.", "function.", "middleware.")
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A connection between two entries; ``what``: ``carries``, ``feeds``, ``calls`` or ``dead letters``."""
+    """A connection between two entries; ``what``: ``carries``, ``feeds``, ``calls``, ``dead letters`` or ``middleware``."""
 
     start: str
     end: str
@@ -34,7 +37,7 @@ class Graph:
 
 
 def graph_of(project: Project) -> Graph:
-    """Drivers, queues, consumers and functions; other entries are left out."""
+    """Drivers, queues, consumers, functions and middleware; other entries are left out."""
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
 
@@ -43,8 +46,10 @@ def graph_of(project: Project) -> Graph:
         edges.append(Edge(queue.driver, id, "carries"))
         if queue.dead_letter:
             edges.append(Edge(id, queue.dead_letter.queue, DEAD_LETTERS))
+        edges += [Edge(id, each, MIDDLEWARE) for each in queue.middleware]
     for id, consumer in project.of(ConsumerConfig).items():
-        edges += [Edge(consumer.queue, id, "feeds"), Edge(id, consumer.func, "calls")]
+        edges += [Edge(consumer.queue, id, "feeds"), *(Edge(id, each, MIDDLEWARE) for each in consumer.middleware)]
+        edges.append(Edge(id, consumer.func, "calls"))
     nodes = {entry.id: entry.kind for entry in project.registry if entry.kind.startswith(_SHOWN)}
     return Graph(nodes, edges)
 
@@ -66,13 +71,13 @@ def _branches(graph: Graph, id: str, indent: str) -> list[str]:
     for edge in edges:
         is_last = edge is edges[-1]
         lines.append(f"{indent}{'└─ ' if is_last else '├─ '}{_label(graph, edge)}")
-        if edge.what != DEAD_LETTERS:  # that queue has a branch of its own
+        if edge.what not in _ASIDE:  # that queue has a branch of its own
             lines += _branches(graph, edge.end, indent + ("   " if is_last else "│  "))
     return lines
 
 
 def _label(graph: Graph, edge: Edge) -> str:
-    return f"dead letters → {edge.end}" if edge.what == DEAD_LETTERS else f"{edge.end}  {graph.nodes[edge.end]}"
+    return f"{edge.what} → {edge.end}" if edge.what in _ASIDE else f"{edge.end}  {graph.nodes[edge.end]}"
 
 
 def to_mermaid(graph: Graph) -> str:
@@ -81,7 +86,7 @@ def to_mermaid(graph: Graph) -> str:
     lines = ["flowchart LR"]
     lines += [f'  {names[id]}["{_quoted(id)}<br/>{kind}"]' for id, kind in graph.nodes.items()]
     for edge in graph.edges:
-        arrow = f"-. {edge.what} .->" if edge.what == DEAD_LETTERS else "-->"
+        arrow = f"-. {edge.what} .->" if edge.what in _ASIDE else "-->"
         lines.append(f"  {names[edge.start]} {arrow} {names[edge.end]}")
     return "\n".join(lines)
 
@@ -91,7 +96,7 @@ def to_dot(graph: Graph) -> str:
     lines = ["digraph tasuki {", "  rankdir=LR;", "  node [shape=box];"]
     lines += [f'  "{id}" [label="{id}\\n{kind}"];' for id, kind in graph.nodes.items()]
     for edge in graph.edges:
-        style = f' [style=dashed, label="{edge.what}"]' if edge.what == DEAD_LETTERS else ""
+        style = f' [style=dashed, label="{edge.what}"]' if edge.what in _ASIDE else ""
         lines.append(f'  "{edge.start}" -> "{edge.end}"{style};')
     return "\n".join([*lines, "}"])
 

@@ -42,7 +42,7 @@ class Rig:
             dead_letters=self.dead,
             metrics=self.metrics,
             clock=clock_of_loop(),
-            on_settled=self.settled.extend,
+            on_settled=lambda batch, stale: self.settled.extend(batch),
             on_kept=lambda delivery, change: self.kept.append(change),
         )
 

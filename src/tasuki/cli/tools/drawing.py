@@ -17,7 +17,7 @@ _SHOWN = ("queue.", "function.", "middleware.")
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A connection between two entries; ``what``: ``carries``, ``feeds``, ``calls``, ``dead letters`` or ``middleware``."""
+    """A connection of two entries; ``what``: ``carries``, ``feeds``, ``calls``, ``dead letters`` or ``middleware``."""
 
     start: str
     end: str

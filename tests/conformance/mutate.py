@@ -450,6 +450,29 @@ class PurgeDoesNothing(Mutant):
         return 0
 
 
+class ErrorsAreNotKept(Mutant):
+    noticed_by = ("test_38_peek_shows_the_last_error_and_its_time",)
+    needs = "keeps_errors"
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await super().settle(queue, [_with_error(item, "") for item in batch])
+
+
+class EveryNackHasAnError(Mutant):
+    noticed_by = ("test_38_an_error_stays_until_another_one_is_given",)
+    needs = "keeps_errors"
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await super().settle(queue, [_with_error(item, "none") for item in batch])
+
+
+def _with_error(item: Settlement, error: str) -> Settlement:
+    """A nack with this error in place of none, or, where it is empty, of its own."""
+    if isinstance(item, Nack) and bool(item.error) is not bool(error):
+        return Nack(item.receipt, item.delay, error)
+    return item
+
+
 class ErrorsAreTheClients(Mutant):
     noticed_by = ("test_14_a_broker_that_is_gone_is_unavailable",)
 

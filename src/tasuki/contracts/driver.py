@@ -64,6 +64,9 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     at any time leaves both effects or neither, and a stale receipt stores nothing.
 37. ``remove`` deletes ready and delayed messages of a queue by their ids, each message of an id, and returns how many;
     held messages stay. A remembered id (26) stays remembered, and the next message of a key moves up (``remove``).
+38. ``peek`` shows the last ``error`` that a nack gave, and its time, as the headers ``x_last_error`` and
+    ``x_last_error_time`` (Unix seconds); another nack without one and a release keep it. ``receive`` never shows it
+    (``keeps_errors``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -78,6 +81,7 @@ from typing import Any, ClassVar
 from tasuki.contracts.moving import publish_then_ack
 from tasuki.contracts.values import (
     DURABILITIES,
+    NACK_ERROR_CHARS,
     Ack,
     Capabilities,
     Depth,
@@ -98,6 +102,7 @@ from tasuki.message import Message
 __all__ = [
     "CONTRACT",
     "DURABILITIES",
+    "NACK_ERROR_CHARS",
     "Ack",
     "Capabilities",
     "Depth",
@@ -217,7 +222,7 @@ class Driver(ABC):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
 
-        Clauses 5, 6, 7, 8, 9, 10, 12, 22, 23, 29, 31.
+        Clauses 5, 6, 7, 8, 9, 10, 12, 22, 23, 29, 31, 38.
         """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
@@ -262,7 +267,10 @@ class Driver(ABC):
         return
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on, untouched. Clause 24."""
+        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on, untouched.
+
+        Clauses 24, 38.
+        """
         raise self._unsupported("peek", queue)
 
     async def purge(self, queue: str) -> int:

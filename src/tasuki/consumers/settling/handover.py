@@ -69,6 +69,7 @@ class Handover:
 
     def __init__(self, moves: Moves, receipt: Receipt) -> None:
         self.is_acked = False
+        self._is_unknown = False
         self._moves = moves
         self._receipt = receipt
 
@@ -81,8 +82,10 @@ class Handover:
             try:
                 await self._moves.move(Move(self._receipt, target.spec.name, tuple(messages)))
             except StaleReceiptError:
-                raise
+                if not self._is_unknown:
+                    raise  # else the move was carried out, and only its answer was lost
             except DriverError as error:
+                self._is_unknown |= error.outcome == "unknown"
                 return [error] * len(messages)
             self.is_acked = True
             return [None] * len(messages)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
@@ -16,7 +16,17 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.replies import Replies, failure
 from tasuki.consumers.settling.verdict import ACK, Answer, Verdict
-from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import (
+    NACK_ERROR_CHARS,
+    Ack,
+    Driver,
+    Nack,
+    Outgoing,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+)
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -31,8 +41,8 @@ _LOG_EVERY = 10.0
 class Settler:
     """Ends the deliveries of one consumer.
 
-    ``on_settled`` gets the deliveries that are no longer held; ``on_kept`` gets 1 for a delivery whose dead letter or
-    reply cannot be published yet, and -1 when that is over.
+    ``on_settled`` gets the settlements of deliveries that are no longer held, and which receipts were stale;
+    ``on_kept`` gets 1 for a delivery whose dead letter or reply cannot be published yet, and -1 when that is over.
     """
 
     def __init__(
@@ -43,7 +53,7 @@ class Settler:
         dead_letters: Queue | None,
         metrics: ConsumerMetrics,
         clock: Clock,
-        on_settled: Callable[[list[Settlement]], None],
+        on_settled: Callable[[list[Settlement], Collection[Receipt]], None],
         on_kept: Callable[[Delivery, int], None],
     ) -> None:
         self._consumer = consumer
@@ -75,7 +85,7 @@ class Settler:
             self._metrics.nacked += 1
             if verdict.kept:
                 self._complain_kept(delivery, verdict)
-            self._add(Nack(receipt, verdict.delay))
+            self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
             self._metrics.released += 1
             self._add(Release(receipt, verdict.delay))
@@ -150,7 +160,7 @@ class Settler:
                 break
         if self._awaited:
             self._tell_waiting(batch, untaken)
-        self._on_settled(batch)
+        self._on_settled(batch, untaken)
 
     def _tell_waiting(self, batch: list[Settlement], untaken: set[Receipt]) -> None:
         for settlement in batch:
@@ -168,7 +178,7 @@ class Settler:
     def _end(self, delivery: Delivery, handover: Handover) -> None:
         ack = Ack(delivery.received.receipt)
         if handover.is_acked:
-            self._on_settled([ack])
+            self._on_settled([ack], ())
         else:
             self._add(ack)
 
@@ -184,9 +194,10 @@ class Settler:
                 try:
                     await publish()
                 except StaleReceiptError:
+                    stale = {delivery.received.receipt}
                     late: list[Settlement] = [Ack(delivery.received.receipt)]
-                    self._note_stale(late, {delivery.received.receipt})
-                    self._on_settled(late)
+                    self._note_stale(late, stale)
+                    self._on_settled(late, stale)
                     return False
                 except Exception as error:
                     failures += 1

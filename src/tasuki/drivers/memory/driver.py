@@ -46,6 +46,7 @@ class MemoryDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        keeps_errors=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
@@ -215,6 +216,8 @@ class MemoryDriver(Driver):
         if isinstance(settlement, Nack):
             slot.suspect = False
             slot.failures += not slot.started
+            if settlement.error:
+                slot.failure = settlement.error, self._clock.time()
         else:
             slot.failures -= slot.started
         if settlement.delay > 0:
@@ -266,9 +269,7 @@ class MemoryDriver(Driver):
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         source = self._queue(queue)
         source.surface(self._clock.monotonic())
-        return [
-            Message(slot.id, slot.body, slot.headers.copy()) for slot in islice(source.peek(), after, after + limit)
-        ]
+        return [slot.shown() for slot in islice(source.peek(), after, after + limit)]
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones."""

@@ -56,6 +56,7 @@ CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estimate FROM {}.count_messages($1)"
+SHOW = "SELECT id, headers, body, error, failed_at FROM {}.show_messages($1, $2, $3)"
 
 
 class PostgresDriver(Driver):
@@ -83,6 +84,7 @@ class PostgresDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        keeps_errors=True,
         counts_consumers=True,
         max_length=True,
         dedup=True,
@@ -288,7 +290,7 @@ class PostgresDriver(Driver):
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
-        found = await self._open_session(queue).ask(queue, "SELECT * FROM {}.peek($1, $2, $3)", queue, limit, after)
+        found = await self._open_session(queue).ask(queue, SHOW, queue, limit, after)
         return [rows.message(row) for row in found]
 
     async def purge(self, queue: str) -> int:

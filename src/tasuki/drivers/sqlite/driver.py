@@ -71,6 +71,7 @@ class SQLiteDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        keeps_errors=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.session import RECEIVE, SETTLE, Session
+from tasuki.drivers.postgres.session import RECEIVE, SETTLE, SETTLE_WITH_ERRORS, Session
 
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
@@ -97,7 +97,10 @@ class Receiving:
 async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, is_by_key: bool) -> list[Receipt]:
     """End deliveries; returns the stale receipts. For a caller that is never cancelled."""
     columns, wanted = rows.settling(batch)
-    places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
+    if columns[2] is not None and (errors := rows.errors(wanted)):
+        places = (await session.fetch(queue, SETTLE_WITH_ERRORS, queue, *columns, errors))[0][0]
+    else:
+        places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
     session.forget(queue, wanted)
     if columns[2] is not None or is_by_key:
         session.stored(queue)  # something came back, or stands in front now

@@ -37,6 +37,7 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
+from tasuki.testing.proxy import Proxy
 from tests.faults.amqp_rig import (
     IMPATIENT,
     SECONDS,
@@ -51,7 +52,6 @@ from tests.faults.amqp_rig import (
 )
 from tests.faults.redis_rig import Work
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

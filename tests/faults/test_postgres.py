@@ -22,9 +22,9 @@ from tasuki.errors import (
     DriverError,
     QueueFullError,
 )
+from tasuki.testing.proxy import Proxy
 from tests.faults.postgres_load import PATIENCE, Load, eventually, message, more
 from tests.support.brokers.postgres import Pgbouncer, Postgres
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -31,9 +31,9 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
+from tasuki.testing.proxy import Proxy
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Answer, Body, Changed, Gate, Lost, Partly, Rule
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

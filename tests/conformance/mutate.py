@@ -12,6 +12,7 @@ from tasuki.testing.mutants.__main__ import main, suite_at
 
 SUITES = {
     "memory": "test_memory:TestMemory",
+    "directory": "test_directory:TestDirectory",
     "sqlite": "test_sqlite:TestSQLite",
     "redis": "test_redis:TestRedis",
     "valkey": "test_redis:TestValkey",

@@ -24,6 +24,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.mutants import MUTANTS, Mutant, Unbroken, noticed
@@ -88,7 +89,7 @@ class CloseDoesNotWake(MemoryDriver):
     async def close(self) -> None:
         waiters = [(queue, queue.waiters) for queue in self._queues.values()]
         for queue, _ in waiters:
-            queue.waiters = {}
+            queue.waiters = WaitList()
         await super().close()
         for queue, waiting in waiters:
             queue.waiters = waiting
@@ -112,7 +113,7 @@ class CloseForgetsQueues(MemoryDriver):
 
 class CloseTwiceFails(MemoryDriver):
     async def close(self) -> None:
-        if not self._open:
+        if self._guard.current is None:
             raise DriverError("not open")
         await super().close()
 
@@ -272,18 +273,18 @@ class DeletedQueueIsOnlyEmptied(MemoryDriver):
 
 class DeletedQueueComesBackWithItsMessages(MemoryDriver):
     async def delete(self, queue: str) -> None:
-        self.__dict__.setdefault("gone", {})[queue] = self._queue(queue)
+        self.gone = {queue: self._queue(queue)}
         await super().delete(queue)
 
     async def declare(self, spec: QueueSpec) -> None:
-        if spec.name in self.__dict__.get("gone", {}):
+        if spec.name in getattr(self, "gone", {}):
             self._queues[spec.name] = self.gone.pop(spec.name)
         await super().declare(spec)
 
 
 class DeletingLeavesWaitersWaiting(MemoryDriver):
     async def delete(self, queue: str) -> None:
-        self._queue(queue).waiters = {}
+        self._queue(queue).waiters = WaitList()
         await super().delete(queue)
 
 

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
@@ -71,6 +72,7 @@ class DirectoryDriver(contract.Driver):
         self._known: dict[str, contract.QueueSpec | None] = {}  # declared queues; None: one that was only inspected
         self._guard: Guard[dict[tuple[str, contract.Receipt], Entry]] = Guard(name)  # what this process holds
         self._waiting: dict[str, WaitList[bool]] = defaultdict(WaitList)
+        self._lock = Lock()  # extend is called on another thread
         self._latest = 0
 
     async def open(self) -> None:
@@ -82,8 +84,8 @@ class DirectoryDriver(contract.Driver):
                 await self.declare(spec)
 
     async def close(self) -> None:
-        with suppress(DriverError):  # then the leases end later
-            for queue, receipt in list(self._guard.current or ()):
+        for queue, receipt in list(self._guard.current or ()):
+            with suppress(DriverError):  # then the lease ends later
                 self._step(queue, [(receipt, "extend", self._clock.time())])
         self._guard.closed()
         for waiting in self._waiting.values():
@@ -163,9 +165,9 @@ class DirectoryDriver(contract.Driver):
     def _step(self, queue: str, steps: Iterable[tuple[contract.Receipt, Step, float]]) -> list[contract.Receipt]:
         """Change the names of the files of held messages, and their times; returns the receipts that are stale."""
         held, folder = self._guard.get(queue), self._folder(queue)
-        self._spec(queue, is_known=any(name == queue for name, _ in held))
+        self._spec(queue, is_known=any(name == queue for name, _ in list(held)))
         stale = []
-        with self._errors(queue):
+        with self._lock, self._errors(queue):
             for receipt, step, due in steps:
                 try:
                     entry = held.pop((queue, receipt))

@@ -338,8 +338,9 @@ def noticed_in(mutant: Callable[..., MemoryDriver], *cases: str, timeout: float 
             return mutant("mutant", clock=clock)
 
     for name in cases:
+        run = getattr(Suite(), name)
         try:
-            getattr(Suite(), name)()
+            run()
         except Exception:
             return name
     return ""

@@ -89,3 +89,8 @@ def test_a_path_that_names_no_suite(path: str, problem: str) -> None:
 def test_a_command_without_a_suite() -> None:
     with pytest.raises(SystemExit, match="name a suite"):
         command.main([])
+
+
+def test_a_case_that_does_not_exist_notices_nothing() -> None:
+    with pytest.raises(AttributeError, match="test_absent"):
+        noticed(MEMORY, ChangesNothing, ["test_absent"])

@@ -24,7 +24,7 @@ from tasuki.registry.loader import load
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "directory-driver"
-SOURCES = [EXAMPLE / "directory_driver" / "settings.py", EXAMPLE / "directory_driver" / "driver.py"]
+SOURCES = [EXAMPLE / "directory_driver" / f"{name}.py" for name in ("settings", "entry", "driver")]
 PAGE = (ROOT / "docs" / "writing-a-driver.md").read_text("utf-8")
 PUBLIC = re.findall(r"`(tasuki[\w.]+)`", PAGE.partition("## Public modules")[2])
 PROJECT = (

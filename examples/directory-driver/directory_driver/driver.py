@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Literal, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
 
 import msgspec
 
+from directory_driver.entry import Entry, Step, entries_in
 from directory_driver.settings import DirectorySettings
 from tasuki.clock import Clock
 from tasuki.contracts import driver as contract
@@ -23,35 +23,6 @@ from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard, not_declared
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, UnsupportedError
-
-Step = contract.Settlement | Literal["start", "extend"]
-
-
-class Entry(NamedTuple):
-    """The name of a message's file. The file's modification time says when the message can be received."""
-
-    place: str  # in the queue: when the message was published, and a random part
-    turn: int = 0  # rises with each delivery and settlement, so that no name is used twice; odd: the message is held
-    failures: int = 0
-    suspect: int = 0
-    started: int = 0
-
-    def __str__(self) -> str:
-        return ".".join(map(str, self))
-
-    def taken(self) -> Entry:
-        was_held = self.turn % 2  # and its lease has ended
-        return Entry(self.place, self.turn + 1 + was_held, self.failures + self.started, self.suspect or was_held)
-
-    def after(self, step: Step) -> Entry | None:
-        match step:
-            case contract.Ack():
-                return None
-            case contract.Nack():
-                return Entry(self.place, self.turn + 1, self.failures + 1)
-            case contract.Release():
-                return Entry(self.place, self.turn + 1, self.failures, self.suspect)
-        return self._replace(started=1) if step == "start" else self
 
 
 class DirectoryDriver(contract.Driver):
@@ -138,7 +109,7 @@ class DirectoryDriver(contract.Driver):
         folder, lease, now = self._folder(queue), self._spec(queue).lease, self._clock.time()
         taken: list[contract.Received] = []
         with self._errors(queue):
-            for entry in (entry for entry, due in _entries(folder) if due <= now):
+            for entry in (entry for entry, due in entries_in(folder) if due <= now):
                 if len(taken) == limit:
                     break
                 held = entry.taken()
@@ -188,7 +159,7 @@ class DirectoryDriver(contract.Driver):
     async def depth(self, queue: str) -> contract.Depth:
         self._spec(queue)
         with self._errors(queue):
-            now, entries = self._clock.time(), list(_entries(self._folder(queue)))
+            now, entries = self._clock.time(), list(entries_in(self._folder(queue)))
         ready = [entry for entry, due in entries if due <= now]
         held = sum(entry.turn % 2 for entry, due in entries if due > now)
         age = now - int(ready[0].place.split("-")[0]) / 1e9 if ready else None
@@ -221,12 +192,3 @@ class DirectoryDriver(contract.Driver):
         except OSError as error:
             problem = f"driver {self.name!r}: the directory cannot be used: {error}"
             raise BrokerUnavailableError(problem, driver=self.name, queue=queue, outcome=outcome) from error
-
-
-def _entries(folder: Path) -> Iterator[tuple[Entry, float]]:
-    """The messages in order, each with the time at which it can be received."""
-    for name in sorted(os.listdir(folder)):
-        if not name.startswith("."):
-            place, *numbers = name.split(".")
-            with suppress(FileNotFoundError):
-                yield Entry(place, *map(int, numbers)), (folder / name).stat().st_mtime

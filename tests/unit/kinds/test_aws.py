@@ -67,7 +67,7 @@ def test_a_config_that_is_no_id_says_what_belongs_where(problems, value):
     (problem,) = problems(f"  - {{name: sqs, kind: queue.driver.sqs, config: {value}}}\n")
     assert problem == (
         "3:41: app:sqs: config: expected the id of a config.aws entry; its fields (region, access_key_id …) belong "
-        "into that entry, those of the driver (endpoint …) beside config"
+        "into that entry, the fields of the driver (endpoint …) beside config"
     )
 
 

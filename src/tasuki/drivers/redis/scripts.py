@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from binascii import crc_hqx
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -31,6 +32,8 @@ _KEYS = [
     "waiting",
 ]
 _TRIES = 3
+_QUEUES = 100
+"""Most queues of one script: however many there are, it is soon over."""
 _FILES = {file.name: file for folder in (files("tasuki.drivers.redis") / "lua").iterdir() for file in folder.iterdir()}
 """By name: each folder has those of one duty."""
 
@@ -53,6 +56,10 @@ class Script:
         made._set("\n".join((*wrapped, _text(last))))
         return made
 
+    def many(self) -> Script:
+        """The script that runs this one for several queues."""
+        return Script.joined("many", one=self)
+
     def _set(self, text: str) -> None:
         self.text = text
         self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
@@ -64,7 +71,8 @@ _SWEEP = ("lines", "history", "sweep")
 DECLARE = Script("maxmemory", "declare")
 CONVERT = Script("maxmemory", *_WATCH, "lines", "conversion", "convert")
 PUBLISH = Script("wake", "publish", "maxmemory", "watch", "lines", "publish_options")
-RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "receive_general")
+RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "pace", "receive_general")
+CHECK = Script("watch", "pace", "check").many()
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")
 SETTLE = Script("settle", *_WATCH, "lines", "history", "settle_general")
@@ -75,7 +83,7 @@ DEPTH = Script(*_WATCH, *_SWEEP, "depth")
 PEEK = Script(*_WATCH, *_SWEEP, "held", "peek")
 PURGE = Script(*_WATCH, *_SWEEP, "held", "take_out", "purge")
 REMOVE = Script(*_WATCH, *_SWEEP, "held", "take_out", "remove")
-ATTACH = Script("attach")
+ATTACH = Script("attach").many()
 INSPECT = Script("inspect")
 DELETE = Script("wake", "delete")
 
@@ -108,12 +116,30 @@ def place(prefix: str, spec: QueueSpec) -> Place:
     return Place(spec, keys, crc_hqx(tag, 0) % _SLOTS)
 
 
+async def run_for_each(
+    nodes: Nodes, script: Script, asked: Sequence[tuple[Place, Sequence[Word]]], *, is_cluster: bool
+) -> list[Any]:
+    """The answers of a script for many queues, in their order. ``asked``: places, and as many words for each."""
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for index, (where, _) in enumerate(asked):
+        groups[where.slot if is_cluster else 0].append(index)
+    answers: dict[int, Any] = {}
+    for indexes in groups.values():
+        for start in range(0, len(indexes), _QUEUES):
+            part = indexes[start : start + _QUEUES]
+            (first, words), *others = (asked[index] for index in part)
+            more_keys = [key for where, _ in others for key in where.keys]
+            arguments = (len(words), *words, *(word for _, words in others for word in words))
+            answers.update(zip(part, await run(nodes, first, script, arguments, more_keys), strict=True))
+    return [answers[index] for index in range(len(asked))]
+
+
 async def run(
     nodes: Nodes, where: Place, script: Script, arguments: Sequence[Word], more_keys: Sequence[bytes] = ()
 ) -> Any:
     """Run a script, and load it where the server does not know it: that it said so means that it did nothing.
 
-    ``more_keys``: of another queue, in the same slot or at the only server.
+    ``more_keys``: of other queues, in the same slot or at the only server.
     """
     keys = (*where.keys, *more_keys)
     for _ in range(_TRIES):

@@ -71,6 +71,20 @@ class Receiver:
             elif has_more or News.ALL in not_acted_on:
                 waiters.wake_one(queue)
 
+    def check(self, queues: list[str]) -> None:
+        """Ask about queues for which receivers wait; where something may be there, wake one of them."""
+        if self.session.is_open:
+            self._started(self._check(queues))
+
+    async def _check(self, queues: list[str]) -> None:
+        session, words = self.session, (self.session.owner, microseconds(self._claim_interval))
+        places = [where for queue in queues if (where := session.places.find(queue)) is not None]
+        answers: Iterable[int] = itertools.repeat(-1)  # a receiver has the error
+        with suppress(DriverError):
+            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, [(where, words) for where in places])
+        for where, again in zip(places, answers, strict=False):
+            session.waiters.checked(where.name, again / 1_000_000 if again >= 0 else None)
+
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
         """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
         if not self.session.is_open:

@@ -323,9 +323,9 @@ def offset(broker: Redis) -> int:
 
 async def test_many_processes_give_few_signs_of_life(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with processes(broker.port, monkeypatch, 1) as (process,):
-        spans = [await process.run(scripts.ATTACH, f"p{number}", 1, 15_000_000) for number in range(40)]
-        assert spans[:10] == [15_000_000] * 10
-        assert spans[-1] == 60_000_000, "three signs in that time: 40 processes give two a second"
+        spans = [await process.run(scripts.ATTACH, f"p{number}", 15_000_000, 1) for number in range(40)]
+        assert spans[:10] == [[15_000_000]] * 10
+        assert spans[-1] == [60_000_000], "three signs in that time: 40 processes give two a second"
 
 
 @pytest.mark.parametrize("queue", ["q", "r", "s", "t"])

@@ -133,9 +133,11 @@ class Queues:
     async def _attach(self, nodes: Nodes, counts: Mapping[str, int]) -> None:
         session = self._session
         places = [where for queue in counts if (where := session.places.find(queue)) is not None]
-        asked = [(where, (session.owner, counts[where.name], microseconds(BELIEVED))) for where in places]
+        shared = (session.owner, microseconds(BELIEVED))
+        asked = [(where, (counts[where.name],)) for where in places]
         now = asyncio.get_running_loop().time()
-        for where, believed in zip(places, await session.run_for_each(nodes, scripts.ATTACH, asked), strict=True):
+        answers = await session.run_for_each(nodes, scripts.ATTACH, shared, asked)
+        for where, believed in zip(places, answers, strict=True):
             pace = self._paces[where.name] = believed / 1_000_000 / SIGNS
             # A little less: the session looks in steps, and a step late would be a step lost.
             self._due[where.name] = now + 0.9 * pace

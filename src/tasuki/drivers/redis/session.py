@@ -263,11 +263,11 @@ class Session:
         return await self.run(self.nodes(to), target, scripts.MOVE, *words, more_keys=source.keys)
 
     async def run_for_each(
-        self, nodes: Nodes, script: Script, asked: Sequence[tuple[Place, Sequence[Word]]]
+        self, nodes: Nodes, script: Script, shared: Sequence[Word], asked: Sequence[tuple[Place, Sequence[Word]]]
     ) -> list[Any]:
-        """The answers of a ``scripts.many`` about many queues, each with its words. Raises DriverError."""
+        """See ``scripts``. Raises DriverError."""
         try:
-            return await scripts.run_for_each(nodes, script, asked, is_cluster=self.is_cluster)
+            return await scripts.run_for_each(nodes, script, shared, asked, is_cluster=self.is_cluster)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, "") from problem
 

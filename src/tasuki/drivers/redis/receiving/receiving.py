@@ -77,11 +77,12 @@ class Receiver:
             self._started(self._check(queues))
 
     async def _check(self, queues: list[str]) -> None:
-        session, words = self.session, (self.session.owner, microseconds(self._claim_interval))
+        session, shared = self.session, (self.session.owner, microseconds(self._claim_interval))
         places = [where for queue in queues if (where := session.places.find(queue)) is not None]
         answers: Iterable[int] = itertools.repeat(-1)  # a receiver has the error
         with suppress(DriverError):
-            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, [(where, words) for where in places])
+            asked = [(where, ()) for where in places]
+            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
         for where, again in zip(places, answers, strict=False):
             session.waiters.checked(where.name, again / 1_000_000 if again >= 0 else None)
 

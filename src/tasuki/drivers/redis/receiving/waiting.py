@@ -11,7 +11,7 @@ from math import inf
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
 
 
-SLACK = 0.1
+SLACK = 0.5
 """Seconds by which a check may come early, so that many queues are checked at once."""
 
 

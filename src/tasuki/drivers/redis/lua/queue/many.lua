@@ -1,12 +1,13 @@
 -- A script for several queues, as the function one. Returns the answer for each.
--- KEYS: those of each queue. ARGV: how many arguments each has, then those of each.
+-- KEYS: those of each queue. ARGV: what is the same for all, then one argument for each.
 
-local words = tonumber(ARGV[1])
-local queues = (#ARGV - 1) / words
-local keys = #KEYS / queues
+local SIZE = 12  -- keys of a queue
+local queues = #KEYS / SIZE
+local shared = #ARGV - queues
 local answers = {}
-for index = 1, queues do
-  answers[index] = one({unpack(KEYS, (index - 1) * keys + 1, index * keys)},
-    {unpack(ARGV, (index - 1) * words + 2, index * words + 1)})
+for queue = 1, queues do
+  local words = {unpack(ARGV, 1, shared)}
+  words[#words + 1] = ARGV[shared + queue]
+  answers[queue] = one({unpack(KEYS, (queue - 1) * SIZE + 1, queue * SIZE)}, words)
 end
 return answers

@@ -16,8 +16,8 @@ from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.consumer")
 
-WAIT = 20.0
-"""Seconds that one ``receive`` waits on an empty queue: long, because a thousand idle queues cost a thousand of them."""
+WAIT = 60.0
+"""Seconds that one ``receive`` waits on an empty queue: long, so that a thousand idle queues cost few of them."""
 
 
 class Fetcher:

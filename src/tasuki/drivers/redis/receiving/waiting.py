@@ -10,7 +10,6 @@ from math import inf
 
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
 
-
 SLACK = 0.5
 """Seconds by which a check may come early, so that many queues are checked at once."""
 
@@ -49,8 +48,8 @@ class Waiters:
 
     The server knows a process, not its receivers: while the process is registered there, none of them has to ask. One
     wake-up wakes one receiver, which registers the process again. ``on_unheard`` gets the queue of a wake-up for which
-    no receiver waits here: another process has to be woken. ``check`` gets the queues that have to be checked, and calls
-    ``checked`` for each.
+    no receiver waits here: another process has to be woken. ``check`` gets the queues that have to be checked, and
+    calls ``checked`` for each.
     """
 
     def __init__(self, on_unheard: Callable[[str], None], check: Callable[[list[str]], None]) -> None:

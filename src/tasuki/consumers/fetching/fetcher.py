@@ -55,9 +55,9 @@ class Fetcher:
         """Receive until stopped or cancelled; raises DriverError only for what trying again cannot mend."""
         name = self._queue.spec.name
         driver = self._queue.driver
-        # A lease is counted from before the wait, so the wait must leave most of it.
+        # A lease is counted from before the wait, so the wait must leave half of it.
         lease = lease_of(self._queue)
-        wait = WAIT if lease is None else min(WAIT, lease / 4)
+        wait = WAIT if lease is None else min(WAIT, lease / 2)
         while not self._stopped:
             wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
             if not wanted:

@@ -18,6 +18,8 @@ _log = logging.getLogger("tasuki.consumer")
 
 WAIT = 60.0
 """Seconds that one ``receive`` waits on an empty queue: long, so that a thousand idle queues cost few of them."""
+_TICK = 1.0
+"""Seconds between two times at which the waits of all consumers end: what a driver does for them then, it does once."""
 
 
 class Fetcher:
@@ -58,6 +60,7 @@ class Fetcher:
         # A lease is counted from before the wait, so the wait must leave half of it.
         lease = lease_of(self._queue)
         wait = WAIT if lease is None else min(WAIT, lease / 2)
+        tick = min(_TICK, wait / 4)
         while not self._stopped:
             wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
             if not wanted:
@@ -66,7 +69,7 @@ class Fetcher:
                 continue
             asked_at = self._clock.monotonic()
             try:
-                received = await driver.receive(name, wanted, wait)
+                received = await driver.receive(name, wanted, wait - (asked_at + wait) % tick)
             except DriverError as error:
                 if not error.retryable:
                     raise

@@ -138,6 +138,27 @@ async def test_waits_no_longer_than_leaves_half_of_the_lease(lease: float, wait:
     await end(task)
 
 
+async def test_the_waits_of_all_consumers_end_at_the_same_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, ends = Rig(), []
+    await rig.fill(0)
+    receive = rig.driver.receive
+
+    async def noted(queue: str, limit: int, wait: float) -> list[Received]:
+        ends.append(round(now() + wait, 6))
+        return await receive(queue, limit, wait)
+
+    monkeypatch.setattr(rig.driver, "receive", noted)
+    tasks = []
+    for _ in range(100):
+        tasks.append(asyncio.create_task(rig.fetcher.run()))
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(100)
+    for task in tasks:
+        await end(task)
+    assert len(ends) > 600
+    assert len(set(ends)) < 20, "a driver ends and begins many of them at once"
+
+
 async def test_a_broker_that_is_away_is_waited_for_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
     rig = Rig()
     await rig.fill(3)

@@ -138,7 +138,7 @@ async def test_waits_no_longer_than_leaves_half_of_the_lease(lease: float, wait:
     await end(task)
 
 
-async def test_the_waits_of_all_consumers_end_at_the_same_times(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_waits_of_many_consumers_end_at_the_same_times(monkeypatch: pytest.MonkeyPatch) -> None:
     rig, ends = Rig(), []
     await rig.fill(0)
     receive = rig.driver.receive

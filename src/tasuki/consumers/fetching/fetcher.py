@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from zlib import crc32
 
 from tasuki.backoff import UNTIL_BACK, is_told
 from tasuki.clock import Clock
@@ -18,8 +19,8 @@ _log = logging.getLogger("tasuki.consumer")
 
 WAIT = 60.0
 """Seconds that one ``receive`` waits on an empty queue: long, so that a thousand idle queues cost few of them."""
-_TICK = 1.0
-"""Seconds between two times at which the waits of all consumers end: what a driver does for them then, it does once."""
+_GROUPS = 16
+"""The waits of a group's consumers end at the same moment: what a driver does for them then, it does once."""
 
 
 class Fetcher:
@@ -60,7 +61,7 @@ class Fetcher:
         # A lease is counted from before the wait, so the wait must leave half of it.
         lease = lease_of(self._queue)
         wait = WAIT if lease is None else min(WAIT, lease / 2)
-        tick = min(_TICK, wait / 4)
+        half, phase = wait / 2, crc32(self._consumer.encode()) % _GROUPS / _GROUPS
         while not self._stopped:
             wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
             if not wanted:
@@ -68,8 +69,9 @@ class Fetcher:
                 await self._room
                 continue
             asked_at = self._clock.monotonic()
+            early = ((asked_at + wait) / half - phase) % 1 * half
             try:
-                received = await driver.receive(name, wanted, wait - (asked_at + wait) % tick)
+                received = await driver.receive(name, wanted, wait - early)
             except DriverError as error:
                 if not error.retryable:
                     raise

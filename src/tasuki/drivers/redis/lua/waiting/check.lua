@@ -11,13 +11,17 @@ time = time[1] * 1000000 + time[2]
 local function checked(STATE, READY, DELAYED, LEASES, WAITING)
   local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span')
   local since = tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
-  if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH
-    or redis.call('EXISTS', READY) == 1 then
+  if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH then
     return -1
   end
   local again = pause(interval, redis.call('ZCARD', WAITING), time)
   if since > time then
     again = math.min(again, since - time)
+  end
+  if redis.call('EXISTS', READY, DELAYED, LEASES) == 0 then
+    return math.ceil(again)
+  elseif redis.call('EXISTS', READY) == 1 then
+    return -1
   end
   for _, timed in ipairs({DELAYED, LEASES}) do
     local due = tonumber(redis.call('ZRANGE', timed, 0, 0, 'WITHSCORES')[2] or math.huge)

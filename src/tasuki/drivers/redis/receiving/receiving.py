@@ -19,6 +19,8 @@ from tasuki.drivers.toolkit.wait_list import woken
 from tasuki.errors import DriverError
 
 _Result = TypeVar("_Result")
+_AS_OFTEN = 300
+"""Idle queues of a process that are checked every ``claim_interval``; more are checked less often."""
 Taken = tuple[list[Received], bool]
 """Deliveries, and whether there is more."""
 
@@ -77,7 +79,7 @@ class Receiver:
             self._started(self._check(queues))
 
     async def _check(self, queues: list[str]) -> None:
-        session, shared = self.session, (self.session.owner, microseconds(self._claim_interval))
+        session, shared = self.session, (self.session.owner, self._interval)
         places = [where for queue in queues if (where := session.places.find(queue)) is not None]
         answers: Iterable[int] = itertools.repeat(-1)  # a receiver has the error
         with suppress(DriverError):
@@ -85,6 +87,11 @@ class Receiver:
             answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
         for where, again in zip(places, answers, strict=False):
             session.waiters.checked(where.name, again / 1_000_000 if again >= 0 else None)
+
+    @property
+    def _interval(self) -> int:
+        """Microseconds; longer for many queues, so that the checks of a process cost no more than those of a few."""
+        return microseconds(self._claim_interval * max(1.0, len(self.session.waiters) / _AS_OFTEN))
 
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
         """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
@@ -146,7 +153,7 @@ class Receiver:
         token = f"{session.owner}{next(self._numbers):x}"
         mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
         wakes = waiters.wakes(where.name)
-        words = (min(limit, self._max_batch), token, MAX_BYTES, mode, session.owner, microseconds(self._claim_interval))
+        words = (min(limit, self._max_batch), token, MAX_BYTES, mode, session.owner, self._interval)
         answer = await session.finish(where, scripts.RECEIVE, *words)
         taken: list[Received] = []
         again, has_more = answer, 0

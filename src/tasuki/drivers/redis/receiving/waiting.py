@@ -59,6 +59,10 @@ class Waiters:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ends_at = inf
 
+    def __len__(self) -> int:
+        """How many queues are waited for."""
+        return len(self._lines)
+
     def join(self, queue: str) -> Waiter[News]:
         """Wait from now on, until ``leave``."""
         line = self._lines.setdefault(queue, _Line())

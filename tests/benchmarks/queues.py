@@ -117,7 +117,7 @@ def _each(before: Spent, after: Spent, per: Callable[[float], float]) -> Spent:
 
 
 def _spent(broker: Broker | None) -> Spent:
-    """So far, by this process and by those of the broker."""
+    """So far, by this process and by the broker and its children."""
     there = wakes = 0.0
     if broker is not None and broker.process is not None:
         for pid in tree(broker.process.pid):

@@ -314,6 +314,9 @@ class Driver(ABC):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``.
 
+        A consumer waits for up to a minute, and a process may have a thousand of them: a wait must cost the broker
+        next to nothing, and must end when the connection is lost.
+
         Clauses 3, 4, 8, 10, 12, 15, 16, 18, 20, 21, 22, 28.
         """
 

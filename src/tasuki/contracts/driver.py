@@ -227,6 +227,9 @@ class Driver(ABC):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``.
 
+        A consumer waits for up to a minute, and a process may have a thousand of them: a wait must cost the broker
+        next to nothing, and must end when the connection is lost.
+
         Must: wait, and return at most ``limit`` (3); give each message to one receiver (4, 10, 15), in order (12, 21,
         22), with its attempt and whether it is a suspect (8, 20, 28); lose nothing if it is cancelled (16) or its
         process is killed (18). May: return fewer messages than are ready. Need not: be fair to waiting receives.

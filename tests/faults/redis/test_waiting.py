@@ -94,6 +94,37 @@ async def test_one_message_wakes_one_process(broker: Redis, monkeypatch: pytest.
         assert looks(all_) == 1
 
 
+async def test_one_script_checks_many_idle_queues(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts_run: Counter[scripts.Script] = Counter()
+    run = scripts._run
+
+    async def counted(nodes: Any, slot: int, script: scripts.Script, *rest: Any) -> Any:
+        scripts_run[script] += 1
+        return await run(nodes, slot, script, *rest)
+
+    monkeypatch.setattr(scripts, "_run", counted)
+    queues = [f"q{number}" for number in range(100)]
+    async with driver_at(broker.port, claim_interval=0.01) as driver:
+        for queue in queues:
+            await driver.declare(QueueSpec(queue))
+        waiting = {queue: asyncio.create_task(driver.receive(queue, 10, NEVER)) for queue in queues}
+        async with asyncio.timeout(SECONDS):
+            while not all(map(driver._session.waiters.is_registered, queues)):
+                await asyncio.sleep(0.01)
+            scripts_run.clear()
+            while scripts_run[scripts.CHECK] < 10:
+                await asyncio.sleep(0.01)
+        assert set(scripts_run) <= {scripts.CHECK, scripts.ATTACH}
+        # A message of which no process hears: only a check finds it.
+        await driver.publish("q", messages("a"))
+        source, target = driver._session.place("q"), driver._session.place("q7")
+        for key, new_key in zip(source.keys[1:3], target.keys[1:3], strict=True):
+            await driver._session.nodes("q").call(source.slot, "RENAME", key, new_key)
+        async with asyncio.timeout(SECONDS):
+            assert [item.id for item in await waiting.pop("q7")] == ["a"]
+        await finished([*waiting.values(), asyncio.create_task(driver.receive("q7", 1, 0.0))])
+
+
 async def test_as_many_are_woken_as_there_are_messages(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with processes(broker.port, monkeypatch) as all_:
         tasks = await all_wait(all_)
@@ -314,9 +345,9 @@ def offset(broker: Redis) -> int:
 
 async def test_many_processes_give_few_signs_of_life(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with processes(broker.port, monkeypatch, 1) as (process,):
-        spans = [await process.run(scripts.ATTACH, f"p{number}", 1, 15_000_000) for number in range(40)]
-        assert spans[:10] == [15_000_000] * 10
-        assert spans[-1] == 60_000_000, "three signs in that time: 40 processes give two a second"
+        spans = [await process.run(scripts.ATTACH, f"p{number}", 15_000_000, 1) for number in range(40)]
+        assert spans[:10] == [[15_000_000]] * 10
+        assert spans[-1] == [60_000_000], "three signs in that time: 40 processes give two a second"
 
 
 @pytest.mark.parametrize("queue", ["q", "r", "s", "t"])

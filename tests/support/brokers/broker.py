@@ -166,7 +166,7 @@ class Broker(ABC):
     def _signal(self, number: signal.Signals) -> None:
         """To the whole tree: some brokers give each of their processes a group of its own."""
         if self.process is not None and self.process.poll() is None:
-            for pid in _tree(self.process.pid):
+            for pid in tree(self.process.pid):
                 try:
                     os.kill(pid, number)
                 except ProcessLookupError:
@@ -193,13 +193,13 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
     """A process and all below it, parents first."""
     found = [pid]
     try:
         for tasks in Path(f"/proc/{pid}/task").iterdir():
             for child in (tasks / "children").read_text().split():
-                found += _tree(int(child))
+                found += tree(int(child))
     except OSError:
         pass
     return found

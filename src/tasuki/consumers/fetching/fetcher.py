@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from zlib import crc32
 
 from tasuki.backoff import UNTIL_BACK, is_told
 from tasuki.clock import Clock
@@ -16,8 +17,10 @@ from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.consumer")
 
-WAIT = 2.0
-"""Seconds that one ``receive`` waits on an empty queue."""
+WAIT = 60.0
+"""Seconds that one ``receive`` waits on an empty queue: long, so that a thousand idle queues cost few of them."""
+_GROUPS = 16
+"""The waits of a group's consumers end at the same moment: what a driver does for them then, it does once."""
 
 
 class Fetcher:
@@ -55,9 +58,10 @@ class Fetcher:
         """Receive until stopped or cancelled; raises DriverError only if a retry cannot help."""
         name = self._queue.spec.name
         driver = self._queue.driver
-        # A lease is counted from before the wait, so the wait must leave most of it.
+        # A lease is counted from before the wait, so the wait must leave half of it.
         lease = lease_of(self._queue)
-        wait = WAIT if lease is None else min(WAIT, lease / 4)
+        wait = WAIT if lease is None else min(WAIT, lease / 2)
+        half, phase = wait / 2, crc32(self._consumer.encode()) % _GROUPS / _GROUPS
         while not self._stopped:
             wanted = min(self._window.wanted(self._buffered()), driver.capabilities.max_batch)
             if not wanted:
@@ -65,8 +69,9 @@ class Fetcher:
                 await self._room
                 continue
             asked_at = self._clock.monotonic()
+            early = ((asked_at + wait) / half - phase) % 1 * half
             try:
-                received = await driver.receive(name, wanted, wait)
+                received = await driver.receive(name, wanted, wait - early)
             except DriverError as error:
                 if not error.retryable:
                     raise

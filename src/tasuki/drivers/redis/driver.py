@@ -108,7 +108,8 @@ class RedisDriver(Driver):
 
     def _begin(self) -> None:
         self._receiver = self._new_receiver()
-        self._session = self._receiver.session = self._new_session(say_goodbye=self._receiver.put_back)
+        receiver = self._receiver
+        self._session = receiver.session = self._new_session(say_goodbye=receiver.put_back, check=receiver.check)
 
     @property
     def durability(self) -> Durability:

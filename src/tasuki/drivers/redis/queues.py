@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +42,9 @@ class Asking(Protocol):
     def place(self, queue: str) -> Place: ...  # noqa: D102
     def nodes(self, queue: str) -> Nodes: ...  # noqa: D102
     async def run(self, nodes: Nodes, where: Place, script: Script, *arguments: Word) -> Any: ...  # noqa: D102
+    async def run_for_each(  # noqa: D102
+        self, nodes: Nodes, script: Script, shared: Sequence[Word], asked: Sequence[tuple[Place, Sequence[Word]]]
+    ) -> list[Any]: ...
     async def check_fsync(self, nodes: Nodes, where: Place) -> None: ...  # noqa: D102
     def hear_no_more(self, where: Place) -> None: ...  # noqa: D102
 
@@ -125,7 +129,7 @@ class Queues:
         if session.is_open:
             session.place(queue)
         self._consumers[queue] = consumers  # also while it is closed: the next open says it
-        await self._attach(session.nodes(queue), queue, consumers)
+        await self._attach(session.nodes(queue), {queue: consumers})
 
     @property
     def pace(self) -> float:
@@ -134,22 +138,23 @@ class Queues:
 
     async def attach_all(self, nodes: Nodes, *, none: bool = False) -> None:
         """Say it of all queues, or that there are none any more."""
-        for queue, consumers in list(self._consumers.items()):
-            if consumers:
-                await self._attach(nodes, queue, 0 if none else consumers)
+        ours = {queue: 0 if none else consumers for queue, consumers in self._consumers.items() if consumers}
+        await self._attach(nodes, ours)
 
     async def give_signs(self, nodes: Nodes) -> None:
         """Say it again of each queue for which it is time."""
         now = asyncio.get_running_loop().time()
-        for queue, consumers in list(self._consumers.items()):
-            if consumers and now >= self._due.get(queue, now):
-                await self._attach(nodes, queue, consumers)
+        due = {queue: consumers for queue, consumers in self._consumers.items() if now >= self._due.get(queue, now)}
+        await self._attach(nodes, {queue: consumers for queue, consumers in due.items() if consumers})
 
-    async def _attach(self, nodes: Nodes, queue: str, consumers: int) -> None:
+    async def _attach(self, nodes: Nodes, counts: Mapping[str, int]) -> None:
         session = self._session
-        where = session.places.find(queue)
-        if where is not None:
-            believed = await session.run(nodes, where, scripts.ATTACH, session.owner, consumers, microseconds(BELIEVED))
-            pace = self._paces[queue] = believed / 1_000_000 / SIGNS
+        places = [where for queue in counts if (where := session.places.find(queue)) is not None]
+        shared = (session.owner, microseconds(BELIEVED))
+        asked = [(where, (counts[where.name],)) for where in places]
+        now = asyncio.get_running_loop().time()
+        answers = await session.run_for_each(nodes, scripts.ATTACH, shared, asked)
+        for where, believed in zip(places, answers, strict=True):
+            pace = self._paces[where.name] = believed / 1_000_000 / SIGNS
             # A little less: the session looks in steps, and a step late would be a step lost.
-            self._due[queue] = asyncio.get_running_loop().time() + 0.9 * pace
+            self._due[where.name] = now + 0.9 * pace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from binascii import crc_hqx
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -32,6 +33,8 @@ _KEYS = [
     "waiting",
 ]
 _TRIES = 3
+_QUEUES = 250
+"""Most queues of one script: however many there are, it is soon over."""
 _FILES = {file.name: file for folder in (files("tasuki.drivers.redis") / "lua").iterdir() for file in folder.iterdir()}
 """By name: a folder has the files of one duty."""
 
@@ -44,6 +47,7 @@ class Script:
     """One script: its text, joined from files of ``lua``, and the hash by which the server knows it."""
 
     def __init__(self, *parts: str) -> None:
+        self._indexes: Sequence[int] | None = None
         self._set(_text("queue", *parts))
 
     @classmethod
@@ -53,6 +57,18 @@ class Script:
         wrapped = [f"local function {name}(KEYS, ARGV)\n{script.text}\nend" for name, script in functions.items()]
         made._set("\n".join((*wrapped, _text(last))))
         return made
+
+    @classmethod
+    def about(cls, keys: Sequence[str], *parts: str) -> Script:
+        """A script for several queues, which gets these keys of each, and nothing of ``queue.lua``."""
+        made = cls()
+        made._indexes = [0, *(_KEYS.index(key) + 1 for key in keys)]
+        made._set(_text(*parts))
+        return made
+
+    def keys_of(self, where: Place) -> Sequence[bytes]:
+        """Its keys of a queue."""
+        return where.keys if self._indexes is None else [where.keys[index] for index in self._indexes]
 
     def _set(self, text: str) -> None:
         self.text = text
@@ -65,7 +81,8 @@ _SWEEP = ("lines", "history", "sweep")
 DECLARE = Script("maxmemory", "declare")
 CONVERT = Script("maxmemory", *_WATCH, "lines", "conversion", "convert")
 PUBLISH = Script("wake", "publish", "maxmemory", "watch", "lines", "publish_options")
-RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "receive_general")
+RECEIVE = Script("receive", "maxmemory", *_WATCH, *_SWEEP, "conversion", "pace", "receive_general")
+CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")
 SETTLE = Script("settle", *_WATCH, "lines", "history", "settle_general")
@@ -76,7 +93,7 @@ DEPTH = Script(*_WATCH, *_SWEEP, "depth")
 PEEK = Script(*_WATCH, *_SWEEP, "held", "peek")
 PURGE = Script(*_WATCH, *_SWEEP, "held", "take_out", "purge")
 REMOVE = Script(*_WATCH, *_SWEEP, "held", "take_out", "remove")
-ATTACH = Script("attach")
+ATTACH = Script.joined("many", one=Script("attach"))
 INSPECT = Script("inspect")
 DELETE = Script("wake", "delete")
 
@@ -109,20 +126,46 @@ def place(prefix: str, spec: QueueSpec) -> Place:
     return Place(spec, keys, crc_hqx(tag, 0) % _SLOTS)
 
 
+async def run_for_each(
+    nodes: Nodes,
+    script: Script,
+    shared: Sequence[Word],
+    asked: Sequence[tuple[Place, Sequence[Word]]],
+    *,
+    is_cluster: bool,
+) -> list[Any]:
+    """A script's answers about many queues, in their order. ``asked``: the queues, each with words of its own."""
+    groups: defaultdict[int, list[int]] = defaultdict(list)
+    for index, (where, _) in enumerate(asked):
+        groups[where.slot if is_cluster else 0].append(index)
+    answers: dict[int, Any] = {}
+    for indexes in groups.values():
+        for start in range(0, len(indexes), _QUEUES):
+            part = indexes[start : start + _QUEUES]
+            keys = [key for index in part for key in script.keys_of(asked[index][0])]
+            words = [word for index in part for word in asked[index][1]]
+            found = await _run(nodes, asked[part[0]][0].slot, script, keys, (*shared, *words))
+            answers.update(zip(part, found, strict=True))
+    return [answers[index] for index in range(len(asked))]
+
+
 async def run(
     nodes: Nodes, where: Place, script: Script, arguments: Sequence[Word], more_keys: Sequence[bytes] = ()
 ) -> Any:
     """Run a script, and load it where the server does not know it: that it said so means that it did nothing.
 
-    ``more_keys``: of another queue, in the same slot or at the only server.
+    ``more_keys``: of other queues, in the same slot or at the only server.
     """
-    keys = (*where.keys, *more_keys)
+    return await _run(nodes, where.slot, script, (*where.keys, *more_keys), arguments)
+
+
+async def _run(nodes: Nodes, slot: int, script: Script, keys: Sequence[bytes], arguments: Sequence[Word]) -> Any:
     for _ in range(_TRIES):
         try:
-            return await nodes.call(where.slot, "EVALSHA", script.hash, len(keys), *keys, *arguments)
+            return await nodes.call(slot, "EVALSHA", script.hash, len(keys), *keys, *arguments)
         except ReplyError as refusal:
             if refusal.code != "NOSCRIPT":
                 raise
             missing = refusal
-        await nodes.call(where.slot, "SCRIPT", "LOAD", script.text)
+        await nodes.call(slot, "SCRIPT", "LOAD", script.text)
     raise missing

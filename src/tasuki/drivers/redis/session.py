@@ -37,7 +37,10 @@ GOODBYE = 3.0
 
 
 class Session:
-    """One at a time is open; ``say_goodbye`` runs before the connections are closed, and may be cut short."""
+    """One at a time is open; ``say_goodbye`` runs before the connections are closed, and may be cut short.
+
+    ``check``: see :class:`Waiters`.
+    """
 
     def __init__(
         self,
@@ -48,13 +51,14 @@ class Session:
         connect_timeout: float,
         read_timeout: float,
         say_goodbye: Callable[[], Awaitable[None]],
+        check: Callable[[list[str]], None],
     ) -> None:
         from tasuki.drivers.redis.connecting.nodes import Nodes  # needs the client, which may not be installed
 
         self.name = name
         self.owner = ""
         """Of this session alone: begins its receipts, and stands for its consumers."""
-        self.waiters = Waiters(self._pass_on)
+        self.waiters = Waiters(self._pass_on, check)
         self.is_cluster = settings.is_cluster
         self._settings = settings
         self._read_timeout = read_timeout
@@ -252,6 +256,15 @@ class Session:
         """What became of each move from one queue to the other. Raises DriverError."""
         source, target = self.place_of_deliveries(queue), self.place(to)
         return await self.run(self.nodes(to), target, scripts.MOVE, *words, more_keys=source.keys)
+
+    async def run_for_each(
+        self, nodes: Nodes, script: Script, shared: Sequence[Word], asked: Sequence[tuple[Place, Sequence[Word]]]
+    ) -> list[Any]:
+        """See ``scripts``. Raises DriverError."""
+        try:
+            return await scripts.run_for_each(nodes, script, shared, asked, is_cluster=self.is_cluster)
+        except (LinkLostError, ReplyError) as problem:
+            raise self._translated(problem, "") from problem
 
     async def run(
         self, nodes: Nodes, where: Place, script: Script, *arguments: Word, more_keys: Sequence[bytes] = ()

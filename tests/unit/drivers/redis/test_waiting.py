@@ -18,8 +18,13 @@ def passed_on() -> list[str]:
 
 
 @pytest.fixture
-def waiters(passed_on: list[str]) -> Waiters:
-    return Waiters(passed_on.append)
+def checks() -> list[list[str]]:
+    return []
+
+
+@pytest.fixture
+def waiters(passed_on: list[str], checks: list[list[str]]) -> Waiters:
+    return Waiters(passed_on.append, checks.append)
 
 
 async def test_the_one_that_waited_longest_is_woken(waiters: Waiters, passed_on: list[str]) -> None:
@@ -91,16 +96,40 @@ async def test_a_wake_up_that_came_before_the_answer_uses_the_registration_up(wa
     assert not waiters.is_registered("q")
 
 
-async def test_the_time_to_check_wakes_one_or_is_passed_on(waiters: Waiters, passed_on: list[str]) -> None:
+async def test_all_queues_whose_time_has_come_are_checked_at_once(waiters: Waiters, checks: list[list[str]]) -> None:
+    queues = [f"q{number}" for number in range(1000)]
+    for queue in queues:
+        waiters.join(queue)
+        waiters.registered(queue, 0, 0.01)
+    waiters.join("later")
+    waiters.registered("later", 0, FAR)
     async with asyncio.timeout(5):
-        first, second = waiters.join("q"), waiters.join("q")
-        waiters.registered("q", 0, 0.01)
-        assert await first.done is News.MINE
-        assert not second.done.done()
-        for waiter in (first, second):
-            waiters.leave("q", waiter)
-        waiters.registered("q", waiters.wakes("q"), 0.01)
+        for _ in range(2):
+            while not checks:
+                await asyncio.sleep(0.01)
+            assert checks.pop() == queues
+            for queue in queues:
+                waiters.checked(queue, 0.01)
+
+
+async def test_a_check_that_found_something_wakes_one(waiters: Waiters, passed_on: list[str]) -> None:
+    first, second = waiters.join("q"), waiters.join("q")
+    waiters.registered("q", 0, FAR)
+    waiters.checked("q", None)
+    assert await first.done is News.MINE
+    waiters.checked("q", None)
+    assert not second.done.done(), "it was woken while it was checked: the first one asks already"
+    assert not passed_on
+
+
+async def test_without_a_receiver_the_time_to_check_is_passed_on(
+    waiters: Waiters, passed_on: list[str], checks: list[list[str]]
+) -> None:
+    waiters.leave("q", waiters.join("q"))
+    waiters.registered("q", waiters.wakes("q"), 0.01)
+    async with asyncio.timeout(5):
         while not passed_on:
             await asyncio.sleep(0.01)
     assert passed_on == ["q"]
+    assert not checks
     assert not waiters.is_registered("q")

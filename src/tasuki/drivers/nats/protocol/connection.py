@@ -90,6 +90,7 @@ class Connection:
         self._pulse: Pulse | None = None
         self._exchanges: dict[bytes, Exchange] = {}
         self._numbers = count()
+        self._subscriptions = count(3)
         self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), bytes(NUID().next()))
         self._problem: DriverError | None = None
 
@@ -147,7 +148,7 @@ class Connection:
     def _connected(self, client: Client, server: str) -> None:
         self._client = client
         self.server = server
-        client.write(b"SUB %b.> 1\r\n" % self._inbox)
+        client.write(b"SUB %b.*.* 1\r\n" % self._inbox)
         if self._on_change is not None:
             # A user without the right to subscribe is refused that, and no more.
             client.write(b"SUB %b* 2\r\n" % _CHANGED)
@@ -200,9 +201,19 @@ class Connection:
         except (OSError, nats.errors.Error, RuntimeError) as error:
             raise lost(error, driver=self.address.driver) from error
 
-    def status_inbox(self, token: str) -> str:
+    def subscribe(self) -> int:
+        """Be ready for the answers to pull requests; returns the number of this subscription."""
+        number = next(self._subscriptions)
+        self.send(b"SUB %b.s.%d.> %d\r\n" % (self._inbox, number, number))
+        return number
+
+    def unsubscribe(self, number: int) -> None:
+        """Withdraw its pull requests: the server drops requests whose answer has no subscriber."""
+        self.send(b"UNSUB %d\r\n" % number)
+
+    def status_inbox(self, subscription: int, token: str) -> str:
         """The reply subject of a pull request: statuses come with its token, deliveries by their own subjects."""
-        return f"{self._inbox.decode()}.s.{token}"
+        return f"{self._inbox.decode()}.s.{subscription}.{token}"
 
     async def exchange(
         self,
@@ -309,7 +320,9 @@ class Connection:
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""
             if number == b"s":
-                self._on_status(tail.decode(), headers[9:].decode(errors="replace") if headers else status)
+                self._on_status(
+                    tail.partition(b".")[2].decode(), headers[9:].decode(errors="replace") if headers else status
+                )
             elif (exchange := self._exchanges.get(number)) is not None:
                 exchange.answer(int(tail), data if data or not status else status)
         except Exception as error:  # the client would stop to read without a word

@@ -35,6 +35,7 @@ class OpenQueue:
         names: of streams and subjects.
         clock: the time.
         connect: gives the connection in use.
+        count: how many queues are open.
         left: what this process had of it before it was undeclared.
     """
 
@@ -47,6 +48,7 @@ class OpenQueue:
         names: Names,
         clock: Clock,
         connect: Callable[[], Awaitable[Connection]],
+        count: Callable[[], int],
         left: OpenQueue | None,
     ) -> None:
         self._driver = driver
@@ -62,7 +64,7 @@ class OpenQueue:
         book, table, tasks = self.book, self.table, self._tasks
         self._admission = Admission(spec.name, self.stream, book, table, tasks, clock, connect)
         self._holding = Holding(self._unknown, self._remove, book, table, self._admission, tasks, clock)
-        self.pulls = PullRequests(self.stream, self.give_back)
+        self.pulls = PullRequests(self.stream, self.give_back, count)
         self.is_missing = False
         """Whether its stream is known to be gone."""
         self.is_outdated = False

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.api import Answer, ask
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.receipts import read
@@ -104,7 +105,7 @@ class Queues:
         elif (
             found.is_outdated
             or found.looked_on is not connection
-            or found.looked_at + LOOK_EVERY < asyncio.get_running_loop().time()
+            or found.looked_at + paced(LOOK_EVERY, len(self._open)) < asyncio.get_running_loop().time()
         ):
             found = await self._look(spec, connection)
         if found.pulls.is_doubtful:
@@ -219,6 +220,7 @@ class Queues:
             names=self._names,
             clock=self._clock,
             connect=self._connect,
+            count=self._open.__len__,
             left=self._left.pop(spec.name, None),
         )
         if found is not None and found.epoch == made.epoch:

@@ -1,30 +1,34 @@
 """Pull requests: asks the server for messages of one queue, one request a lane at a time, and keeps untaken ones.
 
-A pull request cannot be called back. So a receive that was cancelled leaves its request standing: the next receive
-takes it over, and messages that arrive meanwhile wait here for a moment, then return without counting as an attempt.
-Requests are short, so that a close can wait for the last ones.
+A receive that was cancelled leaves its request standing: the next receive takes it over. Without one the request is
+withdrawn after a moment, and messages that have arrived return without counting as an attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.protocol.wire import frame
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
 from tasuki.drivers.nats.queues.setup import pull
+from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
 SLICE = 0.5
-"""Seconds that one request waits at the server."""
+"""Seconds that one request waits at the server, at least."""
+_LONGEST = 30.0
+"""The same at most."""
 OVERDUE = 1.0
 """Seconds after its end for which an answer to a request is waited for; its consumer is looked for then."""
 GRACE = 0.05
-"""Seconds that an untaken message is kept for the next receive."""
+"""Seconds that a request, or an untaken message, is kept for the next receive."""
 
 _SHORTEST = 0.01
 """Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
@@ -60,18 +64,22 @@ class PullRequests:
     Args:
         stream: the queue's stream.
         give_back: returns untaken messages to the server; must not raise.
+        count: how many queues this process has open.
     """
 
     def __init__(
         self,
         stream: str,
         give_back: Callable[[Sequence[Arrival]], Coroutine[None, None, None]],
+        count: Callable[[], int],
     ) -> None:
         self._stream = stream
+        self._queue_count = count
         self.lanes: Sequence[Lane] = ()
         self._ranks: Mapping[str, int] = {}
         self._give_back = give_back
         self._pulls: dict[str, _Pull] = {}
+        self._subscription: tuple[Connection, int] | None = None
         self._lock = asyncio.Lock()
         self._buffer: list[Arrival] = []
         self._count = 0
@@ -141,6 +149,7 @@ class PullRequests:
                 await self._lock.acquire()
         except TimeoutError:
             return []  # another receive has waited for nothing just as long
+        longest = min(paced(SLICE, self._queue_count()), _LONGEST)
         try:
             self._only = lane
             if self._is_offered and len(self._asked) > 1:
@@ -150,22 +159,24 @@ class PullRequests:
                 if self._is_offered:
                     return self._pick(limit)
                 remaining = until - asyncio.get_running_loop().time()
-                await self._ask(connection, limit, remaining)
-                if not self._is_offered and remaining <= SLICE:
+                await self._ask(connection, limit, min(remaining, longest), longest)
+                if not self._is_offered and remaining <= longest:
                     break
             return []
         finally:
             self._lock.release()
-            if self._buffer:
+            if self._buffer or self._pulls:
                 self._return_soon()
 
     async def close(self) -> list[Arrival]:
-        """Ask no more; when the last request has ended (or is overdue), return the untaken messages."""
+        """Ask no more; returns the untaken messages."""
         self._is_closed = True
         self._wake()
-        end = asyncio.get_running_loop().time() + SLICE * 2
-        while self._pulls and asyncio.get_running_loop().time() < end:
-            await self._sleep(end)
+        if self._pulls and self._subscription is not None:
+            connection, _ = self._subscription
+            self._withdraw()
+            with suppress(DriverError):  # what comes for the requests comes before this answer
+                await connection.exchange([(f"{connection.address.api}.INFO", b"")], within=2 * SLICE)
         if self._timer is not None:
             self._timer.cancel()
         await self._returning.wait()
@@ -194,28 +205,30 @@ class PullRequests:
             return bool(self._buffer)
         return any(arrival.parts.consumer == self._only.name for arrival in self._buffer)
 
-    async def _ask(self, connection: Connection, limit: int, wait: float) -> None:
-        """Ask until something is there, for one slice at most."""
+    async def _ask(self, connection: Connection, limit: int, wait: float, longest: float) -> None:
+        """Ask until something is there, or for ``wait`` seconds; a request stands for ``longest`` at most."""
         asked = self._asked
+        if self._subscription is None or self._subscription[0] is not connection:
+            self._subscription = connection, connection.subscribe()
         if len(asked) > 1:
             await self._ask_high_lanes(connection, limit)
             if self._buffer or self._is_over:
                 return
-        expires = min(max(wait, _SHORTEST), SLICE)
+        end = asyncio.get_running_loop().time() + max(wait, _SHORTEST)
+        expires = longest if wait >= SLICE else max(wait, _SHORTEST)  # the next receive takes it over
         frames = [
             self._request(connection, lane.name, limit if lane.name == PLAIN or len(asked) == 1 else 1, expires)
             for lane in asked
             if lane.name not in self._pulls
         ]
         connection.send(b"".join(frames))
-        end = asyncio.get_running_loop().time() + expires
         while not self._is_over and (self._is_flowing or (self._pulls and not self._is_offered)):
-            if len(self.lanes) == 1 or self._is_flowing:
+            if self._is_flowing or (len(self.lanes) == 1 and frames and expires <= wait):
                 await self._sleep_on(connection)
             elif asyncio.get_running_loop().time() < end:
                 await self._sleep_on(connection, end)
             else:
-                return  # requests of several lanes do not end together
+                return  # a request of an earlier receive, or of another lane, ends later
 
     @property
     def _is_flowing(self) -> bool:
@@ -249,7 +262,17 @@ class PullRequests:
         self._pulls[lane] = _Pull(str(self._count), batch, overdue_at)
         content = pull(batch, expires=expires, is_waiting=expires > 0)
         subject = f"{connection.address.api}.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
-        return frame(subject, content, connection.status_inbox(token))
+        assert self._subscription is not None
+        return frame(subject, content, connection.status_inbox(self._subscription[1], token))
+
+    def _withdraw(self) -> None:
+        """Call the requests back; a message that is on its way still arrives."""
+        if self._pulls and self._subscription is not None:
+            connection, number = self._subscription
+            with suppress(DriverError):  # they went with the connection
+                connection.unsubscribe(number)
+            self._subscription = None
+        self._pulls.clear()
 
     async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:
         """Until something changes; an overdue request means that its consumer has lost its leader."""
@@ -282,8 +305,11 @@ class PullRequests:
             self._timer = asyncio.get_running_loop().call_later(GRACE, self._return)
 
     def _return(self) -> None:
-        """Return messages that no receive came for."""
+        """Withdraw the requests, and return messages that no receive came for."""
         self._timer = None
-        if self._buffer and not self._lock.locked():
+        if self._lock.locked():
+            return
+        self._withdraw()
+        if self._buffer:
             arrivals, self._buffer = self._buffer, []
             self._returning.start(self._give_back(arrivals), "release")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
@@ -19,9 +20,9 @@ from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import DriverError
 
 EVERY = 2.0
-"""Seconds between two renewals."""
+"""Seconds between two renewals, at least."""
 LASTS = 7.0
-"""Seconds after which a process that said nothing more is taken for dead."""
+"""Seconds after which a process that said nothing more is taken for dead, at least."""
 _ERASED = 100
 """Words of dead processes, erased at a time."""
 
@@ -102,7 +103,11 @@ class ConsumerCount:
         while self._consumers:
             with suppress(DriverError):
                 await self._leases.run(self._renew_there)
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(self._every)
+
+    @property
+    def _every(self) -> float:
+        return paced(EVERY, len(self._consumers))
 
     async def _renew_there(self, link: Reconnecting[Connection]) -> None:
         """Runs in the lease thread, so that a blocked loop does not look like a dead process."""
@@ -115,11 +120,12 @@ class ConsumerCount:
                 await self._temporary.beat(connection, ours)
             except DriverError:
                 pass  # until the connection is back, other processes do not count this one
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(self._every)
 
     async def _tell(self, connection: Connection, consumers: Mapping[str, int]) -> None:
+        lasts = LASTS * self._every / EVERY
         requests = [
-            (self._names.attached(queue, self._who), json.dumps({"consumers": number}).encode())
+            (self._names.attached(queue, self._who), json.dumps({"consumers": number, "lasts": lasts}).encode())
             for queue, number in consumers.items()
         ]
         exchange = await connection.exchange(requests)
@@ -167,10 +173,18 @@ def _living(answer: Answer, now: float) -> int:
     if not message or _is_old(message, now):
         return 0
     try:
-        return int(json.loads(base64.b64decode(message.get("data", "")))["consumers"])
+        return int(_record(message)["consumers"])
     except (ValueError, KeyError, TypeError):
         return 0
 
 
 def _is_old(message: Mapping[str, Any], now: float) -> bool:
-    return now - seconds_of(message["time"]) > LASTS
+    try:
+        lasts = float(_record(message).get("lasts", LASTS))  # an earlier version does not say
+    except (ValueError, AttributeError, TypeError):
+        lasts = LASTS
+    return now - seconds_of(message["time"]) > lasts
+
+
+def _record(message: Mapping[str, Any]) -> Any:
+    return json.loads(base64.b64decode(message.get("data", "")))

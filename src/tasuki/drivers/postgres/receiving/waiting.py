@@ -134,7 +134,7 @@ class Waiting:
         return bool(await line.receives.wait(waiter, timeout, pass_on=lambda _: self.wake(queue)))
 
     def _plan(self, line: Line) -> None:
-        if line.receives and line.look_at < self._begins_at:
+        if line.look_at < self._begins_at and line.receives:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer, self._begins_at = self._loop.call_at(line.look_at, self._begin), line.look_at
@@ -142,7 +142,7 @@ class Waiting:
     def _begin(self) -> None:
         self._timer, self._begins_at = None, math.inf
         soon = self._loop.time() + SLACK
-        due = [queue for queue, line in self._lines.items() if line.receives and line.look_at <= soon]
+        due = [queue for queue, line in self._lines.items() if line.look_at <= soon and line.receives]
         for queue in due:
             self._lines[queue].look_at = math.inf
         if due:

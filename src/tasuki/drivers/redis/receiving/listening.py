@@ -98,6 +98,8 @@ class Listener:
         if found is None:
             return False
         self._drop(found)
+        if not found.is_made.done():
+            found.is_made.set_result(None)  # its answer finds no subscription; the receiver sees that the queue is gone
         found.link.send("UNSUBSCRIBE", *found.channels)
         return True
 

@@ -17,6 +17,8 @@ from tasuki.drivers.toolkit.wait_list import woken
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
+_AS_OFTEN = 300
+"""Idle queues of a process that are checked every ``claim_interval``; more are checked less often."""
 Taken = tuple[list[Received], bool]
 """Deliveries, and whether there is more."""
 
@@ -68,6 +70,26 @@ class Receiver:
                 waiters.wake(queue)
             elif has_more or News.ALL in not_acted_on:
                 waiters.wake_one(queue)
+
+    def check(self, queues: list[str]) -> None:
+        """Ask about queues for which receivers wait; where something may be there, wake one of them."""
+        if self.session.is_open:
+            self._tasks.start(self._check(queues))
+
+    async def _check(self, queues: list[str]) -> None:
+        session, shared = self.session, (self.session.owner, self._interval)
+        places = [where for queue in queues if (where := session.places.find(queue)) is not None]
+        answers: Iterable[int] = itertools.repeat(-1)  # a receiver has the error
+        with suppress(DriverError):
+            asked = [(where, ()) for where in places]
+            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
+        for where, again in zip(places, answers, strict=False):
+            session.waiters.checked(where.name, again / 1_000_000 if again >= 0 else None)
+
+    @property
+    def _interval(self) -> int:
+        """Microseconds; longer for many queues, so that the checks of a process cost no more than for a few queues."""
+        return microseconds(self._claim_interval * max(1.0, len(self.session.waiters) / _AS_OFTEN))
 
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
         """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
@@ -122,7 +144,7 @@ class Receiver:
         token = f"{session.owner}{next(self._numbers):x}"
         mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
         wakes = waiters.wakes(where.name)
-        words = (min(limit, self._max_batch), token, MAX_BYTES, mode, session.owner, microseconds(self._claim_interval))
+        words = (min(limit, self._max_batch), token, MAX_BYTES, mode, session.owner, self._interval)
         answer = await session.finish(where, scripts.RECEIVE, *words)
         taken: list[Received] = []
         again, has_more = answer, 0

@@ -6,8 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from math import inf
 
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
+
+SLACK = 0.5
+"""Seconds by which a check may come early, so that many queues are checked at once."""
 
 
 class News(Enum):
@@ -29,7 +33,8 @@ class _Line:
     is_registered: bool = False
     wakes: int = 0
     """Wake-ups so far: a registration that was asked for before the last one may be used up."""
-    timer: asyncio.TimerHandle | None = None
+    check_at: float = inf
+    """When the queue is checked next, by the loop's clock."""
 
     def wake(self, news: News) -> bool:
         """Wake the receiver that has waited longest; False if none waits."""
@@ -37,24 +42,26 @@ class _Line:
         self.is_registered = False
         return self.waiters.wake(news)
 
-    def stop_timer(self) -> None:
-        """End the time until the next check."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-
 
 class Waiters:
     """The receivers that wait, by queue.
 
     The server knows a process, not its receivers: while the process is registered there, none of them has to ask. One
     wake-up wakes one receiver, which registers the process again. ``on_unheard`` gets the queue of a wake-up for which
-    no receiver waits here: another process has to be woken.
+    no receiver waits here: another process has to be woken. ``check`` gets the queues that have to be checked, and
+    calls ``checked`` for each.
     """
 
-    def __init__(self, on_unheard: Callable[[str], None]) -> None:
+    def __init__(self, on_unheard: Callable[[str], None], check: Callable[[list[str]], None]) -> None:
         self._on_unheard = on_unheard
+        self._check = check
         self._lines: dict[str, _Line] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ends_at = inf
+
+    def __len__(self) -> int:
+        """How many queues are waited for."""
+        return len(self._lines)
 
     def join(self, queue: str) -> Waiter[News]:
         """Wait from now on, until ``leave``."""
@@ -69,7 +76,7 @@ class Waiters:
         if line is None:
             return None
         line.receivers.discard(waiter)
-        if not line.receivers and line.timer is None:
+        if not line.receivers and line.check_at == inf:
             del self._lines[queue]
         return line.waiters.leave(waiter)
 
@@ -87,8 +94,17 @@ class Waiters:
         """The server knows that this process waits, unless it was woken since ``wakes``; check then by itself."""
         line = self._lines.setdefault(queue, _Line())
         line.is_registered = line.wakes == wakes
-        line.stop_timer()
-        line.timer = asyncio.get_running_loop().call_later(seconds, self._check, queue)
+        self._plan(line, seconds)
+
+    def checked(self, queue: str, seconds: float | None) -> None:
+        """Check the queue again after so many seconds; None: a receiver has to ask."""
+        line = self._lines.get(queue)
+        if line is None or not line.is_registered:
+            return  # it was woken meanwhile
+        if seconds is None:
+            self.wake(queue)
+        elif line.check_at == inf:
+            self._plan(line, seconds)
 
     def is_registered(self, queue: str) -> bool:
         """Whether the server wakes this process when there is a message for it."""
@@ -116,13 +132,37 @@ class Waiters:
                 pass
             self._forget(name)
 
-    def _check(self, queue: str) -> None:
-        self._lines[queue].timer = None
-        self.wake(queue)
+    def _plan(self, line: _Line, seconds: float) -> None:
+        line.check_at = asyncio.get_running_loop().time() + seconds
+        self._begin_timer(line.check_at)
+
+    def _begin_timer(self, ends_at: float) -> None:
+        if ends_at < self._timer_ends_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(ends_at, self._check_due)
+            self._timer_ends_at = ends_at
+
+    def _check_due(self) -> None:
+        """Have all queues checked for which it is time: with one call where the process is registered and waits."""
+        self._timer, self._timer_ends_at = None, inf
+        until = asyncio.get_running_loop().time() + SLACK
+        due = [queue for queue, line in self._lines.items() if line.check_at <= until]
+        quiet = []
+        for queue in due:
+            line = self._lines[queue]
+            line.check_at = inf
+            if line.is_registered and line.waiters:
+                quiet.append(queue)
+            else:
+                self.wake(queue)
+        if quiet:
+            self._check(quiet)
+        self._begin_timer(min((line.check_at for line in self._lines.values()), default=inf))
 
     def _forget(self, queue: str) -> None:
         line = self._lines.get(queue)
         if line is not None:
-            line.stop_timer()
+            line.check_at = inf
             if not line.receivers:
                 del self._lines[queue]

@@ -1,18 +1,15 @@
 -- Continues receive.lua: something is due, nothing is ready, a conversion goes on, or the process waits or has waited.
 
 local BELIEVED = 900 * 1000000  -- microseconds for which a process is believed to wait
-local REFRESH = 60 * 1000000
-local MOST = 300  -- the longest time between two checks of a process, in intervals
 local SOON = 10  -- intervals, in which another process checks certainly
 
--- Register the process, and say in how many microseconds it checks by itself: all that wait check at random times, about
--- two in an interval together, so that a process that died or froze does not keep a message from the others for long. One
--- of them promises to check when something is due.
+-- Register the process, and say in how many microseconds it checks by itself. One of those that wait promises to check
+-- when something is due.
 local function await(owner, time, interval)
   redis.call('ZREMRANGEBYSCORE', WAITING, '-inf', '(' .. text(time - BELIEVED))
   local due, since = first_due(), tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
   local count = redis.call('ZCARD', WAITING) + (since and 0 or 1)
-  local again = interval * math.max(math.min(count, MOST) * (time % 1000) / 1000, 1)
+  local again = pause(interval, count, time)
   local other, score = promised_by(time, due), since
   if other and other ~= owner and due < time + again and notify(other, 'are you there?') == 0 then
     redis.call('ZREM', WAITING, other)

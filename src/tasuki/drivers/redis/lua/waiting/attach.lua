@@ -1,10 +1,10 @@
 -- Note how many consumers a process has here; it is believed for a while, which is longer the more processes there are: so
 -- all together give no more signs of life than a few. Returns that while, in microseconds.
--- ARGV: owner, count, microseconds at least
+-- ARGV: owner, microseconds at least, count
 
 local FEW = 10
 
-local owner, count, span = unpack(ARGV)
+local owner, span, count = unpack(ARGV)
 local time = now()
 redis.call('ZREMRANGEBYSCORE', CONSUMERS, '-inf', time)
 local others = 0

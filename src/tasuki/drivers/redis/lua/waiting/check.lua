@@ -1,0 +1,39 @@
+-- Whether a waiting process has nothing to do for queues. Writes nothing.
+-- KEYS: STATE, READY, DELAYED, LEASES and WAITING of each queue, see queue.lua.
+-- ARGV: the process, and the microseconds after which a process checks if it alone waits
+-- Returns for each queue in how many microseconds to check again; -1: a receiver has to ask, for a message, to register
+-- again, or to see whether the process is there that promised to check.
+
+local owner, interval = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+time = time[1] * 1000000 + time[2]
+
+local function checked(STATE, READY, DELAYED, LEASES, WAITING)
+  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span')
+  local since = tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
+  if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH then
+    return -1
+  end
+  local again = pause(interval, redis.call('ZCARD', WAITING), time)
+  if since > time then
+    again = math.min(again, since - time)
+  end
+  if redis.call('EXISTS', READY, DELAYED, LEASES) == 0 then
+    return math.ceil(again)
+  elseif redis.call('EXISTS', READY) == 1 then
+    return -1
+  end
+  for _, timed in ipairs({DELAYED, LEASES}) do
+    local due = tonumber(redis.call('ZRANGE', timed, 0, 0, 'WITHSCORES')[2] or math.huge)
+    if due <= time or due < time + again and since <= time then
+      return -1
+    end
+  end
+  return math.ceil(again)
+end
+
+local answers = {}
+for index = 1, #KEYS, 5 do
+  answers[#answers + 1] = checked(unpack(KEYS, index, index + 4))
+end
+return answers

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasuki.drivers.nats.pacing import paced
+from tasuki.drivers.nats.protocol.receipts import Receipt
+from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
+from tasuki.drivers.nats.receiving.pull_requests import Arrival, Intake
+
+pytestmark = pytest.mark.anyio
+
+
+class Server:
+    """In the place of a connection: notes what it is sent."""
+
+    def __init__(self) -> None:
+        self.address = SimpleNamespace(api="$JS.API")
+        self.is_alive = True
+        self.requests: list[dict[str, Any]] = []
+        self.steps: list[str] = []
+        self.sent = asyncio.Event()
+
+    def send(self, frames: bytes) -> None:
+        found = [json.loads(line) for line in frames.split(b"\r\n") if line.startswith(b"{")]
+        self.requests += found
+        self.steps += ["pull"] * len(found)
+        self.sent.set()
+
+    def subscribe(self) -> int:
+        self.steps.append("subscribe")
+        return self.steps.count("subscribe")
+
+    def unsubscribe(self, number: int) -> None:
+        self.steps.append(f"unsubscribe {number}")
+        self.sent.set()
+
+    def status_inbox(self, subscription: int, token: str) -> str:
+        return f"inbox.s.{subscription}.{token}"
+
+    async def exchange(self, requests: Sequence[tuple[str, bytes]], **_: Any) -> None:
+        self.steps.append("ask")
+
+
+class Rig:
+    def __init__(self, queues: int = 1) -> None:
+        self.server = Server()
+        self.returned: list[Arrival] = []
+        self.intake = Intake("stream", self.give_back, lambda: queues)
+        self.intake.use([Lane(PLAIN, 0)])
+
+    async def give_back(self, arrivals: Sequence[Arrival]) -> None:
+        self.returned += arrivals
+
+    def take(self, wait: float) -> asyncio.Task[list[Arrival]]:
+        return asyncio.create_task(self.intake.take(self.server, 1, wait))  # type: ignore[arg-type]
+
+    async def waits(self) -> asyncio.Task[list[Arrival]]:
+        task = self.take(100.0)
+        async with asyncio.timeout(5):
+            await self.server.sent.wait()
+        return task
+
+    async def seen(self, step: str) -> None:
+        async with asyncio.timeout(5):
+            while step not in self.server.steps:
+                self.server.sent.clear()
+                await self.server.sent.wait()
+
+
+async def ended(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize(("queues", "seconds"), [(1, 0.5), (100, 3.0), (1_000, 30.0), (10_000, 30.0)])
+async def test_the_more_queues_wait_the_longer_stands_a_request(queues: int, seconds: float) -> None:
+    rig = Rig(queues)
+    task = await rig.waits()
+    assert [request["expires"] / 1e9 for request in rig.server.requests] == [seconds]
+    await ended(task)
+
+
+def test_however_many_queues_there_are_a_process_asks_as_often() -> None:
+    assert paced(2.0, 1) == 2.0
+    assert {round(queues / paced(2.0, queues)) for queues in (100, 1_000, 10_000)} == {33}
+
+
+async def test_the_next_receive_takes_a_request_over() -> None:
+    rig = Rig(1_000)
+    await ended(await rig.waits())
+    task = rig.take(100.0)
+    await asyncio.sleep(0)
+    rig.intake.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    assert [arrival.receipt for arrival in await task] == ["receipt"]
+    assert rig.server.steps == ["subscribe", "pull"]
+
+
+async def test_a_request_that_no_receive_takes_over_is_withdrawn() -> None:
+    rig = Rig(1_000)
+    await ended(await rig.waits())
+    await rig.seen("unsubscribe 1")
+    task = rig.take(100.0)
+    await rig.seen("subscribe")
+    await asyncio.sleep(0)
+    assert rig.server.steps == ["subscribe", "pull", "unsubscribe 1", "subscribe", "pull"]
+    await ended(task)
+
+
+async def test_a_close_withdraws_the_request_and_returns_what_came_for_it() -> None:
+    rig = Rig(1_000)
+    task = await rig.waits()
+
+    async def answer(*_: Any, **__: Any) -> None:
+        rig.intake.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+
+    rig.server.exchange = answer  # type: ignore[assignment, method-assign]
+    left = await rig.intake.close()
+    assert rig.server.steps == ["subscribe", "pull", "unsubscribe 1"]
+    assert await task == []
+    assert [arrival.receipt for arrival in left] == ["receipt"]

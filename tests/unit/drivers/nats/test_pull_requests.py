@@ -11,7 +11,7 @@ import pytest
 from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
-from tasuki.drivers.nats.receiving.pull_requests import Arrival, Intake
+from tasuki.drivers.nats.receiving.pull_requests import Arrival, PullRequests
 
 pytestmark = pytest.mark.anyio
 
@@ -51,14 +51,14 @@ class Rig:
     def __init__(self, queues: int = 1) -> None:
         self.server = Server()
         self.returned: list[Arrival] = []
-        self.intake = Intake("stream", self.give_back, lambda: queues)
-        self.intake.use([Lane(PLAIN, 0)])
+        self.pulls = PullRequests("stream", self.give_back, lambda: queues)
+        self.pulls.use([Lane(PLAIN, 0)])
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
         self.returned += arrivals
 
     def take(self, wait: float) -> asyncio.Task[list[Arrival]]:
-        return asyncio.create_task(self.intake.take(self.server, 1, wait))  # type: ignore[arg-type]
+        return asyncio.create_task(self.pulls.take(self.server, 1, wait))  # type: ignore[arg-type]
 
     async def waits(self) -> asyncio.Task[list[Arrival]]:
         task = self.take(100.0)
@@ -96,7 +96,7 @@ async def test_the_next_receive_takes_a_request_over() -> None:
     await ended(await rig.waits())
     task = rig.take(100.0)
     await asyncio.sleep(0)
-    rig.intake.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
     assert [arrival.receipt for arrival in await task] == ["receipt"]
     assert rig.server.steps == ["subscribe", "pull"]
 
@@ -117,10 +117,10 @@ async def test_a_close_withdraws_the_request_and_returns_what_came_for_it() -> N
     task = await rig.waits()
 
     async def answer(*_: Any, **__: Any) -> None:
-        rig.intake.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+        rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
 
     rig.server.exchange = answer  # type: ignore[assignment, method-assign]
-    left = await rig.intake.close()
+    left = await rig.pulls.close()
     assert rig.server.steps == ["subscribe", "pull", "unsubscribe 1"]
     assert await task == []
     assert [arrival.receipt for arrival in left] == ["receipt"]

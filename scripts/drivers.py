@@ -92,9 +92,9 @@ def page() -> str:
 
 
 OTHER_VERSIONS = """Tests of their own cover what these brokers decide differently in other versions. RabbitMQ 4.3
-counts and cancels deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted server
-that behaves as its source and notes say. `make nats-newest` runs the suite and the fault tests on the newest NATS that
-a package brings (2.15.1)."""
+counts and cancels deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted
+server that behaves as its source and notes say. `make nats-newest` runs the suite and the fault tests on the newest
+NATS that a package brings (2.15.1)."""
 
 DURABLE = """What a confirmed message survives: nothing (`memory`), the end of a worker (`process`), a crash of the
 broker (`broker`), a power failure (`power`), the loss of a machine (`node`). Drivers look at how the running broker is

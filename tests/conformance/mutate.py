@@ -775,7 +775,7 @@ class AMoveStoresAPart(Mutant):
     needs = "atomic_move"
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
-        results = []
+        results: list[DriverError | None] = []
         for move in batch:
             for message in move.messages[1:]:
                 await self.publish(move.to, [message])

@@ -14,6 +14,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Depth, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError, QueueFullError
 from tasuki.message import Message
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
@@ -192,7 +193,7 @@ class CloseDoesNotWake(MemoryDriver):
     async def close(self) -> None:
         waiters = [(queue, queue.waiters) for queue in self._queues.values()]
         for queue, _ in waiters:
-            queue.waiters = {}
+            queue.waiters = WaitList()
         await super().close()
         for queue, waiting in waiters:
             queue.waiters = waiting
@@ -216,7 +217,7 @@ class CloseForgetsQueues(MemoryDriver):
 
 class CloseTwiceFails(MemoryDriver):
     async def close(self) -> None:
-        if not self._open:
+        if self._guard.current is None:
             raise DriverError("not open")
         await super().close()
 
@@ -485,13 +486,13 @@ class DeletedQueueComesBackWithItsMessages(MemoryDriver):
 
     async def declare(self, spec: QueueSpec) -> None:
         if spec.name in self.__dict__.get("gone", {}):
-            self._queues[spec.name] = self.gone.pop(spec.name)
+            self._queues[spec.name] = self.__dict__["gone"].pop(spec.name)
         await super().declare(spec)
 
 
 class DeletingLeavesWaitersWaiting(MemoryDriver):
     async def delete(self, queue: str) -> None:
-        self._queue(queue).waiters = {}
+        self._queue(queue).waiters = WaitList()
         await super().delete(queue)
 
 

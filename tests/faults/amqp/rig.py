@@ -117,12 +117,14 @@ async def until_answered(call: Callable[[], Awaitable[Any]]) -> Any:
             await asyncio.sleep(0.1)
 
 
-async def take_in_spite_of_errors(driver: object, queue: str, number: int, seconds: float = SECONDS) -> list:
-    taken: list = []
+async def take_in_spite_of_errors(
+    driver: AMQPDriver, queue: str, number: int, seconds: float = SECONDS
+) -> list[Received]:
+    taken: list[Received] = []
     end = time.monotonic() + seconds
     while len(taken) < number and time.monotonic() < end:
         try:
-            taken += await driver.receive(queue, number, 1.0)  # type: ignore[attr-defined]
+            taken += await driver.receive(queue, number, 1.0)
         except DriverError as error:
             if not error.retryable:
                 raise

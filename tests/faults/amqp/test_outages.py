@@ -17,6 +17,7 @@ from tests.faults.amqp.rig import IMPATIENT, SECONDS, consumers, driver_at, mess
 from tests.faults.redis.rig import Work
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.proxy import Proxy
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -179,7 +180,7 @@ async def test_a_close_that_is_cancelled_leaves_no_connection_behind(broker: Rab
     async with driver_at(broker.port, QueueSpec(queue)) as publisher:
         await publisher.publish(queue, messages("a"))
         for turns in range(4):  # cancelled at several places of its way
-            driver = AMQPDriver("test", AMQPSettings(url=f"amqp://127.0.0.1:{broker.port}/"))
+            driver = AMQPDriver("test", parsed(AMQPSettings, url=f"amqp://127.0.0.1:{broker.port}/"))
             await driver.open()
             await driver.declare(QueueSpec(queue))
             await take(driver, queue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -304,5 +304,5 @@ async def _records(broker: RabbitMQ, queue: str) -> list[str]:
     return [line for line in lines.splitlines() if line.startswith(f"{queue}.failed")]
 
 
-async def _is(number: object, wanted: object) -> bool:
-    return await number == wanted  # type: ignore[misc]
+async def _is(number: Awaitable[object], wanted: object) -> bool:
+    return await number == wanted

@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 async def test_a_bounded_queue_refuses_message_by_message(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue, options={"max_length": 5})) as driver:
-        stored, refused = [], []
+        stored: list[str] = []
+        refused: list[str] = []
         for number in range(60):
             try:
                 results = await driver.publish(queue, messages(f"{number:02d}"))

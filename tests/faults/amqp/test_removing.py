@@ -69,7 +69,7 @@ async def test_sweeps_side_by_side_take_all_that_is_theirs(broker: RabbitMQ, que
             for name in names:
                 await one.publish(name, messages(f"{number}", delay=50.0))
         purges = (one.purge(names[0]), two.purge(names[1]), three.purge(names[2]))
-        assert await asyncio.gather(*purges) == [20, 20, 20]
+        assert list(await asyncio.gather(*purges)) == [20, 20, 20]
 
 
 async def test_a_sweep_that_is_longer_than_one_consumer_can_hold(

@@ -18,6 +18,7 @@ from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tests.support.brokers.nats import NATSBroker
 from tests.support.proxy import Proxy
+from tests.support.settings import parsed
 
 PATIENCE = 60.0
 """Seconds within which an event comes, on a very busy machine too."""
@@ -35,7 +36,7 @@ class Site:
 
     def made(self, port: int, **fields: Any) -> NATSDriver:
         options = {"timeout": 1.5, "connect_timeout": 1.5, **fields}
-        return NATSDriver("app:nats", NATSSettings(servers=f"nats://127.0.0.1:{port}", **options))
+        return NATSDriver("app:nats", parsed(NATSSettings, servers=f"nats://127.0.0.1:{port}", **options))
 
     async def driver(self, *, is_direct: bool = False, **fields: Any) -> NATSDriver:
         """An open driver, closed at the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sized
 
 import pytest
 
@@ -104,7 +104,14 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
 
     def known() -> list[int]:
         queues = responder._session._queues
-        kept = (queues.declared, queues._inspected, queues._open, queues._left, queues._by_stream, queues._locks)
+        kept: tuple[Sized, ...] = (
+            queues.declared,
+            queues._inspected,
+            queues._open,
+            queues._left,
+            queues._by_stream,
+            queues._locks,
+        )
         return [*map(len, kept), len(asyncio.all_tasks())]
 
     before = known()

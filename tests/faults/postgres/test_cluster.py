@@ -17,6 +17,7 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres.load import PATIENCE, Load, eventually, message
 from tests.support.brokers.postgres import Postgres, Standby
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -78,7 +79,7 @@ def pair() -> Iterator[Pair]:
 
 @asynccontextmanager
 async def driver_at(pair: Pair, **options: float) -> AsyncIterator[PostgresDriver]:
-    driver = PostgresDriver("postgres", PostgresSettings(url=pair.url, **{"timeout": 5.0, **options}))
+    driver = PostgresDriver("postgres", parsed(PostgresSettings, url=pair.url, **{"timeout": 5.0, **options}))
     await driver.declare(SPEC)
     await driver.open()
     try:
@@ -110,7 +111,7 @@ async def test_a_standby_takes_no_driver_and_its_loss_makes_commits_unknown(
 ) -> None:
     monkeypatch.setattr(listener, "BEAT", 0.1)
     standby = PostgresDriver(
-        "postgres", PostgresSettings(url=f"postgresql://postgres@127.0.0.1:{pair.standby.port}/postgres")
+        "postgres", parsed(PostgresSettings, url=f"postgresql://postgres@127.0.0.1:{pair.standby.port}/postgres")
     )
     with pytest.raises(BrokerUnavailableError, match="standby"):
         await standby.open()

@@ -16,6 +16,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -41,7 +42,7 @@ async def make(schema: str) -> AsyncIterator[Make]:
     async def make(*specs: QueueSpec, pooled: bool = False, user: str = "postgres") -> PostgresDriver:
         port = Pgbouncer.shared().port if pooled else Postgres.shared().port
         url = f"postgresql://{user}@127.0.0.1:{port}/postgres"
-        drivers.append(driver := PostgresDriver("postgres", PostgresSettings(url=url, schema=schema)))
+        drivers.append(driver := PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema)))
         for spec in specs:
             await driver.declare(spec)
         await driver.open()

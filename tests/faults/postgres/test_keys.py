@@ -14,6 +14,7 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Re
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -35,7 +36,7 @@ def schema() -> str:
 
 @pytest.fixture
 async def drivers(url: str, schema: str) -> AsyncIterator[list[PostgresDriver]]:
-    drivers = [PostgresDriver("postgres", PostgresSettings(url=url, schema=schema)) for _ in range(3)]
+    drivers = [PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema)) for _ in range(3)]
     for driver in drivers:
         await driver.declare(QueueSpec("q", ordering="key", lease=60.0))
         await driver.open()
@@ -152,7 +153,7 @@ async def test_a_long_line_is_passed_by(drivers: list[PostgresDriver]) -> None:
 async def test_what_was_committed_late_is_told_of_when_its_turn_comes(url: str, schema: str) -> None:
     """It stands before what is held already, and was never looked at, so nothing of it comes forward at the ack."""
     drivers = [
-        PostgresDriver("postgres", PostgresSettings(url=url, schema=schema, poll_interval=PATIENCE * 4))
+        PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema, poll_interval=PATIENCE * 4))
         for _ in range(2)
     ]
     connection = await asyncpg.connect(url)

@@ -13,6 +13,7 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -63,7 +64,8 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 async def driver(server: Postgres) -> AsyncIterator[PostgresDriver]:
     driver = PostgresDriver(
-        "postgres", PostgresSettings(url=f"postgresql://postgres@127.0.0.1:{server.port}/postgres", schema="plans")
+        "postgres",
+        parsed(PostgresSettings, url=f"postgresql://postgres@127.0.0.1:{server.port}/postgres", schema="plans"),
     )
     await driver.open()
     await driver.declare(QueueSpec("q"))

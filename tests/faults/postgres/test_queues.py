@@ -14,6 +14,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import QueueNotFoundError
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -35,7 +36,7 @@ async def make(request: pytest.FixtureRequest, schema: str) -> AsyncIterator[Mak
 
     async def make(*specs: QueueSpec) -> PostgresDriver:
         url = f"postgresql://postgres@127.0.0.1:{request.param.shared().port}/postgres"
-        drivers.append(driver := PostgresDriver("postgres", PostgresSettings(url=url, schema=schema)))
+        drivers.append(driver := PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema)))
         for spec in specs:
             await driver.declare(spec)
         await driver.open()

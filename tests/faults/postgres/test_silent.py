@@ -18,6 +18,7 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres.load import PATIENCE, eventually
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -49,7 +50,7 @@ def stopped(pids: list[int]) -> Iterator[None]:
 async def test_a_connection_that_answers_nothing_is_replaced(broker: type[Postgres] | type[Pgbouncer]) -> None:
     url, schema = f"postgresql://postgres@127.0.0.1:{broker.shared().port}/postgres", next(_names)
     driver = PostgresDriver(
-        "silent", PostgresSettings(url=url, schema=schema, timeout=1.0, connect_timeout=1.0, poll_interval=60.0)
+        "silent", parsed(PostgresSettings, url=url, schema=schema, timeout=1.0, connect_timeout=1.0, poll_interval=60.0)
     )
     await driver.declare(QueueSpec("q"))
     await driver.open()

@@ -21,6 +21,7 @@ from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -47,7 +48,7 @@ def schema(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @asynccontextmanager
 async def driver_at(url: str, schema: str, *specs: QueueSpec) -> AsyncIterator[PostgresDriver]:
-    driver = PostgresDriver("other", PostgresSettings(url=url, schema=schema))
+    driver = PostgresDriver("other", parsed(PostgresSettings, url=url, schema=schema))
     await driver.open()
     for spec in specs:
         await driver.declare(spec)
@@ -137,7 +138,8 @@ async def test_a_receive_while_the_queue_is_declared_again_gives_a_message_or_th
 async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:
     """The address for the connection that listens leads nowhere; the verbs work all the same."""
     driver = PostgresDriver(
-        "deaf", PostgresSettings(url=url, schema=schema, listen_url="postgresql://postgres@127.0.0.1:1/postgres")
+        "deaf",
+        parsed(PostgresSettings, url=url, schema=schema, listen_url="postgresql://postgres@127.0.0.1:1/postgres"),
     )
     await driver.open()
     try:

@@ -19,6 +19,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import QueueNotFoundError
 from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -53,7 +54,7 @@ async def make(url: str, schema: str) -> AsyncIterator[Make]:
 
     async def make(number: int, *, poll_interval: float = NEVER, **options: Any) -> list[PostgresDriver]:
         made = [
-            PostgresDriver("postgres", PostgresSettings(url=url, schema=schema, poll_interval=poll_interval))
+            PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema, poll_interval=poll_interval))
             for _ in range(number)
         ]
         drivers.extend(made)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
+from tasuki.contracts.driver import Ack, Driver, Outgoing, QueueSpec, Received
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import DriverError
@@ -53,7 +53,7 @@ async def take(driver: RedisDriver, number: int = 1) -> list[Received]:
 class Work:
     """Publishes and consumes without end; notes what was confirmed, what was delivered, and what was surely acked."""
 
-    def __init__(self, publisher: RedisDriver, consumer: RedisDriver, queues: Sequence[str] = ("q",)) -> None:
+    def __init__(self, publisher: Driver, consumer: Driver, queues: Sequence[str] = ("q",)) -> None:
         self.confirmed: list[str] = []
         self.delivered: Counter[str] = Counter()
         self.acked: Counter[str] = Counter()

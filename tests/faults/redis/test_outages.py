@@ -23,6 +23,7 @@ from tests.faults.redis.rig import IMPATIENT, SECONDS, Work, driver_at, messages
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.redis import Redis
 from tests.support.proxy import Proxy
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -141,7 +142,7 @@ async def test_a_waiting_receive_hears_again_after_a_silence(
 ) -> None:
     monkeypatch.setattr(session, "BEAT", 0.2)
     # Only news wakes it: it does not look by itself.
-    fields = {"read_timeout": IMPATIENT, "claim_interval": 10 * SECONDS}
+    fields: dict[str, Any] = {"read_timeout": IMPATIENT, "claim_interval": 10 * SECONDS}
     async with driver_at(proxy.port, **fields) as consumer, driver_at(broker.port) as publisher:
         waiting = asyncio.create_task(consumer.receive("q", 1, 10 * SECONDS))
         async with asyncio.timeout(SECONDS):
@@ -289,7 +290,7 @@ async def test_cancelled_everywhere_the_connection_stays_sound(broker: Redis) ->
 
 async def test_open_with_the_server_away_and_later_there() -> None:
     broker = Redis()
-    driver = RedisDriver("test", RedisSettings(url=f"redis://:secret-word@127.0.0.1:{broker.port}"))
+    driver = RedisDriver("test", parsed(RedisSettings, url=f"redis://:secret-word@127.0.0.1:{broker.port}"))
     try:
         with pytest.raises(BrokerUnavailableError) as error:
             await driver.open()
@@ -335,7 +336,7 @@ async def test_a_purge_in_several_steps_leaves_newer_messages(monkeypatch: pytes
 
 async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "KEPT", 2.0)
-    fields = {"url": f"redis://127.0.0.1:{broker.port}"}
+    fields: dict[str, Any] = {"url": f"redis://127.0.0.1:{broker.port}"}
     async with driver_at(broker.port, spec=QUEUE) as answerer, driver_at(broker.port) as other:
         with asker(
             RedisDriver, fields, {f"{queues.__name__}.KEPT": 2.0, f"{queues.__name__}.BELIEVED": 2.0}

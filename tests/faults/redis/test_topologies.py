@@ -32,7 +32,11 @@ def cluster() -> Iterator[Cluster]:
 
 
 async def test_a_failover_is_followed(sentinel: Sentinel) -> None:
-    fields = {"addrs": ["127.0.0.1:1", f"127.0.0.1:{sentinel.port}"], "master_name": MASTER, "read_timeout": 2.0}
+    fields: dict[str, Any] = {
+        "addrs": ["127.0.0.1:1", f"127.0.0.1:{sentinel.port}"],
+        "master_name": MASTER,
+        "read_timeout": 2.0,
+    }
     spec = QueueSpec("q", lease=2.0)
     async with driver_at(0, spec=spec, **fields) as publisher, driver_at(0, spec=spec, **fields) as consumer:
         async with Work(publisher, consumer) as work:
@@ -52,7 +56,11 @@ async def test_a_failover_is_followed(sentinel: Sentinel) -> None:
 
 async def test_a_frozen_primary_is_left_as_soon_as_another_server_is_the_master(sentinel: Sentinel) -> None:
     # Nothing but the news of the Sentinel ends the wait for an answer.
-    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": 10 * SECONDS}
+    fields: dict[str, Any] = {
+        "addrs": f"127.0.0.1:{sentinel.port}",
+        "master_name": MASTER,
+        "read_timeout": 10 * SECONDS,
+    }
     spec = QueueSpec("q", lease=2.0)
     async with driver_at(0, spec=spec, **fields) as publisher, driver_at(0, spec=spec, **fields) as consumer:
         async with Work(publisher, consumer) as work:
@@ -67,7 +75,11 @@ async def test_a_frozen_primary_is_left_as_soon_as_another_server_is_the_master(
 
 
 async def test_the_lease_thread_leaves_a_frozen_primary_too(sentinel: Sentinel) -> None:
-    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": 10 * SECONDS}
+    fields: dict[str, Any] = {
+        "addrs": f"127.0.0.1:{sentinel.port}",
+        "master_name": MASTER,
+        "read_timeout": 10 * SECONDS,
+    }
     async with driver_at(0, **fields) as driver:
         await driver.publish("q", messages("a"))
         (item,) = await take(driver)
@@ -99,7 +111,7 @@ async def test_the_newest_configuration_of_the_sentinels_counts() -> None:
 async def test_a_server_without_replicas_is_left_when_it_is_not_the_master() -> None:
     current, former = Redis.shared(), Valkey.shared()
     async with ScriptedSentinel(former.port) as sentinel:
-        fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "prefix": "alone"}
+        fields: dict[str, Any] = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "prefix": "alone"}
         async with driver_at(0, **fields) as driver:
             former.ask("CONFIG", "SET", "min-replicas-to-write", "1")
             try:
@@ -156,7 +168,7 @@ async def test_of_several_servers_the_master_is_found(sentinel: Sentinel) -> Non
 
 
 async def test_a_node_that_dies_under_load_loses_nothing(cluster: Cluster) -> None:
-    fields = {"addrs": f"127.0.0.1:{cluster.port}", "is_cluster_mode": True, "read_timeout": 2.0}
+    fields: dict[str, Any] = {"addrs": f"127.0.0.1:{cluster.port}", "is_cluster_mode": True, "read_timeout": 2.0}
     async with driver_at(0, **fields) as publisher, driver_at(0, **fields) as consumer:
         for name in QUEUES:
             for driver in (publisher, consumer):
@@ -174,7 +186,11 @@ async def test_a_frozen_node_of_a_cluster_is_left_as_soon_as_its_replica_has_its
     replicated: ReplicatedCluster,
 ) -> None:
     # Nothing but the other nodes can say so before the answer is overdue.
-    fields = {"addrs": f"127.0.0.1:{replicated.port}", "is_cluster_mode": True, "read_timeout": 10 * SECONDS}
+    fields: dict[str, Any] = {
+        "addrs": f"127.0.0.1:{replicated.port}",
+        "is_cluster_mode": True,
+        "read_timeout": 10 * SECONDS,
+    }
     owner = replicated.nodes[place("tasuki", QueueSpec("q")).slot * 3 // 16384]
     async with driver_at(0, **fields) as driver:
         await driver.publish("q", messages("first"))

@@ -13,6 +13,7 @@ from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.drivers.sqs.settings import SQSSettings
 from tests.support.brokers.sqs_gate import Rule
+from tests.support.settings import parsed
 
 PATIENCE = 20.0
 
@@ -20,7 +21,7 @@ SECRET = "wJalrXUtnFEMI-not-a-real-one"
 
 
 def driver_at(port: int, **fields: Any) -> SQSDriver:
-    config = AwsConfig(region="us-east-1", access_key_id="AKIA-canary", secret_access_key=SECRET)
+    config = parsed(AwsConfig, region="us-east-1", access_key_id="AKIA-canary", secret_access_key=SECRET)
     return SQSDriver("sqs", SQSSettings(config=config, endpoint=f"http://127.0.0.1:{port}", **fields))
 
 

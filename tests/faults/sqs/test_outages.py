@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
@@ -74,11 +75,11 @@ async def test_the_client_of_another_loop_is_closed_there(queue: str) -> None:
         async with opened(SQS.shared().port, QueueSpec(queue)) as driver:
             await driver.publish(queue, messages(1))
             (got,) = await take(driver, queue)
-            extending = asyncio.run_coroutine_threadsafe(driver.extend(queue, [got.receipt], 30.0), loop)
+            extending: Future[Any] = asyncio.run_coroutine_threadsafe(driver.extend(queue, [got.receipt], 30.0), loop)
             assert list(await asyncio.wrap_future(extending)) == []
             session = driver._guard.current
             assert session is not None
-            clients = list(session._clients._entries.values())
+            clients: list[Any] = list(session._clients._entries.values())
             assert len(clients) == 2
         with pytest.raises(BrokerUnavailableError):
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(driver.extend(queue, [], 30.0), loop))

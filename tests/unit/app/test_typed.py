@@ -121,7 +121,12 @@ async def test_bodies_of_a_plain_type_are_made_without_a_call_for_each(
 async def test_an_object_of_the_class_itself_is_not_read_again(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
     check = TypedComposer._check
-    monkeypatch.setattr(TypedComposer, "_check", lambda *args: (read.append(args[1]), check(*args)))
+
+    def noted(self: TypedComposer, body: object, *args: Any) -> Any:
+        read.append(body)
+        return check(self, body, *args)
+
+    monkeypatch.setattr(TypedComposer, "_check", noted)
     app = make_app()
     queue = app.queue("mails", Mail)
     async with app:

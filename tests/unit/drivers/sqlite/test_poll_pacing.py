@@ -23,15 +23,15 @@ def test_deaf_it_looks_often_while_messages_flow(quiet: float, seconds: float) -
     looks.worked(100.0, has_rung=True, has_taken=True)
     looks.looked(100.0 + quiet, has_heard=False, has_found=False)
     pause = looks.pause(100.0 + quiet, SWEEP_AT)
-    assert pause == (pytest.approx(seconds), False)
+    assert pause == pytest.approx((seconds, False))
 
 
 def test_it_sleeps_only_when_it_is_quiet() -> None:
     looks = Looks()
     looks.worked(100.0, has_rung=True, has_taken=True)
     looks.looked(100.001, has_heard=True, has_found=False)
-    assert looks.pause(100.001, SWEEP_AT) == (pytest.approx(SHORTEST), False)
-    assert looks.pause(100.0 + 2 * QUIET, 101.0) == (pytest.approx(1.0 - 2 * QUIET), True)
+    assert looks.pause(100.001, SWEEP_AT) == pytest.approx((SHORTEST, False))
+    assert looks.pause(100.0 + 2 * QUIET, 101.0) == pytest.approx((1.0 - 2 * QUIET, True))
 
 
 def test_what_is_due_ends_any_pause() -> None:
@@ -39,7 +39,7 @@ def test_what_is_due_ends_any_pause() -> None:
     assert looks.pause(100.0, 100.5) == Pause(0.5, is_deep=True)
     assert looks.pause(100.0, 99.0) == Pause(0.0, is_deep=True)
     looks.is_deaf = True
-    assert looks.pause(100.0, 100.01) == (pytest.approx(0.01), False)
+    assert looks.pause(100.0, 100.01) == pytest.approx((0.01, False))
     assert looks.pause(100.0, 99.0) == Pause(0.0, is_deep=False)
 
 
@@ -66,7 +66,7 @@ def test_a_few_rings_are_answered_at_once() -> None:
 def test_its_own_ring_is_forgotten_before_it_sleeps() -> None:
     looks = looking()
     looks.worked(100.5, has_rung=True, has_taken=False)
-    assert looks.pause(100.5, SWEEP_AT) == (pytest.approx(LONGEST), False)
+    assert looks.pause(100.5, SWEEP_AT) == pytest.approx((LONGEST, False))
     looks.looked(100.6, has_heard=True, has_found=False)
     assert looks.pause(100.6, SWEEP_AT).is_deep
 

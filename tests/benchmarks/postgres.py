@@ -54,7 +54,7 @@ def report(messages: int = 1_000_000) -> None:
 
 
 def _url(broker: Postgres) -> str:
-    return f"postgresql://postgres@127.0.0.1:{broker.port}/postgres"
+    return broker.url
 
 
 def _driver(url: str, schema: str) -> PostgresDriver:

@@ -42,7 +42,7 @@ def report(queues: int = 2_000) -> None:
 
 async def _measure(broker: RabbitMQ, queues: int, kind: QueueType) -> tuple[float, int, int, tuple[float, float]]:
     """Milliseconds a queue, how many handled a message, channels, and CPU milliseconds of the broker and of us."""
-    app, handled = App(f"amqp://127.0.0.1:{broker.port}/"), asyncio.Event()
+    app, handled = App(broker.url), asyncio.Event()
     seen: set[int] = set()
 
     async def handle(body: int) -> None:

@@ -58,7 +58,7 @@ def report(messages: int = 1_000_000) -> None:
 
 
 async def _with_driver(broker: Redis, measure: Callable[[RedisDriver], Awaitable[None]]) -> None:
-    driver = RedisDriver("bench", parsed(RedisSettings, url=f"redis://127.0.0.1:{broker.port}"))
+    driver = RedisDriver("bench", parsed(RedisSettings, url=broker.url))
     await driver.open()
     await driver.declare(QueueSpec("load"))
     await measure(driver)

@@ -91,7 +91,7 @@ class Both:
 @pytest.mark.parametrize("seed", range(12))
 async def test_as_the_memory_driver(seed: int) -> None:
     broker = Redis.shared()
-    driver = RedisDriver("redis", parsed(RedisSettings, url=f"redis://127.0.0.1:{broker.port}", prefix=f"same{seed}"))
+    driver = RedisDriver("redis", parsed(RedisSettings, url=broker.url, prefix=f"same{seed}"))
     await driver.open()
     both = Both(driver, random.Random(seed))
     await both.memory.open()

@@ -14,8 +14,9 @@ from tasuki.drivers.amqp.delays import delay_queues, delaying
 from tasuki.drivers.amqp.delays.delay_queues import SHARDS
 from tasuki.drivers.amqp.limits import STEP, TIMES
 from tasuki.errors import MessageTooLargeError
-from tests.faults.amqp.rig import driver_at, hand_at, messages, ready, take
+from tests.faults.amqp.rig import driver_at, hand_at, ready
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

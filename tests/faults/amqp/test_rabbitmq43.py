@@ -15,7 +15,8 @@ from tasuki.drivers.amqp.receiving import active_turn
 from tasuki.drivers.amqp.settling import resting
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError
 from tests.faults.amqp.rabbitmq43 import Queue, RabbitMQ43
-from tests.faults.amqp.rig import driver_at, messages, take, until
+from tests.faults.amqp.rig import driver_at
+from tests.support.brokers.rig import messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -15,8 +15,9 @@ from tasuki.contracts.driver import Ack, Nack, QueueSpec, Received, Release, Set
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
-from tests.faults.amqp.rig import SECONDS, driver_at, messages, take, until
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import SECONDS, messages, take, until
 from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

@@ -17,8 +17,9 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
-from tests.faults.amqp.rig import driver_at, messages, take, until
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import messages, take, until
 from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

@@ -59,7 +59,7 @@ class Site:
 
     async def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         """One request to JetStream, as an administrator makes it."""
-        client = await nats.connect(f"nats://127.0.0.1:{self.broker.port}")
+        client = await nats.connect(self.broker.url)
         try:
             answer = await client.request(f"$JS.API.{verb}", json.dumps(fields).encode(), timeout=5)
         finally:
@@ -77,12 +77,9 @@ async def a_site(settings: Sequence[str] = ()) -> AsyncIterator[Site]:
     """A site with a server of its own; ``settings`` are lines of its configuration."""
     broker = NATSBroker()
     broker.settings = settings
-    try:
-        broker.start()
+    with broker:
         async with AsyncExitStack() as stack:
             yield Site(broker, stack)
-    finally:
-        broker.end()
 
 
 def messages(*ids: str, **options: Any) -> list[Outgoing]:

@@ -40,7 +40,7 @@ async def test_a_wrong_password_is_denied_and_shown_nowhere(caplog: pytest.LogCa
             {"servers": f"nats://app:{WRONG}@127.0.0.1:{site.broker.port}"},
             {},
         ):
-            fields: dict[str, Any] = {"servers": f"nats://127.0.0.1:{site.broker.port}", **given}
+            fields: dict[str, Any] = {"servers": site.broker.url, **given}
             driver = NATSDriver("app:nats", NATSSettings(connect_timeout=2.0, **fields))
             with pytest.raises(AccessDeniedError) as caught:
                 await driver.open()

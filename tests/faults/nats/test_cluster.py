@@ -72,7 +72,7 @@ async def started(node: NATSNode) -> None:
 @asynccontextmanager
 async def a_driver(nodes: Sequence[NATSNode], **fields: Any) -> AsyncIterator[NATSDriver]:
     """An open driver that has declared the queue, as soon as the servers have agreed on who leads them."""
-    servers = [f"nats://127.0.0.1:{node.port}" for node in nodes]
+    servers = [node.url for node in nodes]
     options = {"replicas": 3, "server_sync": "always", "timeout": 3.0, "connect_timeout": 3.0, **fields}
     driver = NATSDriver("app:nats", parsed(NATSSettings, servers=servers, **options))
     try:
@@ -102,7 +102,7 @@ async def agreed(act: Callable[[], Awaitable[Any]]) -> None:
 
 async def ask(nodes: Sequence[NATSNode], verb: str, **fields: Any) -> dict[str, Any]:
     """A request to JetStream, as an administrator makes it."""
-    client = await nats.connect([f"nats://127.0.0.1:{node.port}" for node in nodes])
+    client = await nats.connect([node.url for node in nodes])
     try:
         content = json.dumps(fields).encode() if fields else b""
         answer = await client.request(f"$JS.API.{verb}", content, timeout=5)

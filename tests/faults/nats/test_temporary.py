@@ -65,7 +65,7 @@ async def test_a_killed_asker_leaves_no_queue(site: Site) -> None:
     living = await opened(site, OURS)
     await living.attach(OURS.name, 1)
     await answerer.attach("q", 1)
-    fields = {"servers": f"nats://127.0.0.1:{site.broker.port}"}
+    fields = {"servers": site.broker.url}
     with asker(NATSDriver, fields, CONSTANTS) as process:
         assert await asyncio.to_thread(process.line) == "there"
         await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])

@@ -36,7 +36,7 @@ async def opened(site: Site, *specs: QueueSpec) -> NATSDriver:
 
 
 async def publish(site: Site, subject: str, content: bytes) -> None:
-    client = await nats.connect(f"nats://127.0.0.1:{site.broker.port}")
+    client = await nats.connect(site.broker.url)
     await client.jetstream().publish(subject, content)
     await client.close()
 

@@ -26,13 +26,6 @@ OTHER = QueueSpec("other")
 REPLIES = QueueSpec("reply.1", temporary=True)
 Make = Callable[..., Awaitable[PostgresDriver]]
 
-_names = (f"dropped_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def schema() -> str:
-    return next(_names)
-
 
 @pytest.fixture
 async def make(schema: str) -> AsyncIterator[Make]:
@@ -56,7 +49,7 @@ async def make(schema: str) -> AsyncIterator[Make]:
 @pytest.fixture
 async def sql(schema: str) -> AsyncIterator[Callable[[str], Awaitable[list[Any]]]]:
     """A statement of an administrator, with ``{}`` for the schema; returns the first column."""
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    connection = await asyncpg.connect(Postgres.shared().url)
 
     async def run(statement: str) -> list[Any]:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from collections.abc import AsyncIterator
 
@@ -13,7 +12,6 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release, Settlement
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tests.support.brokers.postgres import Postgres
 from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -21,17 +19,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 PATIENCE = 90.0
 KEYS = "abcdefgh"
 EACH = 60
-_schemas = (f"keys_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def url() -> str:
-    return f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres"
-
-
-@pytest.fixture
-def schema() -> str:
-    return next(_schemas)
 
 
 @pytest.fixture

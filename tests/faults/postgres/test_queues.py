@@ -21,13 +21,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 PATIENCE = 60.0
 Make = Callable[..., Awaitable[PostgresDriver]]
 
-_names = (f"queues_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def schema() -> str:
-    return next(_names)
-
 
 @pytest.fixture(params=[Postgres, Pgbouncer], ids=["direct", "pooled"])
 async def make(request: pytest.FixtureRequest, schema: str) -> AsyncIterator[Make]:
@@ -35,7 +28,7 @@ async def make(request: pytest.FixtureRequest, schema: str) -> AsyncIterator[Mak
     drivers: list[PostgresDriver] = []
 
     async def make(*specs: QueueSpec) -> PostgresDriver:
-        url = f"postgresql://postgres@127.0.0.1:{request.param.shared().port}/postgres"
+        url = request.param.shared().url
         drivers.append(driver := PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema)))
         for spec in specs:
             await driver.declare(spec)
@@ -45,13 +38,6 @@ async def make(request: pytest.FixtureRequest, schema: str) -> AsyncIterator[Mak
     yield make
     for driver in drivers:
         await driver.close()
-
-
-@pytest.fixture
-async def sql() -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
-    yield connection
-    await connection.close()
 
 
 def messages(*ids: str, key: str | None = None) -> list[Outgoing]:

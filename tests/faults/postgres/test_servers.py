@@ -24,7 +24,7 @@ NAME = "queues.example"
 
 
 def url(server: Postgres) -> str:
-    return f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
+    return server.url
 
 
 async def works(server: Postgres, **options: Any) -> PostgresDriver:
@@ -76,10 +76,8 @@ class Encrypted(Postgres):
 
 @pytest.fixture(scope="module")
 def encrypted() -> Iterator[Encrypted]:
-    server = Encrypted()
-    server.start()
-    yield server
-    server.end()
+    with Encrypted() as server:
+        yield server
 
 
 async def test_an_encrypted_connection(encrypted: Encrypted) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -21,6 +20,7 @@ from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.brokers.rig import fresh
 from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
@@ -30,12 +30,10 @@ KEPT = 5.0
 OURS = QueueSpec("reply.2", temporary=True)
 CONSTANTS = {f"{temporary.__name__}.KEPT": KEPT, f"{listener.__name__}.BEAT": 0.2}
 
-_names = (f"temporary_{number}" for number in itertools.count())
-
 
 @pytest.fixture(params=[Postgres, Pgbouncer], ids=["direct", "pooled"])
 def url(request: pytest.FixtureRequest) -> str:
-    return f"postgresql://postgres@127.0.0.1:{request.param.shared().port}/postgres"
+    return f"{request.param.shared().url}"
 
 
 @pytest.fixture
@@ -43,7 +41,7 @@ def schema(monkeypatch: pytest.MonkeyPatch) -> str:
     """With a shorter time for all drivers of this process."""
     monkeypatch.setattr(temporary, "KEPT", KEPT)
     monkeypatch.setattr(listener, "BEAT", 0.2)
-    return next(_names)
+    return fresh("temporary")
 
 
 @asynccontextmanager
@@ -60,7 +58,7 @@ async def driver_at(url: str, schema: str, *specs: QueueSpec) -> AsyncIterator[P
 
 async def ask(schema: str, sql: str) -> list[str]:
     """The first column, straight from the server."""
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    connection = await asyncpg.connect(Postgres.shared().url)
     try:
         return [row[0] for row in await connection.fetch(sql.format(schema))]
     finally:
@@ -205,7 +203,7 @@ async def test_processes_of_before_go_on_after_the_migration(
 ) -> None:
     """They are open already, and call the functions as they knew them."""
     known = migrations()
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    connection = await asyncpg.connect(Postgres.shared().url)
     try:
         monkeypatch.setattr(migrating, "migrations", lambda: known[:5])
         await migrating.migrate(connection, schema)
@@ -229,7 +227,7 @@ async def test_workers_of_before_suspects_go_on_after_the_migration(
 ) -> None:
     """They count a delivery when it is handed out, and record no starts; each side keeps the other's count."""
     known = migrations()
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    connection = await asyncpg.connect(Postgres.shared().url)
     old_claim = f"SELECT seq, token, attempt, id FROM {schema}.claim('q', 1, 1000000, 1, 0) WHERE seq IS NOT NULL"
     old_settle = (
         f"SELECT {schema}.settle('q', ARRAY[$1]::bigint[], ARRAY[$2]::integer[], ARRAY[$3]::smallint[], ARRAY[0])"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tests.faults.redis.rig import Work, driver_at
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.redis import MASTER, Redis, ReplicatedCluster, Sentinel, follows
+from tests.support.brokers.rig import Work
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.cluster]
 

@@ -13,8 +13,9 @@ from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.scripts import place
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
-from tests.faults.redis.rig import SECONDS, Work, driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import MASTER, Cluster, Redis, ReplicatedCluster, ScriptedSentinel, Sentinel, Valkey
+from tests.support.brokers.rig import SECONDS, Work, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -24,11 +25,8 @@ QUEUES = ("q", "r", "s", "t")
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    broker = Cluster()
-    broker.start()
-    yield broker
-    for node in broker.nodes:
-        node.end()
+    with Cluster() as broker:
+        yield broker
 
 
 async def test_a_failover_is_followed(sentinel: Sentinel) -> None:
@@ -82,7 +80,7 @@ async def test_the_lease_thread_leaves_a_frozen_primary_too(sentinel: Sentinel) 
     }
     async with driver_at(0, **fields) as driver:
         await driver.publish("q", messages("a"))
-        (item,) = await take(driver)
+        (item,) = await take(driver, "q")
 
         async def extend() -> list[Any]:
             await driver.extend("q", [item.receipt], 60.0)
@@ -201,7 +199,7 @@ async def test_a_frozen_node_of_a_cluster_is_left_as_soon_as_its_replica_has_its
                     await asyncio.sleep(0.05)
         finally:
             owner.thaw()
-        assert "a" in {item.id for item in await take(driver)} | {item.id for item in await take(driver)}
+        assert "a" in {item.id for item in await take(driver, "q")} | {item.id for item in await take(driver, "q")}
 
 
 async def test_a_slot_that_moved_is_followed(cluster: Cluster) -> None:
@@ -240,7 +238,7 @@ async def test_a_slot_on_its_way_is_followed_or_retryable(cluster: Cluster) -> N
         for node in (target, owner, *cluster.nodes):
             node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
         await driver.publish("q", messages("b"))
-        assert sorted(item.id for item in await take(driver, 2)) == ["a", "b"]
+        assert sorted(item.id for item in await take(driver, "q", 2)) == ["a", "b"]
 
 
 async def test_a_cluster_must_be_called_one(cluster: Cluster) -> None:

@@ -15,7 +15,8 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
-from tests.faults.sqs.rig import PATIENCE, driver_at, messages, once, opened, take
+from tests.faults.sqs.rig import driver_at, messages, once, opened
+from tests.support.brokers.rig import SECONDS, take
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate, Partly
 from tests.support.proxy import Proxy
@@ -91,9 +92,7 @@ async def test_the_client_of_another_loop_is_closed_there(queue: str) -> None:
 
 
 async def test_a_frozen_broker_is_noticed_in_time_and_used_again_afterwards(queue: str) -> None:
-    broker = SQS()
-    broker.start()
-    try:
+    with SQS() as broker:
         async with opened(broker.port, QueueSpec(queue), request_timeout=1.0, connect_timeout=1.0) as driver:
             await driver.publish(queue, messages(1))
             (got,) = await take(driver, queue)
@@ -118,8 +117,6 @@ async def test_a_frozen_broker_is_noticed_in_time_and_used_again_afterwards(queu
             await driver.close()
             assert time.monotonic() - began < 10.0
             broker.thaw()
-    finally:
-        broker.end()
 
 
 async def test_a_close_ends_what_a_silent_broker_does_not_answer(proxy: Proxy, queue: str) -> None:
@@ -207,7 +204,7 @@ async def test_cut_connections_under_load_lose_nothing(proxy: Proxy, queue: str)
             proxy.cut()
         load.over.set()
         await asyncio.gather(*work)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + SECONDS
         while not load.confirmed <= load.seen:
             assert time.monotonic() < end, f"lost: {load.confirmed - load.seen}"
             await load.consume_some()

@@ -1,3 +1,4 @@
+import inspect
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -6,6 +7,7 @@ from pydantic import Field, ValidationError
 
 from tasuki.fields.types import Config, Count, Duration, Flag, Text
 from tasuki.kinds.problems import problems_of
+from tasuki.kinds.schema import docstrings
 from tasuki.registry.entry import Entry
 from tasuki.registry.shown import describe
 from tasuki.scalars import Loose, Substituted
@@ -177,3 +179,18 @@ def test_other_mistakes_of_the_entry_are_told_beside_it(problems: Problems) -> N
 def test_the_hint_for_an_unknown_kind_stays_in_its_family(problems: Problems, kind: str, hint: str) -> None:
     (found,) = problems(f"  - {{name: e, kind: {kind}}}\n")
     assert found.endswith(f"is not known; {hint}")
+
+
+def test_many_mistakes_read_a_source_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    getsource = inspect.getsource
+
+    def counted(model: type) -> str:
+        reads.append(model)
+        return getsource(model)
+
+    monkeypatch.setattr(inspect, "getsource", counted)
+    docstrings.cache_clear()
+    for _ in range(20):
+        assert found({"one": {}})
+    assert len(reads) == len(set(reads)) > 0

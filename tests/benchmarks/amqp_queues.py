@@ -6,11 +6,13 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from typing import Literal
 from unittest import SkipTest
 
 from tasuki import App
 from tests.support.brokers.rabbitmq import RabbitMQ
 
+QueueType = Literal["classic", "quorum"]
 _GOAL_MS = 10
 _PATIENCE = 300.0
 
@@ -22,7 +24,8 @@ def report(queues: int = 2_000) -> None:
     except SkipTest as reason:
         print(f"  {reason}")
         return
-    cases = [(kind, name) for kind in ("classic", "quorum") for name in ("new", "existing")]
+    kinds: tuple[QueueType, ...] = ("classic", "quorum")
+    cases = [(kind, name) for kind in kinds for name in ("new", "existing")]
     for kind, name in cases:
         try:
             took, worked, channels, cpu = asyncio.run(_measure(broker, queues, kind))
@@ -37,7 +40,7 @@ def report(queues: int = 2_000) -> None:
         )
 
 
-async def _measure(broker: RabbitMQ, queues: int, kind: str) -> tuple[float, int, int, tuple[float, float]]:
+async def _measure(broker: RabbitMQ, queues: int, kind: QueueType) -> tuple[float, int, int, tuple[float, float]]:
     """Milliseconds a queue, how many handled a message, channels, and CPU milliseconds of the broker and of us."""
     app, handled = App(f"amqp://127.0.0.1:{broker.port}/"), asyncio.Event()
     seen: set[int] = set()
@@ -48,13 +51,13 @@ async def _measure(broker: RabbitMQ, queues: int, kind: str) -> tuple[float, int
             handled.set()
 
     for number in range(queues):
-        app.queue(f"{kind}-{number}", options={"queue_type": kind}).consumer(handle, name=f"c{number}")
+        app.queue(f"{kind}-{number}", options={"queue_type": kind}).consumer(name=f"c{number}")(handle)
     assert broker.process is not None
     before, own = _cpu_seconds(broker.process.pid), time.process_time()
     began = time.perf_counter()
     async with app:
         await app.start()
-        session = next(iter(app.assembly.queues.values())).driver._inner._guard.get()  # type: ignore[union-attr, attr-defined]
+        session = next(iter(app.assembly.queues.values())).driver._inner._guard.get()  # type: ignore[union-attr]
         async with asyncio.timeout(_PATIENCE):
             while not _are_consumed(session, queues):
                 await asyncio.sleep(0.05)

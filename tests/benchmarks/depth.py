@@ -13,6 +13,7 @@ from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.message import new_id
 from tests.benchmarks.load import rss_mib
+from tests.support.settings import parsed
 
 _BODY = b'{"id":"0190f3a2-7c1e","action":"resize","width":1920,"height":1080,"tags":["holiday","sea"]}'
 
@@ -36,7 +37,9 @@ async def _costs(driver: SQLiteDriver, rounds: int = 30) -> tuple[float, float, 
         batch = await driver.receive("load", 200, 1.0)
         await driver.settle("load", [Ack(received.receipt) for received in batch])
         t3 = time.perf_counter()
-        depth.append(t1 - t0), publish.append(t2 - t1), receive.append(t3 - t2)
+        depth.append(t1 - t0)
+        publish.append(t2 - t1)
+        receive.append(t3 - t2)
     return tuple(sorted(times)[rounds // 2] * 1000 for times in (depth, publish, receive))  # type: ignore[return-value]
 
 
@@ -63,7 +66,7 @@ async def _cost(driver: SQLiteDriver, tool: Awaitable[object]) -> tuple[float, f
 
 async def _measure(ready: int, delayed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        driver = SQLiteDriver("bench", SQLiteSettings(path=Path(folder) / "queue.db"))
+        driver = SQLiteDriver("bench", parsed(SQLiteSettings, path=Path(folder) / "queue.db"))
         await driver.declare(QueueSpec("load"))
         await driver.open()
         for waiting in (1_000, ready):

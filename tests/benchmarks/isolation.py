@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tasuki.contracts.handler import Handler
@@ -31,7 +32,7 @@ def _script(code: str) -> LuaScript:
 
 
 def _shared(script: LuaScript) -> Handler:
-    return LuaHandler(script.id, source=script.source, modules=script.modules, limits=script.limits)
+    return LuaHandler(script)
 
 
 def _context() -> RecordingContext:
@@ -89,6 +90,14 @@ async def _asleep() -> tuple[float, float]:
     return time.perf_counter() - started, grown
 
 
+async def _measured(make: Callable[[], Handler], messages: int, at_once: int) -> float:
+    return await _per_message(make(), messages, at_once)
+
+
+async def _computed(make: Callable[[int], Handler], count: int) -> Any:
+    return await _computing(make(count), 2)
+
+
 def _best(measure: Callable[[], Any], repeats: int = 3) -> Any:
     return min(asyncio.run(measure()) for _ in range(repeats))
 
@@ -97,21 +106,19 @@ def report(messages: int = 5_000) -> None:
     """Print one line a case."""
     noop = _script("return true")
     for at_once in (1, 10):
-        shared = _best(lambda at_once=at_once: _per_message(_shared(noop), messages, at_once)) * 1e6
-        lua = (
-            _best(lambda at_once=at_once: _per_message(IsolatedLuaHandler(noop, processes=1), messages, at_once)) * 1e6
-        )
-        python = _best(lambda at_once=at_once: _per_message(_python(), messages, at_once))
+        shared = _best(partial(_measured, partial(_shared, noop), messages, at_once)) * 1e6
+        lua = _best(partial(_measured, partial(IsolatedLuaHandler, noop, processes=1), messages, at_once)) * 1e6
+        python = _best(partial(_measured, _python, messages, at_once))
         verdict = "met" if lua - shared <= 200 else "MISSED"
         how = "one by one" if at_once == 1 else f"{at_once} at a time"
         print(f"  Lua in a process of its own, {how:14} {lua - shared:6.0f} us over shared   (goal 200 us: {verdict})")
         print(f"  Python in a process of its own, {how:11} {python * 1e6:6.0f} us")
-    for name, make in (
+    makers: tuple[tuple[str, Callable[[int], Handler]], ...] = (
         ("threads", lambda count: ThreadedLuaHandler(_script(COMPUTE), threads=count)),
         ("processes", lambda count: IsolatedLuaHandler(_script(COMPUTE), processes=count)),
-    ):
-        one = _best(lambda make=make: _computing(make(1), 2), 5)
-        two = _best(lambda make=make: _computing(make(2), 2), 5)
+    )
+    for name, make in makers:
+        one, two = (_best(partial(_computed, make, count), 5) for count in (1, 2))
         verdict = "met" if one / two >= 1.7 else "MISSED"
         print(f"  computing Lua, two {name:21} {one / two:6.2f} x as fast as one   (goal 1.7 x: {verdict})")
     runs = [asyncio.run(_asleep()) for _ in range(3)]

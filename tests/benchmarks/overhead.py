@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def report(messages: int = 100_000, repeats: int = 5) -> None:
         ("memory, Lua no-op, body as a table", "memory://", True, 12.0),
     )
     for name, url, lua, goal in cases:
-        result = best(lambda root, url=url, lua=lua: _app(url, root, lua=lua), messages, repeats)
+        result = best(partial(_app, url, lua=lua), messages, repeats)
         print(
             f"  {name:48} {result.cpu_us:6.2f} us CPU   "
             f"(publish {result.publish_cpu_us:.2f}, {result.per_second:,.0f}/s; "

@@ -19,6 +19,7 @@ from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 _IDLE_SECONDS = 10.0
 _KEYED_SECONDS = 5.0
@@ -53,11 +54,11 @@ def report(messages: int = 1_000_000) -> None:
 
 
 def _url(broker: Postgres) -> str:
-    return f"postgresql://postgres@127.0.0.1:{broker.port}/postgres"
+    return broker.url
 
 
 def _driver(url: str, schema: str) -> PostgresDriver:
-    return PostgresDriver("postgres", PostgresSettings(url=url, schema=schema))
+    return PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema))
 
 
 def _keyed(url: str) -> str:
@@ -85,7 +86,7 @@ def _by_key(url: str, workers: int, messages: int = 40_000, keys: int = 500) -> 
     processes = [_SPAWN.Process(target=_work, args=(url, schema, start, handled), daemon=True) for _ in range(workers)]
     for process in processes:
         process.start()
-    total = sum(handled.get() for _ in processes)
+    total: int = sum(handled.get() for _ in processes)
     for process in processes:
         process.join()
     return total / _KEYED_SECONDS
@@ -171,7 +172,7 @@ async def _idle(url: str, queues: int, server: int) -> str:
     async def handle(body: int) -> None: ...
 
     for number in range(queues):
-        app.queue(f"idle-{number}").consumer(handle, name=f"c{number}")
+        app.queue(f"idle-{number}").consumer(name=f"c{number}")(handle)
     async with app:
         await app.start()
         await asyncio.sleep(3.0)
@@ -212,7 +213,7 @@ async def _count(url: str, messages: int) -> str:
     for _ in range(20):
         for name, ask in (("depth", driver.depth), ("occupancy", driver.occupancy)):
             began = time.perf_counter()
-            await ask("q")  # type: ignore[operator]
+            await ask("q")
             times[name].append((time.perf_counter() - began) * 1e3)
     depth = await driver.depth("q")
     await admin.execute("TRUNCATE depth.messages")

@@ -94,7 +94,7 @@ async def _measure(url: str, queues: int, broker: Broker | None) -> Costs:
             continue
 
     for name in ("other", *(f"idle-{number}" for number in range(queues))):
-        app.queue(name).consumer(handle, name=f"c-{name}")
+        app.queue(name).consumer(name=f"c-{name}")(handle)
     async with app, asyncio.timeout(_PATIENCE):
         await app.start()
         for number in range(queues):

@@ -20,9 +20,13 @@ from unittest import SkipTest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
 from tasuki.drivers.redis import scripts
+from tasuki.drivers.redis.connecting.link import Word
+from tasuki.drivers.redis.connecting.nodes import Nodes
 from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.settings import RedisSettings
 from tests.support.brokers.redis import Redis
+from tests.support.settings import parsed
 
 _GOAL_MS = 10.0
 _NAMES = {each.hash.encode(): name.lower() for name, each in vars(scripts).items() if isinstance(each, scripts.Script)}
@@ -54,7 +58,7 @@ def report(messages: int = 1_000_000) -> None:
 
 
 async def _with_driver(broker: Redis, measure: Callable[[RedisDriver], Awaitable[None]]) -> None:
-    driver = RedisDriver("bench", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
+    driver = RedisDriver("bench", parsed(RedisSettings, url=broker.url))
     await driver.open()
     await driver.declare(QueueSpec("load"))
     await measure(driver)
@@ -146,9 +150,11 @@ def _timed(driver: RedisDriver) -> Iterator[dict[str, list[float]]]:
     spent: defaultdict[str, list[float]] = defaultdict(list)
     run, turns = scripts.run, itertools.count()
 
-    async def run_timed(nodes: Any, where: Any, script: scripts.Script, arguments: Any) -> Any:
+    async def run_timed(
+        nodes: Nodes, where: Place, script: scripts.Script, arguments: Sequence[Word], more_keys: Sequence[bytes] = ()
+    ) -> Any:
         before = await _cpu(driver)
-        answer = await run(nodes, where, script, arguments)
+        answer = await run(nodes, where, script, arguments, more_keys)
         spent[_NAMES[script.hash.encode()]].append(await _cpu(driver) - before)
         turn = next(turns)
         if turn % _EVERY == 0:

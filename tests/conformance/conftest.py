@@ -28,7 +28,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when == "call" and isinstance(suite, type) and issubclass(suite, Suite):
         driver = item.path.stem.removeprefix("test_")
         case = item.name.partition("[")[0]
-        broker = _broker(suite) if report.passed else ""
+        broker = _broker(suite) if report.passed else ""  # type: ignore[arg-type]  # a class is hashable
         report.user_properties.append((_PROPERTY, [driver, suite.__name__, case, _words(report), broker]))
 
 
@@ -48,7 +48,8 @@ class _Collector:
         self.found: Results = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for name, value in report.user_properties:
+        properties: list[tuple[str, Any]] = report.user_properties
+        for name, value in properties:
             if name == _PROPERTY and report.when == "call":
                 driver, suite, case, words, broker = value
                 entry = self.found.setdefault(driver, {}).setdefault(suite, {"broker": "", "cases": {}})

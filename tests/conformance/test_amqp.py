@@ -14,6 +14,7 @@ from tasuki.testing.conformance.rig import ids
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.versions import version_in
+from tests.support.settings import parsed
 
 
 class TestAMQP(Proxied, DriverConformance):
@@ -24,7 +25,7 @@ class TestAMQP(Proxied, DriverConformance):
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> AMQPDriver:
         port = address(RabbitMQ, place)["port"]
-        return AMQPDriver("amqp", AMQPSettings(url=f"amqp://127.0.0.1:{port}/", reconnect_delay=0.1), clock)
+        return AMQPDriver("amqp", parsed(AMQPSettings, url=f"amqp://127.0.0.1:{port}/", reconnect_delay=0.1), clock)
 
     def version(self) -> str:
         return version_in("RabbitMQ", next(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*")).name)

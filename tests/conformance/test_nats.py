@@ -10,6 +10,7 @@ from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.versions import version_of
+from tests.support.settings import parsed
 
 
 class TestNATS(Proxied, DriverConformance):
@@ -22,7 +23,8 @@ class TestNATS(Proxied, DriverConformance):
         found = address(NATSBroker, place)
         return NATSDriver(
             "nats",
-            NATSSettings(
+            parsed(
+                NATSSettings,
                 servers=f"nats://127.0.0.1:{found['port']}",
                 stream_prefix=found["name"],
                 connect_timeout=2.0,

@@ -14,6 +14,7 @@ from tests.support.brokers.broker import Broker
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.postgres import Pgbouncer, Postgres
 from tests.support.brokers.versions import version_of
+from tests.support.settings import parsed
 
 
 class TestPostgres(Proxied, DriverConformance):
@@ -25,7 +26,7 @@ class TestPostgres(Proxied, DriverConformance):
     def make_driver(self, place: Path, clock: ShiftedClock) -> PostgresDriver:
         there = address(self.shared_broker, place)
         url = f"postgresql://postgres@127.0.0.1:{there['port']}/postgres"
-        return PostgresDriver("postgres", PostgresSettings(url=url, schema=there["name"].lower()[:40]), clock)
+        return PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=there["name"].lower()[:40]), clock)
 
     def version(self) -> str:
         server = self.shared_broker.shared().binary("postgres", "/usr/lib/postgresql/*/bin/postgres")

@@ -19,6 +19,7 @@ from tasuki.testing.conformance.queues.removing import Removing
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of
+from tests.support.settings import parsed
 
 
 def _version(broker: type[Redis], how: str = "") -> str:
@@ -34,7 +35,7 @@ class TestRedis(Proxied, DriverConformance):
     def make_driver(self, place: Path, clock: ShiftedClock) -> RedisDriver:
         found = address(self.shared_broker, place)
         return RedisDriver(
-            "redis", RedisSettings(url=f"redis://127.0.0.1:{found['port']}", prefix=found["name"]), clock
+            "redis", parsed(RedisSettings, url=f"redis://127.0.0.1:{found['port']}", prefix=found["name"]), clock
         )
 
     def version(self) -> str:

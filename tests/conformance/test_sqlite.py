@@ -10,6 +10,7 @@ from pathlib import Path
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
+from tests.support.settings import parsed
 
 
 class TestSQLite(DriverConformance):
@@ -17,7 +18,7 @@ class TestSQLite(DriverConformance):
     removes_within = 8.0
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> SQLiteDriver:
-        return SQLiteDriver("sqlite", SQLiteSettings(path=place / "queue.db", busy_timeout=1.0), clock)
+        return SQLiteDriver("sqlite", parsed(SQLiteSettings, path=place / "queue.db", busy_timeout=1.0), clock)
 
     def version(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"

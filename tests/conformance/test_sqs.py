@@ -17,6 +17,7 @@ from tasuki.testing.conformance import DriverConformance, Rig, ShiftedClock, cas
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.sqs import PACKAGE, SQS
 from tests.support.brokers.versions import version_in
+from tests.support.settings import parsed
 
 
 class TestSQS(Proxied, DriverConformance):
@@ -33,7 +34,7 @@ class TestSQS(Proxied, DriverConformance):
         return SQSDriver(
             "sqs",
             SQSSettings(
-                config=AwsConfig(region="us-east-1", access_key_id="test", secret_access_key="test"),
+                config=parsed(AwsConfig, region="us-east-1", access_key_id="test", secret_access_key="test"),
                 endpoint=f"http://127.0.0.1:{address(SQS, place)['port']}",
                 request_timeout=5.0,
             ),

@@ -160,7 +160,11 @@ def test_ctrl_c_ends_a_command_quietly(project: Path) -> None:
 
         wait_until(lambda: notes(project), "the call")
         process.send(signal.SIGINT)
-        # The thread cannot be cancelled: asking again leaves it behind.
-        wait_until(lambda: process.send(signal.SIGINT) or process.process.poll() is not None, "the end")
+
+        def ended() -> bool:
+            process.send(signal.SIGINT)  # the thread cannot be cancelled: asking again leaves it behind
+            return process.process.poll() is not None
+
+        wait_until(ended, "the end")
         assert process.wait() == 130
         assert "Traceback" not in process.output

@@ -13,6 +13,7 @@ from tasuki import App
 from tasuki.errors import LifecycleError, PolicyDeniedError, ProjectError
 from tests.e2e.guarded import SECURITY, STRICT, project, result_of
 from tests.e2e.projects import write
+from tests.support.narrow import present
 from tests.support.process import run
 
 pytestmark = pytest.mark.anyio
@@ -34,8 +35,9 @@ async def test_a_consumer_whose_actor_may_not_publish_is_told_so(
     assert len(records) == 2  # the worker's own publish, and the publish of the function it calls
     for record in records:
         assert record.levelno == logging.WARNING
-        assert (record.actor, record.action) == ("service:worker", "queue.publish.queue")
-        assert (record.resource, record.policy) == ("app.queue:secret", "app.security:no_secrets")
+        facts = vars(record)
+        assert (facts["actor"], facts["action"]) == ("service:worker", "queue.publish.queue")
+        assert (facts["resource"], facts["policy"]) == ("app.queue:secret", "app.security:no_secrets")
     assert secret not in caplog.text
 
 
@@ -138,18 +140,18 @@ async def test_a_reload_changes_the_rights_of_what_runs(tmp_path: Path) -> None:
     folder = project(tmp_path)
     async with App.load(folder).worker() as app:
         consumer = app._live().consumers["app:worker"]
-        assert not consumer.guard.decide("queue.publish.queue", "app.queue:secret").allowed
+        assert not present(consumer.guard).decide("queue.publish.queue", "app.queue:secret").allowed
         write(folder, {"security.yaml": SECURITY.replace("effect: deny", "effect: allow")})
         await app.reload()
         assert app._live().consumers["app:worker"] is consumer
-        assert consumer.guard.decide("queue.publish.queue", "app.queue:secret").allowed
+        assert present(consumer.guard).decide("queue.publish.queue", "app.queue:secret").allowed
         write(
             folder,
             {"security.yaml": SECURITY.replace("team, operator: eq, value: blue", "team, operator: eq, value: red")},
         )
         with pytest.raises(PolicyDeniedError, match="not allowed to consume"):
             await app.reload()
-        assert consumer.guard.decide("queue.publish.queue", "app.queue:secret").allowed
+        assert present(consumer.guard).decide("queue.publish.queue", "app.queue:secret").allowed
 
 
 def explain(folder: Path, *arguments: str) -> Any:

@@ -14,6 +14,7 @@ from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import ProjectError
 from tests.e2e.projects import eventually, write
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +48,7 @@ def project(folder: Path) -> Path:
 
 async def forge(folder: Path, *messages: Outgoing) -> None:
     """Publish as a client that can reach the broker but has no key."""
-    driver = SQLiteDriver("raw", SQLiteSettings(path=folder / "work.db"), SystemClock())
+    driver = SQLiteDriver("raw", parsed(SQLiteSettings, path=folder / "work.db"), SystemClock())
     await driver.declare(QueueSpec("tasks"))
     await driver.open()
     results = await driver.publish("tasks", messages)

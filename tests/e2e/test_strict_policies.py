@@ -17,9 +17,9 @@ pytestmark = pytest.mark.anyio
 async def test_strict_denies_by_default(tmp_path: Path) -> None:
     folder = project(tmp_path, security=SECURITY + STRICT)
     async with App.load(folder) as app:
-        for queue in ("app.queue:tasks", "app.queue:nowhere"):
-            with pytest.raises(PolicyDeniedError, match=f"^not allowed to publish to queue: {queue}$"):
-                await app.publish(queue, 1)
+        for name in ("app.queue:tasks", "app.queue:nowhere"):
+            with pytest.raises(PolicyDeniedError, match=f"^not allowed to publish to queue: {name}$"):
+                await app.publish(name, 1)
         with pytest.raises(PolicyDeniedError, match="not allowed: app:helper"):
             await app.call("app:helper", "x")
         with pytest.raises(PolicyDeniedError):
@@ -80,8 +80,7 @@ async def test_redriving_needs_both_rights(tmp_path: Path) -> None:
     async with App.load(folder) as app:
         assembly = app._live()
         for origin in ("app.queue:secret", "app.queue:dead"):
-            headers = {"x_original_queue": origin}
-            await assembly.queue("app.queue:dead").forward([Outgoing(origin, b"1", headers)])
+            await assembly.queue("app.queue:dead").forward([Outgoing(origin, b"1", {"x_original_queue": origin})])
         with pytest.raises(PolicyDeniedError, match="not allowed to publish"):
             await app.redrive("app.queue:dead")
         assert (await assembly.queue("app.queue:secret").depth()).ready == 0

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ async def test_a_kill_between_two_steps_loses_and_doubles_nothing(driver: str, t
     assert killed.count(0) <= len(killed) / 4, "too little work was left to kill"
 
 
-def _message(number: int) -> Envelope:
+def _message(number: int) -> Envelope[int]:
     """Even numbers are requests, odd ones are rejected."""
     headers = {} if number % 2 else {REPLY_TO: "replies", CORRELATION_ID: f"{number}"}
     return Envelope(body=number, headers=headers)
@@ -141,10 +142,10 @@ async def _work(folder: Path, options: list[str], step: int) -> int:
             await process.wait()
 
 
-async def _taken(app: App, queue: str) -> list[tuple[bytes, dict[str, object]]]:
+async def _taken(app: App, queue: str) -> list[tuple[bytes, Mapping[str, object]]]:
     """All that is in a queue, received until nothing comes."""
     target = app.live_queue(queue)
-    taken = []
+    taken: list[tuple[bytes, Mapping[str, object]]] = []
     while got := await target.driver.receive(target.spec.name, 100, 2.0):
         taken += [(one.body, dict(one.headers)) for one in got]
     return taken

@@ -14,6 +14,7 @@ from tasuki.errors import DriverError
 from tests.e2e.projects import write
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.everywhere import broker_of, overrides
+from tests.support.narrow import present
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -77,7 +78,7 @@ async def test_a_worker_that_lost_its_broker_goes_on_when_it_is_back(driver: str
         await publishes(app, "before")
         await until(lambda: acked(app) == 1, "the first message")
         assert app.assembly is not None
-        fetcher = app.assembly.consumers["app:worker"].run.fetcher
+        fetcher = present(app.assembly.consumers["app:worker"].run).fetcher
         broker.sync()
         await asyncio.to_thread(broker.kill)
         try:

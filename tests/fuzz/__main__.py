@@ -12,7 +12,7 @@ SEEDS = Path(__file__).parent / "seeds"
 
 
 def by_coverage(name: str, seconds: int) -> None:
-    import atheris
+    import atheris  # type: ignore[import-untyped]  # ships none, and is not installed everywhere
 
     with atheris.instrument_imports(include=["tasuki"]):
         from tests.fuzz.targets import TARGETS

@@ -221,7 +221,8 @@ def _compare(verb: str, left: Any, right: Any) -> bool:
         )
     if _type(left) != _type(right) or _type(left) not in ("number", "str"):
         raise Wrong
-    return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[verb]
+    orders: dict[str, bool] = {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}
+    return orders[verb]
 
 
 # Policies ------------------------------------------------------------------------------------------------------------

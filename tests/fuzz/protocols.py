@@ -56,7 +56,8 @@ class Transport:
 def pieces(data: bytes, cuts: bytes) -> list[bytes]:
     """The data in pieces of the sizes in ``cuts``, by turns; in one piece without cuts."""
     sizes = [size for size in cuts if size]
-    found, at = [], 0
+    found: list[bytes] = []
+    at = 0
     while sizes and at < len(data):
         found.append(data[at : at + sizes[len(found) % len(sizes)]])
         at += len(found[-1])

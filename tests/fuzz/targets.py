@@ -128,7 +128,7 @@ def rights(data: bytes) -> None:
     """Policies, groups and identities written as YAML decide as the slow reference does, for a publish too."""
     choices = Choices(data)
     made = [policies.policy(choices) | {"groups": choices.take(2).hex()} for _ in range(1 + choices.below(3))]
-    actor = {"id": choices.pick(policies.WORDS[1:]), "meta": policies.meta(choices)}
+    actor: dict[str, Any] = {"id": choices.pick(policies.WORDS[1:]), "meta": policies.meta(choices)}
     strict, has_actor, group = choices.flag(), choices.below(4) > 0, choices.pick("0123456789abcdef")
     members = [one for one in made if group in one["groups"]]
     picked = [number for number in range(len(made)) if choices.flag()]

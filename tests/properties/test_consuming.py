@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from collections.abc import Iterator
 
 import pytest
 
@@ -35,7 +36,7 @@ def run(seed: int, *, faults: bool) -> Simulation:
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
+def quiet() -> Iterator[None]:
     """Failures are the subject here: thousands of warnings would only take time."""
     logging.getLogger("tasuki.consumer").setLevel(logging.CRITICAL)
     yield

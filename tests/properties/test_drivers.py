@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, QueueSpec, Release
+from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, QueueSpec, Release, Settlement
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import DriverError, QueueFullError
 from tasuki.testing.clock import FakeClock
+from tests.support.settings import parsed
 
 LEASE = 10.0
 T = TypeVar("T")
@@ -173,7 +174,8 @@ class DriverMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def settle(self, data: st.DataObject) -> None:
         receipts = data.draw(st.lists(st.sampled_from(self.old), min_size=1, max_size=4))
-        batch, stale = [], []
+        batch: list[Settlement] = []
+        stale: list[Any] = []
         for receipt in receipts:
             kind = data.draw(st.sampled_from(["ack", "ack", "nack", "later", "release", "snooze"]))
             delay = 6.0 if kind in ("later", "snooze") else 0.0
@@ -277,7 +279,7 @@ class SQLiteMachine(DriverMachine):
     def make_driver(self) -> Driver:
         self.folder = tempfile.TemporaryDirectory(prefix="tasuki-")
         path = Path(self.folder.name) / "queue.db"
-        return SQLiteDriver("sqlite", SQLiteSettings(path=path, synchronous="normal"), self.clock)
+        return SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path, synchronous="normal"), self.clock)
 
     def teardown(self) -> None:
         super().teardown()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -78,7 +79,7 @@ def ref_equal(left: Any, right: Any) -> bool:
 def ref_condition(request: Request, field: str, verb: str, value: Any, value_from: str | None) -> bool:
     left, right = ref_field(request, field), ref_field(request, value_from) if value_from else value
     if verb in ("exists", "nexists"):
-        return (left is not None) == (right == (verb == "exists"))
+        return (left is not None) == bool(right == (verb == "exists"))
     if left is None:
         return False
     positive = {"ne": "eq", "nin": "in", "ncontains": "contains", "nmatches": "matches"}.get(verb)
@@ -94,20 +95,22 @@ def ref_in(left: Any, right: Any) -> bool:
 
 
 def ref_contains(left: Any, right: Any) -> bool:
-    if None not in (right, ref_text(left)) and ref_text(right) is not None:
-        return ref_text(right) in ref_text(left)
+    whole, part = ref_text(left), ref_text(right)
+    if right is not None and whole is not None and part is not None:
+        return part in whole
     if not isinstance(left, list):
         raise Wrong
     return any(ref_equal(item, right) for item in left)
 
 
 def ref_search(left: Any, right: Any) -> bool:
-    if ref_text(left) is None:
+    text = ref_text(left)
+    if text is None:
         raise Wrong
-    return re.search(right, ref_text(left)) is not None
+    return re.search(right, text) is not None
 
 
-def ref_order(compare: Any) -> Any:
+def ref_order(compare: Callable[[Any, Any], bool]) -> Any:
     def test(left: Any, right: Any) -> bool:
         if right is None or ref_number(left) is None or ref_number(right) is None:
             raise Wrong

@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release, Settlement
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tests.support.brokers.redis import Redis
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
 STEPS = 150
-_KINDS = ((Ack,), (Ack,), (Nack,), (Release,), (Nack, 500.0), (Release, 500.0))
+_KINDS: tuple[tuple[Callable[..., Settlement], *tuple[float, ...]], ...] = (
+    (Ack,), (Ack,), (Nack,), (Release,), (Nack, 500.0), (Release, 500.0),
+)  # fmt: skip
 
 
 class Both:
@@ -46,6 +50,7 @@ class Both:
             batch.append(Outgoing(str(self.count), b"x", {}, chance.choice((0.0, 0.0, 0.0, 500.0)), priority, key))
         kinds = []
         for driver in (self.redis, self.memory):
+            results: Sequence[Exception | None]
             try:
                 results = await driver.publish("q", batch)
             except Exception as error:
@@ -88,7 +93,7 @@ class Both:
 @pytest.mark.parametrize("seed", range(12))
 async def test_as_the_memory_driver(seed: int) -> None:
     broker = Redis.shared()
-    driver = RedisDriver("redis", RedisSettings(url=f"redis://127.0.0.1:{broker.port}", prefix=f"same{seed}"))
+    driver = RedisDriver("redis", parsed(RedisSettings, url=broker.url, prefix=f"same{seed}"))
     await driver.open()
     both = Both(driver, random.Random(seed))
     await both.memory.open()

@@ -28,7 +28,7 @@ def test_when_a_blocked_loop_has_not_heeded_them(
     for number, now in heard:
         signals.hear(number, now)
     found = [now for now in range(6, 30) if signals.are_unheeded(blocked_at, now, 10.0)]
-    assert (found or [None])[0] == unheeded_from
+    assert next(iter(found), None) == unheeded_from
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import ast
 import inspect
 import json
 import textwrap
+from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +34,7 @@ class _Generator(GenerateJsonSchema):
 
     def model_schema(self, schema: ModelSchema) -> dict[str, Any]:
         made = super().model_schema(schema)
-        model = schema["cls"]
+        model: type[Config] = schema["cls"]
         for field, text in docstrings(model).items():
             name = model.model_fields[field].alias or field
             if name in made.get("properties", {}):
@@ -66,8 +68,9 @@ def project_schema() -> dict[str, Any]:
     }
 
 
-def docstrings(model: type[Config]) -> dict[str, str]:
-    """The docstring under each field in the source; read only here, because reading sources is slow."""
+@cache
+def docstrings(model: type[Config]) -> Mapping[str, str]:
+    """The docstring under each field in the source; a source is read once, because that is slow."""
     texts: dict[str, str] = {}
     for ancestor in reversed(model.__mro__):
         if not issubclass(ancestor, Config) or "__annotations__" not in vars(ancestor):  # adds no field

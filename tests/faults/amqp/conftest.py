@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from tasuki.testing.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import fresh
 
 
 @pytest.fixture
@@ -26,4 +26,4 @@ def proxy(broker: RabbitMQ) -> Iterator[Proxy]:
 @pytest.fixture
 def queue() -> str:
     """A name that no other test has."""
-    return f"q-{uuid.uuid4().hex[:12]}"
+    return fresh()

@@ -192,7 +192,7 @@ class Channel:
 
     def consume(self, what: commands.Basic.Consume) -> None:
         queue = self.server.queues.get(what.queue)
-        arguments = dict(what.arguments or {})
+        arguments: dict[str, Any] = dict(what.arguments or {})
         if queue is None:
             self.refuse(404, f"NOT_FOUND - no queue '{what.queue}' in vhost '/'")
         elif "x-consumer-timeout" in arguments and queue.arguments.get("x-queue-type") != "quorum":
@@ -206,7 +206,7 @@ class Channel:
 
     def declare(self, what: commands.Queue.Declare) -> None:
         queue = self.server.queues.get(what.queue)
-        arguments = dict(what.arguments or {})
+        arguments: dict[str, Any] = dict(what.arguments or {})
         if queue is None and what.passive:
             self.refuse(404, f"NOT_FOUND - no queue '{what.queue}' in vhost '/'")
             return
@@ -261,7 +261,7 @@ class RabbitMQ43:
         channels: dict[int, Channel] = {}
         try:
             await reader.readexactly(8)
-            properties = {"product": "RabbitMQ", "version": "4.3.5"}
+            properties: dict[str, Any] = {"product": "RabbitMQ", "version": "4.3.5"}
             writer.write(frame.marshal(commands.Connection.Start(0, 9, properties, "PLAIN", "en_US"), 0))
             while True:
                 head = await reader.readexactly(7)

@@ -5,37 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from pamqp import commands
 
-from tasuki.contracts.driver import Outgoing, QueueSpec, Received
+from tasuki.contracts.driver import QueueSpec, Received
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.handshake import connect
 from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
-
-SECONDS = 30.0
-"""Long enough for a slow machine; nothing waits that long where all is well."""
-IMPATIENT = 2.0
-"""Seconds for an answer where silence must be noticed; a broker on a busy machine needs some for its start."""
+from tests.support.brokers.rig import SECONDS, opened
 
 
-@asynccontextmanager
-async def driver_at(port: int, *specs: QueueSpec, **fields: Any) -> AsyncIterator[AMQPDriver]:
+def driver_at(port: int, *specs: QueueSpec, **fields: Any) -> AbstractAsyncContextManager[AMQPDriver]:
     """An open driver that loses patience soon, with these queues."""
     fields = {"url": f"amqp://127.0.0.1:{port}/", "reconnect_delay": 0.1, "reconnect_max_delay": 0.5, **fields}
-    driver = AMQPDriver("test", AMQPSettings(**fields))
-    await driver.open()
-    try:
-        for spec in specs:
-            await driver.declare(spec)
-        yield driver
-    finally:
-        await driver.close()
+    return opened(AMQPDriver("test", AMQPSettings(**fields)), *specs)
 
 
 @asynccontextmanager
@@ -74,28 +62,6 @@ async def consumers(port: int, queue: str) -> int:
         return int(answer.consumer_count)
 
 
-def messages(*ids: str, **options: Any) -> list[Outgoing]:
-    return [Outgoing(id, b"body", {}, **options) for id in ids]
-
-
-async def take(driver: AMQPDriver, queue: str, number: int = 1) -> list[Received]:
-    """So many messages; those must come."""
-    taken: list[Received] = []
-    end = time.monotonic() + SECONDS
-    while len(taken) < number and time.monotonic() < end:
-        taken += await driver.receive(queue, number - len(taken), 1.0)
-    assert len(taken) == number, taken
-    return taken
-
-
-async def until(condition: Any, what: str) -> None:
-    """Wait for what the broker or the driver does by itself."""
-    end = time.monotonic() + SECONDS
-    while not await condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        await asyncio.sleep(0.05)
-
-
 async def received(driver: AMQPDriver, queue: str) -> list[Received]:
     """The next messages; RabbitMQ may end the connection (541) of a client that asks for a queue amid its deletion."""
     while True:
@@ -117,12 +83,14 @@ async def until_answered(call: Callable[[], Awaitable[Any]]) -> Any:
             await asyncio.sleep(0.1)
 
 
-async def take_in_spite_of_errors(driver: object, queue: str, number: int, seconds: float = SECONDS) -> list:
-    taken: list = []
+async def take_in_spite_of_errors(
+    driver: AMQPDriver, queue: str, number: int, seconds: float = SECONDS
+) -> list[Received]:
+    taken: list[Received] = []
     end = time.monotonic() + seconds
     while len(taken) < number and time.monotonic() < end:
         try:
-            taken += await driver.receive(queue, number, 1.0)  # type: ignore[attr-defined]
+            taken += await driver.receive(queue, number, 1.0)
         except DriverError as error:
             if not error.retryable:
                 raise

@@ -14,10 +14,10 @@ from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol import hosts
 from tasuki.errors import DriverError
-from tests.faults.amqp.rig import driver_at, messages, take, until
-from tests.faults.redis import rig as redis_rig
-from tests.faults.redis.rig import Work
+from tests.faults.amqp.rig import driver_at
+from tests.support.brokers import rig
 from tests.support.brokers.rabbitmq import RabbitMQNode, cluster
+from tests.support.brokers.rig import Work, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -112,7 +112,7 @@ async def test_a_frozen_node_is_left_for_another_one(
     nodes: Sequence[RabbitMQNode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its kernel keeps its connections open, and the cluster takes it for a member until ``net_ticktime`` is over."""
-    monkeypatch.setattr(redis_rig, "SECONDS", 40.0)  # the cluster would wait for 45 to 75
+    monkeypatch.setattr(rig, "SECONDS", 40.0)  # the cluster would wait for 45 to 75
     async with driver_of(nodes, 0, QueueSpec(QUEUE)) as publisher, driver_of(nodes, 0, QueueSpec(QUEUE)) as consumer:
         await consumer.attach(QUEUE, 3)
         assert not any(await publisher.publish(QUEUE, messages("delayed-1", delay=0.5)))

@@ -12,16 +12,17 @@ import pytest
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError
-from tests.faults.amqp.rig import IMPATIENT, driver_at, until
+from tests.faults.amqp.rig import driver_at
 from tests.faults.amqp.test_many_queues import methods_counted
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import IMPATIENT, fresh, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
 @pytest.fixture
 def names() -> list[str]:
-    return [f"q-{uuid.uuid4().hex[:12]}" for _ in range(6)]
+    return [fresh() for _ in range(6)]
 
 
 async def counts(driver: AMQPDriver, names: list[str]) -> list[int | None]:

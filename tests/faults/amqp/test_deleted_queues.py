@@ -11,8 +11,9 @@ from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
-from tests.faults.amqp.rig import SECONDS, consumers, delete, driver_at, hand_at, messages, ready, received, take, until
+from tests.faults.amqp.rig import consumers, delete, driver_at, hand_at, ready, received
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import SECONDS, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

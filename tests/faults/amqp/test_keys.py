@@ -14,8 +14,9 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.amqp.settling import records
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import SECONDS, driver_at, messages, take
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import SECONDS, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -13,8 +13,9 @@ from pamqp import commands
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.errors import BrokerTimeoutError
-from tests.faults.amqp.rig import driver_at, messages, take
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

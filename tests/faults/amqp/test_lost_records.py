@@ -9,8 +9,9 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec
-from tests.faults.amqp.rig import SECONDS, driver_at, messages, take, take_in_spite_of_errors, until, until_answered
+from tests.faults.amqp.rig import driver_at, take_in_spite_of_errors, until_answered
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import SECONDS, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

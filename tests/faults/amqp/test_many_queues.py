@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.topology import marks
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import driver_at, messages, take, until
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import fresh, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 @pytest.fixture
 def names() -> list[str]:
     """More queues than a connection of sixteen channels consumes: that are eight."""
-    return [f"q-{uuid.uuid4().hex[:12]}" for _ in range(10)]
+    return [fresh() for _ in range(10)]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pamqp import commands
@@ -13,8 +14,9 @@ from tasuki.drivers.amqp.delays import delay_queues, delaying
 from tasuki.drivers.amqp.delays.delay_queues import SHARDS
 from tasuki.drivers.amqp.limits import STEP, TIMES
 from tasuki.errors import MessageTooLargeError
-from tests.faults.amqp.rig import driver_at, hand_at, messages, ready, take
+from tests.faults.amqp.rig import driver_at, hand_at, ready
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -71,7 +73,7 @@ async def test_a_message_of_another_program(broker: RabbitMQ, queue: str) -> Non
 
 async def test_headers_that_mean_something_to_the_broker_are_only_headers(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue), QueueSpec(f"{queue}-other")) as driver:
-        headers = {
+        headers: dict[str, Any] = {
             "CC": f"{queue}-other", "BCC": f"{queue}-other", "x-delay": 5, "x-death": "x", "x-delivery-count": 7,
             "amqp.user_id": "root", "amqp.expiration": "1", "x-tasuki": 5, "k" * 300: "long",
         }  # fmt: skip
@@ -88,7 +90,7 @@ async def test_headers_that_no_frame_can_carry_are_refused_before_they_cost_the_
     broker: RabbitMQ, queue: str
 ) -> None:
     async with driver_at(broker.port, QueueSpec(queue), frame_size=4096) as driver:
-        large = {"x": "a" * 4096}
+        large: dict[str, Any] = {"x": "a" * 4096}
         await driver.publish(queue, messages("before"))
         connection = driver._inner._guard.current._publisher._link.connection  # type: ignore[attr-defined]
         batch = [*messages("a"), Outgoing("b", b"", large), Outgoing("c", b"", large, delay=0.1), *messages("d")]
@@ -100,7 +102,7 @@ async def test_headers_that_no_frame_can_carry_are_refused_before_they_cost_the_
             type(None),
         ]
         assert "its headers take more than the 4076 bytes that fit into one frame" in str(results[1])
-        fits = {"x": "a" * (4096 - 200)}
+        fits: dict[str, Any] = {"x": "a" * (4096 - 200)}
         assert not await driver.publish(queue, [Outgoing("e", b"", fits)])
         assert connection.is_alive
         assert [item.id for item in await take(driver, queue, 4)] == ["before", "a", "d", "e"]

@@ -14,9 +14,10 @@ from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import IMPATIENT, SECONDS, consumers, driver_at, messages, take, until
-from tests.faults.redis.rig import Work
+from tests.faults.amqp.rig import consumers, driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import IMPATIENT, SECONDS, Work, messages, take, until
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -179,7 +180,7 @@ async def test_a_close_that_is_cancelled_leaves_no_connection_behind(broker: Rab
     async with driver_at(broker.port, QueueSpec(queue)) as publisher:
         await publisher.publish(queue, messages("a"))
         for turns in range(4):  # cancelled at several places of its way
-            driver = AMQPDriver("test", AMQPSettings(url=f"amqp://127.0.0.1:{broker.port}/"))
+            driver = AMQPDriver("test", parsed(AMQPSettings, url=broker.url))
             await driver.open()
             await driver.declare(QueueSpec(queue))
             await take(driver, queue)

@@ -9,12 +9,14 @@ from contextlib import suppress
 import pytest
 from pamqp import commands
 
-from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
+from tasuki.contracts.driver import Ack, Nack, QueueSpec, Received, Release
+from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.receiving import active_turn
 from tasuki.drivers.amqp.settling import resting
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError
 from tests.faults.amqp.rabbitmq43 import Queue, RabbitMQ43
-from tests.faults.amqp.rig import driver_at, messages, take, until
+from tests.faults.amqp.rig import driver_at
+from tests.support.brokers.rig import messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -173,16 +175,16 @@ async def _no_records(server: RabbitMQ43) -> bool:
     return not any(".failed." in name for name in server.queues)
 
 
-async def _take_in_spite_of_notices(driver: object) -> list:
+async def _take_in_spite_of_notices(driver: AMQPDriver) -> list[Received]:
     while True:
         with suppress(BrokerUnavailableError):
-            return await take(driver, "q")  # type: ignore[arg-type]
+            return await take(driver, "q")
 
 
-async def _forgets(driver: object, receipt: object) -> None:
+async def _forgets(driver: AMQPDriver, receipt: object) -> None:
     async def is_stale() -> bool:
         try:
-            return bool(await driver.extend("q", [receipt], 30.0))  # type: ignore[attr-defined]
+            return bool(await driver.extend("q", [receipt], 30.0))
         except DriverError:
             return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,8 +16,9 @@ from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import SECONDS, driver_at, messages, take, until
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import SECONDS, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -304,5 +305,5 @@ async def _records(broker: RabbitMQ, queue: str) -> list[str]:
     return [line for line in lines.splitlines() if line.startswith(f"{queue}.failed")]
 
 
-async def _is(number: object, wanted: object) -> bool:
-    return await number == wanted  # type: ignore[misc]
+async def _is(number: Awaitable[object], wanted: object) -> bool:
+    return await number == wanted

@@ -18,15 +18,17 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import driver_at, messages, take, until
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
 async def test_a_bounded_queue_refuses_message_by_message(broker: RabbitMQ, queue: str) -> None:
     async with driver_at(broker.port, QueueSpec(queue, options={"max_length": 5})) as driver:
-        stored, refused = [], []
+        stored: list[str] = []
+        refused: list[str] = []
         for number in range(60):
             try:
                 results = await driver.publish(queue, messages(f"{number:02d}"))

@@ -16,9 +16,10 @@ from tasuki.drivers.amqp.topology import queue_arguments as topology
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import BrokerTimeoutError, DriverError, QueueConflictError, QueueNotFoundError
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import IMPATIENT, SECONDS, driver_at, hand_at, messages, ready, take, until
+from tests.faults.amqp.rig import driver_at, hand_at, ready
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import IMPATIENT, SECONDS, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -69,7 +70,7 @@ async def test_sweeps_side_by_side_take_all_that_is_theirs(broker: RabbitMQ, que
             for name in names:
                 await one.publish(name, messages(f"{number}", delay=50.0))
         purges = (one.purge(names[0]), two.purge(names[1]), three.purge(names[2]))
-        assert await asyncio.gather(*purges) == [20, 20, 20]
+        assert list(await asyncio.gather(*purges)) == [20, 20, 20]
 
 
 async def test_a_sweep_that_is_longer_than_one_consumer_can_hold(
@@ -213,7 +214,7 @@ async def test_what_another_process_puts_off_for_a_deleted_queue_is_an_error_or_
 
 async def test_a_killed_asker_leaves_no_queue(broker: RabbitMQ, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topology, "KEPT", 2.0)
-    fields = {"url": f"amqp://127.0.0.1:{broker.port}/"}
+    fields = {"url": broker.url}
     async with driver_at(broker.port, QUEUE) as answerer:
         with asker(AMQPDriver, fields, {f"{topology.__name__}.KEPT": 2.0}) as process:
             assert await asyncio.to_thread(process.line) == "there"

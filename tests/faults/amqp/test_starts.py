@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from contextlib import suppress
 
 import pytest
@@ -12,15 +11,16 @@ from tasuki.contracts.driver import Ack, QueueSpec, Received
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import IMPATIENT, SECONDS, consumers, driver_at, messages, take, until
+from tests.faults.amqp.rig import consumers, driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import IMPATIENT, SECONDS, fresh, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
 @pytest.fixture(params=["none", "key"])
 def spec(request: pytest.FixtureRequest) -> QueueSpec:
-    return QueueSpec(f"q-{uuid.uuid4().hex[:12]}", ordering=request.param)
+    return QueueSpec(fresh(), ordering=request.param)
 
 
 async def suspect_of(driver: AMQPDriver, spec: QueueSpec, proxy: Proxy) -> Received:

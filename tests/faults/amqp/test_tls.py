@@ -12,9 +12,10 @@ import pytest
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
-from tests.faults.amqp.rig import driver_at, messages, take
+from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.broker import free_port, missing
 from tests.support.brokers.rabbitmq import RabbitMQ
+from tests.support.brokers.rig import messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -65,10 +66,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def broker(certificates: Path) -> Iterator[EncryptedRabbitMQ]:
-    broker = EncryptedRabbitMQ(certificates)
-    broker.start()
-    yield broker
-    broker.end()
+    with EncryptedRabbitMQ(certificates) as broker:
+        yield broker
 
 
 def tls(folder: Path, client: str = "guest", ca: str = "ca", **fields: object) -> dict[str, object]:

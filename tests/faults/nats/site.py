@@ -18,6 +18,7 @@ from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.testing.proxy import Proxy
 from tests.support.brokers.nats import NATSBroker
+from tests.support.settings import parsed
 
 PATIENCE = 60.0
 """Seconds within which an event comes, on a very busy machine too."""
@@ -35,7 +36,7 @@ class Site:
 
     def made(self, port: int, **fields: Any) -> NATSDriver:
         options = {"timeout": 1.5, "connect_timeout": 1.5, **fields}
-        return NATSDriver("app:nats", NATSSettings(servers=f"nats://127.0.0.1:{port}", **options))
+        return NATSDriver("app:nats", parsed(NATSSettings, servers=f"nats://127.0.0.1:{port}", **options))
 
     async def driver(self, *, is_direct: bool = False, **fields: Any) -> NATSDriver:
         """An open driver, closed at the end."""
@@ -58,7 +59,7 @@ class Site:
 
     async def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
         """One request to JetStream, as an administrator makes it."""
-        client = await nats.connect(f"nats://127.0.0.1:{self.broker.port}")
+        client = await nats.connect(self.broker.url)
         try:
             answer = await client.request(f"$JS.API.{verb}", json.dumps(fields).encode(), timeout=5)
         finally:
@@ -76,12 +77,9 @@ async def a_site(settings: Sequence[str] = ()) -> AsyncIterator[Site]:
     """A site with a server of its own; ``settings`` are lines of its configuration."""
     broker = NATSBroker()
     broker.settings = settings
-    try:
-        broker.start()
+    with broker:
         async with AsyncExitStack() as stack:
             yield Site(broker, stack)
-    finally:
-        broker.end()
 
 
 def messages(*ids: str, **options: Any) -> list[Outgoing]:

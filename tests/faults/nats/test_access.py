@@ -16,6 +16,7 @@ from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError
 from tests.faults.nats.site import QUEUE, a_site, declared, drained, messages
 from tests.support.brokers.broker import free_port
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -39,7 +40,7 @@ async def test_a_wrong_password_is_denied_and_shown_nowhere(caplog: pytest.LogCa
             {"servers": f"nats://app:{WRONG}@127.0.0.1:{site.broker.port}"},
             {},
         ):
-            fields: dict[str, Any] = {"servers": f"nats://127.0.0.1:{site.broker.port}", **given}
+            fields: dict[str, Any] = {"servers": site.broker.url, **given}
             driver = NATSDriver("app:nats", NATSSettings(connect_timeout=2.0, **fields))
             with pytest.raises(AccessDeniedError) as caught:
                 await driver.open()
@@ -55,7 +56,7 @@ async def test_each_way_to_log_in() -> None:
         await declared(driver)
         await driver.publish(QUEUE, messages("a"))
         url = f"nats://app:{SECRET}@127.0.0.1:{site.broker.port}"
-        other = NATSDriver("app:nats", NATSSettings(servers=["nats://127.0.0.1:1", url], connect_timeout=2.0))
+        other = NATSDriver("app:nats", parsed(NATSSettings, servers=["nats://127.0.0.1:1", url], connect_timeout=2.0))
         await other.open()
         try:
             await declared(other)
@@ -111,7 +112,7 @@ async def test_a_server_without_jetstream_says_what_is_missing(tmp_path: Path) -
     ) as server:
         try:
             driver = NATSDriver(
-                "app:nats", NATSSettings(servers=f"nats://127.0.0.1:{port}", connect_timeout=2.0, timeout=2.0)
+                "app:nats", parsed(NATSSettings, servers=f"nats://127.0.0.1:{port}", connect_timeout=2.0, timeout=2.0)
             )
             end = time.monotonic() + 20.0
             while True:
@@ -166,7 +167,9 @@ async def test_nothing_is_said_to_a_server_that_does_not_encrypt() -> None:
     async with a_site(LOGIN) as site:
         for fields in ({"tls": {"enabled": True}}, {"servers": f"tls://127.0.0.1:{site.proxy.port}"}):
             given: dict[str, Any] = {"servers": f"nats://127.0.0.1:{site.proxy.port}", **fields}
-            driver = NATSDriver("app:nats", NATSSettings(user="app", password=SECRET, connect_timeout=2.0, **given))
+            driver = NATSDriver(
+                "app:nats", parsed(NATSSettings, user="app", password=SECRET, connect_timeout=2.0, **given)
+            )
             with pytest.raises(BrokerUnavailableError) as caught:
                 await driver.open()
             await driver.close()

@@ -22,6 +22,8 @@ from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import DriverError
 from tests.faults.nats.site import QUEUE, Load, declared, drained, messages, take, through, until
 from tests.support.brokers.nats import NATSNode, cluster, whole
+from tests.support.narrow import present
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(600)]
 
@@ -70,9 +72,9 @@ async def started(node: NATSNode) -> None:
 @asynccontextmanager
 async def a_driver(nodes: Sequence[NATSNode], **fields: Any) -> AsyncIterator[NATSDriver]:
     """An open driver that has declared the queue, as soon as the servers have agreed on who leads them."""
-    servers = [f"nats://127.0.0.1:{node.port}" for node in nodes]
+    servers = [node.url for node in nodes]
     options = {"replicas": 3, "server_sync": "always", "timeout": 3.0, "connect_timeout": 3.0, **fields}
-    driver = NATSDriver("app:nats", NATSSettings(servers=servers, **options))
+    driver = NATSDriver("app:nats", parsed(NATSSettings, servers=servers, **options))
     try:
         await agreed(lambda: opened(driver))
         yield driver
@@ -100,7 +102,7 @@ async def agreed(act: Callable[[], Awaitable[Any]]) -> None:
 
 async def ask(nodes: Sequence[NATSNode], verb: str, **fields: Any) -> dict[str, Any]:
     """A request to JetStream, as an administrator makes it."""
-    client = await nats.connect([f"nats://127.0.0.1:{node.port}" for node in nodes])
+    client = await nats.connect([node.url for node in nodes])
     try:
         content = json.dumps(fields).encode() if fields else b""
         answer = await client.request(f"$JS.API.{verb}", content, timeout=5)
@@ -140,7 +142,7 @@ async def leader(nodes: Sequence[NATSNode], of: str = "stream") -> NATSNode:
 
 
 async def connected_to(nodes: Sequence[NATSNode], driver: NATSDriver) -> NATSNode:
-    connection = await driver._session._guard.current.get()
+    connection = await present(driver._session._guard.current).get()
     return next(node for node in nodes if connection.server.endswith(f":{node.port}"))
 
 
@@ -189,11 +191,11 @@ async def test_consuming_goes_on_as_soon_as_there_is_another_leader(nodes: Seque
         await until(lambda: len(done) > 50)
         lost = await leader(nodes, of)
         is_ours = await connected_to(nodes, driver) is lost
-        before = await driver._session._guard.current.get()
+        before = await present(driver._session._guard.current).get()
         await asyncio.to_thread(lost.kill)
         async with asyncio.timeout(LONG / 2):
             await consuming
-        assert is_ours or await driver._session._guard.current.get() is before
+        assert is_ours or await present(driver._session._guard.current).get() is before
         await started(lost)
         await deleted(nodes, driver)
 

@@ -76,7 +76,7 @@ async def test_messages_of_another_program_arrive_as_they_are(site: Site) -> Non
 
     driver = await site.driver()
     await declared(driver)
-    client = await nats.connect(f"nats://127.0.0.1:{site.broker.port}")
+    client = await nats.connect(site.broker.url)
     try:
         for data in (b"plain", b"", b"\xc1TSK1\x00\x00\x00\x04oops", b"\xc1TSK1"):
             await client.jetstream().publish("tasuki.q.tasks.m", data, headers={"X-Theirs": "1"})

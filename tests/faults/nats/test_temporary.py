@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sized
 
 import pytest
 
@@ -65,7 +65,7 @@ async def test_a_killed_asker_leaves_no_queue(site: Site) -> None:
     living = await opened(site, OURS)
     await living.attach(OURS.name, 1)
     await answerer.attach("q", 1)
-    fields = {"servers": f"nats://127.0.0.1:{site.broker.port}"}
+    fields = {"servers": site.broker.url}
     with asker(NATSDriver, fields, CONSTANTS) as process:
         assert await asyncio.to_thread(process.line) == "there"
         await answerer.publish(QUEUE.name, [Outgoing("r", b"reply", {})])
@@ -104,7 +104,14 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
 
     def known() -> list[int]:
         queues = responder._session._queues
-        kept = (queues.declared, queues._inspected, queues._open, queues._left, queues._by_stream, queues._locks)
+        kept: tuple[Sized, ...] = (
+            queues.declared,
+            queues._inspected,
+            queues._open,
+            queues._left,
+            queues._by_stream,
+            queues._locks,
+        )
         return [*map(len, kept), len(asyncio.all_tasks())]
 
     before = known()

@@ -1,8 +1,7 @@
-"""A server of its own, a proxy before it, and drivers in a schema of each test."""
+"""The shared server, a proxy before it, and drivers in a schema of each test."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -15,16 +14,17 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.testing.proxy import Proxy
 from tests.faults.postgres.load import address
 from tests.support.brokers.postgres import Postgres
+from tests.support.brokers.rig import fresh
 
-_names = (f"faults_{number}" for number in itertools.count())
+
+@pytest.fixture
+def server() -> Postgres:
+    return Postgres.shared()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    server = Postgres()
-    server.start()
-    yield server
-    server.end()
+@pytest.fixture
+def url(server: Postgres) -> str:
+    return server.url
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def proxy(server: Postgres) -> Iterator[Proxy]:
 
 @pytest.fixture
 def schema() -> str:
-    return next(_names)
+    return fresh("faults")
 
 
 @pytest.fixture
@@ -62,6 +62,6 @@ async def make(proxy: Proxy, schema: str) -> AsyncIterator[Callable[..., Awaitab
 @pytest.fixture
 async def sql(server: Postgres) -> AsyncIterator[asyncpg.Connection]:
     """A connection of an administrator, straight to the server."""
-    connection = await asyncpg.connect(address(server.port))
+    connection = await asyncpg.connect(server.url)
     yield connection
     await connection.close()

@@ -17,6 +17,7 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres.load import PATIENCE, Load, eventually, message
 from tests.support.brokers.postgres import Postgres, Standby
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -42,7 +43,7 @@ class Pair:
 
     @asynccontextmanager
     async def admin(self, server: Postgres) -> AsyncIterator[asyncpg.Connection]:
-        connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
+        connection = await asyncpg.connect(server.url)
         try:
             yield connection
         finally:
@@ -78,7 +79,7 @@ def pair() -> Iterator[Pair]:
 
 @asynccontextmanager
 async def driver_at(pair: Pair, **options: float) -> AsyncIterator[PostgresDriver]:
-    driver = PostgresDriver("postgres", PostgresSettings(url=pair.url, **{"timeout": 5.0, **options}))
+    driver = PostgresDriver("postgres", parsed(PostgresSettings, url=pair.url, **{"timeout": 5.0, **options}))
     await driver.declare(SPEC)
     await driver.open()
     try:
@@ -109,9 +110,7 @@ async def test_a_standby_takes_no_driver_and_its_loss_makes_commits_unknown(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listener, "BEAT", 0.1)
-    standby = PostgresDriver(
-        "postgres", PostgresSettings(url=f"postgresql://postgres@127.0.0.1:{pair.standby.port}/postgres")
-    )
+    standby = PostgresDriver("postgres", parsed(PostgresSettings, url=pair.standby.url))
     with pytest.raises(BrokerUnavailableError, match="standby"):
         await standby.open()
     async with driver_at(pair) as driver, driver_at(pair) as idle:

@@ -16,6 +16,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -24,13 +25,6 @@ SPEC = QueueSpec("q")
 OTHER = QueueSpec("other")
 REPLIES = QueueSpec("reply.1", temporary=True)
 Make = Callable[..., Awaitable[PostgresDriver]]
-
-_names = (f"dropped_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def schema() -> str:
-    return next(_names)
 
 
 @pytest.fixture
@@ -41,7 +35,7 @@ async def make(schema: str) -> AsyncIterator[Make]:
     async def make(*specs: QueueSpec, pooled: bool = False, user: str = "postgres") -> PostgresDriver:
         port = Pgbouncer.shared().port if pooled else Postgres.shared().port
         url = f"postgresql://{user}@127.0.0.1:{port}/postgres"
-        drivers.append(driver := PostgresDriver("postgres", PostgresSettings(url=url, schema=schema)))
+        drivers.append(driver := PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema)))
         for spec in specs:
             await driver.declare(spec)
         await driver.open()
@@ -55,7 +49,7 @@ async def make(schema: str) -> AsyncIterator[Make]:
 @pytest.fixture
 async def sql(schema: str) -> AsyncIterator[Callable[[str], Awaitable[list[Any]]]]:
     """A statement of an administrator, with ``{}`` for the schema; returns the first column."""
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    connection = await asyncpg.connect(Postgres.shared().url)
 
     async def run(statement: str) -> list[Any]:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from collections.abc import AsyncIterator
 
@@ -13,29 +12,18 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release, Settlement
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 PATIENCE = 90.0
 KEYS = "abcdefgh"
 EACH = 60
-_schemas = (f"keys_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def url() -> str:
-    return f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres"
-
-
-@pytest.fixture
-def schema() -> str:
-    return next(_schemas)
 
 
 @pytest.fixture
 async def drivers(url: str, schema: str) -> AsyncIterator[list[PostgresDriver]]:
-    drivers = [PostgresDriver("postgres", PostgresSettings(url=url, schema=schema)) for _ in range(3)]
+    drivers = [PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema)) for _ in range(3)]
     for driver in drivers:
         await driver.declare(QueueSpec("q", ordering="key", lease=60.0))
         await driver.open()
@@ -152,7 +140,7 @@ async def test_a_long_line_is_passed_by(drivers: list[PostgresDriver]) -> None:
 async def test_what_was_committed_late_is_told_of_when_its_turn_comes(url: str, schema: str) -> None:
     """It stands before the held message, and no claim has met it, so nothing of it comes forward at the ack."""
     drivers = [
-        PostgresDriver("postgres", PostgresSettings(url=url, schema=schema, poll_interval=PATIENCE * 4))
+        PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema, poll_interval=PATIENCE * 4))
         for _ in range(2)
     ]
     connection = await asyncpg.connect(url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -11,10 +10,10 @@ import pytest
 from tasuki.drivers.postgres.schema import schema as migrating
 from tasuki.errors import DriverError
 from tests.support.brokers.postgres import Postgres
+from tests.support.brokers.rig import fresh
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
-_schemas = (f"layouts_{number}" for number in itertools.count())
 _PARTS = (
     "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = $1::text::regnamespace",
     "SELECT pg_get_indexdef(oid) FROM pg_class WHERE relnamespace = $1::text::regnamespace AND relkind = 'i'",
@@ -27,7 +26,7 @@ _PARTS = (
 
 @pytest.fixture
 async def connection() -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    connection = await asyncpg.connect(Postgres.shared().url)
     yield connection
     await connection.close()
 
@@ -54,7 +53,7 @@ _OLD_PARTS = (
 
 @pytest.mark.parametrize("old", _OLD_PARTS)
 async def test_an_older_layout_becomes_the_newest(connection: asyncpg.Connection, old: str) -> None:
-    schema = next(_schemas)
+    schema = fresh("layouts")
     await migrating.migrate(connection, schema)
     new = await parts(connection, schema)
     await connection.execute(f"SET search_path = {schema}")
@@ -68,7 +67,7 @@ async def test_an_older_layout_becomes_the_newest(connection: asyncpg.Connection
 
 async def test_a_layout_that_a_newer_process_made_meanwhile_is_refused(connection: asyncpg.Connection) -> None:
     """Between the check of the schema and the lock of the migrations."""
-    schema = next(_schemas)
+    schema = fresh("layouts")
     await migrating.migrate(connection, schema)
     await connection.execute(f"INSERT INTO {schema}.migrations (version, min_version) VALUES (1000, 1000)")
     with pytest.raises(DriverError, match="needs a Tasuki that knows layout 1000"):

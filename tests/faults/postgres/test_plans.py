@@ -13,6 +13,7 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -55,15 +56,15 @@ class Explainer:
 def server() -> Iterator[Postgres]:
     server = Postgres()
     server.settings = (*server.settings, "autovacuum=off")
-    server.start()
-    yield server
-    server.end()
+    with server:
+        yield server
 
 
 @pytest.fixture
 async def driver(server: Postgres) -> AsyncIterator[PostgresDriver]:
     driver = PostgresDriver(
-        "postgres", PostgresSettings(url=f"postgresql://postgres@127.0.0.1:{server.port}/postgres", schema="plans")
+        "postgres",
+        parsed(PostgresSettings, url=server.url, schema="plans"),
     )
     await driver.open()
     await driver.declare(QueueSpec("q"))
@@ -77,7 +78,7 @@ async def driver(server: Postgres) -> AsyncIterator[PostgresDriver]:
 
 @pytest.fixture
 async def explainer(server: Postgres, driver: PostgresDriver) -> AsyncIterator[Explainer]:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
+    connection = await asyncpg.connect(server.url)
     await connection.execute(EXPLAINING)
     yield Explainer(connection)
     await connection.close()
@@ -134,7 +135,7 @@ async def test_the_plans_that_were_made_for_empty_tables_hold_for_full_ones(
 async def test_a_foreign_transaction_that_stays_open_costs_no_plan(
     server: Postgres, driver: PostgresDriver, explainer: Explainer
 ) -> None:
-    foreign = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
+    foreign = await asyncpg.connect(server.url)
     try:
         async with foreign.transaction(isolation="repeatable_read"):
             await foreign.fetch("SELECT 1")
@@ -206,7 +207,7 @@ async def test_a_receive_judges_what_it_hands_out_and_not_what_others_take_just_
     receive = "SELECT seq, token FROM plans.receive('judged', $1, 1000000, 0, false, false, true, 1)"
     await driver.declare(QueueSpec("judged", ordering="key"))
     await driver.publish("judged", [Outgoing(f"{number}", b"", {}, key=f"{number}") for number in range(300)])
-    other = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{server.port}/postgres")
+    other = await asyncpg.connect(server.url)
     try:
         async with other.transaction():
             assert len(await other.fetch(receive, 100)) == 100

@@ -17,6 +17,7 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import DriverError
 from tests.faults.postgres.load import PATIENCE, address, eventually, message
 from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -37,7 +38,7 @@ async def test_ten_processes_make_the_tables_at_once(server: Postgres, schema: s
 def open_once(port: int, schema: str) -> None:
     async def work() -> None:
         driver = PostgresDriver(
-            "postgres", PostgresSettings(url=address(port), schema=schema, connect_timeout=PATIENCE)
+            "postgres", parsed(PostgresSettings, url=address(port), schema=schema, connect_timeout=PATIENCE)
         )
         await driver.declare(QueueSpec("q"))
         await driver.open()
@@ -127,7 +128,7 @@ async def _consumers(driver: PostgresDriver, number: int) -> bool:
 
 def attach_three(port: int, schema: str, pipe: Any) -> None:
     async def work() -> None:
-        driver = PostgresDriver("postgres", PostgresSettings(url=address(port), schema=schema))
+        driver = PostgresDriver("postgres", parsed(PostgresSettings, url=address(port), schema=schema))
         await driver.declare(QueueSpec("q"))
         await driver.open()
         await driver.attach("q", 3)

@@ -14,18 +14,12 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import QueueNotFoundError
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 PATIENCE = 60.0
 Make = Callable[..., Awaitable[PostgresDriver]]
-
-_names = (f"queues_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def schema() -> str:
-    return next(_names)
 
 
 @pytest.fixture(params=[Postgres, Pgbouncer], ids=["direct", "pooled"])
@@ -34,8 +28,8 @@ async def make(request: pytest.FixtureRequest, schema: str) -> AsyncIterator[Mak
     drivers: list[PostgresDriver] = []
 
     async def make(*specs: QueueSpec) -> PostgresDriver:
-        url = f"postgresql://postgres@127.0.0.1:{request.param.shared().port}/postgres"
-        drivers.append(driver := PostgresDriver("postgres", PostgresSettings(url=url, schema=schema)))
+        url = request.param.shared().url
+        drivers.append(driver := PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema)))
         for spec in specs:
             await driver.declare(spec)
         await driver.open()
@@ -44,13 +38,6 @@ async def make(request: pytest.FixtureRequest, schema: str) -> AsyncIterator[Mak
     yield make
     for driver in drivers:
         await driver.close()
-
-
-@pytest.fixture
-async def sql() -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
-    yield connection
-    await connection.close()
 
 
 def messages(*ids: str, key: str | None = None) -> list[Outgoing]:

@@ -16,6 +16,7 @@ from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 from tasuki.testing.proxy import Proxy
 from tests.faults.postgres.load import PATIENCE, address, eventually, hears, message
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -109,9 +110,9 @@ async def test_a_default_of_stricter_isolation_changes_nothing(
 async def test_a_pooler_is_noticed_and_listen_url_leads_around_it(server: Postgres, schema: str) -> None:
     pooler = Pgbouncer.shared()
     shared = Postgres.shared().port
-    through = PostgresDriver("postgres", PostgresSettings(url=address(pooler.port), schema=schema))
+    through = PostgresDriver("postgres", parsed(PostgresSettings, url=address(pooler.port), schema=schema))
     around = PostgresDriver(
-        "postgres", PostgresSettings(url=address(pooler.port), listen_url=address(shared), schema=schema)
+        "postgres", parsed(PostgresSettings, url=address(pooler.port), listen_url=address(shared), schema=schema)
     )
     try:
         for driver in (through, around):

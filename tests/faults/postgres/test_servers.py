@@ -16,6 +16,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -23,12 +24,12 @@ NAME = "queues.example"
 
 
 def url(server: Postgres) -> str:
-    return f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
+    return server.url
 
 
 async def works(server: Postgres, **options: Any) -> PostgresDriver:
     """Open a driver on it, send a message, close it again."""
-    driver = PostgresDriver("postgres", PostgresSettings(url=url(server), **options))
+    driver = PostgresDriver("postgres", parsed(PostgresSettings, url=url(server), **options))
     await driver.declare(QueueSpec("q"))
     try:
         await driver.open()
@@ -75,10 +76,8 @@ class Encrypted(Postgres):
 
 @pytest.fixture(scope="module")
 def encrypted() -> Iterator[Encrypted]:
-    server = Encrypted()
-    server.start()
-    yield server
-    server.end()
+    with Encrypted() as server:
+        yield server
 
 
 async def test_an_encrypted_connection(encrypted: Encrypted) -> None:
@@ -97,7 +96,7 @@ async def test_a_certificate_for_another_name_or_of_a_stranger(encrypted: Encryp
 
 
 async def test_what_the_address_says_of_encryption_counts_without_tls(encrypted: Encrypted) -> None:
-    driver = PostgresDriver("postgres", PostgresSettings(url=f"{url(encrypted)}?sslmode=disable"))
+    driver = PostgresDriver("postgres", parsed(PostgresSettings, url=f"{url(encrypted)}?sslmode=disable"))
     with pytest.raises(AccessDeniedError, match="no encryption"):
         await driver.open()
     await works(encrypted)  # sslmode=prefer, as everywhere

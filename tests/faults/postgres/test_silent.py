@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -18,15 +17,15 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres.load import PATIENCE, eventually
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.brokers.rig import fresh
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
-
-_names = (f"silent_{number}" for number in itertools.count())
 
 
 @asynccontextmanager
 async def administrator() -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres")
+    connection = await asyncpg.connect(Postgres.shared().url)
     try:
         yield connection
     finally:
@@ -47,9 +46,9 @@ def stopped(pids: list[int]) -> Iterator[None]:
 
 @pytest.mark.parametrize("broker", [Postgres, Pgbouncer])
 async def test_a_connection_that_answers_nothing_is_replaced(broker: type[Postgres] | type[Pgbouncer]) -> None:
-    url, schema = f"postgresql://postgres@127.0.0.1:{broker.shared().port}/postgres", next(_names)
+    url, schema = broker.shared().url, fresh("silent")
     driver = PostgresDriver(
-        "silent", PostgresSettings(url=url, schema=schema, timeout=1.0, connect_timeout=1.0, poll_interval=60.0)
+        "silent", parsed(PostgresSettings, url=url, schema=schema, timeout=1.0, connect_timeout=1.0, poll_interval=60.0)
     )
     await driver.declare(QueueSpec("q"))
     await driver.open()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -19,6 +18,8 @@ from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.postgres import Pgbouncer, Postgres
+from tests.support.brokers.rig import fresh
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -26,8 +27,6 @@ PATIENCE = 60.0
 KEPT = 5.0
 OURS = QueueSpec("reply.2", temporary=True)
 CONSTANTS = {f"{temporary.__name__}.KEPT": KEPT, f"{listener.__name__}.BEAT": 0.2}
-
-_names = (f"temporary_{number}" for number in itertools.count())
 
 
 @pytest.fixture(params=[Postgres, Pgbouncer], ids=["direct", "pooled"])
@@ -40,12 +39,12 @@ def schema(monkeypatch: pytest.MonkeyPatch) -> str:
     """With a shorter time for all drivers of this process."""
     monkeypatch.setattr(temporary, "KEPT", KEPT)
     monkeypatch.setattr(listener, "BEAT", 0.2)
-    return next(_names)
+    return fresh("temporary")
 
 
 @asynccontextmanager
 async def driver_at(url: str, schema: str, *specs: QueueSpec) -> AsyncIterator[PostgresDriver]:
-    driver = PostgresDriver("other", PostgresSettings(url=url, schema=schema))
+    driver = PostgresDriver("other", parsed(PostgresSettings, url=url, schema=schema))
     await driver.open()
     for spec in specs:
         await driver.declare(spec)
@@ -135,7 +134,8 @@ async def test_a_receive_while_the_queue_is_declared_again_gives_a_message_or_th
 async def test_who_cannot_listen_keeps_its_queue(url: str, schema: str) -> None:
     """The address for the connection that listens leads nowhere; the verbs work all the same."""
     driver = PostgresDriver(
-        "deaf", PostgresSettings(url=url, schema=schema, listen_url="postgresql://postgres@127.0.0.1:1/postgres")
+        "deaf",
+        parsed(PostgresSettings, url=url, schema=schema, listen_url="postgresql://postgres@127.0.0.1:1/postgres"),
     )
     await driver.open()
     try:

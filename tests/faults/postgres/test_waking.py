@@ -18,7 +18,7 @@ from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import QueueNotFoundError
-from tests.support.brokers.postgres import Postgres
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -27,25 +27,6 @@ NEVER = PATIENCE * 4
 """No worker looks by itself within a test."""
 Make = Callable[..., Awaitable[list[PostgresDriver]]]
 
-_schemas = (f"waking_{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def url() -> str:
-    return f"postgresql://postgres@127.0.0.1:{Postgres.shared().port}/postgres"
-
-
-@pytest.fixture
-def schema() -> str:
-    return next(_schemas)
-
-
-@pytest.fixture
-async def sql(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
-    yield connection
-    await connection.close()
-
 
 @pytest.fixture
 async def make(url: str, schema: str) -> AsyncIterator[Make]:
@@ -53,7 +34,7 @@ async def make(url: str, schema: str) -> AsyncIterator[Make]:
 
     async def make(number: int, *, poll_interval: float = NEVER, **options: Any) -> list[PostgresDriver]:
         made = [
-            PostgresDriver("postgres", PostgresSettings(url=url, schema=schema, poll_interval=poll_interval))
+            PostgresDriver("postgres", parsed(PostgresSettings, url=url, schema=schema, poll_interval=poll_interval))
             for _ in range(number)
         ]
         drivers.extend(made)

@@ -13,10 +13,8 @@ from tests.support.brokers.redis import Redis, ReplicatedCluster, Sentinel, Valk
 @pytest.fixture(params=[Redis, Valkey], ids=["redis", "valkey"])
 def broker(request: pytest.FixtureRequest) -> Iterator[Redis]:
     """A server for each test, with the ``OPTIONS`` of the test's module."""
-    broker: Redis = request.param(*getattr(request.module, "OPTIONS", ()))
-    broker.start()
-    yield broker
-    broker.end()
+    with request.param(*getattr(request.module, "OPTIONS", ())) as broker:
+        yield broker
 
 
 @pytest.fixture
@@ -28,17 +26,11 @@ def proxy(broker: Redis) -> Iterator[Proxy]:
 
 @pytest.fixture
 def sentinel() -> Iterator[Sentinel]:
-    broker = Sentinel()
-    broker.start()
-    yield broker
-    for server in (broker, broker.primary, broker.replica):
-        server.end()
+    with Sentinel() as broker:
+        yield broker
 
 
 @pytest.fixture
 def replicated() -> Iterator[ReplicatedCluster]:
-    broker = ReplicatedCluster()
-    broker.start()
-    yield broker
-    for node in broker.members():
-        node.end()
+    with ReplicatedCluster() as broker:
+        yield broker

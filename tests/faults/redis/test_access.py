@@ -14,8 +14,10 @@ from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, UnsupportedError
-from tests.faults.redis.rig import driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
+from tests.support.brokers.rig import messages, take
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -28,10 +30,8 @@ RIGHTS = (
 
 @pytest.fixture
 def broker() -> Iterator[Redis]:
-    broker = Redis("--appendonly", "no")
-    broker.start()
-    yield broker
-    broker.end()
+    with Redis("--appendonly", "no") as broker:
+        yield broker
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_wrong_secrets(broker: Redis, fields: dict[str, Any], user: str) -
 
 async def test_secrets_that_change_while_it_runs(broker: Redis) -> None:
     broker.ask("ACL", "SETUSER", "worker", "on", ">first-word", "~*", "&*", "+@all")
-    fields = {"url": f"redis://worker:first-word@127.0.0.1:{broker.port}"}
+    fields: dict[str, Any] = {"url": f"redis://worker:first-word@127.0.0.1:{broker.port}"}
     async with driver_at(broker.port, **fields) as driver:
         broker.ask("ACL", "SETUSER", "worker", "resetpass", ">second-word")
         broker.ask("CLIENT", "KILL", "TYPE", "normal")
@@ -63,7 +63,7 @@ async def test_secrets_that_change_while_it_runs(broker: Redis) -> None:
 
 
 async def test_a_server_that_knows_no_password_is_clear(broker: Redis) -> None:
-    driver = RedisDriver("test", RedisSettings(url=f"redis://:some-word@127.0.0.1:{broker.port}"))
+    driver = RedisDriver("test", parsed(RedisSettings, url=f"redis://:some-word@127.0.0.1:{broker.port}"))
     with pytest.raises(AccessDeniedError) as denied:
         await driver.open()
     assert "some-word" not in str(denied.value)
@@ -72,14 +72,14 @@ async def test_a_server_that_knows_no_password_is_clear(broker: Redis) -> None:
 async def test_the_rights_of_the_guide_are_enough(broker: Redis) -> None:
     assert broker.ask("ACL", "SETUSER", "worker", "on", ">word", *RIGHTS) == "+OK"
     spec = QueueSpec("q", ordering="key", dedup_window=60.0, lease=60.0)
-    fields = {"username": "worker", "password": "word", "addrs": f"127.0.0.1:{broker.port}"}
+    fields: dict[str, Any] = {"username": "worker", "password": "word", "addrs": f"127.0.0.1:{broker.port}"}
     async with driver_at(broker.port, spec=spec, **fields) as driver:
         await driver.attach("q", 1)
         await driver.publish("q", messages("a", "b", key="k") + messages("c", delay=0.01) + messages("d", priority=9))
-        got = await take(driver, 3)
+        got = await take(driver, "q", 3)
         kinds = (Ack(got[0].receipt), Nack(got[1].receipt, 30.0), Release(got[2].receipt))
         assert not await driver.settle("q", kinds)
-        (again,) = await take(driver)
+        (again,) = await take(driver, "q")
         assert not await driver.extend("q", [again.receipt], 30.0)
         await driver.depth("q")
         await driver.peek("q", 10)
@@ -91,7 +91,7 @@ async def test_the_rights_of_the_guide_are_enough(broker: Redis) -> None:
 
 async def test_a_user_without_rights_gets_an_error(broker: Redis) -> None:
     broker.ask("ACL", "SETUSER", "reader", "on", ">word", "~*", "+@read", "+ping", "+info")
-    driver = RedisDriver("test", RedisSettings(url=f"redis://reader:word@127.0.0.1:{broker.port}"))
+    driver = RedisDriver("test", parsed(RedisSettings, url=f"redis://reader:word@127.0.0.1:{broker.port}"))
     await driver.open()
     try:
         with pytest.raises(AccessDeniedError):
@@ -103,7 +103,7 @@ async def test_a_user_without_rights_gets_an_error(broker: Redis) -> None:
 async def test_a_server_that_would_evict_is_refused(broker: Redis) -> None:
     broker.ask("CONFIG", "SET", "maxmemory", "100mb")
     broker.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    driver = RedisDriver("test", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
+    driver = RedisDriver("test", parsed(RedisSettings, url=broker.url))
     with pytest.raises(UnsupportedError, match="CONFIG SET maxmemory-policy noeviction"):
         await driver.open()
     broker.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -112,7 +112,7 @@ async def test_a_server_that_would_evict_is_refused(broker: Redis) -> None:
 
 
 async def test_the_durability_is_that_of_the_configuration(broker: Redis) -> None:
-    driver = RedisDriver("test", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
+    driver = RedisDriver("test", parsed(RedisSettings, url=broker.url))
     for settings, level in (
         ({"appendonly": "no"}, "process"),
         ({"appendonly": "yes", "appendfsync": "everysec"}, "broker"),
@@ -129,7 +129,7 @@ async def test_the_durability_is_that_of_the_configuration(broker: Redis) -> Non
 async def test_no_more_room_for_connections(broker: Redis) -> None:
     async with driver_at(broker.port) as driver:
         broker.ask("CONFIG", "SET", "maxclients", "1")
-        other = RedisDriver("other", RedisSettings(url=f"redis://127.0.0.1:{broker.port}"))
+        other = RedisDriver("other", parsed(RedisSettings, url=broker.url))
         with pytest.raises(BrokerUnavailableError):
             await other.open()
         assert not await driver.publish("q", messages("a"))
@@ -160,20 +160,16 @@ async def test_encrypted_with_certificates_on_both_sides(tmp_path: Path) -> None
         capture_output=True,
     )
     files = ("--tls-cert-file", str(cert), "--tls-key-file", str(key), "--tls-ca-cert-file", str(cert))
-    broker = Redis("--appendonly", "no", *files)
-    broker.start()
-    try:
+    with Redis("--appendonly", "no", *files) as broker:
         port = _tls_port(broker)
         tls = {"ca": str(cert), "cert": str(cert), "key": str(key), "server_name": "queues.test"}
         async with driver_at(port, url=f"rediss://127.0.0.1:{port}", tls=tls) as driver:
             assert not await driver.publish("q", messages("a"))
-            assert [item.id for item in await take(driver)] == ["a"]
+            assert [item.id for item in await take(driver, "q")] == ["a"]
         for wrong in ({**tls, "server_name": "other.test"}, {"server_name": "queues.test"}, None):
-            stranger = RedisDriver("test", RedisSettings(url=f"rediss://127.0.0.1:{port}", tls=wrong))
+            stranger = RedisDriver("test", parsed(RedisSettings, url=f"rediss://127.0.0.1:{port}", tls=wrong))
             with pytest.raises(BrokerUnavailableError):
                 await stranger.open()
-    finally:
-        broker.end()
 
 
 def _tls_port(broker: Redis) -> int:

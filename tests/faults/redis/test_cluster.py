@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tests.faults.redis.rig import Work, driver_at
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.redis import MASTER, Redis, ReplicatedCluster, Sentinel, follows
+from tests.support.brokers.rig import Work
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.cluster]
 
@@ -67,7 +69,7 @@ class Losses:
 
 
 async def test_primaries_behind_a_sentinel(sentinel: Sentinel) -> None:
-    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER}
+    fields: dict[str, Any] = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER}
     spec = QueueSpec("q", lease=2.0)
     pair = (sentinel.primary, sentinel.replica)
     async with driver_at(0, spec=spec, **fields) as publisher, driver_at(0, spec=spec, **fields) as consumer:
@@ -81,7 +83,7 @@ async def test_primaries_behind_a_sentinel(sentinel: Sentinel) -> None:
 
 
 async def test_masters_of_a_cluster(replicated: ReplicatedCluster) -> None:
-    fields = {"addrs": f"127.0.0.1:{replicated.port}", "is_cluster_mode": True}
+    fields: dict[str, Any] = {"addrs": f"127.0.0.1:{replicated.port}", "is_cluster_mode": True}
     pairs = list(zip(replicated.nodes, replicated.replicas, strict=True))
     async with driver_at(0, **fields) as publisher, driver_at(0, **fields) as consumer:
         for name in QUEUES:

@@ -10,8 +10,9 @@ import pytest
 
 from tasuki.contracts.driver import Ack
 from tasuki.errors import BrokerUnavailableError
-from tests.faults.redis.rig import SECONDS, driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
+from tests.support.brokers.rig import SECONDS, messages, take
 
 pytestmark = [
     pytest.mark.anyio,
@@ -36,7 +37,7 @@ def in_child(work: Callable[[], Awaitable[None]]) -> None:
 async def test_a_child_does_not_use_the_connections_of_its_parent() -> None:
     async with driver_at(Redis.shared().port, prefix="forks") as driver:
         await driver.publish("q", messages("held"))
-        (held,) = await take(driver)
+        (held,) = await take(driver, "q")
         waiting = asyncio.create_task(driver.receive("q", 1, SECONDS))
 
         async def child() -> None:

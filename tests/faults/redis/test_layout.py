@@ -17,8 +17,9 @@ from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError
-from tests.faults.redis.rig import SECONDS, driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
+from tests.support.brokers.rig import SECONDS, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -115,7 +116,7 @@ async def test_this_version_wakes_the_one_before(broker: Redis) -> None:
             held = None
             if back is not None:
                 await driver.publish("q", messages("a"))
-                (held,) = await take(driver)
+                (held,) = await take(driver, "q")
             waiting = asyncio.create_task(old.waited_for())
             await asyncio.sleep(0)
             if back is not None and held is not None:
@@ -230,14 +231,14 @@ async def use(publisher: RedisDriver, consumer: RedisDriver) -> None:
     await consumer.attach("q", 1)
     assert (await publisher.depth("q")).consumers == 1
     assert len(await publisher.peek("q", 5)) == 3
-    taken = await take(consumer, 3)
+    taken = await take(consumer, "q", 3)
     await consumer.start("q", [taken[0].receipt])
     await consumer.extend("q", [item.receipt for item in taken], 60.0)
     await consumer.settle("q", [Nack(taken[0].receipt), Release(taken[1].receipt), Ack(taken[2].receipt)])
     await publisher.declare(QueueSpec("q", ordering="key"))
     assert (await consumer.inspect(QueueSpec("q"))).ordering == "key"
     await consumer.attach("q", 0)
-    again = await take(publisher, 2)
+    again = await take(publisher, "q", 2)
     assert not await publisher.settle("q", [Ack(item.receipt) for item in again])
     await consumer.publish("q", messages("left", key="k"))
     await consumer.declare(QueueSpec("q"))

@@ -8,8 +8,9 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.errors import QueueFullError
-from tests.faults.redis.rig import driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Cluster, Redis, Valkey
+from tests.support.brokers.rig import messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -35,7 +36,7 @@ def fill(broker: Redis) -> None:
 async def test_publishes_are_refused_and_deliveries_go_on(broker: Redis) -> None:
     async with driver_at(broker.port, spec=KEYED) as driver:
         await driver.publish("q", messages(*"abcdef") + messages("g", "h", key="k"))
-        got = await take(driver, 5)
+        got = await take(driver, "q", 5)
         fill(broker)
         with pytest.raises(QueueFullError, match="raise maxmemory") as full:
             await driver.publish("q", messages("i"))
@@ -43,7 +44,7 @@ async def test_publishes_are_refused_and_deliveries_go_on(broker: Redis) -> None
         assert not await driver.extend("q", [item.receipt for item in got], 60.0)
         kinds = (Ack(got[0].receipt), Nack(got[1].receipt), Nack(got[2].receipt, 60.0), Release(got[3].receipt))
         assert not await driver.settle("q", kinds)
-        assert len(await take(driver, 4)) == 4
+        assert len(await take(driver, "q", 4)) == 4
         broker.ask("CONFIG", "SET", "maxmemory", "0")
         assert not await driver.publish("q", messages("i"))
 
@@ -57,7 +58,7 @@ async def test_a_worker_that_starts_drains_the_backlog(broker: Redis) -> None:
         assert (await worker.depth("q")).consumers == 1
         assert len(await worker.peek("q", 10)) == 6
         for _ in range(5):
-            (item,) = await take(worker)
+            (item,) = await take(worker, "q")
             assert not await worker.settle("q", [Ack(item.receipt)])
         assert await worker.purge("q") == 1
         await worker.declare(QueueSpec("q", lease=5.0))
@@ -70,7 +71,7 @@ async def test_a_message_that_moves_is_stored_for_its_original_will_go(broker: R
     async with driver_at(broker.port) as driver:
         await driver.declare(QueueSpec("dead"))
         await driver.publish("q", messages("a"))
-        (item,) = await take(driver)
+        (item,) = await take(driver, "q")
         fill(broker)
         assert not await driver.publish("dead", [Outgoing(item.id, item.body, {}, deduplicate=False)])
         assert not await driver.settle("q", [Ack(item.receipt)])

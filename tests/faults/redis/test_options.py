@@ -10,8 +10,9 @@ import pytest
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.errors import BrokerTimeoutError, UnsupportedError
-from tests.faults.redis.rig import IMPATIENT, SECONDS, driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import MASTER, Redis, Sentinel
+from tests.support.brokers.rig import IMPATIENT, SECONDS, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -61,7 +62,7 @@ async def test_a_slow_confirmation_holds_no_other_command_up(sentinel: Sentinel)
         sentinel.replica.freeze()
         try:
             waiting = asyncio.create_task(driver.publish("q", messages("b")))
-            assert len(await take(driver, 2)) == 2
+            assert len(await take(driver, "q", 2)) == 2
             assert not waiting.done()
         finally:
             sentinel.replica.thaw()
@@ -97,7 +98,7 @@ async def test_an_unused_queue_expires(broker: Redis) -> None:
         for key in await ask(driver, "KEYS", "*"):
             await ask(driver, "PEXPIRE", key.decode(), "0")
         assert not await driver.publish("q", messages("c"))
-        assert [item.id for item in await take(driver)] == ["c"]
+        assert [item.id for item in await take(driver, "q")] == ["c"]
         await driver.declare(spec())
         assert await ask(driver, "PTTL", "{tasuki:q}:messages") == -1
 

@@ -20,9 +20,11 @@ from tasuki.errors import (
     QueueNotFoundError,
 )
 from tasuki.testing.proxy import Proxy
-from tests.faults.redis.rig import IMPATIENT, SECONDS, Work, driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.redis import Redis
+from tests.support.brokers.rig import IMPATIENT, SECONDS, Work, messages, take
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -72,13 +74,13 @@ async def test_frozen_it_answers_nothing_and_no_caller_hangs(broker: Redis) -> N
         finally:
             broker.thaw()
         async with asyncio.timeout(SECONDS):
-            assert {item.id for item in await take(driver, 2)} == {"first", "doubtful"}
+            assert {item.id for item in await take(driver, "q", 2)} == {"first", "doubtful"}
 
 
 async def test_a_close_does_not_wait_for_a_frozen_server(broker: Redis) -> None:
     async with driver_at(broker.port) as driver:
         await driver.publish("q", messages("a"))
-        await take(driver)
+        await take(driver, "q")
         broker.freeze()
         try:
             async with asyncio.timeout(SECONDS):
@@ -91,7 +93,7 @@ async def test_a_lost_reply_is_unknown_and_the_same_id_mends_it(broker: Redis) -
     spec = QueueSpec("q", dedup_window=60.0)
     async with driver_at(broker.port, spec=spec, read_timeout=IMPATIENT, connect_timeout=IMPATIENT) as driver:
         await driver.publish("q", messages("first"))
-        await driver.settle("q", [Ack(item.receipt) for item in await take(driver)])
+        await driver.settle("q", [Ack(item.receipt) for item in await take(driver, "q")])
         broker.freeze()
         try:
             with pytest.raises(BrokerTimeoutError) as unknown:
@@ -103,7 +105,7 @@ async def test_a_lost_reply_is_unknown_and_the_same_id_mends_it(broker: Redis) -
             while not (await driver.depth("q")).ready:
                 await asyncio.sleep(0.02)
         assert not await driver.publish("q", messages("a"))
-        assert [item.id for item in await take(driver)] == ["a"]
+        assert [item.id for item in await take(driver, "q")] == ["a"]
         assert (await driver.depth("q")).ready == 0
 
 
@@ -141,7 +143,7 @@ async def test_a_waiting_receive_hears_again_after_a_silence(
 ) -> None:
     monkeypatch.setattr(session, "BEAT", 0.2)
     # Only news wakes it: it does not look by itself.
-    fields = {"read_timeout": IMPATIENT, "claim_interval": 10 * SECONDS}
+    fields: dict[str, Any] = {"read_timeout": IMPATIENT, "claim_interval": 10 * SECONDS}
     async with driver_at(proxy.port, **fields) as consumer, driver_at(broker.port) as publisher:
         waiting = asyncio.create_task(consumer.receive("q", 1, 10 * SECONDS))
         async with asyncio.timeout(SECONDS):
@@ -156,9 +158,9 @@ async def test_an_old_receipt_never_touches_the_next_delivery(broker: Redis) -> 
     spec = QueueSpec("q", lease=0.3)
     async with driver_at(broker.port, spec=spec) as zombie, driver_at(broker.port, spec=spec) as worker:
         await zombie.publish("q", messages("a"))
-        (old,) = await take(zombie)
+        (old,) = await take(zombie, "q")
         await worker.declare(QueueSpec("q", lease=60.0))
-        (new,) = await take(worker)
+        (new,) = await take(worker, "q")
         for late in (Ack, Nack, Release):
             assert list(await zombie.settle("q", [late(old.receipt)])) == [old.receipt]
         assert list(await zombie.extend("q", [old.receipt], 60.0)) == [old.receipt]
@@ -169,10 +171,10 @@ async def test_an_old_receipt_never_touches_the_next_delivery(broker: Redis) -> 
 async def test_receipts_of_before_a_flush_fit_nothing_after_it(broker: Redis) -> None:
     async with driver_at(broker.port) as driver:
         await driver.publish("q", messages("a"))
-        (old,) = await take(driver)
+        (old,) = await take(driver, "q")
         broker.ask("FLUSHALL")
         await driver.publish("q", messages("b"))
-        (new,) = await take(driver)
+        (new,) = await take(driver, "q")
         assert list(await driver.settle("q", [Ack(old.receipt)])) == [old.receipt]
         assert not await driver.settle("q", [Ack(new.receipt)])
 
@@ -231,17 +233,17 @@ async def test_a_partly_sent_batch_says_what_was_stored(broker: Redis, monkeypat
     async with driver_at(broker.port, spec=QueueSpec("q", max_length=2)) as driver:
         results = await driver.publish("q", large)
         assert [type(result) for result in results] == [type(None)] * 2 + [QueueFullError] * 2
-        assert [item.id for item in await take(driver, 2)] == ["0", "1"]
+        assert [item.id for item in await take(driver, "q", 2)] == ["0", "1"]
 
 
 async def test_an_idle_queue_holds_nothing_but_its_options(broker: Redis) -> None:
     async with driver_at(broker.port, spec=QueueSpec("q", ordering="key")) as driver:
         await driver.publish("q", messages("a", "b", key="k") + messages("c", priority=5) + messages("d", delay=0.01))
         for _ in range(4):
-            (got,) = await take(driver)
+            (got,) = await take(driver, "q")
             await driver.settle("q", [Nack(got.receipt)])
         for _ in range(4):
-            (got,) = await take(driver)
+            (got,) = await take(driver, "q")
             await driver.settle("q", [Ack(got.receipt)])
         assert broker.ask("DBSIZE") == ":1"
         await driver.delete("q")
@@ -289,7 +291,7 @@ async def test_cancelled_everywhere_the_connection_stays_sound(broker: Redis) ->
 
 async def test_open_with_the_server_away_and_later_there() -> None:
     broker = Redis()
-    driver = RedisDriver("test", RedisSettings(url=f"redis://:secret-word@127.0.0.1:{broker.port}"))
+    driver = RedisDriver("test", parsed(RedisSettings, url=f"redis://:secret-word@127.0.0.1:{broker.port}"))
     try:
         with pytest.raises(BrokerUnavailableError) as error:
             await driver.open()
@@ -329,13 +331,13 @@ async def test_a_purge_in_several_steps_leaves_newer_messages(monkeypatch: pytes
         monkeypatch.undo()
         shown = sorted(message.id for message in await driver.peek("q", 100))
         assert shown == sorted(message.id for message in newer * steps)
-        assert [item.id for item in await take(driver, steps + 1)] == ["first", "behind"] + ["first"] * (steps - 1)
+        assert [item.id for item in await take(driver, "q", steps + 1)] == ["first", "behind"] + ["first"] * (steps - 1)
         await driver.delete("q")
 
 
 async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "KEPT", 2.0)
-    fields = {"url": f"redis://127.0.0.1:{broker.port}"}
+    fields: dict[str, Any] = {"url": broker.url}
     async with driver_at(broker.port, spec=QUEUE) as answerer, driver_at(broker.port) as other:
         with asker(
             RedisDriver, fields, {f"{queues.__name__}.KEPT": 2.0, f"{queues.__name__}.BELIEVED": 2.0}

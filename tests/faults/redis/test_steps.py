@@ -15,8 +15,9 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.driver import RedisDriver
-from tests.faults.redis.rig import SECONDS, driver_at
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
+from tests.support.brokers.rig import SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

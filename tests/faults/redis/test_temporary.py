@@ -10,8 +10,9 @@ import pytest
 from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.errors import QueueNotFoundError
-from tests.faults.redis.rig import SECONDS, driver_at, messages
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Redis
+from tests.support.brokers.rig import SECONDS, messages
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

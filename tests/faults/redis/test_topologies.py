@@ -13,8 +13,9 @@ from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.scripts import place
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
-from tests.faults.redis.rig import SECONDS, Work, driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import MASTER, Cluster, Redis, ReplicatedCluster, ScriptedSentinel, Sentinel, Valkey
+from tests.support.brokers.rig import SECONDS, Work, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -24,15 +25,16 @@ QUEUES = ("q", "r", "s", "t")
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    broker = Cluster()
-    broker.start()
-    yield broker
-    for node in broker.nodes:
-        node.end()
+    with Cluster() as broker:
+        yield broker
 
 
 async def test_a_failover_is_followed(sentinel: Sentinel) -> None:
-    fields = {"addrs": ["127.0.0.1:1", f"127.0.0.1:{sentinel.port}"], "master_name": MASTER, "read_timeout": 2.0}
+    fields: dict[str, Any] = {
+        "addrs": ["127.0.0.1:1", f"127.0.0.1:{sentinel.port}"],
+        "master_name": MASTER,
+        "read_timeout": 2.0,
+    }
     spec = QueueSpec("q", lease=2.0)
     async with driver_at(0, spec=spec, **fields) as publisher, driver_at(0, spec=spec, **fields) as consumer:
         async with Work(publisher, consumer) as work:
@@ -52,7 +54,11 @@ async def test_a_failover_is_followed(sentinel: Sentinel) -> None:
 
 async def test_a_frozen_primary_is_left_as_soon_as_another_server_is_the_master(sentinel: Sentinel) -> None:
     # Nothing but the news of the Sentinel ends the wait for an answer.
-    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": 10 * SECONDS}
+    fields: dict[str, Any] = {
+        "addrs": f"127.0.0.1:{sentinel.port}",
+        "master_name": MASTER,
+        "read_timeout": 10 * SECONDS,
+    }
     spec = QueueSpec("q", lease=2.0)
     async with driver_at(0, spec=spec, **fields) as publisher, driver_at(0, spec=spec, **fields) as consumer:
         async with Work(publisher, consumer) as work:
@@ -67,10 +73,14 @@ async def test_a_frozen_primary_is_left_as_soon_as_another_server_is_the_master(
 
 
 async def test_the_lease_thread_leaves_a_frozen_primary_too(sentinel: Sentinel) -> None:
-    fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "read_timeout": 10 * SECONDS}
+    fields: dict[str, Any] = {
+        "addrs": f"127.0.0.1:{sentinel.port}",
+        "master_name": MASTER,
+        "read_timeout": 10 * SECONDS,
+    }
     async with driver_at(0, **fields) as driver:
         await driver.publish("q", messages("a"))
-        (item,) = await take(driver)
+        (item,) = await take(driver, "q")
 
         async def extend() -> list[Any]:
             await driver.extend("q", [item.receipt], 60.0)
@@ -99,7 +109,7 @@ async def test_the_newest_configuration_of_the_sentinels_counts() -> None:
 async def test_a_server_without_replicas_is_left_when_it_is_not_the_master() -> None:
     current, former = Redis.shared(), Valkey.shared()
     async with ScriptedSentinel(former.port) as sentinel:
-        fields = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "prefix": "alone"}
+        fields: dict[str, Any] = {"addrs": f"127.0.0.1:{sentinel.port}", "master_name": MASTER, "prefix": "alone"}
         async with driver_at(0, **fields) as driver:
             former.ask("CONFIG", "SET", "min-replicas-to-write", "1")
             try:
@@ -156,7 +166,7 @@ async def test_of_several_servers_the_master_is_found(sentinel: Sentinel) -> Non
 
 
 async def test_a_node_that_dies_under_load_loses_nothing(cluster: Cluster) -> None:
-    fields = {"addrs": f"127.0.0.1:{cluster.port}", "is_cluster_mode": True, "read_timeout": 2.0}
+    fields: dict[str, Any] = {"addrs": f"127.0.0.1:{cluster.port}", "is_cluster_mode": True, "read_timeout": 2.0}
     async with driver_at(0, **fields) as publisher, driver_at(0, **fields) as consumer:
         for name in QUEUES:
             for driver in (publisher, consumer):
@@ -174,7 +184,11 @@ async def test_a_frozen_node_of_a_cluster_is_left_as_soon_as_its_replica_has_its
     replicated: ReplicatedCluster,
 ) -> None:
     # Nothing but the other nodes can say so before the answer is overdue.
-    fields = {"addrs": f"127.0.0.1:{replicated.port}", "is_cluster_mode": True, "read_timeout": 10 * SECONDS}
+    fields: dict[str, Any] = {
+        "addrs": f"127.0.0.1:{replicated.port}",
+        "is_cluster_mode": True,
+        "read_timeout": 10 * SECONDS,
+    }
     owner = replicated.nodes[place("tasuki", QueueSpec("q")).slot * 3 // 16384]
     async with driver_at(0, **fields) as driver:
         await driver.publish("q", messages("first"))
@@ -185,7 +199,7 @@ async def test_a_frozen_node_of_a_cluster_is_left_as_soon_as_its_replica_has_its
                     await asyncio.sleep(0.05)
         finally:
             owner.thaw()
-        assert "a" in {item.id for item in await take(driver)} | {item.id for item in await take(driver)}
+        assert "a" in {item.id for item in await take(driver, "q")} | {item.id for item in await take(driver, "q")}
 
 
 async def test_a_slot_that_moved_is_followed(cluster: Cluster) -> None:
@@ -224,7 +238,7 @@ async def test_a_slot_on_its_way_is_followed_or_retryable(cluster: Cluster) -> N
         for node in (target, owner, *cluster.nodes):
             node.ask("CLUSTER", "SETSLOT", str(slot), "NODE", target_id)
         await driver.publish("q", messages("b"))
-        assert sorted(item.id for item in await take(driver, 2)) == ["a", "b"]
+        assert sorted(item.id for item in await take(driver, "q", 2)) == ["a", "b"]
 
 
 async def test_a_cluster_must_be_called_one(cluster: Cluster) -> None:

@@ -16,8 +16,9 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Re
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.connecting.link import Word
 from tasuki.drivers.redis.driver import RedisDriver
-from tests.faults.redis.rig import SECONDS, driver_at, messages, take
+from tests.faults.redis.rig import driver_at
 from tests.support.brokers.redis import Cluster, Redis
+from tests.support.brokers.rig import SECONDS, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -192,7 +193,7 @@ async def test_a_message_that_comes_back_wakes_one(
 ) -> None:
     async with processes(broker.port, monkeypatch) as (holder, *others):
         await holder.driver.publish("q", messages("a"))
-        (held,) = await take(holder.driver)
+        (held,) = await take(holder.driver, "q")
         tasks = await all_wait(others)
         await holder.driver.settle("q", [back(held.receipt)])
         assert [item.id for item in await finished(tasks)] == ["a"]
@@ -211,7 +212,7 @@ async def test_the_end_of_a_lease_wakes_one(broker: Redis, monkeypatch: pytest.M
     async with processes(broker.port, monkeypatch) as (holder, *others):
         await holder.driver.declare(QueueSpec("q", lease=0.5))
         await holder.driver.publish("q", messages("a"))
-        (held,) = await take(holder.driver)
+        (held,) = await take(holder.driver, "q")
         tasks = await all_wait(others)
         assert [item.id for item in await finished(tasks)] == ["a"]
         assert looks(others) <= 2
@@ -222,7 +223,7 @@ async def test_a_resting_key_wakes_one_when_it_is_free(broker: Redis, monkeypatc
     spec = QueueSpec("q", ordering="key")
     async with processes(broker.port, monkeypatch, spec=spec) as (holder, *others):
         await holder.driver.publish("q", messages("a", "b", key="k"))
-        (held,) = await take(holder.driver)
+        (held,) = await take(holder.driver, "q")
         tasks = await all_wait(others)
         await holder.driver.settle("q", [Ack(held.receipt)])
         assert [item.id for item in await finished(tasks)] == ["b"]
@@ -305,7 +306,7 @@ async def test_a_promise_of_a_process_that_waits_no_longer_is_passed_on(
 async def test_a_closed_process_is_not_woken(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     async with processes(broker.port, monkeypatch, 2) as (closed, process):
         await closed.driver.publish("q", messages("a"))
-        await take(closed.driver)
+        await take(closed.driver, "q")
         while not closed.driver._session.waiters.is_registered("q"):
             assert await closed.receive(0.01) == []
         task = process.receive()

@@ -19,6 +19,7 @@ from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tests.support.asker import QUEUE, asker
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -33,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def driver(path: Path) -> AsyncIterator[SQLiteDriver]:
-    driver = SQLiteDriver("test", SQLiteSettings(path=path))
+    driver = SQLiteDriver("test", parsed(SQLiteSettings, path=path))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     yield driver
@@ -160,7 +161,7 @@ async def test_ten_processes_open_a_new_file_at_once(path: Path, child: Any) -> 
     children = [child("one", path) for _ in range(10)]
     told = [process.communicate(timeout=60)[0].strip() for process in children]
     assert [process.returncode for process in children] == [0] * 10
-    driver = SQLiteDriver("test", SQLiteSettings(path=path))
+    driver = SQLiteDriver("test", parsed(SQLiteSettings, path=path))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     assert sorted(item.id for item in await take(driver, 10)) == sorted(told)

@@ -17,12 +17,13 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, QueueFullError
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
 async def opened(path: Path, **options: Any) -> SQLiteDriver:
-    driver = SQLiteDriver("test", SQLiteSettings(path=path, **options))
+    driver = SQLiteDriver("test", parsed(SQLiteSettings, path=path, **options))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     return driver
@@ -141,7 +142,7 @@ async def test_a_read_only_folder(tmp_path: Path) -> None:
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o500)
     with pytest.raises(AccessDeniedError):
-        await SQLiteDriver("test", SQLiteSettings(path=folder / "queue.db")).open()
+        await SQLiteDriver("test", parsed(SQLiteSettings, path=folder / "queue.db")).open()
 
 
 async def test_a_missing_folder_is_made_and_files_are_private(tmp_path: Path) -> None:
@@ -158,14 +159,14 @@ async def test_a_missing_folder_is_made_and_files_are_private(tmp_path: Path) ->
 async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerUnavailableError, match="refuses"):
-        await SQLiteDriver("test", SQLiteSettings(path=tmp_path / "file" / "queue.db")).open()
+        await SQLiteDriver("test", parsed(SQLiteSettings, path=tmp_path / "file" / "queue.db")).open()
 
 
 async def test_not_a_database(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     path.write_text("this is not a database, and was never one; it has no header at all" * 100)
     with pytest.raises(DriverError, match=r"queue\.db.*move it away to start anew, or restore a backup") as caught:
-        await SQLiteDriver("test", SQLiteSettings(path=path)).open()
+        await SQLiteDriver("test", parsed(SQLiteSettings, path=path)).open()
     assert not caught.value.retryable
     assert path.read_text().startswith("this is not")
 
@@ -190,7 +191,7 @@ async def test_a_database_of_another_program(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     with pytest.raises(DriverError, match="belongs to another program"):
-        await SQLiteDriver("test", SQLiteSettings(path=path)).open()
+        await SQLiteDriver("test", parsed(SQLiteSettings, path=path)).open()
 
 
 async def test_a_newer_schema(tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ async def test_a_newer_schema(tmp_path: Path) -> None:
     with pytest.raises(
         DriverError, match=r"has layout 99, which needs a Tasuki that knows layout 98; this one knows \d+: upgrade it"
     ):
-        await SQLiteDriver("test", SQLiteSettings(path=path)).open()
+        await SQLiteDriver("test", parsed(SQLiteSettings, path=path)).open()
 
 
 async def test_a_file_that_is_removed_is_not_published_into(tmp_path: Path) -> None:

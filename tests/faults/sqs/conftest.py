@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from uuid import uuid4
 
 import pytest
 
 from tasuki.testing.proxy import Proxy
+from tests.support.brokers.rig import fresh
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate
 
@@ -28,4 +28,4 @@ def proxy() -> Iterator[Proxy]:
 
 @pytest.fixture
 def queue() -> str:
-    return f"q-{uuid4().hex}"
+    return fresh()

@@ -17,7 +17,8 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
-from tests.faults.sqs.rig import always, messages, once, opened, take
+from tests.faults.sqs.rig import always, messages, once, opened
+from tests.support.brokers.rig import take
 from tests.support.brokers.sqs_gate import Answer, Body, Changed, Gate, Lost, Partly
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

@@ -10,7 +10,8 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.errors import MessageTooLargeError, UnsupportedError
-from tests.faults.sqs.rig import opened, take
+from tests.faults.sqs.rig import opened
+from tests.support.brokers.rig import take
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate
 

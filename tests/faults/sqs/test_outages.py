@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
@@ -15,7 +16,8 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.testing.proxy import Proxy
-from tests.faults.sqs.rig import PATIENCE, driver_at, messages, once, opened, take
+from tests.faults.sqs.rig import driver_at, messages, once, opened
+from tests.support.brokers.rig import SECONDS, take
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate, Partly
 
@@ -74,11 +76,11 @@ async def test_the_client_of_another_loop_is_closed_there(queue: str) -> None:
         async with opened(SQS.shared().port, QueueSpec(queue)) as driver:
             await driver.publish(queue, messages(1))
             (got,) = await take(driver, queue)
-            extending = asyncio.run_coroutine_threadsafe(driver.extend(queue, [got.receipt], 30.0), loop)
+            extending: Future[Any] = asyncio.run_coroutine_threadsafe(driver.extend(queue, [got.receipt], 30.0), loop)
             assert list(await asyncio.wrap_future(extending)) == []
             session = driver._guard.current
             assert session is not None
-            clients = list(session._clients._entries.values())
+            clients: list[Any] = list(session._clients._entries.values())
             assert len(clients) == 2
         with pytest.raises(BrokerUnavailableError):
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(driver.extend(queue, [], 30.0), loop))
@@ -90,9 +92,7 @@ async def test_the_client_of_another_loop_is_closed_there(queue: str) -> None:
 
 
 async def test_a_frozen_broker_is_noticed_in_time_and_used_again_afterwards(queue: str) -> None:
-    broker = SQS()
-    broker.start()
-    try:
+    with SQS() as broker:
         async with opened(broker.port, QueueSpec(queue), request_timeout=1.0, connect_timeout=1.0) as driver:
             await driver.publish(queue, messages(1))
             (got,) = await take(driver, queue)
@@ -117,8 +117,6 @@ async def test_a_frozen_broker_is_noticed_in_time_and_used_again_afterwards(queu
             await driver.close()
             assert time.monotonic() - began < 10.0
             broker.thaw()
-    finally:
-        broker.end()
 
 
 async def test_a_close_ends_what_a_silent_broker_does_not_answer(proxy: Proxy, queue: str) -> None:
@@ -206,7 +204,7 @@ async def test_cut_connections_under_load_lose_nothing(proxy: Proxy, queue: str)
             proxy.cut()
         load.over.set()
         await asyncio.gather(*work)
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + SECONDS
         while not load.confirmed <= load.seen:
             assert time.monotonic() < end, f"lost: {load.confirmed - load.seen}"
             await load.consume_some()

@@ -10,7 +10,8 @@ import pytest
 from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.errors import AccessDeniedError, QueueNotFoundError, UnsupportedError
-from tests.faults.sqs.rig import SECRET, driver_at, messages, opened, take
+from tests.faults.sqs.rig import SECRET, driver_at, messages, opened
+from tests.support.brokers.rig import take
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Answer, Gate
 

@@ -8,7 +8,8 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.errors import BrokerUnavailableError
-from tests.faults.sqs.rig import messages, once, opened, take
+from tests.faults.sqs.rig import messages, once, opened
+from tests.support.brokers.rig import take
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Answer, Gate, Lost, Partly
 

@@ -37,6 +37,8 @@ class Broker(ABC):
     name = ""
     package = ""
     """What to install, for the message: ``apt-get install <package>``."""
+    address = ""
+    """The URL for a driver, with ``{port}``."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"tasuki-{self.name}-"))
@@ -57,6 +59,19 @@ class Broker(ABC):
         elif broker.process is None or broker.process.poll() is not None:
             broker.start()
         return broker
+
+    def __enter__(self) -> Self:
+        """Start it, for a block."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def url(self) -> str:
+        """The URL for a driver."""
+        return self.address.format(port=self.port)
 
     @property
     def is_running(self) -> bool:

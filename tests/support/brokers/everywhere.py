@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from tests.support.brokers.broker import Broker
 
-_BROKERS: Mapping[str, tuple[str, Callable[[Broker], Mapping[str, Any]]]] = {
-    "redis": ("redis:Redis", lambda broker: {"url": f"redis://127.0.0.1:{broker.port}"}),
-    "valkey": ("redis:Valkey", lambda broker: {"url": f"redis://127.0.0.1:{broker.port}"}),
-    "amqp": ("rabbitmq:RabbitMQ", lambda broker: {"url": f"amqp://guest:guest@127.0.0.1:{broker.port}/"}),
-    "sqs": ("sqs:SQS", lambda broker: {"endpoint": f"http://127.0.0.1:{broker.port}"}),
-    "postgres": (
-        "postgres:Postgres",
-        lambda broker: {"url": f"postgresql://postgres@127.0.0.1:{broker.port}/postgres"},
-    ),
-    "nats": ("nats:NATSBroker", lambda broker: {"servers": f"nats://127.0.0.1:{broker.port}"}),
+_BROKERS: Mapping[str, tuple[str, str]] = {
+    "redis": ("redis:Redis", "url"),
+    "valkey": ("redis:Valkey", "url"),
+    "amqp": ("rabbitmq:RabbitMQ", "url"),
+    "sqs": ("sqs:SQS", "endpoint"),
+    "postgres": ("postgres:Postgres", "url"),
+    "nats": ("nats:NATSBroker", "servers"),
 }
-"""Short name → class of the rig, and the fields of the driver's entry that lead to it."""
+"""Short name → class of the rig, and the field of the driver's entry for its URL."""
 
 _KINDS = {"valkey": "redis"}
 
@@ -42,9 +38,9 @@ def broker_of(driver: str) -> Broker | None:
 
 def overrides(driver: str, entry: str, folder: Path) -> list[str]:
     """``-o`` values that turn the driver ``entry`` into this one."""
-    fields: Mapping[str, Any] = {"path": str(folder / "queue.db")} if driver == "sqlite" else {}
+    fields = {"path": str(folder / "queue.db")} if driver == "sqlite" else {}
     if (broker := broker_of(driver)) is not None:
-        fields = _BROKERS[driver][1](broker)
+        fields = {_BROKERS[driver][1]: broker.url}
         os.environ.update(AWS)
     kind = f"{entry}:kind=queue.driver.{_KINDS.get(driver, driver)}"
     return [kind, *(f"{entry}:{field}={value}" for field, value in fields.items())]

@@ -18,6 +18,7 @@ class NATSBroker(Broker):
 
     name = "nats"
     package = "nats-server"
+    address = "nats://127.0.0.1:{port}"
     settings: Sequence[str] = ()
 
     def command(self) -> Sequence[str]:

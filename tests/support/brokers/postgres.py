@@ -22,6 +22,7 @@ class Postgres(Broker):
 
     name = "postgres"
     package = "postgresql"
+    address = "postgresql://postgres@127.0.0.1:{port}/postgres"
     user = "postgres"
     settings: Sequence[str] = ("fsync=off", "max_connections=300")
 
@@ -102,6 +103,7 @@ class Pgbouncer(Broker):
 
     name = "pgbouncer"
     package = "pgbouncer"
+    address = "postgresql://postgres@127.0.0.1:{port}/postgres"
     pool_mode = "transaction"
 
     def prepare(self) -> None:

@@ -26,6 +26,7 @@ class RabbitMQ(Broker):
 
     name = "rabbitmq"
     package = "rabbitmq-server"
+    address = "amqp://127.0.0.1:{port}/"
     settings = ""
     """More lines for its configuration."""
     plugins = ""

@@ -25,6 +25,7 @@ class Redis(Broker):
 
     name = "redis"
     package = "redis-server"
+    address = "redis://127.0.0.1:{port}"
     program = "redis-server"
 
     def __init__(self, *options: str) -> None:
@@ -92,6 +93,12 @@ class Sentinel(Redis):
     def is_ready(self) -> bool:
         """Whether it knows the replica."""
         return "slave0:" in self.ask("INFO", "sentinel") or "slaves=1" in self.ask("INFO", "sentinel")
+
+    def end(self) -> None:
+        """End the two servers too."""
+        super().end()
+        self.primary.end()
+        self.replica.end()
 
 
 class ScriptedSentinel:
@@ -161,6 +168,17 @@ class Cluster(Redis):
         for node in self.nodes:
             _until(partial(_is_whole, node), "the cluster")
 
+    def end(self) -> None:
+        """End all nodes."""
+        super().end()
+        for node in self.members():
+            if node is not self:
+                node.end()
+
+    def members(self) -> Sequence[Redis]:
+        """All servers."""
+        return self.nodes
+
 
 class ReplicatedCluster(Cluster):
     """The same, each of the three with a replica that takes its place."""
@@ -185,7 +203,7 @@ class ReplicatedCluster(Cluster):
             _until(partial(follows, replica), "the replica")
 
     def members(self) -> Sequence[Redis]:
-        """All six servers."""
+        """Masters and replicas."""
         return (*self.nodes, *self.replicas)
 
 

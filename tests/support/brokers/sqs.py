@@ -21,6 +21,7 @@ class SQS(Broker):
 
     name = "sqs"
     package = "nodejs npm"
+    address = "http://127.0.0.1:{port}"
 
     def command(self) -> Sequence[str]:
         """Node, with the preloaded module that keeps it on the loopback."""

@@ -52,4 +52,4 @@ async def test_the_decorators_work_with_and_without_parentheses(make_app: Callab
         assert await queue.request(4) == 8
         assert await app.queue("others").request(4) == 5
     with pytest.raises(TypeError, match=r"takes options by name only, as in consumer\(name='mine'\)"):
-        queue.consumer("mine")  # type: ignore[type-var]
+        queue.consumer("mine")  # type: ignore[call-overload]  # the mistake

@@ -25,7 +25,8 @@ async def settled(app: App, queue: str) -> None:
 
 
 async def test_the_first_is_the_outermost(make_app: MakeApp) -> None:
-    app, seen = make_app(), []
+    app = make_app()
+    seen: list[tuple[str, Any, object]] = []
 
     @app.middleware
     async def outer(body: Any, context: Context, handle: Handle) -> Any:
@@ -102,7 +103,7 @@ async def test_a_publish_may_be_changed_or_refused(make_app: MakeApp) -> None:
     app = make_app()
 
     @app.middleware
-    async def stamped(envelope: Envelope, publish: Publish) -> Confirmed:
+    async def stamped(envelope: Envelope[Any], publish: Publish) -> Confirmed:
         if envelope.body == "bad":
             raise PublishError("not this one")
         envelope.headers = {**(envelope.headers or {}), "origin": "shop"}
@@ -130,7 +131,7 @@ async def test_another_error_of_a_batch_is_raised_when_all_are_decided(make_app:
     app = make_app()
 
     @app.middleware
-    async def broken(envelope: Envelope, publish: Publish) -> Confirmed:
+    async def broken(envelope: Envelope[Any], publish: Publish) -> Confirmed:
         if envelope.body == 1:
             raise ZeroDivisionError
         return await publish(envelope)
@@ -146,7 +147,7 @@ async def test_it_must_be_async(make_app: MakeApp) -> None:
     app = make_app()
 
     @app.middleware
-    def plain(envelope: Envelope, publish: Publish) -> Any: ...
+    def plain(envelope: Envelope[Any], publish: Publish) -> Any: ...
 
     queue = app.queue("tasks", middleware=["plain"])
     async with app:

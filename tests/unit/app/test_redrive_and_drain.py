@@ -31,7 +31,7 @@ def app(make_app: MakeApp) -> App:
 
 async def bury(app: App, count: int, queue: str = "app:tasks", start: int = 0) -> None:
     """Put dead letters of a queue into the dead-letter queue."""
-    headers = {"x_original_queue": queue, "x_dead_letter_reason": "rejected", "attempts": 3, "mine": 1}
+    headers: dict[str, Any] = {"x_original_queue": queue, "x_dead_letter_reason": "rejected", "attempts": 3, "mine": 1}
     letters = [Outgoing(str(number), str(number).encode(), dict(headers)) for number in range(start, start + count)]
     assert not any(await app.live_queue("dead").forward(letters))
 

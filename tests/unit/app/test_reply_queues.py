@@ -10,7 +10,9 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import LifecycleError, QueueNotFoundError, StopTimeoutError, UnsupportedError
+from tests.support.narrow import instance
 from tests.unit.app.doubling import Make, double
 
 pytestmark = pytest.mark.anyio
@@ -91,16 +93,16 @@ async def test_the_reply_queue_goes_with_the_app(make_app: Make) -> None:
     app = make_app()
     double(app)
     await app.start()
-    driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+    driver = instance(next(iter(app.assembly.drivers.values())), MemoryDriver)  # type: ignore[union-attr]
     await app.request("tasks", 1)
-    assert [name for name in driver._queues if name.startswith("reply.")]  # type: ignore[attr-defined]
+    assert [name for name in driver._queues if name.startswith("reply.")]
     waiting = asyncio.create_task(app.request("tasks", {"sleep": 50}))
     await asyncio.sleep(1)
     with pytest.raises(StopTimeoutError):
         await app.close(0)
     with pytest.raises(LifecycleError, match="closed while it waited"):
         await waiting
-    assert [name for name in driver._queues if name.startswith("reply.")] == []  # type: ignore[attr-defined]
+    assert [name for name in driver._queues if name.startswith("reply.")] == []
     with pytest.raises(LifecycleError):
         await app.request("tasks", 1)
 

@@ -16,6 +16,7 @@ from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.errors import (
     BrokerUnavailableError,
     CodecError,
+    DriverError,
     HandlerError,
     PolicyDeniedError,
     PublishError,
@@ -139,7 +140,8 @@ async def test_a_reply_queue_that_cannot_be_made_at_once(make_app: Make, monkeyp
     seen = double(app)
     async with app.worker():
         driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
-        declare, errors = driver.declare, [BrokerUnavailableError("deadlock detected")]
+        declare = driver.declare
+        errors: list[DriverError] = [BrokerUnavailableError("deadlock detected")]
 
         async def sometimes(spec: QueueSpec) -> None:
             if spec.name.startswith("reply.") and errors:

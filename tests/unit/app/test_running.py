@@ -222,7 +222,7 @@ async def test_a_service_that_gives_up_ends_it(busy: App, running: Any, monkeypa
             await busy.open()
             await busy.publish("tasks", 1)
             with pytest.raises(RestartLimitError, match="gone for good"):
-                await busy.run(**options)  # type: ignore[arg-type]
+                await busy.run(**options)
 
 
 async def test_a_start_that_fails_is_told_and_closes_all(make_app: MakeApp) -> None:

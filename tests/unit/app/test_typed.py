@@ -113,8 +113,9 @@ async def test_an_untyped_queue_takes_what_its_consumers_read(make_app: Make) ->
             await app.publish("mails", body)
         with pytest.raises(BodyTypeError, match=rf"takes Mail \(declared at {re.escape(__file__)}:\d+\)"):
             await app.publish("mails", {"size": 1})
-        for queue, body in (("mixed", [1]), ("plain", [1]), ("declared", "text")):
-            await app.publish(queue, body)
+        others: list[tuple[str, Any]] = [("mixed", [1]), ("plain", [1]), ("declared", "text")]
+        for queue, other in others:
+            await app.publish(queue, other)
     targets: list[Any] = [1, Mail, print, lambda a, b: None, lambda: None]
     assert {body_of(target) for target in targets} == {Any}
 
@@ -151,7 +152,12 @@ async def test_bodies_of_a_plain_type_are_made_without_a_call_for_each(
 async def test_an_object_of_the_class_itself_is_not_read_again(make_app: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
     check = TypedMessageBuilder._check
-    monkeypatch.setattr(TypedMessageBuilder, "_check", lambda *args: (read.append(args[1]), check(*args)))
+
+    def noted(self: TypedMessageBuilder, body: object, *args: Any) -> Any:
+        read.append(body)
+        return check(self, body, *args)
+
+    monkeypatch.setattr(TypedMessageBuilder, "_check", noted)
     app = make_app()
     queue = app.queue("mails", Mail)
     async with app:

@@ -13,6 +13,7 @@ import pytest
 
 from tasuki.cli import loop
 from tasuki.cli.worker.descriptors import Descriptors
+from tasuki.system import stopping
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +125,7 @@ def test_leaving_flushes_what_it_can(left: list[int], monkeypatch: pytest.Monkey
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Broken())
-    loop.leave(1)
+    stopping.leave(1)
     assert left == [1]
 
 

@@ -79,7 +79,7 @@ async def test_a_new_file_is_reloaded(project: Path, asked: list[str]) -> None:
 
 
 def imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, path.stem, SimpleNamespace(__file__=str(path)))  # type: ignore[misc]
+    monkeypatch.setitem(sys.modules, path.stem, SimpleNamespace(__file__=str(path)))
 
 
 async def test_a_changed_module_is_a_restart(project: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +130,8 @@ def test_what_is_not_watched(project: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text("x")
     (project / "env" / "pyvenv.cfg").write_text("")
-    monkeypatch.setitem(sys.modules, "gone_module", SimpleNamespace(__file__=str(project / "gone.py")))  # type: ignore[misc]
-    monkeypatch.setitem(sys.modules, "_tasuki_x", SimpleNamespace(__file__=str(project / "sub/b.lua")))  # type: ignore[misc]
+    monkeypatch.setitem(sys.modules, "gone_module", SimpleNamespace(__file__=str(project / "gone.py")))
+    monkeypatch.setitem(sys.modules, "_tasuki_x", SimpleNamespace(__file__=str(project / "sub/b.lua")))
     seen = {os.path.relpath(path, project) for path in Watcher(Target(".")).look()}
     assert seen == {"_index.yaml", "handlers.py", "sub/b.lua"}
 

@@ -141,7 +141,7 @@ class ModelDriver(Driver):
 
     def _take(self, target: ModelQueue, limit: int) -> list[Received]:
         now = self.broker.clock.monotonic()
-        taken = []
+        taken: list[Received] = []
         for stored in sorted(target.stored, key=lambda one: one.number):
             if len(taken) == limit:
                 break

@@ -14,6 +14,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Holding, Keeper
 from tasuki.consumers.reach.permissions import GuardedPermissions
+from tasuki.consumers.run import Run as ConsumerRun
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
@@ -25,6 +26,7 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
+from tests.support.narrow import present
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 
 Run = Callable[[Any, Context], Awaitable[Any]]
@@ -187,6 +189,11 @@ class Bench:
     dead: Queue
     handler: ScriptedHandler
     host: FakeHost
+
+    @property
+    def run(self) -> ConsumerRun:
+        """What the consumer has from its start until its stop."""
+        return present(self.consumer.run)
 
     async def __aenter__(self) -> Bench:
         await self.consumer.start()

@@ -68,7 +68,7 @@ async def test_a_buffered_message_whose_lease_ran_out_is_not_started() -> None:
     bench, _ = await leased(run, options=ConsumerOptions(concurrency=1, prefetch=2))
     await bench.queue.publish_many([1, 2])
     await bench.consumer.start()
-    bench.consumer.keeper.remove(bench.consumer.run.holding)  # the keeper hangs
+    bench.consumer.keeper.remove(bench.run.holding)  # the keeper hangs
     await asyncio.sleep(39)
     assert bench.handler.seen == [(1, 1)]
     await asyncio.sleep(2)
@@ -99,7 +99,7 @@ async def test_what_a_session_has_lost_is_not_started(notices: str) -> None:
     await bench.consumer.start()
     await asyncio.sleep(5)
     if notices == "the pause":
-        bench.consumer.keeper.remove(bench.consumer.run.holding)  # the whole process stands
+        bench.consumer.keeper.remove(bench.run.holding)  # the whole process stands
     for stored in broker.queues["tasks"].stored:
         stored.lease_until = 0.0
     assert len(await SessionDriver(broker).receive("tasks", 7, 0)) == 3

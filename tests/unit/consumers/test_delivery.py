@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -46,7 +46,7 @@ class FakeHolder:
 
 def deliver(attempt: int = 1) -> tuple[Delivery, FakeHolder]:
     holder = FakeHolder()
-    return Delivery(Received("1", b"x", {}, 7, attempt), holder, 0.0), holder
+    return Delivery(Received("1", b"x", {}, 7, attempt), cast("Any", holder), 0.0), holder
 
 
 async def test_tells_about_itself() -> None:
@@ -54,7 +54,7 @@ async def test_tells_about_itself() -> None:
     assert (delivery.function, delivery.queue, delivery.consumer) == ("app:handle", "app:tasks", "app:consumer")
     assert delivery.message is delivery.received
     assert delivery.attempt == 2
-    assert delivery.logger.name == "1"  # type: ignore[union-attr]
+    assert delivery.logger.name == "1"
     assert (delivery.stopping, delivery.lease_lost) == (False, False)
     holder.stopping = delivery.lost = True
     assert (delivery.stopping, delivery.lease_lost) == (True, True)

@@ -196,9 +196,11 @@ def broken_decoder(error: Exception) -> Callable[[Codec], Callable[[bytes], Any]
         (KeyError("the body's own __post_init__"), "max_attempts", 3),
     ],
 )
-async def test_a_body_that_does_not_become_an_argument(error: Exception, reason: str, attempts: int) -> None:
+async def test_a_body_that_does_not_become_an_argument(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, attempts: int
+) -> None:
     bench = await make_bench()
-    bench.handler.decoder = broken_decoder(error)  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.handler, "decoder", broken_decoder(error))
     await bench.queue.publish("body")
     async with bench:
         await bench.empty()

@@ -80,10 +80,7 @@ class Rig:
             await queue.driver.open()
             await queue.driver.declare(queue.spec)
         await self.queue.publish_many(list(range(count)))
-        held = [
-            Delivery(one, HOLDER, 0.0)  # type: ignore[arg-type]
-            for one in await self.driver.receive("tasks", count, 0)
-        ]
+        held = [Delivery(one, HOLDER, 0.0) for one in await self.driver.receive("tasks", count, 0)]
         self.driver.trips.clear()
         return held
 

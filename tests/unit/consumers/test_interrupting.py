@@ -109,7 +109,7 @@ async def test_a_timeout_in_the_very_moment_of_the_end_hits_neither_this_nor_the
     bench = await make_bench(run)
     await bench.queue.publish_many([1, 2])
     await bench.consumer.start()
-    workers += bench.consumer.run.pool.workers
+    workers += bench.run.pool.workers
     await bench.empty()
     assert bench.consumer.metrics.acked == 2
     await bench.consumer.stop(1)
@@ -228,7 +228,7 @@ async def test_the_message_of_one_that_ignores_everything_is_kept_until_it_ends(
     await asyncio.sleep(45)
     assert (await bench.queue.depth()).in_flight == 1, "its lease is kept"
     await asyncio.sleep(10)
-    (stored,) = broker.queues["tasks"].stored or [None]
+    stored = next(iter(broker.queues["tasks"].stored), None)
     assert (stored is None) == (ending in ("ack", "returns"))
     if stored is not None:
         assert (stored.receipt, stored.failures) == (None, 0), "released, unharmed"
@@ -341,7 +341,7 @@ async def test_auto_ack_runs_nothing_that_the_broker_has_not_let_go() -> None:
     bench = await make_bench(driver=ModelDriver(broker, trouble=reply_lost), options=AUTO)
     await bench.queue.publish(1)
     async with bench:
-        bench.consumer.keeper.remove(bench.consumer.run.holding)
+        bench.consumer.keeper.remove(bench.run.holding)
         await bench.empty()
     assert bench.handler.seen in ([(1, 1)], [(1, 2)])
 
@@ -370,7 +370,7 @@ async def test_a_worker_that_is_thrown_away_raises_nothing() -> None:
     await bench.consumer.start()
     await asyncio.sleep(1)
     (delivery,) = bench.consumer.deliveries()
-    run = bench.consumer.run.executor.execute(delivery, Worker())
+    run = bench.run.executor.execute(delivery, Worker())
     run.send(None)
     run.close()
     with pytest.raises(StopTimeoutError):
@@ -386,7 +386,7 @@ async def test_auto_ack_at_the_end_of_the_loop() -> None:
     await bench.queue.publish(1)
     await bench.consumer.start()
     await asyncio.sleep(1)
-    task = bench.consumer.run.pool.workers[0].task
+    task = bench.run.pool.workers[0].task
     assert task is not None
     task.cancel()
     await asyncio.wait([task])

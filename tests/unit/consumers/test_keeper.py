@@ -23,8 +23,10 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.system import loop_thread
+from tasuki.system.event_loop import new_event_loop
 from tasuki.system.helper_threads import problems
 from tasuki.testing.clock import FakeClock
+from tests.support.settings import parsed
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import make_bench, make_queue
 
@@ -265,7 +267,7 @@ def model_driver(folder: Path) -> Driver:
 
 
 def sqlite_driver(folder: Path) -> Driver:
-    return SQLiteDriver("app:sqlite", SQLiteSettings(path=folder / "queue.db"), SystemClock())
+    return SQLiteDriver("app:sqlite", parsed(SQLiteSettings, path=folder / "queue.db"), SystemClock())
 
 
 @pytest.mark.parametrize("make_driver", [model_driver, sqlite_driver])
@@ -297,7 +299,7 @@ async def test_a_keeper_that_cannot_start_at_first_keeps_leases_soon_after(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Files may be short for a moment, and its loop needs some."""
-    clock, driver, new, left = SystemClock(), ExtendingDriver(), loop_thread.new_event_loop, [1, 1]
+    clock, driver, new, left = SystemClock(), ExtendingDriver(), new_event_loop, [1, 1]
 
     def short() -> asyncio.AbstractEventLoop:
         if threading.current_thread().name == "tasuki keeper" and left:

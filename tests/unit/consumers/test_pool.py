@@ -246,11 +246,15 @@ async def test_interrupt_says_why_and_only_once_for_each_cause() -> None:
 
     hanging = asyncio.create_task(asyncio.sleep(9))
     worker.task = hanging
+
+    def state() -> tuple[str | None, int]:
+        return worker.cause, hanging.cancelling()
+
     worker.interrupt("timeout")
     worker.interrupt("timeout")
-    assert (worker.cause, hanging.cancelling()) == ("timeout", 1)
+    assert state() == ("timeout", 1)
     worker.interrupt("stop")
     worker.interrupt("timeout")
     worker.interrupt("stop")
-    assert (worker.cause, hanging.cancelling()) == ("stop", 2)
+    assert state() == ("stop", 2)
     await asyncio.wait([hanging])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ class Host(FakeHost):
 async def test_each_way_out_asks_first() -> None:
     host = Host()
     context = call_context(host, "app:f", None, guard())
-    asked = [
+    asked: list[tuple[str, Callable[[], Awaitable[object]]]] = [
         ("not allowed to publish to queue: app:q", lambda: context.publish("q", 1)),
         ("not allowed: other:g", lambda: context.call("other:g")),
         ("not allowed to see queue: app:q", lambda: context.info("q")),
@@ -74,7 +75,11 @@ async def test_other_circumstances_need_permission() -> None:
     ):
         with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
             await only_calls.call_with("g", **options)
-    for ask in (lambda: only_calls.check_call("h"), lambda: only_calls.set_env("CLOSED", "x")):
+    asked: list[Callable[[], object]] = [
+        lambda: only_calls.check_call("h"),
+        lambda: only_calls.set_env("CLOSED", "x"),
+    ]
+    for ask in asked:
         with pytest.raises(PolicyDeniedError, match=r"^not allowed"):
             ask()
     assert host.calls == []
@@ -89,7 +94,8 @@ async def test_what_a_setting_is_denied_by_one_name_is_denied_by_all(denied: str
     host = Host()
     no = policy(id="app:no", actions="env.*", resources=denied, effect="deny")
     context = call_context(host, "app:f", None, guard(policy(), no))
-    for ask in (lambda: context.env(name), lambda: context.set_env(name, "x")):
+    asked: list[Callable[[], object]] = [lambda: context.env(name), lambda: context.set_env(name, "x")]
+    for ask in asked:
         with pytest.raises(PolicyDeniedError, match=rf"^not allowed to \w+ environment variable: {name}$"):
             ask()
     assert host.calls == []

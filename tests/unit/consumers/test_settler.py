@@ -69,7 +69,7 @@ class Rig:
         held: list[Any] = []
         while len(held) < count:
             received = await self.driver.receive("tasks", 7, 0)
-            held += [Delivery(one, HOLDER, 0.0) for one in received]  # type: ignore[arg-type]
+            held += [Delivery(one, HOLDER, 0.0) for one in received]
         return held
 
     @property
@@ -238,7 +238,7 @@ async def test_a_dead_letter_that_cannot_even_be_made_is_kept() -> None:
     rig = Rig()
     (delivery,) = await rig.hold(1)
     async with rig.running():
-        rig.settler.settle(delivery, DEAD._replace(error=5))  # type: ignore[arg-type]
+        rig.settler.settle(delivery, DEAD._replace(error=5))  # type: ignore[arg-type]  # the mistake
         assert await rig.settler.finish(5)
     assert rig.settled == [Release(delivery.received.receipt)]
 

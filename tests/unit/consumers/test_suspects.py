@@ -272,7 +272,8 @@ async def test_a_message_without_a_crash_is_recorded_nowhere() -> None:
 
 async def test_a_killer_is_given_up_and_its_neighbors_are_handled() -> None:
     """Ten messages; the handler of the first one dies."""
-    broker, handled = ModelBroker(clock_of_loop()), []
+    broker = ModelBroker(clock_of_loop())
+    handled: list[Any] = []
     deaths = 0
 
     async def run(body: Any, context: Context) -> None:
@@ -296,7 +297,7 @@ async def test_a_killer_is_given_up_and_its_neighbors_are_handled() -> None:
         if died.is_set():
             deaths += 1
             bench.queue.driver.dead = True  # type: ignore[attr-defined]
-            bench.consumer.keeper.remove(bench.consumer.run.holding)
+            bench.consumer.keeper.remove(bench.run.holding)
         with suppress(StopTimeoutError):
             await bench.consumer.stop(0)
         await asyncio.sleep(60)

@@ -6,10 +6,22 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NoReturn
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Capabilities, Driver, Outgoing, QueueSpec, Received, Release
+from tasuki.contracts.driver import (
+    Ack,
+    Capabilities,
+    Driver,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+)
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.toolkit.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
@@ -27,7 +39,7 @@ class Slow(Driver):
     def __init__(self) -> None:
         super().__init__("slow")
         self.begun, self.go = threading.Event(), threading.Event()
-        self.settled: list = []
+        self.settled: list[Settlement] = []
         self.threads: set[int] = set()
         self.beats = 0
         self.opened_on: list[asyncio.AbstractEventLoop] = []
@@ -48,35 +60,35 @@ class Slow(Driver):
     async def close(self) -> None:
         self._beating.cancel()
 
-    async def declare(self, spec):
+    async def declare(self, spec: QueueSpec) -> None:
         self.threads.add(threading.get_ident())
 
-    async def undeclare(self, queue):
+    async def undeclare(self, queue: str) -> None:
         self.threads.add(threading.get_ident())
 
-    async def inspect(self, spec):
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
         return spec
 
-    async def start(self, queue, batch):
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> list[Receipt]:
         return []
 
-    async def publish(self, queue, batch):
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> tuple[()]:
         await self._work()
         return ()
 
-    async def receive(self, queue, limit, wait):
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         await self._work(is_shielded=True)
         return [Received("id", b"", {}, receipt=1)]
 
-    async def settle(self, queue, batch):
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> list[Receipt]:
         await self._work()
         self.settled += batch
         return []
 
-    async def extend(self, queue, batch, lease):
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
         return []
 
-    async def depth(self, queue):
+    async def depth(self, queue: str) -> NoReturn:
         raise DriverError("no", driver=self.name, queue=queue)
 
     async def _work(self, *, is_shielded: bool = False) -> None:
@@ -91,7 +103,7 @@ class Slow(Driver):
 
 
 @pytest.fixture
-async def slow():
+async def slow() -> AsyncIterator[tuple[Threaded, Slow]]:
     inner = Slow()
     driver = Threaded(inner)
     await driver.open()
@@ -100,13 +112,13 @@ async def slow():
     await driver.close()
 
 
-async def until(condition) -> None:
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
 
-async def test_what_a_cancelled_receive_took_is_released(slow):
+async def test_what_a_cancelled_receive_took_is_released(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     task = asyncio.create_task(driver.receive("q", 1, 1.0))
     await until(inner.begun.is_set)
@@ -117,7 +129,7 @@ async def test_what_a_cancelled_receive_took_is_released(slow):
     await until(lambda: inner.settled == [Release(1)])
 
 
-async def test_a_cancelled_settle_is_carried_out(slow):
+async def test_a_cancelled_settle_is_carried_out(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     task = asyncio.create_task(driver.settle("q", [Ack(1)]))
     await until(inner.begun.is_set)
@@ -128,7 +140,7 @@ async def test_a_cancelled_settle_is_carried_out(slow):
     await until(lambda: inner.settled == [Ack(1)])
 
 
-async def test_a_cancelled_publish_is_cancelled_there(slow):
+async def test_a_cancelled_publish_is_cancelled_there(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     task = asyncio.create_task(driver.publish("q", [Outgoing("a", b"", {})]))
     await until(inner.begun.is_set)
@@ -139,7 +151,7 @@ async def test_a_cancelled_publish_is_cancelled_there(slow):
     assert isinstance(await driver.extend("q", [], 1.0), list)
 
 
-async def test_a_close_ends_what_is_under_way_with_an_error(slow):
+async def test_a_close_ends_what_is_under_way_with_an_error(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     task = asyncio.create_task(driver.publish("q", [Outgoing("a", b"", {})]))
     await until(inner.begun.is_set)
@@ -150,14 +162,14 @@ async def test_a_close_ends_what_is_under_way_with_an_error(slow):
     await closing
 
 
-async def test_a_blocked_loop_does_not_stop_the_driver(slow):
+async def test_a_blocked_loop_does_not_stop_the_driver(slow: tuple[Threaded, Slow]) -> None:
     _, inner = slow
     before = inner.beats
     time.sleep(0.3)  # a handler that computes
     assert inner.beats > before + 5
 
 
-async def test_errors_come_through_and_the_thread_is_another(slow):
+async def test_errors_come_through_and_the_thread_is_another(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     with pytest.raises(DriverError, match="no"):
         await driver.depth("q")
@@ -166,7 +178,7 @@ async def test_errors_come_through_and_the_thread_is_another(slow):
     assert len(inner.threads) == 1
 
 
-async def test_extend_from_another_loop(slow):
+async def test_extend_from_another_loop(slow: tuple[Threaded, Slow]) -> None:
     driver, _ = slow
 
     def extend() -> object:
@@ -180,7 +192,7 @@ def threads_of(driver: Driver) -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == f"tasuki {driver.name}"]
 
 
-async def test_a_thread_lives_from_open_to_close():
+async def test_a_thread_lives_from_open_to_close() -> None:
     driver = Threaded(MemoryDriver("m"))
     await driver.declare(QueueSpec("q"))
     assert not threads_of(driver)
@@ -196,7 +208,7 @@ async def test_a_thread_lives_from_open_to_close():
     await driver.close()
 
 
-async def test_an_open_that_fails_leaves_no_thread():
+async def test_an_open_that_fails_leaves_no_thread() -> None:
     class Broken(Slow):
         async def open(self) -> None:
             raise BrokerUnavailableError("gone", driver="slow")
@@ -210,7 +222,7 @@ async def test_an_open_that_fails_leaves_no_thread():
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_is_told_to_open_its_own():
+def test_a_forked_child_is_told_to_open_its_own() -> None:
     async def parent() -> int:
         driver = Threaded(MemoryDriver("m"))
         await driver.open()
@@ -231,7 +243,7 @@ def test_a_forked_child_is_told_to_open_its_own():
     assert asyncio.run(parent()) == 0
 
 
-async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow):
+async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     await driver.declare(QueueSpec("q"))
     call = asyncio.create_task(driver.receive("q", 1, 1.0))
@@ -254,7 +266,7 @@ async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow):
     assert "tasuki slow" not in problems()
 
 
-async def test_one_that_cannot_begin_again_is_known_and_can_be_closed(slow):
+async def test_one_that_cannot_begin_again_is_known_and_can_be_closed(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     inner.refusal = OSError("no files")
     driver._guard.get().tell(exit_thread)
@@ -266,10 +278,10 @@ async def test_one_that_cannot_begin_again_is_known_and_can_be_closed(slow):
     assert "tasuki slow" not in problems()
 
 
-async def test_without_a_thread_the_broker_is_unavailable(monkeypatch):
+async def test_without_a_thread_the_broker_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Threaded(MemoryDriver("m"))
 
-    def short():
+    def short() -> NoReturn:
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
@@ -280,7 +292,7 @@ async def test_without_a_thread_the_broker_is_unavailable(monkeypatch):
     await driver.close()
 
 
-def exit_thread():
+def exit_thread() -> NoReturn:
     raise SystemExit("no more")
 
 

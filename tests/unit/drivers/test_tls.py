@@ -13,6 +13,7 @@ import pytest
 from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.fields.pem import as_file, has_block, is_pem
 from tasuki.fields.tls import TlsConfig
+from tests.support.settings import parsed
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_files_and_text_make_the_same_context(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     cert, key = ((pair / name).read_text() if is_text else str(pair / name) for name in ("c.pem", "k.pem"))
-    context = tls_context(TlsConfig(cert=cert, key=key, ca=cert))
+    context = tls_context(parsed(TlsConfig, cert=cert, key=key, ca=cert))
     assert context is not None
     (trusted,) = context.get_ca_certs()
     assert trusted["subject"] == ((("commonName", "client"),),)

@@ -12,6 +12,7 @@ from tasuki.kinds.check.project import Project, check
 from tasuki.registry.loader import load
 
 Make = Callable[..., Project]
+Problems = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 
 @pytest.fixture
-def problems(project: Make) -> Callable[..., list[str]]:
+def problems(project: Make) -> Problems:
     """The mistakes in the entries, one text each, without the file's name."""
 
     def find(text: str, **options: object) -> list[str]:

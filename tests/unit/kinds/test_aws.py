@@ -6,8 +6,12 @@ import pytest
 
 from tasuki.clock import SystemClock
 from tasuki.drivers.sqs.aws import AwsConfig
+from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.kinds.build import build_driver
+from tests.support.narrow import instance, present
+from tests.support.settings import parsed
+from tests.unit.kinds.conftest import Make, Problems
 
 SECRET = "wJalrXUtnFEMI-not-a-real-one"
 AWS = (
@@ -16,12 +20,12 @@ AWS = (
 DRIVER = "  - {name: sqs, kind: queue.driver.sqs, config: cloud"
 
 
-def test_the_driver_gets_what_the_config_says(project):
+def test_the_driver_gets_what_the_config_says(project: Make) -> None:
     checked = project(f"{AWS}{DRIVER}, endpoint: 'http://127.0.0.1:1', use_fips: true}}\n", environ={"KEY": SECRET})
-    settings = build_driver(checked, "app:sqs", SystemClock())._settings
-    account = settings.config
-    assert (account.region, account.access_key_id.get_secret_value()) == ("eu-central-1", "AKIA")
-    assert account.secret_access_key.get_secret_value() == SECRET
+    settings = instance(build_driver(checked, "app:sqs", SystemClock()), SQSDriver)._settings
+    account = instance(settings.config, AwsConfig)
+    assert (account.region, present(account.access_key_id).get_secret_value()) == ("eu-central-1", "AKIA")
+    assert present(account.secret_access_key).get_secret_value() == SECRET
     assert (account.session_token, account.profile, settings.use_fips) == (None, None, True)
     assert settings.endpoint == "http://127.0.0.1:1"
     for thing in (settings, checked.configs["app:cloud"], checked.configs["app:sqs"]):
@@ -29,7 +33,7 @@ def test_the_driver_gets_what_the_config_says(project):
         assert "AKIA" not in repr(thing)
 
 
-def test_a_driver_without_a_config_asks_aws(project):
+def test_a_driver_without_a_config_asks_aws(project: Make) -> None:
     checked = project("  - {name: sqs, kind: queue.driver.sqs}\n")
     config = checked.configs["app:sqs"]
     assert isinstance(config, SQSSettings)
@@ -37,7 +41,7 @@ def test_a_driver_without_a_config_asks_aws(project):
     assert build_driver(checked, "app:sqs", SystemClock()).durability == "node"
 
 
-def test_durability_is_known_of_amazon_only(project):
+def test_durability_is_known_of_amazon_only(project: Make) -> None:
     text = "  - {name: sqs, kind: queue.driver.sqs, endpoint: '%s'}\n"
     levels = [
         build_driver(project(text % endpoint), "app:sqs", SystemClock()).durability
@@ -46,7 +50,7 @@ def test_durability_is_known_of_amazon_only(project):
     assert levels == ["node", "process"]
 
 
-def test_bad_values(problems):
+def test_bad_values(problems: Problems) -> None:
     text = "  - {name: cloud, kind: config.aws, access_key_id: AKIA}\n"
     assert problems(text) == [
         "3:37: app:cloud: access_key_id and secret_access_key belong together: give both, or neither"
@@ -63,7 +67,7 @@ def test_bad_values(problems):
 
 
 @pytest.mark.parametrize("value", ["{region: eu-central-1}", "[cloud]", "5"])
-def test_a_config_that_is_no_id_says_what_belongs_where(problems, value):
+def test_a_config_that_is_no_id_says_what_belongs_where(problems: Problems, value: str) -> None:
     (problem,) = problems(f"  - {{name: sqs, kind: queue.driver.sqs, config: {value}}}\n")
     assert problem == (
         "3:41: app:sqs: config: expected the id of a config.aws entry; its fields (region, access_key_id …) belong "
@@ -71,13 +75,13 @@ def test_a_config_that_is_no_id_says_what_belongs_where(problems, value):
     )
 
 
-def test_a_delay_of_all_messages_that_their_retention_would_not_outlive(problems):
+def test_a_delay_of_all_messages_that_their_retention_would_not_outlive(problems: Problems) -> None:
     text = "  - {name: sqs, kind: queue.driver.sqs, message_retention_period: 1m, default_delay_seconds: 60}\n"
     (problem,) = problems(text)
     assert problem == "3:71: app:sqs: default_delay_seconds is not shorter than message_retention_period"
 
 
-def test_a_key_that_is_no_text_is_not_shown(problems):
+def test_a_key_that_is_no_text_is_not_shown(problems: Problems) -> None:
     text = f"  - {{name: cloud, kind: config.aws, access_key_id: a, secret_access_key: [{SECRET}]}}\n"
     (problem,) = problems(text)
     assert SECRET not in problem
@@ -85,6 +89,6 @@ def test_a_key_that_is_no_text_is_not_shown(problems):
 
 
 @pytest.mark.parametrize("field", ["access_key_id", "secret_access_key", "session_token"])
-def test_keys_are_secrets(field):
-    config = AwsConfig(access_key_id="a", secret_access_key="b", session_token="c")
+def test_keys_are_secrets(field: str) -> None:
+    config = parsed(AwsConfig, access_key_id="a", secret_access_key="b", session_token="c")
     assert str(getattr(config, field)) == "**********"

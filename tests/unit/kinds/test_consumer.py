@@ -1,6 +1,10 @@
+from collections.abc import Callable
+
 import pytest
 
 from tasuki.kinds.entries.consumer import ConsumerConfig
+from tests.support.narrow import present
+from tests.unit.kinds.conftest import Make, Problems
 
 OTHERS = """\
   - {name: d, kind: queue.driver.memory}
@@ -8,17 +12,19 @@ OTHERS = """\
   - {name: f, kind: function.lua, source: return 1}
 """
 
+MakeConsumer = Callable[..., ConsumerConfig]
+
 
 @pytest.fixture
-def consumer(project):
-    def make(fields=""):
+def consumer(project: Make) -> MakeConsumer:
+    def make(fields: str = "") -> ConsumerConfig:
         text = f"{OTHERS}  - {{name: c, kind: queue.consumer, queue: q, func: f{fields}}}\n"
-        return project(text).get("app:c", ConsumerConfig)
+        return project(text).of(ConsumerConfig)["app:c"]
 
     return make
 
 
-def test_the_defaults(consumer):
+def test_the_defaults(consumer: MakeConsumer) -> None:
     config = consumer()
     assert (config.queue, config.func) == ("app:q", "app:f")
     assert (config.concurrency, config.prefetch, config.auto_ack) == (1, 10, False)
@@ -26,11 +32,11 @@ def test_the_defaults(consumer):
     assert not config.lifecycle.auto_start
 
 
-def test_the_largest_values(consumer):
+def test_the_largest_values(consumer: MakeConsumer) -> None:
     config = consumer(", concurrency: 1000, prefetch: 10000, auto_ack: true, handler_timeout: 2m, retry: {jitter: 0}")
     assert (config.concurrency, config.prefetch, config.auto_ack) == (1000, 10000, True)
     assert config.handler_timeout == 120
-    assert config.retry.jitter == 0
+    assert present(config.retry).jitter == 0
 
 
 @pytest.mark.parametrize(
@@ -49,12 +55,12 @@ def test_the_largest_values(consumer):
         (", lifecycle: true", "lifecycle must be a mapping, not true"),
     ],
 )
-def test_bad_values(problems, fields, problem):
+def test_bad_values(problems: Problems, fields: str, problem: str) -> None:
     [text] = problems(f"{OTHERS}  - {{name: c, kind: queue.consumer, queue: q, func: f{fields}}}\n")
     assert text.partition("app:c: ")[2].partition("; its fields are")[0] == problem
 
 
-def test_it_consumes_queues_with_functions(problems):
+def test_it_consumes_queues_with_functions(problems: Problems) -> None:
     texts = problems(f"{OTHERS}  - {{name: c, kind: queue.consumer, queue: f, func: q}}\n")
     assert [text.partition("app:c: ")[2] for text in texts] == [
         "consumer 'app:c' refers to queue 'app:f', which is a function.lua; name a queue.queue",

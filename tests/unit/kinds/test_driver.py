@@ -5,9 +5,11 @@ import pytest
 from tasuki.contracts.driver import Driver
 from tasuki.drivers.kinds import KINDS
 from tasuki.drivers.sqlite.settings import SQLiteSettings
+from tasuki.fields.kinds import DriverKind
+from tests.unit.kinds.conftest import Make, Problems
 
 
-def test_the_embedded_driver(project):
+def test_the_embedded_driver(project: Make) -> None:
     text = """\
   - {name: a, kind: queue.driver.sqlite}
   - {name: b, kind: queue.driver.sqlite, path: x.db, synchronous: normal, busy_timeout: 1s}
@@ -18,18 +20,18 @@ def test_the_embedded_driver(project):
 
 
 @pytest.mark.parametrize("driver", ["sqlite, path", "nats, credentials_file"])
-def test_a_file_is_text(problems, driver):
+def test_a_file_is_text(problems: Problems, driver: str) -> None:
     (problem,) = problems(f"  - {{name: a, kind: queue.driver.{driver}: {{x: 1}}}}\n")
     assert "must be text, not a mapping" in problem
 
 
-def test_the_memory_driver_has_no_fields_of_its_own(problems):
+def test_the_memory_driver_has_no_fields_of_its_own(problems: Problems) -> None:
     assert problems("  - {name: a, kind: queue.driver.memory, path: x}\n") == [
         "3:42: app:a: unknown field 'path'; known are: durability, lifecycle, name, kind, meta"
     ]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
-def test_the_class_of_a_driver_can_be_imported(kind):
+def test_the_class_of_a_driver_can_be_imported(kind: DriverKind) -> None:
     module, _, name = kind.driver.partition(":")
     assert issubclass(getattr(importlib.import_module(module), name), Driver)

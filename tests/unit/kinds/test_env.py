@@ -1,9 +1,10 @@
 import pytest
 
 from tasuki.kinds.entries.env import EnvFileConfig, EnvVariableConfig
+from tests.unit.kinds.conftest import Make, Problems
 
 
-def test_variables_and_storages(project):
+def test_variables_and_storages(project: Make) -> None:
     text = """\
   - {name: a, kind: env.variable, variable: A, default: 8080, storage: os, read_only: true}
   - {name: b, kind: env.variable, default: true}
@@ -42,6 +43,6 @@ def test_variables_and_storages(project):
         ("kind: env.storage.chain", "kind 'env.storage.chain' is not known; known are: env.storage.file"),
     ],
 )
-def test_bad_values(problems, fields, problem):
+def test_bad_values(problems: Problems, fields: str, problem: str) -> None:
     [text] = problems(f"  - {{name: v, {fields}}}\n")
     assert text.partition("app:v: ")[2].startswith(problem)

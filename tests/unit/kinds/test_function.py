@@ -9,9 +9,11 @@ from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded
 from tasuki.registry.registry import Registry
 from tasuki.registry.source import Source
+from tests.support.narrow import present
+from tests.unit.kinds.conftest import Make, Problems
 
 
-def test_a_lua_function_and_its_library(project):
+def test_a_lua_function_and_its_library(project: Make) -> None:
     text = """\
   - name: f
     kind: function.lua
@@ -28,6 +30,7 @@ def test_a_lua_function_and_its_library(project):
     configs = project(text).configs
     function, plain, library = configs["app:f"], configs["app:f2"], configs["app:lib"]
     assert isinstance(function, LuaFunctionConfig)
+    assert isinstance(plain, LuaFunctionConfig)
     assert function.source == Source("return 1\n")
     assert (function.method, function.modules) == ("main", ["json", "string"])
     assert function.imports == {"words": "app:lib", "other": "app:f2"}
@@ -37,7 +40,7 @@ def test_a_lua_function_and_its_library(project):
     assert type(library) is LuaLibraryConfig
 
 
-def test_modules_of_later_versions_are_refused_and_the_known_ones_named(problems):
+def test_modules_of_later_versions_are_refused_and_the_known_ones_named(problems: Problems) -> None:
     [text] = problems("  - {name: f, kind: function.lua, source: x, modules: [sql]}\n")
     assert text.startswith("3:56: app:f: modules.0: there is no module 'sql' in this version; known are: base64, ")
 
@@ -59,19 +62,19 @@ def test_modules_of_later_versions_are_refused_and_the_known_ones_named(problems
         ("source: x, pool: {}", "the field 'pool.workers' is missing"),
     ],
 )
-def test_bad_lua_functions(problems, fields, problem):
+def test_bad_lua_functions(problems: Problems, fields: str, problem: str) -> None:
     [text] = problems(f"  - {{name: f, kind: function.lua, {fields}}}\n")
     assert text.partition("app:f: ")[2].startswith(problem)
 
 
-def test_python_functions(project):
+def test_python_functions(project: Make) -> None:
     project("")
     Path("tasks.py").write_text("def handle(body): ...\n")
     text = """\
   - {name: target, kind: function.python, target: package.module:function, pool: null}
   - {name: method, kind: function.python, source: file://tasks.py, method: handle}
 """
-    configs = project(text).configs
+    configs = project(text).of(PythonFunctionConfig)
     assert configs["app:target"] == PythonFunctionConfig(target="package.module:function")
     assert configs["app:method"].source == Source("def handle(body): ...\n", Path("tasks.py").resolve())
     assert configs["app:method"].method == "handle"
@@ -96,29 +99,29 @@ ONE = "a Python function has either a source with a method, or a target: package
         ("target: a:b, isolation: process, limits: {time: 0}", "limits.time must be more than 0, not the number 0"),
     ],
 )
-def test_bad_python_functions(problems, fields, problem):
+def test_bad_python_functions(problems: Problems, fields: str, problem: str | tuple[str, ...]) -> None:
     [text] = problems(f"  - {{name: f, kind: function.python, {fields}}}\n")
     assert text.partition("app:f: ")[2] == problem
 
 
-def test_isolated_functions(project):
+def test_isolated_functions(project: Make) -> None:
     text = """\
   - {name: lua, kind: function.lua, source: x, isolation: process, pool: {workers: 3}}
   - {name: python, kind: function.python, target: a:b, isolation: process, limits: {memory: 1MiB, time: 2s}}
 """
-    configs = project(text).configs
-    assert configs["app:lua"].pool.workers == 3
-    assert configs["app:python"].limits == PythonLimits(memory=2**20, time=2.0)
+    checked = project(text)
+    assert present(checked.of(LuaFunctionConfig)["app:lua"].pool).workers == 3
+    assert checked.of(PythonFunctionConfig)["app:python"].limits == PythonLimits(memory=2**20, time=2.0)
 
 
-def test_a_function_declared_in_code_cannot_be_isolated(tmp_path):
+def test_a_function_declared_in_code_cannot_be_isolated(tmp_path: Path) -> None:
     entry = Entry("app:f", "function.python", {"isolation": "process"}, target=len)
     with pytest.raises(ProjectError, match="process needs a function that another process can import"):
         check(Loaded(Registry({entry.id: entry}, tmp_path)))
 
 
-def test_a_function_declared_in_code_needs_neither_source_nor_target(tmp_path):
+def test_a_function_declared_in_code_needs_neither_source_nor_target(tmp_path: Path) -> None:
     entry = Entry("app:f", "function.python", {}, target=len)
     project = check(Loaded(Registry({entry.id: entry}, tmp_path)))
     assert project.configs["app:f"] == PythonFunctionConfig.model_validate({}, context={"target": len})
-    assert project.registry.get("app:f").target is len
+    assert project.registry.entries["app:f"].target is len

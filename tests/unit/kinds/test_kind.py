@@ -1,4 +1,6 @@
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +10,10 @@ from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.kinds import kind as module
 from tasuki.kinds.check.project import check
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.kind import driver_names, find_driver, find_kind, kind_names
 from tasuki.registry.loader import load
+from tests.support.narrow import instance
 
 
 class RoomConfig(Config):
@@ -32,7 +36,7 @@ NOT_A_KIND = "something"
 
 
 @pytest.fixture
-def packages(monkeypatch):
+def packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Other packages, as far as entry points can tell."""
     here = __name__
     points = {
@@ -54,7 +58,7 @@ def packages(monkeypatch):
         clear()
 
 
-def test_the_kinds_of_this_version():
+def test_the_kinds_of_this_version() -> None:
     assert {
         "queue.driver.memory",
         "queue.driver.sqlite",
@@ -87,7 +91,7 @@ def test_the_kinds_of_this_version():
         ("http.endpoint", "tasuki schema lists every kind"),
     ],
 )
-def test_an_unknown_kind_has_an_honest_hint(name, hint):
+def test_an_unknown_kind_has_an_honest_hint(name: str, hint: str) -> None:
     with pytest.raises(UnknownKindError) as caught:
         find_kind(name)
     assert caught.value.problem == f"kind {name!r} is not known"
@@ -95,16 +99,16 @@ def test_an_unknown_kind_has_an_honest_hint(name, hint):
 
 
 @pytest.mark.usefixtures("packages")
-def test_kinds_and_drivers_of_other_packages(tmp_path):
+def test_kinds_and_drivers_of_other_packages(tmp_path: Path) -> None:
     assert find_kind("meeting.room") is ROOM
-    assert find_kind("queue.driver.kafka").driver == "x:Kafka"
+    assert instance(find_kind("queue.driver.kafka"), DriverKind).driver == "x:Kafka"
     assert find_driver("kafka") is find_kind("queue.driver.kafka")
     assert driver_names() == ["amqp", "ghost", "kafka", "memory", "nats", "odd", "postgres", "redis", "sqlite", "sqs"]
     text = "namespace: app\nentries:\n  - {name: k, kind: queue.driver.kafka, seats: 4}\n"
     text += "  - {name: q, kind: queue.queue, driver: k, driver_options: {kafka: {partitions: 3}}}\n"
     (tmp_path / "p.yaml").write_text(text)
     project = check(load(tmp_path))
-    assert project.configs["app:q"].options == {"partitions": 3}
+    assert project.of(QueueConfig)["app:q"].options == {"partitions": 3}
     assert project.driver_of("app:q") is find_driver("kafka")
 
 
@@ -116,7 +120,7 @@ def test_kinds_and_drivers_of_other_packages(tmp_path):
         ("wrong.kind", f"kind 'wrong.kind' is provided by '{__name__}:NOT_A_KIND', which is not a Kind"),
     ],
 )
-def test_a_package_that_fails_is_named(name, problem):
+def test_a_package_that_fails_is_named(name: str, problem: str) -> None:
     with pytest.raises(UnknownKindError) as caught:
         find_kind(name)
     assert caught.value.problem == problem
@@ -140,7 +144,9 @@ def test_a_package_that_fails_is_named(name, problem):
         ),
     ],
 )
-def test_a_driver_of_another_contract_is_refused(packages, monkeypatch, name, problem, hint):
+def test_a_driver_of_another_contract_is_refused(
+    packages: None, monkeypatch: pytest.MonkeyPatch, name: str, problem: str, hint: str
+) -> None:
     points = {
         f"queue.driver.{one}": EntryPoint(one, f"{__name__}:{one.upper()}", "tasuki.drivers") for one in ("old", "new")
     }
@@ -152,7 +158,7 @@ def test_a_driver_of_another_contract_is_refused(packages, monkeypatch, name, pr
 
 
 @pytest.mark.usefixtures("packages")
-def test_what_is_no_driver():
+def test_what_is_no_driver() -> None:
     assert find_driver("ghost") is None
     assert find_driver("odd") is None
     assert find_driver("nothing") is None

@@ -1,9 +1,12 @@
 import pytest
 
+from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.lifecycle import LifecycleConfig, RestartConfig
+from tests.support.narrow import instance
+from tests.unit.kinds.conftest import Make, Problems
 
 
-def test_the_defaults():
+def test_the_defaults() -> None:
     config = LifecycleConfig()
     assert not config.auto_start
     assert (config.start_timeout, config.stop_timeout, config.stable_threshold) == (10.0, 10.0, 5.0)
@@ -14,7 +17,7 @@ def test_the_defaults():
     assert config.security is None
 
 
-def test_all_fields(project):
+def test_all_fields(project: Make) -> None:
     text = """\
   - name: d
     kind: queue.driver.memory
@@ -31,7 +34,7 @@ def test_all_fields(project):
   - {name: s, kind: store.memory}
 """
     checked = project(text)
-    config = checked.configs["app:d"].lifecycle
+    config = instance(checked.configs["app:d"], DriverConfig).lifecycle
     assert (config.start_timeout, config.stop_timeout, config.stable_threshold) == (1.0, 0.0, 60.0)
     assert (config.depends_on, config.requires, config.startup) == (["app:s"], ["app:s"], "optional")
     assert config.restart.backoff().initial_delay == 0.01
@@ -59,12 +62,12 @@ def test_all_fields(project):
         ("restart: {x: {y: 0}}", "unknown field 'lifecycle.restart.x'; known are: initial_delay, max_delay, "),
     ],
 )
-def test_bad_values(problems, fields, problem):
+def test_bad_values(problems: Problems, fields: str, problem: str) -> None:
     [text] = problems(f"  - {{name: d, kind: queue.driver.memory, lifecycle: {{{fields}}}}}\n")
     assert text.partition("app:d: ")[2].startswith(problem)
 
 
-def test_rules_of_retry_are_of_queues_and_consumers_and_agree(problems):
+def test_rules_of_retry_are_of_queues_and_consumers_and_agree(problems: Problems) -> None:
     text = (
         "  - {name: m, kind: queue.driver.memory, lifecycle: {restart: {never: [ValueError]}}}\n"
         "  - {name: q, kind: queue.queue, driver: m, retry: {never: [ValueError, OSError], on: [OSError]}}\n"

@@ -1,23 +1,28 @@
+from collections.abc import Callable
+
 import pytest
 
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
+from tests.unit.kinds.conftest import Make, Problems
 
 DRIVERS = "  - {name: memory, kind: queue.driver.memory}\n  - {name: sqlite, kind: queue.driver.sqlite}\n"
 
+MakeQueue = Callable[..., QueueConfig]
+
 
 @pytest.fixture
-def queue(project):
-    def make(fields, driver="memory"):
+def queue(project: Make) -> MakeQueue:
+    def make(fields: str, driver: str = "memory") -> QueueConfig:
         text = f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: {driver}, {fields}}}\n"
-        return project(text).get("app:q", QueueConfig)
+        return project(text).of(QueueConfig)["app:q"]
 
     return make
 
 
 @pytest.fixture
-def wrong(problems):
-    def find(fields, driver="memory"):
+def wrong(problems: Problems) -> Problems:
+    def find(fields: str, driver: str = "memory") -> list[str]:
         texts = problems(f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: {driver}, {fields}}}\n")
         return [text.partition("app:q: ")[2] for text in texts]
 
@@ -37,17 +42,17 @@ def wrong(problems):
         ("options: {max_length: 0}", None),
     ],
 )
-def test_options_are_merged_for_the_driver_in_use(queue, fields, length):
+def test_options_are_merged_for_the_driver_in_use(queue: MakeQueue, fields: str, length: int | None) -> None:
     config = queue(fields)
     assert config.max_length == length
 
 
-def test_the_options_in_force_replace_those_that_were_written(queue):
+def test_the_options_in_force_replace_those_that_were_written(queue: MakeQueue) -> None:
     config = queue("driver_options: {sqlite: {max_length: 4}, max_length: 2}", driver="sqlite")
     assert config.options == {"max_length": 4}
 
 
-def test_dormant_options_are_checked_too(wrong):
+def test_dormant_options_are_checked_too(wrong: Problems) -> None:
     assert wrong("driver_options: {sqlite: {max_lenght: 4}}") == [
         "unknown sqlite option 'max_lenght'; did you mean 'max_length'?"
     ]
@@ -56,13 +61,13 @@ def test_dormant_options_are_checked_too(wrong):
     ]
 
 
-def test_they_are_checked_even_if_the_driver_is_missing(wrong):
+def test_they_are_checked_even_if_the_driver_is_missing(wrong: Problems) -> None:
     texts = wrong("options: {x: 1}, driver_options: {sqlite: {max_length: -4}}", driver="gone")
     assert texts[0].startswith("queue 'app:q' refers to driver 'app:gone', which is not defined")
     assert texts[1:] == ["sqlite option max_length must be at least 0, not the number -4"]
 
 
-def test_unknown_options_are_reported_where_they_stand(problems):
+def test_unknown_options_are_reported_where_they_stand(problems: Problems) -> None:
     text = f"""{DRIVERS}\
   - name: q
     kind: queue.queue
@@ -83,7 +88,7 @@ def test_unknown_options_are_reported_where_they_stand(problems):
     ]
 
 
-def test_a_bag_is_a_mapping(wrong):
+def test_a_bag_is_a_mapping(wrong: Problems) -> None:
     assert wrong("driver_options: {memory: 5, amqp: x}") == [
         "driver_options.memory must be a mapping, not the number 5",
         "driver_options.amqp must be a mapping, not the text 'x'",
@@ -99,9 +104,9 @@ CONSUMER = (
 )
 
 
-def test_a_consumer_has_the_options_of_its_queues_driver(project, problems):
+def test_a_consumer_has_the_options_of_its_queues_driver(project: Make, problems: Problems) -> None:
     text = CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {sqlite: {}}}\n"
-    assert project(text).get("app:c", ConsumerConfig).driver_options == {}
+    assert project(text).of(ConsumerConfig)["app:c"].driver_options == {}
     text = CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {exclusive: true}}\n"
     assert problems(text) == ["7:73: app:c: unknown memory option 'exclusive'; there are none"]
     text = CONSUMER + "  - {name: c, kind: queue.consumer, queue: q, func: f, driver_options: {sqlite: {x: 1}}}\n"

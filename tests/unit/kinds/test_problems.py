@@ -1,14 +1,17 @@
+import inspect
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import Field, ValidationError
 
 from tasuki.fields.types import Config, Count, Duration, Flag, Text
 from tasuki.kinds.problems import problems_of
+from tasuki.kinds.schema import docstrings
 from tasuki.registry.entry import Entry
 from tasuki.registry.shown import describe
 from tasuki.scalars import Loose, Substituted
+from tests.unit.kinds.conftest import Problems
 
 
 class InnerConfig(Config):
@@ -37,7 +40,7 @@ class OuterConfig(Config):
     name: Text = "x"
 
 
-def found(data):
+def found(data: dict[str, Any]) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         OuterConfig.model_validate(data)
     return list(map(str, problems_of(caught.value, Entry("a:b", "k", data), OuterConfig)))
@@ -61,11 +64,11 @@ def found(data):
         (object(), "something else"),
     ],
 )
-def test_values_are_described_as_their_author_knows_them(value, text):
+def test_values_are_described_as_their_author_knows_them(value: object, text: str) -> None:
     assert describe(value) == text
 
 
-def test_near_fields_are_found_inside_mappings_and_lists():
+def test_near_fields_are_found_inside_mappings_and_lists() -> None:
     assert found({"inner": {"any": {"wiat": 1}}, "listed": [{"wayt": 1}]}) == [
         "a:b: unknown field 'inner.any.wiat'; did you mean 'wait'?",
         "a:b: unknown field 'listed.0.wayt'; did you mean 'wait'?",
@@ -90,12 +93,12 @@ def test_near_fields_are_found_inside_mappings_and_lists():
         ({"called": 1}, "did you mean 'name'?"),
     ],
 )
-def test_a_remedy_is_named_where_one_is_likely(data, remedy):
+def test_a_remedy_is_named_where_one_is_likely(data: dict[str, Any], remedy: str) -> None:
     [problem] = found(data)
     assert problem.partition("; ")[2] == remedy
 
 
-def test_the_value_of_a_placeholder_is_never_shown():
+def test_the_value_of_a_placeholder_is_never_shown() -> None:
     secret = Substituted("hunter2")
     texts = found({"inner": {"x": {"wait": secret}}, "on": secret, "listed": secret, "name": ""})
     assert texts == [
@@ -106,7 +109,7 @@ def test_the_value_of_a_placeholder_is_never_shown():
     ]
 
 
-def test_literals_hide_it_too(problems):
+def test_literals_hide_it_too(problems: Problems) -> None:
     text = "  - {name: d, kind: queue.driver.sqlite, synchronous: '${env:S}'}\n"
     assert problems(text, environ={"S": "hunter2"}) == [
         "3:42: app:d: synchronous must be 'full' or 'normal', not the value of a placeholder"
@@ -138,7 +141,7 @@ def test_literals_hide_it_too(problems):
         "kind: security.policy, groups: [g], policy: {actions: '${env:GONE}', resources: a, effect: allow}",
     ],
 )
-def test_a_value_that_cannot_be_read_is_one_problem(problems, entry):
+def test_a_value_that_cannot_be_read_is_one_problem(problems: Problems, entry: str) -> None:
     text = f"""\
   - {{name: m, kind: queue.driver.memory}}
   - {{name: q, kind: queue.queue, driver: m}}
@@ -156,7 +159,7 @@ def test_a_value_that_cannot_be_read_is_one_problem(problems, entry):
     assert "'GONE' is not set" in found or "does not exist" in found
 
 
-def test_other_mistakes_of_the_entry_are_told_beside_it(problems):
+def test_other_mistakes_of_the_entry_are_told_beside_it(problems: Problems) -> None:
     assert len(problems("  - {name: e, kind: queue.driver.redis, url: '${env:GONE}', db: x, clint: y}\n")) == 3
 
 
@@ -173,6 +176,21 @@ def test_other_mistakes_of_the_entry_are_told_beside_it(problems):
         ),
     ],
 )
-def test_the_hint_for_an_unknown_kind_stays_in_its_family(problems, kind, hint):
+def test_the_hint_for_an_unknown_kind_stays_in_its_family(problems: Problems, kind: str, hint: str) -> None:
     (found,) = problems(f"  - {{name: e, kind: {kind}}}\n")
     assert found.endswith(f"is not known; {hint}")
+
+
+def test_many_mistakes_read_a_source_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[object] = []
+    getsource = inspect.getsource
+
+    def counted(model: type) -> str:
+        reads.append(model)
+        return getsource(model)
+
+    monkeypatch.setattr(inspect, "getsource", counted)
+    docstrings.cache_clear()
+    for _ in range(20):
+        assert found({"one": {}})
+    assert len(reads) == len(set(reads)) > 0

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -6,11 +7,14 @@ from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.errors import InvalidEntryError, Position, ProjectError, ReferenceCycleError
 from tasuki.kinds.check.project import check
 from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.registry.entry import Entry
 from tasuki.registry.loader import Loaded, load
 from tasuki.registry.registry import Registry
+from tests.support.narrow import instance, present
+from tests.unit.kinds.conftest import Make, Problems
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -49,31 +53,32 @@ entries:
 
 
 @pytest.fixture
-def seed(tmp_path):
+def seed(tmp_path: Path) -> Path:
     (tmp_path / "_index.yaml").write_text(SEED)
     (tmp_path / "task_handler.lua").write_text("return function(body) return body end\n")
     return tmp_path
 
 
-def test_the_seed_loads_unchanged(seed):
+def test_the_seed_loads_unchanged(seed: Path) -> None:
     project = check(load(seed))
     assert list(project.configs) == [
         f"app.queue:{n}" for n in ("memory_driver", "tasks", "task_consumer", "task_handler")
     ]
-    assert project.of(MemorySettings)["app.queue:memory_driver"].lifecycle.auto_start
+    assert instance(project.configs["app.queue:memory_driver"], DriverConfig).lifecycle.auto_start
     assert project.of(QueueConfig)["app.queue:tasks"].driver == "app.queue:memory_driver"
-    consumer = project.get("app.queue:task_consumer", ConsumerConfig)
+    consumer = project.of(ConsumerConfig)["app.queue:task_consumer"]
     assert (consumer.queue, consumer.func) == ("app.queue:tasks", "app.queue:task_handler")
     assert (consumer.concurrency, consumer.prefetch) == (4, 20)
     assert consumer.lifecycle.auto_start
     assert consumer.lifecycle.depends_on == ["app.queue:tasks"]
-    handler = project.get("app.queue:task_handler", LuaFunctionConfig)
-    assert handler.source.text.startswith("return function")
-    assert handler.source.file.name == "task_handler.lua"
+    handler = project.of(LuaFunctionConfig)["app.queue:task_handler"]
+    source = present(handler.source)
+    assert source.text.startswith("return function")
+    assert present(source.file).name == "task_handler.lua"
     assert handler.modules == ["json", "logger"]
 
 
-def test_what_a_project_knows(seed):
+def test_what_a_project_knows(seed: Path) -> None:
     project = check(load(seed))
     assert project.edges["app.queue:task_consumer"] == ("app.queue:tasks", "app.queue:task_handler")
     assert project.kinds["app.queue:tasks"].name == "queue.queue"
@@ -85,7 +90,7 @@ def test_what_a_project_knows(seed):
             project.driver_of(id)
 
 
-def test_the_broken_project_is_reported_whole_and_in_order(monkeypatch):
+def test_the_broken_project_is_reported_whole_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(GOLDEN / "broken")
     with pytest.raises(ProjectError) as caught:
         check(load(Path(), environ={}))
@@ -93,7 +98,7 @@ def test_the_broken_project_is_reported_whole_and_in_order(monkeypatch):
     assert all(error.position for error in caught.value.errors)
 
 
-def test_three_hundred_queues(tmp_path):
+def test_three_hundred_queues(tmp_path: Path) -> None:
     entries = "".join(
         f"  - name: q{number}\n    kind: queue.queue\n    driver: app:memory\n    max_length: 100\n"
         "    dead_letter: {queue: dead, max_attempts: 3}\n    retry:\n      initial_delay: 1s\n"
@@ -105,37 +110,37 @@ def test_three_hundred_queues(tmp_path):
     assert len(check(load(tmp_path)).configs) == 302
 
 
-def test_a_name_like_no_is_a_name(project):
+def test_a_name_like_no_is_a_name(project: Make) -> None:
     text = "  - {name: no, kind: queue.driver.memory}\n  - {name: yes, kind: queue.queue, driver: no}\n"
-    assert project(text).get("app:yes", QueueConfig).driver == "app:no"
+    assert project(text).of(QueueConfig)["app:yes"].driver == "app:no"
 
 
-def test_an_override_swaps_the_driver_and_leaves_the_old_ones_fields_behind(project):
+def test_an_override_swaps_the_driver_and_leaves_the_old_ones_fields_behind(project: Make) -> None:
     text = "  - {name: d, kind: queue.driver.sqlite, path: x.db, lifecycle: {auto_start: true}}\n"
     swapped = project(text, overrides=("app:d:kind=queue.driver.memory",)).configs["app:d"]
     assert isinstance(swapped, MemorySettings)
-    assert swapped.lifecycle.auto_start
+    assert instance(swapped, DriverConfig).lifecycle.auto_start
 
 
-def test_a_field_that_comes_with_the_swap_is_for_the_new_driver(problems):
+def test_a_field_that_comes_with_the_swap_is_for_the_new_driver(problems: Problems) -> None:
     text = "  - {name: d, kind: queue.driver.sqlite, path: a.db}\n"
     (problem,) = problems(text, overrides=("app:d:kind=queue.driver.memory", "app:d:url=redis://localhost"))
     assert "unknown field 'url'" in problem
 
 
-def test_a_swap_does_not_hide_a_misspelt_field(problems):
+def test_a_swap_does_not_hide_a_misspelt_field(problems: Problems) -> None:
     text = "  - {name: d, kind: queue.driver.sqlite, path: x.db, pth: y}\n"
     assert problems(text, overrides=("app:d:kind=queue.driver.memory",)) == [
         "3:54: app:d: unknown field 'pth'; known are: durability, lifecycle, name, kind, meta"
     ]
 
 
-def test_an_unknown_kind_is_one_problem(problems):
+def test_an_unknown_kind_is_one_problem(problems: Problems) -> None:
     text = "  - {name: d, kind: sqlite}\n  - {name: q, kind: queue.queue, driver: d}\n"
     assert problems(text) == ["3:15: app:d: kind 'sqlite' is not known; did you mean 'queue.driver.sqlite'?"]
 
 
-def test_two_entries_cannot_be_the_same_queue_of_one_driver(problems):
+def test_two_entries_cannot_be_the_same_queue_of_one_driver(problems: Problems) -> None:
     text = """\
   - {name: d, kind: queue.driver.memory}
   - {name: e, kind: queue.driver.memory}
@@ -148,7 +153,7 @@ def test_two_entries_cannot_be_the_same_queue_of_one_driver(problems):
     ]
 
 
-def test_variables_have_unique_public_names(problems):
+def test_variables_have_unique_public_names(problems: Problems) -> None:
     text = "".join(
         f"  - {{name: v{n}, kind: env.variable, variable: X}}\n  - {{name: w{n}, kind: env.variable}}\n" for n in "ab"
     )
@@ -157,7 +162,7 @@ def test_variables_have_unique_public_names(problems):
     ]
 
 
-def test_an_entry_that_refers_to_itself_or_in_a_circle(problems):
+def test_an_entry_that_refers_to_itself_or_in_a_circle(problems: Problems) -> None:
     text = """\
   - {name: a, kind: queue.driver.memory, lifecycle: {depends_on: [a]}}
   - {name: b, kind: store.memory, lifecycle: {requires: [c]}}
@@ -169,7 +174,7 @@ def test_an_entry_that_refers_to_itself_or_in_a_circle(problems):
     ]
 
 
-def test_errors_without_a_place_come_last_and_errors_of_loading_are_kept():
+def test_errors_without_a_place_come_last_and_errors_of_loading_are_kept() -> None:
     first = InvalidEntryError("first", position=Position("a.yaml", 1))
     entries = {"app:q": Entry("app:q", "queue.queue", {"driver": "q", "dead_letter": "q"})}
     with pytest.raises(ProjectError) as caught:
@@ -178,8 +183,8 @@ def test_errors_without_a_place_come_last_and_errors_of_loading_are_kept():
     assert any(isinstance(error, ReferenceCycleError) for error in caught.value.errors[1:])
 
 
-def test_code_and_files_are_checked_alike(tmp_path):
-    place = {(): Position("app.py", 7)}
+def test_code_and_files_are_checked_alike(tmp_path: Path) -> None:
+    place: Mapping[tuple[str | int, ...], Position] = {(): Position("app.py", 7)}
     entries = [
         Entry("app:d", "queue.driver.memory", {}, positions=place),
         Entry("app:q", "queue.queue", {"driver": "d", "concurency": 1}, positions=place),

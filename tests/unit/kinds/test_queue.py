@@ -1,32 +1,38 @@
+from collections.abc import Callable
+
 import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.kinds.entries import queue as module
 from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig
+from tests.support.narrow import present
+from tests.unit.kinds.conftest import Make, Problems
 
 DRIVERS = "  - {name: d, kind: queue.driver.memory}\n  - {name: dead, kind: queue.queue, driver: d}\n"
 
+MakeQueue = Callable[..., QueueConfig]
+Wrong = Callable[[str], str]
+
 
 @pytest.fixture
-def queue(project):
-    def make(fields, **options):
-        return project(f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: d{fields}}}\n", **options).get(
-            "app:q", QueueConfig
-        )
+def queue(project: Make) -> MakeQueue:
+    def make(fields: str, **options: object) -> QueueConfig:
+        text = f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: d{fields}}}\n"
+        return project(text, **options).of(QueueConfig)["app:q"]
 
     return make
 
 
 @pytest.fixture
-def wrong(problems):
-    def find(fields):
+def wrong(problems: Problems) -> Wrong:
+    def find(fields: str) -> str:
         [text] = problems(f"{DRIVERS}  - {{name: q, kind: queue.queue, driver: d{fields}}}\n")
         return text.partition("app:q: ")[2]
 
     return find
 
 
-def test_the_defaults(queue):
+def test_the_defaults(queue: MakeQueue) -> None:
     config = queue("")
     assert config.driver == "app:d"
     assert (config.queue_name, config.codec, config.dead_letter) == ("q", "json/plain", None)
@@ -42,12 +48,12 @@ def test_the_defaults(queue):
     assert (config.options, config.driver_options) == ({}, {})
 
 
-def test_durations_sizes_and_numbers(queue):
+def test_durations_sizes_and_numbers(queue: MakeQueue) -> None:
     config = queue(", lease: 1m30s, message_ttl: 90, on_expire: drop, max_message_size: 256KiB, max_length: 1e3")
     assert (config.lease, config.message_ttl, config.max_message_size, config.max_length) == (90.0, 90.0, 262144, 1000)
 
 
-def test_placeholders_take_the_type_of_their_field(queue):
+def test_placeholders_take_the_type_of_their_field(queue: MakeQueue) -> None:
     fields = ", lease: '${env:N}', max_length: '${env:N}', retry: {jitter: '${env:J}'}, queue_name: '${env:N}'"
     config = queue(fields, environ={"N": "010", "J": "0.5"})
     assert (config.lease, config.max_length, config.retry.jitter, config.queue_name) == (10.0, 10, 0.5, "010")
@@ -57,22 +63,24 @@ def test_placeholders_take_the_type_of_their_field(queue):
     ("codec", "name"),
     [("json", "json/plain"), ("msgpack", "application/msgpack"), ("json/plain", "json/plain"), ("cbor", "cbor")],
 )
-def test_codecs_by_name_alias_or_package(queue, codec, name, monkeypatch):
+def test_codecs_by_name_alias_or_package(
+    queue: MakeQueue, codec: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_codec_names", lambda: frozenset({"cbor", "json/plain"}))
     assert queue(f", codec: {codec}").codec == name
 
 
-def test_an_unknown_codec(wrong):
+def test_an_unknown_codec(wrong: Wrong) -> None:
     assert wrong(", codec: jsno") == "codec: 'jsno' is not a codec; did you mean 'json'?"
     assert wrong(", codec: pickle").endswith("; known are: application/msgpack, json, json/plain, msgpack")
 
 
 @pytest.mark.parametrize("text", ["dead", "app:dead", "{queue: dead}"])
-def test_a_dead_letter_queue_in_full_or_by_reference_alone(queue, text):
+def test_a_dead_letter_queue_in_full_or_by_reference_alone(queue: MakeQueue, text: str) -> None:
     assert queue(f", dead_letter: {text}").dead_letter == DeadLetterConfig(queue="app:dead", max_attempts=5)
 
 
-def test_expired_messages_go_somewhere(queue, wrong):
+def test_expired_messages_go_somewhere(queue: MakeQueue, wrong: Wrong) -> None:
     assert wrong(", message_ttl: 1h") == "message_ttl needs a dead_letter queue for what expires, or on_expire: drop"
     assert queue(", message_ttl: 1h, dead_letter: dead").message_ttl == 3600
     assert queue(", message_ttl: 1h, on_expire: drop").on_expire == "drop"
@@ -111,11 +119,11 @@ def test_expired_messages_go_somewhere(queue, wrong):
         (", priority: 5", "unknown field 'priority'; known are: driver, options, "),
     ],
 )
-def test_bad_values_say_what_came_and_what_is_wanted(wrong, fields, problem):
+def test_bad_values_say_what_came_and_what_is_wanted(wrong: Wrong, fields: str, problem: str) -> None:
     assert wrong(fields).startswith(problem)
 
 
-def test_a_driver_is_required(problems):
+def test_a_driver_is_required(problems: Problems) -> None:
     assert problems("  - {name: q, kind: queue.queue}\n") == [
         "3:5: app:q: the field 'driver' is missing; driver: the driver that carries it"
     ]
@@ -124,14 +132,14 @@ def test_a_driver_is_required(problems):
     ]
 
 
-def test_a_reference_cannot_be_empty(problems):
+def test_a_reference_cannot_be_empty(problems: Problems) -> None:
     assert "3:34: app:q: driver is empty" in problems("  - {name: q, kind: queue.queue, driver: ''}\n")
 
 
-def test_signing_keys_come_from_placeholders_and_are_never_shown(queue):
+def test_signing_keys_come_from_placeholders_and_are_never_shown(queue: MakeQueue) -> None:
     fields = ", signing: {keys: [{id: b, secret: '${env:B}'}, {id: a, secret: '${env:A}'}]}"
     config = queue(fields, environ={"A": "a" * 16, "B": "b" * 16})
-    signing = config.signing.signing()
+    signing = present(config.signing).signing()
     assert (dict(signing.keys), next(iter(signing.keys)), signing.required) == (
         {"a": b"a" * 16, "b": b"b" * 16},
         "b",
@@ -149,7 +157,7 @@ def test_signing_keys_come_from_placeholders_and_are_never_shown(queue):
         ("{id: a, secret: 0123456789abcdef}, {id: a, secret: 0123456789abcdef}", "same id"),
     ],
 )
-def test_bad_signing_keys_are_refused_without_being_shown(wrong, keys, problem):
+def test_bad_signing_keys_are_refused_without_being_shown(wrong: Wrong, keys: str, problem: str) -> None:
     text = wrong(f", signing: {{keys: [{keys}]}}")
     assert problem in text
     assert not any(secret in text for secret in ("canary", "123456789"))

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import ssl
 import sys
+from pathlib import Path
 
 import pytest
 
 from tasuki.clock import SystemClock
 from tasuki.drivers.redis.connecting.servers import Server
+from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.kinds.build import build_driver
-from tasuki.kinds.check.project import check
+from tasuki.kinds.check.project import Project, check
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.registry.loader import load
+from tests.support.narrow import instance
+from tests.unit.kinds.conftest import Make, Problems
 
 SECRET = "not-a-real-secret"
 
 
-def built(project, fields, **options):
+def built(project: Make, fields: str, **options: object) -> tuple[Project, RedisDriver]:
     checked = project(f"  - {{name: r, kind: queue.driver.redis, {fields}}}\n", **options)
-    return checked, build_driver(checked, "app:r", SystemClock())
+    return checked, instance(build_driver(checked, "app:r", SystemClock()), RedisDriver)
 
 
-def test_the_driver_gets_the_fields(project):
+def test_the_driver_gets_the_fields(project: Make) -> None:
     checked, driver = built(
         project, "addrs: 'one:1, two:2', username: me, password: '${env:WORD}', db: 3", environ={"WORD": SECRET}
     )
@@ -33,7 +38,7 @@ def test_the_driver_gets_the_fields(project):
         assert SECRET not in repr(thing)
 
 
-def test_a_url_is_a_secret_too(project):
+def test_a_url_is_a_secret_too(project: Make) -> None:
     checked, driver = built(project, "url: '${env:URL}'", environ={"URL": f"rediss://me:{SECRET}@host:7/1"})
     settings = driver._session._settings
     assert (settings.servers, settings.login.password) == ((Server("host", 7),), SECRET)
@@ -42,7 +47,7 @@ def test_a_url_is_a_secret_too(project):
     assert str(settings) == "host:7"
 
 
-def test_without_fields_it_is_the_server_of_this_machine(project):
+def test_without_fields_it_is_the_server_of_this_machine(project: Make) -> None:
     _, driver = built(project, "meta: {}")
     assert driver._session._settings.servers == (Server("localhost", 6379),)
     assert driver.durability == "process"
@@ -64,17 +69,17 @@ def test_without_fields_it_is_the_server_of_this_machine(project):
         ("claim_interval: 0s", "claim_interval"),
     ],
 )
-def test_what_contradicts_is_found_at_the_check(problems, fields, problem):
+def test_what_contradicts_is_found_at_the_check(problems: Problems, fields: str, problem: str) -> None:
     found = problems(f"  - {{name: r, kind: queue.driver.redis, {fields}}}\n")
     assert any(problem in text for text in found)
     assert not any(SECRET in text for text in found)
 
 
-def test_the_options_of_a_queue(project, problems):
+def test_the_options_of_a_queue(project: Make, problems: Problems) -> None:
     entry = "  - {name: q, kind: queue.queue, driver: r, options: {%s}}\n"
     driver = "  - {name: r, kind: queue.driver.redis}\n"
     checked = project(driver + entry % "wait_replicas: 2, wait_fsync: true, expires: 10m, max_length: 5")
-    config = checked.configs["app:q"]
+    config = checked.of(QueueConfig)["app:q"]
     assert config.max_length == 5
     assert {name: config.options[name] for name in ("wait_replicas", "wait_fsync", "expires")} == {
         "wait_replicas": 2,
@@ -84,7 +89,7 @@ def test_the_options_of_a_queue(project, problems):
     assert any("expires" in text for text in problems(driver + entry % "expires: 59s"))
 
 
-def test_files_of_tls_start_at_the_project(tmp_path):
+def test_files_of_tls_start_at_the_project(tmp_path: Path) -> None:
     text = "namespace: app\nentries:\n  - {name: r, kind: queue.driver.redis, tls: {ca: certs/ca.pem}}\n"
     (tmp_path / "p.yaml").write_text(text)
     (tmp_path / "certs").mkdir()
@@ -94,7 +99,7 @@ def test_files_of_tls_start_at_the_project(tmp_path):
     assert isinstance(error.value.__cause__, ssl.SSLError)  # it was found, and is none
 
 
-def test_a_missing_client_says_what_to_install(project, monkeypatch):
+def test_a_missing_client_says_what_to_install(project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("tasuki.drivers.redis.connecting.nodes", "tasuki.drivers.redis.connecting.link"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "hiredis", None)
@@ -111,7 +116,7 @@ def test_a_missing_client_says_what_to_install(project, monkeypatch):
         "kind: queue.driver.nats, servers: ['nats://me:%s@host:port']",
     ],
 )
-def test_an_address_that_cannot_be_read_is_refused_at_check(project, fields):
+def test_an_address_that_cannot_be_read_is_refused_at_check(project: Make, fields: str) -> None:
     with pytest.raises(ProjectError, match="cannot be read") as caught:
         project(f"  - {{name: r, {fields % SECRET}}}\n")
     assert SECRET not in str(caught.value)

@@ -1,11 +1,11 @@
 """What a queue requires of its driver, in so many words or by what it uses."""
 
 from dataclasses import fields, replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from tasuki.contracts.driver import Capabilities
+from tasuki.contracts.driver import Capabilities, Durability
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.fields.kinds import DriverKind
@@ -13,11 +13,12 @@ from tasuki.kinds.build import queue_spec
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
 from tasuki.kinds.check.requirements import REQUIREMENTS
 from tasuki.kinds.entries.queue import QueueConfig, RequirementName
+from tests.unit.kinds.conftest import Make, Problems
 
 DRIVER = "  - {name: d, kind: queue.driver.memory}\n"
 
 
-def queue_with(fields):
+def queue_with(fields: str) -> str:
     """The driver, and a queue on it with these fields."""
     return f"{DRIVER}  - {{name: q, kind: queue.queue, driver: d, {fields}}}\n"
 
@@ -25,53 +26,56 @@ def queue_with(fields):
 WHERE = 1 + len("  - {name: q, kind: queue.queue, driver: d, ")
 """Column of the first field."""
 _NO_ABILITY = {"declares_priorities"}
-NOTHING = {
+NOTHING: dict[str, Any] = {
     field.name: False for field in fields(Capabilities) if field.type == "bool" and field.name not in _NO_ABILITY
 }
 
 
 @pytest.fixture
-def plain(monkeypatch):
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A memory driver that can do nothing."""
     monkeypatch.setattr(
         MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, **NOTHING, max_message_bytes=5)
     )
 
 
-def test_every_name_has_its_meaning():
+def test_every_name_has_its_meaning() -> None:
     assert list(REQUIREMENTS) == list(get_args(RequirementName))
 
 
-def test_each_capability_can_be_required():
-    everything = Capabilities(durability="node", **dict.fromkeys(NOTHING, True))
+def test_each_capability_can_be_required() -> None:
+    abilities: dict[str, Any] = dict.fromkeys(NOTHING, True)
+    everything = Capabilities(durability="node", **abilities)
     names = [name for name, requirement in REQUIREMENTS.items() if not requirement.is_met(Capabilities())]
     assert names == list(REQUIREMENTS)
     assert all(requirement.is_met(everything) for requirement in REQUIREMENTS.values())
-    for name in NOTHING:
-        without = replace(everything, **{name: False})
+    for name, missing in NOTHING.items():
+        without = replace(everything, **{name: missing})
         assert len([1 for requirement in REQUIREMENTS.values() if not requirement.is_met(without)]) == 1
 
 
-@pytest.mark.parametrize("level", ["process", "broker", "power", "node"])
-def test_a_durability_is_enough_if_it_is_more(level):
-    levels = ("process", "broker", "power", "node")
-    met = [given for given in levels if REQUIREMENTS[level].is_met(Capabilities(durability=given))]
-    assert met == list(levels[levels.index(level) :])
+LEVELS: tuple[Durability, ...] = ("process", "broker", "power", "node")
 
 
-def test_what_the_driver_can_do_is_accepted(project):
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_durability_is_enough_if_it_is_more(level: Durability) -> None:
+    met = [given for given in LEVELS if REQUIREMENTS[level].is_met(Capabilities(durability=given))]
+    assert met == list(LEVELS[LEVELS.index(level) :])
+
+
+def test_what_the_driver_can_do_is_accepted(project: Make) -> None:
     text = queue_with(
         "requires: [delay, priority, ordering.key, dedup], ordering: key, dedup_window: 1h, max_length: 5"
     )
-    config = project(text).get("app:q", QueueConfig)
+    config = project(text).of(QueueConfig)["app:q"]
     spec = queue_spec(config)
     assert (spec.priorities, spec.dedup_window, spec.max_length) == (True, 3600.0, 5)
     assert not queue_spec(
-        project(DRIVER.replace("name: d", "name: e") + queue_with("")).get("app:q", QueueConfig)
+        project(DRIVER.replace("name: d", "name: e") + queue_with("")).of(QueueConfig)["app:q"]
     ).priorities
 
 
-def test_what_it_cannot_do_is_refused_where_it_stands(problems):
+def test_what_it_cannot_do_is_refused_where_it_stands(problems: Problems) -> None:
     texts = problems(queue_with("requires: [delay, power]"))
     assert len(texts) == 1
     assert texts[0].startswith(
@@ -95,7 +99,7 @@ def test_what_it_cannot_do_is_refused_where_it_stands(problems):
         ("durability: process", "keep messages when a process ends"),
     ],
 )
-def test_what_its_options_use_is_inferred(problems, field, words):
+def test_what_its_options_use_is_inferred(problems: Problems, field: str, words: str) -> None:
     (text,) = problems(queue_with(field))
     label = "max_length" if "max_length" in field else field.partition(":")[0]
     column = WHERE + (field.index("max_length") if label == "max_length" else 0)
@@ -105,16 +109,16 @@ def test_what_its_options_use_is_inferred(problems, field, words):
 
 
 @pytest.mark.usefixtures("plain")
-def test_a_size_that_was_not_asked_for_is_that_of_the_driver(project):
-    assert project(queue_with("lease: 1s")).get("app:q", QueueConfig).max_message_size == 5
+def test_a_size_that_was_not_asked_for_is_that_of_the_driver(project: Make) -> None:
+    assert project(queue_with("lease: 1s")).of(QueueConfig)["app:q"].max_message_size == 5
 
 
-def test_a_requirement_that_does_not_exist(problems):
+def test_a_requirement_that_does_not_exist(problems: Problems) -> None:
     (text,) = problems(queue_with("requires: [delays]"))
     assert "did you mean 'delay'?" in text
 
 
-def test_a_driver_entry_asks_too(problems, project):
+def test_a_driver_entry_asks_too(problems: Problems, project: Make) -> None:
     (text,) = problems("  - {name: d, kind: queue.driver.memory, durability: power}\n")
     assert text.startswith(
         "3:42: app:d: durability: power needs a driver that can keep messages when the power fails; "
@@ -123,7 +127,7 @@ def test_a_driver_entry_asks_too(problems, project):
     project("  - {name: d, kind: queue.driver.memory, durability: memory}\n")
 
 
-def test_a_swap_is_checked_against_the_new_driver(project, problems):
+def test_a_swap_is_checked_against_the_new_driver(project: Make, problems: Problems) -> None:
     text = (
         "  - {name: d, kind: queue.driver.sqlite}\n  - {name: q, kind: queue.queue, driver: d, requires: [durable]}\n"
     )
@@ -132,7 +136,7 @@ def test_a_swap_is_checked_against_the_new_driver(project, problems):
     assert problem.startswith("4:56: app:q: requires: durable needs a driver that can")
 
 
-def test_a_driver_whose_class_cannot_be_imported_is_not_judged():
+def test_a_driver_whose_class_cannot_be_imported_is_not_judged() -> None:
     assert capabilities_of(DriverKind("queue.driver.x", QueueConfig, driver="no.such.module:X")) is None
     assert capabilities_of(DriverKind("queue.driver.x", QueueConfig, driver="tasuki:Nothing")) is None
     assert all_capabilities()["sqlite"] is SQLiteDriver.capabilities

@@ -19,6 +19,7 @@ from tasuki.kinds.check.code import problems_of_code
 from tasuki.kinds.check.project import check
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.registry.loader import load
+from tests.support.settings import parsed
 
 SECRET = "hunter2secret"
 
@@ -129,5 +130,5 @@ def test_an_override_that_is_broken_is_not_shown(tmp_path: Path, override: str) 
 def test_the_database_of_a_url_is_not_shown_by_the_driver_either() -> None:
     for url in (f"redis://h/{SECRET}", f"unix:///run/x?db={SECRET}"):
         with pytest.raises(ValueError, match="number of a database") as caught:
-            RedisSettings(url=url)
+            parsed(RedisSettings, url=url)
         assert SECRET not in str(caught.value)

@@ -4,6 +4,8 @@ from tasuki.errors import HandlerError
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.security import PolicyConfig, SecurityConfig
 from tasuki.security.actor import Actor, Request
+from tests.support.narrow import present
+from tests.unit.kinds.conftest import Make, Problems
 
 WIPPY = """\
   - name: admin_policy
@@ -46,7 +48,7 @@ WIPPY = """\
 """
 
 
-def test_policies_as_wippy_writes_them(project):
+def test_policies_as_wippy_writes_them(project: Make) -> None:
     rights = Rights(project(WIPPY))
     assert list(rights.policies) == ["app:admin_policy", "app:readonly", "app:owner", "app:flexible"]
     assert {group: [one.id for one in scope.policies] for group, scope in rights.groups.items()} == {
@@ -71,26 +73,28 @@ CONSUMER = """\
 """
 
 
-def test_the_guards_of_consumers(project):
+def test_the_guards_of_consumers(project: Make) -> None:
     rights = Rights(project(CONSUMER.replace("{LIFECYCLE}", "{}")))
     assert rights.consumer("app:c") is None
     text = "{security: {actor: {id: me, meta: {n: 010}}, groups: [g], policies: [p]}}"
-    guard = Rights(project(CONSUMER.replace("{LIFECYCLE}", text))).consumer("app:c")
-    assert (guard.actor.id, guard.actor.meta, guard.strict) == ("me", {"n": "010"}, False)
-    assert [policy.id for policy in guard.scope.policies] == ["app:p"]
-    guard = Rights(project(CONSUMER.replace("{LIFECYCLE}", "{security: {actor: {id: me}}}"))).consumer("app:c")
-    assert guard.scope.policies == ()
+    guard = present(Rights(project(CONSUMER.replace("{LIFECYCLE}", text))).consumer("app:c"))
+    actor = present(guard.actor)
+    assert (actor.id, actor.meta, guard.strict) == ("me", {"n": "010"}, False)
+    assert [policy.id for policy in present(guard.scope).policies] == ["app:p"]
+    text = "{security: {actor: {id: me}}}"
+    guard = present(Rights(project(CONSUMER.replace("{LIFECYCLE}", text))).consumer("app:c"))
+    assert present(guard.scope).policies == ()
     assert not guard.decide("queue.consume.queue", "app:q").allowed
 
 
-def test_strictness(project):
+def test_strictness(project: Make) -> None:
     text = CONSUMER.replace("{LIFECYCLE}", "{}") + "  - {name: s, kind: security.config, strict: true}\n"
     rights = Rights(project(text))
     assert rights.strict
-    for guard in (rights.application, rights.consumer("app:c")):
+    for guard in map(present, (rights.application, rights.consumer("app:c"))):
         assert (guard.actor, guard.scope, guard.strict) == (None, None, True)
     text = text.replace("strict: true", "application: {actor: {id: web}, groups: [g]}")
-    guard = Rights(project(text)).application
+    guard = present(Rights(project(text)).application)
     assert (guard.actor, guard.strict) == (Actor("web"), False)
     checked = project(text, overrides=("app:s:strict=true",))
     assert checked.of(SecurityConfig)["app:s"].strict
@@ -124,12 +128,12 @@ def test_strictness(project):
         ),
     ],
 )
-def test_mistakes_in_policies(problems, policy, problem):
+def test_mistakes_in_policies(problems: Problems, policy: str, problem: str) -> None:
     [text] = problems(f"  - {{name: p, kind: security.policy, policy: {policy}}}\n")
     assert text.partition("app:p: ")[2].startswith(problem)
 
 
-def test_a_mistake_in_an_expression_has_its_place(problems):
+def test_a_mistake_in_an_expression_has_its_place(problems: Problems) -> None:
     policy = """\
   - name: p
     kind: security.policy.expr
@@ -160,18 +164,18 @@ def test_a_mistake_in_an_expression_has_its_place(problems):
         ("{actor: {id: x}, policy: [p]}", "unknown field 'lifecycle.security.policy'; did you mean 'policies'?"),
     ],
 )
-def test_mistakes_in_the_identity_of_a_consumer(problems, security, problem):
+def test_mistakes_in_the_identity_of_a_consumer(problems: Problems, security: str, problem: str) -> None:
     [text] = problems(CONSUMER.replace("{LIFECYCLE}", f"{{security: {security}}}"))
     assert text.partition("app:c: ")[2].startswith(problem)
 
 
-def test_a_project_is_strict_or_not_once(problems):
+def test_a_project_is_strict_or_not_once(problems: Problems) -> None:
     text = "  - {name: a, kind: security.config}\n  - {name: b, kind: security.config, strict: true}\n"
     [text] = problems(text)
     assert text == "4:15: app:b: a project has at most one security.config, and 'app:a' is the first"
 
 
-def test_groups_of_the_application_are_checked_too(problems):
+def test_groups_of_the_application_are_checked_too(problems: Problems) -> None:
     [text] = problems("  - {name: a, kind: security.config, application: {actor: {id: x}, groups: [g]}}\n")
     assert "config 'app:a' names the group 'app:g', but no policy is in it" in text
 
@@ -183,16 +187,19 @@ ONE = """\
 """
 
 
-def test_somebody_else_has_what_is_given_and_else_what_the_caller_has(project):
+def test_somebody_else_has_what_is_given_and_else_what_the_caller_has(project: Make) -> None:
     text = CONSUMER.replace("{LIFECYCLE}", "{security: {actor: {id: me, meta: {a: 1}}, policies: [one]}}")
     rights = Rights(project(text + ONE))
-    mine = rights.consumer("app:c")
+    mine = present(rights.consumer("app:c"))
     other = rights.other(mine, {"id": "you"}, None)
-    assert (other.actor.id, other.actor.meta, other.scope) == ("you", {}, mine.scope)
+    assert (present(other.actor).id, present(other.actor).meta, other.scope) == ("you", {}, mine.scope)
     narrow = rights.other(mine, None, [])
-    assert (narrow.actor, narrow.scope.policies) == (mine.actor, ())
+    assert (narrow.actor, present(narrow.scope).policies) == (mine.actor, ())
     fresh = rights.other(None, {"id": "you", "meta": {"b": 2}}, ["app:one"])
-    assert (fresh.actor.meta, [policy.id for policy in fresh.scope.policies]) == ({"b": 2}, ["app:one"])
+    assert (present(fresh.actor).meta, [policy.id for policy in present(fresh.scope).policies]) == (
+        {"b": 2},
+        ["app:one"],
+    )
     with pytest.raises(HandlerError, match="policy not found: app:gone"):
         rights.other(mine, None, ["app:one", "app:gone"])
     for scope in ("app:one", {"app:one": 1}, [1], 5):

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from tasuki.clock import SystemClock
+from tasuki.drivers.amqp.settings import AMQPSettings
+from tasuki.drivers.nats.settings import NATSSettings
+from tasuki.drivers.postgres.settings import PostgresSettings
+from tasuki.drivers.redis.settings import RedisSettings
+from tasuki.fields.tls import TlsConfig
 from tasuki.kinds.build import build_driver, driver_settings
+from tasuki.kinds.check.project import Project
+from tests.support.narrow import present
 from tests.unit.kinds.conftest import Make
 
 SECRET = "not-a-real-secret"
@@ -55,20 +62,26 @@ def test_trust_in_any_certificate_is_warned_of_once(
     assert message.startswith("driver app:d: insecure_skip_verify trusts any certificate")
 
 
+def tls_of(checked: Project) -> TlsConfig:
+    settings = driver_settings(checked, "app:d")
+    assert isinstance(settings, AMQPSettings | NATSSettings | PostgresSettings | RedisSettings)
+    return present(settings.tls)
+
+
 @pytest.mark.parametrize("driver", ["redis", "amqp", "nats", "postgres"])
 def test_certificates_and_keys_as_text(project: Make, tmp_path: Path, driver: str) -> None:
     (tmp_path / "ca.pem").write_text(CERTIFICATE)
     entry = f"  - {{name: d, kind: queue.driver.{driver}, tls: {{cert: '${{env:CERT}}', key_env: KEY, ca: 'file://ca.pem'}}}}\n"
     checked = project(entry, environ={"CERT": CERTIFICATE, "KEY": KEY})
-    tls = driver_settings(checked, "app:d").tls
-    assert (tls.cert, tls.key.get_secret_value(), tls.ca) == (CERTIFICATE, KEY, CERTIFICATE)
+    tls = tls_of(checked)
+    assert (tls.cert, present(tls.key).get_secret_value(), tls.ca) == (CERTIFICATE, KEY, CERTIFICATE)
     assert SECRET not in repr(checked.configs["app:d"])
 
 
 def test_anything_else_is_the_path_of_a_file(project: Make) -> None:
     checked = project("  - {name: d, kind: queue.driver.redis, tls: {cert: c.pem, key: keys/k.pem, ca: /etc/ca.pem}}\n")
-    tls, root = driver_settings(checked, "app:d").tls, checked.registry.root
-    assert (tls.cert, tls.key.get_secret_value(), tls.ca) == (
+    tls, root = tls_of(checked), checked.registry.root
+    assert (tls.cert, present(tls.key).get_secret_value(), tls.ca) == (
         str(root / "c.pem"),
         str(root / "keys/k.pem"),
         "/etc/ca.pem",

@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.warnings import warnings_of
-from tests.unit.kinds.conftest import Make
+from tests.unit.kinds.conftest import Make, Problems
 
 ENTRIES = """\
   - {name: rabbit, kind: queue.driver.amqp}
@@ -130,7 +130,7 @@ def test_wherever_they_stand(project: Make, bag: str) -> None:
     assert (warning.position.line, warning.position.column) == (12, 5 + bag.index("no_wait"))
 
 
-def test_wrong_values_are_errors(problems) -> None:
+def test_wrong_values_are_errors(problems: Problems) -> None:
     text = (ENTRIES % ("amazon", "nearly")).replace("wait_time: 20", "wait_time: 21")
     assert problems(text) == [
         "14:9: app:c: amqp option exclusive must be true or false, not the text 'nearly'",

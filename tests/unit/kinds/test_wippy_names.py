@@ -80,7 +80,7 @@ ENVIRON = {"KEY_ID": "AKIA-not-a-real-one"}
 
 def test_all_of_them_pass_and_count_with_their_driver(project: Make) -> None:
     checked = project(PROJECT, environ=ENVIRON)
-    assert checked.configs["app:jobs"].max_length == 700
+    assert checked.of(QueueConfig)["app:jobs"].max_length == 700
     on_rabbit = project(PROJECT, environ=ENVIRON, overrides=("app:jobs:driver=app:rabbit",))
     assert queue_spec(on_rabbit.of(QueueConfig)["app:jobs"]).options["queue_expiry"] == 3600.0
     assert on_rabbit.of(ConsumerConfig)["app:worker"].driver_options["consumer_tag"] == "w1"

@@ -271,7 +271,7 @@ async def test_one_cancelled_in_the_midst_of_those_that_wait_is_passed_over(driv
     tasks[1].cancel()
     await asyncio.sleep(0.1)
     driver.room = 9
-    assert await asyncio.gather(tasks[0], tasks[2]) == [[None], [None]]
+    assert list(await asyncio.gather(tasks[0], tasks[2])) == [[None], [None]]
     assert driver.stored == ["a", "c"]
 
 

@@ -22,7 +22,7 @@ class Ratio(float):
 
 
 def test_what_every_driver_carries_is_copied() -> None:
-    headers = {"a": True, "b": 2**63 - 1, "c": -(2**63), "d": 0.5, "e": "日本", "amqp.priority": 1}
+    headers: dict[str, Any] = {"a": True, "b": 2**63 - 1, "c": -(2**63), "d": 0.5, "e": "日本", "amqp.priority": 1}
     checked = check_headers(headers)
     assert checked == headers
     assert checked is not headers

@@ -45,12 +45,12 @@ def through(driver: FakeDriver, *layers: PublishMiddleware) -> Queue:
     )  # fmt: skip
 
 
-async def doubled(envelope: Envelope, publish: Publish) -> Confirmed:
+async def doubled(envelope: Envelope[Any], publish: Publish) -> Confirmed:
     envelope.body *= 2
     return await publish(envelope)
 
 
-async def added(envelope: Envelope, publish: Publish) -> Confirmed:
+async def added(envelope: Envelope[Any], publish: Publish) -> Confirmed:
     envelope.body += 1
     return await publish(envelope)
 

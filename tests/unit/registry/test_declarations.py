@@ -6,15 +6,15 @@ from tasuki.registry.yaml.declarations import Declarations, may_declare
 from tasuki.registry.yaml.document import read_document
 
 
-def declare(text):
+def declare(text: str) -> Declarations:
     return Declarations(read_document(text, "p/x.yaml"), Path("p/x.yaml"))
 
 
-def errors(text):
+def errors(text: str) -> list[str]:
     return list(map(str, declare(text).errors))
 
 
-def test_entries_keep_their_fields_meta_and_places():
+def test_entries_keep_their_fields_meta_and_places() -> None:
     head = 'version: "1.0"\nnamespace: app\nmeta: {x: 1}\nentries:\n'
     text = head + "  - name: a\n    kind: k\n    meta: {type: test}\n    f: [1]\n"
     declarations = declare(text)
@@ -27,21 +27,21 @@ def test_entries_keep_their_fields_meta_and_places():
 
 
 @pytest.mark.parametrize("version", ['"1.0"', "1.0", "~"])
-def test_versions_that_are_known(version):
+def test_versions_that_are_known(version: str) -> None:
     assert errors(f"version: {version}\nnamespace: app\nentries:\n") == []
 
 
 @pytest.mark.parametrize("text", ["", "a: 1", "- namespace", "services: {namespace: x}"])
-def test_a_document_without_namespace_is_not_ours(text):
+def test_a_document_without_namespace_is_not_ours(text: str) -> None:
     declarations = declare(text + "\n")
     assert (declarations.entries, declarations.errors) == ([], [])
 
 
-def test_a_foreign_document_with_duplicate_keys_is_not_judged():
+def test_a_foreign_document_with_duplicate_keys_is_not_judged() -> None:
     assert errors("a: 1\na: 2\n") == []
 
 
-def test_names_are_text_even_if_they_look_like_something_else():
+def test_names_are_text_even_if_they_look_like_something_else() -> None:
     text = "namespace: app\nentries:\n  - {name: no, kind: k}\n  - {name: 7, kind: k}\n  - {name: 007, kind: k}\n"
     assert [entry.id for entry in declare(text).entries] == ["app:no", "app:7", "app:007"]
 
@@ -94,17 +94,17 @@ def test_names_are_text_even_if_they_look_like_something_else():
         ("namespace: a: b\n", "p/x.yaml:1:13: this is not YAML: mapping values are not allowed in this context"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(text, expected):
+def test_what_is_wrong_is_said_with_its_place(text: str, expected: str) -> None:
     assert errors(text)[0] == expected
 
 
 @pytest.mark.parametrize("item", ["{kind: k, f: 1, f: 2}", "[{f: 1, f: 2}]"])
-def test_a_duplicate_key_in_an_entry_without_name_has_no_entry(item):
+def test_a_duplicate_key_in_an_entry_without_name_has_no_entry(item: str) -> None:
     text = f"namespace: a\nentries:\n  - {item}\n"
     assert [error.entry for error in declare(text).errors if "given twice" in error.problem] == [""]
 
 
-def test_duplicate_keys_where_no_entries_are():
+def test_duplicate_keys_where_no_entries_are() -> None:
     assert [error.entry for error in declare("namespace: a\nentries: {x: {y: 1, y: 2}}\n").errors] == ["", ""]
 
 
@@ -120,12 +120,12 @@ def test_duplicate_keys_where_no_entries_are():
         "version: 1\n\tnamespace: app\n",
     ],
 )
-def test_texts_that_may_be_ours(text):
+def test_texts_that_may_be_ours(text: str) -> None:
     assert may_declare(text)
 
 
 @pytest.mark.parametrize(
     "text", ["", "a: 1\n", "kind: Pod\nmetadata:\n  namespace: x\n", "# namespace: x\n", "a: the namespace: of\n"]
 )
-def test_texts_that_are_not_ours(text):
+def test_texts_that_are_not_ours(text: str) -> None:
     assert not may_declare(text)

@@ -5,14 +5,14 @@ from tasuki.registry.yaml import document as module
 from tasuki.registry.yaml.document import read_document
 
 
-def problem(text):
+def problem(text: str) -> str:
     document = read_document(text, "x.yaml")
     assert document.value is None
     [error] = document.errors
     return str(error)
 
 
-def test_values_and_the_place_of_every_key():
+def test_values_and_the_place_of_every_key() -> None:
     document = read_document("a: 1\nb:\n  - x\n  - {c: no}\n", "x.yaml")
     assert document.value == {"a": 1, "b": ["x", {"c": "no"}]}
     assert document.positions == {
@@ -25,22 +25,22 @@ def test_values_and_the_place_of_every_key():
     assert document.problems == []
 
 
-def test_quoted_text_is_text_whatever_it_looks_like():
+def test_quoted_text_is_text_whatever_it_looks_like() -> None:
     document = read_document("a: '010'\nb: \"true\"\nc: |\n  12\nd: !!str 7\ne: >-\n  no\n", "x.yaml")
     assert document.value == {"a": "010", "b": "true", "c": "12\n", "d": "7", "e": "no"}
 
 
-def test_keys_are_always_text():
+def test_keys_are_always_text() -> None:
     assert read_document("1: a\nno: b\ntrue: c\n", "x").value == {"1": "a", "no": "b", "true": "c"}
 
 
-def test_empty_texts_say_nothing():
+def test_empty_texts_say_nothing() -> None:
     assert read_document("", "x").value is None
     assert read_document("# only a comment\n", "x").problems == []
     assert read_document("---\n", "x").value is None
 
 
-def test_a_duplicate_key_is_reported_and_the_first_counts():
+def test_a_duplicate_key_is_reported_and_the_first_counts() -> None:
     document = read_document("a: 1\nb: {c: 1, c: [2]}\na: 3\n", "x.yaml")
     assert document.value == {"a": 1, "b": {"c": 1}}
     assert [(path, str(error)) for path, error in document.duplicates] == [
@@ -49,7 +49,7 @@ def test_a_duplicate_key_is_reported_and_the_first_counts():
     ]
 
 
-def test_aliases_and_merge_keys_share_settings():
+def test_aliases_and_merge_keys_share_settings() -> None:
     text = "base: &b {x: 1, y: 2}\nother: &o {y: 3, z: 4}\none: {<<: *b, y: 5}\ntwo: {<<: [*b, *o]}\nthree: *b\n"
     value = read_document(text, "x").value
     assert value["one"] == {"x": 1, "y": 5}
@@ -57,7 +57,7 @@ def test_aliases_and_merge_keys_share_settings():
     assert value["three"] == {"x": 1, "y": 2}
 
 
-def test_a_quoted_merge_key_is_a_plain_key():
+def test_a_quoted_merge_key_is_a_plain_key() -> None:
     assert read_document('{"<<": 1}', "x").value == {"<<": 1}
 
 
@@ -85,44 +85,44 @@ def test_a_quoted_merge_key_is_a_plain_key():
         ("a: \ud800\n", "x.yaml: the text is not valid Unicode"),
     ],
 )
-def test_a_document_that_cannot_be_read_says_why_and_where(text, expected):
+def test_a_document_that_cannot_be_read_says_why_and_where(text: str, expected: str) -> None:
     assert problem(text) == expected
 
 
-def test_python_objects_are_never_made():
+def test_python_objects_are_never_made() -> None:
     assert "is not allowed" in problem('a: !!python/object/apply:os.system ["true"]\n')
 
 
-def test_a_tab_in_the_indentation_is_named():
+def test_a_tab_in_the_indentation_is_named() -> None:
     assert problem("a:\n\tb: 1\n").endswith("; a tab indents this line; indent with spaces")
 
 
-def test_other_syntax_errors_have_no_hint():
+def test_other_syntax_errors_have_no_hint() -> None:
     text = problem("a: b: c\n")
     assert text.startswith("x.yaml:1:5: this is not YAML: ")
     assert ";" not in text
     assert problem("a: [1,\n").startswith("x.yaml:2:1: this is not YAML")
 
 
-def test_a_quote_that_nothing_closes_is_placed_where_it_begins():
+def test_a_quote_that_nothing_closes_is_placed_where_it_begins() -> None:
     assert problem('a: 1\nb: "x\nc: 2\nd: 3\n').endswith("(while scanning a quoted scalar, which begins in line 2)")
 
 
-def test_depth_is_limited():
+def test_depth_is_limited() -> None:
     deep = "[" * module.MAX_DEPTH + "]" * module.MAX_DEPTH
     assert read_document(deep, "x").problems == []
     assert problem("[" + deep + "]").endswith(f"nested deeper than {module.MAX_DEPTH} levels")
     assert "this is not YAML" in problem("a: " + "[" * 5000) or "deeper" in problem("a: " + "[" * 5000)
 
 
-def test_the_number_of_values_is_limited(monkeypatch):
+def test_the_number_of_values_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_NODES", 10)
     assert read_document("[1, 2, 3, 4, 5, 6, 7, 8, 9]", "x").problems == []
     assert problem("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]").endswith("the file has more than 10 values")
 
 
 @pytest.mark.parametrize("merge", [False, True])
-def test_a_billion_laughs_end_at_once(merge):
+def test_a_billion_laughs_end_at_once(merge: bool) -> None:
     lines = ["a0: &a0 {k: lol}" if merge else "a0: &a0 [lol, lol]"]
     for i in range(1, 40):
         items = ", ".join([f"*a{i - 1}"] * 9)

@@ -4,24 +4,24 @@ from tasuki.registry.entry import Entry
 from tasuki.registry.registry import Registry
 
 
-def test_an_id_is_split_at_its_first_colon():
+def test_an_id_is_split_at_its_first_colon() -> None:
     entry = Entry("app.queue:tasks:old", "k", {})
     assert (entry.namespace, entry.name) == ("app.queue", "tasks:old")
 
 
-def test_a_bare_name_is_of_the_own_namespace():
+def test_a_bare_name_is_of_the_own_namespace() -> None:
     assert resolve_id("tasks", "app") == "app:tasks"
     assert resolve_id("other:tasks", "app") == "other:tasks"
 
 
-def test_the_place_of_a_key_is_its_own_or_the_nearest_around_it():
+def test_the_place_of_a_key_is_its_own_or_the_nearest_around_it() -> None:
     entry = Entry("a:b", "k", {}, positions={(): Position("x", 1, 1), ("a",): Position("x", 2, 1)})
     assert entry.position(("a", "b", 0)) == Position("x", 2, 1)
     assert entry.position(("z",)) == Position("x", 1, 1)
     assert Entry("a:b", "k", {}).position(("z",)) is None
 
 
-def test_a_registry_finds_by_id_and_by_family_of_kinds():
+def test_a_registry_finds_by_id_and_by_family_of_kinds() -> None:
     entries = [
         Entry("a:1", "queue.driver.memory", {}),
         Entry("a:2", "queue.drivers", {}),

@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ from tasuki.security.compare import ComparisonError, contains, equals, is_in, nu
         ("nan", None),
     ],
 )
-def test_numbers(value, result):
+def test_numbers(value: object, result: Decimal | int | None) -> None:
     assert number(value) == result
 
 
@@ -47,11 +49,11 @@ def test_numbers(value, result):
         ([], None),
     ],
 )
-def test_texts(value, result):
+def test_texts(value: object, result: str | None) -> None:
     assert text(value) == result
 
 
-def test_an_integer_of_any_size_has_a_text():
+def test_an_integer_of_any_size_has_a_text() -> None:
     assert text(10**5000) == "1" + "0" * 5000
 
 
@@ -75,16 +77,16 @@ def test_an_integer_of_any_size_has_a_text():
         ("1" * 65, "1" * 65, True),
     ],
 )
-def test_equality(left, right, is_equal):
+def test_equality(left: object, right: bytes | float | str | None, is_equal: bool) -> None:
     assert equals(left, right) is is_equal
     assert equals(right, left) is is_equal
 
 
-def test_order():
+def test_order() -> None:
     assert [order(1, 2), order("2", 2.0), order("10", "9")] == [-1, 0, 1]
 
 
-def test_membership():
+def test_membership() -> None:
     assert contains("abc", "b")
     assert contains(150, 5)
     assert not contains("abc", "x")
@@ -109,6 +111,6 @@ def test_membership():
         (is_in, [], ["a"]),
     ],
 )
-def test_what_cannot_be_compared(function, left, right):
+def test_what_cannot_be_compared(function: Callable[[Any, Any], object], left: object, right: object) -> None:
     with pytest.raises(ComparisonError):
         function(left, right)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tasuki.security.actor import Actor, Request
@@ -40,13 +42,13 @@ REQUEST = Request(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "size
         (("meta.owner", "ne", None, "actor.meta.gone"), True),
     ],
 )
-def test_what_holds(condition, holds):
+def test_what_holds(condition: tuple[Any, ...], holds: bool) -> None:
     assert parse_condition(*condition).holds(REQUEST) is holds
 
 
 @pytest.mark.parametrize("field", ["actor.meta.gone", "meta.gone", "meta.owner.name", "actor.meta.none", "meta.a.b.c"])
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_a_missing_field_satisfies_only_a_question_whether_it_exists(field, operator):
+def test_a_missing_field_satisfies_only_a_question_whether_it_exists(field: str, operator: str) -> None:
     values = {"in": ["x"], "nin": ["x"], "exists": False, "nexists": True, "lt": 1, "lte": 1, "gt": 1, "gte": 1}
     condition = parse_condition(field, operator, values.get(operator, "x"))
     assert condition.holds(REQUEST) is (operator in ("exists", "nexists"))
@@ -63,7 +65,9 @@ def test_a_missing_field_satisfies_only_a_question_whether_it_exists(field, oper
         ("actor.meta.role", "gt", None, "meta.gone"),
     ],
 )
-def test_what_cannot_be_compared_is_an_error_not_a_no(condition):
+def test_what_cannot_be_compared_is_an_error_not_a_no(
+    condition: tuple[str | None, ...] | tuple[str, str, int] | tuple[str, str, str],
+) -> None:
     with pytest.raises(ComparisonError):
         parse_condition(*condition).holds(REQUEST)
 
@@ -92,11 +96,11 @@ def test_what_cannot_be_compared_is_an_error_not_a_no(condition):
         (("action", "matches", "("), "unclosed group"),
     ],
 )
-def test_mistakes_are_found_when_it_is_made(condition, problem):
+def test_mistakes_are_found_when_it_is_made(condition: tuple[Any, ...], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_condition(*condition)
 
 
-def test_it_reads_as_it_was_written():
+def test_it_reads_as_it_was_written() -> None:
     assert str(parse_condition("actor.meta.role", "eq", "admin")) == "actor.meta.role eq 'admin'"
     assert str(parse_condition("meta.owner", "eq", None, "actor.id")) == "meta.owner eq actor.id"

@@ -11,7 +11,7 @@ ACTOR = Actor("user:1", {"role": "admin", "level": 3, "tags": ["a", "b"], "in": 
 REQUEST = Request(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "public": True, "none": None})
 
 
-def holds(text, request=REQUEST):
+def holds(text: str, request: Request = REQUEST) -> bool:
     return parse_expression(text).holds(request)
 
 
@@ -72,7 +72,7 @@ def holds(text, request=REQUEST):
         ("[] == []", True),
     ],
 )
-def test_what_holds(text, result):
+def test_what_holds(text: str, result: bool | None) -> None:
     if result is None:
         with pytest.raises(ExpressionError, match=r"'\+' has no meaning here"):
             parse_expression(text)
@@ -100,12 +100,12 @@ def test_what_holds(text, result):
         ("1 ? true : false", "expected true or false"),
     ],
 )
-def test_what_makes_no_sense_for_a_request_is_an_error_not_a_no(text, problem):
+def test_what_makes_no_sense_for_a_request_is_an_error_not_a_no(text: str, problem: str) -> None:
     with pytest.raises(ComparisonError, match=problem):
         holds(text)
 
 
-def test_the_right_side_is_looked_at_only_if_it_matters():
+def test_the_right_side_is_looked_at_only_if_it_matters() -> None:
     assert holds("true || meta.gone.x")
     assert not holds("false && meta.gone.x")
     assert holds("'' ?? meta.gone.x == ''")
@@ -152,7 +152,7 @@ def test_the_right_side_is_looked_at_only_if_it_matters():
         (" " * MAX_LENGTH + "true", "it has 4004 characters; at most 4000 are allowed"),
     ],
 )
-def test_mistakes_are_found_when_it_is_read_with_their_place(text, problem):
+def test_mistakes_are_found_when_it_is_read_with_their_place(text: str, problem: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         parse_expression(text)
     assert problem in str(caught.value)
@@ -161,7 +161,7 @@ def test_mistakes_are_found_when_it_is_read_with_their_place(text, problem):
 @pytest.mark.parametrize(
     "text", ["actor.__class__ == 1", "meta.__class__ == nil", "actor.meta.__init__.__globals__ == nil", "action.format"]
 )
-def test_no_python_attribute_is_reachable(text):
+def test_no_python_attribute_is_reachable(text: str) -> None:
     try:
         expression = parse_expression(text)
     except ExpressionError:
@@ -172,7 +172,7 @@ def test_no_python_attribute_is_reachable(text):
         pass
 
 
-def test_the_largest_expressions_are_quick():
+def test_the_largest_expressions_are_quick() -> None:
     texts = ["true" + " && true" * 240, "meta" + ".a" * 240 + " == 1", "(" * 39 + "true" + ")" * 39]
     start = time.thread_time()
     for text in texts:
@@ -183,7 +183,7 @@ def test_the_largest_expressions_are_quick():
     assert time.thread_time() - start < 0.5
 
 
-def test_plain_data_of_any_flavour():
+def test_plain_data_of_any_flavour() -> None:
     class Loose(str):
         """Text as the loader makes it."""
 

@@ -6,15 +6,16 @@ from tasuki.errors import PolicyDeniedError
 from tasuki.security import guard as guard_module
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
+from tasuki.security.policy import Policy
 from tasuki.security.scope import Scope
 from tests.unit.security.test_policy import policy
 
 
-def guard(*policies, **options):
-    return Guard(Actor("me"), Scope(policies), **options)
+def guard(*policies: Policy, strict: bool = False) -> Guard:
+    return Guard(Actor("me"), Scope(policies), strict=strict)
 
 
-def test_what_is_allowed_passes_in_silence(caplog):
+def test_what_is_allowed_passes_in_silence(caplog: pytest.LogCaptureFixture) -> None:
     one = guard(policy())
     one.publish("app:q")
     one.consume("app:q")
@@ -22,7 +23,9 @@ def test_what_is_allowed_passes_in_silence(caplog):
     assert caplog.records == []
 
 
-def test_a_denial_is_raised_and_logged_once_with_actor_action_resource_and_policy(caplog):
+def test_a_denial_is_raised_and_logged_once_with_actor_action_resource_and_policy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with pytest.raises(PolicyDeniedError) as caught:
         guard(policy(), policy("deny", "funcs.*", id="app:no")).require("funcs.call", "app:f", "not allowed: app:f")
     error = caught.value
@@ -31,10 +34,11 @@ def test_a_denial_is_raised_and_logged_once_with_actor_action_resource_and_polic
     assert (error.kind, error.details) == ("Invalid", {"reason": "permission_denied"})
     [record] = caplog.records
     assert (record.name, record.levelno) == ("tasuki.security", logging.WARNING)
-    assert (record.actor, record.action, record.resource, record.policy) == ("me", "funcs.call", "app:f", "app:no")
+    facts = tuple(vars(record)[name] for name in ("actor", "action", "resource", "policy"))
+    assert facts == ("me", "funcs.call", "app:f", "app:no")
 
 
-def test_the_words_of_a_denied_publish():
+def test_the_words_of_a_denied_publish() -> None:
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to publish to queue: app:q$"):
         guard().publish("app:q")
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to publish to queue: app:q$"):
@@ -51,7 +55,7 @@ def test_the_words_of_a_denied_publish():
     "trick",
     ["app:tasks\n", "APP:tasks", "app:tasks/../x", "app:tasks.", "app:t\u0430sks", "app:*", "*", "", "x" * 10_000],
 )
-def test_a_name_that_only_looks_like_an_allowed_one_is_denied(trick):
+def test_a_name_that_only_looks_like_an_allowed_one_is_denied(trick: str) -> None:
     exact = guard(policy(actions="queue.*", resources="app:tasks"))
     exact.publish("app:tasks")
     with pytest.raises(PolicyDeniedError):
@@ -60,7 +64,7 @@ def test_a_name_that_only_looks_like_an_allowed_one_is_denied(trick):
         exact.consume(trick)
 
 
-def test_a_denied_consumer_is_told_which_policy(caplog):
+def test_a_denied_consumer_is_told_which_policy(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(PolicyDeniedError, match=r"app:q \(actor 'me': no policy allows it\)"):
         guard().consume("app:q")
     with pytest.raises(PolicyDeniedError, match=r"actor 'me': policy 'app:no' denies it"):
@@ -70,7 +74,7 @@ def test_a_denied_consumer_is_told_which_policy(caplog):
     assert len(caplog.records) == 3
 
 
-def test_what_it_remembers_is_bounded(monkeypatch):
+def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_module, "_MAX_REMEMBERED", 10)
     one = guard(policy(resources="app:*"))
     for number in range(35):
@@ -81,13 +85,13 @@ def test_what_it_remembers_is_bounded(monkeypatch):
     assert all(len(resource) < 1000 for _, resource in one._remembered)
 
 
-def test_meta_is_looked_at_every_time():
+def test_meta_is_looked_at_every_time() -> None:
     one = guard(policy(conditions=[("meta.key", "eq", "k")]))
     assert one.decide("store.key.get", "app:s", {"key": "k"}).allowed
     assert not one.decide("store.key.get", "app:s", {"key": "x"}).allowed
     assert not one.decide("store.key.get", "app:s").allowed
 
 
-def test_it_shows_who_it_is_for():
+def test_it_shows_who_it_is_for() -> None:
     assert repr(guard()) == "<guard of me>"
     assert repr(Guard()) == "<guard of no actor>"

@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tasuki.security.pattern import MAX_LENGTH, parse_pattern
         ("*.*", ["", "a.b", "ab"], []),
     ],
 )
-def test_what_patterns_match(pattern, yes, no):
+def test_what_patterns_match(pattern: str, yes: list[str], no: list[Any] | list[str]) -> None:
     parsed = parse_pattern(pattern)
     assert [value for value in yes if not parsed.matches(value)] == []
     assert [value for value in no if parsed.matches(value)] == []
@@ -43,11 +44,11 @@ def test_what_patterns_match(pattern, yes, no):
         "\uff41pp:tasks",
     ],
 )
-def test_an_exact_pattern_is_exact(trick):
+def test_an_exact_pattern_is_exact(trick: str) -> None:
     assert not parse_pattern("app:tasks").matches(trick)
 
 
-def test_a_star_in_a_value_is_a_character():
+def test_a_star_in_a_value_is_a_character() -> None:
     assert parse_pattern("app:*").matches("app:*")
     assert not parse_pattern("app:tasks").matches("*")
 
@@ -61,12 +62,12 @@ def test_a_star_in_a_value_is_a_character():
         ("a" * (MAX_LENGTH + 1), "a pattern has 1001 characters; at most 1000 are allowed"),
     ],
 )
-def test_what_is_no_pattern(pattern, problem):
+def test_what_is_no_pattern(pattern: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem.replace("*", r"\*").replace("(", r"\(")):
         parse_pattern(pattern)
 
 
-def test_matching_takes_time_in_proportion():
+def test_matching_takes_time_in_proportion() -> None:
     pattern, value = parse_pattern("*" + "a" * 500 + "b" + "*"), "a" * 1_000_000
     start = time.thread_time()
     assert not pattern.matches(value)

@@ -1,12 +1,22 @@
+from collections.abc import Sequence
+from typing import Any
+
 from tasuki.security.actor import Actor, Request
 from tasuki.security.condition import parse_condition
 from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.pattern import parse_pattern
-from tasuki.security.policy import Finding, Policy
+from tasuki.security.policy import Effect, Finding, Policy
 from tasuki.security.scope import Scope, ruling_of
 
 
-def policy(effect="allow", actions="*", resources="*", id="app:p", conditions=(), expression=None):
+def policy(
+    effect: Effect = "allow",
+    actions: str = "*",
+    resources: str = "*",
+    id: str = "app:p",
+    conditions: Sequence[tuple[Any, ...]] = (),
+    expression: str | None = None,
+) -> Policy:
     return Policy(
         id,
         tuple(map(parse_pattern, actions.split())),
@@ -17,11 +27,11 @@ def policy(effect="allow", actions="*", resources="*", id="app:p", conditions=()
     )
 
 
-def request(action="queue.publish", resource="app:tasks", **meta):
+def request(action: str = "queue.publish", resource: str = "app:tasks", **meta: object) -> Request:
     return Request(Actor("me", {"role": "admin"}), action, resource, meta)
 
 
-def test_actions_and_resources_must_both_be_meant():
+def test_actions_and_resources_must_both_be_meant() -> None:
     one = policy(actions="queue.publish store.*", resources="app:* other:x")
     assert one.evaluate(request()) == "allow"
     assert one.evaluate(request("store.get", "other:x")) == "allow"
@@ -29,7 +39,7 @@ def test_actions_and_resources_must_both_be_meant():
     assert one.judge(request(resource="x")) == Finding("app:p", "undefined", "its resources do not match")
 
 
-def test_all_conditions_must_hold():
+def test_all_conditions_must_hold() -> None:
     one = policy("deny", conditions=[("actor.meta.role", "eq", "admin"), ("meta.size", "gt", 3)])
     assert one.judge(request(size=4)) == Finding("app:p", "deny", "its conditions hold")
     assert one.judge(request(size=3)).why == "the condition does not hold: meta.size gt 3"
@@ -39,7 +49,7 @@ def test_all_conditions_must_hold():
     )
 
 
-def test_an_expression_must_hold():
+def test_an_expression_must_hold() -> None:
     one = policy(expression="meta.ok == true")
     assert one.evaluate(request(ok=True)) == "allow"
     assert one.judge(request(ok=1)).why == "its expression does not hold"
@@ -47,11 +57,11 @@ def test_an_expression_must_hold():
     assert one.judge(request()).why == "its expression does not hold (expected true or false, not nothing)"
 
 
-def test_without_conditions_it_speaks_at_once():
+def test_without_conditions_it_speaks_at_once() -> None:
     assert policy("deny").judge(request()) == Finding("app:p", "deny", "it has no conditions")
 
 
-def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said():
+def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said() -> None:
     allow, deny, silent = policy(id="a"), policy("deny", id="d"), policy(actions="x", id="s")
     assert Scope().evaluate(request()) == "undefined"
     assert Scope([silent]).evaluate(request()) == "undefined"
@@ -61,7 +71,7 @@ def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said():
     assert ruling_of([]) == Finding("", "undefined", "no policy allows it")
 
 
-def test_scopes_are_immutable_sets():
+def test_scopes_are_immutable_sets() -> None:
     one, two = policy(id="1"), policy("deny", id="2")
     scope = Scope([one])
     assert scope.with_(two).policies == (one, two)

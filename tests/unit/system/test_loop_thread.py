@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tasuki.system import loop_thread
+from tasuki.system.event_loop import new_event_loop
 from tasuki.system.helper_threads import problems
 from tasuki.system.loop_thread import LoopThread
 
@@ -198,7 +199,7 @@ async def test_a_second_stop_leaves_what_runs_last_alone() -> None:
 
 
 async def test_a_stop_before_its_loop_answers_what_it_never_begins(monkeypatch: pytest.MonkeyPatch, ends: Ends) -> None:
-    new, go = loop_thread.new_event_loop, threading.Event()
+    new, go = new_event_loop, threading.Event()
 
     def late() -> asyncio.AbstractEventLoop:
         go.wait(30)
@@ -217,7 +218,7 @@ async def test_a_stop_before_its_loop_answers_what_it_never_begins(monkeypatch: 
 async def test_a_whole_verb_is_carried_out_whose_caller_left_before_there_was_a_loop(
     monkeypatch: pytest.MonkeyPatch, ends: Ends
 ) -> None:
-    new, go, done = loop_thread.new_event_loop, threading.Event(), threading.Event()
+    new, go, done = new_event_loop, threading.Event(), threading.Event()
 
     def late() -> asyncio.AbstractEventLoop:
         go.wait(30)
@@ -309,7 +310,7 @@ async def test_a_thread_that_cannot_begin_again_refuses_until_it_can(ends: Ends)
 async def test_while_files_are_short_calls_fail_and_the_thread_tries_again(
     monkeypatch: pytest.MonkeyPatch, ends: Ends
 ) -> None:
-    new, left = loop_thread.new_event_loop, [1]
+    new, left = new_event_loop, [1]
 
     def short() -> asyncio.AbstractEventLoop:
         if left:

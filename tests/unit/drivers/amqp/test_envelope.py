@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from pamqp import commands, frame
@@ -27,8 +29,8 @@ def with_counts(content: bytes, **counts: int) -> bytes:
     return properties.encode()
 
 
-def test_what_has_a_property_stands_in_both_places():
-    headers = {
+def test_what_has_a_property_stands_in_both_places() -> None:
+    headers: dict[str, Any] = {
         "content_type": "text/plain", "encoding": "utf-8", "correlation_id": "c", "reply_to": "r",
         "message_type": "t", "timestamp": 1700000000, "amqp.app_id": "app", "priority": 3, "plain": 1,
     }  # fmt: skip
@@ -43,16 +45,16 @@ def test_what_has_a_property_stands_in_both_places():
     assert (parsed.id, parsed.headers, parsed.failures, parsed.priority) == ("id", headers, 0, 3)
 
 
-def test_headers_that_a_property_cannot_hold_stay_headers():
-    headers = {"content_type": 5, "correlation_id": "c" * 256, "timestamp": -1, "reply_to": True}
+def test_headers_that_a_property_cannot_hold_stay_headers() -> None:
+    headers: dict[str, Any] = {"content_type": 5, "correlation_id": "c" * 256, "timestamp": -1, "reply_to": True}
     properties = tables.decode_properties(content := envelope.encode(Outgoing("id", b"", dict(headers))))
     assert properties.texts == {"message_id": b"id"}
     assert properties.timestamp is None
     assert decode(content).headers == headers
 
 
-def test_what_the_broker_would_act_on_is_packed():
-    headers = {"CC": "other", "x-delay": 1, "k" * 300: 2.5, "ok": True}
+def test_what_the_broker_would_act_on_is_packed() -> None:
+    headers: dict[str, Any] = {"CC": "other", "x-delay": 1, "k" * 300: 2.5, "ok": True}
     content = envelope.encode(Outgoing("i" * 300, b"", dict(headers)))
     names = [key for key, *_ in tables.fields(tables.decode_properties(content).table)]
     assert names == [envelope.MARKER, b"ok", envelope.MORE]
@@ -61,13 +63,13 @@ def test_what_the_broker_would_act_on_is_packed():
     assert (parsed.id, parsed.headers) == ("i" * 300, headers)
 
 
-def test_failures_are_counted_by_us_and_not_by_the_broker():
+def test_failures_are_counted_by_us_and_not_by_the_broker() -> None:
     content = envelope.encode(Outgoing("id", b"", {}), failures=3)
     for version in ({"x_delivery_count": 2}, {"x_acquired_count": 2}, {"x_acquired_count": 2, "x_delivery_count": 1}):
         assert decode(with_counts(content, **version)).failures == 3
 
 
-def test_a_copy_keeps_all_but_the_counts():
+def test_a_copy_keeps_all_but_the_counts() -> None:
     content = with_counts(envelope.encode(Outgoing("id", b"", {"a": 1, "x-y": "z"}, priority=4)), x_delivery_count=2)
     for is_suspect in (True, False):
         content = envelope.copied(content, "id", 7, suspect=is_suspect)
@@ -77,7 +79,7 @@ def test_a_copy_keeps_all_but_the_counts():
         assert envelope.id_of(content) == b"id"
 
 
-def test_a_message_is_known_by_its_id_or_else_by_its_body():
+def test_a_message_is_known_by_its_id_or_else_by_its_body() -> None:
     ours = envelope.encode(Outgoing("id", b"body", {}))
     assert envelope.identity(ours, "id", b"body") == b"id"
     long = envelope.encode(Outgoing("i" * 300, b"body", {}))
@@ -86,7 +88,7 @@ def test_a_message_is_known_by_its_id_or_else_by_its_body():
     assert envelope.identity(foreign, decode(foreign).id, b"body") == b"body"
 
 
-def test_a_foreign_message_keeps_what_it_was():
+def test_a_foreign_message_keeps_what_it_was() -> None:
     foreign = tables.Properties(
         {"content_type": b"text/plain", "user_id": b"guest", "expiration": b"1000"},
         tables.encode_field(b"n", 1) + tables.encode_field(b"x-death", "gone") + b"\x01FF\x00\x00\x00\x00",
@@ -109,7 +111,7 @@ def test_a_foreign_message_keeps_what_it_was():
     assert {"user_id", "expiration"}.isdisjoint(properties.texts)
 
 
-def test_a_message_without_anything():
+def test_a_message_without_anything() -> None:
     parsed = decode(b"\x00\x00")
     assert parsed.id
     assert parsed.headers == {"amqp.exchange": "ex", "amqp.routing_key": "key"}
@@ -124,7 +126,7 @@ def test_a_message_without_anything():
         b"\x20",
     ],
 )
-def test_the_failures_of_a_message_that_cannot_be_read_count(properties):
+def test_the_failures_of_a_message_that_cannot_be_read_count(properties: bytes) -> None:
     """It would come back forever, and each time end the connection, or begin with its first attempt."""
     delivery = arrived(frames.Deliver(b"s1", 1, False, METHOD), properties, b"body", 1)
     assert (delivery.received.body, delivery.received.attempt) == (b"body", 1)
@@ -137,7 +139,7 @@ def test_the_failures_of_a_message_that_cannot_be_read_count(properties):
     ("texts", "table"),
     [({"message_id": b""}, b""), ({}, BAD_MORE), ({}, tables.encode_field(b"x-tasuki", "1") + BAD_MORE)],
 )
-def test_a_copy_of_a_foreign_message_keeps_the_id_that_it_was_given(texts, table):
+def test_a_copy_of_a_foreign_message_keeps_the_id_that_it_was_given(texts: dict[str, Any], table: bytes) -> None:
     foreign = tables.Properties(texts, table).encode()
     parsed = decode(foreign)
     again = decode(envelope.copied(foreign, parsed.id, 1))

@@ -12,7 +12,7 @@ from tasuki.drivers.amqp.session import idle_after
 pytestmark = pytest.mark.anyio
 
 
-async def test_it_calls_back_once_and_again_only_after_a_receive():
+async def test_it_calls_back_once_and_again_only_after_a_receive() -> None:
     told = asyncio.Event()
     timer = IdleTimer(lambda: 0.02, told.set)
     for _ in range(2):
@@ -24,7 +24,7 @@ async def test_it_calls_back_once_and_again_only_after_a_receive():
         told.clear()
 
 
-async def test_repeated_receives_keep_it_from_calling_back():
+async def test_repeated_receives_keep_it_from_calling_back() -> None:
     told: list[float] = []
     loop = asyncio.get_running_loop()
     timer = IdleTimer(lambda: 0.2, lambda: told.append(loop.time()))
@@ -44,7 +44,7 @@ def test_a_process_with_thousands_of_queues_may_be_later_for_each(queues: int, s
     assert idle_after(queues) == pytest.approx(seconds)
 
 
-async def test_the_time_is_that_of_now():
+async def test_the_time_is_that_of_now() -> None:
     idle, told = [3600.0], asyncio.Event()
     timer = IdleTimer(lambda: idle[0], told.set)
     idle[0] = 0.01
@@ -53,7 +53,7 @@ async def test_the_time_is_that_of_now():
         await told.wait()
 
 
-async def test_paused_and_ended_it_is_still():
+async def test_paused_and_ended_it_is_still() -> None:
     told: list[int] = []
     timer = IdleTimer(lambda: 0.01, lambda: told.append(1))
     timer.wanted()

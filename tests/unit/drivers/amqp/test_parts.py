@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pydantic import ValidationError
 
 from tasuki.contracts.driver import QueueSpec, Received
+from tasuki.drivers.amqp.broker import Broker
 from tasuki.drivers.amqp.delays.delay_removal import Part
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.endpoint import Endpoint, endpoint
@@ -29,13 +30,20 @@ from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP, Defaults, lanes, partition_lane
 from tasuki.errors import QueueNotFoundError
 from tasuki.fields.tls import TlsConfig
+from tests.support.narrow import instance
+from tests.support.settings import parsed
+
+
+def broker_of(driver: AMQPDriver) -> Broker:
+    return instance(driver._inner, Broker)
 
 
 def delivery(*place: int) -> Delivery:
-    return Delivery(place, 0, b"", Received("id", b"", {}), b"")
+    first, second, third = place
+    return Delivery((first, second, third), 0, b"", Received("id", b"", {}), b"")
 
 
-def test_the_inbox_gives_in_order_of_place():
+def test_the_inbox_gives_in_order_of_place() -> None:
     chance = random.Random(5)
     inbox, expected = Inbox(), []
     for number in range(300):
@@ -51,7 +59,7 @@ def test_the_inbox_gives_in_order_of_place():
     assert len(inbox) == 0
 
 
-def test_a_returned_message_is_at_its_place_again():
+def test_a_returned_message_is_at_its_place_again() -> None:
     inbox = Inbox()
     for number in range(5):
         inbox.put(delivery(0, 1, number))
@@ -62,7 +70,7 @@ def test_a_returned_message_is_at_its_place_again():
 
 
 @pytest.mark.anyio
-async def test_confirms_by_tag_and_up_to_a_tag():
+async def test_confirms_by_tag_and_up_to_a_tag() -> None:
     confirms, batch = Confirms(), Batch(5)
     confirms.sent(batch, [("q", b"a"), ("q", b"b")], 0)
     confirms.sent(batch, [("q", b"c"), ("q", b"d"), ("q", b"e")], 2)
@@ -75,7 +83,7 @@ async def test_confirms_by_tag_and_up_to_a_tag():
 
 
 @pytest.mark.anyio
-async def test_a_return_makes_a_confirm_worthless():
+async def test_a_return_makes_a_confirm_worthless() -> None:
     confirms, batch = Confirms(), Batch(4)
     confirms.sent(batch, [("q", b"a"), ("q", b"b"), ("q", b"b"), ("p", b"a")], 0)
     confirms.returned("q", Properties({"message_id": b"a"}).encode())
@@ -87,7 +95,7 @@ async def test_a_return_makes_a_confirm_worthless():
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("is_answered_between", [False, True])
-async def test_when_all_messages_of_an_id_were_returned_none_is_in_doubt(is_answered_between):
+async def test_when_all_messages_of_an_id_were_returned_none_is_in_doubt(is_answered_between: bool) -> None:
     confirms, batch = Confirms(), Batch(2)
     confirms.sent(batch, [("q", b"a"), ("q", b"a")], 0)
     confirms.returned("q", Properties({"message_id": b"a"}).encode())
@@ -101,7 +109,7 @@ async def test_when_all_messages_of_an_id_were_returned_none_is_in_doubt(is_answ
 
 
 @pytest.mark.anyio
-async def test_the_end_of_a_channel_ends_the_wait():
+async def test_the_end_of_a_channel_ends_the_wait() -> None:
     confirms, batch = Confirms(), Batch(1)
     confirms.sent(batch, [("q", b"a")], 0)
     confirms.end(ClosedError(320, "bye"))
@@ -109,7 +117,7 @@ async def test_the_end_of_a_channel_ends_the_wait():
         await batch.done
 
 
-def test_a_quorum_queue_always_has_somewhere_for_what_it_gives_up():
+def test_a_quorum_queue_always_has_somewhere_for_what_it_gives_up() -> None:
     for lane in lanes(QueueSpec("q", priorities=True), Defaults()):
         arguments = lane.arguments
         assert arguments["x-queue-type"] == "quorum"
@@ -122,7 +130,7 @@ def test_a_quorum_queue_always_has_somewhere_for_what_it_gives_up():
     assert names == ["q", "q.returned", *(f"q.p{number}" for number in range(1, 10))]
 
 
-def test_options_become_arguments():
+def test_options_become_arguments() -> None:
     options = {
         "max_length": 5, "max_length_bytes": 1000, "message_ttl": 1.5, "queue_expiry": 60.0, "delivery_limit": 7,
         "dead_letter_exchange": "dlx", "dead_letter_routing_key": "k", "single_active_consumer": True,
@@ -141,7 +149,7 @@ def test_options_become_arguments():
     assert classic.arguments == {"x-queue-type": "classic", "x-overflow": "reject-publish", "x-message-ttl": 2000}
 
 
-def test_a_temporary_queue_is_one_that_the_broker_removes():
+def test_a_temporary_queue_is_one_that_the_broker_removes() -> None:
     (lane,) = lanes(QueueSpec("q", temporary=True), Defaults())
     assert lane.durable
     assert lane.arguments == {"x-queue-type": "classic", "x-overflow": "reject-publish", "x-expires": 600_000}
@@ -151,7 +159,7 @@ def test_a_temporary_queue_is_one_that_the_broker_removes():
     assert later.arguments["x-expires"] == 600_000
 
 
-def test_the_names_of_parts():
+def test_the_names_of_parts() -> None:
     spec = QueueSpec("a.b", priorities=True, ordering="key", options={"partitions": 64})
     parts = [lane.name for lane in lanes(spec, Defaults())[1:]]
     assert {whole_of(name) for name in (*parts, "a.b.consumers")} == {"a.b"}
@@ -184,40 +192,43 @@ def test_to_check_a_name_costs_the_same_however_many_queues_are_known() -> None:
     assert looks[0] == looks[1]
 
 
-def test_what_a_sweep_gives_back_is_never_more_than_it_has():
+def test_what_a_sweep_gives_back_is_never_more_than_it_has() -> None:
     assert Part([1, 3]).settlement(7) == frames.ack(7, 3, multiple=True)
     expected = frames.ack(7, 1) + frames.ack(7, 4) + frames.requeue(7, 3, multiple=True)
     assert Part([1, 4], others=2, last=3).settlement(7) == expected
 
 
 @pytest.mark.anyio
-async def test_a_connection_that_comes_when_the_driver_has_closed_is_not_made_ready():
+async def test_a_connection_that_comes_when_the_driver_has_closed_is_not_made_ready() -> None:
     driver = AMQPDriver("d", AMQPSettings())
     with pytest.raises(ClosedError):
-        await driver._inner._prepare(None, ())  # type: ignore[attr-defined]
+        await broker_of(driver)._prepare(None, ())  # type: ignore[arg-type]
 
 
 @pytest.mark.anyio
-async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_made_again(monkeypatch):
-    broker = AMQPDriver("d", AMQPSettings())._inner
+async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker = broker_of(AMQPDriver("d", AMQPSettings()))
     for name in ("a", "b"):
         await broker.declare(QueueSpec(name))
     turn = asyncio.Lock()
     await turn.acquire()  # so that the deletion stays where it would wait for the connection
 
-    async def take_back(connection):
+    async def take_back(connection: object) -> None:
         pass
 
-    session = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks(), take_back=take_back)
+    session: Any = SimpleNamespace(was_prepared=True, turn=lambda queue: turn, marks=Marks(), take_back=take_back)
     broker._guard.opened(session)
-    declared = []
+    declared: list[str] = []
+    connection: Any = None
 
-    async def are_there(connection, found):
+    async def are_there(connection: object, found: Sequence[QueueSpec]) -> bool:
         declared.append(found[0].name)
         return True
 
     monkeypatch.setattr(declaring, "are_there", are_there)
-    preparing = asyncio.create_task(broker._prepare(None, ()))
+    preparing = asyncio.create_task(broker._prepare(connection, ()))
     deletion = asyncio.create_task(broker.delete("b"))
     await preparing
     assert declared == ["a"]
@@ -226,31 +237,32 @@ async def test_a_queue_that_is_deleted_while_a_connection_is_made_ready_is_not_m
 
 
 @pytest.mark.anyio
-async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found():
-    broker = AMQPDriver("d", AMQPSettings())._inner
+async def test_a_queue_that_is_deleted_while_it_is_counted_is_not_found() -> None:
+    broker = broker_of(AMQPDriver("d", AMQPSettings()))
     await broker.declare(QueueSpec("q"))
 
     class Gone:
-        async def ask(self, *methods):
+        async def ask(self, *methods: object) -> NoReturn:
             raise ClosedError(404, "NOT_FOUND - no queue 'q'")
 
     class Link:
-        async def get(self):
+        async def get(self) -> Link:
             del broker._specs["q"], broker._lanes["q"]  # as a deletion does first
             return self
 
         @asynccontextmanager
-        async def borrow(self):
+        async def borrow(self) -> AsyncIterator[Gone]:
             yield Gone()
 
-    broker._guard.opened(SimpleNamespace(link=Link()))
+    session: Any = SimpleNamespace(link=Link())
+    broker._guard.opened(session)
     with pytest.raises(QueueNotFoundError):
         await broker.depth("q")
 
 
-def test_addresses():
+def test_addresses() -> None:
     def found(url: str, **fields: Any) -> Endpoint:
-        return endpoint("d", AMQPSettings(url=url, **fields))
+        return endpoint("d", parsed(AMQPSettings, url=url, **fields))
 
     one = found("amqp://u:p%40ss@host:1234/v%2Fh")
     assert (one.hosts, one.vhost, one.user, one.password, one.tls) == ([("host", 1234)], "v/h", "u", "p@ss", None)
@@ -264,7 +276,7 @@ def test_addresses():
     assert found("amqp://a,b/").hosts == [("a", 5672), ("b", 5672)]
     for url in ("http://host", "amqp://", "amqp://u:secret@host:port/", "amqp://u:secret@a,,b/", "nonsense"):
         with pytest.raises(ValidationError) as problem:
-            AMQPSettings(url=url)
+            parsed(AMQPSettings, url=url)
         assert "secret" not in str(problem.value)
 
 
@@ -279,12 +291,12 @@ def test_addresses():
         ("amqps://a,b/prod", {}, "amqps://a:5671,b:5671/prod"),
     ],
 )
-def test_messages_show_the_address_with_its_virtual_host(url, fields, shown):
-    assert AMQPDriver("d", AMQPSettings(url=url, **fields))._inner._errors.broker == shown
+def test_messages_show_the_address_with_its_virtual_host(url: str, fields: dict[str, Any], shown: str) -> None:
+    assert broker_of(AMQPDriver("d", parsed(AMQPSettings, url=url, **fields)))._errors.broker == shown
 
 
-def test_nothing_of_the_driver_shows_the_password():
-    driver = AMQPDriver("d", AMQPSettings(url="amqp://user:hunter2@host/"))
+def test_nothing_of_the_driver_shows_the_password() -> None:
+    driver = AMQPDriver("d", parsed(AMQPSettings, url="amqp://user:hunter2@host/"))
     assert "hunter2" not in repr(vars(driver._inner)) + repr(driver)
 
 
@@ -293,7 +305,7 @@ def keyed(number: int, key: str | None, *, is_partitioned: bool = False) -> Deli
     return Delivery((0, 1, number), number, b"", received, b"", key=key, is_partitioned=is_partitioned)
 
 
-def test_each_key_is_picked_once_and_not_while_it_is_busy():
+def test_each_key_is_picked_once_and_not_while_it_is_busy() -> None:
     inbox = Inbox()
     for number, key in enumerate(["a", "a", "b", None, None, "c", "b"]):
         inbox.put(keyed(number, key))
@@ -303,7 +315,7 @@ def test_each_key_is_picked_once_and_not_while_it_is_busy():
     assert [item.tag for item in inbox.take(10)] == [6]
 
 
-def test_what_is_of_a_lane_of_keys_stays_where_it_is():
+def test_what_is_of_a_lane_of_keys_stays_where_it_is() -> None:
     inbox = Inbox()
     for number in range(6):
         inbox.put(keyed(number, "k", is_partitioned=number % 2 == 0))
@@ -311,7 +323,7 @@ def test_what_is_of_a_lane_of_keys_stays_where_it_is():
     assert [item.tag for item in inbox.take(10)] == [0, 2, 4]
 
 
-def test_a_key_has_the_same_lane_everywhere():
+def test_a_key_has_the_same_lane_everywhere() -> None:
     spec = QueueSpec("q", ordering="key")
     names = [lane.name for lane in lanes(spec, Defaults()) if lane.is_partition]
     assert names == [f"q.k{number}" for number in range(16)]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tasuki.drivers.nats.durability import is_always, level
@@ -7,6 +9,7 @@ from tasuki.drivers.nats.records.side_records import Note, note_in
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,
+    DriverError,
     MessageTooLargeError,
     QueueConflictError,
     QueueFullError,
@@ -30,7 +33,7 @@ from tasuki.errors import (
         (0, 0, "", QueueConflictError),
     ],
 )
-def test_what_the_server_refuses(code, status, text, kind):
+def test_what_the_server_refuses(code: int, status: int, text: str, kind: type[DriverError]) -> None:
     error = refusal({"code": status, "err_code": code, "description": text}, driver="d", queue="q")
     assert type(error) is kind
     assert (error.driver, error.queue, error.outcome) == ("d", "q", "rejected")
@@ -38,15 +41,15 @@ def test_what_the_server_refuses(code, status, text, kind):
 
 
 @pytest.mark.parametrize("answer", [b"", b"nonsense", b"[1]", b"\xff"])
-def test_text_that_is_no_answer_is_an_error(answer):
+def test_text_that_is_no_answer_is_an_error(answer: bytes) -> None:
     assert error_in(answer)
 
 
-def test_answers_without_an_error():
+def test_answers_without_an_error() -> None:
     assert error_in(b'{"stream": "s", "seq": 1}') is None
 
 
-def test_losses_and_denials_say_which_driver():
+def test_losses_and_denials_say_which_driver() -> None:
     assert lost("away", driver="d", outcome="unknown").outcome == "unknown"
     assert isinstance(denied("'Authorization Violation'", driver="d"), AccessDeniedError)
     assert str(denied("nats: 'Authorization Violation'", driver="d")).endswith("Authorization Violation")
@@ -65,17 +68,18 @@ def test_losses_and_denials_say_which_driver():
         ("file", 2, True, "power"),
     ],
 )
-def test_levels(storage, replicas, is_synced, wanted):
+def test_levels(storage: str, replicas: int, is_synced: bool, wanted: str) -> None:
     assert level(storage, replicas, is_synced=is_synced) == wanted
 
 
-def test_what_a_server_says_of_syncing():
+def test_what_a_server_says_of_syncing() -> None:
     assert is_always({"jetstream": {"config": {"sync_always": True}}})
-    for page in ({}, {"jetstream": {}}, {"jetstream": {"config": {}}}, [], None, {"jetstream": {"config": 3}}):
+    pages: list[Any] = [{}, {"jetstream": {}}, {"jetstream": {"config": {}}}, [], None, {"jetstream": {"config": 3}}]
+    for page in pages:
         assert not is_always(page)
 
 
-def test_notes_are_read_from_subjects():
+def test_notes_are_read_from_subjects() -> None:
     noted = note_in("tasuki.b.r.q.20.17.w.1700000000500", b"5 2 1 $JS.ACK.x")
     assert noted == Note(17, 1700000000.5, failures=2, delivered=5, is_suspect=True)
     of_newer_version = note_in("tasuki.b.r.q.20.17.w.1700000000500", b"5 2 1 added $JS.ACK.x")
@@ -87,7 +91,7 @@ def test_notes_are_read_from_subjects():
         assert note_in("tasuki.b.r.q.20.17.w.0", content) is None
 
 
-def test_a_nack_is_never_early():
+def test_a_nack_is_never_early() -> None:
     assert nak(0.0) == nak(-1.0) == b"-NAK"
     assert nak(1.5) == b'-NAK {"delay":1500000001}'
     assert nak(1e300) == nak(9e9) == b'-NAK {"delay":9000000000000000000}'

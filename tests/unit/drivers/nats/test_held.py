@@ -4,11 +4,11 @@ from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.records.side_records import Note
 
 
-def held(receipt, sequence=1, since=0.0):
+def held(receipt: str, sequence: int = 1, since: float = 0.0) -> Held:
     return Held(receipt, "m", sequence, 1, since)
 
 
-def test_a_delivery_is_ours_until_its_lease_ends():
+def test_a_delivery_is_ours_until_its_lease_ends() -> None:
     table = Table(10.0)
     table.add(ours := held("a"))
     assert table.find("a") is ours
@@ -17,13 +17,13 @@ def test_a_delivery_is_ours_until_its_lease_ends():
 
 
 @pytest.mark.parametrize("receipt", ["b", 1, None, ("a",)])
-def test_what_is_not_ours_is_not_found(receipt):
+def test_what_is_not_ours_is_not_found(receipt: int | str | tuple[str] | None) -> None:
     table = Table(10.0)
     table.add(held("a"))
     assert table.find(receipt) is None
 
 
-def test_a_new_delivery_of_a_message_ends_the_old_one():
+def test_a_new_delivery_of_a_message_ends_the_old_one() -> None:
     table = Table(10.0)
     table.add(held("old"))
     table.add(held("new", since=1.0))
@@ -32,7 +32,7 @@ def test_a_new_delivery_of_a_message_ends_the_old_one():
     assert len(table) == 1
 
 
-def test_removing_the_old_one_leaves_the_new_one():
+def test_removing_the_old_one_leaves_the_new_one() -> None:
     table = Table(10.0)
     old = held("old")
     table.add(old)
@@ -43,14 +43,14 @@ def test_removing_the_old_one_leaves_the_new_one():
     assert [each.receipt for each in table.living(0.0)] == ["newest"]
 
 
-def test_a_changed_lease_holds_for_all_as_at_the_server():
+def test_a_changed_lease_holds_for_all_as_at_the_server() -> None:
     table = Table(10.0)
     table.add(ours := held("a"))
     table.lease = 30.0
     assert not table.is_over(ours, 25.0)
 
 
-def test_unsettled_deliveries_are_forgotten_in_time():
+def test_unsettled_deliveries_are_forgotten_in_time() -> None:
     table = Table(1.0)
     for number in range(5000):
         table.add(held(f"r{number}", number, since=float(number)))
@@ -58,7 +58,7 @@ def test_unsettled_deliveries_are_forgotten_in_time():
     assert table.find("r4999") is not None
 
 
-def test_what_the_book_says_of_a_delivery_that_ends():
+def test_what_the_book_says_of_a_delivery_that_ends() -> None:
     ours = Held("r", "m", 7, 3, 0.0, failures=1, is_suspect=True)
     assert ours.failed(5.0) == (Note(7, 5.0, failures=2, delivered=3, is_suspect=False), "r")
     assert ours.released() == (Note(7, 0.0, failures=1, delivered=3, is_suspect=True), "r")

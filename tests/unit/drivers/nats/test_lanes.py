@@ -7,20 +7,20 @@ from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.nats.queues.lanes import PARTITIONS, Plan, merged, plan_in, plan_of
 
 
-def message(priority=0, key=None):
+def message(priority: int = 0, key: str | None = None) -> Outgoing:
     return Outgoing("a", b"", {}, priority=priority, key=key)
 
 
 PLANS = st.builds(Plan, st.booleans(), st.integers(0, 64), st.booleans())
 
 
-def test_a_plain_queue_has_one_lane():
+def test_a_plain_queue_has_one_lane() -> None:
     plan = plan_of(QueueSpec("q"))
     assert [lane.name for lane in plan.lanes()] == ["m"]
     assert plan.lane_of(message(key="k")) == "m"
 
 
-def test_each_priority_has_a_lane_and_higher_ones_come_first():
+def test_each_priority_has_a_lane_and_higher_ones_come_first() -> None:
     plan = plan_of(QueueSpec("q", priorities=True))
     ranks = {lane.name: lane.rank for lane in plan.lanes()}
     lanes = [plan.lane_of(message(priority)) for priority in range(10)]
@@ -28,7 +28,7 @@ def test_each_priority_has_a_lane_and_higher_ones_come_first():
     assert all(ranks[low] > ranks[high] for low, high in pairwise(lanes))
 
 
-def test_keys_have_partitions_with_one_delivery_at_a_time():
+def test_keys_have_partitions_with_one_delivery_at_a_time() -> None:
     plan = plan_of(QueueSpec("q", ordering="key", options={"partitions": 4}))
     assert {lane.name: lane.one_at_a_time for lane in plan.lanes()} == {
         "m": False, "k0": True, "k1": True, "k2": True, "k3": True,
@@ -38,7 +38,7 @@ def test_keys_have_partitions_with_one_delivery_at_a_time():
 
 
 @given(st.text(), st.integers(0, 9))
-def test_a_key_has_one_partition_whatever_the_priority(key, priority):
+def test_a_key_has_one_partition_whatever_the_priority(key: str, priority: int) -> None:
     plan = plan_of(QueueSpec("q", ordering="key", priorities=True))
     lane = plan.lane_of(message(key=key))
     assert lane == plan.lane_of(message(priority, key))
@@ -46,17 +46,17 @@ def test_a_key_has_one_partition_whatever_the_priority(key, priority):
 
 
 @given(PLANS)
-def test_a_stream_keeps_its_plan(plan):
+def test_a_stream_keeps_its_plan(plan: Plan) -> None:
     assert plan_in(plan.metadata()) == plan
 
 
-def test_what_others_wrote_into_a_stream_is_no_plan():
+def test_what_others_wrote_into_a_stream_is_no_plan() -> None:
     for metadata in (None, {}, {"tasuki.partitions": "many"}, {"_nats.ver": "2.12"}):
         assert plan_in(metadata) == Plan()
 
 
 @given(PLANS, PLANS)
-def test_no_lane_is_forgotten_when_a_queue_is_declared_again(old, new):
+def test_no_lane_is_forgotten_when_a_queue_is_declared_again(old: Plan, new: Plan) -> None:
     names = {lane.name for lane in merged(old, new).lanes()}
     assert {lane.name for lane in old.lanes()} <= names
     assert merged(old, new).ordered == new.ordered

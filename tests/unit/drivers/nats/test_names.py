@@ -10,7 +10,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20
 
 
 @given(TEXT)
-def test_every_name_comes_back_and_has_nothing_that_a_server_forbids(name):
+def test_every_name_comes_back_and_has_nothing_that_a_server_forbids(name: str) -> None:
     token = token_of(name)
     assert queue_of(token) == name
     assert not FORBIDDEN & set(token)
@@ -18,7 +18,7 @@ def test_every_name_comes_back_and_has_nothing_that_a_server_forbids(name):
 
 
 @given(TEXT, TEXT)
-def test_two_queues_never_share_a_stream(one, other):
+def test_two_queues_never_share_a_stream(one: str, other: str) -> None:
     names = Names("tasuki")
     assert (names.stream(one) == names.stream(other)) == (one == other)
 
@@ -26,14 +26,14 @@ def test_two_queues_never_share_a_stream(one, other):
 @pytest.mark.parametrize(
     "name", [".", "*", ">", "a b", "a.b", "a~b", "=2E", "+=book", "=book", "=ids+a", "../x", "a\nb"]
 )
-def test_no_queue_gets_into_the_way_of_what_the_driver_keeps(name):
+def test_no_queue_gets_into_the_way_of_what_the_driver_keeps(name: str) -> None:
     names = Names("tasuki")
     assert names.stream(name) not in {names.book, names.ids_stream("a")}
     assert names.subject(name, "m").count(".") == 3
     assert not names.subject(name, "m").startswith(("tasuki.b.", "tasuki.i."))
 
 
-def test_names_that_need_no_care_are_as_they_were():
+def test_names_that_need_no_care_are_as_they_were() -> None:
     names = Names("shop")
     assert names.stream("orders_new-2") == "shop+orders_new-2"
     assert names.subject("orders", "m") == "shop.q.orders.m"
@@ -42,12 +42,12 @@ def test_names_that_need_no_care_are_as_they_were():
 
 
 @pytest.mark.parametrize("prefix", ["", "a.b", "a*", ">", "a b", "x" * 65, "a\n"])
-def test_a_prefix_that_would_be_read_otherwise_is_refused(prefix):
+def test_a_prefix_that_would_be_read_otherwise_is_refused(prefix: str) -> None:
     with pytest.raises(UnsupportedError, match="stream_prefix"):
         Names(prefix)
 
 
-def test_the_longest_name_of_a_queue_fits_and_a_longer_one_is_refused():
+def test_the_longest_name_of_a_queue_fits_and_a_longer_one_is_refused() -> None:
     names = Names("tasuki")
     assert len(names.stream("x" * (LONGEST - 7))) == LONGEST
     with pytest.raises(UnsupportedError, match="queue_name"):

@@ -6,7 +6,7 @@ from tasuki.drivers.nats.receiving.pull_requests import Arrival
 from tasuki.drivers.nats.records.side_records import Note
 
 
-def item(delivered, note=None):
+def item(delivered: int, note: Note | None = None) -> ParsedDelivery:
     made = ParsedDelivery(Arrival("r", Receipt("s", "m", delivered, 7, 0.0), b"body", 0.0, 9))
     made.learn(note)
     return made
@@ -25,15 +25,17 @@ def item(delivered, note=None):
         (1, Note(7, failures=1, delivered=1), 1, False, False),  # the server has forgotten the delivery of the nack
     ],
 )
-def test_how_the_last_delivery_ended(delivered, note, failures, is_suspect, has_lapsed):
+def test_how_the_last_delivery_ended(
+    delivered: int, note: Note | None, failures: int, is_suspect: bool, has_lapsed: bool
+) -> None:
     found = item(delivered, note)
     assert (found.failures, found.is_suspect, found.has_lapsed) == (failures, is_suspect, has_lapsed)
 
 
-def test_a_delivery_that_is_handed_over_ends_all_before_it():
+def test_a_delivery_that_is_handed_over_ends_all_before_it() -> None:
     assert item(3, Note(7, failures=1, delivered=1)).lapsed() == (Note(7, 0.0, 1, 2, is_suspect=True), "r")
 
 
-def test_a_delivery_returned_unseen_keeps_its_note():
+def test_a_delivery_returned_unseen_keeps_its_note() -> None:
     assert item(2).returned(5.0) == (Note(7, 5.0, 0, 2, is_suspect=True), "r")
     assert item(1).returned() == (Note(7, 0.0, 0, 1, is_suspect=False), "r")

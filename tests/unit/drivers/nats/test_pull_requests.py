@@ -119,7 +119,7 @@ async def test_a_close_withdraws_the_request_and_returns_what_came_for_it() -> N
     async def answer(*_: Any, **__: Any) -> None:
         rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
 
-    rig.server.exchange = answer  # type: ignore[assignment, method-assign]
+    rig.server.exchange = answer  # type: ignore[method-assign]
     left = await rig.pulls.close()
     assert rig.server.steps == ["subscribe", "pull", "unsubscribe 1"]
     assert await task == []

@@ -10,22 +10,22 @@ from tasuki.drivers.nats.protocol.pulse import Pulse
 class Line:
     """A connection that is asked, and may answer."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.asked = 0
         self.is_sending = False
         self.dead = asyncio.Event()
 
-    def pulse(self, timeout=10.0):
+    def pulse(self, timeout: float = 10.0) -> Pulse:
         return Pulse(timeout, ask=self.ask, is_sending=lambda: self.is_sending, give_up=self.dead.set)
 
-    def ask(self):
+    def ask(self) -> None:
         self.asked += 1
 
 
-def beaten(monkeypatch, number, timeout=10.0, *, is_sending=False):
+def beaten(monkeypatch: pytest.MonkeyPatch, number: int, timeout: float = 10.0, *, is_sending: bool = False) -> Line:
     """A line, and its pulse after so many beats without an answer."""
 
-    async def beat():
+    async def beat() -> Line:
         line = Line()
         line.is_sending = is_sending
         made = line.pulse(timeout)
@@ -49,14 +49,16 @@ def beaten(monkeypatch, number, timeout=10.0, *, is_sending=False):
         (10.5, 10.0, True, True),
     ],
 )
-def test_how_long_a_connection_may_be_silent(monkeypatch, seconds, timeout, is_sending, is_dead):
+def test_how_long_a_connection_may_be_silent(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, timeout: float, is_sending: bool, is_dead: bool
+) -> None:
     line = beaten(monkeypatch, round(seconds / pulse.BEAT), timeout, is_sending=is_sending)
     assert line.dead.is_set() is is_dead
     assert line.asked == 1
 
 
-def test_an_answer_ends_the_silence():
-    async def listen():
+def test_an_answer_ends_the_silence() -> None:
+    async def listen() -> None:
         line = Line()
         made = line.pulse()
         for _ in range(50):
@@ -71,8 +73,8 @@ def test_an_answer_ends_the_silence():
     asyncio.run(listen())
 
 
-def test_nothing_is_asked_where_nothing_is_awaited(monkeypatch):
-    async def wait():
+def test_nothing_is_asked_where_nothing_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait() -> None:
         line = Line()
         made = line.pulse()
         for _ in range(50):
@@ -84,13 +86,13 @@ def test_nothing_is_asked_where_nothing_is_awaited(monkeypatch):
     asyncio.run(wait())
 
 
-def test_a_request_is_sent_again_while_nothing_is_answered(monkeypatch):
+def test_a_request_is_sent_again_while_nothing_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "REPEATED_AFTER", 0.001)
 
-    async def repeat():
+    async def repeat() -> None:
         made, sent, enough = Exchange(["a", "b"]), [], asyncio.Event()
 
-        def send(of):
+        def send(of: Exchange) -> None:
             sent.append(of.unanswered())
             if len(sent) == 1:
                 of.answer(0, b"")

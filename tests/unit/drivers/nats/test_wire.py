@@ -12,34 +12,34 @@ HEAD = b"NATS/1.0 408 Request Timeout\r\n\r\n"
 
 
 class Client:
-    def __init__(self):
-        self.seen = []
+    def __init__(self) -> None:
+        self.seen: list[object] = []
         self.heard = 0
 
-    def hear(self):
+    def hear(self) -> None:
         self.heard += 1
 
-    def route(self, subject, reply, data, headers):
+    def route(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         self.seen.append((subject, reply, data, headers))
 
-    async def _process_ping(self):
+    async def _process_ping(self) -> None:
         self.seen.append("ping")
 
-    async def _process_pong(self):
+    async def _process_pong(self) -> None:
         self.seen.append("pong")
 
-    async def _process_err(self, text):
+    async def _process_err(self, text: str) -> None:
         self.seen.append(text)
 
-    async def _process_info(self, info):
+    async def _process_info(self, info: object) -> None:
         self.seen.append(info)
 
 
-def read(*chunks):
+def read(*chunks: bytes) -> list[object]:
     client = Client()
     reader = Reader(client, client.route, client.hear)
 
-    async def feed():
+    async def feed() -> None:
         for chunk in chunks:
             await reader.parse(chunk)
 
@@ -47,12 +47,12 @@ def read(*chunks):
     return client.seen
 
 
-def msg(subject, reply, data):
+def msg(subject: str, reply: str, data: bytes) -> bytes:
     middle = f" {reply}" if reply else ""
     return f"MSG {subject} 1{middle} {len(data)}\r\n".encode() + data + b"\r\n"
 
 
-def hmsg(subject, reply, data):
+def hmsg(subject: str, reply: str, data: bytes) -> bytes:
     middle = f" {reply}" if reply else ""
     return f"HMSG {subject} 1{middle} {len(HEAD)} {len(HEAD) + len(data)}\r\n".encode() + HEAD + data + b"\r\n"
 
@@ -62,8 +62,9 @@ ITEMS = st.lists(st.tuples(st.sampled_from(["msg", "hmsg", "ping"]), st.sampled_
 
 
 @given(ITEMS, st.lists(st.integers(0, 400)))
-def test_messages_come_whole_however_the_bytes_are_cut(items, cuts):
-    data, wanted = b"", []
+def test_messages_come_whole_however_the_bytes_are_cut(items: list[tuple[str, str, bytes]], cuts: list[int]) -> None:
+    data = b""
+    wanted: list[object] = []
     for kind, reply, body in items:
         if kind == "ping":
             data += b"PING\r\n"
@@ -76,12 +77,12 @@ def test_messages_come_whole_however_the_bytes_are_cut(items, cuts):
     assert read(*chunks) == wanted
 
 
-def test_data_that_is_no_message_goes_to_the_client():
+def test_data_that_is_no_message_goes_to_the_client() -> None:
     data = b"INFO {\"max_payload\": 7}\r\nPONG\r\n+OK\r\n-ERR 'Stale Connection'\r\n"
     assert read(data) == [{"max_payload": 7}, "pong", "'stale connection'"]
 
 
-def test_a_large_message_in_many_chunks():
+def test_a_large_message_in_many_chunks() -> None:
     body = bytes(3_000_000)
     data = msg("s", "r", body)
     assert read(*(data[start : start + 32768] for start in range(0, len(data), 32768))) == [(b"s", b"r", body, None)]
@@ -105,12 +106,12 @@ def test_a_large_message_in_many_chunks():
         b"PINGPONG\r\n",
     ],
 )
-def test_nonsense_ends_the_connection_and_takes_no_memory(data):
+def test_nonsense_ends_the_connection_and_takes_no_memory(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         read(data)
 
 
-def test_requests_as_they_are_written():
+def test_requests_as_they_are_written() -> None:
     assert frame("s", b"abc") == b"PUB s  3\r\nabc\r\n"
     assert frame("s", b"", "r") == b"PUB s r 0\r\n\r\n"
     written = list(frames([("a", b"1"), ("b", b"22")], [b"", HEAD], b"_IN.7."))

@@ -13,6 +13,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.kinds.kind import find_kind
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -21,24 +22,24 @@ URL = "postgresql://user:hidden@127.0.0.1:1/database"
 
 @pytest.mark.parametrize("name", ["tasuki", "_a", "a1_b", "x" * 40])
 def test_names_of_schemas(name: str) -> None:
-    assert PostgresSettings(url=URL, schema=name).schema_ == name
+    assert parsed(PostgresSettings, url=URL, schema=name).schema_ == name
 
 
 @pytest.mark.parametrize("name", ["", "1a", "A", "a-b", 'a"b', "a;b", "x" * 41, "ä"])
 def test_names_that_would_need_quotes_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="schema"):
-        PostgresSettings(url=URL, schema=name)
+        parsed(PostgresSettings, url=URL, schema=name)
 
 
 def test_the_client_is_missed_at_the_construction_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
     assert PostgresDriver.capabilities.transactional
     with pytest.raises(ImportError):
-        PostgresDriver("driver", PostgresSettings(url=URL))
+        PostgresDriver("driver", parsed(PostgresSettings, url=URL))
 
 
 async def test_no_server_is_there_and_no_secret_is_shown() -> None:
-    driver = PostgresDriver("driver", PostgresSettings(url=URL))
+    driver = PostgresDriver("driver", parsed(PostgresSettings, url=URL))
     await driver.declare(QueueSpec("q"))
     with pytest.raises(BrokerUnavailableError) as raised:
         await driver.open()
@@ -53,7 +54,7 @@ async def test_no_server_is_there_and_no_secret_is_shown() -> None:
 
 async def test_files_of_tls_that_cannot_be_used(tmp_path: Path) -> None:
     driver = PostgresDriver(
-        "driver", PostgresSettings(url=URL, tls={"enabled": True, "ca": str(tmp_path / "missing.pem")})
+        "driver", parsed(PostgresSettings, url=URL, tls={"enabled": True, "ca": str(tmp_path / "missing.pem")})
     )
     with pytest.raises(DriverError, match="tls of driver"):
         await driver.open()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, Release
+from tasuki.contracts.driver import Ack, Nack, Outgoing, Release, Settlement
 from tasuki.drivers.postgres import columns as rows
 from tasuki.errors import MessageTooLargeError, UnsupportedError
 
@@ -77,7 +77,7 @@ def test_headers_of_another_program_stop_nothing(headers: bytes | None) -> None:
 
 
 def test_of_two_settlements_of_one_delivery_the_first_counts() -> None:
-    batch = [Ack((2, 1)), Nack((2, 1)), Release((1, 1)), Nack((3, 1), 4.0), Ack("foreign"), Ack((1,))]
+    batch: list[Settlement] = [Ack((2, 1)), Nack((2, 1)), Release((1, 1)), Nack((3, 1), 4.0), Ack("foreign"), Ack((1,))]
     columns, wanted = rows.settling(batch)
     assert columns == ([1, 2, 3], [1, 1, 1], [2, 0, 1], [0.0, 0.0, 4.0])
     assert rows.stale(batch, wanted, []) == [(2, 1), "foreign", (1,)]

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from tasuki.drivers.postgres.connecting import connections as module
-from tasuki.drivers.postgres.connecting.tls import encryption
+from tasuki.drivers.postgres.connecting.tls import REMEDY, encryption
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import AccessDeniedError
 from tasuki.fields.tls import TlsConfig
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -66,10 +66,10 @@ async def test_a_server_without_tls_gets_no_password(monkeypatch: pytest.MonkeyP
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        driver = PostgresDriver("app:pg", PostgresSettings(url=f"postgresql://me:hunter2@127.0.0.1:{port}/app"))
+        driver = PostgresDriver("app:pg", parsed(PostgresSettings, url=f"postgresql://me:hunter2@127.0.0.1:{port}/app"))
         with pytest.raises(AccessDeniedError, match=r"rejected SSL.*must be encrypted.*sslmode=disable") as caught:
             await driver.open()
         await driver.close()
     assert "hunter2" not in str(caught.value)
     assert not heard.replace(b"\x00\x00\x00\x08\x04\xd2\x16/", b"")  # requests for TLS, and not a byte more
-    assert module.REMEDY in str(caught.value)
+    assert REMEDY in str(caught.value)

@@ -43,7 +43,7 @@ from tasuki.errors import (
         ("ERR something new", DriverError),
     ],
 )
-def test_refusals_did_nothing(text, kind):
+def test_refusals_did_nothing(text: str, kind: type[DriverError]) -> None:
     error = translated(ReplyError(text), driver="d", queue="q", place="h:1")
     assert type(error) is kind
     assert error.outcome == "rejected"
@@ -51,7 +51,7 @@ def test_refusals_did_nothing(text, kind):
     assert "h:1" in str(error)
 
 
-def test_lost_connections_may_have_done_it():
+def test_lost_connections_may_have_done_it() -> None:
     lost = translated(LinkLostError("cut"), driver="d", queue="q", place="h:1")
     late = translated(LinkLostError("late", is_timeout=True), driver="d", queue="q", place="h:1")
     unsent = translated(LinkLostError("away", is_sent=False), driver="d", queue="q", place="h:1")
@@ -76,12 +76,12 @@ def test_lost_connections_may_have_done_it():
         (Facts(), ""),
     ],
 )
-def test_objections(facts, reason):
+def test_objections(facts: Facts, reason: str) -> None:
     assert (reason in objection(facts)) is True
     assert bool(objection(facts)) is bool(reason)
 
 
-def test_levels():
+def test_levels() -> None:
     assert level(Facts()) == "process"
     assert level(Facts(appendonly="no", appendfsync="always")) == "process"
     assert level(Facts(appendonly="1")) == "broker"
@@ -89,7 +89,7 @@ def test_levels():
     assert level(Facts(appendonly="yes", appendfsync="always")) == "power"
 
 
-def test_all_keys_of_a_queue_are_in_one_slot_whatever_its_name():
+def test_all_keys_of_a_queue_are_in_one_slot_whatever_its_name() -> None:
     # The slot of "123456789" is the check value of the checksum's definition.
     assert place("123456789", QueueSpec("x")).keys[0] == b"{123456789:x}"
     for name in ("tasks", "{", "}", "a{b}c", "%7B", "app:tasks"):
@@ -101,7 +101,7 @@ def test_all_keys_of_a_queue_are_in_one_slot_whatever_its_name():
     assert place("t", QueueSpec("{")).keys != place("t", QueueSpec("%7B")).keys
 
 
-def test_scripts_are_fixed_and_touch_declared_keys_only():
+def test_scripts_are_fixed_and_touch_declared_keys_only() -> None:
     assert "ARGV" in PUBLISH.text
     assert "loadstring" not in PUBLISH.text
     assert len(PUBLISH.hash) == 40

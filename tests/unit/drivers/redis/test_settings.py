@@ -28,11 +28,11 @@ def settings(fields: Mapping[str, Any]) -> Addresses:
         ({"url": "unix:///run/re%20dis.sock?db=3"}, [Server("/run/re dis.sock", 0)]),
     ],
 )
-def test_servers(fields, servers):
+def test_servers(fields: dict[str, Any], servers: list[Server]) -> None:
     assert list(settings(fields).servers) == servers
 
 
-def test_the_login_is_of_the_url_and_fields_go_before_it():
+def test_the_login_is_of_the_url_and_fields_go_before_it() -> None:
     login = settings({"url": "redis://us%40er:p%2Fw@h/7", "client_name": "me"}).login
     assert (login.username, login.password, login.db, login.client_name, login.tls) == ("us@er", "p/w", 7, "me", None)
     login = settings({"url": "redis://user:word@h/7", "username": "u", "password": "w", "db": 8}).login
@@ -42,7 +42,7 @@ def test_the_login_is_of_the_url_and_fields_go_before_it():
     assert (sentinel.username, sentinel.password, sentinel.db) == ("u", "w", 0)
 
 
-def test_encryption():
+def test_encryption() -> None:
     assert settings({"url": "rediss://h"}).login.tls is not None
     assert settings({"url": "redis://h", "tls": {"enabled": False}}).login.tls is None
     encrypted = settings({"addrs": "h", "tls": {"server_name": "n", "insecure_skip_verify": True}})
@@ -63,13 +63,13 @@ def test_encryption():
         {"is_cluster_mode": True, "master_name": "m"},
     ],
 )
-def test_what_cannot_be_is_said_without_secrets(fields):
+def test_what_cannot_be_is_said_without_secrets(fields: dict[str, Any]) -> None:
     with pytest.raises(ValueError) as problem:  # noqa: PT011 - the text is checked below
         settings(fields)
     assert "secret-word" not in str(problem.value)
 
 
-def test_nothing_shows_secrets():
+def test_nothing_shows_secrets() -> None:
     found = settings({"url": "redis://secret-user:secret-word@h:1", "sentinel_password": "secret-word"})
     assert str(found) == "h:1"
     assert "secret" not in repr(found)

@@ -12,6 +12,7 @@ import pytest
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
+from tests.support.settings import parsed
 
 
 class Faulty(sqlite3.Connection):
@@ -49,7 +50,7 @@ async def make(path: Path) -> AsyncIterator[Callable[..., Any]]:
 
     async def make(**options: Any) -> SQLiteDriver:
         clock = options.pop("clock", None)
-        driver = SQLiteDriver("sqlite", SQLiteSettings(path=path, **{"busy_timeout": 0.2, **options}), clock)
+        driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path, **{"busy_timeout": 0.2, **options}), clock)
         drivers.append(driver)
         await driver.open()
         await driver.declare(QueueSpec("q"))

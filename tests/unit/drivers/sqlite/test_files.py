@@ -20,16 +20,17 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.errors import QueueFullError, QueueNotFoundError
 from tasuki.testing.conformance import ShiftedClock
+from tests.support.settings import parsed
 from tests.unit.drivers.sqlite.conftest import message
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_durability_is_what_the_setting_gives(path: Path) -> None:
-    assert SQLiteDriver("d", SQLiteSettings(path=path)).durability == "power"
-    assert SQLiteDriver("d", SQLiteSettings(path=path, synchronous="normal")).durability == "broker"
+    assert SQLiteDriver("d", parsed(SQLiteSettings, path=path)).durability == "power"
+    assert SQLiteDriver("d", parsed(SQLiteSettings, path=path, synchronous="normal")).durability == "broker"
     with pytest.raises(ValidationError, match="synchronous"):
-        SQLiteSettings(path=path, synchronous="off")
+        parsed(SQLiteSettings, path=path, synchronous="off")
 
 
 async def test_a_queue_that_is_missing_in_the_file_is_made(make: Any) -> None:
@@ -84,7 +85,7 @@ def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Pat
         connection.executescript(";".join(steps))
 
     async def run() -> None:
-        driver = SQLiteDriver("db", SQLiteSettings(path=path))
+        driver = SQLiteDriver("db", parsed(SQLiteSettings, path=path))
         await driver.open()
         try:
             for name in ("old", "new"):
@@ -108,7 +109,7 @@ def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Pat
 
 def test_the_number_of_a_deleted_queue_is_not_used_again(tmp_path: Path) -> None:
     async def run() -> list[int]:
-        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"))
+        driver = SQLiteDriver("db", parsed(SQLiteSettings, path=tmp_path / "queue.db"))
         await driver.open()
         seen = []
         try:
@@ -128,7 +129,7 @@ def test_outdated_ids_are_forgotten(tmp_path: Path) -> None:
     clock = ShiftedClock()
 
     async def run() -> int:
-        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"), clock)
+        driver = SQLiteDriver("db", parsed(SQLiteSettings, path=tmp_path / "queue.db"), clock)
         await driver.open()
         try:
             await driver.declare(QueueSpec("q", dedup_window=60.0))
@@ -148,7 +149,9 @@ def test_a_temporary_queue_goes_with_the_driver_that_receives_from_it(tmp_path: 
     spec = QueueSpec("reply.1", temporary=True)
 
     async def run() -> list[str]:
-        asks, answers = (SQLiteDriver(name, SQLiteSettings(path=tmp_path / "queue.db")) for name in ("asks", "answers"))
+        asks, answers = (
+            SQLiteDriver(name, parsed(SQLiteSettings, path=tmp_path / "queue.db")) for name in ("asks", "answers")
+        )
         for driver in (asks, answers):
             await driver.open()
             await driver.declare(spec)
@@ -170,7 +173,9 @@ def test_a_temporary_queue_goes_with_the_driver_that_receives_from_it(tmp_path: 
 
 def test_a_temporary_queue_goes_with_the_driver_that_declared_it_without_receiving(tmp_path: Path) -> None:
     async def run() -> list[str]:
-        asks, answers = (SQLiteDriver(name, SQLiteSettings(path=tmp_path / "queue.db")) for name in ("asks", "answers"))
+        asks, answers = (
+            SQLiteDriver(name, parsed(SQLiteSettings, path=tmp_path / "queue.db")) for name in ("asks", "answers")
+        )
         for driver in (asks, answers):
             await driver.open()
             await driver.declare(QueueSpec("tasks"))
@@ -190,7 +195,7 @@ def test_a_temporary_queue_goes_with_the_driver_that_declared_it_without_receivi
 
 def test_what_an_older_version_left_of_temporary_queues_goes_when_the_file_is_opened(tmp_path: Path) -> None:
     async def run() -> list[str]:
-        driver = SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db"))
+        driver = SQLiteDriver("db", parsed(SQLiteSettings, path=tmp_path / "queue.db"))
         await driver.open()
         await driver.declare(QueueSpec("tasks"))
         with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as connection:

@@ -14,13 +14,14 @@ from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file import connections, forks
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.writer import Writer
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
-    driver = SQLiteDriver("test", SQLiteSettings(path=tmp_path / "queue.db"))
+    driver = SQLiteDriver("test", parsed(SQLiteSettings, path=tmp_path / "queue.db"))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     yield driver._guard.get()

@@ -16,6 +16,7 @@ from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.toolkit.layout import Layout
 from tasuki.testing.conformance import ShiftedClock
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ def add_to_all_tables(path: Path) -> None:
 
 
 async def opened(path: Path, clock: ShiftedClock) -> SQLiteDriver:
-    driver = SQLiteDriver("sqlite", SQLiteSettings(path=path), clock)
+    driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path), clock)
     await driver.open()
     await driver.declare(QueueSpec("plain", dedup_window=60.0))
     await driver.declare(QueueSpec("keyed", ordering="key"))
@@ -90,7 +91,7 @@ async def test_a_newer_version_upgrades_a_file_once(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         script = "".join(Path(schema.__file__).with_name(name).read_text() for name in schema.STEPS[:3])
         connection.executescript(f"{script}; PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = 3;")
-    drivers = [SQLiteDriver(f"d{number}", SQLiteSettings(path=path)) for number in range(3)]
+    drivers = [SQLiteDriver(f"d{number}", parsed(SQLiteSettings, path=path)) for number in range(3)]
     await asyncio.gather(*(driver.open() for driver in drivers))
     for driver in drivers:
         await driver.close()

@@ -21,6 +21,7 @@ from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.system.helper_threads import problems
+from tests.support.settings import parsed
 from tests.unit.drivers.sqlite.conftest import connection_of, message
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +49,7 @@ async def test_pragmas(make: Any, setting: str, value: int) -> None:
 async def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(UnsupportedError, match=r"needs SQLite 3\.35 or newer"):
-        await SQLiteDriver("d", SQLiteSettings(path=path)).open()
+        await SQLiteDriver("d", parsed(SQLiteSettings, path=path)).open()
     assert not path.exists()
 
 
@@ -84,7 +85,7 @@ async def test_an_unended_turn_does_not_stop_the_others(make: Any, path: Path) -
     stopped.enter()
     assert stopped.take_turn()
     assert not await driver.publish("q", [message()])
-    other = SQLiteDriver("other", SQLiteSettings(path=path, busy_timeout=0.1))
+    other = SQLiteDriver("other", parsed(SQLiteSettings, path=path, busy_timeout=0.1))
     await other.open()
     await other.close()
     stopped.leave()
@@ -123,13 +124,13 @@ async def test_a_file_system_without_a_log(path: Path, monkeypatch: pytest.Monke
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=NoLog, **options))
     with pytest.raises(DriverError, match="no write-ahead log on this file system; use a local disk"):
-        await SQLiteDriver("d", SQLiteSettings(path=path)).open()
+        await SQLiteDriver("d", parsed(SQLiteSettings, path=path)).open()
 
 
 async def test_a_lock_while_opening(path: Path, make: Any, faults: dict[str, str]) -> None:
     await (await make()).close()
     faults["journal_mode"] = "SQLITE_BUSY"
-    driver = SQLiteDriver("d", SQLiteSettings(path=path, busy_timeout=0.05))
+    driver = SQLiteDriver("d", parsed(SQLiteSettings, path=path, busy_timeout=0.05))
     with pytest.raises(BrokerUnavailableError, match="locked by another process"):
         await driver.open()
     faults.clear()
@@ -153,7 +154,8 @@ async def test_a_failure_of_the_writers_thread_is_answered_known_and_mended(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver = await make()
-    transact, seen = Writer._transact, []
+    transact = Writer._transact
+    seen: list[str] = []
 
     def fail_once(self: Writer, group: list[Request]) -> None:
         if any(isinstance(request, Publish) for request in group) and not seen:

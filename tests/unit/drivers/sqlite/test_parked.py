@@ -14,6 +14,7 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.parked import Parked
 from tasuki.drivers.sqlite.thread.requests import Call, Receive
 from tasuki.testing.conformance import ShiftedClock
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +78,7 @@ async def test_the_deadlines_of_answered_receives_do_not_pile_up() -> None:
 
 async def receiving(path: Path, queues: int, clock: ShiftedClock) -> tuple[SQLiteDriver, list[asyncio.Task[list[str]]]]:
     """A driver on which so many queues are waited at, besides the queue ``q``."""
-    driver = SQLiteDriver("sqlite", SQLiteSettings(path=path), clock)
+    driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path), clock)
     await driver.open()
     await driver.declare(QueueSpec("q"))
 

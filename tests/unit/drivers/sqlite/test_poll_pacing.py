@@ -23,15 +23,15 @@ def test_without_wakeups_it_polls_often_while_messages_flow(quiet: float, second
     pacing.worked(100.0, has_notified=True, has_taken=True)
     pacing.checked(100.0 + quiet, was_woken=False, has_found=False)
     pause = pacing.pause(100.0 + quiet, SWEEP_AT)
-    assert pause == (pytest.approx(seconds), False)
+    assert pause == pytest.approx((seconds, False))
 
 
 def test_it_sleeps_only_when_it_is_quiet() -> None:
     pacing = PollPacing()
     pacing.worked(100.0, has_notified=True, has_taken=True)
     pacing.checked(100.001, was_woken=True, has_found=False)
-    assert pacing.pause(100.001, SWEEP_AT) == (pytest.approx(SHORTEST), False)
-    assert pacing.pause(100.0 + 2 * QUIET, 101.0) == (pytest.approx(1.0 - 2 * QUIET), True)
+    assert pacing.pause(100.001, SWEEP_AT) == pytest.approx((SHORTEST, False))
+    assert pacing.pause(100.0 + 2 * QUIET, 101.0) == pytest.approx((1.0 - 2 * QUIET, True))
 
 
 def test_due_messages_end_any_pause() -> None:
@@ -39,7 +39,7 @@ def test_due_messages_end_any_pause() -> None:
     assert pacing.pause(100.0, 100.5) == Pause(0.5, is_deep=True)
     assert pacing.pause(100.0, 99.0) == Pause(0.0, is_deep=True)
     pacing.must_poll = True
-    assert pacing.pause(100.0, 100.01) == (pytest.approx(0.01), False)
+    assert pacing.pause(100.0, 100.01) == pytest.approx((0.01, False))
     assert pacing.pause(100.0, 99.0) == Pause(0.0, is_deep=False)
 
 
@@ -66,7 +66,7 @@ def test_a_few_wakeups_are_answered_at_once() -> None:
 def test_its_own_ring_is_forgotten_before_it_sleeps() -> None:
     pacing = polling()
     pacing.worked(100.5, has_notified=True, has_taken=False)
-    assert pacing.pause(100.5, SWEEP_AT) == (pytest.approx(LONGEST), False)
+    assert pacing.pause(100.5, SWEEP_AT) == pytest.approx((LONGEST, False))
     pacing.checked(100.6, was_woken=True, has_found=False)
     assert pacing.pause(100.6, SWEEP_AT).is_deep
 

@@ -14,6 +14,7 @@ from tasuki.drivers.sqlite.file import locks
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store import store
 from tasuki.testing.clock import FakeClock
+from tests.support.settings import parsed
 from tests.unit.drivers.sqlite.conftest import message
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +71,7 @@ async def test_a_due_crowd_surfaces_in_parts(make: Any, monkeypatch: pytest.Monk
 
 
 def test_messages_taken_for_a_loop_that_ended_are_released(path: Path) -> None:
-    driver = SQLiteDriver("sqlite", SQLiteSettings(path=path))
+    driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path))
 
     async def start() -> None:
         await driver.open()

@@ -15,6 +15,7 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store import peeking, purge, store
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.testing.conformance import ShiftedClock
+from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +78,7 @@ class Steps:
 async def longest(path: Path, filling: str, count: int) -> dict[str, int]:
     """The longest transaction of each tool, with so many messages in its queue and in its neighbour's."""
     clock = ShiftedClock()
-    driver = SQLiteDriver("sqlite", SQLiteSettings(path=path), clock)
+    driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path), clock)
     await driver.open()
     for name in ("q", "neighbour", "empty", "remembers"):
         ordering: Any = "key" if "key" in filling else "none"
@@ -117,7 +118,7 @@ async def test_no_transaction_of_a_tool_grows_with_the_number_of_messages(tmp_pa
 
 
 async def test_a_purge_spares_what_was_held_when_it_began_and_came_back_amid_the_others(tmp_path: Path) -> None:
-    driver = SQLiteDriver("sqlite", SQLiteSettings(path=tmp_path / "q.db"))
+    driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=tmp_path / "q.db"))
     await driver.open()
     await driver.declare(QueueSpec("q"))
     await driver.publish("q", [Outgoing(str(n), b"body", {}, priority=n % 2) for n in range(20)])
@@ -188,7 +189,7 @@ class Ticking(ShiftedClock):
 async def test_a_purge_commits_once_for_all_parts_that_fit_into_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
 ) -> None:
-    driver = SQLiteDriver("sqlite", SQLiteSettings(path=tmp_path / "q.db"), Ticking())
+    driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=tmp_path / "q.db"), Ticking())
     await driver.open()
     for name in ("q", "neighbour"):
         await driver.declare(QueueSpec(name))

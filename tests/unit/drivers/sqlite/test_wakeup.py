@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread import wakeup as watch
 from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.requests import Stop
+from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")]
 
@@ -34,7 +36,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[[], Any]]:
     drivers: list[SQLiteDriver] = []
 
     async def make() -> SQLiteDriver:
-        drivers.append(SQLiteDriver("db", SQLiteSettings(path=tmp_path / "queue.db")))
+        drivers.append(SQLiteDriver("db", parsed(SQLiteSettings, path=tmp_path / "queue.db")))
         await drivers[-1].open()
         await drivers[-1].declare(QueueSpec("q"))
         return drivers[-1]
@@ -167,7 +169,7 @@ async def test_files_are_closed_with_the_driver(make: Any) -> None:
     for _ in range(5):
         driver = await make()
         waiting = parked(driver)
-        await until(lambda driver=driver: is_asleep(driver))
+        await until(partial(is_asleep, driver))
         assert listening() == before + 2
         await driver.close()
         assert await waiting == []

@@ -173,7 +173,7 @@ async def test_any_json_value_survives_the_round_trip() -> None:
     ],
 )
 async def test_values_of_scripts(code: str, expected: Any) -> None:
-    body = {"none": None, "list": [1, None, 3], "empty": {}, "int": 1, "float": 1.0}
+    body: dict[str, Any] = {"none": None, "list": [1, None, 3], "empty": {}, "int": 1, "float": 1.0}
     assert await run(code, body) == expected
 
 

@@ -7,7 +7,7 @@ import importlib
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ import tasuki.handlers.isolated.site as python_site
 import tasuki.handlers.lua.remote.child_main as lua_site
 from tasuki.handlers.loops import end_all
 from tasuki.handlers.process import server, worker
+from tasuki.handlers.process.confine import ProcessorTime
 
 
 class ThreadProcess:
@@ -54,10 +55,11 @@ class ThreadProcess:
         self.kill()
         await asyncio.to_thread(self._threads[0].join)
         if isinstance(self._site, server.MainThreadSite):
-            self._site._loop.call_soon_threadsafe(self._site._loop.stop)
+            site = cast("Any", self._site)
+            site._loop.call_soon_threadsafe(site._loop.stop)
             await asyncio.to_thread(self._threads[1].join)
-            await self._site._handler.stop()
-            self._site._loop.close()
+            await site._handler.stop()
+            site._loop.close()
 
 
 @pytest.fixture
@@ -70,6 +72,6 @@ def in_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "ChildProcess", ThreadProcess)
     monkeypatch.setattr(server, "_leave", lambda _="": asyncio.get_running_loop().stop())
     monkeypatch.setattr(lua_site, "confine", nothing)
-    monkeypatch.setattr(lua_site.ProcessorTime, "move", nothing)
+    monkeypatch.setattr(ProcessorTime, "move", nothing)
     monkeypatch.setattr(python_site, "confine_memory", nothing)
     monkeypatch.setattr(python_site, "_forward_all", nothing)

@@ -30,7 +30,7 @@ SCALARS = (
     | st.booleans()
     | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False)
-    | st.text(st.characters(exclude_categories=("Cs",)))
+    | st.text(st.characters(exclude_categories=["Cs"]))
     | st.binary()
     | st.sampled_from(["x" * 40, "x" * 300, "x" * 70_000, b"x" * 300, b"x" * 70_000])
 )

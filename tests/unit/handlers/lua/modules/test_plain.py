@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -103,7 +102,7 @@ async def test_texts_only(call: str, message: str) -> None:
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomMetrics]:
+def registry(monkeypatch: pytest.MonkeyPatch) -> CustomMetrics:
     made = CustomMetrics()
     monkeypatch.setattr(metrics, "REGISTRY", made)
     return made

@@ -22,6 +22,7 @@ use() { # FOLDER: from a folder of its own, so that nothing of the source tree i
     (
         cd "$root/$1"
         bin/python -c 'import tasuki; assert "site-packages" in tasuki.__file__, tasuki.__file__'
+        bin/python -c 'import tasuki.testing.mutants, tasuki.testing.proxy'  # what an author of a driver needs
         bin/tasuki --help > /dev/null
         bin/python -m tasuki --help > /dev/null
         bin/tasuki init project > /dev/null

@@ -28,6 +28,7 @@ ORIGINAL_QUEUE = "x_original_queue"
 DEAD_LETTER_REASON = "x_dead_letter_reason"
 DEAD_LETTER_TIME = "x_dead_letter_time"
 LAST_ERROR = "x_last_error"
+LAST_ERROR_TIME = "x_last_error_time"
 SIGNATURE = "x_signature"
 RESERVED_PREFIX = "x_"
 

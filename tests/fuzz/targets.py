@@ -12,6 +12,7 @@ from typing import Any
 
 from tasuki.errors import CodecError, ConfigError, HandlerError, ProjectError
 from tasuki.handlers.lua import LuaHandler, LuaSource
+from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.lua.types import strip
 from tasuki.kinds.check.project import check
 from tasuki.kinds.check.rights import Rights
@@ -222,7 +223,7 @@ def _round_trip(value: Any) -> None:
 
 @cache
 def _echo() -> LuaHandler:
-    return LuaHandler("app:echo", source=LuaSource(_ECHO, "echo.lua"), modules=["json"])
+    return LuaHandler(LuaScript("app:echo", LuaSource(_ECHO, "echo.lua"), modules=["json"]))
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

@@ -260,7 +260,7 @@ class Simulation:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=5)
-            run.pool.take_back()  # the places of what was about to start
+            run.pool.take_back()  # the places of messages that were to start
             run.has_ended = True
 
     def tasks_of(self, run: Run) -> list[asyncio.Task[None]]:

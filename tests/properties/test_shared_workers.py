@@ -1,4 +1,4 @@
-"""Shared workers over arbitrary pools and arrivals: never more than the limit, all handled, nobody passed over."""
+"""Shared workers over arbitrary pools and arrivals: never more than the limit, all handled, no consumer passed over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Assembly: the live objects behind a project's entries, and the host that running handlers reach them through."""
+"""Assembly: the live objects of a project's entries."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
 
 _DECLARATION = 0.05
-"""Seconds more that a driver has to start, for each queue that it declares."""
+"""Seconds added to a driver's ``start_timeout`` for each of its queues."""
 
 
 class Assembly(ProjectHost):
-    """One object per entry; with an ``old`` assembly, what the ``changes`` do not touch is taken over from it."""
+    """One object per entry; objects that the ``changes`` do not touch are taken over from the ``old`` assembly."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Assembly(ProjectHost):
                 self._build(id)
 
     def take_charge(self) -> None:
-        """Be the project that is in force: for handlers as their host, for drivers as to which queues they declare."""
+        """Make this the active assembly: handlers use it as their host, and drivers declare its queues."""
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard = self, self.rights.consumer(id)
             consumer.observers = self.observers
@@ -108,9 +108,9 @@ class Assembly(ProjectHost):
             service.accepted = getattr(self.project.configs[id], "durability", None)
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
-        """Whether the old object of an entry can go on: it is unchanged, and so is what it holds on to.
+        """Whether the old object of an entry can go on: the entry is unchanged, and so are the objects that it uses.
 
-        A driver goes on, with all that it holds, unless it would be made differently.
+        A driver goes on, with its messages, unless its settings changed.
         """
         config, kind = self.project.configs[id], self.project.kinds[id]
         if id in changes.unchanged and not isinstance(config, QueueConfig | ConsumerConfig):
@@ -172,7 +172,7 @@ class Assembly(ProjectHost):
         )
 
     def _middleware(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:
-        """Loads of the functions: a process that does not use them does not import them."""
+        """Functions that load the middleware, so that a process imports only what it uses."""
         return [partial(load_middleware, self.project, id) for id in config.middleware]
 
     def _demanded_durability(self, id: str) -> Durability | None:
@@ -221,12 +221,12 @@ class Assembly(ProjectHost):
         return Share(self.workers[id], rank, config.weights.get(queue, 1))
 
     def _threads(self, function: str) -> int:
-        """As many as its consumers may run at a time; calls from other functions share them."""
+        """As many threads as its consumers may run at a time; calls from other functions share them."""
         consumers = self.project.of(ConsumerConfig).values()
         return max(sum(concurrency_of(each, self._shared) for each in consumers if each.func == function), 4)
 
     def driver_specs(self) -> list[ServiceSpec]:
-        """The drivers as services; all of them start, for a queue without its driver cannot be published to."""
+        """The drivers as services; all of them start, as publishing to a queue needs its driver."""
         return [self._driver_spec(id) for id in self.drivers]
 
     def consumer_specs(self) -> list[ServiceSpec]:
@@ -247,7 +247,7 @@ class Assembly(ProjectHost):
         return lifecycle if isinstance(lifecycle, LifecycleConfig) else LifecycleConfig()
 
     def _services_behind(self, id: str) -> list[str]:
-        """The services that an entry depends on; what is no service is followed through to those behind it."""
+        """The services that an entry depends on, directly or through entries that are no services."""
         found: dict[str, None] = {}
         todo = list(self.project.edges.get(id, ()))
         while todo:
@@ -265,9 +265,9 @@ class Assembly(ProjectHost):
         return self.handlers[config.func]
 
     async def retire(self, old: Assembly) -> None:
-        """Free the handlers that were replaced, each when no delivery that may still run in it is left.
+        """Free the replaced handlers, each when no delivery runs in it any more.
 
-        What runs now is looked at again at the next reload, and at the end.
+        Deliveries that run now are checked at the next reload, and at the end.
         """
         current = set(self.handlers.values())
         gone = [handler for handler in old.handlers.values() if handler not in current]
@@ -278,7 +278,7 @@ class Assembly(ProjectHost):
             await stop_all(retired.handlers)
 
     async def stop_handlers(self, but: Iterable[Handler] = ()) -> None:
-        """Free what the handlers hold, except for those given."""
+        """Stop all handlers except the given ones."""
         kept = set(but)
         retired = [handler for group in self._retired for handler in group.handlers]
         await stop_all(handler for handler in (*retired, *self.handlers.values()) if handler not in kept)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from tasuki.errors import InvalidEntryError, Position
+from tasuki.handlers.signature import body_of
 from tasuki.ids import resolve_id
 from tasuki.queues.messages.body_type import BodyType
 from tasuki.registry.entry import Entry
@@ -75,10 +76,30 @@ class Declarations:
                 hint="give both the same type, or a union of the two",
             )
 
-    def with_body(self, entry: Entry) -> Entry:
-        """The entry; for a queue with the type of its bodies as ``target``, if one is declared."""
-        body = self._bodies.get(entry.id) if entry.kind == "queue.queue" else None
-        return replace(entry, target=body) if body is not None else entry
+    def with_bodies(self, entries: Iterable[Entry]) -> dict[str, Entry]:
+        """The entries by id; queues with the type of their bodies as ``target``, as far as it is known here."""
+        bodies = {**self._bodies_of_consumers(), **self._bodies}
+        return {
+            entry.id: replace(entry, target=bodies[entry.id])
+            if entry.kind == "queue.queue" and entry.id in bodies
+            else entry
+            for entry in entries
+        }
+
+    def _bodies_of_consumers(self) -> dict[str, BodyType]:
+        """The type that all consumers of a queue read, of those declared here; by the id of the queue."""
+        found: dict[str, list[BodyType]] = {}
+        for entry in self.entries:
+            if entry.kind == "queue.consumer":
+                queue, func = (self.id_of(str(entry.data.get(field))) for field in ("queue", "func"))
+                target = None if (function := self.get(func)) is None else function.target
+                type_ = Any if target is None else body_of(target)
+                found.setdefault(queue, []).append(BodyType(type_, entry.positions[()]))
+        return {
+            queue: bodies[0]
+            for queue, bodies in found.items()
+            if bodies[0].type_ is not Any and all(body == bodies[0] for body in bodies)
+        }
 
     def add_dead_letters(self) -> None:
         """Declare each named but undeclared dead-letter queue, on the driver of the queue that names it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -113,6 +113,10 @@ class QueueHandle(Generic[T]):
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
         return await self._app.live_queue(self.id).purge()
+
+    async def remove(self, ids: Collection[str]) -> int:
+        """Remove the messages of these ids that no consumer holds; returns how many."""
+        return await self._app.live_queue(self.id).remove(ids)
 
 
 def id_of(queue: str | QueueHandle[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Host: what running handlers reach of the project in force."""
+"""ProjectHost: the parts of a project that running handlers use."""
 
 from __future__ import annotations
 
@@ -22,31 +22,56 @@ from tasuki.security.guard import Guard
 
 
 class ProjectHost:
-    """The :class:`tasuki.consumers.reach.host.Host` over the live objects of a project, by entry id."""
+    """The half of an Assembly that is the :class:`tasuki.consumers.reach.host.Host` of its handlers."""
 
+    settings: Settings
+    rights: Rights
     queues: dict[str, Queue]
     handlers: dict[str, Handler]
     resources: dict[str, Any]
-    rights: Rights
-    settings: Settings
     reply_queues: ForeignReplyQueues
 
     def queue(self, id: str) -> Queue:
-        """The queue of an id. Raises QueueNotFoundError with what is near."""
+        """The queue of an id. Raises QueueNotFoundError, which names similar ids."""
         queue = self.queues.get(id)
         if queue is None:
             raise QueueNotFoundError(_not_found("queue", id, self.queues), queue=id)
         return queue
 
+    def queue_of_application(self, id: str) -> Queue:
+        """The queue of an id, behind the application's guard if there is one.
+
+        Raises:
+            PolicyDeniedError: there is no such queue, and the application could not publish to it if there were.
+            QueueNotFoundError: there is no such queue.
+        """
+        guard = self.rights.application
+        if guard is None:
+            return self.queue(id)
+        if id not in self.queues:
+            guard.publish(id)
+        return self.queue(id).guarded_by(guard)
+
+    def queue_of_replies(self, id: str) -> Queue:
+        """The declared queue that the application receives replies from.
+
+        Raises:
+            PolicyDeniedError: the application may not consume from it, or not publish to it, as its requests do.
+            QueueNotFoundError: there is no such queue.
+        """
+        guard = self.rights.application
+        if guard is not None:
+            guard.consume(id)
+            guard.publish(id)
+        return self.queue(id)
+
     async def publish_from(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
         return (await self.queue(queue).publish(body, headers, **options)).id
 
     @asynccontextmanager
     async def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AsyncIterator[Queue]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
         id = reply_queue_id(name, request.id)
         if guard is not None:
             guard.publish(id)
@@ -57,8 +82,7 @@ class ProjectHost:
             yield self.queue(id)
 
     async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
-        """See :class:`tasuki.consumers.reach.host.Host`; without a caller it is the application that calls."""
-        guard = self.rights.application
+        guard = self.rights.application  # without a caller, the application calls
         if context is None and guard is not None:
             guard.require("funcs.call", function, f"not allowed: {function}")
         handler = self.handlers.get(function)
@@ -69,43 +93,22 @@ class ProjectHost:
         return await handler.call(args, call_context(self, function, context, guard))
 
     def has_function(self, id: str) -> bool:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
         return id in self.handlers
 
     async def info_of(self, queue: str) -> Mapping[str, Any]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
         return await self.queue(queue).info()
 
     def resource_of(self, id: str) -> Any:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
         if id not in self.resources:
             text = _not_found("resource", id, self.resources)
             raise HandlerError(text, kind="NotFound", retryable=False)
         return self.resources[id]
 
     def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
         return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
 
     def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
         return self.rights.other(guard, actor, scope)
-
-    def env_of(self, name: str, namespace: str) -> str | None:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return self.settings.get(name, namespace)
-
-    def set_env_of(self, name: str, value: str, namespace: str) -> None:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        self.settings.set(name, value, namespace)
-
-    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return self.settings.names(name, namespace)
-
-    def env_names(self, namespace: str) -> Mapping[str, str]:
-        """See :class:`tasuki.consumers.reach.host.Host`."""
-        return self.settings.all(namespace)
 
 
 def _not_found(what: str, id: str, known: Mapping[str, Any]) -> str:

@@ -31,9 +31,7 @@ class Messaging:
 
     def live_queue(self, queue: str | QueueHandle[Any]) -> Queue:
         """The queue of an id, name or handle. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        from tasuki.app.guarded_queues import queue_of_application
-
-        return queue_of_application(self._live(), self._source.declared.id_of(id_of(queue)))
+        return self._live().queue_of_application(self._source.declared.id_of(id_of(queue)))
 
     async def publish(
         self,
@@ -92,11 +90,9 @@ class Messaging:
             RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
             TasukiError: as ``publish``.
         """
-        from tasuki.app.guarded_queues import queue_of_replies
-
         live, target = self._live(), self.live_queue(queue)
         timeout, reply_to = options.pop("timeout", 30.0), options.pop("reply_to", None)
-        replies = None if reply_to is None else queue_of_replies(live, self._source.declared.id_of(id_of(reply_to)))
+        replies = None if reply_to is None else live.queue_of_replies(self._source.declared.id_of(id_of(reply_to)))
         return await live.requests.ask(
             target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
         )

@@ -59,7 +59,7 @@ class Source:
         else:
             self.declared.add_dead_letters()
             loaded = assemble(declared, Registry(root=self.root), overrides=overrides, environ=self._environ)
-        entries = {entry.id: self.declared.with_body(entry) for entry in loaded.registry}
+        entries = self.declared.with_bodies(loaded.registry)
         return replace(loaded, registry=replace(loaded.registry, entries=entries))
 
 

@@ -32,6 +32,7 @@ SECTIONS = {
         "info": "Show the counts of one queue.",
         "peek": "Show waiting messages without taking them.",
         "redrive": "Send dead letters back to where they came from.",
+        "remove": "Remove single messages from a queue.",
         "purge": "Remove the waiting messages of a queue.",
         "delete": "Delete a queue with all its messages.",
     },
@@ -39,7 +40,7 @@ SECTIONS = {
 """Folder in ``tasuki.cli.commands`` → name of each command, as in its module → its line in the help."""
 COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
 _FOLDERS = {name: folder for folder, section in SECTIONS.items() for name in section}
-DESTRUCTIVE = frozenset({"purge", "delete"})
+DESTRUCTIVE = frozenset({"remove", "purge", "delete"})
 """Commands that remove messages: never suggested for a name that does not exist."""
 
 

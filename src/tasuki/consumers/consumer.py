@@ -33,7 +33,7 @@ class Consumer(Definition):
             HandlerError: the handler, or a middleware, cannot be used.
             PolicyDeniedError: its actor may not consume from the queue.
         """
-        if self.run is not None:  # it failed, and is started again
+        if self.run is not None:  # a restart after a failure
             await self.stop(CANCEL_GRACE)
         if self.guard is not None:
             self.guard.consume(self.queue.id)
@@ -47,7 +47,7 @@ class Consumer(Definition):
         self._run.start()
 
     async def wait(self) -> None:
-        """Return when it was stopped; raise what ended it before, so that it is never alive but idle."""
+        """Return after a stop; raise the error that ended it before, so that it is never alive but idle."""
         if self._run is not None:
             await self._run.wait()
 
@@ -58,7 +58,7 @@ class Consumer(Definition):
 
         Raises:
             StopTimeoutError: handlers still ran after ``timeout`` seconds; they were cancelled and their messages
-                handed back, not counted as an attempt.
+                released, without counting an attempt.
         """
         if self.run is not None:
             await self.run.stop(timeout)
@@ -122,6 +122,6 @@ class Consumer(Definition):
         return [worker.delivery for worker in self.workers if worker.delivery is not None]
 
     def stacks(self, here: FrameType | None) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
-        """The same with the stack of each handler; ``here``: the frame in which this thread stands."""
+        """Running deliveries, with the stack of each handler; ``here``: the current frame of this thread."""
         busy = [(worker.delivery, worker.task) for worker in self.workers]
         return [(delivery, stack_of(task, here)) for delivery, task in busy if delivery and task]

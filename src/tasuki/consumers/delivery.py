@@ -46,7 +46,7 @@ class Holder(Protocol):
         """Carry out the verdict; called once per delivery, in the loop's thread."""
 
     def drop(self, delivery: Delivery) -> None:
-        """Hold a delivery no longer that the broker has taken back."""
+        """Forget a delivery that the broker has taken back."""
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
         """Reply to a request that is settled already."""
@@ -87,7 +87,7 @@ class Delivery:
         return True
 
     def drop(self) -> None:
-        """Let go of a delivery that the broker reported as stale: there is nothing left to settle."""
+        """Forget a delivery that the broker reported as stale, without settling it."""
         if not self.settled:
             self.settled = self.lost = True
             self.holder.drop(self)
@@ -98,7 +98,7 @@ class Delivery:
         return await self.holder.ack(self)
 
     def log_fields(self) -> dict[str, Any]:
-        """What every record of the log about it carries."""
+        """The fields of each log record about it."""
         fields = {
             "consumer": self.consumer,
             "queue": self.queue,
@@ -177,7 +177,7 @@ class Delivery:
 
 
 def _run_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    """Run in the loop's thread from another, and wait: a settlement is decided there, so it cannot race."""
+    """Run in the loop's thread from another thread, and wait: settlements are decided in one thread only."""
     done: Future[None] = Future()
 
     def run() -> None:

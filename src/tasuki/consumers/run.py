@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
-from tasuki.contracts.driver import Received, Release, Settlement
+from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
 from tasuki.observe.log import delivery_logger
 from tasuki.queues.observing import tell
@@ -43,6 +43,9 @@ _SETTLE_GRACE = 2.5
 
 _END_GRACE = 0.5
 """Seconds that the run's own tasks have to end."""
+
+OnSettled = Callable[[list[Settlement], Collection[Receipt]], None]
+"""Gets settlements, and the receipts among them that were stale."""
 
 
 class Run:
@@ -179,7 +182,7 @@ class Run:
         if self._cut_off:
             raise StopTimeoutError(
                 f"consumer {self.id!r}: {self._cut_off} handlers still ran after stop_timeout; "
-                "they were cancelled and their messages handed back",
+                "they were cancelled and their messages released",
                 service=self.id,
             )
         if not is_settled:
@@ -264,7 +267,7 @@ class Run:
     def _on_empty(self) -> None:
         self.fetcher.room_made()
 
-    def _on_settled(self, batch: list[Settlement]) -> None:
+    def _on_settled(self, batch: list[Settlement], stale: Collection[Receipt] = ()) -> None:
         self.window.held -= len(batch)
         if self.suspects.current is not None:
             self.suspects.settled(batch)
@@ -273,15 +276,15 @@ class Run:
                 self.holding.deliveries.pop(settlement.receipt, None)
         self.fetcher.room_made()
 
-    def _observed(self, on_settled: Callable[[list[Settlement]], None]) -> Callable[[list[Settlement]], None]:
+    def _observed(self, on_settled: OnSettled) -> OnSettled:
         """The same, reported to observers; itself if none of them hears of settlements."""
         told = tell(self.consumer.observers, "on_settled")
         if told is None:
             return on_settled
 
-        def observed(batch: list[Settlement]) -> None:
-            on_settled(batch)
-            told(self.id, batch)
+        def observed(batch: list[Settlement], stale: Collection[Receipt]) -> None:
+            on_settled(batch, stale)
+            told(self.id, batch, stale)
 
         return observed
 

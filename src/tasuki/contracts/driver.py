@@ -64,6 +64,9 @@ inbox of its own, bounded by its own prefetch. The clauses below each have a tes
     at any time leaves both effects or neither, and a stale receipt stores nothing.
 37. ``remove`` deletes ready and delayed messages of a queue by their ids, each message of an id, and returns how many;
     held messages stay. A remembered id (26) stays remembered, and the next message of a key moves up (``remove``).
+38. ``peek`` shows the last ``error`` that a nack gave, and its time, as the headers ``x_last_error`` and
+    ``x_last_error_time`` (Unix seconds); another nack without one and a release keep it. ``receive`` never shows it
+    (``keeps_errors``).
 
 A driver never retries, sleeps between retries, logs above debug, counts metrics, decodes bodies, reads a clock other
 than the one it is given, or catches CancelledError. Nothing but DriverError leaves it.
@@ -78,6 +81,7 @@ from typing import Any, ClassVar
 from tasuki.contracts.moving import publish_then_ack
 from tasuki.contracts.values import (
     DURABILITIES,
+    NACK_ERROR_CHARS,
     Ack,
     Capabilities,
     Depth,
@@ -98,6 +102,7 @@ from tasuki.message import Message
 __all__ = [
     "CONTRACT",
     "DURABILITIES",
+    "NACK_ERROR_CHARS",
     "Ack",
     "Capabilities",
     "Depth",
@@ -121,7 +126,8 @@ CONTRACT = 2
 class Driver(ABC):
     """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else.
 
-    Clauses 13, 14, 32 and 34 are for every verb; each names the others that it must keep.
+    Every verb must keep clauses 13, 14, 32 and 34. Its docstring says what else it must do, as far as the capabilities
+    claim it, by the numbers of the clauses; what it may do; and what it need not do.
     """
 
     capabilities: ClassVar[Capabilities]
@@ -154,19 +160,34 @@ class Driver(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect. Idempotent; after a close it opens again, with the messages it had. Clause 19."""
+        """Connect. Idempotent; after a close it opens again, with the messages it had.
+
+        Must: find every confirmed message again (19), and declare the recorded queues (1). May: raise; the caller tries
+        again later. Need not: wait for a broker that is away.
+        """
 
     @abstractmethod
     async def close(self) -> None:
-        """Disconnect, and release held messages at once where the broker allows it. Idempotent. Clause 17."""
+        """Disconnect. Idempotent.
+
+        Must: release held messages at once where the broker allows it, and wake waiting receives (17). May: leave them
+        to their leases elsewhere. Need not: forget queues; they are there after the next ``open``.
+        """
 
     @abstractmethod
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist with these options. Before ``open`` it is recorded for that. Clauses 1, 33."""
+        """Make the queue exist with these options. Before ``open`` it is recorded for that.
+
+        Must: keep its messages (1), and apply changed options for all processes (33). May: refuse options with
+        UnsupportedError or QueueConflictError, and then change nothing. Need not: reach the broker before ``open``.
+        """
 
     @abstractmethod
     async def undeclare(self, queue: str) -> None:
-        """Forget the queue in this process, and free what it used here. Idempotent. Clause 29."""
+        """Forget the queue in this process, and free what it used here. Idempotent.
+
+        Must: end waiting receives, and still settle and extend open deliveries (29). Need not: ask the broker.
+        """
 
     @abstractmethod
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
@@ -174,7 +195,9 @@ class Driver(ABC):
 
         Returns the options in force as far as the broker can tell them, else those given. Raises QueueNotFoundError
         where the broker does not have the queue. A queue that this process has declared stays declared.
-        Clause 30.
+
+        Must: neither make nor change it, now or at a reconnect (30). May: return the given options (``tells_options``).
+        Need not: hold over a close.
         """
 
     @abstractmethod
@@ -183,7 +206,10 @@ class Driver(ABC):
 
         Returns an empty sequence if all are confirmed (the common case costs nothing), else one item per message, in
         order: None where confirmed, the error where not. Raises DriverError when the whole batch shares its fate.
-        Clauses 2, 7, 12, 16, 21, 22, 23, 26, 30.
+
+        Must: keep body, id and headers (2), the publisher's order (12, 22), delays and priorities (7, 21); store each
+        message whole or not at all, also if cancelled (16); reject for room in order (23); confirm a remembered id
+        (26); make no temporary queue (30). May: store a part of a batch. Need not: wait for room.
         """
 
     async def publish_within(
@@ -201,7 +227,9 @@ class Driver(ABC):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take up to ``limit`` messages for the queue's lease; returns as soon as there is one, or after ``wait``.
 
-        Clauses 3, 4, 8, 10, 12, 15, 16, 18, 20, 21, 22, 28.
+        Must: wait, and return at most ``limit`` (3); give each message to one receiver (4, 10, 15), in order (12, 21,
+        22), with its attempt and whether it is a suspect (8, 20, 28); lose nothing if it is cancelled (16) or its
+        process is killed (18). May: return fewer messages than are ready. Need not: be fair to waiting receives.
         """
 
     @abstractmethod
@@ -210,14 +238,19 @@ class Driver(ABC):
 
         Called for suspects only, so that a message without a crash costs nothing. A driver that can record only by
         storing the message again may report a receipt as stale: the message then comes at once, with its record.
-        Clauses 8, 20, 28.
+
+        Must: make the message one attempt older if this delivery ends without a settlement (8, 20, 28). May: set its
+        lease again. Need not: record a second start of a delivery.
         """
 
     @abstractmethod
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; returns the receipts that were stale (usually none). Never raises for a stale one.
 
-        Clauses 5, 6, 7, 8, 9, 10, 12, 22, 23, 29, 31.
+        Must: forget acked messages (5); show the others at once, or after their delay (6, 7), at their places (12, 22),
+        also in a full queue (23); count nacks (8); report stale receipts (9, 10); work after ``undeclare`` (29); leave
+        no message held that it could not settle (31). May: take several requests for a batch, keep the errors of nacks
+        (38). Need not: undo any.
         """
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
@@ -225,7 +258,10 @@ class Driver(ABC):
 
         Returns an empty sequence if all are moved, else one item per move, in order: None where moved, else the error:
         StaleReceiptError, or an error of ``publish``. Raises DriverError when the whole batch shares its fate. This
-        default publishes and then acks: a kill in between leaves both, and so does a stale receipt. Clause 36.
+        default publishes and then acks: a kill in between leaves both, and so does a stale receipt.
+
+        Must: leave the delivery held if the messages cannot be stored, and report stale receipts (36). May: take one
+        step (``atomic_move``). Need not: do so for all queues (``is_move_atomic``).
         """
         return await publish_then_ack(self, queue, batch)
 
@@ -238,17 +274,24 @@ class Driver(ABC):
         """Set the leases to now + ``lease``; returns the receipts that were stale.
 
         Called from a thread with an event loop of its own, so that a handler that blocks the main loop keeps its
-        leases: it must not use anything bound to the loop that opened the driver. Clauses 11, 29.
+        leases: it must not use anything bound to the loop that opened the driver.
+
+        Must: set the leases, and add nothing to them (11); work after ``undeclare`` (29). May: shorten them. Need not:
+        do more than report stale receipts, without ``leases``.
         """
 
     @abstractmethod
     async def depth(self, queue: str) -> Depth:
-        """Count the messages; exact if ``exact_depth``, unless it says ``is_estimate``. Clause 25."""
+        """Count the messages.
+
+        Must: be exact if ``exact_depth``, and count the consumers of all processes (25). May: estimate
+        (``is_estimate``). Need not: know the consumers or the oldest age; they are None then.
+        """
 
     async def occupancy(self, queue: str) -> Occupancy:
         """Whether there are messages; called every few seconds for each consumer, more often by ``--until-empty``.
 
-        Override it if ``depth`` takes longer the more messages there are. Clause 35.
+        Must: cost the same with any number of messages (35). May: use ``depth``, as here, if that does.
         """
         depth = await self.depth(queue)
         return Occupancy(depth.ready > 0, depth.in_flight + depth.delayed > 0)
@@ -256,28 +299,32 @@ class Driver(ABC):
     async def attach(self, queue: str, consumers: int) -> None:
         """Register how many consumers of this process receive from the queue now; only ``depth`` shows the number.
 
-        The number holds until the next call, also over a close or a lost connection. A broker that knows its consumers
-        by itself, or has nowhere to count them, needs nothing here. Clause 25.
+        Must: hold until the next call, also over a close or a lost connection (25). Need not: do anything at a broker
+        that counts its consumers itself, or has no place to count them.
         """
         return
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on, untouched. Clause 24."""
+        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.
+
+        Must: leave them untouched (24), and show their last errors if ``keeps_errors`` (38).
+        """
         raise self._unsupported("peek", queue)
 
     async def purge(self, queue: str) -> int:
-        """Remove all messages that are not held; returns how many. Clause 24."""
+        """Remove the messages that are not held; returns how many. Must: keep those published meanwhile (24)."""
         raise self._unsupported("purge", queue)
 
     async def remove(self, queue: str, ids: Collection[str]) -> int:
-        """Remove the messages of these ids that are not held, by a search; returns how many. Clause 37."""
+        """Remove the messages of these ids by a search; returns how many. Must: keep held ones (37)."""
         raise self._unsupported("remove messages by their ids", queue)
 
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.
 
         For queues that live as long as one process, such as its reply queue. Other processes may still have the queue
-        declared: their messages to it may be lost, or create it again. Its receipts are stale or not found. Clause 27.
+        declared: their messages to it may be lost, or create it again. Its receipts are stale or not found.
+        Must: remove held messages too (27).
         """
         raise self._unsupported("delete", queue)
 

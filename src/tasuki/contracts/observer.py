@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tasuki.contracts.context import Facts
-from tasuki.contracts.driver import Outgoing, Settlement
+from tasuki.contracts.driver import Outgoing, Receipt, Settlement
 from tasuki.errors import DriverError
 
 
@@ -37,10 +37,12 @@ class Observer:
             error: what it raised; not to be raised again.
         """
 
-    def on_settled(self, consumer: str, batch: Sequence[Settlement]) -> None:
+    def on_settled(self, consumer: str, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:
         """A consumer no longer holds these deliveries: the broker has answered, or the attempt was given up.
 
         Args:
             consumer: its id.
             batch: one Ack, Nack or Release for each delivery.
+            stale: the receipts in the batch that the broker did not accept, as their lease was lost or it did not
+                answer in time: those messages come again, or are with another consumer already.
         """

@@ -10,6 +10,9 @@ import msgspec
 
 from tasuki.message import Message
 
+NACK_ERROR_CHARS = 500
+"""Most characters of a nack's ``error``."""
+
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
 DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
@@ -37,6 +40,7 @@ class Capabilities:
     peek: bool = False
     purge: bool = False
     remove: bool = False
+    keeps_errors: bool = False
     counts_consumers: bool = False
     max_length: bool = False
     dedup: bool = False
@@ -110,6 +114,8 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
 
     receipt: Receipt
     delay: float = 0.0
+    error: str = ""
+    """Why, for ``peek``: at most ``NACK_ERROR_CHARS`` characters that UTF-8 can encode. Empty: unknown."""
 
 
 class Release(msgspec.Struct, frozen=True, gc=False):

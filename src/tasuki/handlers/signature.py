@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
+from tasuki.handlers.body import check_type
 from tasuki.message import Message
 
 
@@ -86,6 +87,19 @@ def read_signature(function: Callable[..., Any]) -> tuple[Parameter, ...]:
             )
         parameters.append(parameter)
     return tuple(parameters)
+
+
+def body_of(function: Callable[..., Any]) -> Any:
+    """The type of the body that a function reads; Any: any body, or a target that only a start can examine."""
+    if isinstance(function, type) or not callable(function):
+        return Any
+    try:
+        types = [parameter.type_ for parameter in read_signature(function) if parameter.role is Role.BODY]
+        for type_ in types:
+            check_type(type_)
+    except HandlerError:
+        return Any
+    return types[0] if types else Any
 
 
 def describe(function: Callable[..., Any]) -> str:

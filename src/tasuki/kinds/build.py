@@ -207,14 +207,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
         return ThreadedLuaHandler(script, threads=config.pool.workers)
     from tasuki.handlers.lua.handler import LuaHandler
 
-    return LuaHandler(
-        id,
-        source=script.source,
-        method=script.method,
-        modules=script.modules,
-        imports=script.imports,
-        limits=script.limits,
-    )
+    return LuaHandler(script)
 
 
 def _lua_source(project: Project, id: str, config: LuaLibraryConfig) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -75,6 +75,12 @@ class Inspection:
         self._require("queue.admin.purge", "purge")
         with self._telling():
             return await self.driver.purge(self.spec.name)
+
+    async def remove(self, ids: Collection[str]) -> int:
+        """Remove the messages of these ids that no consumer holds; returns how many."""
+        self._require("queue.admin.remove", "remove messages from")
+        with self._telling():
+            return await self.driver.remove(self.spec.name, ids)
 
     async def delete(self) -> None:
         """Delete the queue with all its messages; a process that still declares it makes it again."""

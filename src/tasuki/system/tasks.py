@@ -41,7 +41,6 @@ class Tasks:
 
     async def wait(self, timeout: float | None = None) -> None:
         """Wait until all tasks that run now have ended, or so many seconds."""
-        # Not until the set is empty: waiting for a finished task gives the loop no turn to take it out.
         if running := [task for task in self._running if not task.done()]:
             await asyncio.wait(running, timeout=timeout)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasuki.testing.proxy import Proxy
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.amqp.settling import records
 from tasuki.errors import DriverError, UnsupportedError
+from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import SECONDS, driver_at, messages, take
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

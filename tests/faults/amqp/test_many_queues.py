@@ -18,9 +18,9 @@ from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.topology import marks
+from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

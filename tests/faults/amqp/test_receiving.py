@@ -15,9 +15,9 @@ from tasuki.contracts.driver import Ack, Nack, QueueSpec, Received, Release, Set
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import SECONDS, driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

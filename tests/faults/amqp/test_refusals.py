@@ -17,9 +17,9 @@ from tasuki.errors import (
     ThrottledError,
     UnsupportedError,
 )
+from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

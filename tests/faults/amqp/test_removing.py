@@ -15,10 +15,10 @@ from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.topology import queue_arguments as topology
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import BrokerTimeoutError, DriverError, QueueConflictError, QueueNotFoundError
+from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import IMPATIENT, SECONDS, driver_at, hand_at, messages, ready, take, until
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

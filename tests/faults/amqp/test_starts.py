@@ -11,9 +11,9 @@ import pytest
 from tasuki.contracts.driver import Ack, QueueSpec, Received
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
+from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import IMPATIENT, SECONDS, consumers, driver_at, messages, take, until
 from tests.support.brokers.rabbitmq import RabbitMQ
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

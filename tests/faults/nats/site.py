@@ -16,8 +16,8 @@ from tasuki.contracts.driver import Ack, Outgoing, QueueSpec, Received
 from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
+from tasuki.testing.proxy import Proxy
 from tests.support.brokers.nats import NATSBroker
-from tests.support.proxy import Proxy
 
 PATIENCE = 60.0
 """Seconds within which an event comes, on a very busy machine too."""

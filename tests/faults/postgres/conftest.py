@@ -12,9 +12,9 @@ import pytest
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
+from tasuki.testing.proxy import Proxy
 from tests.faults.postgres.load import address
 from tests.support.brokers.postgres import Postgres
-from tests.support.proxy import Proxy
 
 _names = (f"faults_{number}" for number in itertools.count())
 

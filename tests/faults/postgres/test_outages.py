@@ -13,9 +13,9 @@ import pytest
 from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.testing.proxy import Proxy
 from tests.faults.postgres.load import PATIENCE, Load, eventually, hears, message
 from tests.support.brokers.postgres import Postgres
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

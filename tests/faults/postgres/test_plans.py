@@ -98,7 +98,13 @@ async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[s
     scans["extend"] = await explainer.scans("SELECT plans.extend($1, $2, $3, 30)", queue, seqs, tokens)
     half = len(seqs) // 2
     scans["nack"] = await explainer.scans(
-        "SELECT plans.settle($1, $2, $3, $4, $5)", queue, seqs[:half], tokens[:half], [1] * half, [0.0] * half
+        "SELECT plans.settle_with_errors($1, $2, $3, $4, $5, $6)",
+        queue,
+        seqs[:half],
+        tokens[:half],
+        [1] * half,
+        [0.0] * half,
+        [b"why"] * half,
     )
     scans["ack"] = await explainer.scans(
         "SELECT plans.settle($1, $2, $3, null, null)", queue, seqs[half:], tokens[half:]
@@ -107,7 +113,7 @@ async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[s
         "SELECT plans.publish($1, array['x'], array['']::bytea[], array[null]::bytea[], null, null, null, null, false)",
         queue,
     )
-    scans["peek"] = await explainer.scans("SELECT * FROM plans.peek($1, 10, 0)", queue)
+    scans["peek"] = await explainer.scans("SELECT * FROM plans.show_messages($1, 10, 0)", queue)
     return scans
 
 

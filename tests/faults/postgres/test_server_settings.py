@@ -13,9 +13,9 @@ from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
+from tasuki.testing.proxy import Proxy
 from tests.faults.postgres.load import PATIENCE, address, eventually, hears, message
 from tests.support.brokers.postgres import Pgbouncer, Postgres
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

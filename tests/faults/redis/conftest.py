@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasuki.testing.proxy import Proxy
 from tests.support.brokers.redis import Redis, ReplicatedCluster, Sentinel, Valkey
-from tests.support.proxy import Proxy
 
 
 @pytest.fixture(params=[Redis, Valkey], ids=["redis", "valkey"])

@@ -19,10 +19,10 @@ from tasuki.errors import (
     QueueFullError,
     QueueNotFoundError,
 )
+from tasuki.testing.proxy import Proxy
 from tests.faults.redis.rig import IMPATIENT, SECONDS, Work, driver_at, messages, take
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.redis import Redis
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

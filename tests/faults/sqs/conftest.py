@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from tasuki.testing.proxy import Proxy
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate
-from tests.support.proxy import Proxy
 
 
 @pytest.fixture

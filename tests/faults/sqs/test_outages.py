@@ -14,10 +14,10 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqs.driver import SQSDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
+from tasuki.testing.proxy import Proxy
 from tests.faults.sqs.rig import PATIENCE, driver_at, messages, once, opened, take
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate, Partly
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tasuki.testing.conformance import Suite
+from tasuki.testing.proxy import Proxy
 from tests.support.brokers.broker import Broker
-from tests.support.proxy import Proxy
 
 _FILE = "address.json"
 _proxies: dict[Path, Proxy] = {}

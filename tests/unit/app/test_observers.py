@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pytest
 
 from tasuki import App, Observer, Retry
 from tasuki.contracts.context import Facts
-from tasuki.contracts.driver import Outgoing, Settlement
+from tasuki.contracts.driver import Outgoing, Receipt, Settlement
 from tasuki.errors import DriverError
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +24,7 @@ class Everything(Observer):
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
         self.facts: list[Facts] = []
+        self.stale: list[Receipt] = []
 
     def on_publish(self, queue: str, messages: Sequence[Outgoing], errors: Sequence[DriverError | None]) -> None:
         self.heard.append(("publish", queue, [message.body for message in messages], list(errors)))
@@ -36,7 +37,8 @@ class Everything(Observer):
         assert facts is self.facts[-1]
         self.heard.append(("end", round(seconds, 6), error))
 
-    def on_settled(self, consumer: str, batch: Sequence[Settlement]) -> None:
+    def on_settled(self, consumer: str, batch: Sequence[Settlement], stale: Collection[Receipt]) -> None:
+        self.stale += stale
         self.heard.append(("settled", consumer, [type(each).__name__ for each in batch]))
 
 
@@ -127,6 +129,25 @@ async def test_an_error_of_one_reaches_no_message_and_is_logged_once(
         f"observer Broken fails in {method}" for method in ("on_publish", "on_start", "on_end", "on_settled")
     ]
     assert len(observer.facts) == 3
+
+
+async def test_a_settlement_that_came_too_late_is_stale(make_app: MakeApp) -> None:
+    app, observer = make_app(), Everything()
+    app.observers.append(observer)
+
+    @app.queue("tasks").consumer
+    async def handle(body: int) -> None:
+        if not observer.stale and len(observer.facts) == 1:
+            driver = app.live_queue("tasks").driver
+            await driver.close()  # so that the message is handed out again
+            await driver.open()
+
+    async with app.worker():
+        await app.publish("tasks", 1)
+        await handled(app)
+        await asyncio.sleep(1)
+    settled = [heard[2] for heard in observer.heard if heard[0] == "settled"]
+    assert (settled, len(observer.stale)) == ([["Ack"], ["Ack"]], 1)
 
 
 async def test_a_reload_keeps_them(make_app: MakeApp) -> None:

@@ -13,8 +13,9 @@ import msgspec
 import pydantic
 import pytest
 
-from tasuki import App, Envelope
+from tasuki import App, Context, Envelope
 from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError, InvalidEntryError, ProjectError
+from tasuki.handlers.signature import body_of
 from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder, type_name
 from tasuki.queues.messages.message_builder import MessageBuilder
 from tasuki.queues.result import Confirmed, Rejected
@@ -87,6 +88,35 @@ async def test_the_error_names_the_queue_the_type_its_place_and_the_place_in_the
         await queue.publish(b'{"to": "ada"}', {"content_type": "application/json"})  # type: ignore[arg-type]
         with pytest.raises(BodyTypeError, match="this bytes is not one: body is not JSON"):
             await queue.publish(b"no", {"content_type": "application/json"})  # type: ignore[arg-type]
+
+
+async def test_an_untyped_queue_takes_what_its_consumers_read(make_app: Make) -> None:
+    app = make_app()
+
+    @app.queue("mails").consumer
+    async def send(context: Context, mail: Mail) -> None: ...
+
+    @app.queue("mixed").consumer
+    async def one(body: int) -> None: ...
+
+    @app.queue("mixed").consumer
+    async def other(body: str) -> None: ...
+
+    @app.queue("plain").consumer
+    async def anything(body) -> None: ...  # type: ignore[no-untyped-def]
+
+    @app.queue("declared", int | str).consumer
+    async def some(body: int) -> None: ...
+
+    async with app:
+        for body in (Mail("ada"), {"to": "ada"}):
+            await app.publish("mails", body)
+        with pytest.raises(BodyTypeError, match=rf"takes Mail \(declared at {re.escape(__file__)}:\d+\)"):
+            await app.publish("mails", {"size": 1})
+        for queue, body in (("mixed", [1]), ("plain", [1]), ("declared", "text")):
+            await app.publish(queue, body)
+    targets: list[Any] = [1, Mail, print, lambda a, b: None, lambda: None]
+    assert {body_of(target) for target in targets} == {Any}
 
 
 async def test_without_a_type_nothing_is_checked_and_nothing_is_paid(make_app: Make) -> None:

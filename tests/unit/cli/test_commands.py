@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 from pathlib import Path
 
+from tasuki import App
+from tasuki.contracts.driver import Nack
 from tests.support.cli_project import lines_of, notes, write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -64,6 +68,23 @@ def test_bodies_from_stdin_and_raw_ones(tasuki: CommandLine, project: Path) -> N
     first, second, third = tasuki.json("peek", "tasks")
     assert (first["body"], second["body"], third["body_base64"]) == ({"from": "stdin"}, "plain words", "AP8=")
     assert "base64:AP8=" in tasuki("peek", "tasks").stdout
+
+
+def test_the_last_error_is_shown(tasuki: CommandLine, project: Path) -> None:
+    tasuki.json("publish", "tasks", "1", "--id", "m-1")
+
+    async def fail() -> None:
+        async with App.load(project).reading() as app:
+            queue = app.live_queue("app:tasks")
+            await queue.depth()
+            (got,) = await queue.driver.receive(queue.spec.name, 1, 1.0)
+            await queue.driver.settle(queue.spec.name, [Nack(got.receipt, 3600.0, "ValueError: no\ngood")])
+
+    asyncio.run(fail())
+    (message,) = tasuki.json("peek", "tasks")
+    assert message["headers"]["x_last_error"] == "ValueError: no\ngood"
+    assert isinstance(message["headers"]["x_last_error_time"], float)
+    assert re.search(r"m-1 .* ValueError: no\\ngood \([0-9.]+m?s ago\)", tasuki("peek", "tasks").stdout)
 
 
 def test_dead_letters_are_redriven(tasuki: CommandLine, project: Path) -> None:
@@ -175,6 +196,18 @@ def test_purge_asks(tasuki: CommandLine, project: Path) -> None:
     assert "1 message removed" in tasuki("purge", "tasks", stdin="y\n").stdout
 
 
+def test_remove_asks_and_takes_out_what_it_names(tasuki: CommandLine, project: Path) -> None:
+    for id in "abcd":
+        tasuki.json("publish", "tasks", "1", "--id", id)
+    refused = tasuki("remove", "tasks", "a", "b", stdin="n\n")
+    assert refused.returncode == 1
+    assert "Remove the messages with 2 ids from app:tasks permanently?" in refused.stderr
+    assert tasuki("remove", "tasks", "--yes").returncode == 2
+    assert tasuki("remove", "tasks", "a", stdin="y\n").stdout.endswith("1 message removed from app:tasks\n")
+    assert tasuki.json("remove", "tasks", "b", "c", "x", "--yes") == {"queue": "app:tasks", "removed": 2}
+    assert [message["id"] for message in tasuki.json("peek", "tasks")] == ["d"]
+
+
 def test_delete_asks_and_removes_the_queue_with_its_messages(tasuki: CommandLine, project: Path) -> None:
     tasuki.json("publish", "tasks", "1")
     refused = tasuki("delete", "tasks", stdin="n\n")
@@ -194,7 +227,13 @@ def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
     assert "dead letters → app:dead" in tasuki("graph").stdout
     assert tasuki("graph", "--format", "mermaid").stdout.startswith("flowchart LR")
     assert tasuki("graph", "--format", "dot").stdout.startswith("digraph")
+    with (project / "_index.yaml").open("a") as file:
+        file.write("    middleware: [around]\n  - {name: around, kind: middleware.python, source: file://handlers.py, ")
+        file.write("method: handle}\n")
+    assert "│     ├─ middleware → app:around" in tasuki("graph").stdout
+    assert "-. middleware .->" in tasuki("graph", "--format", "mermaid").stdout
     graph = tasuki.json("graph")
+    assert {"from": "app:consumer", "to": "app:around", "what": "middleware"} in graph["edges"]
     assert {"from": "app:tasks", "to": "app:consumer", "what": "feeds"} in graph["edges"]
     drivers = {driver["name"]: driver["capabilities"] for driver in tasuki.json("drivers")}
     assert drivers["sqlite"]["durability"] == "power"

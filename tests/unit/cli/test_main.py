@@ -271,7 +271,8 @@ def test_a_clean_drain(tasuki: CommandLine, project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("pause", ""), ("purg", ""), ("delet", ""), ("pausee", "'peek'"), ("publsh", "'publish'")]
+    ("name", "near"),
+    [("pause", ""), ("purg", ""), ("delet", ""), ("remov", ""), ("pausee", "'peek'"), ("publsh", "'publish'")],
 )
 def test_an_unknown_command_is_never_taken_for_one_that_removes_messages(
     name: str, near: str, capsys: pytest.CaptureFixture[str]
@@ -281,5 +282,6 @@ def test_an_unknown_command_is_never_taken_for_one_that_removes_messages(
     assert f"No such command {name!r}." in said
     assert "'purge'" not in said
     assert "'delete'" not in said
+    assert "'remove'" not in said
     if hasattr(click.exceptions, "NoSuchCommand"):  # older ones suggest nothing
         assert near in said

@@ -71,6 +71,23 @@ class ScriptedHandler(Handler):
 
 
 @dataclass
+class FakeVariables:
+    calls: list[tuple[Any, ...]]
+
+    def get(self, name: str, namespace: str) -> str | None:
+        return f"{namespace}/{name}"
+
+    def set(self, name: str, value: str, namespace: str) -> None:
+        self.calls.append(("set_env", name, value, namespace))
+
+    def names(self, name: str, namespace: str) -> Sequence[str]:
+        return ("SECRET", "app:secret") if name in ("SECRET", "secret", "app:secret") else ()
+
+    def all(self, namespace: str) -> Mapping[str, str]:
+        return {"OPEN": "1", "CLOSED": "2"}
+
+
+@dataclass
 class FakeHost:
     """Keeps what handlers ask of the rest of the project."""
 
@@ -115,17 +132,9 @@ class FakeHost:
     def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
         return GuardedPermissions(guard, {}, {})
 
-    def env_of(self, name: str, namespace: str) -> str | None:
-        return f"{namespace}/{name}"
-
-    def set_env_of(self, name: str, value: str, namespace: str) -> None:
-        self.calls.append(("set_env", name, value, namespace))
-
-    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
-        return ("SECRET", "app:secret") if name in ("SECRET", "secret", "app:secret") else ()
-
-    def env_names(self, namespace: str) -> Mapping[str, str]:
-        return {"OPEN": "1", "CLOSED": "2"}
+    @property
+    def settings(self) -> FakeVariables:
+        return FakeVariables(self.calls)
 
 
 class LoopKeeper(Keeper):

@@ -312,7 +312,7 @@ async def test_a_failure_is_logged_with_its_delivery(caplog: pytest.LogCaptureFi
     bench = await one(raising(HandlerError("boom", traceback="tasks.lua:3: boom")), max_attempts=1)
     await bench.consumer.stop(1)
     record = caplog.records[0]
-    assert record.getMessage() == "handler app:handle failed, gives up: tasks.lua:3: boom"
+    assert record.getMessage() == "handler app:handle failed, given up: tasks.lua:3: boom"
     assert record.levelno == logging.WARNING
     assert (record.message_id, record.attempt) == ("1", 1)  # type: ignore[attr-defined]
     assert (record.queue, record.consumer) == ("app:tasks", "app:consumer")  # type: ignore[attr-defined]

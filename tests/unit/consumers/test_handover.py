@@ -15,7 +15,7 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Move, Outgoing, Receipt, Settlement
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import DriverError
+from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.observe.metrics import ConsumerMetrics
 from tests.unit.consumers.parts import clock_of_loop, make_queue
 
@@ -58,8 +58,8 @@ class Counting(MemoryDriver):
 
 
 class Rig:
-    def __init__(self, dead_on: Counting | None = None, **dead_options: Any) -> None:
-        self.driver = Counting("one")
+    def __init__(self, dead_on: Counting | None = None, driver: Counting | None = None, **dead_options: Any) -> None:
+        self.driver = driver or Counting("one")
         self.dead_on = dead_on or self.driver
         self.queue = make_queue(self.driver, lease=30.0)
         self.dead = make_queue(self.dead_on, "dead", **dead_options)
@@ -71,7 +71,7 @@ class Rig:
             dead_letters=self.dead,
             metrics=self.metrics,
             clock=clock_of_loop(),
-            on_settled=self.settled.extend,
+            on_settled=lambda batch, stale: self.settled.extend(batch),
             on_kept=lambda delivery, change: None,
         )
 
@@ -128,6 +128,23 @@ async def test_what_is_another_s_already_is_left_to_it(caplog: pytest.LogCapture
     assert await rig.driver.peek("dead", 9) == []
     assert (len(rig.settled), rig.metrics.stale, rig.metrics.dead_lettered, rig.metrics.released) == (1, 1, 0, 0)
     assert "settled too late" in caplog.text
+
+
+async def test_a_move_whose_answer_was_lost_is_no_late_settlement(caplog: pytest.LogCaptureFixture) -> None:
+    class Unanswered(Counting):
+        async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+            results = await super().move(queue, batch)
+            if len(self.trips) == 1:
+                raise BrokerTimeoutError("no answer", outcome="unknown")
+            return results
+
+    rig = Rig(driver=Unanswered("one"))
+    (delivery,) = await rig.hold(1)
+    await rig.give_up(delivery)
+    assert rig.driver.trips == [("move", 1), ("move", 1)]
+    assert [message.id for message in await rig.driver.peek("dead", 9)] == [delivery.received.id]
+    assert (len(rig.settled), rig.metrics.stale, rig.metrics.dead_lettered) == (1, 0, 1)
+    assert "settled too late" not in caplog.text
 
 
 async def test_a_move_that_was_not_sent_before_the_stop_is_not_sent() -> None:

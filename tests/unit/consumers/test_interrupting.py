@@ -231,7 +231,7 @@ async def test_the_message_of_one_that_ignores_everything_is_kept_until_it_ends(
     (stored,) = broker.queues["tasks"].stored or [None]
     assert (stored is None) == (ending in ("ack", "returns"))
     if stored is not None:
-        assert (stored.receipt, stored.failures) == (None, 0), "handed back, unharmed"
+        assert (stored.receipt, stored.failures) == (None, 0), "released, unharmed"
         async with bench:
             await bench.empty()
 

@@ -12,7 +12,7 @@ import pytest
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
-from tasuki.contracts.driver import Ack, Nack, Release, Settlement
+from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Nack, Release, Settlement
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
@@ -42,7 +42,7 @@ class Rig:
             dead_letters=self.dead,
             metrics=self.metrics,
             clock=clock_of_loop(),
-            on_settled=self.settled.extend,
+            on_settled=lambda batch, stale: self.settled.extend(batch),
             on_kept=lambda delivery, change: self.kept.append(change),
         )
 
@@ -82,13 +82,13 @@ async def test_each_verdict_is_carried_out() -> None:
     one, two, three, four = await rig.hold(4)
     async with rig.running():
         rig.settler.settle(one, ACK)
-        rig.settler.settle(two, Verdict("nack", 5.0))
+        rig.settler.settle(two, Verdict("nack", 5.0, error="x" * 4000))
         rig.settler.settle(three, RELEASE)
         rig.settler.settle(four, DEAD)
         assert await rig.settler.finish(5)
     assert set(rig.settled) == {
         Ack(one.received.receipt),
-        Nack(two.received.receipt, 5.0),
+        Nack(two.received.receipt, 5.0, "x" * NACK_ERROR_CHARS),
         Release(three.received.receipt),
         Ack(four.received.receipt),
     }
@@ -151,7 +151,7 @@ async def test_when_the_lease_must_be_over_it_gives_up_and_goes_on(caplog: pytes
         assert await rig.settler.finish(5)
     assert rig.broker.ids("tasks") == [one.received.id]
     assert len(rig.settled) == 2
-    assert "could not be settled and will come again" in caplog.text
+    assert "the broker redelivers them when their leases end" in caplog.text
 
 
 async def test_what_is_refused_for_good_is_not_tried_again() -> None:
@@ -176,7 +176,7 @@ async def test_stale_ones_are_counted_and_not_an_error(caplog: pytest.LogCapture
         assert await rig.settler.finish(5)
     assert rig.metrics.stale == 2
     assert len(rig.broker.ids("tasks")) == 2
-    assert "2 settled too late: the lease was lost, the message may be handled twice" in caplog.text
+    assert "2 settled too late: the lease was lost, so the message may be handled twice" in caplog.text
 
 
 async def test_what_is_given_back_too_late_is_not_said_to_be_handled_twice(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 from tasuki.contracts import driver as contract
@@ -10,12 +11,21 @@ from tasuki.testing.conformance import DriverConformance
 CLAUSES = {int(number) for number in re.findall(r"^ ?(\d+)\. ", contract.__doc__ or "", re.MULTILINE)}
 
 
-def test_every_verb_names_its_clauses() -> None:
+VERBS = [verb for verb in vars(contract.Driver).values() if inspect.iscoroutinefunction(verb)]
+NUMBERS = re.compile(r"[Cc]lauses? ([\d, and]+)|\((\d+(?:,\s+\d+)*)\)")
+
+
+def test_every_clause_is_named_by_a_verb() -> None:
     named: set[int] = set()
-    for thing in (contract.Driver, *vars(contract.Driver).values()):
-        for numbers in re.findall(r"Clauses? ([0-9, and]+)", getattr(thing, "__doc__", None) or ""):
-            named |= {int(number) for number in re.findall(r"\d+", numbers)}
+    for thing in (contract.Driver, *VERBS):
+        for numbers in NUMBERS.findall(thing.__doc__ or ""):
+            named |= {int(number) for number in re.findall(r"\d+", " ".join(numbers))}
     assert named == CLAUSES == set(range(1, max(CLAUSES) + 1))
+
+
+def test_every_verb_says_what_it_must_do() -> None:
+    silent = [verb.__name__ for verb in VERBS if "Must: " not in (verb.__doc__ or "")]
+    assert silent == ["publish_within"]  # no clause is about it alone
 
 
 def test_every_clause_has_a_case() -> None:

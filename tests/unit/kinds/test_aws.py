@@ -62,6 +62,15 @@ def test_bad_values(problems):
     ]
 
 
+@pytest.mark.parametrize("value", ["{region: eu-central-1}", "[cloud]", "5"])
+def test_a_config_that_is_no_id_says_what_belongs_where(problems, value):
+    (problem,) = problems(f"  - {{name: sqs, kind: queue.driver.sqs, config: {value}}}\n")
+    assert problem == (
+        "3:41: app:sqs: config: expected the id of a config.aws entry; its fields (region, access_key_id …) belong "
+        "into that entry, the fields of the driver (endpoint …) beside config"
+    )
+
+
 def test_a_delay_of_all_messages_that_their_retention_would_not_outlive(problems):
     text = "  - {name: sqs, kind: queue.driver.sqs, message_retention_period: 1m, default_delay_seconds: 60}\n"
     (problem,) = problems(text)

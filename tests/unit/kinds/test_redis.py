@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.redis.servers import Server
+from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.kinds.build import build_driver
 from tasuki.kinds.check.project import check

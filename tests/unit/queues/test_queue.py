@@ -181,6 +181,7 @@ async def test_a_guarded_view_asks_for_each_right_and_counts_with_its_origin() -
         nobody.info,
         nobody.peek,
         nobody.purge,
+        lambda: nobody.remove(["x"]),
     ]
     for step in work:
         with pytest.raises(PolicyDeniedError):

@@ -9,15 +9,19 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
 
 DEAD_LETTERS = "dead letters"
+MIDDLEWARE = "middleware"
 SERVES = "serves"
-_ASIDE = (DEAD_LETTERS, SERVES)
+_ASIDE = (DEAD_LETTERS, MIDDLEWARE, SERVES)
 """Edges that messages of the queue do not take in the first place: dashed, and without the branches of their end."""
-_SHOWN = ("queue.", "function.")
+_SHOWN = ("queue.", "function.", "middleware.")
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A connection between two entries; ``what``: ``carries``, ``feeds``, ``calls``, ``serves`` or ``dead letters``."""
+    """A connection between two entries.
+
+    ``what``: ``carries``, ``feeds``, ``calls``, ``serves``, ``dead letters`` or ``middleware``.
+    """
 
     start: str
     end: str
@@ -37,7 +41,7 @@ class Graph:
 
 
 def graph_of(project: Project) -> Graph:
-    """Drivers, queues, consumers, shared workers and functions; other entries are left out."""
+    """Drivers, queues, consumers, shared workers, functions and middleware; other entries are left out."""
     from tasuki.kinds.check.workers import shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
@@ -47,9 +51,11 @@ def graph_of(project: Project) -> Graph:
         edges.append(Edge(queue.driver, id, "carries"))
         if queue.dead_letter:
             edges.append(Edge(id, queue.dead_letter.queue, DEAD_LETTERS))
+        edges += [Edge(id, each, MIDDLEWARE) for each in queue.middleware]
     shared = shared_workers(project.configs)
     for id, consumer in project.of(ConsumerConfig).items():
-        edges += [Edge(consumer.queue, id, "feeds"), Edge(id, consumer.func, "calls")]
+        edges += [Edge(consumer.queue, id, "feeds"), *(Edge(id, each, MIDDLEWARE) for each in consumer.middleware)]
+        edges.append(Edge(id, consumer.func, "calls"))
         if consumer.queue in shared:
             edges.append(Edge(shared[consumer.queue][0], id, SERVES))
     nodes = {entry.id: entry.kind for entry in project.registry if entry.kind.startswith(_SHOWN)}
@@ -79,7 +85,7 @@ def _branches(graph: Graph, id: str, indent: str) -> list[str]:
 
 
 def _label(graph: Graph, edge: Edge) -> str:
-    return f"dead letters → {edge.end}" if edge.what == DEAD_LETTERS else f"{edge.end}  {graph.nodes[edge.end]}"
+    return f"{edge.what} → {edge.end}" if edge.what in _ASIDE else f"{edge.end}  {graph.nodes[edge.end]}"
 
 
 def to_mermaid(graph: Graph) -> str:

@@ -1,1 +1,1 @@
-"""Fetching: how much to ask the broker for, and the leases of what it gave."""
+"""Fetching: how many messages to request, and the leases of received ones."""

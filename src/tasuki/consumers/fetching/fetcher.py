@@ -1,4 +1,4 @@
-"""Fetcher: asks the driver for as much as the window has room for, and never gives up on a broker that is away."""
+"""Fetcher: requests as many messages as the window has room for, and retries while the broker is unavailable."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ WAIT = 2.0
 
 
 class Fetcher:
-    """``accept`` gets each batch, with the time just before it was asked for: its lease is counted from there.
+    """``accept`` gets each batch, with the time just before its request, from which its lease counts.
 
-    ``on_failure`` hears of each receive that failed: what was received before may be lost too.
+    ``on_failure`` is called after each failed receive: the connection that holds earlier messages may be lost too.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Fetcher:
         self._room: asyncio.Future[None] | None = None
         self._stopped = False
         self.failure: DriverError | None = None
-        """Why the last receive failed; None: it did not."""
+        """The error of the last receive; None: it succeeded."""
         self.failures = 0
         """Receives that failed in a row; 0 while the broker answers."""
 
     async def run(self) -> None:
-        """Receive until stopped or cancelled; raises DriverError only for what trying again cannot mend."""
+        """Receive until stopped or cancelled; raises DriverError only if a retry cannot help."""
         name = self._queue.spec.name
         driver = self._queue.driver
         # A lease is counted from before the wait, so the wait must leave most of it.
@@ -79,11 +79,11 @@ class Fetcher:
                 self._accept(received, asked_at)
 
     def stop(self) -> None:
-        """Receive no more, not even when a cancellation comes too late for the receive under way."""
+        """Stop receiving, even if a cancellation comes too late for the present receive."""
         self._stopped = True
 
     def room_made(self) -> None:
-        """Deliveries were settled, or the buffer has emptied: ask again if there is enough room now."""
+        """Deliveries were settled, or the buffer is empty: receive again if there is enough room now."""
         if self._room is not None and self._window.wanted(self._buffered()):
             if not self._room.done():
                 self._room.set_result(None)
@@ -94,7 +94,7 @@ class Fetcher:
         self._on_failure()
         delay = UNTIL_BACK.delay(self.failures)
         level = logging.WARNING if is_told(self.failures) else logging.DEBUG
-        _log.log(level, "cannot receive, tries again in %.1f s: %s", delay, error, extra=self._extra())
+        _log.log(level, "cannot receive, retrying in %.1f s: %s", delay, error, extra=self._extra())
         await asyncio.sleep(delay)
 
     def _extra(self) -> dict[str, object]:

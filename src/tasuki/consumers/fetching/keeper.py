@@ -1,7 +1,7 @@
 """Keeper: renews the leases of all held deliveries, from a thread of its own.
 
-A handler that blocks the event loop, or holds it with computation, keeps its messages: the thread has its own loop, and
-a driver's ``extend`` runs on it.
+The thread has its own loop, on which the drivers' ``extend`` runs, so a handler that blocks the main loop keeps its
+messages.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _log = logging.getLogger("tasuki.consumer")
 
 
 _SESSION_PERIOD = 1.0
-"""Seconds between two questions whether a session still holds its deliveries; the broker is not asked."""
+"""Seconds between two checks whether a session still holds its deliveries, without a request to the broker."""
 
 
 def lease_of(queue: Queue) -> float | None:
-    """Seconds for which a delivery is surely the consumer's without a renewal; None: until its driver is closed.
+    """Seconds for which a delivery certainly belongs to the consumer without a renewal; None: until the driver closes.
 
-    A broker without leases gives deliveries to others when it has heard nothing for its patience.
+    A broker without leases gives deliveries to others after its ``patience`` without a sign of life.
     """
     driver = queue.driver
     return queue.spec.lease if driver.capabilities.leases else driver.patience
@@ -38,7 +38,7 @@ def lease_of(queue: Queue) -> float | None:
 
 @dataclass(eq=False, slots=True)
 class Holding:
-    """What one consumer holds, by receipt. The loop's thread adds and removes; the keeper's thread reads copies."""
+    """One consumer's deliveries, by receipt. The loop's thread adds and removes; the keeper's thread reads copies."""
 
     queue: Queue
     metrics: ConsumerMetrics
@@ -47,7 +47,7 @@ class Holding:
     deliveries: dict[Receipt, Delivery] = field(default_factory=dict)
 
     def due(self, now: float) -> dict[Receipt, Delivery]:
-        """What is to be renewed: what has used up more than a third of its lease; all that hangs on a session."""
+        """The deliveries to renew: those past a third of their lease, or all if a session holds them."""
         assert self.lease is not None
         least_left = self.lease * 2 / 3 if self.queue.driver.capabilities.leases else float("inf")
         return {
@@ -57,16 +57,16 @@ class Holding:
         }
 
     def take_expired(self, due: dict[Receipt, Delivery], now: float) -> None:
-        """Give up what a session has held in silence for too long: only its broker knows, and cannot be asked.
+        """Take deliveries of a silent session as lost after its patience, as its broker cannot be asked.
 
-        After a pause of the whole process the session looks alive until its end has been read.
+        After a suspension of the process the session looks alive until the driver reads that it has ended.
         """
         if not self.queue.driver.capabilities.leases:
             for receipt in [receipt for receipt, delivery in due.items() if delivery.lease_until <= now]:
                 self.lose(due.pop(receipt))
 
     def lose(self, delivery: Delivery) -> None:
-        """The broker may have given it to another consumer; news only if its settlement is not under way already."""
+        """The broker may have given it to another consumer; logged unless its settlement is already under way."""
         delivery.lost = True
         if delivery.settled:
             return
@@ -82,7 +82,7 @@ class Holding:
 
 
 class Keeper:
-    """One thread for all consumers of an application; it runs only while somebody holds leases."""
+    """One thread for all consumers of an application; it runs only while a consumer has leases."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -95,7 +95,7 @@ class Keeper:
         self._lock = threading.Lock()
 
     def add(self, holding: Holding) -> None:
-        """Keep the leases of a holding from now on; nothing to do where the driver has no leases."""
+        """Renew the leases of a holding from now on; does nothing if the driver has no leases."""
         if holding.lease is None:
             return
         with self._lock:
@@ -108,7 +108,7 @@ class Keeper:
                 self._wake()
 
     def remove(self, holding: Holding) -> None:
-        """Keep it no longer; the thread ends with the last one."""
+        """Stop renewing; the thread ends with the last holding."""
         with self._lock:
             self._holdings.pop(holding, None)
             if not self._holdings and self._thread is not None:
@@ -116,7 +116,7 @@ class Keeper:
                 self._thread = None
 
     def check(self) -> None:
-        """Ask now whether sessions still hold their deliveries: a connection seems to be lost."""
+        """Check now whether sessions still hold their deliveries, after a sign of a lost connection."""
         with self._lock:
             self._wake()
 
@@ -125,7 +125,7 @@ class Keeper:
             self._thread.tell(self._changed.set)
 
     def _round(self, thread: LoopThread, changed: asyncio.Event) -> tuple[float, list[Holding]] | None:
-        """Seconds until the next round, and what this one renews; None: the thread is not in use any more."""
+        """Seconds until the next round, and the holdings of this one; None: the thread is not in use any more."""
         changed.clear()
         with self._lock:
             if thread is not self._thread:
@@ -135,7 +135,7 @@ class Keeper:
             return self._period, [holding for holding in self._holdings if holding.deliveries]
 
     async def _keep(self, thread: LoopThread) -> None:
-        """Renew every holding in a task of its own: a broker that hangs costs no other its leases."""
+        """Renew each holding in its own task, so that a silent broker does not delay the others."""
         loop, changed = asyncio.get_running_loop(), asyncio.Event()
         renewals: dict[Holding, asyncio.Task[None]] = {}
         while (found := self._round(thread, changed)) is not None:
@@ -149,7 +149,7 @@ class Keeper:
                     await changed.wait()
 
     async def renew(self, holding: Holding) -> None:
-        """Renew what is due; does not raise."""
+        """Renew the due leases; does not raise."""
         spec, driver, lease = holding.queue.spec, holding.queue.driver, holding.lease
         assert lease is not None
         now = self._clock.monotonic()
@@ -160,7 +160,7 @@ class Keeper:
             batch = receipts[start : start + driver.capabilities.max_batch]
             try:
                 stale = set(await driver.extend(spec.name, batch, lease))
-            except Exception as error:  # whatever it is, the next round must come
+            except Exception as error:  # a driver's defect must not end the renewals
                 unexpected = None if isinstance(error, DriverError) else error
                 _log.warning("cannot renew leases: %s", error, exc_info=unexpected, extra={"queue": holding.queue.id})
                 return

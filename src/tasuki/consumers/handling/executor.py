@@ -37,11 +37,11 @@ from tasuki.units import format_duration
 _log = logging.getLogger("tasuki.consumer")
 
 _START_PAUSE = 0.5
-"""Seconds before a suspect is released whose start could not be recorded: the broker gives it back at once."""
+"""Seconds before a suspect is released if its start cannot be recorded; the broker redelivers it at once."""
 
 
 class Executor:
-    """Runs a consumer's handler and turns how it ended into a verdict; ``execute`` does not raise."""
+    """Runs a consumer's handler and derives the verdict from its outcome; ``execute`` does not raise."""
 
     def __init__(
         self,
@@ -79,11 +79,11 @@ class Executor:
         self._handle = observed(self._observers, around(self._layers, handler.handle), self._monotonic)
 
     async def execute(self, delivery: Delivery, worker: Worker) -> None:
-        """Admit, verify, decode, prepare, handle, conclude; a step that does not concern the message costs no call."""
+        """Admit, verify, decode, prepare, handle, conclude; a step that a message does not need costs no call."""
         received = delivery.received
         headers = received.headers
         started = worker.started = worker.ended = self._monotonic()
-        # One check for what nearly all messages are: first delivery, no time to live, lease ours.
+        # One check for the common message: first delivery, no time to live, lease ours.
         if (
             received.attempt > 1 or delivery.lease_until <= started or delivery.lost or EXPIRES_AT in headers
         ) and not self._admit(delivery, started):
@@ -118,7 +118,7 @@ class Executor:
         delivery.ended = True
 
     def _admit(self, delivery: Delivery, now: float) -> bool:
-        """Whether the handler may see it: the lease is ours, the attempts are not used up, it has not expired."""
+        """Whether the handler may get it: the lease is ours, attempts are left, it has not expired."""
         received = delivery.received
         if received.attempt > 1:
             self._metrics.redelivered += 1
@@ -139,7 +139,7 @@ class Executor:
         return True
 
     def _decode_as(self, received: Received) -> Any:
-        """Decode a body whose header says what it is: bytes, or what another queue's codec wrote."""
+        """Decode a body whose header names its format: bytes, or another queue's codec."""
         name = str(received.headers[CONTENT_TYPE])
         decode = self._decoders.get(name)
         if decode is None:
@@ -154,11 +154,11 @@ class Executor:
             return self._policy.rejected("invalid", str(error))
         if isinstance(error, CodecError):
             return self._policy.rejected("undecodable", str(error))
-        # A codec from elsewhere, or the body's own type: __post_init__, a validator.
+        # Raised by another package's codec, or by the body's own type: __post_init__, a validator.
         return self._noted(delivery, failed(self._policy, delivery.received.attempt, text_of(error), error))
 
     async def _prepare(self, delivery: Delivery, worker: Worker) -> bool:
-        """Ack a message first, or record the start of a suspect; False: that failed or a stop came, do not run it."""
+        """Ack a message first, or record the start of a suspect; False: that failed or we stop, do not run it."""
         worker.started = float("inf")  # the handler's time has not begun
         try:
             may_run = await (delivery.acked_first() if self._auto_ack else self._record_start(delivery))
@@ -182,8 +182,8 @@ class Executor:
         try:
             stale = await self._queue.driver.start(self._queue.spec.name, [received.receipt])
         except DriverError as error:
-            _log.warning("cannot record the start of a message that may have killed its worker; released: %s", error,
-                         extra=delivery.log_fields())  # fmt: skip
+            _log.warning("cannot record the start of a message that may have killed its worker, so it is released: %s",
+                         error, extra=delivery.log_fields())  # fmt: skip
             await asyncio.sleep(_START_PAUSE)
             return False
         if stale:
@@ -201,9 +201,9 @@ class Executor:
     def _verdict(
         self, delivery: Delivery, worker: Worker, outcome: Outcome, error: BaseException | None = None
     ) -> Verdict:
-        """What the table says; counted and logged. Raises the error where the worker cannot go on."""
+        """The verdict of the table; counts and logs a failure. Raises the error if the worker cannot go on."""
         cause = worker.cause
-        # While the loop is blocked, only its watch can interrupt a function in a thread, and it gives no cause.
+        # While the loop is blocked, only its watch can interrupt a function in a thread, without setting a cause.
         if cause is None and outcome == "interrupted" and self._is_overdue(worker):
             cause = "timeout"
         ending = Ending(outcome, error, delivery.received.attempt, self._handler_timeout or 0.0)
@@ -223,7 +223,7 @@ class Executor:
 
     @staticmethod
     def _conclude_request(delivery: Delivery, verdict: Verdict, result: Any) -> None:
-        """The same for a message that wants an answer; where it is settled already, only the answer is left."""
+        """Conclude with a reply; if the message is settled already, only send the reply."""
         if verdict is ACK:
             is_unfit = type(result) is ResultError
             verdict = Verdict("ack", answer=Answer(None, unfit=str(result)) if is_unfit else Answer(result))
@@ -238,9 +238,9 @@ class Executor:
         if delivery.settled:
             what = "after its message was settled"
         elif verdict.action == "dead_letter":
-            what = "gives up"
+            what = "given up"
         else:
-            what = f"tries again in {format_duration(round(verdict.delay, 2))}"
+            what = f"retried in {format_duration(round(verdict.delay, 2))}"
         traceback = error.traceback if isinstance(error, HandlerError) else ""
         _log.warning(
             "handler %s failed, %s: %s",
@@ -254,7 +254,7 @@ class Executor:
 
 
 async def _absorb_cancellation(worker: Worker) -> None:
-    """Take back a cancellation that was meant for the handler, also if it came as the handler ended by itself."""
+    """Undo a cancellation that was meant for the handler, even if the handler had just ended by itself."""
     task = asyncio.current_task()
     if task is not None:
         try:
@@ -263,4 +263,4 @@ async def _absorb_cancellation(worker: Worker) -> None:
             pass
         while task.cancelling():
             task.uncancel()
-    worker.cause = None  # not before: until here another cancellation may still come for the handler that has ended
+    worker.cause = None  # only now: until here another cancellation may arrive for the ended handler

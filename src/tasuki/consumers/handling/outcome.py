@@ -1,4 +1,4 @@
-"""Outcomes: how a handler can end, and the table of what becomes of its message; pure."""
+"""Outcomes: how a handler can end, and the table from outcome and cause to the verdict; pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RULES: dict[Outcome, tuple[Rule, Rule, Rule]] = {
     "closed":         ("end",          "time_out", "release"),
     "error":          ("fail",         "time_out", "release"),
 }  # fmt: skip
-"""An error that a cancelled handler raises instead of CancelledError is the cancellation's doing too."""
+"""An error that a cancelled handler raises instead of CancelledError counts as its cancellation."""
 
 
 class Ending(NamedTuple):
@@ -52,7 +52,7 @@ class Ending(NamedTuple):
 
 
 class Conclusion(NamedTuple):
-    """The verdict, and what to count and log; ``failure`` is empty where the handler has not failed."""
+    """The verdict, with the failure to count and log; ``failure`` is empty if the handler has not failed."""
 
     verdict: Verdict
     failure: str = ""
@@ -63,7 +63,7 @@ class Conclusion(NamedTuple):
 
 
 def outcome_of(error: BaseException, *, is_task_cancelled: bool) -> Outcome:
-    """What an error that left the handler means."""
+    """The outcome for an error that the handler raised."""
     if isinstance(error, Retry | Reject | Snooze):
         return "signal"
     if type(error) is ResultError:
@@ -78,13 +78,13 @@ def outcome_of(error: BaseException, *, is_task_cancelled: bool) -> Outcome:
 
 
 def conclusion(policy: RetryPolicy, ending: Ending, cause: Cause | None) -> Conclusion:
-    """What becomes of the message of a handler that ended so, and was cancelled for this cause."""
+    """The conclusion for an ending and the cause of its cancellation, if it was cancelled."""
     column = 0 if cause is None else 1 if cause == "timeout" else 2
     return _CARRIED_OUT[RULES[ending.outcome][column]](policy, ending)
 
 
 def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | None = None) -> Conclusion:
-    """A failure: tried again unless its error or the rules say that this is useless."""
+    """A failure: retried unless its error or the rules exclude that."""
     if error is None or policy.rules.allow(error):
         verdict = policy.failed(attempt, text)
     else:

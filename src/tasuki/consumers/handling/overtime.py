@@ -1,4 +1,4 @@
-"""Overtime: handlers that go on after their consumer has stopped; their messages are given to nobody else meanwhile."""
+"""Overtime: handlers that outlast their consumer; their messages stay held until each handler ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _running: set[asyncio.Task[None]] = set()
 class Overtime:
     """Takes deliveries over from a stopped consumer, and settles each when its handler ends.
 
-    It ends with the last of them, or when the broker has been away for a lease: it then gives back what is left.
+    It ends with the last handler, or when the broker was unavailable for a lease: the broker then requeues the rest.
     """
 
     def __init__(self, queue: Queue, deliveries: Iterable[Delivery], consumer: Any) -> None:
@@ -45,7 +45,7 @@ class Overtime:
         task.add_done_callback(_running.discard)
 
     def __getattr__(self, name: str) -> Any:
-        """All that a handler may ask its consumer is as before."""
+        """The consumer's other attributes, for the handlers."""
         return getattr(self._consumer, name)
 
     def settle(self, delivery: Delivery, verdict: Verdict) -> None:
@@ -76,7 +76,7 @@ class Overtime:
                         raise
                     await asyncio.sleep(_PAUSE)
         except DriverError as error:
-            _log.warning("messages of handlers that outlast their consumer are given back by the broker: %s", error,
+            _log.warning("the broker requeues the messages of handlers that outlast their consumer: %s", error,
                          extra={"consumer": self._consumer.id, "queue": self._queue.id})  # fmt: skip
 
     async def _renew(self) -> None:

@@ -43,7 +43,7 @@ class Worker:
 
 
 class Pool:
-    """``concurrency`` workers; ``execute`` treats one delivery, ``on_empty`` hears when the buffer is used up.
+    """``concurrency`` workers; ``execute`` handles one delivery, ``on_empty`` is called when the buffer gets empty.
 
     ``suspects`` decides when a suspect may start; None: suspects start like all messages.
 

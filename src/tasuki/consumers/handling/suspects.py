@@ -1,7 +1,7 @@
-"""Suspects: messages whose last delivery ended without a settlement, so that any of them may have killed its worker.
+"""Suspects: messages whose last delivery ended without a settlement: each of them may have killed its worker.
 
-A process handles one suspect at a time, and records its start at the broker before the handler runs. So a death can be
-attributed: the message that killed its worker is one attempt older, and the messages beside it are not.
+A process handles one suspect at a time, and records its start at the broker before the handler runs. If the worker then
+dies, only that message is one attempt older, and the others are not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tasuki.handlers.loops import tell
 _log = logging.getLogger("tasuki.consumer")
 
 PATIENCE = 300.0
-"""Seconds that a suspect's handler may run before others no longer wait for it: few killers take so long."""
+"""Seconds for which other suspects wait for a suspect's handler: few messages kill their worker later."""
 
 
 class Gate:
@@ -30,7 +30,7 @@ class Gate:
         self.reset()
 
     def reset(self) -> None:
-        """Open the gate and forget all waiters, as a forked child must: they belong to its parent."""
+        """Open the gate and forget all waiters; for a forked child, whose parent has them."""
         self._lock = threading.RLock()
         self._holder: asyncio.AbstractEventLoop | None = None
         self._waiting: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
@@ -44,11 +44,11 @@ class Gate:
             return True
 
     def _is_closed(self) -> bool:
-        """Whether a suspect is being handled: an event loop that was closed meanwhile has ended its handler too."""
+        """Whether a suspect is being handled; a handler ends with its event loop."""
         return self._holder is not None and not self._holder.is_closed()
 
     def free(self) -> None:
-        """Open the gate, and wake all waiters: the first that takes it has it."""
+        """Open the gate, and wake all waiters; the first one takes it."""
         with self._lock:
             self._holder = None
             waiting, self._waiting = self._waiting, []
@@ -73,14 +73,14 @@ class Suspects:
     """The suspects of one consumer: at most one has its turn, the others are parked.
 
     A turn ends when the handler has ended and the broker has its settlement: the next suspect may kill the process, and
-    must not take an ack with it that has not arrived yet. A handler that runs for ``PATIENCE`` has had its turn: it may
-    run for hours, and what waits here is given to no other process.
+    with it an ack that is still on its way. A turn also ends after ``PATIENCE``: the handler may run for hours, and no
+    other process gets the parked messages.
     """
 
     def __init__(self, gate: Gate) -> None:
         self.parked: deque[Delivery] = deque()
         self.on_turn: Callable[[Delivery], None] = _nothing
-        """Called with the first parked suspect when it may try again; it is not parked any more then."""
+        """Called with the first parked suspect when it may try again; it is then no longer parked."""
         self.current: Delivery | None = None
         """The suspect that has its turn."""
         self._gate = gate
@@ -133,7 +133,7 @@ class Suspects:
 
     def _give_way(self, delivery: Delivery) -> None:
         if delivery is self.current and not self._has_ended:
-            _log.info("it came back as its worker died, and runs for long: other such messages wait no more",
+            _log.info("a message whose worker died runs for long: other such messages no longer wait for it",
                       extra=delivery.log_fields())  # fmt: skip
             self._end_turn()
 
@@ -145,7 +145,7 @@ class Suspects:
             self._wait()
 
     def _wait(self) -> None:
-        """Wait for the next turn if there is need for one; only after the own one, so behind those who wait already."""
+        """Wait for the next turn if a suspect is parked; after its own turn, so behind the other consumers."""
         if self.parked and self.current is None and not self._is_waiting:
             self._is_waiting = True
             self._gate.wait(self._call_first)
@@ -154,7 +154,7 @@ class Suspects:
         self._is_waiting = False
         if self.parked:
             self._called = first = self.parked.popleft()
-            self.on_turn(first)  # which begins it; the next is waited for after that
+            self.on_turn(first)  # calls ``begin``, which waits for the next one
 
 
 def _nothing(delivery: Delivery) -> None:

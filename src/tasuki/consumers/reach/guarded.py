@@ -1,4 +1,4 @@
-"""GuardedStore: a store as somebody meets it who needs permission for each key."""
+"""GuardedStore: a store that checks the permission for each key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _VERBS = {
     "has": ("store.key.has", "not allowed to check key existence: {}"),
     "delete": ("store.key.delete", "not allowed to delete key: {}"),
 }
-"""Methods whose first argument is a key: the action that they are, and what is said when it is denied."""
+"""Methods whose first argument is a key: the action to check, and the text of a denial."""
 
 
 class GuardedStore:
-    """Any store; what is no method of stores is passed through.
+    """Any store; other attributes than the methods of stores are passed through.
 
     The resource of every check is the store's id; conditions see the key as ``meta.key``, or ``meta.prefix``.
     """

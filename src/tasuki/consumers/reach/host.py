@@ -1,4 +1,4 @@
-"""Host: what a running handler can reach beyond its own delivery; the application implements it."""
+"""Host: the parts of a project that a running handler can use; the application implements it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,28 @@ if TYPE_CHECKING:
     from tasuki.security.guard import Guard
 
 
+class Variables(Protocol):
+    """The declared environment variables; bare names are of the ``namespace``."""
+
+    def get(self, name: str, namespace: str) -> str | None:
+        """The value of a variable."""
+
+    def set(self, name: str, value: str, namespace: str) -> None:
+        """Give a variable a value."""
+
+    def names(self, name: str, namespace: str) -> Sequence[str]:
+        """All names of a variable."""
+
+    def all(self, namespace: str) -> Mapping[str, str]:
+        """Every variable that handlers can know of, with its value."""
+
+
 class Host(Protocol):
     """The rest of the project, by full id."""
+
+    @property
+    def settings(self) -> Variables:
+        """Its environment variables."""
 
     async def publish_from(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
@@ -24,12 +44,12 @@ class Host(Protocol):
         """Publish; returns the message id."""
 
     def reply_queue(self, name: str, request: Queue, guard: Guard | None) -> AbstractAsyncContextManager[Queue]:
-        """Where the reply to a message of queue ``request`` goes, by the name in its header; for within the block.
+        """The queue for replies to messages of ``request``, by the name in their header; for use within the block.
 
         Raises:
             QueueNotFoundError: no such queue is declared.
             RequesterGoneError: the requester's own reply queue is gone; also where the block raises QueueNotFoundError.
-            PolicyDeniedError: whoever has this guard may not publish there.
+            PolicyDeniedError: this guard does not allow publishing there.
             DriverError: the reply queue of another process cannot be reached now.
         """
 
@@ -46,19 +66,7 @@ class Host(Protocol):
         """The object behind a resource entry."""
 
     def permissions_of(self, guard: Guard | None) -> Permissions:
-        """The permissions of whoever has this guard."""
+        """The permissions behind a guard; None: all."""
 
     def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:
-        """The guard of somebody else; what is None stays as ``guard`` has it. Raises HandlerError: no such policy."""
-
-    def env_of(self, name: str, namespace: str) -> str | None:
-        """Value of a declared environment variable."""
-
-    def set_env_of(self, name: str, value: str, namespace: str) -> None:
-        """Give a declared environment variable a value."""
-
-    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
-        """All names that a declared environment variable answers to."""
-
-    def env_names(self, namespace: str) -> Mapping[str, str]:
-        """Every environment variable that handlers can know of, with its value."""
+        """The guard of another actor or scope; None: as in ``guard``. Raises HandlerError: no such policy."""

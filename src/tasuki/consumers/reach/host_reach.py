@@ -52,8 +52,12 @@ class HostReach:
     def permissions(self) -> Permissions:
         return self._site.host.permissions_of(self.guard)
 
+    @property
+    def _namespace(self) -> str:
+        return self._site.function_id.partition(":")[0]
+
     def _id(self, reference: str) -> str:
-        return reference if ":" in reference else f"{self._site.function_id.partition(':')[0]}:{reference}"
+        return reference if ":" in reference else f"{self._namespace}:{reference}"
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
@@ -112,14 +116,14 @@ class HostReach:
 
     def env(self, name: str) -> str | None:
         self._require_env("env.get", name, "access")
-        return self._site.host.env_of(name, self._site.function_id.partition(":")[0])
+        return self._site.host.settings.get(name, self._namespace)
 
     def set_env(self, name: str, value: str) -> None:
         self._require_env("env.set", name, "set")
-        self._site.host.set_env_of(name, value, self._site.function_id.partition(":")[0])
+        self._site.host.settings.set(name, value, self._namespace)
 
     def env_all(self) -> Mapping[str, str]:
-        known, guard = self._site.host.env_names(self._site.function_id.partition(":")[0]), self.guard
+        known, guard = self._site.host.settings.all(self._namespace), self.guard
         if guard is None:
             return known
         return {
@@ -136,7 +140,7 @@ class HostReach:
             guard.require(action, each, f"not allowed to {verb} environment variable: {name}")
 
     def _other_denied(self, guard: Guard, action: str, name: str) -> list[str]:
-        others = self._site.host.names_of_env(name, self._site.function_id.partition(":")[0])
+        others = self._site.host.settings.names(name, self._namespace)
         return [other for other in others if guard.decide(action, other).is_denied]
 
 

@@ -1,6 +1,6 @@
 """Handover: a dead letter or reply goes out together with the ack of its message, where that is one step at the broker.
 
-A batch goes as soon as the one before has returned, so that many at a time cost few round trips.
+Each batch starts when the one before has returned, so that many messages cost few round trips.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Moves:
         return target.driver is driver and driver.is_move_atomic(self._queue.spec.name, target.spec.name)
 
     async def move(self, move: Move) -> None:
-        """Ack and publish. Raises what the driver answers; one that is cancelled before it is sent is not sent."""
+        """Ack and publish. Raises the driver's error; a cancellation before it is sent stops it."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         self._waiting.append((move, done))
@@ -69,6 +69,7 @@ class Handover:
 
     def __init__(self, moves: Moves, receipt: Receipt) -> None:
         self.is_acked = False
+        self._is_unknown = False
         self._moves = moves
         self._receipt = receipt
 
@@ -81,8 +82,10 @@ class Handover:
             try:
                 await self._moves.move(Move(self._receipt, target.spec.name, tuple(messages)))
             except StaleReceiptError:
-                raise
+                if not self._is_unknown:
+                    raise  # else the move was carried out, and only its answer was lost
             except DriverError as error:
+                self._is_unknown |= error.outcome == "unknown"
                 return [error] * len(messages)
             self.is_acked = True
             return [None] * len(messages)

@@ -1,4 +1,4 @@
-"""Replies: what becomes of a handler's result, or of its final failure, when the message asks for an answer."""
+"""Replies: sends a handler's result, or its final failure, to the requester of the message."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Replies:
         self._metrics = metrics
 
     async def send(self, delivery: Delivery, answer: Answer, handover: Handover | None = None) -> None:
-        """Publish an answer, and return when it is confirmed or can never be given; that is counted and logged.
+        """Publish an answer; returns when it is confirmed, or cannot be sent, which is counted and logged.
 
-        ``handover``: takes the ack of the request along, where it can.
+        ``handover``: carries the ack of the request along, where the driver can.
 
         Raises:
             StaleReceiptError: the request is not held any more, and nothing was published.
@@ -81,7 +81,7 @@ class Replies:
             self._complain(delivery, str(error))
 
     async def _send(self, target: Queue, delivery: Delivery, answer: Answer, carry: Carry | None) -> None:
-        """Publish an answer, or that it cannot be published. Raises QueueNotFoundError when the queue is gone."""
+        """Publish an answer, or an error instead. Raises QueueNotFoundError when the queue is gone."""
         if answer.unfit:
             await self._apologise(target, delivery, answer, answer.unfit, carry)
             return
@@ -97,7 +97,7 @@ class Replies:
     async def _apologise(
         self, target: Queue, delivery: Delivery, answer: Answer, problem: str, carry: Carry | None
     ) -> None:
-        """The result cannot travel: say so instead. The effect has happened, so the message is done all the same."""
+        """Reply that the result cannot be sent. The handler has succeeded, so the message is done all the same."""
         self._metrics.result_errors += 1
         self._complain(delivery, problem)
         if answer.is_error:

@@ -1,13 +1,13 @@
-"""Settler: carries out verdicts at the broker, batch by batch, on its own deadline and never cancelled with a handler.
+"""Settler: carries out verdicts at the broker, in batches, with its own deadline and never cancelled with a handler.
 
-A flush starts as soon as the one before has returned, so that batches form by themselves and nothing lingers.
+Each flush starts when the one before has returned, so that batches form by themselves and no settlement lingers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
@@ -16,7 +16,17 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.replies import Replies, failure
 from tasuki.consumers.settling.verdict import ACK, Answer, Verdict
-from tasuki.contracts.driver import Ack, Driver, Nack, Outgoing, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import (
+    NACK_ERROR_CHARS,
+    Ack,
+    Driver,
+    Nack,
+    Outgoing,
+    Receipt,
+    Received,
+    Release,
+    Settlement,
+)
 from tasuki.errors import DriverError, StaleReceiptError
 from tasuki.message import is_request
 from tasuki.observe.metrics import ConsumerMetrics
@@ -31,8 +41,8 @@ _LOG_EVERY = 10.0
 class Settler:
     """Ends the deliveries of one consumer.
 
-    ``on_settled`` gets the deliveries that are no longer held; ``on_kept`` gets 1 for a delivery whose dead letter or
-    reply cannot be published yet, and -1 when that is over.
+    ``on_settled`` gets the settlements of deliveries that are no longer held, and which receipts were stale;
+    ``on_kept`` gets 1 for a delivery whose dead letter or reply cannot be published yet, and -1 when that is over.
     """
 
     def __init__(
@@ -43,7 +53,7 @@ class Settler:
         dead_letters: Queue | None,
         metrics: ConsumerMetrics,
         clock: Clock,
-        on_settled: Callable[[list[Settlement]], None],
+        on_settled: Callable[[list[Settlement], Collection[Receipt]], None],
         on_kept: Callable[[Delivery, int], None],
     ) -> None:
         self._consumer = consumer
@@ -75,7 +85,7 @@ class Settler:
             self._metrics.nacked += 1
             if verdict.kept:
                 self._complain_kept(delivery, verdict)
-            self._add(Nack(receipt, verdict.delay))
+            self._add(Nack(receipt, verdict.delay, verdict.error[:NACK_ERROR_CHARS]))
         elif action == "release":
             self._metrics.released += 1
             self._add(Release(receipt, verdict.delay))
@@ -85,7 +95,7 @@ class Settler:
             self._begin(self._move(delivery, verdict), "dead-letter")
 
     def answer(self, delivery: Delivery, answer: Answer) -> None:
-        """Reply to a request that is settled already; what fails is only logged."""
+        """Reply to a request that is settled already; a failure is only logged."""
         self._begin(self._try_to_reply(delivery, answer), "late reply")
 
     def _begin(self, move: Coroutine[Any, Any, None], name: str) -> None:
@@ -121,12 +131,12 @@ class Settler:
                 for start in range(0, len(batch), size):
                     await self._flush(batch[start : start + size])
         finally:
-            self._wake = None  # what is settled after the end has nobody to wake
+            self._wake = None  # a settlement after the end wakes no task
 
     async def _flush(self, batch: list[Settlement]) -> None:
-        """Settle one batch; while the broker is away try again until the leases must have lapsed anyway.
+        """Settle one batch; while the broker is unavailable, retry until the leases must have ended.
 
-        A broker without leases would hold the messages for ever, so it is tried for as long as the consumer lives.
+        A broker without leases would hold the messages for ever, so retry for as long as the consumer lives.
         """
         has_leases = self._driver.capabilities.leases
         deadline = self._clock.monotonic() + self._queue.spec.lease if has_leases else float("inf")
@@ -150,7 +160,7 @@ class Settler:
                 break
         if self._awaited:
             self._tell_waiting(batch, untaken)
-        self._on_settled(batch)
+        self._on_settled(batch, untaken)
 
     def _tell_waiting(self, batch: list[Settlement], untaken: set[Receipt]) -> None:
         for settlement in batch:
@@ -168,15 +178,15 @@ class Settler:
     def _end(self, delivery: Delivery, handover: Handover) -> None:
         ack = Ack(delivery.received.receipt)
         if handover.is_acked:
-            self._on_settled([ack])
+            self._on_settled([ack], ())
         else:
             self._add(ack)
 
     async def _insist(self, publish: Callable[[], Awaitable[None]], delivery: Delivery, what: str) -> bool:
-        """Publish what must be confirmed before the ack, as often as it takes; the delivery is kept meanwhile.
+        """Publish what must be confirmed before the ack, and retry until it is; the delivery stays held.
 
-        Keeping it costs no attempt, and its handler does not run again. False: the consumer stops or the lease is lost;
-        the message is released, or is another's already.
+        This costs no attempt, and the handler does not run again. False: the consumer stops or the lease is lost; the
+        message is released, or another process has it.
         """
         failures = 0
         try:
@@ -184,9 +194,10 @@ class Settler:
                 try:
                     await publish()
                 except StaleReceiptError:
+                    stale = {delivery.received.receipt}
                     late: list[Settlement] = [Ack(delivery.received.receipt)]
-                    self._note_stale(late, {delivery.received.receipt})
-                    self._on_settled(late)
+                    self._note_stale(late, stale)
+                    self._on_settled(late, stale)
                     return False
                 except Exception as error:
                     failures += 1
@@ -219,7 +230,7 @@ class Settler:
         """Publish to the dead-letter queue, and ack the original with it or after it; tell a requester before."""
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
-        is_untold = is_request(received) and verdict.reason != "unsigned"  # what was forged gets no answer
+        is_untold = is_request(received) and verdict.reason != "unsigned"  # no reply to a forged message
         handover = Handover(self._handing_over, received.receipt)
         carry = handover.to(dead_letters)
 
@@ -278,18 +289,18 @@ class Settler:
 
     def _note_stale(self, batch: list[Settlement], stale: set[Receipt]) -> None:
         self._metrics.stale += len(stale)
-        # What is only given back was not handled here: another process does that, once.
+        # A released message was not handled here: another process handles it, once.
         late = sum(each.receipt in stale and not isinstance(each, Release) for each in batch)
         if late:
             _log.warning(
-                "%d settled too late: the lease was lost, the message may be handled twice",
+                "%d settled too late: the lease was lost, so the message may be handled twice",
                 late,
                 extra={"consumer": self._consumer, "queue": self._queue.id},
             )
 
     def _give_up(self, batch: list[Settlement], error: Exception) -> None:
         _log.error(
-            "%d deliveries could not be settled and will come again when their lease ends: %s",
+            "cannot settle %d deliveries; the broker redelivers them when their leases end: %s",
             len(batch),
             error,
             extra={"consumer": self._consumer, "queue": self._queue.id},

@@ -1,4 +1,4 @@
-"""Verdict: what becomes of a delivery, decided from how its handler ended."""
+"""Verdict: how to settle a delivery, decided from the outcome of its handler."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Verdict(NamedTuple):
     """Nacked only because there is no dead-letter queue to take it: worth an error in the log."""
     kind: str = ""
     retryable: bool | None = None
-    """What the handler's own error said; with ``error`` they are the reply to a request that is given up."""
+    """From the handler's own error; with ``error`` the reply to a request that is given up."""
     answer: Answer | None = None
-    """What is to be replied before the ack."""
+    """The reply to send before the ack."""
 
 
 ACK = Verdict("ack")
@@ -53,7 +53,7 @@ class RetryPolicy:
     """Longest delay that the driver can keep, in seconds."""
 
     def delay(self, value: object) -> float:
-        """Seconds of a delay that a handler asked for. Raises ValueError: no duration, or too long for the driver."""
+        """Seconds of a delay from a handler. Raises ValueError: no duration, or too long for the driver."""
         seconds = parse_duration(value)
         if seconds > self.max_delay:
             raise ValueError(f"the driver cannot delay messages for longer than {format_duration(self.max_delay)}")
@@ -72,7 +72,7 @@ class RetryPolicy:
         return Verdict("dead_letter", reason="worker_died", error=error)
 
     def failed(self, attempt: int, error: str, delay: float | None = None) -> Verdict:
-        """The handler failed, or asked for a retry after ``delay`` seconds (None: as the backoff says)."""
+        """The handler failed, or requested a retry after ``delay`` seconds (None: the delay of the backoff)."""
         error = _fit(error)
         if self.has_dead_letter and attempt >= self.max_attempts:
             return Verdict("dead_letter", reason="max_attempts", error=error)

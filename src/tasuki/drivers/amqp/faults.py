@@ -95,16 +95,17 @@ class Errors:
         if fate == "stored":
             return None
         if fate == "unroutable":
-            return self.make(QueueNotFoundError, queue, "it is gone from the broker; the message went nowhere")
+            return self.make(QueueNotFoundError, queue, "it was deleted at the broker; the message was not stored")
         if fate == "refused":
-            return self.make(QueueFullError, queue, "it is full, or the broker cannot store now")
+            problem = "the broker refused the message: the queue is full, or the broker cannot store messages now"
+            return self.make(QueueFullError, queue, problem)
         if fate == "oversized":
             problem = (
                 f"its headers take more than the {frame_max - frames.AROUND_PROPERTIES} bytes that fit into one frame; "
                 "send fewer, or raise frame_size here and frame_max at the broker"
             )
             return self.make(MessageTooLargeError, queue, problem)
-        problem = "one of several messages with this id went nowhere"
+        problem = "one of several messages with this id was not routed; it is not known which one"
         return self.make(BrokerUnavailableError, queue, problem, "unknown")
 
     def make(self, kind: type[DriverError], queue: str, problem: str, outcome: Outcome | None = None) -> DriverError:

@@ -25,6 +25,7 @@ from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import Tasks
 
 _IDLE = 0.5
 _IDLE_OF_EACH = 0.005
@@ -62,7 +63,7 @@ class Session:
         self._specs: dict[str, QueueSpec] = {}
         self._starting: dict[str, asyncio.Lock] = {}
         self._turns: dict[str, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._unjust: set[str] = set()
         """Records of starts that must not count, to be deleted when there is a connection."""
         self._is_ending = False
@@ -194,9 +195,8 @@ class Session:
                     await asyncio.gather(*map(self._hand_back, list(self.subscriptions)))
             except TimeoutError:
                 pass  # the broker takes it back by itself then, and counts it as handed out
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.cancel()
+        await self._tasks.wait()
         await self.links.close()  # with all channels, and held messages return
         await self._publisher.close()
 
@@ -222,6 +222,4 @@ class Session:
             pass  # it lies here still, and is looked at again; or the channel is gone, and the broker has it
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name="work of the RabbitMQ driver")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(work, "work of the RabbitMQ driver")

@@ -27,8 +27,8 @@ from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import DriverError, QueueFullError
+from tasuki.drivers.toolkit.results import answer, full
+from tasuki.errors import DriverError
 from tasuki.message import Message
 
 
@@ -46,6 +46,7 @@ class MemoryDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        keeps_errors=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
@@ -141,8 +142,7 @@ class MemoryDriver(Driver):
 
     def _full(self, target: MemoryQueue, number: int) -> list[DriverError]:
         """An error for each message that found no room."""
-        problem = f"queue {target.spec.name!r} holds its max_length of {target.spec.max_length} messages"
-        return [QueueFullError(problem, driver=self.name, queue=target.spec.name) for _ in range(number)]
+        return [full(target.spec.name, target.spec.max_length, driver=self.name) for _ in range(number)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take ready messages without suspending; else wait for one."""
@@ -216,6 +216,8 @@ class MemoryDriver(Driver):
         if isinstance(settlement, Nack):
             slot.suspect = False
             slot.failures += not slot.started
+            if settlement.error:
+                slot.failure = settlement.error, self._clock.time()
         else:
             slot.failures -= slot.started
         if settlement.delay > 0:
@@ -267,9 +269,7 @@ class MemoryDriver(Driver):
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
         source = self._queue(queue)
         source.surface(self._clock.monotonic())
-        return [
-            Message(slot.id, slot.body, slot.headers.copy()) for slot in islice(source.peek(), after, after + limit)
-        ]
+        return [slot.shown() for slot in islice(source.peek(), after, after + limit)]
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones."""

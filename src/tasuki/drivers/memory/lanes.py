@@ -11,7 +11,8 @@ from operator import attrgetter
 
 import msgspec
 
-from tasuki.message import HeaderValue
+from tasuki.drivers.toolkit.failed import failed
+from tasuki.message import HeaderValue, Message
 
 
 class Slot(msgspec.Struct, gc=False):
@@ -30,6 +31,14 @@ class Slot(msgspec.Struct, gc=False):
     started: bool = False
     """Whether the failures contain the start of the delivery that is open."""
     suspect: bool = False
+    failure: tuple[str, float] | None = None
+    """The last error that a nack gave, and when (Unix seconds)."""
+
+    def shown(self) -> Message:
+        """The message as ``peek`` shows it."""
+        if self.failure:
+            return failed(self.id, self.body, self.headers, *self.failure)
+        return Message(self.id, self.body, self.headers.copy())
 
 
 by_number = attrgetter("number")

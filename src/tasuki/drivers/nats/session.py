@@ -212,7 +212,7 @@ class Session:
         found = self._queues.found(queue)
         if found is None:
             self._queues.spec(queue)
-            problem = f"queue {queue!r} of driver {self._driver!r} is not ready: no message of it was received"
+            problem = f"queue {queue!r} of driver {self._driver!r} has no open deliveries; receive a message first"
             raise BrokerUnavailableError(problem, driver=self._driver, queue=queue)
         renew = found.extend
 

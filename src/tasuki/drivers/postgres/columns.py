@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.drivers.toolkit.failed import failed
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import HeaderValue, Message
 
@@ -90,9 +91,11 @@ def received(rows: Iterable[Any]) -> list[Received]:
 
 
 def message(row: Any) -> Message:
-    """A message out of a row of ``peek``."""
-    id, headers, body = row
-    return Message(id, body, _headers(headers))
+    """A message out of a row of ``show_messages``."""
+    id, headers, body, error, at = row
+    if error is None:
+        return Message(id, body, _headers(headers))
+    return failed(id, body, _headers(headers), error.decode(errors="replace"), at)
 
 
 def _headers(encoded: bytes | None) -> dict[str, HeaderValue]:
@@ -118,6 +121,14 @@ def settling(batch: Sequence[Settlement]) -> tuple[Settling, Mapping[Receipt, Se
     acts = [0 if isinstance(item, Ack) else 1 if isinstance(item, Nack) else 2 for item in items]
     delays = [0.0 if isinstance(item, Ack) else item.delay for item in items]
     return (seqs, tokens, acts, delays), wanted
+
+
+def errors(wanted: Mapping[Receipt, Settlement]) -> list[bytes | None]:
+    """The errors of nacks, by rising seq; empty if none tells one."""
+    if not any(isinstance(item, Nack) and item.error for item in wanted.values()):
+        return []
+    items = (wanted[receipt] for receipt in sorted(wanted))
+    return [item.error.encode() if isinstance(item, Nack) and item.error else None for item in items]
 
 
 def letting_go(receipts: Sequence[Receipt]) -> Settling:

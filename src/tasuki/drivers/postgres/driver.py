@@ -36,7 +36,6 @@ from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_declared, not_open
 from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.errors import DriverError
@@ -57,6 +56,7 @@ CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, consumer_count, is_estimate FROM {}.count_messages($1)"
+SHOW = "SELECT id, headers, body, error, failed_at FROM {}.show_messages($1, $2, $3)"
 
 
 class PostgresDriver(Driver):
@@ -84,6 +84,7 @@ class PostgresDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        keeps_errors=True,
         counts_consumers=True,
         max_length=True,
         dedup=True,
@@ -132,18 +133,7 @@ class PostgresDriver(Driver):
             return
         if self._connectors is None:
             self._connectors = self._connector(self._url), self._connector(self._listen_url, prepares=False)
-        session = Session(
-            self.name,
-            where=shown(self._url),
-            schema=self._schema,
-            pool_size=self._settings.pool_size,
-            timeout=self._settings.timeout,
-            poll_interval=self._settings.poll_interval,
-            connector=self._connectors[0],
-            listening=self._connectors[1],
-            specs=self._specs,
-            consumers=self._consumers,
-        )
+        session = Session(self.name, self._settings, *self._connectors, self._specs, self._consumers)
         async with OnFailure(session.close):
             await session.open()
         self._guard.opened(session)
@@ -243,7 +233,7 @@ class PostgresDriver(Driver):
         if not batch:
             return ()
         settling = settle(session, queue, batch, is_by_key=spec is not None and spec.ordering == "key")
-        return await asyncio.shield(session.spawn(settling))
+        return await session.tasks.run(settling)
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction, for each queue that something goes to."""
@@ -300,7 +290,7 @@ class PostgresDriver(Driver):
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
-        found = await self._open_session(queue).ask(queue, "SELECT * FROM {}.peek($1, $2, $3)", queue, limit, after)
+        found = await self._open_session(queue).ask(queue, SHOW, queue, limit, after)
         return [rows.message(row) for row in found]
 
     async def purge(self, queue: str) -> int:

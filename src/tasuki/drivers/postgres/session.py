@@ -20,9 +20,12 @@ from tasuki.drivers.postgres.receiving.listener import Listener
 from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.drivers.postgres.schema.healing import Healing
 from tasuki.drivers.postgres.schema.schema import check, migrate
+from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.temporary import Temporary
+from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.system.tasks import Tasks
 
 MIGRATION_TIMEOUT = 120.0
 """Seconds that making the tables may take, the wait for other processes included."""
@@ -42,6 +45,7 @@ LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7)"
 INSPECT = "SELECT lease, max_length, by_key, dedup_window, temporary, synchronous_commit FROM {}.queues WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5)"
+SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
 
 T = TypeVar("T")
 
@@ -52,37 +56,32 @@ class Session:
     def __init__(
         self,
         name: str,
-        *,
-        where: str,
-        schema: str,
-        pool_size: int,
-        timeout: float,
-        poll_interval: float,
+        settings: PostgresSettings,
         connector: Connector,
         listening: Connector,
         specs: Mapping[str, QueueSpec],
         consumers: Mapping[str, int],
     ) -> None:
         self._name = name
-        self._where = where
-        self.schema = schema
-        self._timeout = timeout
-        self._poll_interval = poll_interval
+        self._where = shown(settings.url.get_secret_value())
+        self.schema = settings.schema_
+        self._settings = settings
         self._connector = connector
         self._listening = listening
         self._specs = specs
         self._consumers = consumers
         self.holder = secrets.randbits(63)
         self.loop = asyncio.get_running_loop()
-        self.waiting = Waiting(self._look, self._pass_on, self.spawn)
-        self._pool = Pool(connector.open, pool_size, timeout)
-        self._leases = LeaseThread(name, lambda: Pool(connector.open, 1, timeout))
+        self.tasks = Tasks()
+        """Work that goes on if its caller is cancelled; ``close`` waits for it."""
+        self.waiting = Waiting(self._look, self._pass_on, self.tasks.start)
+        self._pool = Pool(connector.open, settings.pool_size, settings.timeout)
+        self._leases = LeaseThread(name, lambda: Pool(connector.open, 1, settings.timeout))
         self._listener: Listener | None = None
         self._temporary = Temporary()
         self._temporary_names: set[str] = set()
         self._held: defaultdict[str, set[Receipt]] = defaultdict(set)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._healing = Healing(specs, self._migrate, self._declare, self.spawn)
+        self._healing = Healing(specs, self._migrate, self._declare, self.tasks.start)
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -101,7 +100,7 @@ class Session:
 
         async def look(link: Link) -> None:
             nonlocal is_current
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._settings.timeout):
                 is_current = await check(link.connection, self.schema, self._name)
 
         try:
@@ -141,7 +140,7 @@ class Session:
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """The options in force; makes and changes nothing. Raises QueueNotFoundError."""
-        found = await asyncio.shield(self.spawn(self._inspect(spec.name)))
+        found = await self.tasks.run(self._inspect(spec.name))
         if not found:
             problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
             raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
@@ -174,11 +173,11 @@ class Session:
 
         A caller that is cancelled leaves the statement to its end: no connection is torn from the middle of it.
         """
-        return await asyncio.shield(self.spawn(self.fetch(queue, sql, *arguments)))
+        return await self.tasks.run(self.fetch(queue, sql, *arguments))
 
     async def store(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
         """The same for a publish, which is confirmed only if no promotion of a standby can undo it."""
-        return await asyncio.shield(self.spawn(self._answer(queue, sql, arguments)))
+        return await self.tasks.run(self._answer(queue, sql, arguments))
 
     async def fetch(self, queue: str, sql: str, *arguments: Any) -> list[Any]:
         """The same as ``ask`` for a caller that is never cancelled."""
@@ -210,16 +209,9 @@ class Session:
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
-    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run something to its end, even if its caller is cancelled; ``close`` waits for it."""
-        task = self.loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
     async def run(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
         """Run several statements to their end, even if the caller is cancelled. Raises DriverError."""
-        return await asyncio.shield(self.spawn(self._told(queue, work)))
+        return await self.tasks.run(self._told(queue, work))
 
     async def _told(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -257,7 +249,8 @@ class Session:
     @property
     def pace(self) -> float:
         """Seconds between two checks of an empty queue, if this process waits there alone."""
-        return self._poll_interval if self.hears else min(self._poll_interval, POLL)
+        usual = self._settings.poll_interval
+        return usual if self.hears else min(usual, POLL)
 
     def stored(self, queue: str) -> None:
         """This process has put something into the queue: wake a receive of its own, unless the server does it."""
@@ -279,8 +272,7 @@ class Session:
 
     async def _close(self) -> None:
         self.waiting.wake_all()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=CLOSE_TIMEOUT)
+        await self.tasks.wait(CLOSE_TIMEOUT)
         if self._listener is not None:
             await self._listener.close()
         try:
@@ -295,8 +287,7 @@ class Session:
             pass  # the leases give it back
         await self._leases.close()
         await self._pool.close()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await self.tasks.wait()
 
     async def _beat(self, link: Link | None) -> None:
         async def ask(sql: str, *arguments: Any) -> list[Any]:
@@ -316,11 +307,6 @@ class Session:
     def learn(self, values: str) -> None:
         """What the commit of an answered statement survives."""
         self._connector.level.learn(values)
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller, if any is left, has the error
 
     def _translated(self, problem: Exception, queue: str) -> DriverError:
         if isinstance(problem, NotConnectedError):

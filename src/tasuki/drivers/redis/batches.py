@@ -9,7 +9,9 @@ from typing import TypeVar
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
+from tasuki.drivers.toolkit.failed import failed
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
+from tasuki.message import Message
 
 MAX_BYTES = 16 * 2**20
 """Most bytes of messages in one command, in either direction, unless a single one is larger."""
@@ -161,12 +163,26 @@ class Settling:
             if not 0 <= item.delay < math.inf:
                 problem = f"shown again after {item.delay} seconds: give 0 or more, and a finite number"
                 raise UnsupportedError(problem, driver=driver, queue=queue)
-        delays = [microseconds(item.delay) for item in back]
+        delays = [_delay(item) for item in back]
         self.words: list[bytes | int] = [len(acks), len(nacks), *readable(self.receipts), *delays]
 
     def stale(self, numbers: Sequence[int]) -> list[Receipt]:
         """The stale receipts, by the script's answer."""
         return [*(self.receipts[number - 1] for number in numbers), *self._repeated]
+
+
+def _delay(item: Nack | Release) -> bytes | int:
+    delay = microseconds(item.delay)
+    return b"%d %b" % (delay, item.error.encode()) if isinstance(item, Nack) and item.error else delay
+
+
+def shown(place: bytes, content: bytes, failure: bytes | None) -> Message:
+    """A message as ``peek`` shows it; ``failure``: microseconds and the last error."""
+    message = decoded(content, place)
+    if not failure:
+        return Message(*message)
+    time, _, error = failure.partition(b" ")
+    return failed(*message, error.decode(errors="replace"), int(time) / 1_000_000)
 
 
 def readable(receipts: Sequence[Receipt]) -> list[bytes]:

@@ -21,7 +21,6 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.redis import keeping, scripts
-from tasuki.drivers.redis.addresses import addresses
 from tasuki.drivers.redis.batches import (
     Publishing,
     Settling,
@@ -29,8 +28,9 @@ from tasuki.drivers.redis.batches import (
     publishing,
     readable,
     settled_together,
+    shown,
 )
-from tasuki.drivers.redis.codec import decoded
+from tasuki.drivers.redis.connecting.addresses import addresses
 from tasuki.drivers.redis.moving import MOST, NOT_TRIED, refusal, words
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.receiving.receiving import Receiver
@@ -38,8 +38,8 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
-from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, UnsupportedError
+from tasuki.drivers.toolkit.results import answer, full
+from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.message import Message
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class RedisDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        keeps_errors=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
@@ -164,10 +165,9 @@ class RedisDriver(Driver):
                 self._reject_rest(work, number, error)
                 break
             if stored < len(part.indexes):
-                problem = f"queue {queue!r} holds its max_length of {spec.max_length} messages"
-                full = QueueFullError(problem, driver=self.name, queue=queue)
-                work.reject(part.indexes[stored:], full)
-                self._reject_rest(work, number, full)
+                no_room = full(queue, spec.max_length, driver=self.name)
+                work.reject(part.indexes[stored:], no_room)
+                self._reject_rest(work, number, no_room)
                 break
         return answer(work.results)
 
@@ -262,15 +262,14 @@ class RedisDriver(Driver):
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
-        shown: list[Message] = []
+        messages: list[Message] = []
         on: Sequence[Word] = ("ready", after, "")
-        while len(shown) < limit and on[0]:
-            size = min(limit - len(shown), self.capabilities.max_batch)
-            places, contents, *on = await self._session.ask(queue, scripts.PEEK, size, *on)
-            shown += [
-                Message(*decoded(content, where)) for where, content in zip(places, contents, strict=True) if content
-            ]
-        return shown
+        while len(messages) < limit and on[0]:
+            size = min(limit - len(messages), self.capabilities.max_batch)
+            *found, section, skip, line = await self._session.ask(queue, scripts.PEEK, size, *on)
+            on = section, skip, line
+            messages += [shown(*each) for each in zip(*found, strict=True) if each[1]]
+        return messages
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones, in several scripts; a message published meanwhile stays."""

@@ -48,9 +48,9 @@ _MEANINGS: dict[str, tuple[type[DriverError], str]] = {
     "CLUSTERDOWN": (BrokerUnavailableError, "the cluster is down"),
     "TRYAGAIN": (BrokerUnavailableError, "the cluster is moving this queue"),
     "BUSY": (BrokerUnavailableError, "it is busy with a script of another program"),
-    "NOAUTH": (AccessDeniedError, "it wants a password"),
+    "NOAUTH": (AccessDeniedError, "it requires a password; set password, and username if it has users"),
     "WRONGPASS": (AccessDeniedError, "it refuses the user or the password"),
-    "NOPERM": (AccessDeniedError, "this user may not do that; see the guide for what it must be allowed"),
+    "NOPERM": (AccessDeniedError, "this user lacks a right; docs/how-to/redis.md lists the rights that it needs"),
     "MOVED": (UnsupportedError, "it is a cluster; set is_cluster_mode: true"),
     "CROSSSLOT": (UnsupportedError, "it is a cluster; set is_cluster_mode: true"),
 }

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BELIEVED = 15.0
 """Seconds for which the consumers of a process are counted without a sign of life; longer where there are many."""
-LAYOUT = Layout(2, 1)
-"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps."""
+LAYOUT = Layout(3, 1)
+"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors."""
 SIGNS = 3
 """Signs of life that a process gives in that time."""
 KEPT = 600.0

@@ -26,6 +26,7 @@ _KEYS = [
     "keyed",
     "lines",
     "fronts",
+    "errors",
     "ids",
     "consumers",
     "waiting",

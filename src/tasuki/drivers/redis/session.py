@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import keeping, scripts
-from tasuki.drivers.redis.addresses import Addresses
+from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.connections import Connections
+from tasuki.drivers.redis.connecting.probe import Probe
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.places import Places
-from tasuki.drivers.redis.probe import Probe
 from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.waiting import Waiters
@@ -23,6 +23,7 @@ from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import Tasks
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
@@ -72,7 +73,7 @@ class Session:
         self._listener: Listener | None = None
         self._failovers: FailoverWatch | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._resigning: set[asyncio.Task[None]] = set()
+        self._resigning = Tasks()
 
     @property
     def is_open(self) -> bool:
@@ -231,9 +232,7 @@ class Session:
             with suppress(DriverError):  # then another process finds out by itself
                 await self.finish(where, scripts.RESIGN, self.owner)
 
-        task = asyncio.get_running_loop().create_task(resign(), name=f"another one waits for {where.name}")
-        self._resigning.add(task)
-        task.add_done_callback(self._resigning.discard)
+        self._resigning.start(resign(), f"another one waits for {where.name}")
 
     async def ask(self, queue: str, script: Script, *arguments: Word) -> Any:
         """A script's answer. Raises DriverError."""

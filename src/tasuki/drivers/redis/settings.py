@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.redis.servers import PORT, servers
+from tasuki.drivers.redis.connecting.servers import PORT, servers
 from tasuki.drivers.toolkit.address import UNREADABLE, redis_database, servers_in, shown
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
 from tasuki.fields.tls import TlsConfig, check_agreement

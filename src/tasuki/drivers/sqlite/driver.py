@@ -35,7 +35,7 @@ from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.drivers.toolkit.results import answer
+from tasuki.drivers.toolkit.results import full, stored_in_order
 from tasuki.errors import (
     DriverError,
     QueueFullError,
@@ -71,6 +71,7 @@ class SQLiteDriver(Driver):
         peek=True,
         purge=True,
         remove=True,
+        keeps_errors=True,
         max_length=True,
         counts_consumers=True,
         dedup=True,
@@ -148,31 +149,15 @@ class SQLiteDriver(Driver):
         stored = await self._ask(Publish(queue, work)) if work.rows else 0
         if stored == len(batch):
             return ()
-        return self._results(queue, len(batch), stored, work.refused)
+        return stored_in_order(len(batch), stored, work.refused, self._full(queue))
 
     def _encoded(self, queue: str, batch: Sequence[Outgoing]) -> Encoded:
         most = self.capabilities.max_message_bytes or 0
         return encoded(batch, driver=self.name, queue=queue, now=self._clock.time(), most=most)
 
-    def _results(
-        self, queue: str, count: int, stored: int, refused: dict[int, DriverError]
-    ) -> Sequence[DriverError | None]:
-        """One result a message; raises where all have the same fate."""
-        results: list[DriverError | None] = []
-        for index in range(count):
-            if index in refused:
-                results.append(refused[index])
-            elif stored:
-                stored -= 1
-                results.append(None)
-            else:
-                results.append(self._full(queue))
-        return answer(results)
-
     def _full(self, queue: str) -> QueueFullError:
         spec = self._declared.specs.get(queue)
-        problem = f"queue {queue!r} holds its max_length of {spec and spec.max_length} messages"
-        return QueueFullError(problem, driver=self.name, queue=queue)
+        return full(queue, spec.max_length if spec else None, driver=self.name)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""

@@ -77,14 +77,7 @@ class SQSDriver(Driver):
         async with self._lock:
             if self._guard.current is not None:
                 return
-            session = self._new_session(
-                self.name,
-                self._settings,
-                self._clock,
-                retention=self._settings.message_retention_period,
-                default_delay=self._settings.default_delay_seconds,
-                checks_digests=not self._settings.disable_message_checksum_validation,
-            )
+            session = self._new_session(self.name, self._settings, self._clock)
             try:
                 await session.open(list(self._specs.values()))
                 self._guard.opened(session)

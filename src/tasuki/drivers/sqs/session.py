@@ -21,6 +21,7 @@ from tasuki.drivers.sqs.sending.batches import at_once
 from tasuki.drivers.sqs.sending.publishing import Publishing
 from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.system.tasks import Tasks
 
 _CLOSE_TIMEOUT = LONGEST_POLL + 1.0
 """Seconds for running requests when the driver closes, and again for releasing held messages."""
@@ -31,28 +32,24 @@ T = TypeVar("T")
 class Session:
     """The parts of the driver, and what it knows of its queues."""
 
-    def __init__(
-        self,
-        driver: str,
-        settings: SQSSettings,
-        clock: Clock,
-        *,
-        retention: float,
-        default_delay: float,
-        checks_digests: bool,
-    ) -> None:
+    def __init__(self, driver: str, settings: SQSSettings, clock: Clock) -> None:
         self._driver = driver
         self._clock = clock
-        self._checks_digests = checks_digests
+        self._checks_digests = not settings.disable_message_checksum_validation
         self._clients = Clients(driver, settings)
-        self._declaring = Declaring(driver, self._clients, retention=retention, default_delay=default_delay)
-        self.publishing = Publishing(driver, self._clients, checks_digests=checks_digests)
+        self._declaring = Declaring(
+            driver,
+            self._clients,
+            retention=settings.message_retention_period,
+            default_delay=settings.default_delay_seconds,
+        )
+        self.publishing = Publishing(driver, self._clients, checks_digests=self._checks_digests)
         self.settling = Settling(driver, self._clients, self.publishing, clock)
         self.sources: dict[str, Source] = {}
         self.undeclared: dict[str, Source] = {}
         """Not declared any more, but with open deliveries."""
         self._pollings: dict[Source, Polling] = {}
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background = Tasks()
 
     async def open(self, specs: Sequence[QueueSpec]) -> None:
         """Connect and declare; raises if SQS cannot be reached."""
@@ -120,18 +117,11 @@ class Session:
 
     async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it to its end, also when the caller is cancelled."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._finished)
+        task = self._background.start(work)
         await asyncio.wait([task])  # which leaves the task alone when this is cancelled
         if task.cancelled():  # by close
             raise BrokerUnavailableError(f"driver {self._driver!r} was closed meanwhile", driver=self._driver)
         return task.result()
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._background.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller has the error; without one, the leases end by themselves
 
     async def depth(self, source: Source) -> Depth:
         """What SQS counts, approximately."""
@@ -166,12 +156,9 @@ class Session:
         """End receives, wait for running requests, release held messages."""
         try:
             await asyncio.gather(*(polling.close(_CLOSE_TIMEOUT) for polling in self._pollings.values()))
-            if self._background:
-                _, late = await asyncio.wait(self._background, timeout=_CLOSE_TIMEOUT)
-                for task in late:
-                    task.cancel()
-                if late:
-                    await asyncio.wait(late, timeout=_CLOSE_TIMEOUT)
+            await self._background.wait(_CLOSE_TIMEOUT)
+            self._background.cancel()
+            await self._background.wait(_CLOSE_TIMEOUT)
             with contextlib.suppress(TimeoutError, DriverError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
                     known = {*self.sources.values(), *self.undeclared.values()}

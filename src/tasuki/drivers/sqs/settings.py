@@ -9,7 +9,6 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
-from pydantic_core import PydanticKnownError
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.drivers.sqs.aws import AwsConfig
@@ -30,7 +29,10 @@ def _account(value: object, info: ValidationInfo) -> str | AwsConfig:
     if isinstance(value, AwsConfig):
         return value
     if not isinstance(value, str) or not value:
-        raise PydanticKnownError("string_type")
+        raise ValueError(
+            "expected the id of a config.aws entry; its fields (region, access_key_id …) belong into that entry, "
+            "the fields of the driver (endpoint …) beside config"
+        )
     return full_id(value, info)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from tasuki.contracts.driver import Move
 from tasuki.contracts.moving import by_target, stale, told
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.errors import DriverError, QueueFullError
+from tasuki.drivers.toolkit.results import Results, full
+from tasuki.errors import DriverError
 
 STALE, FULL = 1, 2
 """What became of a move, as brokers answer; 0: done."""
 Outcome = int | DriverError | None
-Results = Sequence[DriverError | None]
 
 MAX_BYTES = 16 * 2**20
 """Most bytes of bodies in one request, unless a single move has more."""
@@ -83,6 +83,5 @@ def _error(outcome: Outcome, move: Move, *, driver: str, queue: str) -> DriverEr
     if outcome == STALE:
         return stale(move.receipt, driver=driver, queue=queue)
     if outcome == FULL:
-        problem = f"queue {move.to!r} holds as many messages as its max_length allows"
-        return QueueFullError(problem, driver=driver, queue=move.to)
+        return full(move.to, None, driver=driver)
     return outcome if isinstance(outcome, DriverError) else None

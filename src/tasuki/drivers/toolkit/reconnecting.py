@@ -1,12 +1,139 @@
-"""Reconnecting: one connection, made when a caller needs it, and made again after it was lost."""
+"""Reconnecting: one connection, made when a caller needs it, and made again after it was lost.
+
+One attempt to connect runs at a time; after a failure the next attempt waits, longer each time, with jitter.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 from tasuki.backoff import UNTIL_BACK, Backoff
-from tasuki.drivers.toolkit.attempts import Attempts
+
+T = TypeVar("T")
+
+
+class Attempts(Generic[T]):
+    """Callers that come during an attempt share its result; a cancelled caller does not end it for the others.
+
+    Works in the process that made it. A child process gets the error of ``closed`` until it calls ``open``.
+
+    Args:
+        name: the name of the attempt's task.
+        closed: makes the error that callers get after ``close``.
+        backoff: the pauses after failures.
+        least_pause: returns the seconds to wait at least after this error.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        closed: Callable[[], Exception],
+        *,
+        backoff: Backoff = UNTIL_BACK,
+        least_pause: Callable[[Exception], float] = lambda _: 0.0,
+    ) -> None:
+        self.backoff = backoff
+        self._name = name
+        self._closed = closed
+        self._least_pause = least_pause
+        self._task: asyncio.Task[T] | None = None
+        self._pid = os.getpid()
+        self._is_closed = False
+        self.open()
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether a parent process made it: its tasks and connections are not this process's."""
+        return self._pid != os.getpid()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no attempt may begin."""
+        return self._is_closed or self.is_inherited
+
+    @property
+    def is_running(self) -> bool:
+        """Whether an attempt is under way; its pause counts."""
+        return self._task is not None
+
+    def open(self) -> None:
+        """Allow attempts; earlier failures are forgotten."""
+        if self.is_closed:
+            self._task = None  # it was aborted, or is the parent's
+        self._pid = os.getpid()
+        self._is_closed = False
+        self._failures = 0
+        self._failure: Exception | None = None
+        self._not_before = 0.0
+
+    async def share(self, connect: Callable[[], Awaitable[T]], wait: float | None = None) -> T:
+        """The result of the attempt under way, or of a new one.
+
+        ``wait``: seconds within which an attempt may begin; attempts are made until one succeeds or the next one would
+        begin later. None: the result of one attempt, however long its pause is.
+
+        Raises the error of the last attempt, or ``closed``'s.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait if wait is not None else None
+        while True:
+            if until is not None and self._failure is not None and self._not_before > until and not self.is_closed:
+                raise self._failure
+            attempt = self.begin(connect)
+            await asyncio.wait((attempt,))
+            if attempt.cancelled():
+                raise self._closed()
+            error = attempt.exception()
+            if error is None:
+                return attempt.result()
+            if until is None or self.is_closed:
+                raise error
+
+    def begin(self, connect: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        """The attempt under way, or a new one. Raises the error of ``closed``."""
+        if self.is_closed:
+            raise self._closed()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._attempt(connect), name=self._name)
+            self._task.add_done_callback(self._ended)
+        return self._task
+
+    def abort(self) -> None:
+        """Cancel the attempt under way, whose callers get the error of ``closed``; until ``open`` there are no more."""
+        self._is_closed = True
+        if self._task is not None and not self.is_inherited:
+            self._task.cancel()
+
+    async def close(self) -> None:
+        """Abort, and wait until the attempt has ended."""
+        self.abort()
+        if self._task is not None and not self.is_inherited:
+            # Not gather: for an attempt that has just ended it returns before `_ended` is called, from Python 3.12 on.
+            await asyncio.wait((self._task,))
+
+    async def _attempt(self, connect: Callable[[], Awaitable[T]]) -> T:
+        loop = asyncio.get_running_loop()
+        if self._failures:
+            await asyncio.sleep(max(self._not_before - loop.time(), 0.0))
+        try:
+            result = await connect()
+        except Exception as error:
+            self._failures += 1
+            self._failure = error
+            pause = max(self.backoff.delay(self._failures), self._least_pause(error))
+            self._not_before = loop.time() + pause
+            raise
+        self._failures, self._failure = 0, None
+        return result
+
+    def _ended(self, attempt: asyncio.Task[T]) -> None:
+        if self._task is attempt:
+            self._task = None
+        if not attempt.cancelled():
+            attempt.exception()  # every caller has it; all of them may have been cancelled
 
 
 class Connection(Protocol):

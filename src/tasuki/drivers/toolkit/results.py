@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tasuki.errors import DriverError
+from tasuki.errors import DriverError, QueueFullError
 
 Results = Sequence[DriverError | None]
 """One result a message: None where it is confirmed, else its error."""
@@ -21,6 +21,23 @@ def answer(results: Results) -> Results:
     if first is not None and all(_is_same(each, first) for each in results):
         raise first
     return results
+
+
+def stored_in_order(count: int, stored: int, refused: Mapping[int, DriverError], failed: DriverError) -> Results:
+    """The answer for a batch: ``refused`` by index; the first ``stored`` others are confirmed, the rest failed."""
+    sound = [index for index in range(count) if index not in refused]
+    confirmed = {*sound[:stored]}
+    return answer([None if index in confirmed else refused.get(index, failed) for index in range(count)])
+
+
+def full(queue: str, max_length: int | None, *, driver: str) -> QueueFullError:
+    """The error of a queue without room for another message. None: its bound is not known here."""
+    bound = (
+        "as many messages as its max_length allows"
+        if max_length is None
+        else f"its max_length of {max_length} messages"
+    )
+    return QueueFullError(f"queue {queue!r} holds {bound}", driver=driver, queue=queue)
 
 
 def _is_same(error: DriverError | None, first: DriverError) -> bool:

@@ -54,16 +54,13 @@ class Threaded(Driver):
 
     @property
     def durability(self) -> Durability:
-        """See Driver."""
         return self._inner.durability
 
     def durability_of(self, queue: str) -> Durability:
-        """See Driver."""
         return self._inner.durability_of(queue)
 
     @property
     def patience(self) -> float | None:
-        """See Driver."""
         return self._inner.patience
 
     async def open(self) -> None:
@@ -119,23 +116,19 @@ class Threaded(Driver):
         self._specs[spec.name] = spec
 
     async def undeclare(self, queue: str) -> None:
-        """See Driver."""
         self._specs.pop(queue, None)
         loop = self._guard.current
         if loop is not None:
             await loop.call(lambda: self._inner.undeclare(queue), is_whole=True)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        """See Driver."""
         return await self._guard.get(spec.name).call(lambda: self._inner.inspect(spec))
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
-        """See Driver."""
         messages = list(batch)
         return await self._guard.get(queue).call(lambda: self._inner.publish(queue, messages))
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        """See Driver."""
 
         async def give_back(received: list[Received]) -> None:
             if received:
@@ -144,12 +137,10 @@ class Threaded(Driver):
         return await self._guard.get(queue).call(lambda: self._inner.receive(queue, limit, wait), give_back)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
-        """See Driver."""
         receipts = list(batch)
         return await self._guard.get(queue).call(lambda: self._inner.start(queue, receipts), is_whole=True)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        """See Driver."""
         settlements = list(batch)
         return await self._guard.get(queue).call(lambda: self._inner.settle(queue, settlements), is_whole=True)
 
@@ -159,40 +150,31 @@ class Threaded(Driver):
         return await self._guard.get(queue).call(lambda: self._inner.extend(queue, receipts, lease))
 
     async def depth(self, queue: str) -> Depth:
-        """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.depth(queue))
 
     async def occupancy(self, queue: str) -> Occupancy:
-        """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.occupancy(queue))
 
     async def attach(self, queue: str, consumers: int) -> None:
-        """See Driver."""
         await self._guard.get(queue).call(lambda: self._inner.attach(queue, consumers), is_whole=True)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.peek(queue, limit, after))
 
     def is_move_atomic(self, queue: str, to: str) -> bool:
-        """See Driver."""
         return self._inner.is_move_atomic(queue, to)
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
-        """See Driver."""
         moves = list(batch)
         return await self._guard.get(queue).call(lambda: self._inner.move(queue, moves), is_whole=True)
 
     async def purge(self, queue: str) -> int:
-        """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.purge(queue), is_whole=True)
 
     async def remove(self, queue: str, ids: Collection[str]) -> int:
-        """See Driver."""
         return await self._guard.get(queue).call(lambda: self._inner.remove(queue, ids), is_whole=True)
 
     async def delete(self, queue: str) -> None:
-        """See Driver."""
         await self._guard.get(queue).call(lambda: self._inner.delete(queue), is_whole=True)
         self._specs.pop(queue, None)
 

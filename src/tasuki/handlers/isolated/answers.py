@@ -24,7 +24,9 @@ def _publish(context: Context, queue: str, body: Any, headers: Any, options: dic
 
 
 def _call(context: Context, function: str, args: list[Any], options: list[Any] | None) -> Any:
-    return context.reach.call(context, function, args, None if options is None else CallOptions(*options))
+    if options is None:
+        return context.call(function, *args)
+    return context.call_with(function, *args, **CallOptions(*options)._asdict())
 
 
 def _method(name: str) -> Callable[..., Any]:

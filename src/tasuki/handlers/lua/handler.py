@@ -14,9 +14,8 @@ from tasuki.handlers.lua.host.errors import describe, limited, raised, returned
 from tasuki.handlers.lua.host.runtime import Runtime
 from tasuki.handlers.lua.host.scheduler import BEGINS, Concurrency
 from tasuki.handlers.lua.host.values import build
-from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.loading import LoadingContext, refuse_at_load
-from tasuki.handlers.lua.source import LuaLibrary, LuaSource
+from tasuki.handlers.lua.script import LuaScript
 from tasuki.message import is_request
 
 DONE, DONE_TABLE, WAITS, RETURNED, RAISED, LIMITED = range(6)
@@ -28,31 +27,12 @@ class LuaHandler(Handler):
     Many messages may be under way at once, all in one event loop: a call that waits suspends only its own message.
     A script that does not wait runs without suspending at all.
 
-    Args:
-        id: the entry's id.
-        source: the script; its chunk returns a function, or a table of functions.
-        method: which function of the table; None: its only one, else ``main``, ``handler`` or ``handle``.
-        modules: names that ``require`` finds, and that are globals.
-        imports: libraries that ``require`` finds, by alias.
-        limits: what the script may use.
     """
 
-    def __init__(
-        self,
-        id: str,
-        *,
-        source: LuaSource,
-        method: str | None = None,
-        modules: Sequence[str] = (),
-        imports: Mapping[str, LuaLibrary] | None = None,
-        limits: LuaLimits | None = None,
-    ) -> None:
-        super().__init__(id)
-        self._source = source
-        self._method = method
-        self._modules = tuple(modules)
-        self._imports = dict(imports or {})
-        self._limits = limits or LuaLimits()
+    def __init__(self, script: LuaScript) -> None:
+        super().__init__(script.id)
+        self._script = script
+        self._limits = script.limits
         self._runtime: Runtime | None = None
         self._operations: Mapping[str, catalogue.Operation] = {}
 
@@ -76,14 +56,13 @@ class LuaHandler(Handler):
         return catalogue.operations(used)
 
     def _boot(self) -> Runtime:
-        used = catalogue.closure(self._modules, self._imports)
+        script = self._script
+        used = catalogue.closure(script.modules, script.imports)
         self._operations = self.operations(used)
         runtime = Runtime(self._limits, self.own_clock)
         context, budget = LoadingContext(self.id), Budget(self._limits.time)
         try:
-            reply = runtime.boot(
-                self._source, self._method, catalogue.texts(used), self._modules, self._imports, catalogue.MODULES
-            )
+            reply = runtime.boot(script, catalogue.texts(used), catalogue.MODULES)
             while type(reply) is tuple and reply[0] == WAITS:
                 reply = self._answer_at_load(runtime, reply, context)
                 if type(reply) is tuple and reply[0] == WAITS:

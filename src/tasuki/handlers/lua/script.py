@@ -11,11 +11,16 @@ from tasuki.handlers.lua.source import LuaLibrary, LuaSource
 
 @dataclass(frozen=True, slots=True)
 class LuaScript:
-    """See LuaHandler for the fields."""
+    """A script, and what it may use."""
 
     id: str
+    """The entry's id."""
     source: LuaSource
+    """Its chunk returns a function, or a table of functions."""
     method: str | None = None
+    """Which function of the table; None: its only one, else ``main``, ``handler`` or ``handle``."""
     modules: Sequence[str] = ()
+    """Names that ``require`` finds, and that are globals."""
     imports: Mapping[str, LuaLibrary] = field(default_factory=dict)
+    """Libraries that ``require`` finds, by alias."""
     limits: LuaLimits = field(default_factory=LuaLimits)

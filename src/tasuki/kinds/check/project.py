@@ -22,11 +22,10 @@ from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.ids import resolve_id
 from tasuki.kinds.capabilities import all_capabilities, capabilities_of
-from tasuki.kinds.check.names import name_problems
+from tasuki.kinds.check.conflicts import conflicts
 from tasuki.kinds.check.options import merge_options, option_path
 from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, needs_of
-from tasuki.kinds.check.signed import unreadable_dead_letters
 from tasuki.kinds.check.workers import served_twice
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -122,10 +121,9 @@ class _Checker:
         self._check_options()
         self._check_durability()
         self._check_cycles()
-        self.errors += name_problems(self.registry, self.configs, self.kinds)
+        self.errors += conflicts(self.registry, self.configs, self.kinds)
         self._check_groups()
         self._check_only_one()
-        self._check_signed()
         self._check_workers()
         self._check_bodies()
 
@@ -277,10 +275,6 @@ class _Checker:
         for id in others:
             problem = f"a project has at most one security.config, and {first!r} is the first"
             self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
-
-    def _check_signed(self) -> None:
-        for id, problem, hint in unreadable_dead_letters(self.configs):
-            self.errors.append(self.registry.entries[id].error(problem, ("signing",), hint))
 
     def _check_workers(self) -> None:
         for id, path, problem, hint in served_twice(self.configs):

@@ -30,7 +30,7 @@ from tasuki.registry.references import did_you_mean
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
     "attempts", "lease", "dedup", "max_length", "exact_depth", "consumers", "peek", "purge", "remove", "transactional",
-    "delete", "atomic_move",
+    "delete", "atomic_move", "last_error",
 ]  # fmt: skip
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}

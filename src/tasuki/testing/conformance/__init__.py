@@ -18,6 +18,7 @@ from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.duplicates import Duplicates
 from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
+from tasuki.testing.conformance.driver.last_errors import LastErrors
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
@@ -51,6 +52,7 @@ class DriverConformance(
     Purging,
     Moving,
     Removing,
+    LastErrors,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.redis.connecting.probe import Facts, level, objection
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
-from tasuki.drivers.redis.probe import Facts, level, objection
 from tasuki.drivers.redis.scripts import PUBLISH, place
 from tasuki.errors import (
     AccessDeniedError,
@@ -96,7 +96,7 @@ def test_all_keys_of_a_queue_are_in_one_slot_whatever_its_name():
         where = place("tasuki", QueueSpec(name))
         tags = {key[key.index(b"{") + 1 : key.index(b"}")] for key in where.keys}
         assert len(tags) == 1
-        assert len(set(where.keys)) == 12
+        assert len(set(where.keys)) == 13
         assert where.channel == where.keys[0]
     assert place("t", QueueSpec("{")).keys != place("t", QueueSpec("%7B")).keys
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tasuki.drivers.redis.addresses import Addresses, Login
+from tasuki.drivers.redis.connecting.addresses import Addresses, Login
 from tasuki.drivers.redis.connecting.link import Link
 from tasuki.drivers.redis.connecting.nodes import Nodes
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.redis.addresses import Addresses, addresses
-from tasuki.drivers.redis.servers import Server
+from tasuki.drivers.redis.connecting.addresses import Addresses, addresses
+from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.settings import RedisSettings
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.backoff import Backoff
-from tasuki.drivers.toolkit.attempts import Attempts
+from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio

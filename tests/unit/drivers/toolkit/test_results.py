@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.toolkit.results import answer
+from tasuki.drivers.toolkit.results import answer, stored_in_order
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
 
 
@@ -27,3 +27,11 @@ def test_different_fates_are_returned() -> None:
     lost, refused = (BrokerUnavailableError("away", outcome=outcome) for outcome in ("unknown", "rejected"))
     for results in ([None, full()], [full(), None], [full(), lost], [lost, refused]):
         assert answer(results) is results
+
+
+def test_messages_are_stored_in_order_but_for_refused_ones() -> None:
+    refused, failed = {1: DriverError("too large")}, full()
+    assert stored_in_order(4, 2, refused, failed) == [None, refused[1], None, failed]
+    assert stored_in_order(2, 2, {}, failed) == ()
+    with pytest.raises(QueueFullError):
+        stored_in_order(3, 0, {}, failed)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasuki.handlers.lua import LuaHandler, LuaLibrary, LuaLimits, LuaSource
 from tasuki.handlers.lua.modules import MODULES
+from tasuki.handlers.lua.script import LuaScript
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext
 
@@ -26,14 +27,8 @@ def handler(
     **limits: Any,
 ) -> LuaHandler:
     """A handler of a whole script; one that is about no time has enough of it, also on a busy machine."""
-    return LuaHandler(
-        "app:script",
-        source=LuaSource(text, "script.lua"),
-        method=method,
-        modules=modules,
-        imports=imports,
-        limits=LuaLimits(**{"time": 60.0, **limits}),
-    )
+    source, bounds = LuaSource(text, "script.lua"), LuaLimits(**{"time": 60.0, **limits})
+    return LuaHandler(LuaScript("app:script", source, method, modules, imports or {}, bounds))
 
 
 async def run(code: str, *args: Any, context: RecordingContext | None = None, **options: Any) -> Any:

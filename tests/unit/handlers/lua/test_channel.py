@@ -13,6 +13,7 @@ from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.host.scheduler import MOST_ENDING, Concurrency
 from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.lua.source import LuaSource
 from tasuki.testing.clock import virtual_time
 from tasuki.testing.context import RecordingContext
@@ -176,7 +177,7 @@ def test_endless_talk_lets_time_pass() -> None:
 
 @pytest.mark.anyio
 async def test_a_script_cannot_yield_while_it_loads() -> None:
-    handler = LuaHandler("a:b", source=LuaSource("coroutine.yield(1) return function() end", "x.lua"))
+    handler = LuaHandler(LuaScript("a:b", LuaSource("coroutine.yield(1) return function() end", "x.lua")))
     with pytest.raises(HandlerError, match=r"coroutine\.yield cannot be used while the script loads"):
         await handler.start()
 
@@ -192,7 +193,7 @@ async def test_a_script_cannot_yield_while_it_loads() -> None:
 @pytest.mark.anyio
 async def test_what_python_does_for_a_script_is_its_time_too(loop: str) -> None:
     source = LuaSource(f"return function() {loop} end", "x.lua")
-    handler = LuaHandler("a:b", source=source, modules=["json", "logger"], limits=LuaLimits(time=0.1))
+    handler = LuaHandler(LuaScript("a:b", source, modules=["json", "logger"], limits=LuaLimits(time=0.1)))
     with pytest.raises(LuaLimitError, match=r"x\.lua:1: the script ran longer than its 100ms"):
         await handler.handle(1, RecordingContext())
 

@@ -22,6 +22,7 @@ ACTIONS = {
     "consume": "queue.consume.queue",
     "info": "queue.info.queue",
     "peek": "queue.admin.peek",
+    "remove": "queue.admin.remove",
     "purge": "queue.admin.purge",
     "delete": "queue.admin.delete",
     "redrive": "queue.admin.redrive",

@@ -12,7 +12,8 @@ from tasuki.cli import loop
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import age, preview, print_json, print_table
 from tasuki.cli.project import Target, find_queue, looking_at
-from tasuki.message import TIMESTAMP, Message
+from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, TIMESTAMP, Message
+from tasuki.observe.plain import cut
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
@@ -38,7 +39,7 @@ def command(target: Target, queue: str, limit: int, *, as_json: bool) -> None:
     if as_json:
         print_json(messages)
     elif messages:
-        print_table(("ID", "AGE", "HEADERS", "BODY"), [_row(message) for message in messages])
+        print_table(("ID", "AGE", "LAST ERROR", "HEADERS", "BODY"), [_row(message) for message in messages])
     else:
         click.echo(f"{id} has no waiting messages")
 
@@ -72,6 +73,19 @@ def _as_dict(queue: Queue, message: Message) -> dict[str, Any]:
 def _row(message: dict[str, Any]) -> tuple[Any, ...]:
     headers = dict(message["headers"])
     published_at = headers.pop(TIMESTAMP, None)
-    old = age(time.time() - published_at) if isinstance(published_at, int | float) else None
+    error = headers.pop(LAST_ERROR, None)
+    failed_at = headers.pop(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))
+    if error is not None:
+        error = f"{cut(str(error), 60)} ({_age(failed_at)} ago)"
     body = preview(message["body"]) if "body" in message else "base64:" + message["body_base64"]
-    return message["id"], old, " ".join(f"{name}={value}" for name, value in headers.items()), body
+    return (
+        message["id"],
+        _age(published_at),
+        error,
+        " ".join(f"{name}={value}" for name, value in headers.items()),
+        body,
+    )
+
+
+def _age(at: object) -> str | None:
+    return age(time.time() - at) if isinstance(at, int | float) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
-from tasuki.cli.worker.choosing import queue_options
 from tasuki.cli.worker.running import follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
@@ -23,15 +22,18 @@ from tasuki.system.replacing import touch
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.cli.worker.fleet import Fleet
     from tasuki.cli.worker.starting import EarlySignals
-    from tasuki.kinds.check.project import Project
-    from tasuki.kinds.selection import Selection
 
 
 @click.command("run")
 @click.option("--processes", type=click.IntRange(1, 1000), default=1, show_default=True, help="Worker processes.")
-@queue_options
+@click.option("--queues", multiple=True, metavar="QUEUE,…", help="Consume these queues only; default: all.")
+@click.option("--except", "excluded", multiple=True, metavar="QUEUE,…", help="Do not consume these queues.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    help="Handle so many messages at a time of all consumed queues together, which take turns.",
+)
 @click.option("--reload", "reloads", is_flag=True, help="Follow changes of the source files.")
 @click.option("--until-empty", is_flag=True, help="End when no consumed queue holds a message, delayed ones included.")
 @click.option(
@@ -46,7 +48,9 @@ def command(
     early: EarlySignals,
     target: Target,
     processes: int,
-    choose: Callable[[Project], Selection | None],
+    queues: tuple[str, ...],
+    excluded: tuple[str, ...],
+    concurrency: int | None,
     health_file: Path | None,
     lifeline: int | None,
     *,
@@ -65,49 +69,26 @@ def command(
         drain_with_parent(lifeline)
     app = target.load()
     project = app.check()
-    app.selection = choose(project)
-    if app.selection is not None:
+    if queues or excluded or concurrency:
+        from tasuki.cli.worker.choosing import selection_of
+
+        app.selection = selection_of(project, queues, excluded, concurrency)
         project = app.selection.of(project)
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     if health_file is not None:
-        try:
-            touch(health_file)
-        except OSError as error:
-            raise CommandError(f"--health-file: {error}") from error
+        _touch(health_file)
     if processes > 1:
         refuse_memory(project)
-        fleet = _fleet(target, processes, early, health_file, app.selection, reloads=reloads, until_empty=until_empty)
-        early.is_starting = False
-        return loop.run(fleet.run())
-    return _work(app, Watcher(target), early, health_file, reloads=reloads, until_empty=until_empty)
+        logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
+        options = {**logs, "reloads": reloads, "until_empty": until_empty, "selection": app.selection}
+        return _run_fleet(early, target, processes, health_file, options)
+    return _run_here(app, early, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
 
 
-def _fleet(
-    target: Target,
-    processes: int,
-    early: EarlySignals,
-    health_file: Path | None,
-    selection: Selection | None,
-    *,
-    reloads: bool,
-    until_empty: bool,
-) -> Fleet:
-    from tasuki.cli.worker.fleet import Fleet, child_arguments
-
-    logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
-
-    def arguments(lifeline: int, file: Path | None) -> list[str]:
-        return child_arguments(target, lifeline, **logs, reloads=reloads, until_empty=until_empty,
-                               selection=selection, health_file=file)  # fmt: skip
-
-    return Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
-
-
-def _work(
-    app: App, watcher: Watcher, early: EarlySignals, health_file: Path | None, *, reloads: bool, until_empty: bool
+def _run_here(
+    app: App, early: EarlySignals, watcher: Watcher, health_file: Path | None, *, reloads: bool, until_empty: bool
 ) -> int:
-    """Consume in this process; its exit code."""
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
@@ -116,6 +97,27 @@ def _work(
     if watcher.wants_restart and app.stopped_by is None:
         restart()
     return code
+
+
+def _touch(health_file: Path) -> None:
+    try:
+        touch(health_file)
+    except OSError as error:
+        raise CommandError(f"--health-file: {error}") from error
+
+
+def _run_fleet(
+    early: EarlySignals, target: Target, processes: int, health_file: Path | None, options: dict[str, Any]
+) -> int:
+    from tasuki.cli.worker.fleet import Fleet, child_arguments
+
+    def arguments(lifeline: int, file: Path | None) -> list[str]:
+        return child_arguments(target, lifeline, **options, health_file=file)
+
+    until_empty = options["until_empty"]
+    fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
+    early.is_starting = False
+    return loop.run(fleet.run())
 
 
 async def _run(app: App, extra: list[Coroutine[Any, Any, None]], health_file: Path | None, *, until_empty: bool) -> int:

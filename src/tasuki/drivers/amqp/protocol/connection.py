@@ -106,12 +106,10 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See Protocol."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none of asyncio's classes
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
 
     def data_received(self, data: bytes) -> None:
-        """See Protocol."""
         self._heard_at = self._loop.time()
         if not self._buffer:
             self._frame_began = self._heard_at
@@ -128,18 +126,15 @@ class Connection(asyncio.Protocol):
         except (
             Exception
         ) as error:  # damaged bytes, which the codec may trip over anywhere: nothing after them can be read
-            self.end(ClosedError(502, f"the broker sent what cannot be read: {error!r}"))
+            self.end(ClosedError(502, f"the broker sent unreadable data: {error!r}"))
 
     def pause_writing(self) -> None:
-        """See Protocol."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """See Protocol."""
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See Protocol."""
         self._gone.set()
         self.end(ClosedError(0, f"connection lost: {exc}" if exc else "the broker closed the connection"))
 
@@ -307,9 +302,7 @@ class Connection(asyncio.Protocol):
             return
         # A damaged length swallows all that comes, heartbeats too, as parts of one frame.
         if self._buffer and now - self._frame_began > self.settings.request_timeout:
-            self.end(
-                ClosedError(502, f"the broker sent what cannot be read: a frame took {now - self._frame_began:.0f} s")
-            )
+            self.end(ClosedError(502, f"the broker sent unreadable data: a frame took {now - self._frame_began:.0f} s"))
             return
         if every and now - self._sent_at > every / 3:
             self.write(frames.HEARTBEAT_FRAME)

@@ -101,13 +101,13 @@ class Publishing:
         """Why a message is not even sent."""
         kind: type[DriverError] = UnsupportedError
         if len(message.body) > MAX_MESSAGE_BYTES:
-            kind, why = MessageTooLargeError, f"has {len(message.body)} bytes, and {MAX_MESSAGE_BYTES} are the most"
+            kind, why = MessageTooLargeError, f"has {len(message.body)} bytes; send at most {MAX_MESSAGE_BYTES}"
         elif message.priority > 0 and not spec.priorities:
-            why = "has a priority, and there are no lanes for it; give the queue requires: [priority]"
+            why = "has a priority, but the queue was declared without priorities; add `requires: [priority]` to it"
         elif spec.ordering == "key" and message.key is not None and (message.delay > 0 or message.priority > 0):
-            why = "has a key, and a delay or a priority; the order of a key leaves no room for them"
+            why = "has a key and a delay or a priority, which would break the order of the key; omit them"
         elif message.delay > LONGEST_DELAY:
-            why = f"has a delay of {message.delay:.0f} s, and {LONGEST_DELAY:.0f} s are the most"
+            why = f"has a delay of {message.delay:.0f} s; the longest delay is {LONGEST_DELAY:.0f} s"
         else:
             return None
         return self._errors.make(kind, spec.name, f"message {message.id!r} {why}")

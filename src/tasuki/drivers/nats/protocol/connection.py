@@ -25,6 +25,7 @@ from tasuki.drivers.nats.protocol.pulse import Pulse
 from tasuki.drivers.nats.protocol.wire import frame, frames
 from tasuki.drivers.toolkit.address import shown
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
+from tasuki.system.on_failure import OnFailure
 
 _log = logging.getLogger("tasuki.driver.nats")
 
@@ -116,14 +117,17 @@ class Connection:
     async def _connect(self, server: str) -> None:
         must_encrypt = "tls" in self.address.options or server.startswith("tls://")
         client = Client(self._route, self._heard, must_encrypt=must_encrypt)
-        is_connected = False
 
         async def on_closed() -> None:
             if self._client is client:
                 self._lose(lost("the connection was lost", driver=self.address.driver))
 
+        async def undo() -> None:
+            self._client = None
+            await client.end()
+
         try:
-            async with asyncio.timeout(self.address.connect_timeout):
+            async with OnFailure(undo), asyncio.timeout(self.address.connect_timeout):
                 await client.connect(
                     servers=[server],
                     allow_reconnect=False,
@@ -136,26 +140,24 @@ class Connection:
                     closed_cb=on_closed,
                     **self.address.options,
                 )
-            self._client = client
-            self.server = server
-            client.write(b"SUB %b.> 1\r\n" % self._inbox)
-            if self._on_change is not None:
-                # Who may not subscribe to it is refused that, and no more.
-                client.write(b"SUB %b* 2\r\n" % _CHANGED)
-            self.max_payload = client.max_payload
-            self._pulse = Pulse(
-                self.address.timeout,
-                ask=lambda: client.write(b"PING\r\n"),
-                is_sending=lambda: client.is_sending,
-                give_up=lambda: self.drop("it does not answer"),
-            )
-            is_connected = True
+                self._connected(client, server)
         except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
             raise self._refused(server, error) from error
-        finally:
-            if not is_connected:
-                self._client = None
-                await client.end()
+
+    def _connected(self, client: Client, server: str) -> None:
+        self._client = client
+        self.server = server
+        client.write(b"SUB %b.> 1\r\n" % self._inbox)
+        if self._on_change is not None:
+            # A user without the right to subscribe is refused that, and no more.
+            client.write(b"SUB %b* 2\r\n" % _CHANGED)
+        self.max_payload = client.max_payload
+        self._pulse = Pulse(
+            self.address.timeout,
+            ask=lambda: client.write(b"PING\r\n"),
+            is_sending=lambda: client.is_sending,
+            give_up=lambda: self.drop("it does not answer"),
+        )
 
     def _refused(self, server: str, error: Exception) -> DriverError:
         text = str(error).lower()

@@ -21,8 +21,8 @@ from tasuki.drivers.nats.receiving.pull_requests import Arrival, PullRequests
 from tasuki.drivers.nats.receiving.removing import remove
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.side_records import SideRecords
-from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import DriverError, QueueNotFoundError
+from tasuki.system.tasks import Tasks
 
 
 class OpenQueue:
@@ -52,31 +52,16 @@ class OpenQueue:
         self._driver = driver
         self._clock = clock
         self._names = names
-        self._whole = Whole()
+        self._tasks = Tasks()
         self.stream = names.stream(spec.name)
         self.epoch = epoch_of(info)
         """Tells the stream from earlier ones of this name."""
         self.book = SideRecords(names, spec.name, self.epoch)
         is_same = left is not None and left.epoch == self.epoch
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
-        self._admission = Admission(
-            spec.name,
-            self.stream,
-            book=self.book,
-            table=self.table,
-            whole=self._whole,
-            clock=clock,
-            connect=connect,
-        )
-        self._holding = Holding(
-            self._unknown,
-            self._remove,
-            book=self.book,
-            table=self.table,
-            admission=self._admission,
-            whole=self._whole,
-            clock=clock,
-        )
+        book, table, tasks = self.book, self.table, self._tasks
+        self._admission = Admission(spec.name, self.stream, book, table, tasks, clock, connect)
+        self._holding = Holding(self._unknown, self._remove, book, table, self._admission, tasks, clock)
         self.pulls = PullRequests(self.stream, self.give_back)
         self.is_missing = False
         """Whether its stream is known to be gone."""
@@ -159,7 +144,7 @@ class OpenQueue:
     async def close(self, connection: Connection | None) -> None:
         """Return everything: untaken messages as if never delivered, held ones as they are."""
         left = await self.pulls.close()
-        await self._whole.wait()
+        await self._tasks.wait()
         if connection is not None and left:
             await self.give_back(left)
         await self._holding.close(connection)

@@ -14,8 +14,8 @@ from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
 from tasuki.drivers.nats.receiving.pull_requests import Arrival
 from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
 from tasuki.drivers.nats.records.side_records import SideRecords
-from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import DriverError
+from tasuki.system.tasks import Tasks
 
 _FRESH = 0.5
 """Share of the lease that a message must have left when it is handed over."""
@@ -31,7 +31,7 @@ class Admission:
         stream: its stream.
         book: its notes.
         table: takes the deliveries that begin.
-        whole: runs reads of the book to their end.
+        tasks: runs reads of the book to their end.
         clock: the time.
         connect: gives the connection in use.
     """
@@ -40,10 +40,9 @@ class Admission:
         self,
         queue: str,
         stream: str,
-        *,
         book: SideRecords,
         table: Table,
-        whole: Whole,
+        tasks: Tasks,
         clock: Clock,
         connect: Callable[[], Awaitable[Connection]],
     ) -> None:
@@ -51,7 +50,7 @@ class Admission:
         self._stream = stream
         self._book = book
         self._table = table
-        self._whole = whole
+        self._tasks = tasks
         self._clock = clock
         self._connect = connect
         self._noted: Collection[int] = ()
@@ -88,7 +87,7 @@ class Admission:
                 put_back([item.arrival for item in items])
 
             try:
-                items = await self._whole.run(self._looked_up(connection, items, is_handed_over=True), untaken)
+                items = await self._tasks.run(self._looked_up(connection, items, is_handed_over=True), untaken)
             except DriverError:
                 untaken(items)
                 raise

@@ -12,8 +12,8 @@ from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
 from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
 from tasuki.drivers.nats.records.side_records import Note, SideRecords
-from tasuki.drivers.nats.whole import Whole
 from tasuki.errors import BrokerTimeoutError, DriverError
+from tasuki.system.tasks import Tasks
 
 _Item = tuple[Held, Settlement]
 Look = Callable[[Connection, Sequence[Held]], Awaitable[set[str]]]
@@ -28,7 +28,7 @@ class Holding:
         book: the queue's notes.
         table: the open deliveries.
         admission: erases notes.
-        whole: where settlements are carried out.
+        tasks: carries settlements out.
         clock: the time.
     """
 
@@ -36,11 +36,10 @@ class Holding:
         self,
         unknown: Look,
         remove: Look,
-        *,
         book: SideRecords,
         table: Table,
         admission: Admission,
-        whole: Whole,
+        tasks: Tasks,
         clock: Clock,
     ) -> None:
         self._unknown = unknown
@@ -48,7 +47,7 @@ class Holding:
         self._book = book
         self._table = table
         self._admission = admission
-        self._whole = whole
+        self._tasks = tasks
         self._clock = clock
 
     async def start(self, connection: Connection, batch: Sequence[Receipt]) -> list[Receipt]:
@@ -56,7 +55,7 @@ class Holding:
         now = self._clock.monotonic()
         found = {receipt: self._table.find(receipt) for receipt in batch}
         begun = [held for held in found.values() if held and not held.is_ending and not self._table.is_over(held, now)]
-        await self._whole.run(self._start(connection, [held for held in begun if not held.is_started]))
+        await self._tasks.run(self._start(connection, [held for held in begun if not held.is_started]))
         stale = set(found) - {held.receipt for held in begun}
         return [receipt for receipt in batch if receipt in stale]
 
@@ -77,7 +76,7 @@ class Holding:
                 held.is_ending = True
                 items.append((held, settlement))
         if items:
-            stale += await self._whole.run(self._settle(connection, items))
+            stale += await self._tasks.run(self._settle(connection, items))
         return stale
 
     async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:

@@ -17,6 +17,7 @@ from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.protocol.wire import frame
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
 from tasuki.drivers.nats.queues.setup import pull
+from tasuki.system.tasks import Tasks
 
 SLICE = 0.5
 """Seconds that one request waits at the server."""
@@ -76,7 +77,7 @@ class PullRequests:
         self._count = 0
         self._changed: asyncio.Future[None] | None = None
         self._is_closed = False
-        self._returning: set[asyncio.Task[None]] = set()
+        self._returning = Tasks()
         self._timer: asyncio.TimerHandle | None = None
         self._only: Lane | None = None
         self._is_interrupted = False
@@ -167,8 +168,7 @@ class PullRequests:
             await self._sleep(end)
         if self._timer is not None:
             self._timer.cancel()
-        if self._returning:
-            await asyncio.wait(self._returning)
+        await self._returning.wait()
         left, self._buffer = self._buffer, []
         return left
 
@@ -286,6 +286,4 @@ class PullRequests:
         self._timer = None
         if self._buffer and not self._lock.locked():
             arrivals, self._buffer = self._buffer, []
-            task = asyncio.get_running_loop().create_task(self._give_back(arrivals), name="release")
-            self._returning.add(task)
-            task.add_done_callback(self._returning.discard)
+            self._returning.start(self._give_back(arrivals), "release")

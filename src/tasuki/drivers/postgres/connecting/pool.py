@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tasuki.drivers.postgres.connecting.connections import Link
-from tasuki.drivers.toolkit.attempts import Attempts
+from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import BrokerUnavailableError
 from tasuki.system.on_failure import OnFailure

@@ -7,10 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.results import answer
-from tasuki.errors import DriverError, QueueFullError
-
-Results = Sequence[DriverError | None]
+from tasuki.drivers.toolkit.results import Results, full, stored_in_order
+from tasuki.errors import DriverError
 
 _NOTHING: Mapping[int, DriverError] = {}
 
@@ -30,7 +28,7 @@ async def publish_in_parts(
     except (TypeError, ValueError, OverflowError):
         sound, refused = _sorted_out(driver, queue, batch)
         if not sound:
-            return _told(len(batch), 0, refused, _full(driver, queue))
+            return stored_in_order(len(batch), 0, refused, full(queue, None, driver=driver))
         columns = rows.arrays(sound)
     kept = 0
     failed: DriverError | None = None
@@ -45,7 +43,11 @@ async def publish_in_parts(
         kept += stored
         if stored < len(part[0]):
             break
-    return () if kept == len(batch) else _told(len(batch), kept, refused, failed or _full(driver, queue))
+    return (
+        ()
+        if kept == len(batch)
+        else stored_in_order(len(batch), kept, refused, failed or full(queue, None, driver=driver))
+    )
 
 
 def _sorted_out(
@@ -55,20 +57,3 @@ def _sorted_out(
     refusals = [rows.refusal(driver, queue, message) for message in batch]
     sound = [message for message, error in zip(batch, refusals, strict=True) if error is None]
     return sound, {place: error for place, error in enumerate(refusals) if error is not None}
-
-
-def _full(driver: str, queue: str) -> DriverError:
-    problem = f"queue {queue!r} holds as many messages as its max_length allows"
-    return QueueFullError(problem, driver=driver, queue=queue)
-
-
-def _told(count: int, kept: int, refused: Mapping[int, DriverError], failed: DriverError) -> Results:
-    """One result a message; raises where all have the same fate."""
-    results: list[DriverError | None] = []
-    for place in range(count):
-        if place in refused:
-            results.append(refused[place])
-        else:
-            results.append(None if kept > 0 else failed)
-            kept -= 1
-    return answer(results)

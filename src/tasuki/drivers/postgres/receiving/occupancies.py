@@ -31,7 +31,7 @@ class Occupancies:
 
     def _begin(self) -> None:
         asked, self._asked = self._asked, {}
-        self.session.spawn(self._answer(asked))
+        self.session.tasks.start(self._answer(asked))
 
     async def _answer(self, asked: dict[str, asyncio.Future[Occupancy]]) -> None:
         found: dict[str, tuple[bool | None, bool | None]] = {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.session import RECEIVE, SETTLE, Session
+from tasuki.drivers.postgres.session import RECEIVE, SETTLE, SETTLE_WITH_ERRORS, Session
 
 MAX_CLAIM_BYTES = 64 * 2**20
 """A receive stops after this many bytes of bodies, so that memory stays bounded."""
@@ -52,7 +51,7 @@ class Receiving:
         news = line.news
         line.asking += 1
         try:
-            taken = await self._claim(waits)
+            taken = await self._session.tasks.run(self._claim(waits), unwanted=self._release)
         finally:
             line.asking -= 1
         has_news = line.news != news
@@ -63,17 +62,6 @@ class Receiving:
         return taken, has_news
 
     async def _claim(self, waits: bool) -> list[Received]:
-        task = self._session.spawn(self._claim_whole(waits))
-        is_taken = False
-        try:
-            answer = await asyncio.shield(task)
-            is_taken = True
-        finally:
-            if not is_taken:
-                task.add_done_callback(self._release)
-        return answer
-
-    async def _claim_whole(self, waits: bool) -> list[Received]:
         session, queue = self._session, self._queue
         line = session.waiting.line(queue)
         leaves = line.is_noted and not line.receives and line.asking < 2
@@ -99,19 +87,20 @@ class Receiving:
         session.hold(queue, [delivery.receipt for delivery in taken])
         return taken
 
-    def _release(self, task: asyncio.Task[list[Received]]) -> None:
+    def _release(self, taken: list[Received]) -> None:
         """Release the messages of a cancelled receive."""
-        if task.cancelled() or task.exception() is not None or self._session.is_closing:
-            return
-        if taken := task.result():
+        if taken and not self._session.is_closing:
             back = [Release(delivery.receipt) for delivery in taken]
-            self._session.spawn(settle(self._session, self._queue, back, is_by_key=False))
+            self._session.tasks.start(settle(self._session, self._queue, back, is_by_key=False))
 
 
 async def settle(session: Session, queue: str, batch: Sequence[Settlement], *, is_by_key: bool) -> list[Receipt]:
     """End deliveries; returns the stale receipts. For a caller that is never cancelled."""
     columns, wanted = rows.settling(batch)
-    places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
+    if columns[2] is not None and (errors := rows.errors(wanted)):
+        places = (await session.fetch(queue, SETTLE_WITH_ERRORS, queue, *columns, errors))[0][0]
+    else:
+        places = (await session.fetch(queue, SETTLE, queue, *columns))[0][0]
     session.forget(queue, wanted)
     if columns[2] is not None or is_by_key:
         session.stored(queue)  # something came back, or stands in front now

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasuki.drivers.redis.servers import Server
+from tasuki.drivers.redis.connecting.servers import Server
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.nodes import Nodes

@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from functools import partial
 from typing import Any
 
-from tasuki.drivers.redis.addresses import Addresses, Login
+from tasuki.drivers.redis.connecting.addresses import Addresses, Login
 from tasuki.drivers.redis.connecting.link import SILENCE, Link, Word, connect
 from tasuki.drivers.redis.connecting.sentinels import master_of
+from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError, closed_error
-from tasuki.drivers.redis.servers import Server
-from tasuki.drivers.toolkit.attempts import Attempts
+from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.system.on_failure import OnFailure
 
 _ANY = Server("", 0)

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.drivers.redis.addresses import Addresses
+from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.link import Link
+from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
-from tasuki.drivers.redis.servers import Server
 
 STRAGGLERS = 0.5
 """Seconds that the other Sentinels have after the first answer: a frozen one must not delay the rest."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.scripts import Place
-from tasuki.drivers.redis.servers import Server
-from tasuki.drivers.toolkit.attempts import Attempts
+from tasuki.drivers.toolkit.reconnecting import Attempts
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
@@ -17,8 +15,8 @@ from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.toolkit.wait_list import woken
 from tasuki.errors import DriverError
+from tasuki.system.tasks import Tasks
 
-_Result = TypeVar("_Result")
 Taken = tuple[list[Received], bool]
 """Deliveries, and whether there is more."""
 
@@ -33,7 +31,7 @@ class Receiver:
         self._max_batch = max_batch
         self._held: dict[str, set[Receipt]] = {}
         self._numbers = itertools.count()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""
@@ -76,7 +74,7 @@ class Receiver:
         if not self.session.is_open:
             return []  # the close releases the messages
         if taken and self.session.places.find(where.name) is None:
-            self._started(self._release(where, [Release(item.receipt) for item in taken]))
+            self._tasks.start(self._release(where, [Release(item.receipt) for item in taken]))
             return []
         return taken
 
@@ -99,9 +97,9 @@ class Receiver:
 
     async def put_back(self) -> None:
         """Wait for running work, and return held messages as deliveries without a settlement."""
-        # Not until the set is empty: waiting for a finished task gives the loop no turn to take it out.
-        while running := [task for task in self._tasks if not task.done()]:
-            await asyncio.wait(running)
+        # Not until there are none: waiting for a finished task gives the loop no turn to forget it.
+        while not all(task.done() for task in self._tasks):
+            await self._tasks.wait()
         await self.session.resign()
         held, self._held = self._held, {}
         for queue, receipts in held.items():
@@ -115,15 +113,8 @@ class Receiver:
 
     async def _take(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""
-        task = self._started(self._fetch(where, limit, is_waiting=is_waiting))
-        is_taken = False
-        try:
-            answer = await asyncio.shield(task)
-            is_taken = True
-        finally:
-            if not is_taken:
-                task.add_done_callback(lambda task: self._give_back(where, task))
-        return answer
+        work = self._fetch(where, limit, is_waiting=is_waiting)
+        return await self._tasks.run(work, unwanted=lambda taken: self._give_back(where, taken))
 
     async def _fetch(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """``is_waiting``: the caller waits if there is nothing, and so can register the process at the server."""
@@ -143,20 +134,12 @@ class Receiver:
             waiters.registered(where.name, wakes, again / 1_000_000)
         return taken, bool(has_more)
 
-    def _give_back(self, where: Place, task: asyncio.Task[Taken]) -> None:
-        if task.cancelled() or task.exception() is not None or not self.session.is_open:
-            return  # a close releases held messages
-        backs: list[Settlement] = [Release(item.receipt) for item in task.result()[0]]
-        if backs:
-            self._started(self._release(where, backs))
+    def _give_back(self, where: Place, taken: Taken) -> None:
+        backs: list[Settlement] = [Release(item.receipt) for item in taken[0]]
+        if backs and self.session.is_open:  # else the close releases them
+            self._tasks.start(self._release(where, backs))
 
     async def _release(self, where: Place, backs: list[Settlement]) -> None:
         with suppress(DriverError):  # then their leases end
             await self._settle(where, backs)
         self.forget(where.name, [back.receipt for back in backs])
-
-    def _started(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from tasuki.drivers.sqlite.store import statements
+from tasuki.drivers.toolkit.failed import failed
 from tasuki.message import HeaderValue, Message
 
 PASSED, SHOWN = 10_000, 200
@@ -75,6 +77,6 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
 
 
 def _message(connection: sqlite3.Connection, seq: object) -> Message:
-    sql = "SELECT id, body, headers FROM messages WHERE seq = ?"
-    id_, body, headers = connection.execute(sql, (seq,)).fetchone()
-    return Message(id_, body, _decode_headers(headers))
+    id_, body, encoded, error, at = connection.execute(statements.SHOWN, (seq,)).fetchone()
+    headers = _decode_headers(encoded)
+    return failed(id_, body, headers, error, at) if error else Message(id_, body, headers)

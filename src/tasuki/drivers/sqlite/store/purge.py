@@ -145,6 +145,7 @@ class Purge:
         self._executemany(sql, [(queue, *part) for part in shown])
         gone = [row[0] for row in rows]
         self._execute("DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?))", (numbers_text(gone),))
+        self._execute(statements.FORGET_ERRORS, (numbers_text(gone),))
         self._suspects.forget(gone)
         keyed = [row for row in rows if row[2] is not None]
         for seq, _, key, waiting, _ in keyed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.store import statements
@@ -201,9 +202,8 @@ class Queues:
         queue = self.stored(name)
         if queue is None:
             return
-        for table in _PLACES:
-            sql = f"DELETE FROM messages WHERE seq IN (SELECT seq FROM {table} WHERE queue = ?)"  # noqa: S608
-            self._execute(sql, (queue,))
+        for table, rows in product(_PLACES, ("messages", "errors")):
+            self._execute(f"DELETE FROM {rows} WHERE seq IN (SELECT seq FROM {table} WHERE queue = ?)", (queue,))  # noqa: S608
         for table in _TABLES:
             self._execute(f"DELETE FROM {table} WHERE queue = ?", (queue,))  # noqa: S608
         self._tallies.pop(queue, None)

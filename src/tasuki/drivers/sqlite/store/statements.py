@@ -50,6 +50,13 @@ RESUME_BEHIND = """
     JOIN lines l ON l.queue = m.queue AND l.key = m.key AND l.waiting = 1 AND l.seq = m.seq
     WHERE m.queue = ? AND m.seq = ? RETURNING key
 """
+FAILED = "INSERT OR REPLACE INTO errors (seq, error, failed_at) VALUES (?, ?, ?)"
+FORGET_ERRORS = "DELETE FROM errors WHERE seq IN (SELECT value FROM json_each(?))"
+# An older version leaves the errors of the messages that it removes, and their numbers may come again.
+SHOWN = """
+    SELECT m.id, m.body, m.headers, e.error, e.failed_at FROM messages m
+    LEFT JOIN errors e ON e.seq = m.seq AND e.failed_at >= m.published_at WHERE m.seq = ?
+"""
 SURFACE = """
     DELETE FROM delayed WHERE queue = :queue AND (ready_at, seq) IN
         (SELECT ready_at, seq FROM delayed WHERE queue = :queue AND ready_at <= :now

@@ -140,20 +140,26 @@ class Store:
         rows = self._execute(statements.UNHOLD, (numbers_text(wanted), queue)).fetchall()
         tally = self.queues.tally(queue)
         tally.held -= len(rows)
-        done, keys, released = [], [], set()
+        done, keys, released, failed = [], [], set(), []
         for delivery, seq, _, rank, attempts, key in rows:
             settlement = wanted[delivery]
             if isinstance(settlement, Ack):
                 done.append(seq)
+                if attempts:
+                    failed.append(seq)
                 if key is not None:
                     keys.append((queue, key, seq))
             else:
-                if type(settlement) is Release:
+                if isinstance(settlement, Release):
                     released.add(seq)
+                elif settlement.error:
+                    self._execute(statements.FAILED, (seq, settlement.error, self._clock.time()))
                 self._return(Place(seq, queue, rank, attempts, key), settlement)
         self._suspects.settle(released, [row[1] for row in rows if row[1] not in released])
         if done:
             self._forget(done, keys)
+            if failed:
+                self._execute(statements.FORGET_ERRORS, (numbers_text(failed),))
             tally.total -= len(done)
         if len(rows) == len(batch):
             return []

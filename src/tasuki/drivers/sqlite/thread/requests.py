@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from tasuki.contracts.driver import Receipt, Received, Settlement
@@ -119,27 +120,6 @@ def size_of(work: Encoded) -> int:
     return sum(len(row[1]) + _ROW_BYTES for row in work.rows)
 
 
-def publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> None:
-    """Store the messages of many callers with one statement; room goes to those who came first."""
-    rows: list[Row] = []
-    delays: dict[int, float] = {}
-    always: set[int] = set()
-    for request in requests:
-        for index, delay in request.work.delays.items():
-            delays[len(rows) + index] = delay
-        always.update(len(rows) + index for index in request.work.always)
-        rows += request.work.rows
-    taken: int = 0
-    try:
-        taken = store.publish(store.queues.find(queue), rows, delays, always)
-    except QueueNotFoundError as error:
-        for request in requests:
-            request.error = error
-    for request in requests:
-        request.result = min(taken, len(request.work.rows))
-        taken -= request.result
-
-
 class Receive(Request):
     """Take messages; parked until there are some or the deadline passes."""
 
@@ -165,3 +145,35 @@ class Receive(Request):
 
 class Stop(Request):
     """Close the file and end the thread."""
+
+
+def work_on(store: Store, group: Sequence[Request]) -> None:
+    """Carry out all but the receives, in their order."""
+    ordered = sorted(group, key=lambda request: (request.order, request.queue))
+    for (kind, queue), requests in groupby(ordered, key=lambda request: (type(request), request.queue)):
+        if kind is Publish:
+            _publish_together(store, queue, [item for item in requests if isinstance(item, Publish)])
+        elif kind is not Receive:
+            for request in requests:
+                request.result = request.attempt(store)
+
+
+def _publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> None:
+    """Store the messages of many callers with one statement; room goes to those who came first."""
+    rows: list[Row] = []
+    delays: dict[int, float] = {}
+    always: set[int] = set()
+    for request in requests:
+        for index, delay in request.work.delays.items():
+            delays[len(rows) + index] = delay
+        always.update(len(rows) + index for index in request.work.always)
+        rows += request.work.rows
+    taken: int = 0
+    try:
+        taken = store.publish(store.queues.find(queue), rows, delays, always)
+    except QueueNotFoundError as error:
+        for request in requests:
+            request.error = error
+    for request in requests:
+        request.result = min(taken, len(request.work.rows))
+        taken -= request.result

@@ -12,7 +12,6 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import groupby
 from math import inf
 from typing import Any
 
@@ -25,7 +24,7 @@ from tasuki.drivers.sqlite.thread.answers import Answers
 from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.parked import Parked
 from tasuki.drivers.sqlite.thread.poll_pacing import Pause, PollPacing
-from tasuki.drivers.sqlite.thread.requests import Call, Publish, Receive, Request, Settle, Stop, publish_together
+from tasuki.drivers.sqlite.thread.requests import Call, Receive, Request, Settle, Stop, work_on
 from tasuki.drivers.toolkit.guard import not_open
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
 from tasuki.system.helper_threads import HelperThread
@@ -204,7 +203,8 @@ class Writer:
             self._fail([request for request in group if request.size], error)
             rest = [request for request in group if not request.size]
             try:
-                self._make_room()
+                with self._database.failing("rejected"):
+                    self._database.make_room()
                 self._transact(rest)
             except DriverError as again:
                 self._fail([*rest, *self._parked], again)
@@ -260,9 +260,9 @@ class Writer:
             store, changes = self._database.store, connection.total_changes
             self._notice(connection)
             # A late settlement or extension counts unless another process got the message: so first, then the sweep.
-            self._work([request for request in group if request.order == 0])
+            work_on(store, [request for request in group if request.order == 0])
             self._sweep(connection)
-            self._work([request for request in group if request.order > 0])
+            work_on(store, [request for request in group if request.order > 0])
             touched = store.queues.touched
             forgotten = {queue for queue in touched if queue not in self._declared.specs}
             receives = self._parked.wanted(touched - forgotten, self._clock.time())
@@ -292,15 +292,6 @@ class Writer:
             if self._is_log_due:
                 self._is_log_due = False
                 self._database.shrink_log()
-
-    def _work(self, group: list[Request]) -> None:
-        ordered = sorted(group, key=lambda request: (request.order, request.queue))
-        for (kind, queue), requests in groupby(ordered, key=lambda request: (type(request), request.queue)):
-            if kind is Publish:
-                publish_together(self._database.store, queue, [item for item in requests if isinstance(item, Publish)])
-            elif kind is not Receive:
-                for request in requests:
-                    request.result = request.attempt(self._database.store)
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Return messages that were held too long, or by a driver that died or ran before the machine restarted."""
@@ -332,10 +323,6 @@ class Writer:
         problem = f"SQLite file {self._database.path!r}: the disk is full; free some space, acks still go through"
         self._fail(adding, QueueFullError(problem, driver=self._name))
         return [request for request in group if not request.size]
-
-    def _make_room(self) -> None:
-        with self._database.failing("rejected"):
-            self._database.make_room()
 
     def _plan_wake(self) -> None:
         """Note when the next delayed message or lease of a parked receive's queue is due, by the monotonic clock."""

@@ -20,6 +20,7 @@ from tasuki.drivers.sqs.receiving.timing import LONGEST_HIDDEN, delivery_number,
 from tasuki.drivers.sqs.sending.batches import AT_ONCE, MOST_ENTRIES
 from tasuki.drivers.sqs.sending.envelope import digest, read
 from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.system.tasks import Tasks
 
 LONGEST_POLL = 2
 """Seconds that a request waits at SQS, and so the longest that a stop waits for it."""
@@ -67,7 +68,7 @@ class Polling:
         self._postpone = postpone
         self._polls: dict[Poll, int] = {}
         self._abandoned: set[Poll] = set()
-        self._returns: set[asyncio.Task[None]] = set()
+        self._returns = Tasks()
         self._kept: list[Arrived] = []
         self._next_look = float("-inf")
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -145,9 +146,7 @@ class Polling:
     def _give_back(self, poll: Poll) -> None:
         if poll.cancelled() or poll.exception() is not None or not poll.result():
             return
-        task = asyncio.get_running_loop().create_task(self._return(poll.result()), name="release")
-        self._returns.add(task)
-        task.add_done_callback(self._returns.discard)
+        self._returns.start(self._return(poll.result()), "release")
 
     async def _return(self, arrived: list[Arrived]) -> None:
         with contextlib.suppress(DriverError):  # then they come back when their lease ends

@@ -16,7 +16,8 @@ from tasuki.errors import HandlerError
 from tasuki.handlers.lua.host.values import Outbound
 from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.nil_keys import ignore_nil_keys
-from tasuki.handlers.lua.source import LuaLibrary, LuaSource
+from tasuki.handlers.lua.script import LuaScript
+from tasuki.handlers.lua.source import LuaLibrary
 from tasuki.handlers.lua.types import strip
 
 _UNBOXED = frozenset({int, float, bool, type(None)})
@@ -90,23 +91,12 @@ class Runtime:
     def _to_table(self, value: Any) -> Any:
         return self._table_from(value, recursive=True)
 
-    def boot(
-        self,
-        source: LuaSource,
-        method: str | None,
-        modules: Mapping[str, Sequence[str]],
-        names: Sequence[str],
-        imports: Mapping[str, LuaLibrary],
-        known: Iterable[str],
-    ) -> Any:
-        """Runs the top level of a script and of its imports.
+    def boot(self, script: LuaScript, modules: Mapping[str, Sequence[str]], known: Iterable[str]) -> Any:
+        """Run the top level of a script and of its imports.
 
         Args:
-            source: the script.
-            method: which function of its table, if it says so.
-            modules: Lua texts of each module in use, by its script or its libraries.
-            names: modules that the script lists.
-            imports: libraries by alias.
+            script: the script.
+            modules: Lua texts of each module in use, by the script or its libraries.
             known: names of all modules there are, for a helpful error.
         """
         self._load("host", _text("boot"), self._host, self._guards)
@@ -114,23 +104,21 @@ class Runtime:
             for part in parts:
                 self._load("host", part, self._host)
             self._host["add_module"](name, self._load("host", text, self._host))
-        script = self._script(source, names, imports) | {"known": dict.fromkeys(known, True)}
-        if method is not None:
-            script["method"] = method
-        table = self._to_table(script)
+        told = self._told(script) | {"known": dict.fromkeys(known, True)}
+        if script.method is not None:
+            told["method"] = script.method
+        table = self._to_table(told)
         self._clear_globals()
         return self._enter(self._host["boot"], table)
 
-    def _script(self, source: LuaSource, names: Sequence[str], imports: Mapping[str, LuaLibrary]) -> dict[str, Any]:
-        libraries = {
-            alias: {**self._script(library.source, library.modules, library.imports), "id": library.id}
-            for alias, library in imports.items()
-        }
+    def _told(self, code: LuaScript | LuaLibrary) -> dict[str, Any]:
+        """A script or library as the guest takes it."""
         return {
-            "source": ignore_nil_keys(strip(source.text)),
-            "chunk": source.chunk_name,
-            "modules": list(names),
-            "imports": libraries,
+            "id": code.id,
+            "source": ignore_nil_keys(strip(code.source.text)),
+            "chunk": code.source.chunk_name,
+            "modules": list(code.modules),
+            "imports": {alias: self._told(library) for alias, library in code.imports.items()},
         }
 
     def _clear_globals(self) -> None:

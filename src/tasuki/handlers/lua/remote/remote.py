@@ -51,14 +51,7 @@ class RemoteLuaHandler(LuaHandler):
     """Calls need a :class:`RemoteContext`. ``at_load`` holds what the top level has logged and counted."""
 
     def __init__(self, script: LuaScript) -> None:
-        super().__init__(
-            script.id,
-            source=script.source,
-            method=script.method,
-            modules=script.modules,
-            imports=script.imports,
-            limits=script.limits,
-        )
+        super().__init__(script)
         self.at_load: list[tuple[str, tuple[Any, ...]]] = []
 
     def operations(self, used: Iterable[str]) -> Mapping[str, catalogue.Operation]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from tasuki.contracts.driver import Ack, Driver
+from tasuki.contracts.driver import Ack, Driver, Occupancy
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
 from tasuki.testing.conformance.rig import Rig, Suite, case, has, ids
 from tasuki.testing.conformance.verbs import fresh_verbs, raises
@@ -80,6 +80,24 @@ class Inspecting(Suite):
         except QueueNotFoundError:
             await other.inspect(rig.spec())
             assert ids(await rig.take(driver=other)) == published
+
+    @case("multi_process")
+    async def test_30_viewing_a_queue_needs_no_declaration(self, rig: Rig) -> None:
+        viewer = await rig.stranger()
+        assert (await viewer.inspect(rig.spec())).name == rig.queue
+        assert await viewer.occupancy(rig.queue) == Occupancy(ready=False, hidden=False)
+        published = await rig.publish(*rig.messages(3))
+        assert (await viewer.occupancy(rig.queue)).ready
+        assert (await viewer.depth(rig.queue)).ready == 3
+        if has(viewer, "peek"):
+            assert [message.id for message in await viewer.peek(rig.queue, 10)] == published
+        if has(viewer, "remove"):
+            assert await viewer.remove(rig.queue, published[:1]) == 1
+        if has(viewer, "purge"):
+            assert await viewer.purge(rig.queue) == (2 if has(viewer, "remove") else 3)
+        else:
+            await rig.drain(expected=3)
+        assert await viewer.occupancy(rig.queue) == Occupancy(ready=False, hidden=False)
 
     @case()
     async def test_30_inspecting_makes_no_queue(self, rig: Rig) -> None:

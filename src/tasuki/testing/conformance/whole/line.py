@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -18,7 +18,6 @@ from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError
-from tasuki.message import HeaderValue
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.testing.conformance.rig import Rig
@@ -38,8 +37,8 @@ class _Function(Handler):
         return await self._handle(body, context)
 
 
-class _Nobody:
-    """The rest of a project with one queue: it knows no other, except the reply queues of requests."""
+class _NoOthers:
+    """The rest of a project with one function: it has nothing but the reply queues of requests."""
 
     def __init__(self, clock: Clock) -> None:
         self._reply_queues = ForeignReplyQueues(clock)
@@ -47,40 +46,8 @@ class _Nobody:
     def reply_queue(self, name: str, request: Queue, guard: object) -> AbstractAsyncContextManager[Queue]:
         return self._reply_queues.lend(name, request)
 
-    async def publish_from(
-        self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
-    ) -> str:
-        raise HandlerError(f"there is no queue {queue!r} here", kind="NotFound")
-
-    async def call_from(self, context: Context | None, function: str, args: Sequence[Any]) -> Any:
-        raise HandlerError(f"there is no function {function!r} here", kind="NotFound")
-
-    async def info_of(self, queue: str) -> Mapping[str, Any]:
-        raise HandlerError(f"there is no queue {queue!r} here", kind="NotFound")
-
-    def resource_of(self, id: str) -> Any:
-        raise HandlerError(f"there is no resource {id!r} here", kind="NotFound")
-
-    def permissions_of(self, guard: object) -> Any:
-        raise HandlerError("there are no permissions here", kind="NotFound")
-
-    def has_function(self, id: str) -> bool:
-        return False
-
-    def guard_as(self, guard: object, actor: object, scope: object) -> Any:
+    def __getattr__(self, name: str) -> Any:
         raise HandlerError("this project has one function only", kind="NotFound")
-
-    def env_of(self, name: str, namespace: str) -> str | None:
-        return None
-
-    def set_env_of(self, name: str, value: str, namespace: str) -> None:
-        raise HandlerError("environment variable not found", kind="NotFound")
-
-    def names_of_env(self, name: str, namespace: str) -> Sequence[str]:
-        return ()
-
-    def env_names(self, namespace: str) -> Mapping[str, str]:
-        return {}
 
 
 class Line:
@@ -126,7 +93,7 @@ class Line:
             "app:consumer",
             queue=queue,
             handler=_Function(handle),
-            host=_Nobody(self.clock),
+            host=_NoOthers(self.clock),
             keeper=self.keeper,
             policy=RetryPolicy(policy.retry, policy.max_attempts, policy.dead_letter is not None, policy.drop_expired),
             options=ConsumerOptions(**options),

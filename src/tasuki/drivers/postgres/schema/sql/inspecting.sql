@@ -82,8 +82,8 @@ begin
 end $$;
 
 -- Shows ready messages in order, then the ones behind their key, then delayed ones by their time.
-create or replace function peek(queue_name text, most integer, after integer)
-returns table (id text, headers bytea, body bytea) language plpgsql as $$
+create or replace function show_messages(queue_name text, most integer, after integer)
+returns table (id text, headers bytea, body bytea, error bytea, failed_at double precision) language plpgsql as $$
 #variable_conflict use_column
 declare
     q queues := queue_named(queue_name);
@@ -103,7 +103,8 @@ begin
     ), shown as materialized (
         select * from line l order by l.part, l.rank, l.due, l.key, l.seq offset after limit most
     )
-    select f.id, f.headers, f.body from shown s cross join lateral (
-        select m.id, m.headers, m.body from messages m where m.seq = s.seq offset 0
+    select f.id, f.headers, f.body, f.error, extract(epoch from f.failed_at)::double precision
+    from shown s cross join lateral (
+        select m.id, m.headers, m.body, m.error, m.failed_at from messages m where m.seq = s.seq offset 0
     ) f order by s.part, s.rank, s.due, s.key, s.seq;
 end $$;

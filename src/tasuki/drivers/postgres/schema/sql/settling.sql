@@ -101,6 +101,21 @@ begin
     return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
 end $$;
 
+-- As settle; errors: of the nacks that have one. Those rows are locked by then.
+create or replace function settle_with_errors(
+    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[], errors bytea[]
+) returns integer[] language plpgsql as $$
+declare
+    stale integer[] := settle(queue_name, seqs, tokens, acts, delays);
+    item record;
+begin
+    for item in select * from unnest(seqs, errors) with ordinality as e (seq, error, place)
+        where e.error is not null and e.place <> all (stale) loop
+        update messages m set error = item.error, failed_at = clock_timestamp() where m.seq = item.seq;
+    end loop;
+    return stale;
+end $$;
+
 -- Ends deliveries of one queue and stores messages in another, each with its own: of move i the next sizes[i] messages.
 -- seqs must rise. Returns for each move 0: done, 1: stale, 2: no room. The publish comes first: it locks a bounded queue,
 -- and a deletion locks in that order too.

@@ -103,14 +103,16 @@ create index if not exists queues_temporary on queues (used_at) where temporary;
 -- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
 alter table messages
     add column if not exists counted boolean not null default false,
-    add column if not exists suspect boolean not null default false;
+    add column if not exists suspect boolean not null default false,
+    add column if not exists error bytea,             -- of the last nack; UTF-8: an error may contain NUL, text cannot
+    add column if not exists failed_at timestamptz;   -- when it came
 -- hears: whether its process listens. wakes_at: when the process wakes by itself, for a message that is due then.
 alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
 
 -- Parts of layouts before 17.
 drop index if exists messages_by_key, messages_held_keys;
 drop type if exists claimed, delivery, offer cascade;  -- and the functions that return them
-drop function if exists surface, depth, newest, purge, look;
+drop function if exists surface, depth, newest, purge, look, peek;
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision);
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean);
 drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean, text);

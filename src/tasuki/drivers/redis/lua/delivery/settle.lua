@@ -1,6 +1,6 @@
 -- End deliveries. Returns the numbers, from 1, of the receipts that were stale.
 -- ARGV: number of acks, number of nacks, the receipts of acks, nacks and releases, in microseconds the delays of nacks and
---   releases
+--   releases, each with ' ' and the error behind it, if there is one
 
 local acks, nacks = tonumber(ARGV[1]), tonumber(ARGV[2])
 local count = (#ARGV - 2 + acks) / 2
@@ -21,7 +21,9 @@ if acks == count and redis.call('EXISTS', KEYED) == 0 then
   if #done == count then
     redis.call('ZREM', LEASES, unpack(ARGV, 3))
     redis.call('HDEL', MESSAGES, unpack(done))
-    redis.call('HDEL', ATTEMPTS, unpack(done))
+    if redis.call('HDEL', ATTEMPTS, unpack(done)) > 0 then
+      redis.call('HDEL', ERRORS, unpack(done))
+    end
     keep(span)
     return {}
   end

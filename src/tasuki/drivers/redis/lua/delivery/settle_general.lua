@@ -37,7 +37,7 @@ if #live == 0 then
 end
 redis.call('ZREM', LEASES, unpack(live))
 
-local done, places, delayed, are_delayed, are_nacks = {}, {}, {}, {}, {}
+local done, places, delayed, are_delayed, are_nacks, errors = {}, {}, {}, {}, {}, {}
 local time = now()
 for index = 1, count do
   local place = scores[index] and place_of(ARGV[2 + index])
@@ -46,7 +46,11 @@ for index = 1, count do
   elseif place then
     places[#places + 1] = place
     are_nacks[#places] = index <= acks + nacks
-    local delay = tonumber(ARGV[2 + count + index - acks])
+    local delay, failure = string.match(ARGV[2 + count + index - acks], '^(%d+)(.*)$')
+    if failure ~= '' then
+      errors[#errors + 1], errors[#errors + 2] = place, text(time) .. failure
+    end
+    delay = tonumber(delay)
     if delay > 0 then
       are_delayed[#places] = true
       delayed[#delayed + 1], delayed[#delayed + 2] = time + delay, place
@@ -55,7 +59,10 @@ for index = 1, count do
 end
 
 each('HDEL', MESSAGES, done)
-each('HDEL', ATTEMPTS, done)
+if redis.call('EXISTS', ATTEMPTS) == 1 then
+  each('HDEL', ATTEMPTS, done)
+  each('HDEL', ERRORS, done)
+end
 if #done > 0 and redis.call('EXISTS', KEYED) == 1 then
   local keys = answers('HMGET', KEYED, done)
   each('HDEL', KEYED, done)
@@ -74,6 +81,7 @@ for index, found in ipairs(answers('HMGET', ATTEMPTS, places)) do
   end
 end
 remember(places, histories)
+each('HSET', ERRORS, errors)
 each('ZADD', DELAYED, delayed)
 put_back(places, keys_of(places, ordering), 1, are_delayed)
 tell(before)

@@ -7,6 +7,7 @@ local function take_out(places, ordering)
   each('ZREM', DELAYED, places)
   each('HDEL', MESSAGES, places)
   each('HDEL', ATTEMPTS, places)
+  each('HDEL', ERRORS, places)
   each('HDEL', KEYED, places)
   return #places
 end

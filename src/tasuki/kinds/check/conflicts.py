@@ -1,4 +1,4 @@
-"""Names: what must be unique, at a broker and in the environment."""
+"""Conflicts: names that two entries use, and dead letters that a consumer would refuse."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from contextlib import suppress
 from tasuki.errors import ConfigError
 from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
+from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.env import EnvVariableConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.registry.registry import Registry
 from tasuki.registry.shown import shown
 
 
-def name_problems(
-    registry: Registry, configs: Mapping[str, Config], kinds: Mapping[str, Kind]
-) -> Iterator[ConfigError]:
+def conflicts(registry: Registry, configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[ConfigError]:
+    """Every conflict between entries."""
+    yield from _of_names(registry, configs, kinds)
+    yield from _of_signatures(registry, configs)
+
+
+def _of_names(registry: Registry, configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> Iterator[ConfigError]:
     """Queues with one name at one broker, names of parts of other queues, and variables that are declared twice."""
     queues = {id: config for id, config in configs.items() if isinstance(config, QueueConfig)}
     places = _places_of_drivers(registry, configs, kinds)
@@ -56,6 +61,24 @@ def _taken(keys: Mapping[str, Hashable]) -> Iterator[tuple[str, str]]:
     for id, key in keys.items():
         if key is not None and first.setdefault(key, id) != id:
             yield id, first[key]
+
+
+def _of_signatures(registry: Registry, configs: Mapping[str, Config]) -> Iterator[ConfigError]:
+    """Dead letters that the consumer of their queue would refuse: they keep the signature of the queue before."""
+    queues = {id: config for id, config in configs.items() if isinstance(config, QueueConfig)}
+    consumed = {config.queue: id for id, config in configs.items() if isinstance(config, ConsumerConfig)}
+    for id, config in queues.items():
+        dead = config.dead_letter.queue if config.dead_letter else ""
+        target = queues.get(dead)
+        if target is None or target.signing is None or dead not in consumed:
+            continue
+        if config.signing is not None or target.signing.required:
+            problem = (
+                f"{consumed[dead]!r} would refuse every dead letter of {id!r}: "
+                "a dead letter is not signed for the queue that it goes to"
+            )
+            hint = "remove signing from the dead-letter queue, or remove its consumer"
+            yield registry.entries[dead].error(problem, ("signing",), hint)
 
 
 def _problem(registry: Registry, config: Config, id: str, field: str, what: str) -> ConfigError:

@@ -1,0 +1,106 @@
+"""Clause 38: the last error of a message is kept between its attempts."""
+
+# The name of a case says what it checks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Driver, Nack, Release, Settlement
+from tasuki.message import LAST_ERROR, LAST_ERROR_TIME
+from tasuki.testing.conformance.rig import Kind, Rig, Suite, case
+
+
+class LastErrors(Suite):
+    """A nack gives the error, ``peek`` shows it."""
+
+    @case("keeps_errors")
+    async def test_38_peek_shows_the_last_error_and_its_time(self, rig: Rig) -> None:
+        viewer = await rig.elsewhere()
+        await rig.publish(rig.message(id="a", headers={"n": 1}), rig.message(id="b"))
+        assert await _errors(viewer, rig) == {"a": None, "b": None}
+        await _nack(rig, a="ValueError: first", b="KeyError: other")
+        before = await _time(viewer, rig, "a")
+        assert abs(before - rig.clock.time()) < 600.0, f"{before} is not in Unix seconds"
+        await rig.advance(min(rig.long, 1.0))
+        second = "second\n\0🎌 襷 'quoted' " + "ü" * NACK_ERROR_CHARS
+        await _nack(rig, a=second[:NACK_ERROR_CHARS])
+        assert await _errors(viewer, rig) == {"a": second[:NACK_ERROR_CHARS], "b": "KeyError: other"}
+        assert await _time(viewer, rig, "a") > before
+        shown = {message.id: message for message in await viewer.peek(rig.queue, 10)}
+        assert shown["a"].headers["n"] == 1
+        assert shown["a"].body == b"body"
+
+    @case("keeps_errors")
+    async def test_38_an_error_stays_until_another_one_is_given(self, rig: Rig) -> None:
+        await rig.publish(rig.message(id="a"))
+        await _nack(rig, a="the cause")
+        kinds: tuple[Kind, ...] = (Release, Nack, Release)
+        for settlement in kinds:
+            got = await rig.one()
+            assert got.headers == {}, "a receiver does not see the error"
+            assert not await rig.driver.start(rig.queue, [got.receipt])
+            await rig.driver.settle(rig.queue, [settlement(got.receipt)])
+            assert await _errors(rig.driver, rig) == {"a": "the cause"}
+
+    @case("keeps_errors")
+    async def test_38_an_error_goes_with_its_message(self, rig: Rig) -> None:
+        for end in ("ack", "remove", "purge", "delete"):
+            await rig.publish(rig.message(id="a"))
+            await _nack(rig, a=end)
+            if end == "ack":
+                await rig.ack(await rig.one())
+            elif end == "remove":
+                await rig.driver.remove(rig.queue, ["a"])
+            elif end == "purge":
+                await rig.driver.purge(rig.queue)
+            else:
+                await rig.driver.delete(rig.queue)
+                await rig.driver.declare(rig.spec())
+            await rig.publish(rig.message(id="a"))
+            assert await _errors(rig.driver, rig) == {"a": None}
+            await rig.drain()
+
+    @case("keeps_errors", "native_delay")
+    async def test_38_errors_of_delayed_messages_and_of_a_mixed_batch(self, rig: Rig) -> None:
+        await rig.publish(*rig.messages(5))
+        acked, late, silent, released, prompt = await rig.take(5)
+        batch: list[Settlement] = [
+            Ack(acked.receipt),
+            Nack(late.receipt, rig.long, "late"),
+            Nack(silent.receipt, rig.long),
+            Release(released.receipt),
+            Nack(prompt.receipt, 0.0, "prompt"),
+            Nack("no receipt", 0.0, "stale"),
+        ]
+        assert list(await rig.driver.settle(rig.queue, batch)) == ["no receipt"]
+        expected = {late.id: "late", silent.id: None, released.id: None, prompt.id: "prompt"}
+        assert await _errors(rig.driver, rig) == expected
+        await rig.driver.close()
+        await rig.driver.open()
+        assert await _errors(rig.driver, rig) == expected
+
+    @case("keeps_errors", "ordering_key")
+    async def test_38_errors_in_a_queue_with_order_per_key(self, rig: Rig) -> None:
+        await rig.driver.declare(rig.spec(ordering="key"))
+        await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
+        await _nack(rig, a0="first of a", b0="first of b")
+        assert await _errors(rig.driver, rig) == {"a0": "first of a", "b0": "first of b", "a1": None, "b1": None}
+
+
+async def _nack(rig: Rig, **errors: str) -> None:
+    """Receive all that is there; nack the named ones, release the rest."""
+    taken = await rig.driver.receive(rig.queue, 10, rig.suite.patience)
+    while len(taken) < len(errors):
+        taken += await rig.driver.receive(rig.queue, 10, rig.suite.patience)
+    batch = [Nack(each.receipt, 0.0, errors[each.id]) if each.id in errors else Release(each.receipt) for each in taken]
+    assert list(await rig.driver.settle(rig.queue, batch)) == []
+
+
+async def _errors(driver: Driver, rig: Rig) -> dict[str, object]:
+    return {message.id: message.headers.get(LAST_ERROR) for message in await driver.peek(rig.queue, 10)}
+
+
+async def _time(driver: Driver, rig: Rig, id: str) -> float:
+    (at,) = (message.headers[LAST_ERROR_TIME] for message in await driver.peek(rig.queue, 10) if message.id == id)
+    assert isinstance(at, float)
+    return at

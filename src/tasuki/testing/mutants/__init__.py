@@ -1,0 +1,18 @@
+"""Mutants: a driver with one thing broken on purpose, to see that the conformance suite notices it.
+
+``python -m tasuki.testing.mutants my_tests:TestMine`` runs all that apply to the driver of a suite, and prints a line
+for each: the mutant, and the case that noticed it. It ends with 1 if a mutant was missed.
+"""
+
+from tasuki.testing.mutants import counting, moving, publishing, queues, receiving, settling
+from tasuki.testing.mutants.mutant import Mutant, Unbroken
+from tasuki.testing.mutants.run import noticed, report
+
+MUTANTS: tuple[type[Mutant], ...] = tuple(
+    found
+    for topic in (publishing, receiving, settling, moving, counting, queues)
+    for found in vars(topic).values()
+    if isinstance(found, type) and issubclass(found, Mutant) and found is not Mutant
+)
+
+__all__ = ["MUTANTS", "Mutant", "Unbroken", "noticed", "report"]

@@ -1,0 +1,162 @@
+"""Mutants of counts, peeks, purges and removals."""
+
+# The name of a mutant says what it breaks.
+# ruff: noqa: D101, D102
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import replace
+
+from tasuki.contracts.driver import (
+    Ack,
+    Depth,
+    Driver,
+    Occupancy,
+    Receipt,
+    Received,
+)
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
+from tasuki.message import Message
+from tasuki.testing.mutants.mutant import Mutant
+
+
+class DepthForgetsHeld(Mutant):
+    noticed_by = ("test_depth_is_exact",)
+
+    async def depth(self, queue: str) -> Depth:
+        return replace(await super().depth(queue), in_flight=0)
+
+
+class OccupancyForgetsHidden(Mutant):
+    noticed_by = ("test_depth_is_exact",)
+    needs = "exact_depth"
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        return replace(await super().occupancy(queue), hidden=False)
+
+
+class OccupancyForgetsWhatIsBehind(Mutant):
+    """As a driver that looks at the messages alone that can be received."""
+
+    noticed_by = ("test_35_occupancy_counts_what_stands_behind_its_key",)
+    needs = "exact_depth"
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        found = await super().occupancy(queue)
+        return replace(found, ready=found.ready and not found.hidden)
+
+
+class ErrorsAreTheClients(Mutant):
+    noticed_by = ("test_14_a_broker_that_is_gone_is_unavailable",)
+
+    async def depth(self, queue: str) -> Depth:
+        try:
+            return await super().depth(queue)
+        except DriverError as error:
+            raise RuntimeError("whatever the client raises") from error
+
+
+class WaitsForEver(Mutant):
+    noticed_by = ("test_14_a_silent_broker_is_noticed_and_its_connection_replaced",)
+
+    async def depth(self, queue: str) -> Depth:
+        while True:
+            try:
+                return await super().depth(queue)
+            except (BrokerUnavailableError, BrokerTimeoutError):
+                await asyncio.sleep(0.05)
+
+
+class ConsumersAreNotCounted(Mutant):
+    noticed_by = ("test_25_depth_counts_consumers",)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        return
+
+
+class ConsumersAreCountedForEver(Mutant):
+    noticed_by = ("test_25_the_consumers_of_a_killed_process_are_forgotten",)
+
+    async def depth(self, queue: str) -> Depth:
+        depth = await super().depth(queue)
+        self.most = max(depth.consumers or 0, getattr(self, "most", 0))
+        return replace(depth, consumers=self.most)
+
+
+class PeekTakes(Mutant):
+    noticed_by = ("test_24_peek_shows_without_receiving",)
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        return list(await super().receive(queue, limit, 0.0))
+
+
+class PurgeTakesWhatComesMeanwhile(Mutant):
+    noticed_by = ("test_24_a_message_published_during_a_purge_survives_it",)
+
+    async def purge(self, queue: str) -> int:
+        removed = 0
+        while count := await self.inner.purge(queue):
+            removed += count
+        return removed
+
+
+class PurgeDoesNothing(Mutant):
+    noticed_by = ("test_24_purge_removes_what_is_not_held",)
+
+    async def purge(self, queue: str) -> int:
+        return 0
+
+
+class RemoveTakesHeld(Mutant):
+    noticed_by = ("test_37_a_held_message_stays",)
+    needs = "remove"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._held: dict[str, Receipt] = {}
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        self._held.update((one.id, one.receipt) for one in taken)
+        return taken
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        await self.settle(queue, [Ack(self._held[id]) for id in ids if id in self._held])
+        return await super().remove(queue, ids)
+
+
+class RemoveTakesOneOfAnId(Mutant):
+    noticed_by = ("test_37_all_messages_of_an_id_go",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        return min(await super().remove(queue, ids), len(ids))
+
+
+class RemoveTakesThemAll(Mutant):
+    noticed_by = ("test_37_remove_takes_what_it_names",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        count = await super().remove(queue, ids)
+        await self.purge(queue)
+        return count
+
+
+class RemoveMissesWhatIsDelayed(Mutant):
+    noticed_by = ("test_37_delayed_and_urgent_messages_go_too",)
+    needs = "remove"
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        depth = await self.depth(queue)
+        return 0 if depth.delayed else await super().remove(queue, ids)
+
+
+class AgeOfTheYoungest(Mutant):
+    noticed_by = ("test_the_age_of_the_oldest_ready_message",)
+
+    async def depth(self, queue: str) -> Depth:
+        depth = await super().depth(queue)
+        return replace(depth, oldest_age=0.0 if depth.ready else None)

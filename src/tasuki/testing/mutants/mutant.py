@@ -1,0 +1,112 @@
+"""Mutant: a driver around a real one, with one thing broken by its public verbs alone."""
+
+# The name of a mutant says what it breaks.
+# ruff: noqa: D102
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from tasuki.contracts.driver import (
+    Depth,
+    Driver,
+    Durability,
+    Move,
+    Occupancy,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
+from tasuki.drivers.toolkit.results import Results
+from tasuki.message import Message
+
+
+class Mutant(Driver):
+    """Passes everything on to a real driver, but for what a subclass breaks; a case in ``noticed_by`` must fail."""
+
+    noticed_by: tuple[str, ...] = ()
+    needs = ""
+    """A capability without which it changes nothing."""
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner.name)
+        self.inner = inner
+        self.capabilities = inner.capabilities  # type: ignore[misc]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    @property
+    def durability(self) -> Durability:
+        return self.inner.durability
+
+    def durability_of(self, queue: str) -> Durability:
+        return self.inner.durability_of(queue)
+
+    @property
+    def patience(self) -> float | None:
+        return self.inner.patience
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await self.inner.declare(spec)
+
+    async def undeclare(self, queue: str) -> None:
+        await self.inner.undeclare(queue)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        return await self.inner.inspect(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        return await self.inner.publish(queue, batch)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        return await self.inner.start(queue, batch)
+
+    async def delete(self, queue: str) -> None:
+        await self.inner.delete(queue)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await self.inner.receive(queue, limit, wait)
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        return await self.inner.settle(queue, batch)
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        return await self.inner.move(queue, batch)
+
+    def is_move_atomic(self, queue: str, to: str) -> bool:
+        return self.inner.is_move_atomic(queue, to)
+
+    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        return await self.inner.extend(queue, batch, lease)
+
+    async def depth(self, queue: str) -> Depth:
+        return await self.inner.depth(queue)
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        return await self.inner.occupancy(queue)
+
+    async def attach(self, queue: str, consumers: int) -> None:
+        await self.inner.attach(queue, consumers)
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        return await self.inner.peek(queue, limit, after)
+
+    async def purge(self, queue: str) -> int:
+        return await self.inner.purge(queue)
+
+    async def remove(self, queue: str, ids: Collection[str]) -> int:
+        return await self.inner.remove(queue, ids)
+
+
+class Unbroken(Mutant):
+    """No mutant: with it every case that is to notice one must pass, or its failing would prove nothing."""

@@ -1,0 +1,127 @@
+"""Mutants of queues and their options."""
+
+# The name of a mutant says what it breaks.
+# ruff: noqa: D101, D102
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tasuki.contracts.driver import (
+    Outgoing,
+    QueueSpec,
+    Received,
+)
+from tasuki.drivers.toolkit.results import Results
+from tasuki.testing.mutants.mutant import Mutant
+
+
+class BoundIsIgnored(Mutant):
+    noticed_by = ("test_23_a_full_queue_rejects_in_order_and_takes_back",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, max_length=None))
+
+
+class NewOrderingForNewMessagesOnly(Mutant):
+    noticed_by = ("test_switching_the_ordering_of_many_messages_puts_all_in_order",)
+    needs = "ordering_key"
+
+    async def declare(self, spec: QueueSpec) -> None:
+        if spec.ordering == "key" and getattr(self, "has_messages", False):
+            spec = replace(spec, ordering="none")
+        await super().declare(spec)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results:
+        self.has_messages = True
+        return await super().publish(queue, batch)
+
+
+class TemporaryIsIgnored(Mutant):
+    noticed_by = ("test_the_temporary_queue_of_a_killed_process_goes",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, temporary=False))
+
+
+class OptionsAreItsOwn(Mutant):
+    noticed_by = ("test_33_options_of_another_process_hold_at_once",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        self.own = spec
+        await super().declare(spec)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        if self.own.name == queue:
+            await super().declare(self.own)
+        return await super().receive(queue, limit, wait)
+
+
+class UndeclareIsForgotten(Mutant):
+    noticed_by = ("test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",)
+
+    async def undeclare(self, queue: str) -> None:
+        return
+
+
+class UndeclareDeletes(Mutant):
+    noticed_by = ("test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",)
+
+    async def undeclare(self, queue: str) -> None:
+        await super().delete(queue)
+
+
+class InspectDeclares(Mutant):
+    noticed_by = ("test_30_inspecting_makes_no_queue",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        await super().declare(spec)
+        return spec
+
+
+class InspectShowsADefault(Mutant):
+    noticed_by = ("test_30_inspecting_finds_what_was_declared",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        found = await super().inspect(spec)
+        return replace(found, options={**found.options, "partitions": 16})
+
+
+class InspectChangesOptions(Mutant):
+    noticed_by = ("test_30_inspecting_changes_no_option",)
+
+    async def inspect(self, spec: QueueSpec) -> QueueSpec:
+        await super().inspect(spec)
+        await super().declare(spec)
+        return spec
+
+
+class CloseIsForgotten(Mutant):
+    noticed_by = ("test_a_closed_driver_is_unavailable", "test_17_close_is_idempotent_frees_and_wakes")
+
+    async def close(self) -> None:
+        if getattr(self, "_closing_now", False):
+            await super().close()
+        self._closing_now = not getattr(self, "_closing_now", False)
+
+
+class DuplicatesAreStored(Mutant):
+    noticed_by = ("test_26_a_known_id_is_confirmed_and_not_stored_again",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, dedup_window=None))
+
+
+class WindowNeverEnds(Mutant):
+    noticed_by = ("test_an_id_may_come_again_after_the_window",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, dedup_window=spec.dedup_window and spec.dedup_window * 1000))
+
+
+class WindowEndsEarly(Mutant):
+    noticed_by = ("test_an_id_may_come_again_after_the_window",)
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await super().declare(replace(spec, dedup_window=spec.dedup_window and spec.dedup_window / 1000))

@@ -1,0 +1,149 @@
+"""Mutants of receives, attempts and suspects."""
+
+# The name of a mutant says what it breaks.
+# ruff: noqa: D101, D102
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from tasuki.contracts.driver import (
+    Receipt,
+    Received,
+    Release,
+)
+from tasuki.testing.mutants.mutant import Mutant
+
+_LATE = 2.5
+"""Seconds that are too many for a message that is ready."""
+
+
+class LimitIsIgnored(Mutant):
+    noticed_by = ("test_03_at_most_limit_and_an_empty_receive_waits",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await super().receive(queue, limit + 1, wait)
+
+
+class WaitIsIgnored(Mutant):
+    noticed_by = ("test_03_at_most_limit_and_an_empty_receive_waits",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return await super().receive(queue, limit, 0.0)
+
+
+class NothingIsHeld(Mutant):
+    noticed_by = ("test_04_a_message_is_with_one_receiver",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        if taken:
+            await super().settle(queue, [Release(item.receipt) for item in taken])
+        return taken
+
+
+class CancelledReceiveLoses(Mutant):
+    noticed_by = ("test_16_a_cancelled_receive_loses_nothing", "test_a_cancelled_waiter_passes_its_message_on")
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        await asyncio.sleep(0.002)  # whatever it waits for, with what it took in its hands
+        return taken
+
+
+class OrderIsTurnedRound(Mutant):
+    noticed_by = ("test_12_one_publishers_order_is_kept",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        return list(await super().receive(queue, limit, wait))[::-1]
+
+
+class PollsNowAndThen(Mutant):
+    noticed_by = ("test_another_driver_sees_a_message_soon",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        end = asyncio.get_running_loop().time() + wait
+        while True:
+            taken = await super().receive(queue, limit, 0.0)
+            left = end - asyncio.get_running_loop().time()
+            if taken or left <= 0:
+                return taken
+            await asyncio.sleep(min(left, _LATE))
+
+
+class GoesOnWaitingUnasked(Mutant):
+    """What wakes a process whose receive has ended is lost for a while.
+
+    Not at a broker that pushes: it gives such a receive one message, and goes on with the next process.
+    """
+
+    noticed_by = ("test_a_driver_that_waits_no_more_keeps_no_message_from_another",)
+    needs = "leases"
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        task = asyncio.create_task(super().receive(queue, limit, wait))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.late = asyncio.create_task(self._release_late(queue, task))
+            raise
+
+    async def _release_late(self, queue: str, task: asyncio.Task[list[Received]]) -> None:
+        taken = await task
+        await asyncio.sleep(_LATE)
+        await super().settle(queue, [Release(item.receipt) for item in taken])
+
+
+class AttemptIsAlwaysOne(Mutant):
+    noticed_by = ("test_08_attempts_rise_and_a_release_does_not_count",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, attempt=1) for item in taken]
+
+
+class StartsAreNotRecorded(Mutant):
+    noticed_by = ("test_28_only_the_recorded_starts_of_a_killed_holder_count",)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        return ()
+
+
+class EveryDeathCounts(Mutant):
+    noticed_by = ("test_28_a_suspect_that_never_started_is_not_charged",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, attempt=item.attempt + item.suspect) for item in taken]
+
+
+class NothingIsSuspected(Mutant):
+    noticed_by = ("test_20_attempts_survive_a_kill_and_a_restart",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, suspect=False) for item in taken]
+
+
+class EverythingIsSuspected(Mutant):
+    noticed_by = ("test_28_a_released_message_is_no_suspect",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        return [msgspec.structs.replace(item, suspect=True) for item in taken]
+
+
+class AStartCountsBesideItsNack(Mutant):
+    noticed_by = ("test_28_a_start_counts_once_with_its_nack_and_not_with_its_release",)
+
+    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
+        return ()
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        self.seen = getattr(self, "seen", 0)
+        taken = await super().receive(queue, limit, wait)
+        self.seen += len(taken)
+        return [msgspec.structs.replace(item, attempt=self.seen) for item in taken]

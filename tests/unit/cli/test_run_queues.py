@@ -95,7 +95,7 @@ def test_check_counts_shared_workers_and_graph_draws_them(two: CommandLine) -> N
     edges = two.json("graph")["edges"]
     assert [edge["to"] for edge in edges if edge["from"] == "app:pool"] == ["app:consumer", "app:second"]
     assert {edge["what"] for edge in edges if edge["from"] == "app:pool"} == {"serves"}
-    branches = "app:pool  queue.worker\n├─ app:consumer  queue.consumer\n└─ app:second  queue.consumer"
+    branches = "app:pool  queue.worker\n├─ serves → app:consumer\n└─ serves → app:second\n"
     assert branches in two("graph").stdout
     assert "-. serves .->" in two("graph", "--format", "mermaid").stdout
     assert 'style=dashed, label="serves"' in two("graph", "--format", "dot").stdout

@@ -1,0 +1,220 @@
+"""Session: what an open driver has: connections, deliveries that are held, and a look for new messages."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from tasuki.contracts.driver import QueueSpec, Receipt, Received, Release
+from tasuki.drivers.toolkit.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.wait_list import WaitList
+from tasuki.errors import DriverError, QueueNotFoundError
+
+from tasuki_mariadb.connecting import NO_TABLE, Connector, Link, Pool, code_of
+from tasuki_mariadb.schema import migrate
+from tasuki_mariadb.settings import MariaDbSettings
+from tasuki_mariadb.store import Store
+
+MIGRATION_TIMEOUT = 120.0
+"""Seconds that making the tables may take, the wait for other processes included."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds for giving back what is held; then it comes back by its lease."""
+IDLE_SHARE = 20
+"""A look for messages is followed by a pause of at least so many times its length."""
+SWEEP_INTERVAL = 60.0
+"""Seconds between two checks of temporary queues; one without a living consumer at both is removed."""
+
+T = TypeVar("T")
+Work = Callable[[Store], Awaitable[T]]
+
+
+class Session:
+    """For the event loop that opens it. Every verb runs in a task of its own, which a cancelled caller leaves alone."""
+
+    def __init__(self, name: str, settings: MariaDbSettings, connector: Connector, consumers: Mapping[str, int]) -> None:
+        self._name = name
+        self._settings = settings
+        self._consumers = consumers
+        self._alone: set[str] = set()
+        self._connector = connector
+        self._pool = Pool(connector, name, settings.pool_size, settings.timeout)
+        self._looking = Pool(connector, name, 1, settings.timeout)
+        self._leases = LeaseThread(name, lambda: Pool(connector, name, 1, settings.timeout))
+        self._holder = f"tasuki:{secrets.token_hex(16)}"
+        self._present: Link | None = None
+        self._swept_at, self._unused = 0.0, frozenset[str]()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self.loop = asyncio.get_running_loop()
+        self.waiting: defaultdict[str, WaitList[bool]] = defaultdict(WaitList)
+        self.held: defaultdict[str, set[Receipt]] = defaultdict(set)
+        self.flush_at_commit = 1
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, with its loop alive."""
+        return self._closing is None and not self.loop.is_closed()
+
+    async def open(self, specs: Mapping[str, QueueSpec]) -> None:
+        """Connect, and declare the queues."""
+        await self._pool.transact(self._learn)
+        for spec in list(specs.values()):
+            await self.declare(spec)
+        for queue in list(self._consumers):
+            await self.attach(queue)
+        self._looker = self.loop.create_task(self._look_on(), name=f"tasuki looks of {self._name}")
+
+    async def _learn(self, link: Link) -> None:
+        self.flush_at_commit = link.flush_at_commit
+
+    async def declare(self, spec: QueueSpec) -> None:
+        """Make the queue exist with these options, and the tables if they are missing."""
+        try:
+            await self.run(spec.name, lambda store: store.declare(spec))
+        except DriverError as error:
+            if error.__cause__ is None or code_of(error.__cause__) != NO_TABLE:
+                raise
+            prefix = self._settings.prefix
+            await self._pool.transact(lambda link: migrate(link, prefix, self._name), timeout=MIGRATION_TIMEOUT)
+            await self.run(spec.name, lambda store: store.declare(spec))
+
+    async def attach(self, queue: str) -> None:
+        """Note how many consumers of this process receive from the queue."""
+        await self.run(queue, lambda store: store.attach(queue, self._holder, self._consumers.get(queue, 0)))
+
+    async def run(self, queue: str, work: Work[T]) -> T:
+        """A transaction, carried out to its end also if the caller is cancelled. Raises DriverError."""
+        return await asyncio.shield(self.spawn(self._transact(self._pool, queue, work)))
+
+    async def run_aside(self, queue: str, work: Work[T]) -> T:
+        """The same from another event loop than that of the session."""
+        return await self._leases.run(lambda pool: self._transact(pool, queue, work))
+
+    async def _transact(self, pool: Pool, queue: str, work: Work[T]) -> T:
+        def whole(link: Link) -> Awaitable[T]:
+            return work(Store(link, self._settings.prefix, self._name, self._alone))
+
+        return await pool.transact(whole, queue=queue)
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something to its end; ``close`` waits for it."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # every caller that waits has it
+
+    async def claim(self, queue: str, limit: int) -> list[Received]:
+        """Take messages; those for a cancelled caller are released."""
+        task = self.spawn(self._claim(queue, limit))
+        is_taken = False
+        try:
+            taken = await asyncio.shield(task)
+            is_taken = True
+        finally:
+            if not is_taken:
+                task.add_done_callback(lambda task: self._release(queue, task))
+        return taken
+
+    async def _claim(self, queue: str, limit: int) -> list[Received]:
+        token = secrets.randbits(63)
+        taken = await self._transact(self._pool, queue, lambda store: store.claim(queue, limit, token))
+        if taken:
+            self.held[queue].update(delivery.receipt for delivery in taken)
+        return taken
+
+    def _release(self, queue: str, task: asyncio.Task[list[Received]]) -> None:
+        if self.is_usable and not task.cancelled() and task.exception() is None and task.result():
+            self.spawn(self.settle(queue, [Release(delivery.receipt) for delivery in task.result()]))
+
+    async def settle(self, queue: str, batch: list[Any]) -> list[Receipt]:
+        """End deliveries; returns the stale receipts. For a caller that is never cancelled."""
+        stale = await self._transact(self._pool, queue, lambda store: store.settle(queue, batch))
+        self.forget(queue, (item.receipt for item in batch))
+        return stale
+
+    def forget(self, queue: str, receipts: Any) -> None:
+        """They are held no more, and something may have come to the front of the queue."""
+        self.held[queue].difference_update(receipts)
+        if not self.held[queue]:
+            del self.held[queue]
+        self.wake(queue)
+
+    def wake(self, queue: str) -> None:
+        """Let a receive that waits here ask again."""
+        if queue in self.waiting:
+            self.waiting[queue].wake(True)
+
+    def stop_waiting(self, queue: str) -> None:
+        """Let all receives of the queue ask again, or end."""
+        if queue in self.waiting:
+            self.waiting[queue].wake_all(True)
+
+    async def _look_on(self) -> None:
+        while True:
+            began_at = self.loop.time()
+            queues = [queue for queue, waiting in self.waiting.items() if waiting]
+            try:
+                for queue in await self._looking.transact(lambda link: self._look(link, queues)):
+                    self.wake(queue)
+            except DriverError:
+                for queue in queues:  # each asks for itself, and raises what is wrong
+                    self.stop_waiting(queue)
+            await asyncio.sleep(max(self._settings.poll_interval, IDLE_SHARE * (self.loop.time() - began_at)))
+
+    async def _look(self, link: Link, queues: list[str]) -> list[str]:
+        store = Store(link, self._settings.prefix, self._name, self._alone)
+        if self._consumers and link is not self._present:
+            # The server may not have noticed yet that the connection before is gone: then the next look has the lock.
+            if (await store.rows("SELECT GET_LOCK(%s, 0)", self._holder))[0][0]:
+                self._present = link
+                for queue in self._consumers:
+                    with suppress(QueueNotFoundError):  # its receives hear of that
+                        await store.attach(queue, self._holder, self._consumers[queue])
+                await link.commit()
+        if self._consumers and self.loop.time() - self._swept_at > SWEEP_INTERVAL:
+            self._swept_at, before = self.loop.time(), self._unused
+            self._unused = frozenset(await store.unused())
+            for queue in before & self._unused:
+                self.spawn(self.delete(queue))
+        return await store.news(queues)
+
+    async def delete(self, queue: str) -> None:
+        """Remove a queue with all that it has, in several transactions."""
+        while await self._transact(self._pool, queue, lambda store: store.delete(queue)):
+            pass
+
+    async def close(self) -> None:
+        """Give back what is held, and let go of everything. Idempotent."""
+        if self._closing is None:
+            self._closing = self.loop.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        for queue in list(self.waiting):
+            self.stop_waiting(queue)
+        if self._looker is not None:
+            self._looker.cancel()
+            await asyncio.wait((self._looker,))
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=CLOSE_TIMEOUT)
+        with suppress(DriverError, TimeoutError):  # else the leases give it back
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                for queue, receipts in list(self.held.items()):
+                    with suppress(QueueNotFoundError):
+                        await self._transact(self._pool, queue, lambda store: store.let_go(queue, receipts))  # noqa: B023
+        await self._leases.close()
+        await self._looking.close()
+        await self._pool.close()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    _looker: asyncio.Task[None] | None = None

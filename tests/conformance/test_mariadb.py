@@ -1,0 +1,33 @@
+"""The MariaDB driver, a package of its own in ``examples``, keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from tasuki_mariadb.driver import MariaDbDriver
+from tasuki_mariadb.settings import MariaDbSettings
+
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
+from tests.support.brokers.broker import Broker
+from tests.support.brokers.mariadb import MariaDb
+from tests.support.brokers.place import Proxied, address
+from tests.support.brokers.versions import version_of
+
+
+class TestMariaDb(Proxied, DriverConformance):
+    takes_clock = False
+    real_seconds = 1.5
+    patience = 8.0
+    shared_broker: ClassVar[type[Broker]] = MariaDb
+
+    def make_driver(self, place: Path, clock: ShiftedClock) -> MariaDbDriver:
+        there = address(self.shared_broker, place)
+        url = f"mariadb://root@127.0.0.1:{there['port']}/tasuki"
+        return MariaDbDriver("mariadb", MariaDbSettings(url=url, prefix=there["name"].lower()[:40]), clock)
+
+    def version(self) -> str:
+        return version_of("MariaDB", [MariaDb.shared().binary("mariadbd", "/usr/sbin/mariadbd"), "--version"])
+
+    async def restart(self, place: Path) -> None:
+        self.shared_broker.shared().restart()  # here: it ends with the thread that started it

@@ -76,20 +76,20 @@ def row(queue: Queue, message: Outgoing) -> tuple[object, ...]:
     )
 
 
-def choose(batch: Sequence[Outgoing], known: set[bytes], room: float) -> tuple[list[Outgoing], int]:
+def choose(batch: Sequence[Outgoing], known: set[bytes] | None, room: float) -> tuple[list[Outgoing], int]:
     """Which messages are to be stored, and how many of the batch, from its start, are then taken care of.
 
-    A known id is taken care of without room; ``known`` gets the ids of the chosen messages.
+    A known id is taken care of without room; ``known`` gets the ids of the chosen messages. None: no id matters.
     """
     chosen: list[Outgoing] = []
     for index, message in enumerate(batch):
-        id = digest(message.id)
-        if message.deduplicate and id in known:
+        id = digest(message.id) if known is not None and message.deduplicate else b""
+        if known and id in known:
             continue
         if len(chosen) >= room:
             return chosen, index
         chosen.append(message)
-        if message.deduplicate:
+        if known is not None and id:
             known.add(id)
     return chosen, len(batch)
 

@@ -84,7 +84,13 @@ class Session:
 
     async def attach(self, queue: str) -> None:
         """Note how many consumers of this process receive from the queue."""
-        await self.run(queue, lambda store: store.attach(queue, self._holder, self._consumers.get(queue, 0)))
+
+        async def attach(link: Link) -> None:
+            store = self._store(link)
+            await self._be_present(link, store)
+            await store.attach(queue, self._holder, self._consumers.get(queue, 0))
+
+        await asyncio.shield(self.spawn(self._looking.transact(attach, queue=queue)))
 
     async def run(self, queue: str, work: Work[T]) -> T:
         """A transaction, carried out to its end also if the caller is cancelled. Raises DriverError."""
@@ -95,10 +101,10 @@ class Session:
         return await self._leases.run(lambda pool: self._transact(pool, queue, work))
 
     async def _transact(self, pool: Pool, queue: str, work: Work[T]) -> T:
-        def whole(link: Link) -> Awaitable[T]:
-            return work(Store(link, self._settings.prefix, self._name, self._alone))
+        return await pool.transact(lambda link: work(self._store(link)), queue=queue)
 
-        return await pool.transact(whole, queue=queue)
+    def _store(self, link: Link) -> Store:
+        return Store(link, self._settings.prefix, self._name, self._alone)
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run something to its end; ``close`` waits for it."""
@@ -171,21 +177,24 @@ class Session:
             await asyncio.sleep(max(self._settings.poll_interval, IDLE_SHARE * (self.loop.time() - began_at)))
 
     async def _look(self, link: Link, queues: list[str]) -> list[str]:
-        store = Store(link, self._settings.prefix, self._name, self._alone)
-        if self._consumers and link is not self._present:
-            # The server may not have noticed yet that the connection before is gone: then the next look has the lock.
-            if (await store.rows("SELECT GET_LOCK(%s, 0)", self._holder))[0][0]:
-                self._present = link
-                for queue in self._consumers:
-                    with suppress(QueueNotFoundError):  # its receives hear of that
-                        await store.attach(queue, self._holder, self._consumers[queue])
-                await link.commit()
+        store = self._store(link)
+        if self._consumers:
+            await self._be_present(link, store)
         if self._consumers and self.loop.time() - self._swept_at > SWEEP_INTERVAL:
             self._swept_at, before = self.loop.time(), self._unused
             self._unused = frozenset(await store.unused())
             for queue in before & self._unused:
                 self.spawn(self.delete(queue))
         return await store.news(queues)
+
+    async def _be_present(self, link: Link, store: Store) -> None:
+        """Hold the lock by which other processes see that this one lives, and note its consumers once more."""
+        # The server may not have noticed yet that the connection before is gone: then the next look gets the lock.
+        if link is not self._present and (await store.rows("SELECT GET_LOCK(%s, 0)", self._holder))[0][0]:
+            self._present = link
+            for queue, consumers in list(self._consumers.items()):
+                with suppress(QueueNotFoundError):  # its receives hear of that
+                    await store.attach(queue, self._holder, consumers)
 
     async def delete(self, queue: str) -> None:
         """Remove a queue with all that it has, in several transactions."""

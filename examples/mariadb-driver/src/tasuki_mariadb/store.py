@@ -96,10 +96,10 @@ class Store:
         await self._insert(queue, chosen)
         return taken
 
-    async def _known(self, queue: Queue, batch: Iterable[Outgoing]) -> set[bytes]:
-        ids = [rules.digest(message.id) for message in batch if message.deduplicate]
-        if queue.dedup_window is None or not ids:
-            return set()
+    async def _known(self, queue: Queue, batch: Iterable[Outgoing]) -> set[bytes] | None:
+        if queue.dedup_window is None:
+            return None
+        ids = [rules.digest(message.id) for message in batch if message.deduplicate] or [b""]
         sql = "SELECT id FROM {}_ids WHERE queue = %s AND id IN %s AND published_at > %s"
         return {row[0] for row in await self.rows(sql, queue.number, ids, queue.now - queue.dedup_window)}
 
@@ -242,7 +242,7 @@ class Store:
             if move.receipt not in held:
                 outcomes.append(STALE)
                 continue
-            seen = set(known)
+            seen = None if known is None else set(known)
             chosen, taken = rules.choose(move.messages, seen, room + (source == target))
             outcomes.append(0 if taken == len(move.messages) else FULL)
             if not outcomes[-1]:
@@ -314,7 +314,7 @@ class Store:
         queue = await self.queue(name, alone=True)
         newest = await self.rows("SELECT COALESCE(MAX(seq), 0) FROM {}_messages WHERE queue = %s", queue.number)
         sql = f"SELECT seq FROM {{}}_messages WHERE queue = %s AND NOT {WAITS}"
-        return newest[0][0], [row[0] for row in await self.rows(sql, queue.number, queue.now)]
+        return int(newest[0][0]), [row[0] for row in await self.rows(sql, queue.number, queue.now)]
 
     async def purge(self, name: str, newest: int, spared: Sequence[int]) -> int:
         """Remove some that are not newer, not held and not spared; returns how many."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
-
-from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tests.support.brokers.broker import Broker
 from tests.support.brokers.mariadb import MariaDb
 from tests.support.brokers.place import Proxied, address

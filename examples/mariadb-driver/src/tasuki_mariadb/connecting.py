@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -22,7 +22,6 @@ from tasuki.errors import (
     QueueFullError,
 )
 from tasuki.fields.tls import TlsConfig
-
 from tasuki_mariadb.settings import PORT, MariaDbSettings
 
 NO_TABLE = 1146
@@ -127,7 +126,9 @@ class Connector:
             try:
                 # The client goes on in the clear with a server, or with anybody between, that offers no encryption.
                 if self._ssl is not None and connection._writer.get_extra_info("ssl_object") is None:  # noqa: SLF001
-                    raise AccessDeniedError(f"MariaDB {self.where} offers no encryption; mend it, or say tls: enabled: false")
+                    raise AccessDeniedError(
+                        f"MariaDB {self.where} offers no encryption; mend it, or say tls: enabled: false"
+                    )
                 await link.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 link.flush_at_commit = (await link.rows("SELECT @@innodb_flush_log_at_trx_commit"))[0][0]
                 await link.commit()

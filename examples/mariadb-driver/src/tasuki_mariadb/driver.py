@@ -27,7 +27,6 @@ from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
 from tasuki.message import Message
-
 from tasuki_mariadb import rules
 from tasuki_mariadb.connecting import NO_TABLE, Connector, code_of
 from tasuki_mariadb.session import Session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
-
 from tasuki_mariadb.connecting import NO_TABLE, Link, code_of
 
 LAYOUT = Layout(1, 1)

@@ -13,7 +13,6 @@ from tasuki.contracts.driver import QueueSpec, Receipt, Received, Release
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError, QueueNotFoundError
-
 from tasuki_mariadb.connecting import NO_TABLE, Connector, Link, Pool, code_of
 from tasuki_mariadb.schema import migrate
 from tasuki_mariadb.settings import MariaDbSettings
@@ -35,7 +34,9 @@ Work = Callable[[Store], Awaitable[T]]
 class Session:
     """For the event loop that opens it. Every verb runs in a task of its own, which a cancelled caller leaves alone."""
 
-    def __init__(self, name: str, settings: MariaDbSettings, connector: Connector, consumers: Mapping[str, int]) -> None:
+    def __init__(
+        self, name: str, settings: MariaDbSettings, connector: Connector, consumers: Mapping[str, int]
+    ) -> None:
         self._name = name
         self._settings = settings
         self._consumers = consumers

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from tasuki.contracts.driver import Ack, Depth, Move, Nack, Occupancy, Outgoing, QueueSpec, Receipt, Received, Settlement
+from tasuki.contracts.driver import (
+    Ack,
+    Depth,
+    Move,
+    Nack,
+    Occupancy,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+)
 from tasuki.drivers.toolkit.moves import FULL, STALE
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
-
 from tasuki_mariadb import rules
 from tasuki_mariadb.connecting import Again, Link
 from tasuki_mariadb.rules import BEHIND, DELAYED, HELD, READY, Queue
@@ -136,8 +146,12 @@ class Store:
         if wanted is not None:
             where, arguments = "queue = %s AND line IN %s", [queue.number, wanted]
         states = (READY, DELAYED, HELD)
-        found = await self.rows(f"SELECT seq, line, state FROM {{}}_messages WHERE {where} AND state IN %s", *arguments, states)
-        heads = dict(await self.rows(f"SELECT line, MIN(seq) FROM {{}}_messages WHERE {where} GROUP BY line", *arguments))
+        found = await self.rows(
+            f"SELECT seq, line, state FROM {{}}_messages WHERE {where} AND state IN %s", *arguments, states
+        )
+        heads = dict(
+            await self.rows(f"SELECT line, MIN(seq) FROM {{}}_messages WHERE {where} GROUP BY line", *arguments)
+        )
         demoted, promoted = rules.fronts(found, heads)
         if demoted:
             await self.run(f"UPDATE {{}}_messages SET state = {BEHIND} WHERE seq IN %s", demoted)
@@ -201,7 +215,9 @@ class Store:
                 await self.run("DELETE FROM {}_messages WHERE seq IN %s", seqs)
                 continue
             state, failed = (DELAYED if delay > 0 else READY), "attempts = attempts + 1, suspect = FALSE," * is_nack
-            sql = f"UPDATE {{}}_messages SET {failed} started = FALSE, token = NULL, state = %s, due = %s WHERE seq IN %s"
+            sql = (
+                f"UPDATE {{}}_messages SET {failed} started = FALSE, token = NULL, state = %s, due = %s WHERE seq IN %s"
+            )
             await self.run(sql, state, queue.now + delay, seqs)
         await self._arrange(queue, held.values())
         return [item.receipt for item in batch if item.receipt not in held or wanted[item.receipt] is not item]
@@ -282,9 +298,12 @@ class Store:
 
     async def news(self, names: Collection[str]) -> list[str]:
         """In which of these queues a receive would find something."""
-        have = f"EXISTS (SELECT 1 FROM {{}}_messages m WHERE m.queue = q.number AND m.state = {{}}"
+        have = "EXISTS (SELECT 1 FROM {}_messages m WHERE m.queue = q.number AND m.state = {}"
         news = " OR ".join(
-            [have.replace("= {}", f"= {READY})"), *(have.replace("= {}", f"= {state} AND m.due <= {NOW})") for state in (1, 2))]
+            [
+                have.replace("= {}", f"= {READY})"),
+                *(have.replace("= {}", f"= {state} AND m.due <= {NOW})") for state in (1, 2)),
+            ]
         )
         sql = f"SELECT name FROM {{}}_queues q WHERE name IN %s AND ({news})"
         return [row[0].decode() for row in await self.rows(sql, [name.encode() for name in names])] if names else []

@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import aiomysql
 
+from tasuki import errors
 from tasuki.drivers.toolkit.address import is_local, parts_of, shown
 from tasuki.drivers.toolkit.attempts import Attempts
 from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.errors import (
-    AccessDeniedError,
-    BrokerTimeoutError,
-    BrokerUnavailableError,
-    DriverError,
-    MessageTooLargeError,
-    Outcome,
-    QueueFullError,
-)
 from tasuki.fields.tls import TlsConfig
 from tasuki_mariadb.settings import PORT, MariaDbSettings
 
 NO_TABLE = 1146
-_DENIED = "the server refuses the user, or this to the user: grant the rights that the README lists"
-_FULL = "the disk or the table is full"
-_MEANINGS: dict[int, tuple[type[DriverError], str]] = {
-    **dict.fromkeys((1044, 1045, 1142, 1143, 1227, 1410, 1698), (AccessDeniedError, _DENIED)),
-    1049: (AccessDeniedError, "there is no such database"),
-    **dict.fromkeys((1021, 1114), (QueueFullError, _FULL)),
-    1153: (MessageTooLargeError, "the statement is larger than max_allowed_packet"),
-    NO_TABLE: (BrokerUnavailableError, "a table is missing: open the driver again in a process that may make it"),
-    **dict.fromkeys((1040, 1203, 1226), (BrokerUnavailableError, "the server has no room for more connections")),
-    **dict.fromkeys((1053, 1927), (BrokerUnavailableError, "the server is stopping, or ended the connection")),
-    1290: (BrokerUnavailableError, "the server takes no writes"),
-    1205: (BrokerUnavailableError, "another transaction holds a lock; try again"),
-    1213: (BrokerUnavailableError, "it met another transaction; try again"),
-}
+_MEANINGS: tuple[tuple[tuple[int, ...], type[errors.DriverError], str], ...] = (
+    ((1044, 1045, 1142, 1143, 1698), errors.AccessDeniedError, "it refuses the user; grant the rights of the README"),
+    ((1049,), errors.AccessDeniedError, "there is no such database; create it"),
+    ((1021, 1114), errors.QueueFullError, "its disk, or a table, is full"),
+    ((1153,), errors.MessageTooLargeError, "the statement is larger than max_allowed_packet; raise it"),
+    ((NO_TABLE,), errors.BrokerUnavailableError, "a table is missing; declare a queue, which makes the tables"),
+    ((1205, 1213), errors.BrokerUnavailableError, "another transaction holds what this one needs; try again"),
+    ((1040, 1053, 1203, 1226, 1290, 1927), errors.BrokerUnavailableError, "it takes no more work now; try again"),
+)
 
 T = TypeVar("T")
 
@@ -46,12 +34,14 @@ T = TypeVar("T")
 class Link:
     """One connection, which always has a transaction open."""
 
-    def __init__(self, connection: Any, durability: int) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.flush_at_commit = durability
+        self.flush_at_commit = 1
         """The server's ``innodb_flush_log_at_trx_commit`` when the connection was made."""
         self.is_committing = False
         """Whether a commit is under way, so that its outcome may be unknown."""
+        self.rollback = connection.rollback
+        self.abort = connection.close
 
     @property
     def is_alive(self) -> bool:
@@ -59,16 +49,10 @@ class Link:
         return not self._connection.closed
 
     async def rows(self, sql: str, *arguments: Any) -> list[Any]:
-        """The rows of a statement; a collection among the arguments stands for ``(a, b, c)``."""
+        """The rows of a statement, if it has any; a collection among the arguments stands for ``(a, b, c)``."""
         async with self._connection.cursor() as cursor:
             await cursor.execute(sql % tuple(map(_literal, arguments)))
             return list(await cursor.fetchall())
-
-    async def run(self, sql: str, *arguments: Any) -> int:
-        """How many rows a statement has changed."""
-        async with self._connection.cursor() as cursor:
-            await cursor.execute(sql % tuple(map(_literal, arguments)))
-            return int(cursor.rowcount)
 
     async def commit(self) -> None:
         """Commit, and begin the next transaction."""
@@ -76,20 +60,11 @@ class Link:
         await self._connection.commit()
         self.is_committing = False
 
-    async def rollback(self) -> None:
-        """Undo, and begin the next transaction."""
-        await self._connection.rollback()
-
-    def abort(self) -> None:
-        """End it at once; the server undoes what was not committed."""
-        self._connection.close()
-
     async def close(self) -> None:
         """Take leave of the server."""
-        try:
+        with suppress(OSError):
             await self._connection.ensure_closed()
-        except OSError:
-            self.abort()
+        self.abort()
 
 
 class Connector:
@@ -100,8 +75,7 @@ class Connector:
         parts = parts_of(url)
         host = parts.hostname or "localhost"
         self.where = shown(url)
-        tls = settings.tls or (None if is_local(host) else TlsConfig())
-        self._ssl = tls_context(tls)
+        self._ssl = tls_context(settings.tls or (None if is_local(host) else TlsConfig()))
         self._timeout = settings.connect_timeout
         self._arguments: dict[str, Any] = {
             "host": host,
@@ -109,32 +83,28 @@ class Connector:
             "user": unquote(parts.username or ""),
             "password": unquote(parts.password or ""),
             "db": unquote(parts.path.strip("/")),
-            "charset": "utf8mb4",
-            # sql_mode: not NO_BACKSLASH_ESCAPES, as the client escapes.
-            "init_command": (
-                "SET SESSION sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', sql_notes = 0, "
-                f"innodb_lock_wait_timeout = {max(int(settings.timeout), 1)}"
-            ),
-            "autocommit": False,
+            "ssl": self._ssl,
+            "init_command": "SET SESSION sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', sql_notes = 0, "
+            f"innodb_lock_wait_timeout = {max(int(settings.timeout), 1)}",
         }
 
     async def __call__(self) -> Link:
         """A new connection. Raises what the client and the network raise."""
         async with asyncio.timeout(self._timeout):
-            connection = await aiomysql.connect(ssl=self._ssl, **self._arguments)
-            link = Link(connection, 0)
+            connection = await aiomysql.connect(**self._arguments)
+            link, is_ready = Link(connection), False
             try:
-                # The client goes on in the clear with a server, or with anybody between, that offers no encryption.
+                # The client goes on in the clear if the server, or anything on the way to it, offers no encryption.
                 if self._ssl is not None and connection._writer.get_extra_info("ssl_object") is None:  # noqa: SLF001
-                    raise AccessDeniedError(
-                        f"MariaDB {self.where} offers no encryption; mend it, or say tls: enabled: false"
-                    )
-                await link.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    problem = f"MariaDB {self.where} offers no encryption: mend the server, or give tls: enabled: false"
+                    raise errors.AccessDeniedError(problem)
+                await link.rows("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 link.flush_at_commit = (await link.rows("SELECT @@innodb_flush_log_at_trx_commit"))[0][0]
                 await link.commit()
-            except BaseException:
-                link.abort()
-                raise
+                is_ready = True
+            finally:
+                if not is_ready:
+                    link.abort()
         return link
 
 
@@ -155,7 +125,7 @@ class Pool:
 
     async def transact(self, work: Callable[[Link], Awaitable[T]], *, queue: str = "", timeout: float = 0.0) -> T:
         """Do the work, and commit it; nothing of it is left if it fails. Raises DriverError."""
-        link: Link | None = None
+        link, is_clean = None, False
         try:
             async with asyncio.timeout(timeout or self._timeout), self._room:
                 link = await self._take()
@@ -163,42 +133,41 @@ class Pool:
                     try:
                         result = await work(link)
                         await link.commit()
-                    except Again:
+                        is_clean = True
+                    except (errors.DriverError, Again) as error:
                         await link.rollback()
-                    except DriverError:
-                        await link.rollback()
-                        raise
+                        is_clean = not isinstance(error, Again)
+                        if is_clean:
+                            raise
                     else:
                         return result
         except (aiomysql.MySQLError, OSError, TimeoutError) as problem:
-            outcome: Outcome = "unknown" if link is not None and link.is_committing else "rejected"
-            if link is not None:
-                link.abort()
+            outcome: errors.Outcome = "unknown" if link is not None and link.is_committing else "rejected"
             raise translated(problem, self._connector.where, self._driver, queue, outcome) from problem
         finally:
-            if link is not None and link.is_alive:
-                self._idle.append(link) if not self._attempts.is_closed else link.abort()
+            if link is not None and is_clean and not self._attempts.is_closed:
+                self._idle.append(link)
+            elif link is not None:
+                link.abort()
 
     async def close(self) -> None:
         """Close all connections; those in use are dropped when their work ends."""
         await self._attempts.close()
-        idle, self._idle = self._idle, []
-        for link in idle:
-            await link.close()
+        while self._idle:
+            await self._idle.pop().close()
 
     async def _take(self) -> Link:
         while True:
             while self._idle:
-                link = self._idle.pop()
-                if link.is_alive:
+                if (link := self._idle.pop()).is_alive:
                     return link
             await self._attempts.share(self._connect)
 
     async def _connect(self) -> None:
         self._idle.append(await self._connector())
 
-    def _closed(self) -> DriverError:
-        return BrokerUnavailableError(f"driver {self._driver!r} was closed meanwhile", driver=self._driver)
+    def _closed(self) -> errors.DriverError:
+        return errors.BrokerUnavailableError(f"driver {self._driver!r} was closed meanwhile", driver=self._driver)
 
 
 def _literal(value: Any) -> str:
@@ -210,20 +179,22 @@ def _literal(value: Any) -> str:
     return "NULL" if value is None else repr(value)
 
 
-def code_of(problem: BaseException) -> int:
+def code_of(problem: BaseException | None) -> int:
     """The server's or the client's number of an error; 0: it has none."""
     code = problem.args[0] if isinstance(problem, aiomysql.MySQLError) and problem.args else 0
     return code if isinstance(code, int) else 0
 
 
-def translated(problem: Exception, where: str, driver: str, queue: str, outcome: Outcome) -> DriverError:
+def translated(problem: Exception, where: str, driver: str, queue: str, outcome: errors.Outcome) -> errors.DriverError:
     """The DriverError for an error of the client or of the network."""
-    if isinstance(problem, TimeoutError):
-        text = f"MariaDB {where} did not answer in time"
-        return BrokerTimeoutError(text, driver=driver, queue=queue, outcome=outcome)
     code = code_of(problem)
-    kind, meaning = _MEANINGS.get(code, (DriverError, "the server refuses it"))
-    if not 1000 <= code < 2000:  # what its client says, or the network
-        kind, meaning = BrokerUnavailableError, "it cannot be reached, or went away"
-    said = str(problem.args[1]) if len(problem.args) > 1 else str(problem) or type(problem).__name__
+    kind: type[errors.DriverError] = errors.DriverError
+    meaning = "it refuses the statement"
+    if isinstance(problem, TimeoutError):
+        kind, meaning = errors.BrokerTimeoutError, "it did not answer in time"
+    elif not 1000 <= code < 2000:  # the client's own numbers, or the network's
+        kind, meaning = errors.BrokerUnavailableError, "it cannot be reached, or went away"
+    else:
+        kind, meaning = next((found[1:] for found in _MEANINGS if code in found[0]), (kind, meaning))
+    said = str(problem.args[1] if len(problem.args) > 1 else problem) or type(problem).__name__
     return kind(f"MariaDB {where}: {meaning} ({said})", driver=driver, queue=queue, outcome=outcome)

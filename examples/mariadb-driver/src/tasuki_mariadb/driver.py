@@ -123,7 +123,7 @@ class MariaDbDriver(Driver):
         try:
             found = await self._usable(spec.name).run(spec.name, lambda store: store.queue(spec.name, lock=False))
         except DriverError as error:
-            if error.__cause__ is None or code_of(error.__cause__) != NO_TABLE:
+            if code_of(error.__cause__) != NO_TABLE:
                 raise
             problem = f"queue {spec.name!r} is not in the database, which has no tables of Tasuki"
             raise QueueNotFoundError(problem, driver=self.name, queue=spec.name) from error

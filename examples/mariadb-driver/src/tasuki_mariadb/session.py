@@ -14,7 +14,7 @@ from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki_mariadb.connecting import NO_TABLE, Connector, Link, Pool, code_of
-from tasuki_mariadb.schema import migrate
+from tasuki_mariadb.schema import check, migrate
 from tasuki_mariadb.settings import MariaDbSettings
 from tasuki_mariadb.store import Store
 
@@ -71,16 +71,21 @@ class Session:
 
     async def _learn(self, link: Link) -> None:
         self.flush_at_commit = link.flush_at_commit
+        try:
+            await check(link, self._settings.prefix, self._name)
+        except Exception as problem:
+            if code_of(problem) != NO_TABLE:
+                raise
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist with these options, and the tables if they are missing."""
         try:
             await self.run(spec.name, lambda store: store.declare(spec))
         except DriverError as error:
-            if error.__cause__ is None or code_of(error.__cause__) != NO_TABLE:
+            if code_of(error.__cause__) != NO_TABLE:
                 raise
             prefix = self._settings.prefix
-            await self._pool.transact(lambda link: migrate(link, prefix, self._name), timeout=MIGRATION_TIMEOUT)
+            await self._pool.transact(lambda link: migrate(link, prefix), timeout=MIGRATION_TIMEOUT)
             await self.run(spec.name, lambda store: store.declare(spec))
 
     async def attach(self, queue: str) -> None:

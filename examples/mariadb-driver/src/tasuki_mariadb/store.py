@@ -53,10 +53,6 @@ class Store:
         """The rows of a statement; ``{}`` is the prefix of the tables."""
         return await self._link.rows(sql.replace("{}", self._prefix), *arguments)
 
-    async def run(self, sql: str, *arguments: Any) -> int:
-        """How many rows a statement has changed."""
-        return await self._link.run(sql.replace("{}", self._prefix), *arguments)
-
     async def queue(self, name: str, *, alone: bool = False, lock: bool = True) -> Queue:
         """A queue, locked until the commit: shared with others, or alone, as its options need it."""
         alone = alone or name in self._alone
@@ -84,19 +80,19 @@ class Store:
                 "INSERT INTO {}_queues (name, lease, max_length, by_key, dedup_window, temporary) "
                 "VALUES (%s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE lease = lease"
             )
-            await self.run(sql, name, *options)
+            await self.rows(sql, name, *options)
             queue = await self.queue(spec.name, alone=True)  # which another process may have made, with other options
         if tuple(queue[1:6]) == options:
             return
         sql = "lease = %s, max_length = %s, by_key = %s, dedup_window = %s, temporary = %s WHERE name = %s"
-        await self.run(f"UPDATE {{}}_queues SET {sql}", *options, name)
+        await self.rows(f"UPDATE {{}}_queues SET {sql}", *options, name)
         if by_key and not queue.by_key:
             sql = f"state = {BEHIND} WHERE queue = %s AND line IS NOT NULL AND state IN ({READY}, {DELAYED})"
-            await self.run(f"UPDATE {{}}_messages SET {sql}", queue.number)
+            await self.rows(f"UPDATE {{}}_messages SET {sql}", queue.number)
             await self._arrange(queue)
         elif queue.by_key and not by_key:
             sql = f"UPDATE {{}}_messages SET {RESTING} WHERE queue = %s AND state = {BEHIND}"
-            await self.run(sql, queue.now, queue.number)
+            await self.rows(sql, queue.now, queue.number)
 
     async def publish(self, name: str, batch: Sequence[Outgoing]) -> int:
         """Store the messages for which there is room; says how many, from the first on, are taken care of."""
@@ -127,14 +123,14 @@ class Store:
             rest = rest[len(part) :]
             values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"] * len(part))
             sql = f"INSERT INTO {{}}_messages {columns} VALUES {values}"
-            await self.run(sql, *(value for row in part for value in row))
+            await self.rows(sql, *(value for row in part for value in row))
         ids = [rules.digest(message.id) for message in messages if message.deduplicate]
         if queue.dedup_window is not None and ids:
             values = ", ".join(["(%s, %s, %s)"] * len(ids))
             sql = f"INSERT INTO {{}}_ids VALUES {values} ON DUPLICATE KEY UPDATE published_at = VALUES(published_at)"
-            await self.run(sql, *(value for id in ids for value in (queue.number, id, queue.now)))
+            await self.rows(sql, *(value for id in ids for value in (queue.number, id, queue.now)))
             sql = "DELETE FROM {}_ids WHERE queue = %s AND published_at <= %s ORDER BY published_at LIMIT %s"
-            await self.run(sql, queue.number, queue.now - queue.dedup_window, 2 * len(ids) + 100)
+            await self.rows(sql, queue.number, queue.now - queue.dedup_window, 2 * len(ids) + 100)
         await self._arrange(queue, (rules.digest(message.key) for message in messages if message.key is not None))
 
     async def _arrange(self, queue: Queue, keys: Iterable[bytes | None] | None = None) -> None:
@@ -154,9 +150,9 @@ class Store:
         )
         demoted, promoted = rules.fronts(found, heads)
         if demoted:
-            await self.run(f"UPDATE {{}}_messages SET state = {BEHIND} WHERE seq IN %s", demoted)
+            await self.rows(f"UPDATE {{}}_messages SET state = {BEHIND} WHERE seq IN %s", demoted)
         if promoted:
-            await self.run(f"UPDATE {{}}_messages SET {RESTING} WHERE seq IN %s", queue.now, promoted)
+            await self.rows(f"UPDATE {{}}_messages SET {RESTING} WHERE seq IN %s", queue.now, promoted)
 
     async def _surface(self, queue: Queue) -> None:
         """Make receivable what was delayed, or held, until now."""
@@ -166,7 +162,7 @@ class Store:
             "LIMIT %s FOR UPDATE SKIP LOCKED"
         )
         if due := await self.rows(sql, queue.number, queue.now, SURFACED):
-            await self.run(f"UPDATE {{}}_messages SET state = {READY} WHERE seq IN %s", [row[0] for row in due])
+            await self.rows(f"UPDATE {{}}_messages SET state = {READY} WHERE seq IN %s", [row[0] for row in due])
             await self._arrange(queue, (row[1] for row in due))
 
     async def claim(self, name: str, limit: int, token: int) -> list[Received]:
@@ -181,7 +177,7 @@ class Store:
         if not seqs:
             return []
         sql = f"UPDATE {{}}_messages SET {COUNT}, token = %s, state = {HELD}, due = %s WHERE seq IN %s"
-        await self.run(sql, token, queue.now + queue.lease, seqs)
+        await self.rows(sql, token, queue.now + queue.lease, seqs)
         sql = "SELECT id, body, headers, seq, attempts, suspect FROM {}_messages WHERE seq IN %s ORDER BY place, seq"
         return [
             Received(id.decode(), body, rules.decode(headers), (seq, token), attempts + 1, bool(suspect))
@@ -212,13 +208,13 @@ class Store:
             groups.setdefault(group, []).append(receipt[0])
         for (is_ack, is_nack, delay), seqs in groups.items():
             if is_ack:
-                await self.run("DELETE FROM {}_messages WHERE seq IN %s", seqs)
+                await self.rows("DELETE FROM {}_messages WHERE seq IN %s", seqs)
                 continue
             state, failed = (DELAYED if delay > 0 else READY), "attempts = attempts + 1, suspect = FALSE," * is_nack
             sql = (
                 f"UPDATE {{}}_messages SET {failed} started = FALSE, token = NULL, state = %s, due = %s WHERE seq IN %s"
             )
-            await self.run(sql, state, queue.now + delay, seqs)
+            await self.rows(sql, state, queue.now + delay, seqs)
         await self._arrange(queue, held.values())
         return [item.receipt for item in batch if item.receipt not in held or wanted[item.receipt] is not item]
 
@@ -228,7 +224,7 @@ class Store:
         held = {receipt: line for receipt, line in (await self._held(queue, receipts)).items() if receipt in receipts}
         if held:
             sql = f"UPDATE {{}}_messages SET {COUNT}, token = NULL, state = {READY}, due = %s WHERE seq IN %s"
-            await self.run(sql, queue.now, [seq for seq, _ in held])
+            await self.rows(sql, queue.now, [seq for seq, _ in held])
             await self._arrange(queue, held.values())
 
     async def start(self, name: str, batch: Sequence[Receipt]) -> list[Receipt]:
@@ -243,7 +239,7 @@ class Store:
     async def _mark(self, queue: Queue, batch: Sequence[Receipt], change: str, *arguments: float) -> list[Receipt]:
         held = await self._held(queue, batch)
         if seqs := [receipt[0] for receipt in batch if receipt in held]:
-            await self.run(f"UPDATE {{}}_messages SET {change} WHERE seq IN %s", *arguments, seqs)
+            await self.rows(f"UPDATE {{}}_messages SET {change} WHERE seq IN %s", *arguments, seqs)
         return [receipt for receipt in batch if receipt not in held]
 
     async def move(self, name: str, to: str, moves: Sequence[Move]) -> list[int]:
@@ -266,7 +262,7 @@ class Store:
                 stored += chosen
                 done.append(move.receipt)
         if done:
-            await self.run("DELETE FROM {}_messages WHERE seq IN %s", [receipt[0] for receipt in done])
+            await self.rows("DELETE FROM {}_messages WHERE seq IN %s", [receipt[0] for receipt in done])
             await self._arrange(source, (held[receipt] for receipt in done))
         await self._insert(target, stored)
         return outcomes
@@ -298,23 +294,18 @@ class Store:
 
     async def news(self, names: Collection[str]) -> list[str]:
         """In which of these queues a receive would find something."""
-        have = "EXISTS (SELECT 1 FROM {}_messages m WHERE m.queue = q.number AND m.state = {}"
-        news = " OR ".join(
-            [
-                have.replace("= {}", f"= {READY})"),
-                *(have.replace("= {}", f"= {state} AND m.due <= {NOW})") for state in (1, 2)),
-            ]
-        )
-        sql = f"SELECT name FROM {{}}_queues q WHERE name IN %s AND ({news})"
+        have = "EXISTS (SELECT 1 FROM {}_messages WHERE queue = number AND state = "
+        news = f"{have} {READY}) OR {have} {DELAYED} AND due <= {NOW}) OR {have} {HELD} AND due <= {NOW})"
+        sql = f"SELECT name FROM {{}}_queues WHERE name IN %s AND ({news})"
         return [row[0].decode() for row in await self.rows(sql, [name.encode() for name in names])] if names else []
 
     async def attach(self, name: str, holder: str, consumers: int) -> None:
         """Note the number, and forget those of processes that are gone."""
         queue = await self.queue(name, alone=True)
         sql = "DELETE FROM {}_consumers WHERE queue = %s AND (holder = %s OR IS_USED_LOCK(holder) IS NULL)"
-        await self.run(sql, queue.number, holder)
+        await self.rows(sql, queue.number, holder)
         if consumers:
-            await self.run("INSERT INTO {}_consumers VALUES (%s, %s, %s)", queue.number, holder, consumers)
+            await self.rows("INSERT INTO {}_consumers VALUES (%s, %s, %s)", queue.number, holder, consumers)
 
     async def peek(self, name: str, limit: int, after: int) -> list[Message]:
         """Waiting messages: receivable ones in order, then delayed ones by their time."""
@@ -361,10 +352,10 @@ class Store:
         """Remove some messages of a queue, and if none is left the queue; returns whether there may be more."""
         queue = await self.queue(name, alone=True)
         for table in ("messages", "ids", "consumers"):
-            sql = f"DELETE FROM {{}}_{table} WHERE queue = %s LIMIT {PURGED}"
-            if await self.run(sql, queue.number) == PURGED:
+            sql = f"DELETE FROM {{}}_{table} WHERE queue = %s LIMIT {PURGED} RETURNING 1"
+            if len(await self.rows(sql, queue.number)) == PURGED:
                 return True
-        await self.run("DELETE FROM {}_queues WHERE number = %s", queue.number)
+        await self.rows("DELETE FROM {}_queues WHERE number = %s", queue.number)
         return False
 
     async def unused(self) -> list[str]:

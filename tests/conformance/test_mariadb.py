@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
+from tasuki_mariadb import session
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
 from tests.support.brokers.broker import Broker
@@ -13,17 +14,21 @@ from tests.support.brokers.mariadb import MariaDb
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.versions import version_of
 
+session.SWEEP_INTERVAL = 1.0
+
 
 class TestMariaDb(Proxied, DriverConformance):
     takes_clock = False
     real_seconds = 1.5
     patience = 8.0
+    removes_within = 20.0
     shared_broker: ClassVar[type[Broker]] = MariaDb
 
     def make_driver(self, place: Path, clock: ShiftedClock) -> MariaDbDriver:
         there = address(self.shared_broker, place)
         url = f"mariadb://root@127.0.0.1:{there['port']}/tasuki"
-        return MariaDbDriver("mariadb", MariaDbSettings(url=url, prefix=there["name"].lower()[:40]), clock)
+        settings = MariaDbSettings(url=url, prefix=there["name"].lower()[:40], timeout=3.0, connect_timeout=3.0)
+        return MariaDbDriver("mariadb", settings, clock)
 
     def version(self) -> str:
         return version_of("MariaDB", [MariaDb.shared().binary("mariadbd", "/usr/sbin/mariadbd"), "--version"])

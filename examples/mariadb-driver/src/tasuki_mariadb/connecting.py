@@ -108,7 +108,7 @@ class Connector:
         return link
 
 
-class Again(Exception):
+class Again(Exception):  # noqa: N818 - no error: a signal to the pool
     """The transaction must begin again, with other locks."""
 
 

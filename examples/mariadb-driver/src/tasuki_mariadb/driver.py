@@ -184,7 +184,7 @@ class MariaDbDriver(Driver):
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; committed when this returns."""
         session = self._holding(queue)
-        return await asyncio.shield(session.spawn(session.settle(queue, list(batch)))) if batch else ()
+        return await asyncio.shield(session.spawn(session.settle(queue, batch))) if batch else ()
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack in one transaction, for each queue that something goes to."""
@@ -198,6 +198,7 @@ class MariaDbDriver(Driver):
             outcomes = await session.run(queue, lambda store: store.move(queue, to, moves))
             session.forget(queue, [move.receipt for move, out in zip(moves, outcomes, strict=True) if out != FULL])
             session.wake(to)
+            session.wake(queue)  # the next of a key is in front
             return outcomes
 
         return await move_together(self.name, queue, batch, refuse=refuse, run=run)

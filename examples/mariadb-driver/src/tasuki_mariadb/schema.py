@@ -24,7 +24,7 @@ async def migrate(link: Link, prefix: str) -> None:
 
 
 async def check(link: Link, prefix: str, driver: str) -> None:
-    """Raise DriverError for tables that only a newer driver can work with, and what the client raises if there are none."""
+    """Refuse tables that only a newer driver can work with (DriverError); the client raises if there are none."""
     found = await link.rows(f"SELECT version, min_version FROM {prefix}_layout ORDER BY version DESC LIMIT 1")
     if found:
         is_outdated(Layout(*found[0]), LAYOUT, place=f"prefix {prefix!r}", driver=driver)

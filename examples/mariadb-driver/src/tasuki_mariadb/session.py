@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tasuki.contracts.driver import QueueSpec, Receipt, Received, Release
+from tasuki.contracts.driver import Ack, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError, QueueNotFoundError
@@ -54,6 +54,7 @@ class Session:
         self.waiting: defaultdict[str, WaitList[bool]] = defaultdict(WaitList)
         self.held: defaultdict[str, set[Receipt]] = defaultdict(set)
         self.flush_at_commit = 1
+        self._looker: asyncio.Task[None] | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -147,18 +148,19 @@ class Session:
         if self.is_usable and not task.cancelled() and task.exception() is None and task.result():
             self.spawn(self.settle(queue, [Release(delivery.receipt) for delivery in task.result()]))
 
-    async def settle(self, queue: str, batch: list[Any]) -> list[Receipt]:
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> list[Receipt]:
         """End deliveries; returns the stale receipts. For a caller that is never cancelled."""
         stale = await self._transact(self._pool, queue, lambda store: store.settle(queue, batch))
         self.forget(queue, (item.receipt for item in batch))
+        if queue in self._alone or not all(isinstance(item, Ack) for item in batch):
+            self.wake(queue)  # a message came back, or another one of its key is in front
         return stale
 
-    def forget(self, queue: str, receipts: Any) -> None:
-        """They are held no more, and something may have come to the front of the queue."""
+    def forget(self, queue: str, receipts: Iterable[Receipt]) -> None:
+        """They are held no more."""
         self.held[queue].difference_update(receipts)
         if not self.held[queue]:
             del self.held[queue]
-        self.wake(queue)
 
     def wake(self, queue: str) -> None:
         """Let a receive that waits here ask again."""
@@ -167,31 +169,29 @@ class Session:
 
     def stop_waiting(self, queue: str) -> None:
         """Let all receives of the queue ask again, or end."""
-        if queue in self.waiting:
-            self.waiting[queue].wake_all(True)
+        self.waiting.pop(queue, WaitList[bool]()).wake_all(True)
 
     async def _look_on(self) -> None:
         while True:
             began_at = self.loop.time()
-            queues = [queue for queue, waiting in self.waiting.items() if waiting]
             try:
-                for queue in await self._looking.transact(lambda link: self._look(link, queues)):
+                for queue in await self._looking.transact(self._look) if self.waiting or self._consumers else ():
                     self.wake(queue)
             except DriverError:
-                for queue in queues:  # each asks for itself, and raises what is wrong
+                for queue in list(self.waiting):  # each receive asks for itself, and raises what is wrong
                     self.stop_waiting(queue)
             await asyncio.sleep(max(self._settings.poll_interval, IDLE_SHARE * (self.loop.time() - began_at)))
 
-    async def _look(self, link: Link, queues: list[str]) -> list[str]:
+    async def _look(self, link: Link) -> list[str]:
         store = self._store(link)
         if self._consumers:
             await self._be_present(link, store)
-        if self._consumers and self.loop.time() - self._swept_at > SWEEP_INTERVAL:
-            self._swept_at, before = self.loop.time(), self._unused
-            self._unused = frozenset(await store.unused())
-            for queue in before & self._unused:
-                self.spawn(self.delete(queue))
-        return await store.news(queues)
+            if self.loop.time() - self._swept_at > SWEEP_INTERVAL:
+                self._swept_at, before = self.loop.time(), self._unused
+                self._unused = frozenset(await store.unused())
+                for queue in before & self._unused:
+                    self.spawn(self.delete(queue, is_unused=True))
+        return await store.news([queue for queue, waiting in self.waiting.items() if waiting])
 
     async def _be_present(self, link: Link, store: Store) -> None:
         """Hold the lock by which other processes see that this one lives, and note its consumers once more."""
@@ -202,9 +202,9 @@ class Session:
                 with suppress(QueueNotFoundError):  # its receives hear of that
                     await store.attach(queue, self._holder, consumers)
 
-    async def delete(self, queue: str) -> None:
-        """Remove a queue with all that it has, in several transactions."""
-        while await self._transact(self._pool, queue, lambda store: store.delete(queue)):
+    async def delete(self, queue: str, *, is_unused: bool = False) -> None:
+        """Remove a queue with all that it has, in several transactions; ``is_unused``: only as long as it is."""
+        while await self._transact(self._pool, queue, lambda store: store.delete(queue, is_unused=is_unused)):
             pass
 
     async def close(self) -> None:
@@ -231,5 +231,3 @@ class Session:
         await self._pool.close()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
-
-    _looker: asyncio.Task[None] | None = None

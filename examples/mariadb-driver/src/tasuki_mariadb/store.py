@@ -31,7 +31,7 @@ PURGED = 2000
 MAX_STATEMENT = rules.MAX_BODY
 """Bytes of bodies after which the rest of a batch goes into another statement of the transaction."""
 
-NOW = "UNIX_TIMESTAMP(SYSDATE(6))"
+NOW = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) AS DOUBLE)"
 OPTIONS = f"number, lease, max_length, by_key, dedup_window, temporary, {NOW}"
 WAITS = f"NOT (state = {HELD} AND due > %s)"
 IS_READY = f"(state = {READY} OR due <= %s)"
@@ -61,7 +61,7 @@ class Store:
         if not found:
             problem = f"queue {name!r} is not in the database; declare it"
             raise QueueNotFoundError(problem, driver=self._driver, queue=name)
-        queue = Queue(*found[0][:-1], float(found[0][-1]))
+        queue = Queue(*found[0])
         if lock and queue.is_strict and not alone:
             self._alone.add(name)
             raise Again
@@ -138,17 +138,12 @@ class Store:
         wanted = None if keys is None else {key for key in keys if key is not None}
         if not (queue.by_key or wanted is None) or wanted == set():
             return
-        where, arguments = "queue = %s AND line IS NOT NULL", [queue.number]
-        if wanted is not None:
-            where, arguments = "queue = %s AND line IN %s", [queue.number, wanted]
-        states = (READY, DELAYED, HELD)
-        found = await self.rows(
-            f"SELECT seq, line, state FROM {{}}_messages WHERE {where} AND state IN %s", *arguments, states
-        )
-        heads = dict(
-            await self.rows(f"SELECT line, MIN(seq) FROM {{}}_messages WHERE {where} GROUP BY line", *arguments)
-        )
-        demoted, promoted = rules.fronts(found, heads)
+        where = "queue = %s AND line IS NOT NULL" + " AND line IN %s" * (wanted is not None)
+        arguments: tuple[Any, ...] = (queue.number,) if wanted is None else (queue.number, wanted)
+        sql = f"SELECT seq, line, state FROM {{}}_messages WHERE {where} AND state <= {HELD}"
+        found = await self.rows(sql, *arguments)
+        heads = await self.rows(f"SELECT line, MIN(seq) FROM {{}}_messages WHERE {where} GROUP BY line", *arguments)
+        demoted, promoted = rules.fronts(found, dict(heads))
         if demoted:
             await self.rows(f"UPDATE {{}}_messages SET state = {BEHIND} WHERE seq IN %s", demoted)
         if promoted:
@@ -156,7 +151,6 @@ class Store:
 
     async def _surface(self, queue: Queue) -> None:
         """Make receivable what was delayed, or held, until now."""
-        # One after the other in other transactions: what another one has locked is left to it.
         sql = (
             f"SELECT seq, line FROM {{}}_messages WHERE queue = %s AND state IN ({DELAYED}, {HELD}) AND due <= %s "
             "LIMIT %s FOR UPDATE SKIP LOCKED"
@@ -348,9 +342,11 @@ class Store:
         await self._arrange(queue, (row[0] for row in gone))
         return len(gone)
 
-    async def delete(self, name: str) -> int:
+    async def delete(self, name: str, *, is_unused: bool) -> bool:
         """Remove some messages of a queue, and if none is left the queue; returns whether there may be more."""
         queue = await self.queue(name, alone=True)
+        if is_unused and name not in await self.unused():
+            return False
         for table in ("messages", "ids", "consumers"):
             sql = f"DELETE FROM {{}}_{table} WHERE queue = %s LIMIT {PURGED} RETURNING 1"
             if len(await self.rows(sql, queue.number)) == PURGED:
@@ -361,7 +357,7 @@ class Store:
     async def unused(self) -> list[str]:
         """The temporary queues from which no living process receives."""
         sql = """
-            SELECT name FROM {}_queues q WHERE temporary AND NOT EXISTS (
-                SELECT 1 FROM {}_consumers c WHERE c.queue = q.number AND IS_USED_LOCK(c.holder) IS NOT NULL)
+            SELECT name FROM {}_queues WHERE temporary AND NOT EXISTS (
+                SELECT 1 FROM {}_consumers WHERE queue = number AND IS_USED_LOCK(holder) IS NOT NULL)
         """
         return [row[0].decode() for row in await self.rows(sql)]

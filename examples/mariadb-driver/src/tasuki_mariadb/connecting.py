@@ -23,7 +23,7 @@ _MEANINGS: tuple[tuple[tuple[int, ...], type[errors.DriverError], str], ...] = (
     ((1049,), errors.AccessDeniedError, "there is no such database; create it"),
     ((1021, 1114), errors.QueueFullError, "its disk, or a table, is full"),
     ((1153,), errors.MessageTooLargeError, "the statement is larger than max_allowed_packet; raise it"),
-    ((NO_TABLE,), errors.BrokerUnavailableError, "a table is missing; declare a queue, which makes the tables"),
+    ((NO_TABLE,), errors.BrokerUnavailableError, "a table is missing; restore it, or drop them all"),
     ((1205, 1213), errors.BrokerUnavailableError, "another transaction holds what this one needs; try again"),
     ((1040, 1053, 1203, 1226, 1290, 1927), errors.BrokerUnavailableError, "it takes no more work now; try again"),
 )
@@ -51,7 +51,7 @@ class Link:
     async def rows(self, sql: str, *arguments: Any) -> list[Any]:
         """The rows of a statement, if it has any; a collection among the arguments stands for ``(a, b, c)``."""
         async with self._connection.cursor() as cursor:
-            await cursor.execute(sql % tuple(map(_literal, arguments)))
+            await cursor.execute(sql % tuple(map(literal, arguments)))
             return list(await cursor.fetchall())
 
     async def commit(self) -> None:
@@ -170,10 +170,10 @@ class Pool:
         return errors.BrokerUnavailableError(f"driver {self._driver!r} was closed meanwhile", driver=self._driver)
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
     """A value in a statement; text and bytes as hexadecimal digits, so that nothing needs to be escaped."""
     if isinstance(value, list | tuple | set):
-        return f"({', '.join(map(_literal, value))})"
+        return f"({', '.join(map(literal, value))})"
     if isinstance(value, str | bytes):
         return f"X'{(value.encode() if isinstance(value, str) else value).hex()}'"
     return "NULL" if value is None else repr(value)

@@ -77,7 +77,7 @@ class MariaDbDriver(Driver):
         return _DURABILITY.get(session.flush_at_commit, "power") if session else self.capabilities.durability
 
     async def open(self) -> None:
-        """Connect, and declare what was declared; the tables are made for the first queue."""
+        """Connect, and declare the queues of before; the tables are made for the first queue."""
         current = self._guard.current
         if current is not None and current.is_usable:
             return
@@ -92,7 +92,7 @@ class MariaDbDriver(Driver):
         self._guard.opened(session)
 
     async def close(self) -> None:
-        """Give back what is held, and end all connections."""
+        """Return the held messages to their queues, and end all connections."""
         session = self._guard.current
         if session is not None and not session.loop.is_closed():
             await session.close()
@@ -228,7 +228,7 @@ class MariaDbDriver(Driver):
         return await self._session(queue).run(queue, lambda store: store.peek(queue, limit, after))
 
     async def purge(self, queue: str) -> int:
-        """Remove what was there and not held when the call began, in several transactions."""
+        """Remove the messages that waited when the call began, in several transactions."""
         session = self._session(queue)
         newest, held = await session.run(queue, lambda store: store.newest(queue))
         count = 0
@@ -237,7 +237,7 @@ class MariaDbDriver(Driver):
         return count
 
     async def remove(self, queue: str, ids: Collection[str]) -> int:
-        """Remove what one statement finds, by others."""
+        """Find the messages in one statement that locks nothing, and remove them in others."""
         session = self._session(queue)
         if not ids:
             return 0

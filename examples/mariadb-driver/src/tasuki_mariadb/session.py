@@ -1,4 +1,4 @@
-"""Session: what an open driver has: connections, deliveries that are held, and a look for new messages."""
+"""Session: the connections of an open driver, its deliveries, and the poll for new messages."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tasuki_mariadb.store import Store
 MIGRATION_TIMEOUT = 120.0
 """Seconds that making the tables may take, the wait for other processes included."""
 CLOSE_TIMEOUT = 3.0
-"""Seconds for giving back what is held; then it comes back by its lease."""
+"""Seconds for returning held messages; after that their leases return them."""
 IDLE_SHARE = 20
-"""A look for messages is followed by a pause of at least so many times its length."""
+"""After a poll follows a pause of at least so many times its length."""
 SWEEP_INTERVAL = 60.0
 """Seconds between two checks of temporary queues; one without a living consumer at both is removed."""
 
@@ -43,7 +43,7 @@ class Session:
         self._alone: set[str] = set()
         self._connector = connector
         self._pool = Pool(connector, name, settings.pool_size, settings.timeout)
-        self._looking = Pool(connector, name, 1, settings.timeout)
+        self._polling = Pool(connector, name, 1, settings.timeout)
         self._leases = LeaseThread(name, lambda: Pool(connector, name, 1, settings.timeout))
         self._holder = f"tasuki:{secrets.token_hex(16)}"
         self._present: Link | None = None
@@ -54,7 +54,7 @@ class Session:
         self.waiting: defaultdict[str, WaitList[bool]] = defaultdict(WaitList)
         self.held: defaultdict[str, set[Receipt]] = defaultdict(set)
         self.flush_at_commit = 1
-        self._looker: asyncio.Task[None] | None = None
+        self._poller: asyncio.Task[None] | None = None
 
     @property
     def is_usable(self) -> bool:
@@ -68,7 +68,7 @@ class Session:
             await self.declare(spec)
         for queue in list(self._consumers):
             await self.attach(queue)
-        self._looker = self.loop.create_task(self._look_on(), name=f"tasuki looks of {self._name}")
+        self._poller = self.loop.create_task(self._poll_on(), name=f"tasuki polls of {self._name}")
 
     async def _learn(self, link: Link) -> None:
         self.flush_at_commit = link.flush_at_commit
@@ -97,14 +97,14 @@ class Session:
             await self._be_present(link, store)
             await store.attach(queue, self._holder, self._consumers.get(queue, 0))
 
-        await asyncio.shield(self.spawn(self._looking.transact(attach, queue=queue)))
+        await asyncio.shield(self.spawn(self._polling.transact(attach, queue=queue)))
 
     async def run(self, queue: str, work: Work[T]) -> T:
         """A transaction, carried out to its end also if the caller is cancelled. Raises DriverError."""
         return await asyncio.shield(self.spawn(self._transact(self._pool, queue, work)))
 
     async def run_aside(self, queue: str, work: Work[T]) -> T:
-        """The same from another event loop than that of the session."""
+        """The same from another event loop than the session's."""
         return await self._leases.run(lambda pool: self._transact(pool, queue, work))
 
     async def _transact(self, pool: Pool, queue: str, work: Work[T]) -> T:
@@ -171,18 +171,18 @@ class Session:
         """Let all receives of the queue ask again, or end."""
         self.waiting.pop(queue, WaitList[bool]()).wake_all(True)
 
-    async def _look_on(self) -> None:
+    async def _poll_on(self) -> None:
         while True:
             began_at = self.loop.time()
             try:
-                for queue in await self._looking.transact(self._look) if self.waiting or self._consumers else ():
+                for queue in await self._polling.transact(self._poll) if self.waiting or self._consumers else ():
                     self.wake(queue)
             except DriverError:
-                for queue in list(self.waiting):  # each receive asks for itself, and raises what is wrong
+                for queue in list(self.waiting):  # each receive asks for itself, and raises the error
                     self.stop_waiting(queue)
             await asyncio.sleep(max(self._settings.poll_interval, IDLE_SHARE * (self.loop.time() - began_at)))
 
-    async def _look(self, link: Link) -> list[str]:
+    async def _poll(self, link: Link) -> list[str]:
         store = self._store(link)
         if self._consumers:
             await self._be_present(link, store)
@@ -195,7 +195,7 @@ class Session:
 
     async def _be_present(self, link: Link, store: Store) -> None:
         """Hold the lock by which other processes see that this one lives, and note its consumers once more."""
-        # The server may not have noticed yet that the connection before is gone: then the next look gets the lock.
+        # The server may not have noticed yet that the connection before is gone: then the next poll gets the lock.
         if link is not self._present and (await store.rows("SELECT GET_LOCK(%s, 0)", self._holder))[0][0]:
             self._present = link
             for queue, consumers in list(self._consumers.items()):
@@ -208,7 +208,7 @@ class Session:
             pass
 
     async def close(self) -> None:
-        """Give back what is held, and let go of everything. Idempotent."""
+        """Return the held messages, and end everything. Idempotent."""
         if self._closing is None:
             self._closing = self.loop.create_task(self._close())
         await asyncio.shield(self._closing)
@@ -216,18 +216,18 @@ class Session:
     async def _close(self) -> None:
         for queue in list(self.waiting):
             self.stop_waiting(queue)
-        if self._looker is not None:
-            self._looker.cancel()
-            await asyncio.wait((self._looker,))
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait((self._poller,))
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=CLOSE_TIMEOUT)
-        with suppress(DriverError, TimeoutError):  # else the leases give it back
+        with suppress(DriverError, TimeoutError):  # else the leases return them
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 for queue, receipts in list(self.held.items()):
                     with suppress(QueueNotFoundError):
                         await self._transact(self._pool, queue, lambda store: store.let_go(queue, receipts))  # noqa: B023
         await self._leases.close()
-        await self._looking.close()
+        await self._polling.close()
         await self._pool.close()
         if self._tasks:
             await asyncio.wait(set(self._tasks))

@@ -33,9 +33,9 @@ class MariaDbSettings(Config):
     prefix: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,39}$")] = "tasuki"
     """Prefix of the tables, which are made if they are missing."""
     pool_size: Positive = 5
-    """Most connections for the work; one more looks for new messages, and one keeps leases."""
+    """Most connections for the work; one more polls for new messages, and one keeps leases."""
     poll_interval: PositiveDuration = 0.2
-    """Time between two looks for messages of other processes."""
+    """Time between two polls for messages of other processes."""
     timeout: PositiveDuration = 10.0
     """Time within which the server must answer."""
     connect_timeout: PositiveDuration = 5.0

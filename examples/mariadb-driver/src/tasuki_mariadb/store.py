@@ -150,7 +150,7 @@ class Store:
             await self.rows(f"UPDATE {{}}_messages SET {RESTING} WHERE seq IN %s", queue.now, promoted)
 
     async def _surface(self, queue: Queue) -> None:
-        """Make receivable what was delayed, or held, until now."""
+        """Make messages receivable whose delay or lease has ended."""
         sql = (
             f"SELECT seq, line FROM {{}}_messages WHERE queue = %s AND state IN ({DELAYED}, {HELD}) AND due <= %s "
             "LIMIT %s FOR UPDATE SKIP LOCKED"
@@ -294,7 +294,7 @@ class Store:
         return [row[0].decode() for row in await self.rows(sql, [name.encode() for name in names])] if names else []
 
     async def attach(self, name: str, holder: str, consumers: int) -> None:
-        """Note the number, and forget those of processes that are gone."""
+        """Note the number, and forget the consumers of processes that are gone."""
         queue = await self.queue(name, alone=True)
         sql = "DELETE FROM {}_consumers WHERE queue = %s AND (holder = %s OR IS_USED_LOCK(holder) IS NULL)"
         await self.rows(sql, queue.number, holder)
@@ -332,7 +332,7 @@ class Store:
         return [row[0] for row in await self.rows(sql, queue.number, [id.encode("utf-8", "replace") for id in ids])]
 
     async def remove(self, name: str, seqs: Sequence[int]) -> int:
-        """Remove those of the messages that are not held; returns how many."""
+        """Remove these messages, but for held ones; returns how many."""
         return await self._delete(name, f"queue = %s AND {WAITS} AND seq IN %s", seqs)
 
     async def _delete(self, name: str, where: str, *arguments: Any) -> int:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
+from tasuki.testing.conformance.driver.content import Content
+from tasuki.testing.conformance.driver.edges import Edges
+from tasuki.testing.conformance.driver.inspecting import Inspecting
+from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.driver.removing import Removing
+from tasuki.testing.conformance.whole.asking import Asking
+from tasuki.testing.conformance.whole.publishing import Publishing
+from tasuki.testing.conformance.whole.whole import Whole
 from tasuki_mariadb import session
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
@@ -17,7 +27,7 @@ from tests.support.brokers.versions import version_of
 session.SWEEP_INTERVAL = 1.0
 
 
-class TestMariaDb(Proxied, DriverConformance):
+class Server(Proxied):
     takes_clock = False
     real_seconds = 1.5
     patience = 8.0
@@ -35,3 +45,12 @@ class TestMariaDb(Proxied, DriverConformance):
 
     async def restart(self, place: Path) -> None:
         self.shared_broker.shared().restart()  # here: it ends with the thread that started it
+
+
+class TestQuick(Server, Content, Edges, Inspecting, Moving, Removing, Whole, Asking, Publishing):
+    """The cases that hardly wait: `make matrix` runs all."""
+
+
+@pytest.mark.variant
+class TestMariaDb(Server, DriverConformance):
+    pass

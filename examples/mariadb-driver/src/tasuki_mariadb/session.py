@@ -175,8 +175,12 @@ class Session:
         while True:
             began_at = self.loop.time()
             try:
-                for queue in await self._polling.transact(self._poll) if self.waiting or self._consumers else ():
-                    self.wake(queue)
+                if any(self.waiting.values()) or self._consumers:
+                    for queue in await self._polling.transact(self._poll):
+                        self.wake(queue)
+                if began_at - self._swept_at > SWEEP_INTERVAL:
+                    self._swept_at = began_at
+                    await self._sweep()
             except DriverError:
                 for queue in list(self.waiting):  # each receive asks for itself, and raises the error
                     self.stop_waiting(queue)
@@ -184,19 +188,22 @@ class Session:
 
     async def _poll(self, link: Link) -> list[str]:
         store = self._store(link)
-        if self._consumers:
-            await self._be_present(link, store)
-            if self.loop.time() - self._swept_at > SWEEP_INTERVAL:
-                self._swept_at, before = self.loop.time(), self._unused
-                self._unused = frozenset(await store.unused())
-                for queue in before & self._unused:
-                    self.spawn(self.delete(queue, is_unused=True))
+        await self._be_present(link, store)
         return await store.news([queue for queue, waiting in self.waiting.items() if waiting])
+
+    async def _sweep(self) -> None:
+        before, self._unused = self._unused, frozenset(await self.run("", lambda store: store.unused()))
+        for queue in before & self._unused:
+            await self.delete(queue, is_unused=True)
 
     async def _be_present(self, link: Link, store: Store) -> None:
         """Hold the lock by which other processes see that this one lives, and note its consumers once more."""
         # The server may not have noticed yet that the connection before is gone: then the next poll gets the lock.
-        if link is not self._present and (await store.rows("SELECT GET_LOCK(%s, 0)", self._holder))[0][0]:
+        if (
+            self._consumers
+            and link is not self._present
+            and (await store.rows("SELECT GET_LOCK(%s, 0)", self._holder))[0][0]
+        ):
             self._present = link
             for queue, consumers in list(self._consumers.items()):
                 with suppress(QueueNotFoundError):  # its receives hear of that

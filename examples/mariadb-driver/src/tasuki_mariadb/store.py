@@ -178,16 +178,19 @@ class Store:
             for id, body, headers, seq, attempts, suspect in await self.rows(sql, seqs)
         ]
 
-    async def _held(self, queue: Queue, receipts: Iterable[Receipt]) -> dict[Receipt, bytes | None]:
-        """Which receipts can be settled, late or not, with the keys of their messages; their rows are locked."""
+    async def _held(self, queue: Queue, receipts: Iterable[Receipt], last: int = BEHIND) -> dict[Receipt, bytes | None]:
+        """Which receipts can be settled, late or not, with the keys of their messages; their rows are locked.
+
+        ``last``: the last state that a message may have.
+        """
         seqs = [receipt[0] for receipt in receipts if rules.is_receipt(receipt)]
         if not seqs:
             return {}
         sql = (
             "SELECT seq, token, line FROM {}_messages FORCE INDEX (PRIMARY) WHERE seq IN %s AND queue = %s "
-            "ORDER BY seq FOR UPDATE"
+            "AND state <= %s ORDER BY seq FOR UPDATE"
         )
-        return {(seq, token): line for seq, token, line in await self.rows(sql, seqs, queue.number)}
+        return {(seq, token): line for seq, token, line in await self.rows(sql, seqs, queue.number, last)}
 
     async def settle(self, name: str, batch: Sequence[Settlement]) -> list[Receipt]:
         """End deliveries; returns the stale receipts."""
@@ -223,15 +226,18 @@ class Store:
 
     async def start(self, name: str, batch: Sequence[Receipt]) -> list[Receipt]:
         """Record that handlers begin; returns the stale receipts."""
-        return await self._mark(await self.queue(name), batch, "started = TRUE")
+        queue = await self.queue(name)
+        return await self._mark(batch, await self._held(queue, batch), "started = TRUE")
 
     async def extend(self, name: str, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
         """Set leases; returns the stale receipts."""
         queue = await self.queue(name)
-        return await self._mark(queue, batch, f"state = {HELD}, due = %s", queue.now + lease)
+        held = await self._held(queue, batch, HELD)  # behind its key it cannot be held again: another one may be
+        return await self._mark(batch, held, f"state = {HELD}, due = %s", queue.now + lease)
 
-    async def _mark(self, queue: Queue, batch: Sequence[Receipt], change: str, *arguments: float) -> list[Receipt]:
-        held = await self._held(queue, batch)
+    async def _mark(
+        self, batch: Sequence[Receipt], held: Collection[Receipt], change: str, *arguments: float
+    ) -> list[Receipt]:
         if seqs := [receipt[0] for receipt in batch if receipt in held]:
             await self.rows(f"UPDATE {{}}_messages SET {change} WHERE seq IN %s", *arguments, seqs)
         return [receipt for receipt in batch if receipt not in held]

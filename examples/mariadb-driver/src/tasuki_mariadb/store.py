@@ -142,7 +142,13 @@ class Store:
         arguments: tuple[Any, ...] = (queue.number,) if wanted is None else (queue.number, wanted)
         sql = f"SELECT seq, line, state FROM {{}}_messages WHERE {where} AND state <= {HELD}"
         found = await self.rows(sql, *arguments)
-        heads = await self.rows(f"SELECT line, MIN(seq) FROM {{}}_messages WHERE {where} GROUP BY line", *arguments)
+        if wanted is None:
+            sql = "SELECT line, MIN(seq) FROM {}_messages WHERE queue = %s AND line IS NOT NULL GROUP BY line"
+            heads = await self.rows(sql, queue.number)
+        else:  # one seek a key: a GROUP BY of some keys reads all of their messages
+            one = "(SELECT line, seq FROM {}_messages WHERE queue = %s AND line = %s ORDER BY seq LIMIT 1)"
+            sought = (value for key in wanted for value in (queue.number, key))
+            heads = await self.rows(" UNION ALL ".join([one] * len(wanted)), *sought)
         demoted, promoted = rules.fronts(found, dict(heads))
         if demoted:
             await self.rows(f"UPDATE {{}}_messages SET state = {BEHIND} WHERE seq IN %s", demoted)

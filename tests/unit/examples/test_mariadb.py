@@ -20,7 +20,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki_mariadb import rules
-from tasuki_mariadb.connecting import literal, translated
+from tasuki_mariadb.connecting import Connector, Link, Pool, literal, translated
 from tasuki_mariadb.rules import BEHIND, DELAYED, HELD, READY
 from tasuki_mariadb.settings import KIND, MariaDbSettings
 
@@ -150,3 +150,44 @@ def test_where_queues_are() -> None:
     )
     assert one == two
     assert one != three
+
+
+class Connection:
+    """The client's connection, which is lost in one of its calls."""
+
+    closed = False
+
+    def __init__(self, lost_in: str) -> None:
+        self.lost_in = lost_in
+
+    async def commit(self) -> None:
+        if self.lost_in == "commit":
+            raise ConnectionResetError(104, "reset")
+
+    async def rollback(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("lost_in", "outcome"), [("work", "rejected"), ("commit", "unknown")])
+async def test_only_a_commit_without_an_answer_is_uncertain(
+    monkeypatch: pytest.MonkeyPatch, lost_in: str, outcome: str
+) -> None:
+    connector = Connector(MariaDbSettings(url="mariadb://localhost/app"))
+    connection = Connection(lost_in)
+
+    async def connect(_: Connector) -> Link:
+        return Link(connection)
+
+    async def work(_: Link) -> None:
+        if lost_in == "work":
+            raise ConnectionResetError(104, "reset")
+
+    monkeypatch.setattr(Connector, "__call__", connect)
+    with pytest.raises(BrokerUnavailableError) as caught:
+        await Pool(connector, "db", 1, 10.0).transact(work)
+    assert caught.value.outcome == outcome
+    assert connection.closed

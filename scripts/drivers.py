@@ -16,7 +16,7 @@ from typing import Any
 from tasuki.cli.commands.project.drivers import markdown, rows
 from tasuki.contracts.driver import Capabilities
 from tasuki.drivers.kinds import KINDS
-from tasuki.kinds.capabilities import all_capabilities
+from tasuki.kinds.capabilities import capabilities_of
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ HEAD = """# What each driver can do
 The same project runs on each of these drivers; this page says what it can rely on there. **native**: the broker does it
 itself. **emulated**: its driver builds it out of other means of the broker, or Tasuki does it above the driver.
 **refused**: it cannot be had honestly, and `tasuki check` refuses a queue that needs it, at its line, and names the
-drivers that can. Nothing is ever ignored.
+drivers that can. Nothing is ever ignored. `mariadb` is a package of its own, in `examples/mariadb-driver`.
 
 Each row names the case of the conformance suite that proves it; the suite ran on the brokers below, and each native or
 emulated behaviour here has passed there. `tasuki drivers` prints the same table for the drivers that are installed.
@@ -78,9 +78,12 @@ def load() -> Results:
 
 
 def drivers() -> dict[str, Capabilities]:
-    """The drivers of this package, in their order, without drivers of other packages that may be installed."""
-    known = all_capabilities()
-    return {kind.short_name: known[kind.short_name] for kind in KINDS if kind.short_name in known}
+    """The drivers of this package, in their order, and the one in ``examples``; no others that may be installed."""
+    sys.path.append(str(ROOT / "examples" / "mariadb-driver" / "src"))
+    from tasuki_mariadb.settings import KIND
+
+    found = {kind.short_name: capabilities_of(kind) for kind in (*KINDS, KIND)}
+    return {name: capabilities for name, capabilities in found.items() if capabilities is not None}
 
 
 def page() -> str:
@@ -95,6 +98,8 @@ OTHER_VERSIONS = """Tests of their own cover what these brokers decide different
 counts and cancels deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted
 server that behaves as its source and notes say. `make nats-newest` runs the suite and the fault tests on the newest
 NATS that a package brings (2.15.1)."""
+
+MORE_DURABILITY = {"mariadb": "`power` as it comes; less with another `innodb_flush_log_at_trx_commit` than 1"}
 
 DURABLE = """What a confirmed message survives: nothing (`memory`), the end of a worker (`process`), a crash of the
 broker (`broker`), a power failure (`power`), the loss of a machine (`node`). Drivers look at how the running broker is
@@ -115,7 +120,8 @@ def matrix() -> str:
 
 def durability() -> str:
     """Which level each driver gives when."""
-    table = [[name, each.durability, DURABILITY.get(name, "")] for name, each in drivers().items()]
+    words = {**DURABILITY, **MORE_DURABILITY}
+    table = [[name, each.durability, words.get(name, "")] for name, each in drivers().items()]
     return markdown(("driver", "at best", "when"), table, texts=("when",))
 
 

@@ -1,0 +1,56 @@
+"""A MariaDB server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+
+from tests.support.brokers.broker import Broker
+from tests.support.brokers.postgres import as_user
+
+
+class MariaDb(Broker):
+    """Its user ``root`` has no password, its database is ``tasuki``; the files of the system's server are not read."""
+
+    name = "mariadb"
+    package = "mariadb-server"
+    user = "mysql"
+
+    def prepare(self) -> None:
+        """Make the data folder once, for the user that the server runs as: it refuses root."""
+        data = self.folder / "data"
+        if data.exists():
+            return
+        installer = self.binary("mariadb-install-db")
+        options = ["--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, self.user)
+            options.append(f"--user={self.user}")
+        subprocess.run([installer, *options], check=True, capture_output=True, cwd=self.folder)
+        (self.folder / "init.sql").write_text("CREATE DATABASE IF NOT EXISTS tasuki;\n")
+
+    def command(self) -> Sequence[str]:
+        """See Broker."""
+        user = as_user(self.user) if os.geteuid() == 0 else []
+        return [
+            *user,
+            self.binary("mariadbd", "/usr/sbin/mariadbd"),
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            f"--socket={self.folder / 'socket'}",
+            f"--init-file={self.folder / 'init.sql'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--max-connections=300",
+            "--innodb-flush-log-at-trx-commit=2",
+            "--innodb-file-per-table=0",
+        ]
+
+    def is_ready(self) -> bool:
+        """Whether it greets: the first packet has number 0 and names version 10 of the protocol."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as client:
+            return client.recv(5)[3:] == b"\0\x0a"

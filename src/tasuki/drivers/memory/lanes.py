@@ -11,7 +11,7 @@ from operator import attrgetter
 
 import msgspec
 
-from tasuki.drivers.toolkit.failed import failed
+from tasuki.drivers.toolkit.results import failed
 from tasuki.message import HeaderValue, Message
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tasuki.drivers.toolkit.address import shown
 from tasuki.errors import (
     AccessDeniedError,
     BrokerUnavailableError,
@@ -18,6 +19,7 @@ from tasuki.errors import (
 )
 
 NO_RESPONDERS = "503"
+_DENIALS = ("authorization", "authentication", "nkey", "account")
 UNTAKEN = "no stream takes the message"
 _STREAM_NOT_FOUND = 10059
 _CONSUMER_NOT_FOUND = 10014
@@ -107,6 +109,14 @@ def denied(why: BaseException | str, *, driver: str, outcome: Outcome = "rejecte
     """The server does not let us in, or not do that."""
     text = f"driver {driver!r}: NATS refuses the credentials or the operation: {described(why)}"
     return AccessDeniedError(text, driver=driver, outcome=outcome)
+
+
+def unconnected(why: BaseException, server: str, *, driver: str) -> DriverError:
+    """Why a connection could not be made."""
+    if any(word in str(why).lower() for word in _DENIALS):
+        return denied(why, driver=driver)
+    reason = "no answer to the connection" if isinstance(why, TimeoutError) else described(why)
+    return lost(f"{shown(server)}: {reason}", driver=driver)
 
 
 def described(why: BaseException | str) -> str:

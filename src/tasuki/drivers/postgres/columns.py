@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, Receipt, Received, Settlement
-from tasuki.drivers.toolkit.failed import failed
+from tasuki.drivers.toolkit.results import failed
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import HeaderValue, Message
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
-from tasuki.drivers.toolkit.failed import failed
+from tasuki.drivers.toolkit.results import failed
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import Message
 

@@ -1,10 +1,11 @@
-"""The results of a published batch, in the shape that ``Driver.publish`` returns."""
+"""What drivers answer: the results of a published batch, and messages that have failed, as ``peek`` shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from tasuki.errors import DriverError, QueueFullError
+from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue, Message
 
 Results = Sequence[DriverError | None]
 """One result a message: None where it is confirmed, else its error."""
@@ -42,3 +43,8 @@ def full(queue: str, max_length: int | None, *, driver: str) -> QueueFullError:
 
 def _is_same(error: DriverError | None, first: DriverError) -> bool:
     return error is not None and type(error) is type(first) and error.outcome == first.outcome
+
+
+def failed(id: str, body: bytes, headers: dict[str, HeaderValue], error: str, at: float) -> Message:
+    """A message that ``peek`` shows, with its last error and its time (Unix seconds) among the headers (clause 38)."""
+    return Message(id, body, {**headers, LAST_ERROR: error, LAST_ERROR_TIME: at})

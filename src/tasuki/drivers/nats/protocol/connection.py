@@ -18,18 +18,16 @@ from typing import Any
 import nats.errors
 from nats.nuid import NUID
 
-from tasuki.drivers.nats.failures import denied, described, lost
+from tasuki.drivers.nats.failures import denied, lost, unconnected
 from tasuki.drivers.nats.protocol.client import Client
 from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating
 from tasuki.drivers.nats.protocol.pulse import Pulse
 from tasuki.drivers.nats.protocol.wire import frame, frames
-from tasuki.drivers.toolkit.address import shown
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
 from tasuki.system.on_failure import OnFailure
 
 _log = logging.getLogger("tasuki.driver.nats")
 
-_DENIALS = ("authorization violation", "authentication", "user authentication expired", "nkey", "account")
 
 _CHANGED = b"$JS.EVENT.ADVISORY.STREAM.UPDATED."
 """Where the server says that a stream was changed."""
@@ -143,7 +141,7 @@ class Connection:
                 )
                 self._connected(client, server)
         except (OSError, ValueError, nats.errors.Error, TimeoutError) as error:
-            raise self._refused(server, error) from error
+            raise unconnected(error, server, driver=self.address.driver) from error
 
     def _connected(self, client: Client, server: str) -> None:
         self._client = client
@@ -159,14 +157,6 @@ class Connection:
             is_sending=lambda: client.is_sending,
             give_up=lambda: self.drop("it does not answer"),
         )
-
-    def _refused(self, server: str, error: Exception) -> DriverError:
-        text = str(error).lower()
-        if isinstance(error, nats.errors.AuthorizationError) or any(word in text for word in _DENIALS):
-            return denied(error, driver=self.address.driver)
-        if isinstance(error, TimeoutError):
-            return lost(f"{shown(server)}: no answer to the connection", driver=self.address.driver)
-        return lost(f"{shown(server)}: {described(error)}", driver=self.address.driver)
 
     async def close(self) -> None:
         """Disconnect; unanswered requests fail."""

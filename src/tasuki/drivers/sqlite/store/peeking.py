@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.toolkit.failed import failed
+from tasuki.drivers.toolkit.results import failed
 from tasuki.message import HeaderValue, Message
 
 PASSED, SHOWN = 10_000, 200

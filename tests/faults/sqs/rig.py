@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
@@ -21,8 +22,14 @@ def driver_at(port: int, **fields: Any) -> SQSDriver:
     return SQSDriver("sqs", SQSSettings(config=config, endpoint=f"http://127.0.0.1:{port}", **fields))
 
 
-def opened(port: int, *specs: QueueSpec, **fields: Any) -> AbstractAsyncContextManager[SQSDriver]:
-    return rig.opened(driver_at(port, **fields), *specs)
+@asynccontextmanager
+async def opened(port: int, *specs: QueueSpec, **fields: Any) -> AsyncIterator[SQSDriver]:
+    """An open driver, declared as an app does it: before the driver is opened, so that opening makes the queues."""
+    driver = driver_at(port, **fields)
+    for spec in specs:
+        await driver.declare(spec)
+    async with rig.opened(driver):
+        yield driver
 
 
 def messages(number: int, **fields: Any) -> list[Outgoing]:

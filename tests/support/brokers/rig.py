@@ -63,7 +63,7 @@ async def until(condition: Callable[[], Awaitable[object]], what: str) -> None:
 
 
 class Work:
-    """Publishes and consumes without end; notes the confirmed, the delivered, and the surely acked messages."""
+    """Publishes and consumes without end; notes confirmed, delivered and surely acked messages."""
 
     def __init__(self, publisher: Driver, consumer: Driver, queues: Sequence[str] = ("q",)) -> None:
         self.confirmed: list[str] = []
@@ -97,13 +97,13 @@ class Work:
             await asyncio.sleep(0.01)
 
     async def catches_up(self) -> None:
-        """Wait until all messages confirmed by now were delivered: held ones return after their lease."""
+        """Wait until all messages confirmed by now are delivered: those held at a crash come back after their lease."""
         confirmed, end = set(self.confirmed), time.monotonic() + SECONDS
         while confirmed - self.delivered.keys() and time.monotonic() < end:
             await asyncio.sleep(0.02)
 
     def lost(self) -> set[str]:
-        """The confirmed messages that never came."""
+        """Confirmed messages that never came."""
         return set(self.confirmed) - set(self.delivered)
 
     async def _publish(self, queue: str, number: int) -> None:

@@ -25,6 +25,8 @@ Connect = Callable[[], Awaitable[Connection]]
 
 LOOK_EVERY = 10.0
 """Seconds after which a queue is looked at again, for a server that does not let us hear of changes."""
+_COST = 4
+"""Other requests of which one such look costs as much; so with many queues it is rarer than they are."""
 
 
 class Queues:
@@ -105,7 +107,7 @@ class Queues:
         elif (
             found.is_outdated
             or found.looked_on is not connection
-            or found.looked_at + paced(LOOK_EVERY, len(self._open)) < asyncio.get_running_loop().time()
+            or found.looked_at + paced(LOOK_EVERY, _COST * len(self._open)) < asyncio.get_running_loop().time()
         ):
             found = await self._look(spec, connection)
         if found.intake.is_doubtful:

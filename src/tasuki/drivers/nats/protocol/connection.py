@@ -29,10 +29,8 @@ from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailab
 _log = logging.getLogger("tasuki.driver.nats")
 
 _DENIALS = ("authorization violation", "authentication", "user authentication expired", "nkey", "account")
-
 _CHANGED = b"$JS.EVENT.ADVISORY.STREAM.UPDATED."
 """Where the server says that a stream was changed."""
-
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
 
@@ -318,9 +316,7 @@ class Connection:
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""
             if number == b"s":
-                self._on_status(
-                    tail.partition(b".")[2].decode(), headers[9:].decode(errors="replace") if headers else status
-                )
+                self._on_status(tail.decode(), headers[9:].decode(errors="replace") if headers else status)
             elif (exchange := self._exchanges.get(number)) is not None:
                 exchange.answer(int(tail), data if data or not status else status)
         except Exception as error:  # the client would stop to read without a word

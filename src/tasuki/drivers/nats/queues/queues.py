@@ -258,7 +258,7 @@ class Queues:
 
     def ended(self, token: str, status: str) -> None:
         """A request for messages ended."""
-        stream, lane, number = token.rsplit(".", 2)
+        _, stream, lane, number = token.rsplit(".", 3)
         queue = self._by_stream.get(stream)
         if queue is not None:
             queue.intake.ended(lane, number, status)

@@ -25,7 +25,6 @@ _URLS = {
     "redis": "redis://127.0.0.1:{port}",
     "postgres": "postgresql://postgres@127.0.0.1:{port}/postgres",
     "nats": "nats://127.0.0.1:{port}",
-    "amqp": "amqp://127.0.0.1:{port}/",
 }
 _COUNTS = (1, 200, 1_000)
 _GOALS = (2.0, 3.0, 2.0)

@@ -78,7 +78,7 @@ async def ended(task: asyncio.Task[Any]) -> None:
     await asyncio.wait([task])
 
 
-@pytest.mark.parametrize(("queues", "seconds"), [(1, 0.5), (100, 3.0), (1_000, 30.0), (10_000, 30.0)])
+@pytest.mark.parametrize(("queues", "seconds"), [(1, 0.5), (100, 6.0), (1_000, 60.0), (10_000, 60.0)])
 async def test_the_more_queues_wait_the_longer_stands_a_request(queues: int, seconds: float) -> None:
     rig = Rig(queues)
     task = await rig.waits()
@@ -88,7 +88,7 @@ async def test_the_more_queues_wait_the_longer_stands_a_request(queues: int, sec
 
 def test_however_many_queues_there_are_a_process_asks_as_often() -> None:
     assert paced(2.0, 1) == 2.0
-    assert {round(queues / paced(2.0, queues)) for queues in (100, 1_000, 10_000)} == {33}
+    assert {round(queues / paced(2.0, queues)) for queues in (100, 1_000, 10_000)} == {17}
 
 
 async def test_the_next_receive_takes_a_request_over() -> None:

@@ -28,10 +28,8 @@ from tasuki.system.on_failure import OnFailure
 
 _log = logging.getLogger("tasuki.driver.nats")
 
-
 _CHANGED = b"$JS.EVENT.ADVISORY.STREAM.UPDATED."
 """Where the server says that a stream was changed."""
-
 _CHUNK = 2**20
 """Bytes after which writing waits for the server to take them."""
 
@@ -310,9 +308,7 @@ class Connection:
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""
             if number == b"s":
-                self._on_status(
-                    tail.partition(b".")[2].decode(), headers[9:].decode(errors="replace") if headers else status
-                )
+                self._on_status(tail.decode(), headers[9:].decode(errors="replace") if headers else status)
             elif (exchange := self._exchanges.get(number)) is not None:
                 exchange.answer(int(tail), data if data or not status else status)
         except Exception as error:  # the client would stop to read without a word

@@ -25,6 +25,8 @@ Connect = Callable[[], Awaitable[Connection]]
 
 LOOK_EVERY = 10.0
 """Seconds after which a queue is looked at again, for a server that does not let us hear of changes."""
+_COST = 4
+"""How many other requests one such check costs; with many queues it is rarer than they are."""
 
 
 class Queues:
@@ -105,7 +107,7 @@ class Queues:
         elif (
             found.is_outdated
             or found.looked_on is not connection
-            or found.looked_at + paced(LOOK_EVERY, len(self._open)) < asyncio.get_running_loop().time()
+            or found.looked_at + paced(LOOK_EVERY, _COST * len(self._open)) < asyncio.get_running_loop().time()
         ):
             found = await self._look(spec, connection)
         if found.pulls.is_doubtful:
@@ -256,7 +258,7 @@ class Queues:
 
     def ended(self, token: str, status: str) -> None:
         """A request for messages ended."""
-        stream, lane, number = token.rsplit(".", 2)
+        _, stream, lane, number = token.rsplit(".", 3)
         queue = self._by_stream.get(stream)
         if queue is not None:
             queue.pulls.ended(lane, number, status)

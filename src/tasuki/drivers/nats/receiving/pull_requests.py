@@ -23,7 +23,7 @@ from tasuki.system.tasks import Tasks
 
 SLICE = 0.5
 """Seconds that one request waits at the server, at least."""
-_LONGEST = 30.0
+_LONGEST = 60.0
 """The same at most."""
 OVERDUE = 1.0
 """Seconds after its end for which an answer to a request is waited for; its consumer is looked for then."""

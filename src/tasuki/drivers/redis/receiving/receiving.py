@@ -17,7 +17,7 @@ from tasuki.drivers.toolkit.wait_list import woken
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
-_AS_OFTEN = 300
+_AS_OFTEN = 200
 """Idle queues of a process that are checked every ``claim_interval``; more are checked less often."""
 Taken = tuple[list[Received], bool]
 """Deliveries, and whether there is more."""

@@ -41,7 +41,7 @@ async def test_a_consumer_that_stands_still_is_not_live(
     app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def nothing_comes(self: MemoryDriver, queue: str, limit: int, wait: float) -> list[Received]:
-        await asyncio.sleep(wait)
+        await asyncio.sleep(min(wait, PERIOD))
         return []
 
     file = tmp_path / "alive"

@@ -71,7 +71,8 @@ class Fetcher:
             asked_at = self._clock.monotonic()
             early = ((asked_at + wait) / half - phase) % 1 * half
             try:
-                received = await driver.receive(name, wanted, wait - early)
+                # After a failure without a wait: the answer says that the broker is back.
+                received = await driver.receive(name, wanted, 0.0 if self.failures else wait - early)
             except DriverError as error:
                 if not error.retryable:
                     raise

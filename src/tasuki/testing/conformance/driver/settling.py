@@ -307,14 +307,14 @@ class Settling(Suite):
     @case("ordering_key", "purge")
     async def test_purge_leaves_no_key_blocked(self, rig: Rig) -> None:
         await rig.driver.declare(rig.spec(ordering="key"))
-        await rig.publish(*(rig.message(key=key) for key in "aabb"))
+        await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for key in "ab" for number in (1, 2)))
         held = await rig.one()
         assert await rig.driver.purge(rig.queue) == 3
         await rig.publish(*(rig.message(id=key, key=key) for key in "ab"))
-        assert ids(await rig.take()) == ["b"]
+        assert {held.id[0], *ids(await rig.take())} == {"a", "b"}  # keys have no order between them
         await rig.nothing()
         await rig.ack(held)
-        assert ids(await rig.take()) == ["a"]
+        assert ids(await rig.take()) == [held.id[0]]
 
     @case("ordering_key", "leases")
     async def test_a_lost_lease_keeps_the_order_of_its_key(self, rig: Rig) -> None:

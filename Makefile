@@ -9,6 +9,8 @@ PYTEST := $(VENV)/bin/python -m pytest
 RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
 # Test processes: four more than cores, for many tests wait for a broker's clock.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4)
+# Fewer here: each test process starts brokers of its own, and restarts them.
+FAULT_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
 # Make has no other way to name a space.
 space := $(subst ,, )
@@ -27,7 +29,7 @@ test: $(VENV)/.dev brokers ## Run every test but the faults (under ten minutes);
 	@sh scripts/test.sh rules --ignore tests/faults --quiet --numprocesses $(WORKERS) --dist worksteal
 
 faults: $(VENV)/.dev brokers ## Kill, cut off, fill up and freeze the brokers and the workers; DRIVERS="amqp nats" for some
-	@sh scripts/test.sh whole tests/faults --quiet --numprocesses $(WORKERS) --dist worksteal $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
+	@sh scripts/test.sh whole tests/faults --quiet --numprocesses $(FAULT_WORKERS) --dist worksteal $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
 
 killers: $(VENV)/.dev brokers ## Kill workers by their messages and between two steps, on every driver; DRIVERS="sqlite" for one
 	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py tests/faults/test_moves.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))

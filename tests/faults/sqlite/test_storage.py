@@ -165,7 +165,7 @@ async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
 async def test_not_a_database(tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     path.write_text("this is not a database, and was never one; it has no header at all" * 100)
-    with pytest.raises(DriverError, match=r"queue\.db.*move it away to start with a new one, or restore a backup") as caught:
+    with pytest.raises(DriverError, match=r"queue\.db.*move it away to start with a new one") as caught:
         await SQLiteDriver("test", parsed(SQLiteSettings, path=path)).open()
     assert not caught.value.retryable
     assert path.read_text().startswith("this is not")

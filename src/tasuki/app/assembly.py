@@ -39,7 +39,7 @@ from tasuki.kinds.check.behaviours import DURABILITY
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import wanted_durability
 from tasuki.kinds.check.rights import Rights
-from tasuki.kinds.check.workers import concurrency_of, shared_workers
+from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.lifecycle import LifecycleConfig
 from tasuki.kinds.entries.queue import QueueConfig
@@ -202,7 +202,7 @@ class Assembly(ProjectHost):
             ),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
-                prefetch=config.prefetch,
+                prefetch=prefetch_of(config, self._shared),
                 auto_ack=config.auto_ack,
                 handler_timeout=config.handler_timeout,
             ),

@@ -134,6 +134,19 @@ async def test_a_lower_rank_is_first_as_long_as_it_has_messages() -> None:
     assert rig.started == ["low", "high", "high", "high", "low", "low"]
 
 
+async def test_consumers_of_one_rank_go_on_taking_turns_after_a_higher_rank_has_started() -> None:
+    rig = Rig(1)
+    one, two, low = rig.pool("one", rank=0), rig.pool("two", rank=0), rig.pool("low", rank=1)
+    await rig.offer(one, 50)
+    await rig.offer(low, 1)
+    await rig.end(50)
+    assert rig.started[-1] == "low"
+    await rig.offer(one, 5)
+    await rig.offer(two, 5)
+    await rig.end(6)
+    assert (rig.started[-6:].count("one"), rig.started[-6:].count("two")) == (3, 3)
+
+
 async def test_a_pool_uses_no_more_than_its_own_concurrency() -> None:
     rig = Rig(4)
     await rig.offer(rig.pool("a", concurrency=1), 5)

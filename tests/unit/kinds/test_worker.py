@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tasuki.kinds.check.warnings import warnings_of
-from tasuki.kinds.check.workers import concurrency_of, shared_workers
+from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tests.unit.kinds.conftest import Make
@@ -57,6 +57,10 @@ def test_the_defaults(project: Make) -> None:
             "weights names 'app:aa', which is not among its queues; did you mean 'app:a'?",
         ),
         ("queues: [a], concurrency: 4, order: weighted, weights: {a: 0}", "weights.a must be at least 1"),
+        (
+            "queues: [a], concurrency: 4, order: weighted, weights: {a: 2, 'app:a': 3}",
+            "weights names 'app:a' twice; remove one of them",
+        ),
         ("consumers: [on-a], queues: [a], concurrency: 4", "unknown field 'consumers'; name their queues"),
         ("queues: [x], concurrency: 4", "worker 'app:w' refers to queue 'app:x', which is not defined"),
         ("queues: [f], concurrency: 4", "worker 'app:w' refers to queue 'app:f', which is a function.lua"),
@@ -81,6 +85,25 @@ def test_a_consumer_may_use_all_shared_workers_unless_it_says_less(
     consumers = [configs["app:on-a"], configs["app:on-b"]]
     shared = shared_workers(configs)
     assert expected == tuple(concurrency_of(each, shared) for each in consumers if isinstance(each, ConsumerConfig))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("", (16, 16)),
+        ("prefetch: 2", (2, 2)),
+        ("prefetch: 50", (16, 50)),
+        ("concurrency: 4", (4, 10)),
+        ("concurrency: 12", (12, 12)),
+        ("concurrency: 4, prefetch: 2", (4, 2)),
+    ],
+)
+def test_only_what_a_consumer_states_is_a_limit(project: Make, fields: str, expected: tuple[int, int]) -> None:
+    on_c = f"  - {{name: on-c, kind: queue.consumer, queue: c, func: f, {fields}}}\n"
+    configs = project(OTHERS + on_c + worker("queues: [c], concurrency: 16")).configs
+    consumer, shared = configs["app:on-c"], shared_workers(configs)
+    assert isinstance(consumer, ConsumerConfig)
+    assert (concurrency_of(consumer, shared), prefetch_of(consumer, shared)) == expected
 
 
 def test_a_consumer_of_its_own_keeps_its_concurrency(project: Make) -> None:

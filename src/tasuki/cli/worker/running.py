@@ -31,7 +31,7 @@ def refuse_memory(project: Project) -> None:
 def summary(target: Target, project: Project, processes: int) -> str:
     """A few lines about the worker that is about to run."""
     from tasuki import __version__
-    from tasuki.kinds.check.workers import concurrency_of, shared_workers
+    from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
     from tasuki.kinds.entries.worker import WorkerConfig
@@ -42,8 +42,8 @@ def summary(target: Target, project: Project, processes: int) -> str:
     consumers = [item for item in project.of(ConsumerConfig).items() if item[1].lifecycle.auto_start]
     shared = shared_workers(project.configs)
     for id, config in consumers:
-        most = concurrency_of(config, shared)
-        lines.append(f"  consumer  {id}: {config.queue} → {config.func}, {most} at a time, prefetch {config.prefetch}")
+        most, held = concurrency_of(config, shared), prefetch_of(config, shared)
+        lines.append(f"  consumer  {id}: {config.queue} → {config.func}, {most} at a time, prefetch {held}")
     lines += [
         f"  workers   {id}: {workers.concurrency} at a time, {workers.order}, for {', '.join(workers.queues)}"
         for id, workers in project.of(WorkerConfig).items()

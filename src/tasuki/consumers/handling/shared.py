@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -26,18 +27,18 @@ class SharedWorkers:
         self._waiting: list[tuple[int, float, int, SharedPool]] = []
         """A heap: the pool whose turn is next is first; an older one of equals before a newer one."""
         self._numbers = count()
-        self._last = 0.0
-        """Where the pool that started last stood in the order of turns."""
+        self._last: defaultdict[int, float] = defaultdict(float)
+        """By rank: where the pool that started last stood in the order of turns."""
 
     def ask(self, pool: SharedPool) -> None:
         """Start deliveries of this pool as soon as it is their turn."""
         self._enqueue(pool)
         while self._waiting and self.running < self.concurrency:
-            _, turn, _, pool = heappop(self._waiting)
+            rank, turn, _, pool = heappop(self._waiting)
             pool.is_waiting = False
             if pool.can_start:
                 self.running += 1
-                self._last = turn
+                self._last[rank] = turn
                 pool.turn = turn + 1 / pool.share.weight
                 pool.admit()
                 self._enqueue(pool)
@@ -45,7 +46,8 @@ class SharedWorkers:
     def _enqueue(self, pool: SharedPool) -> None:
         if pool.can_start and not pool.is_waiting:
             pool.is_waiting = True
-            heappush(self._waiting, (pool.share.rank, max(pool.turn, self._last), next(self._numbers), pool))
+            rank = pool.share.rank
+            heappush(self._waiting, (rank, max(pool.turn, self._last[rank]), next(self._numbers), pool))
 
     def give_back(self, pool: SharedPool, places: int) -> None:
         """Handlers of this pool have ended, or did not start after all."""

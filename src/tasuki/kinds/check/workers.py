@@ -29,12 +29,20 @@ def shared_workers(configs: Mapping[str, Config]) -> Shared:
 def concurrency_of(consumer: ConsumerConfig, shared: Shared) -> int:
     """Messages that a consumer may handle at the same time.
 
-    A consumer with shared workers that names no ``concurrency`` may use all of them.
+    A consumer with shared workers may use all of them, or as many as its ``concurrency`` or its ``prefetch`` allows.
     """
     if consumer.queue not in shared:
         return consumer.concurrency
+    own = next((name for name in ("concurrency", "prefetch") if name in consumer.model_fields_set), None)
     most = shared[consumer.queue][1].concurrency
-    return min(consumer.concurrency, most) if "concurrency" in consumer.model_fields_set else most
+    return most if own is None else min(getattr(consumer, own), most)
+
+
+def prefetch_of(consumer: ConsumerConfig, shared: Shared) -> int:
+    """Messages that a consumer may hold; one that names no ``prefetch`` holds enough for its shared workers."""
+    if consumer.queue not in shared or "prefetch" in consumer.model_fields_set:
+        return consumer.prefetch
+    return max(consumer.prefetch, concurrency_of(consumer, shared))
 
 
 def served_twice(configs: Mapping[str, Config]) -> Iterator[Finding]:

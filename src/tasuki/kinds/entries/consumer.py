@@ -43,7 +43,7 @@ class ConsumerConfig(Config):
     func: Id
     """The function that handles the messages."""
     concurrency: Concurrency = 1
-    """Messages handled at the same time; with shared workers the default is as many as they handle."""
+    """Messages handled at the same time; with shared workers the default is theirs, or a smaller prefetch if stated."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", 10000))] = 10
     """Most messages held at a time, waiting or being handled."""
     auto_ack: Flag = False

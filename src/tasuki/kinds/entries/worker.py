@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidatorFunctionWrapHandler, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Id, Positive, at_field
+from tasuki.fields.types import Config, Id, Positive, at_field, full_id
 from tasuki.kinds.entries.consumer import Concurrency
 from tasuki.registry.references import did_you_mean
 
@@ -30,6 +32,17 @@ class WorkerConfig(Config):
     """Which queue is next for a free worker. fair: they take turns; weighted: turns by weights; strict: the first."""
     weights: dict[Id, Positive] = Field(default_factory=dict)
     """With order: weighted, how many messages of a queue start for each one of a queue of weight 1; default 1."""
+
+    @field_validator("weights", mode="wrap")
+    @classmethod
+    def _each_once(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, int]:
+        weights: dict[str, int] = check(value)
+        if len(weights) < len(value):
+            ids = [full_id(name, info) for name in value]
+            twice = next(id for id in ids if ids.count(id) > 1)
+            problem = f"weights names {twice!r} twice; remove one of them"
+            raise PydanticCustomError("exact", "{problem}", {"problem": problem})
+        return weights
 
     @model_validator(mode="after")
     def _queues_agree(self) -> Self:

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from tasuki.drivers.postgres.schema import schema as migrating
-from tasuki.errors import DriverError
+from tasuki.errors import AccessDeniedError, DriverError
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import fresh, until
 
@@ -104,6 +104,31 @@ async def test_a_change_of_the_schema_lets_running_verbs_end(
         await until(lambda: connection.fetchval(waits, changing.get_server_pid()), "the change waits for the verb")
         await verb.execute(f"{_LOCKED_NEXT.format(schema)}; COMMIT")
     assert await migrating.check(connection, schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "lack"),
+    [
+        ("UPDATE migrations SET version = 16, min_version = 10", "has layout 16, older than"),
+        ("DROP FUNCTION settle_with_errors, leave", "lacks leave, settle_with_errors"),
+        ("DROP TABLE waiters", "lacks waiters"),
+    ],
+)
+async def test_a_role_that_does_not_own_the_schema_says_who_brings_it_up_to_date(
+    connection: asyncpg.Connection, others: Sequence[asyncpg.Connection], change: str, lack: str
+) -> None:
+    schema = fresh("layouts")
+    await migrating.migrate(connection, schema)
+    role = f"worker_of_{schema}"
+    await connection.execute(
+        f"SET search_path = {schema}; {change}; CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; RESET search_path"
+    )
+    worker, _ = others
+    await worker.execute(f"SET ROLE {role}")
+    assert not await migrating.check(worker, schema)
+    with pytest.raises(AccessDeniedError, match=f"{lack}.*, and this role may not.*start a process whose role owns it"):
+        await migrating.migrate(worker, schema)
 
 
 async def test_a_layout_that_a_newer_process_made_meanwhile_is_refused(connection: asyncpg.Connection) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 import pytest
 
 from tasuki.drivers.postgres.schema import schema as migrating
-from tasuki.errors import DriverError
+from tasuki.errors import AccessDeniedError, DriverError
 from tests.support.brokers.postgres import Postgres
-from tests.support.brokers.rig import fresh
+from tests.support.brokers.rig import fresh, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -31,6 +32,15 @@ async def connection() -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
+@pytest.fixture
+async def others() -> AsyncIterator[Sequence[asyncpg.Connection]]:
+    """Two further ones, which may be in the middle of something at the end."""
+    connections = [await asyncpg.connect(Postgres.shared().url) for _ in range(2)]
+    yield connections
+    for connection in connections:
+        connection.terminate()
+
+
 async def parts(connection: asyncpg.Connection, schema: str) -> list[str]:
     """Functions with their settings, indexes, and columns, as the server shows them."""
     shown = [row[0] for sql in _PARTS for row in await connection.fetch(sql, schema)]
@@ -42,6 +52,7 @@ _OLD_PARTS = (
     "until timestamptz NOT NULL, PRIMARY KEY (queue, holder)) "
     "WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200)",
     "ALTER TABLE queues DROP COLUMN synchronous_commit",
+    "ALTER TABLE queues ADD COLUMN channel text NOT NULL DEFAULT ''",
     "ALTER TABLE messages DROP COLUMN counted, DROP COLUMN suspect",
     "DROP INDEX messages_keys; CREATE INDEX messages_by_key ON messages (queue, key, seq) WHERE key IS NOT NULL",
     "CREATE TYPE claimed AS (n integer); CREATE FUNCTION claim() RETURNS SETOF claimed LANGUAGE sql AS 'SELECT 1'",
@@ -63,6 +74,61 @@ async def test_an_older_layout_becomes_the_newest(connection: asyncpg.Connection
     await migrating.migrate(connection, schema)
     assert await migrating.check(connection, schema)
     assert await parts(connection, schema) == new
+
+
+_LOCKED_FIRST = (
+    "SELECT lease FROM {}.queues",
+    "SELECT {}.beat(1, NULL)",
+    "SELECT {}.settle('bounded', '{{1}}', '{{1}}', NULL, NULL)",
+)
+_LOCKED_NEXT = (
+    "SELECT {0}.publish('bounded', '{{b}}', '{{b}}', '{{NULL}}', NULL, NULL, NULL, NULL, false), {0}.beat(1, NULL)"
+)
+
+
+@pytest.mark.parametrize("first", _LOCKED_FIRST)
+async def test_a_change_of_the_schema_lets_running_verbs_end(
+    connection: asyncpg.Connection, others: Sequence[asyncpg.Connection], first: str
+) -> None:
+    """A transaction that has locked some tables, as a verb in the middle of its work, can lock the others."""
+    verb, changing = others
+    schema = fresh("layouts")
+    await migrating.migrate(connection, schema)
+    for options in ("'bounded', 9, 5, false, 9", "'free', 9, NULL, true, NULL"):
+        await connection.execute(f"SELECT {schema}.declare_queue({options}, false, NULL)")
+    await connection.execute(f"UPDATE {schema}.migrations SET version = 16")
+    await verb.execute(f"BEGIN; {first.format(schema)}")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(migrating.migrate(changing, schema))
+        waits = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted"
+        await until(lambda: connection.fetchval(waits, changing.get_server_pid()), "the change waits for the verb")
+        await verb.execute(f"{_LOCKED_NEXT.format(schema)}; COMMIT")
+    assert await migrating.check(connection, schema)
+
+
+@pytest.mark.parametrize(
+    ("change", "lack"),
+    [
+        ("UPDATE migrations SET version = 16, min_version = 10", "has layout 16, older than"),
+        ("DROP FUNCTION settle_with_errors, leave", "lacks leave, settle_with_errors"),
+        ("DROP TABLE waiters", "lacks waiters"),
+    ],
+)
+async def test_a_role_that_does_not_own_the_schema_says_who_brings_it_up_to_date(
+    connection: asyncpg.Connection, others: Sequence[asyncpg.Connection], change: str, lack: str
+) -> None:
+    schema = fresh("layouts")
+    await migrating.migrate(connection, schema)
+    role = f"worker_of_{schema}"
+    await connection.execute(
+        f"SET search_path = {schema}; {change}; CREATE ROLE {role}; GRANT USAGE ON SCHEMA {schema} TO {role}; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; RESET search_path"
+    )
+    worker, _ = others
+    await worker.execute(f"SET ROLE {role}")
+    assert not await migrating.check(worker, schema)
+    with pytest.raises(AccessDeniedError, match=f"{lack}.*, and this role may not.*start a process whose role owns it"):
+        await migrating.migrate(worker, schema)
 
 
 async def test_a_layout_that_a_newer_process_made_meanwhile_is_refused(connection: asyncpg.Connection) -> None:

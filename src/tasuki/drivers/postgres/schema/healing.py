@@ -8,6 +8,7 @@ from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
+from tasuki.errors import AccessDeniedError
 from tasuki.system.on_failure import OnFailure
 
 PAUSE = 0.5
@@ -51,7 +52,7 @@ class Healing:
         try:
             await asyncio.shield(self._task)
         except Exception as error:
-            if sql_state(error) == NO_RIGHT:
+            if isinstance(error, AccessDeniedError) or sql_state(error) == NO_RIGHT:
                 return False  # it is for a process whose role owns the schema
             raise
         return True

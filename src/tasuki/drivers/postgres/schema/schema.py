@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
+from tasuki.drivers.postgres.problems import NO_RIGHT, sql_state
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
-from tasuki.errors import DriverError, UnsupportedError
+from tasuki.errors import AccessDeniedError, DriverError, UnsupportedError
 
 LAYOUT = Layout(17, 17)
 """Of the schema as the SQL of this folder makes it; the second number is its oldest version that can work with it, see
@@ -90,20 +91,26 @@ async def check(connection: Any, schema: str, driver: str = "") -> bool:
 async def migrate(connection: Any, schema: str, driver: str = "") -> None:
     """Bring the schema up to date, and make its missing parts again.
 
-    Raises what the client raises, and DriverError for a schema that only newer versions can work with, or make whole.
+    Raises what the client raises, DriverError for a schema that only newer versions can work with, or make whole, and
+    AccessDeniedError if the role may not change it.
     """
     await connection.execute(_BEGIN)
     await connection.execute(_LOCK.format(schema))
     layout, missing = await _state(connection, schema)  # another process may have done it meanwhile
     if _is_old(layout, schema, driver) or missing:  # and one of a newer version, which this one cannot work with
+        is_old = f"has layout {layout.version}, older than {LAYOUT.version}"
+        lack = f"lacks {', '.join(sorted(missing))}" if missing else is_old
         if layout.version > LAYOUT.version:
             # Ours would put older functions in the place of the newer ones.
-            problem = (
-                f"schema {schema!r} is of a newer Tasuki (layout {layout.version}) and lacks {', '.join(missing)}: "
-                "start a process of it"
-            )
-            raise DriverError(problem, driver=driver)
-        await _make(connection, schema, missing)
+            newer = f"schema {schema!r} is of a newer Tasuki (layout {layout.version})"
+            raise DriverError(f"{newer} and {lack}: start a process of it", driver=driver)
+        try:
+            await _make(connection, schema, missing)
+        except Exception as error:
+            if sql_state(error) != NO_RIGHT:
+                raise
+            problem = f"schema {schema!r} {lack}, and this role may not change it: start a process whose role owns it"
+            raise AccessDeniedError(problem, driver=driver) from error
     await connection.execute("COMMIT")
 
 

@@ -16,6 +16,7 @@ declare
     started_now timestamptz := (select a.backend_start from pg_stat_activity a where a.pid = pid_now);
     q_id integer;
 begin
+    lock table queues in access share mode;  -- first, as the verbs do: a change of the schema locks it first too
     perform set_config('synchronous_commit', 'off', true);  -- the next one comes soon
     insert into holders (holder, seen, pid, started) values (who, at, pid_now, started_now)
     on conflict (holder) do update set seen = excluded.seen, pid = excluded.pid, started = excluded.started;

@@ -34,6 +34,10 @@ create table if not exists messages (
         autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 1000,
         toast.autovacuum_vacuum_cost_delay = 0);
+-- What follows locks tables. Running verbs lock queues first, then messages, changes, seen and waiters: so does this.
+lock table queues in access exclusive mode;
+lock table messages in access exclusive mode;
+
 alter table messages alter column body set storage external;   -- compressing what lives for a moment is work for nothing
 
 create index if not exists messages_ready on messages (queue, rank, seq) where state = 0;
@@ -91,9 +95,7 @@ create unlogged table if not exists waiters (
     primary key (queue, holder)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
 
--- Columns that earlier layouts lack. In the order in which the verbs lock them, so that no running verb causes a deadlock.
-lock table queues in access exclusive mode;
-lock table messages in access exclusive mode;
+-- Columns that earlier layouts lack.
 alter table queues
     add column if not exists temporary boolean not null default false,
     add column if not exists used_at   timestamptz not null default clock_timestamp(),  -- last sign of a temporary queue's process
@@ -110,6 +112,7 @@ alter table messages
 alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
 
 -- Parts of layouts before 17.
+alter table queues drop column if exists channel;
 drop index if exists messages_by_key, messages_held_keys;
 drop type if exists claimed, delivery, offer cascade;  -- and the functions that return them
 drop function if exists surface, depth, newest, purge, look, peek;

@@ -55,7 +55,7 @@ class Script:
         """The script of one file, which can call others as functions of their KEYS and ARGV."""
         made = cls()
         wrapped = [f"local function {name}(KEYS, ARGV)\n{script.text}\nend" for name, script in functions.items()]
-        made._set("\n".join((*wrapped, _text(last))))
+        made._set("\n".join((f"local SIZE = {1 + len(_KEYS)}  -- keys of a queue", *wrapped, _text(last))))
         return made
 
     @classmethod

@@ -1,7 +1,6 @@
 -- A script for several queues, as the function one. Returns the answer for each.
 -- KEYS: the keys of each queue. ARGV: arguments for all queues, then one argument for each.
 
-local SIZE = 12  -- keys of a queue
 local queues = #KEYS / SIZE
 local shared = #ARGV - queues
 local answers = {}

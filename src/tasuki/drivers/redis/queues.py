@@ -13,6 +13,7 @@ from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.places import Places
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.errors import DriverError
 from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
@@ -154,7 +155,13 @@ class Queues:
         asked = [(where, (counts[where.name],)) for where in places]
         now = asyncio.get_running_loop().time()
         answers = await session.run_for_each(nodes, scripts.ATTACH, shared, asked)
+        problem: DriverError | None = None
         for where, believed in zip(places, answers, strict=True):
+            if isinstance(believed, DriverError):
+                problem = believed
+                continue
             pace = self._paces[where.name] = believed / 1_000_000 / SIGNS
             # A little less: the session looks in steps, and a step late would be a step lost.
             self._due[where.name] = now + 0.9 * pace
+        if problem is not None:
+            raise problem

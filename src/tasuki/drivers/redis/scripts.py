@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from binascii import crc_hqx
 from collections import defaultdict
@@ -11,7 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.redis.errors import ReplyError
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Word
@@ -134,18 +135,30 @@ async def run_for_each(
     *,
     is_cluster: bool,
 ) -> list[Any]:
-    """A script's answers about many queues, in their order. ``asked``: the queues, each with words of its own."""
+    """A script's answers about many queues, in their order; a LinkLostError or ReplyError in the place of one.
+
+    ``asked``: the queues, each with words of its own. All slots are asked at once: a silent server delays no other.
+    """
     groups: defaultdict[int, list[int]] = defaultdict(list)
     for index, (where, _) in enumerate(asked):
         groups[where.slot if is_cluster else 0].append(index)
     answers: dict[int, Any] = {}
-    for indexes in groups.values():
+
+    async def ask(part: Sequence[int]) -> Sequence[Any]:
+        keys = [key for index in part for key in script.keys_of(asked[index][0])]
+        words = [word for index in part for word in asked[index][1]]
+        try:
+            found: Sequence[Any] = await _run(nodes, asked[part[0]][0].slot, script, keys, (*shared, *words))
+        except (LinkLostError, ReplyError) as problem:
+            found = [problem] * len(part)
+        return found
+
+    async def ask_slot(indexes: Sequence[int]) -> None:
         for start in range(0, len(indexes), _QUEUES):
             part = indexes[start : start + _QUEUES]
-            keys = [key for index in part for key in script.keys_of(asked[index][0])]
-            words = [word for index in part for word in asked[index][1]]
-            found = await _run(nodes, asked[part[0]][0].slot, script, keys, (*shared, *words))
-            answers.update(zip(part, found, strict=True))
+            answers.update(zip(part, await ask(part), strict=True))
+
+    await asyncio.gather(*(ask_slot(indexes) for indexes in groups.values()))
     return [answers[index] for index in range(len(asked))]
 
 

@@ -260,11 +260,12 @@ class Session:
     async def run_for_each(
         self, nodes: Nodes, script: Script, shared: Sequence[Word], asked: Sequence[tuple[Place, Sequence[Word]]]
     ) -> list[Any]:
-        """See ``scripts``. Raises DriverError."""
-        try:
-            return await scripts.run_for_each(nodes, script, shared, asked, is_cluster=self.is_cluster)
-        except (LinkLostError, ReplyError) as problem:
-            raise self._translated(problem, "") from problem
+        """See ``scripts``; a DriverError in the place of an answer."""
+        answers = await scripts.run_for_each(nodes, script, shared, asked, is_cluster=self.is_cluster)
+        return [
+            self._translated(answer, where.name) if isinstance(answer, (LinkLostError, ReplyError)) else answer
+            for (where, _), answer in zip(asked, answers, strict=True)
+        ]
 
     async def run(
         self, nodes: Nodes, where: Place, script: Script, *arguments: Word, more_keys: Sequence[bytes] = ()

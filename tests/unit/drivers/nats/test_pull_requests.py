@@ -11,9 +11,11 @@ import pytest
 from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
-from tasuki.drivers.nats.receiving.pull_requests import Arrival, PullRequests
+from tasuki.drivers.nats.receiving.pull_requests import GRACE, Arrival, PullRequests
 
 pytestmark = pytest.mark.anyio
+
+VIRTUAL_TIME = True
 
 
 class Server:
@@ -101,7 +103,7 @@ async def test_the_next_receive_takes_a_request_over() -> None:
     assert rig.server.steps == ["subscribe", "pull"]
 
 
-async def test_a_request_that_no_receive_takes_over_is_withdrawn() -> None:
+async def test_a_long_request_that_no_receive_takes_over_is_withdrawn() -> None:
     rig = Rig(1_000)
     await ended(await rig.waits())
     await rig.seen("unsubscribe 1")
@@ -112,7 +114,40 @@ async def test_a_request_that_no_receive_takes_over_is_withdrawn() -> None:
     await ended(task)
 
 
-async def test_a_close_withdraws_the_request_and_returns_what_came_for_it() -> None:
+async def test_a_queue_with_a_message_just_now_gets_a_short_request() -> None:
+    rig = Rig(1_000)
+    task = await rig.waits()
+    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    await task
+    rig.server.sent.clear()
+    await ended(await rig.waits())
+    assert [request["expires"] / 1e9 for request in rig.server.requests] == [60.0, 0.5]
+
+
+async def test_a_short_request_is_left_to_its_end() -> None:
+    """A message on its way from another server of a cluster would be lost until its lease ends."""
+    rig = Rig(1)
+    await ended(await rig.waits())
+    closing = asyncio.create_task(rig.pulls.close())
+    await asyncio.sleep(0)
+    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    assert [arrival.receipt for arrival in await closing] == ["receipt"]
+    assert rig.server.steps == ["subscribe", "pull"]
+
+
+async def test_a_short_request_without_a_receive_returns_what_comes_for_it() -> None:
+    rig = Rig(1)
+    await ended(await rig.waits())
+    await asyncio.sleep(2 * GRACE)
+    assert rig.server.steps == ["subscribe", "pull"]
+    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    async with asyncio.timeout(5):
+        while not rig.returned:
+            await asyncio.sleep(0)
+    assert [arrival.receipt for arrival in rig.returned] == ["receipt"]
+
+
+async def test_a_close_withdraws_a_long_request_and_returns_what_came_for_it() -> None:
     rig = Rig(1_000)
     task = await rig.waits()
 

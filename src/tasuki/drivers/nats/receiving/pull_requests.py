@@ -1,7 +1,10 @@
 """Pull requests: asks the server for messages of one queue, one request a lane at a time, and keeps untaken ones.
 
-A receive that was cancelled leaves its request standing: the next receive takes it over. Without one the request is
-withdrawn after a moment, and messages that have arrived return without counting as an attempt.
+A receive that was cancelled leaves its request standing: the next receive takes it over. Without one, messages that
+arrive return after a moment without counting as an attempt, and a request that would stand for long is withdrawn.
+
+A message that is on its way between two servers of a cluster while its request is withdrawn stays held until its lease
+ends. So a short request is left to its end, and only a queue without messages for a while gets a long one.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ class _Pull:
 
     token: str
     wanted: int
+    ends_at: float
     overdue_at: float
     got: int = 0
 
@@ -82,6 +86,7 @@ class PullRequests:
         self._subscription: tuple[Connection, int] | None = None
         self._lock = asyncio.Lock()
         self._buffer: list[Arrival] = []
+        self._last_arrival_at = float("-inf")
         self._count = 0
         self._changed: asyncio.Future[None] | None = None
         self._is_closed = False
@@ -105,7 +110,7 @@ class PullRequests:
 
     def arrived(self, receipt: str, parts: Receipt, data: bytes) -> None:
         """A message came in."""
-        now = asyncio.get_running_loop().time()
+        now = self._last_arrival_at = asyncio.get_running_loop().time()
         self._buffer.append(Arrival(receipt, parts, data, now, self._ranks.get(parts.consumer, 9)))
         request = self._pulls.get(parts.consumer)
         if request is not None:
@@ -149,7 +154,6 @@ class PullRequests:
                 await self._lock.acquire()
         except TimeoutError:
             return []  # another receive has waited for nothing just as long
-        longest = min(paced(SLICE, self._queue_count()), _LONGEST)
         try:
             self._only = lane
             if self._is_offered and len(self._asked) > 1:
@@ -158,7 +162,7 @@ class PullRequests:
             while not self._is_over:
                 if self._is_offered:
                     return self._pick(limit)
-                remaining = until - asyncio.get_running_loop().time()
+                remaining, longest = until - asyncio.get_running_loop().time(), self._longest
                 await self._ask(connection, limit, min(remaining, longest), longest)
                 if not self._is_offered and remaining <= longest:
                     break
@@ -172,11 +176,14 @@ class PullRequests:
         """Ask no more; returns the untaken messages."""
         self._is_closed = True
         self._wake()
-        if self._pulls and self._subscription is not None:
-            connection, _ = self._subscription
-            self._withdraw()
+        subscription = self._subscription
+        if subscription is not None and self._withdraw():
+            connection, _ = subscription
             with suppress(DriverError):  # what comes for the requests comes before this answer
                 await connection.exchange([(f"{connection.address.api}.INFO", b"")], within=2 * SLICE)
+        end = asyncio.get_running_loop().time() + 2 * SLICE
+        while self._pulls and asyncio.get_running_loop().time() < end:
+            await self._sleep(end)
         if self._timer is not None:
             self._timer.cancel()
         await self._returning.wait()
@@ -259,20 +266,29 @@ class PullRequests:
         token = f"{self._stream}.{lane}.{self._count}"
         now = asyncio.get_running_loop().time()
         overdue_at = now + expires + OVERDUE if expires else float("inf")
-        self._pulls[lane] = _Pull(str(self._count), batch, overdue_at)
+        self._pulls[lane] = _Pull(str(self._count), batch, now + expires, overdue_at)
         content = pull(batch, expires=expires, is_waiting=expires > 0)
         subject = f"{connection.address.api}.CONSUMER.MSG.NEXT.{self._stream}.{lane}"
         assert self._subscription is not None
         return frame(subject, content, connection.status_inbox(self._subscription[1], token))
 
-    def _withdraw(self) -> None:
-        """Call the requests back; a message that is on its way still arrives."""
-        if self._pulls and self._subscription is not None:
-            connection, number = self._subscription
-            with suppress(DriverError):  # they went with the connection
-                connection.unsubscribe(number)
-            self._subscription = None
+    @property
+    def _longest(self) -> float:
+        """Seconds that a request may wait: longer with many queues, but no longer than the last message is ago."""
+        quiet = asyncio.get_running_loop().time() - self._last_arrival_at
+        return max(SLICE, min(paced(SLICE, self._queue_count()), quiet, _LONGEST))
+
+    def _withdraw(self) -> bool:
+        """Call the requests back, unless all end soon; a message that is on its way to this server still arrives."""
+        soon = asyncio.get_running_loop().time() + SLICE
+        if self._subscription is None or all(request.ends_at <= soon for request in self._pulls.values()):
+            return False
+        connection, number = self._subscription
+        with suppress(DriverError):  # they went with the connection
+            connection.unsubscribe(number)
+        self._subscription = None
         self._pulls.clear()
+        return True
 
     async def _sleep_on(self, connection: Connection, until: float = float("inf")) -> None:
         """Until something changes; an overdue request means that its consumer has lost its leader."""

@@ -79,12 +79,11 @@ class Receiver:
     async def _check(self, queues: list[str]) -> None:
         session, shared = self.session, (self.session.owner, self._interval)
         places = [where for queue in queues if (where := session.places.find(queue)) is not None]
-        answers: Iterable[int] = itertools.repeat(-1)  # a receiver has the error
-        with suppress(DriverError):
-            asked = [(where, ()) for where in places]
-            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
-        for where, again in zip(places, answers, strict=False):
-            session.waiters.checked(where.name, again / 1_000_000 if again >= 0 else None)
+        asked = [(where, ()) for where in places]
+        answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
+        for where, again in zip(places, answers, strict=True):
+            is_known = not isinstance(again, DriverError) and again >= 0  # else a receiver has to ask
+            session.waiters.checked(where.name, again / 1_000_000 if is_known else None)
 
     @property
     def _interval(self) -> int:

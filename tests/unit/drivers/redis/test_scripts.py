@@ -21,7 +21,7 @@ A, B, C = (scripts.place("test", QueueSpec(name)) for name in "abc")
 
 
 class Cluster:
-    """In the place of the connections: the server of ``a`` fails after those of all others have answered."""
+    """In the place of the connections: the server of ``a`` fails after all other servers have answered."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -47,7 +47,7 @@ async def test_a_silent_server_delays_the_questions_to_no_other() -> None:
 
 
 class Session:
-    """In the place of the session: notes whose signs of life it was given, and loses those of ``a``."""
+    """In the place of the session: notes the queues of the signs of life that it gets, and loses the sign of ``a``."""
 
     name = "test"
     owner = "owner"

@@ -104,9 +104,9 @@ async def test_a_frozen_broker_hangs_no_caller_and_its_connections_are_replaced(
 @pytest.mark.parametrize(
     ("length", "patience", "why"),
     [
-        (2**32 - 1, SECONDS, "cannot be read"),
-        (2**20, SECONDS, "cannot be read"),
-        (0, SECONDS, "cannot be read"),
+        (2**32 - 1, SECONDS, "unreadable data"),
+        (2**20, SECONDS, "unreadable data"),
+        (0, SECONDS, "unreadable data"),
         (100_000, IMPATIENT, None),
     ],
 )

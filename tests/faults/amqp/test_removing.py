@@ -80,8 +80,8 @@ async def test_a_sweep_that_is_longer_than_one_consumer_can_hold(
     other = f"{queue}-other"
     async with driver_at(broker.port, QueueSpec(queue), QueueSpec(other)) as driver:
         for number in range(30):
-            await driver.publish(queue, messages(f"{number}", delay=3.2))
-            await driver.publish(other, messages(f"{number:02d}", delay=3.2))
+            await driver.publish(queue, messages(f"{number}", delay=6.4))
+            await driver.publish(other, messages(f"{number:02d}", delay=6.4))
         assert await driver.purge(queue) == 30
         assert [item.id for item in await take(driver, other, 30)] == [f"{number:02d}" for number in range(30)]
 

@@ -122,7 +122,7 @@ async def test_consumers_stand_while_slow_handlers_work(
         held += await take(driver, queue, 6)  # the caller has more room: the consumers are replaced, once
         for number in range(10, 25):
             if number == 20:
-                driver._inner._guard.current.subscriptions[queue]._idle_timer._idle = 0.02  # type: ignore[attr-defined]
+                driver._inner._guard.current.subscriptions[queue]._idle_timer._idle = lambda: 0.02  # type: ignore[attr-defined]
                 sent.clear()
             await driver.settle(queue, [Ack(held.pop(0).receipt)])
             held += await take(driver, queue)

@@ -29,7 +29,8 @@ class MariaDb(Broker):
         if os.geteuid() == 0:
             shutil.chown(self.folder, self.user)
             options.append(f"--user={self.user}")
-        subprocess.run([installer, *options], check=True, capture_output=True, cwd=self.folder)
+        done = subprocess.run([installer, *options], check=False, capture_output=True, text=True, cwd=self.folder)
+        assert done.returncode == 0, f"{installer}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
         (self.folder / "init.sql").write_text("CREATE DATABASE IF NOT EXISTS tasuki;\n")
 
     def command(self) -> Sequence[str]:

@@ -241,7 +241,7 @@ async def test_many_queues_of_a_broker_that_does_not_answer(
 ) -> None:
     async def silent(self: MemoryDriver, queue: str) -> Depth:
         await asyncio.sleep(PERIOD * 1000)
-        raise AssertionError("nobody waits so long")
+        raise AssertionError("no case waits so long")
 
     async def handle(body: Any) -> None:
         return None

@@ -153,7 +153,7 @@ async def test_what_is_for_others_in_a_declared_reply_queue_stays_for_them(make_
     double(app)
     answers = app.queue("answers")
     async with app.worker():
-        await answers.publish("for somebody else", {"correlation_id": "theirs"})
+        await answers.publish("for another requester", {"correlation_id": "theirs"})
         assert await app.request("tasks", 4, reply_to="answers") == 8
         await asyncio.sleep(1)
         (left,) = await answers.peek()

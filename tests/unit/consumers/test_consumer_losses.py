@@ -190,7 +190,7 @@ async def test_a_full_dead_letter_queue_costs_no_attempt_and_keeps_the_handlers_
     async with bench:
         await asyncio.sleep(600)
         assert sorted(bench.handler.seen) == [(body, attempt) for body in (1, 2, 3, 4) for attempt in (1, 2)]
-        assert bench.consumer.unsettled == 0, "somebody sees to them, and a restart would not help"
+        assert bench.consumer.unsettled == 0, "their settlements are pending, and a restart would not help"
         await bench.queue.publish("fine")
         await asyncio.sleep(1)
         assert ("fine", 1) in bench.handler.seen, "the other messages go on"

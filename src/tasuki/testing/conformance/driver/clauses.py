@@ -1,8 +1,5 @@
 """The clauses of the driver contract, each as a test of the same number."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -1,8 +1,5 @@
 """More cases: what goes in comes out, whole, apart and untouched."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,8 +1,5 @@
 """More cases: duplicates by id, and queues that are deleted."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

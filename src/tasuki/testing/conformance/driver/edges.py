@@ -1,8 +1,5 @@
 """Clause 32: what all drivers answer where nothing, or something impossible, is asked."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -1,8 +1,5 @@
 """Clauses 14, 19, 31 and 34, and temporary queues: brokers that fall silent or die, and processes that fork or die."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -1,8 +1,5 @@
 """Clause 38: the last error of a message is kept between its attempts."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Driver, Nack, Release, Settlement

@@ -1,8 +1,5 @@
 """Clause 36: a delivery ends together with what follows from it."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

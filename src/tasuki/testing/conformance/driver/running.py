@@ -1,8 +1,5 @@
 """More cases: waiting, cancelling, closing, sharing."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -1,7 +1,7 @@
 """More cases: settling, full queues, priorities, keys and delays."""
 
-# The name of a case says what it checks. Its random numbers must repeat.
-# ruff: noqa: D102, S311
+# Its random numbers must repeat.
+# ruff: noqa: S311
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Clause 28: which message is charged for the death of a worker, and which is not."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 from tasuki.contracts.driver import Ack, Nack, Release

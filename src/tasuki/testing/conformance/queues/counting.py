@@ -1,8 +1,5 @@
 """Clauses 25 and 35: the numbers of messages and consumers of a queue."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

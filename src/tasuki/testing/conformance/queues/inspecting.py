@@ -1,8 +1,5 @@
 """Clauses 29, 30 and 33: queues that a process knows, and whose options hold."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

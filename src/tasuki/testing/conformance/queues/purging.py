@@ -1,8 +1,5 @@
 """Clause 24: peek, and purge, also of a queue that is in use."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -1,8 +1,5 @@
 """Clauses 27 and 37: delete a queue, and remove messages by their ids."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 from tasuki.contracts.driver import Nack

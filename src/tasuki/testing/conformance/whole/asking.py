@@ -1,8 +1,5 @@
 """Cases of request and reply over the driver: one publishes and waits, the other's result comes back."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

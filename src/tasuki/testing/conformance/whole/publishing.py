@@ -1,8 +1,5 @@
 """Cases of what a queue does above its driver when messages are published and verified."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -1,8 +1,5 @@
 """Cases of the whole way under stress: stops, a blocked loop, a broker that is away, many keys at once."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -1,8 +1,5 @@
 """Cases of the whole way: publishing, handlers, retries and dead letters over the driver, as an application does."""
 
-# The name of a case says what it checks.
-# ruff: noqa: D102
-
 from __future__ import annotations
 
 import asyncio

@@ -25,7 +25,7 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import DriverError, LifecycleError, StopTimeoutError
-from tasuki.observe.log import delivery_logger
+from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.observing import tell
 from tasuki.units import format_duration
 
@@ -236,7 +236,7 @@ class Run:
 
     def logger_of(self, delivery: Delivery) -> logging.LoggerAdapter[Any]:
         """See :class:`tasuki.consumers.delivery.Holder`."""
-        return delivery_logger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
+        return DeliveryLogger(logging.getLogger(f"tasuki.function.{self.function_id}"), delivery.log_fields)
 
     @property
     def unsettled(self) -> int:

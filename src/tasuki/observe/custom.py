@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Literal, NamedTuple
 
@@ -34,13 +35,11 @@ class Sample(NamedTuple):
     value: float | Histogram
 
 
+@dataclass(slots=True)
 class _Metric:
-    __slots__ = ("label_names", "series", "type")
-
-    def __init__(self, type: _Type, label_names: tuple[str, ...]) -> None:  # noqa: A002 - Prometheus's word
-        self.type = type
-        self.label_names = label_names
-        self.series: _Series = {}
+    type: _Type
+    label_names: tuple[str, ...]
+    series: _Series = field(default_factory=dict)
 
 
 class _FunctionMetrics:

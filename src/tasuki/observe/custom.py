@@ -42,14 +42,12 @@ class _Metric:
     series: _Series = field(default_factory=dict)
 
 
+@dataclass(slots=True)
 class _FunctionMetrics:
     """The metrics of one function, by name."""
 
-    __slots__ = ("_metrics", "_series_count")
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, _Metric] = {}
-        self._series_count = 0
+    _metrics: dict[str, _Metric] = field(default_factory=dict)
+    _series_count: int = 0
 
     def find(self, kind: _Type, name: str, labels: _Labels) -> tuple[_Series, tuple[str, ...]] | None:
         """The metric's series and the key of the label set, or None if they do not fit or exceed the bounds."""

@@ -236,7 +236,8 @@ class Assembly(ProjectHost):
 
         All drivers start, as publishing to a queue needs its driver.
         """
-        return {id: self._spec(id, service) for id, service in {**self.services, **self.consumers}.items()}
+        services: dict[str, DriverService | Consumer] = {**self.services, **self.consumers}
+        return {id: self._spec(id, service) for id, service in services.items()}
 
     def _spec(self, id: str, service: DriverService | Consumer) -> ServiceSpec:
         config = self.project.configs[id]

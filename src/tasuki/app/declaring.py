@@ -15,23 +15,17 @@ if TYPE_CHECKING:
 
     from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
+    from tasuki.app.typed.options import Named
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
 class Declaring(Messaging):
     """The half of an App that declares entries."""
 
-    @overload
-    def queue(self, name: str, body: None = None, **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
-    @overload
-    def queue(self, name: str, body: type[T], **fields: Unpack[e.QueueFields]) -> QueueHandle[T]: ...
-    @overload
-    def queue(self, name: str, body: UnionType | type[Any], **fields: Unpack[e.QueueFields]) -> QueueHandle[Any]: ...
     def queue(
-        self, name: str, body: type[Any] | UnionType | None = None, **fields: Unpack[e.QueueFields]
-    ) -> QueueHandle[Any]:
+        self, name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[e.QueueFields]
+    ) -> QueueHandle[Named]:
         """Declare a queue, or get the one that YAML or an earlier call declared.
 
         Args:

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.errors import LifecycleError
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
     from tasuki.queues.queue import Envelope
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _made: weakref.WeakSet[SyncApp] = weakref.WeakSet()
 _inherited: list[object] = []
@@ -65,35 +64,15 @@ class SyncApp:
         """See :meth:`tasuki.queues.queue.Queue.publish`; a ``connection`` is synchronous, and used in this thread."""
         return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
 
-    @overload
     def request(
         self,
         queue: str | QueueHandle[T],
         body: T,
         headers: Headers = None,
         *,
-        returns: type[R],
+        returns: type[Named] | UnionType | None = None,
         **options: Unpack[RequestOptions],
-    ) -> R: ...
-    @overload
-    def request(
-        self,
-        queue: str | QueueHandle[T],
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any: ...
-    def request(
-        self,
-        queue: str | QueueHandle[T],
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: type[Any] | UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any:
+    ) -> Named:
         """See :meth:`tasuki.App.request`."""
         return self.run(self._app.request(queue, body, headers, returns=returns, **options))
 

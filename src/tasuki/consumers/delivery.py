@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,22 +58,24 @@ class Holder(Protocol):
         """A logger that names the delivery."""
 
 
-@dataclass(eq=False, repr=False, slots=True)
 class Delivery:
     """States: open → settled (once), or open → lost when another consumer got the lease.
 
     Facts and settling of its handler's context.
     """
 
-    received: Received
-    holder: Holder
-    lease_until: float
-    """Monotonic time until which it is surely ours; the keeper moves it."""
-    settled: bool = False
-    was_acked: bool = False
-    """Settled by an ack, so that its handler may still owe a reply."""
-    lost: bool = False
-    ended: bool = False
+    __slots__ = ("ended", "holder", "lease_until", "lost", "received", "settled", "was_acked")
+
+    def __init__(self, received: Received, holder: Holder, lease_until: float) -> None:
+        self.received = received
+        self.holder = holder
+        self.lease_until = lease_until
+        """Monotonic time until which it is surely ours; the keeper moves it."""
+        self.settled = False
+        self.was_acked = False
+        """Settled by an ack, so that its handler may still owe a reply."""
+        self.lost = False
+        self.ended = False
 
     def conclude(self, verdict: Verdict) -> bool:
         """Settle unless that has happened; True for the call that did it. Only in the loop's thread."""

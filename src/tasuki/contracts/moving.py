@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import ClassVar, Protocol
 
-from tasuki.contracts.values import Ack, Move, Outgoing, Receipt
+from tasuki.contracts.values import Ack, Capabilities, Move, Outgoing, Receipt, Settlement
 from tasuki.errors import DriverError, StaleReceiptError
 
-if TYPE_CHECKING:
-    from tasuki.contracts.driver import Driver
-
 Results = Sequence[DriverError | None]
+
+
+class _Driver(Protocol):
+    """The parts of a :class:`tasuki.contracts.driver.Driver` that publish and ack."""
+
+    name: str
+    capabilities: ClassVar[Capabilities]
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Results: ...
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]: ...
 
 
 def told(results: Results) -> Results:
@@ -36,7 +43,7 @@ def by_target(batch: Sequence[Move], indexes: Sequence[int]) -> dict[str, list[i
     return targets
 
 
-async def publish_then_ack(driver: Driver, queue: str, batch: Sequence[Move]) -> Results:
+async def publish_then_ack(driver: _Driver, queue: str, batch: Sequence[Move]) -> Results:
     """A publish for each queue to which something goes, and one settlement; see ``Driver.move``."""
     results: list[DriverError | None] = [None] * len(batch)
     for to, indexes in by_target(batch, range(len(batch))).items():
@@ -52,7 +59,7 @@ async def publish_then_ack(driver: Driver, queue: str, batch: Sequence[Move]) ->
     return told(results)
 
 
-async def _publish(driver: Driver, queue: str, messages: Sequence[Outgoing]) -> list[DriverError | None]:
+async def _publish(driver: _Driver, queue: str, messages: Sequence[Outgoing]) -> list[DriverError | None]:
     """One result a message."""
     results: list[DriverError | None] = []
     size = driver.capabilities.max_batch

@@ -157,7 +157,7 @@ class App(Declaring):
         for service in assembly.services.values():
             service.reads_only = self._reads_only
         self.supervisor = Supervisor(clock=self.clock)
-        for spec in (*assembly.driver_specs(), *assembly.consumer_specs()):
+        for spec in assembly.specs().values():
             self.supervisor.add(spec)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
     from tasuki.app.declaring import Declaring
     from tasuki.app.typed.entries import ConsumerFields
-    from tasuki.app.typed.options import BatchOptions, Headers, PublishOptions, RequestOptions
+    from tasuki.app.typed.options import BatchOptions, Headers, Named, PublishOptions, RequestOptions
 
 T = TypeVar("T")
-R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -69,32 +68,14 @@ class QueueHandle(Generic[T]):
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
         return await self._app.live_queue(self.id).publish_many(items, **options)
 
-    @overload
     async def request(
         self,
         body: T,
         headers: Headers = None,
         *,
-        returns: type[R],
+        returns: type[Named] | UnionType | None = None,
         **options: Unpack[RequestOptions],
-    ) -> R: ...
-    @overload
-    async def request(
-        self,
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any: ...
-    async def request(
-        self,
-        body: T,
-        headers: Headers = None,
-        *,
-        returns: type[Any] | UnionType | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> Any:
+    ) -> Named:
         """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
         return await self._app.request(self.id, body, headers, returns=returns, **options)
 

@@ -75,6 +75,11 @@ def is_message_missing(error: Any) -> bool:
     return isinstance(error, dict) and error.get("err_code") == _MESSAGE_NOT_FOUND
 
 
+def is_stream_or_message_missing(error: Any) -> bool:
+    """Whether a JetStream answer says that the stream has no such message, or is not there."""
+    return is_stream_missing(error) or is_message_missing(error)
+
+
 def is_wrong_sequence(error: Any) -> bool:
     """Whether a JetStream answer says that another message came before, where a publish named the one it expects."""
     return isinstance(error, dict) and error.get("err_code") in _WRONG_SEQUENCE

@@ -10,7 +10,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth, Durability, Outgoing, QueueSpec, Receipt, Received, Settlement
 from tasuki.drivers.nats.durability import level, says_always
 from tasuki.drivers.nats.failures import is_stream_missing, is_untaken
-from tasuki.drivers.nats.protocol.api import ask, demand
+from tasuki.drivers.nats.protocol.api import demand
 from tasuki.drivers.nats.protocol.connection import Address, Connection
 from tasuki.drivers.nats.protocol.reconnecting import reconnecting
 from tasuki.drivers.nats.publishing import Publishing
@@ -252,9 +252,7 @@ class Session:
     async def _remove(self, found: OpenQueue, connection: Connection) -> None:
         queue = found.spec.name
         await found.close(None)
-        (answer,) = await ask(connection, queue, [(f"STREAM.DELETE.{found.stream}", {})])
-        if not is_stream_missing(answer.get("error")) and "error" in answer:
-            await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}))
+        await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}), unless=is_stream_missing)
         await found.book.erase_all(connection)
         await self._ids(queue).delete(connection)
         await self._consumer_count.say(queue, 0)  # before the note goes, or the next sign would write it again

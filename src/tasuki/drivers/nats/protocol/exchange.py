@@ -42,6 +42,12 @@ class Exchange:
         if not self.done.done():
             self.done.set_result(None)
 
+    def check(self, queue: str = "") -> None:
+        """Raise the problem, if there is one; ``queue``: what the requests were about."""
+        if self.problem is not None:
+            self.problem.queue = queue
+            raise self.problem
+
     def unanswered(self) -> list[int]:
         """The places of requests that nothing came for."""
         return [index for index, answer in enumerate(self.answers) if answer is None]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth
 from tasuki.drivers.nats.envelope import unpack
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, demand, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
@@ -138,4 +137,4 @@ def _stored(answer: Answer) -> Stored | None:
     message = answer.get("message")
     if not message:
         return None
-    return Stored(int(message["seq"]), base64.b64decode(message.get("data", "")), str(message["time"]))
+    return Stored(int(message["seq"]), data_of(message), str(message["time"]))

@@ -7,7 +7,7 @@ messages are taken as a worker takes them, and acked.
 from __future__ import annotations
 
 from tasuki.clock import Clock
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, erasing
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
@@ -59,8 +59,8 @@ class Purging:
 
     async def _purge_lane(self, lane: Lane) -> int:
         """All of it at once: no process holds any of it, or did when the purge began."""
-        fields = {"filter": self._filter(lane), "seq": self._last + 1}
-        (answer,) = await demand(self._connection, self._name, (f"STREAM.PURGE.{self._queue.stream}", fields))
+        request = erasing(self._queue.stream, self._filter(lane), up_to=self._last)
+        (answer,) = await demand(self._connection, self._name, request)
         return int(answer.get("purged", 0))
 
     async def _purge_rest(self, lane: Lane, state: Answer) -> int:

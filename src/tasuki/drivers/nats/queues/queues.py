@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.pacing import paced
-from tasuki.drivers.nats.protocol.api import Answer, ask
+from tasuki.drivers.nats.protocol.api import Answer, demand
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.names import Names
@@ -183,16 +183,14 @@ class Queues:
     async def _look(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
         """Learn what the stream says now."""
         stream = self._names.stream(spec.name)
-        (info,) = await ask(connection, spec.name, [(f"STREAM.INFO.{stream}", {})])
-        if is_stream_missing(info.get("error")):
+        (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}), unless=is_stream_missing)
+        if "error" in info:
             found = self._open.get(spec.name)
             if found is None:
                 problem = f"queue {spec.name!r} is not at the server of driver {self._driver!r}; declare it first"
                 raise QueueNotFoundError(problem, driver=self._driver, queue=spec.name)
             found.is_missing = True
             raise found.gone()
-        if error := info.get("error"):
-            raise refusal(error, driver=self._driver, queue=spec.name)
         async with self._one_at_a_time(spec.name):
             return await self._adopt(spec, info, connection)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.nats.failures import is_missing, is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_missing, is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
@@ -52,11 +52,9 @@ async def make_book(connection: Connection, names: Names, storage: Storage) -> N
         "num_replicas": storage.replicas,
         "description": "Tasuki: returned deliveries, and attached consumers",
     }
-    (answer,) = await ask(connection, "", [(f"STREAM.INFO.{names.book}", {})])
-    if is_stream_missing(answer.get("error")):
+    (answer,) = await demand(connection, "", (f"STREAM.INFO.{names.book}", {}), unless=is_stream_missing)
+    if "error" in answer:
         await demand(connection, "", (f"STREAM.CREATE.{names.book}", config))
-    elif error := answer.get("error"):
-        raise refusal(error, driver=connection.address.driver, queue="")
     await bring_up_to_date(connection, names)
 
 
@@ -67,12 +65,9 @@ async def make_queue(connection: Connection, names: Names, spec: QueueSpec, stor
         QueueConflictError: the stream holds messages that the new options cannot be kept for.
     """
     stream = names.stream(spec.name)
-    (info,) = await ask(connection, spec.name, [(f"STREAM.INFO.{stream}", {})])
-    error = info.get("error")
-    if error and not is_stream_missing(error):
-        raise refusal(error, driver=connection.address.driver, queue=spec.name)
+    (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}), unless=is_stream_missing)
     plan = plan_of(spec)
-    if error:
+    if "error" in info:
         config = stream_config(names, spec, plan, storage)
         (info,) = await demand(connection, spec.name, (f"STREAM.CREATE.{stream}", config))
     else:
@@ -97,14 +92,12 @@ async def delivered_up_to(
     Waits for one that is there and has no leader just now.
     """
     asked = sorted(lanes)
-    answers = await ask(connection, queue, [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in asked])
-    found: dict[str, int | None] = {}
-    for lane, answer in zip(asked, answers, strict=True):
-        error = answer.get("error")
-        if error and not is_missing(error):
-            raise refusal(error, driver=connection.address.driver, queue=queue)
-        found[lane] = None if error else int(answer["delivered"]["stream_seq"])
-    return found
+    requests: list[Request] = [(f"CONSUMER.INFO.{stream}.{lane}", {}) for lane in asked]
+    answers = await demand(connection, queue, *requests, unless=is_missing)
+    return {
+        lane: None if "error" in answer else int(answer["delivered"]["stream_seq"])
+        for lane, answer in zip(asked, answers, strict=True)
+    }
 
 
 def spec_in(info: Answer, given: QueueSpec) -> QueueSpec:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -11,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from tasuki.drivers.nats.pacing import paced
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, erasing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.temporary import Temporary
@@ -128,20 +127,15 @@ class ConsumerCount:
             (self._names.attached(queue, self._who), json.dumps({"consumers": number, "lasts": lasts}).encode())
             for queue, number in consumers.items()
         ]
-        exchange = await connection.exchange(requests)
-        if exchange.problem is not None:
-            raise exchange.problem
+        (await connection.exchange(requests)).check()
 
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
         """Erase the reports of this process, and of dead ones, which would stay for ever."""
         await self._tell(connection, dict.fromkeys(queues, 0))  # after this answer no earlier report is on its way
-        await ask(connection, "", [self._erasing(self._names.attached(queue, self._who)) for queue in queues])
+        book = self._names.book
+        await ask(connection, "", [erasing(book, self._names.attached(queue, self._who)) for queue in queues])
         for queue in queues:
             await self.count(connection, queue)
-
-    def _erasing(self, subject: str, *, up_to: int | None = None) -> Request:
-        fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
-        return f"STREAM.PURGE.{self._names.book}", fields
 
     async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
         """The attached consumers of all living processes, and of the other processes alone."""
@@ -157,7 +151,7 @@ class ConsumerCount:
         said = dict(zip(subjects, answers, strict=True))
         found = {subject: _living(answer, now) for subject, answer in said.items()}
         dead = [
-            self._erasing(subject, up_to=int(answer["message"]["seq"]))  # a word that came meanwhile stays
+            erasing(book, subject, up_to=int(answer["message"]["seq"]))  # a word that came meanwhile stays
             for subject, answer in said.items()
             if "message" in answer and _is_old(answer["message"], now)
         ]
@@ -187,4 +181,4 @@ def _is_old(message: Mapping[str, Any], now: float) -> bool:
 
 
 def _record(message: Mapping[str, Any]) -> Any:
-    return json.loads(base64.b64decode(message.get("data", "")))
+    return json.loads(data_of(message))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Request, ask, demand, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
@@ -47,11 +47,9 @@ class DedupIds:
             "storage": self._storage,
             "num_replicas": self._replicas,
         }
-        (info,) = await ask(connection, self._queue, [(f"STREAM.INFO.{self._stream}", {})])
-        if is_stream_missing(info.get("error")):
+        (info,) = await demand(connection, self._queue, (f"STREAM.INFO.{self._stream}", {}), unless=is_stream_missing)
+        if "error" in info:
             await demand(connection, self._queue, (f"STREAM.CREATE.{self._stream}", config))
-        elif error := info.get("error"):
-            raise refusal(error, driver=connection.address.driver, queue=self._queue)
         elif info["config"]["max_age"] != age:
             await demand(connection, self._queue, (f"STREAM.UPDATE.{self._stream}", {**info["config"], **config}))
 
@@ -77,9 +75,7 @@ class DedupIds:
     async def remember(self, connection: Connection, ids: Iterable[str]) -> None:
         """Write down ids of stored messages. Raises DriverError if that is not sure."""
         requests = [(self._names.id_subject(self._queue, digest(id)), b"") for id in ids]
-        exchange = await connection.exchange(requests)
-        if exchange.problem is not None:
-            raise exchange.problem
+        (await connection.exchange(requests)).check()
 
     async def delete(self, connection: Connection) -> None:
         """Forget all."""

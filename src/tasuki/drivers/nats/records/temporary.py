@@ -11,8 +11,8 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from tasuki.drivers.nats.failures import error_in, is_stream_missing, refusal
-from tasuki.drivers.nats.protocol.api import Request, ask, seconds_of
+from tasuki.drivers.nats.failures import is_stream_missing, refusal
+from tasuki.drivers.nats.protocol.api import ask, erasing, seconds_of, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names, queue_of
 from tasuki.drivers.nats.queues.setup import is_temporary
@@ -42,17 +42,14 @@ class Temporary:
 
     async def keep(self, connection: Connection, queues: Collection[str]) -> None:
         """Note that the process of these queues runs. Raises DriverError if that cannot be noted."""
-        exchange = await connection.exchange([(self._names.temporary(queue), b"") for queue in queues])
-        if exchange.problem is not None:
-            raise exchange.problem
-        for queue, answer in zip(queues, exchange.answers, strict=True):
-            error = error_in(answer) if isinstance(answer, bytes) else {"code": 503, "description": "no book"}
+        errors = await store(connection, "", [(self._names.temporary(queue), b"") for queue in queues])
+        for queue, error in zip(queues, errors, strict=True):
             if error:
                 raise refusal(error, driver=connection.address.driver, queue=queue)
 
     async def forget(self, connection: Connection, queue: str) -> None:
         """It was deleted."""
-        await ask(connection, queue, [self._erasing(self._names.temporary(queue))])
+        await ask(connection, queue, [erasing(self._names.book, self._names.temporary(queue))])
 
     async def beat(self, connection: Connection, ours: Collection[str]) -> None:
         """Keep our temporary queues, and remove unused ones; now and again only. Raises DriverError."""
@@ -103,13 +100,9 @@ class Temporary:
             if "error" in answer and not is_stream_missing(answer["error"]):
                 return  # at the next check
             notes = [self._names.returned(queue, "*", ">"), self._names.attached(queue, "*")]
-            await ask(connection, queue, [self._erasing(each) for each in notes])
+            await ask(connection, queue, [erasing(self._names.book, each) for each in notes])
             await self._remove_rest(connection, queue)
         elif "error" in info and not is_stream_missing(info["error"]):
             return
         # Last, and only the note that was seen: who declares the queue meanwhile has written one of its own.
-        await ask(connection, queue, [self._erasing(subject, up_to=sequence)])
-
-    def _erasing(self, subject: str, *, up_to: int | None = None) -> Request:
-        fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
-        return f"STREAM.PURGE.{self._names.book}", fields
+        await ask(connection, queue, [erasing(self._names.book, subject, up_to=sequence)])

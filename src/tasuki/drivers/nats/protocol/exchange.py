@@ -7,7 +7,7 @@ when it comes twice is sent again while nothing is answered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tasuki.errors import DriverError
 
@@ -76,3 +76,19 @@ class Repeating:
             self._send(self._exchange)
         self._left = self._exchange.left
         self._wait()
+
+
+def frames(requests: Sequence[tuple[str, bytes]], headers: Sequence[bytes], inbox: bytes) -> Iterator[bytes]:
+    """Requests as they are written; each is answered to its own number below the inbox."""
+    for index, (subject, data) in enumerate(requests):
+        if headers and headers[index]:
+            head = headers[index]
+            sizes = b"%d %d" % (len(head), len(head) + len(data))
+            yield b"HPUB %b %b%d %b\r\n%b%b\r\n" % (subject.encode(), inbox, index, sizes, head, data)
+        else:
+            yield b"PUB %b %b%d %d\r\n%b\r\n" % (subject.encode(), inbox, index, len(data), data)
+
+
+def frame(subject: str, data: bytes, reply: str = "") -> bytes:
+    """One message as it is written."""
+    return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(data), data)

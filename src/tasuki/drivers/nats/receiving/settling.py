@@ -13,7 +13,7 @@ from tasuki.contracts.driver import Ack, Settlement
 from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.api import SECOND
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.protocol.wire import frame
+from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.errors import UnsupportedError
 
 ACK = b"+ACK"

@@ -104,8 +104,8 @@ async def test_a_responder_keeps_nothing_of_requesters_that_are_gone(site: Site)
     def known() -> list[int]:
         queues = responder._queues
         kept: tuple[Sized, ...] = (
-            queues.declared,
-            queues._inspected,
+            responder._known._values,
+            responder._known._inspected,
             queues._open,
             queues._left,
             queues._by_stream,

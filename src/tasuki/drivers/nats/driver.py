@@ -37,9 +37,10 @@ from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
 from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.results import answer
+from tasuki.drivers.toolkit.results import Results, answer, published_again
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 from tasuki.system.on_failure import OnFailure
@@ -97,9 +98,10 @@ class NATSDriver(Driver):
         )
         self._storage = Storage(settings.storage, settings.replicas)
         self._leases = LeaseThread(name, lambda: reconnecting(self._address, lambda: Connection(self._address)))
+        self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
-        self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._is_temporary)
-        self._queues = Queues(name, self._names, self._storage, self._temporary, self._clock)
+        self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._known)
+        self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock)
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)
         self._closing: asyncio.Task[None] | None = None
         self._is_synced = settings.server_sync == "always"
@@ -130,8 +132,8 @@ class NATSDriver(Driver):
             await demand(connection, "", ("INFO", {}))
             await layout.check(connection, self._names)
             await self._look_at_sync(connection)
-            for queue in list(self._queues.declared):
-                await self._queues.ready(queue, connection)
+            for spec in self._known.declared():
+                await self._queues.ready(spec.name, connection)
         self._consumer_count.begin()
 
     async def close(self) -> None:
@@ -179,7 +181,6 @@ class NATSDriver(Driver):
     async def undeclare(self, queue: str) -> None:
         """Forget the queue in this process; held messages can be settled while their lease lasts."""
         await self._queues.undeclare(queue)
-        self._consumer_count.forget(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know a queue as its stream says; nothing is made or changed."""
@@ -192,26 +193,17 @@ class NATSDriver(Driver):
             return ()
         results = await self._publish(found, connection, batch)
         if found.is_outdated:
-            results = await self._publish_again(queue, batch, results)
+
+            async def publish(left: Sequence[Outgoing]) -> Results:
+                return await self._publish(*await self._ready(queue, is_publishing=True), left)
+
+            # Another process has changed the lanes: messages that no stream took go where they belong now.
+            results = await published_again(batch, results, is_untaken, publish)
         return answer(results)
 
-    async def _publish(
-        self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]
-    ) -> Sequence[DriverError | None]:
+    async def _publish(self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]) -> Results:
         publishing = Publishing(self.name, found, self._names, self.capabilities.max_message_bytes or 0)
         return await publishing.publish(connection, batch, self._clock.time())
-
-    async def _publish_again(
-        self, queue: str, batch: Sequence[Outgoing], results: Sequence[DriverError | None]
-    ) -> Sequence[DriverError | None]:
-        """Messages that no stream took, as another process has changed the lanes, go where they belong now."""
-        left = [index for index, result in enumerate(results) if is_untaken(result)]
-        if not left:
-            return results
-        found, connection = await self._ready(queue, is_publishing=True)
-        again = await self._publish(found, connection, [batch[index] for index in left])
-        changed = dict(zip(left, again or [None] * len(left), strict=True))
-        return [changed.get(index, result) for index, result in enumerate(results)]
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""
@@ -233,13 +225,13 @@ class NATSDriver(Driver):
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Note in the book that these handlers begin."""
         found, connection = await self._held(queue)
-        return await found.start(connection, batch)
+        return await found.holding.start(connection, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; done when the server says so."""
         check_delays(batch, driver=self.name, queue=queue)
         found, connection = await self._held(queue)
-        stale = await found.settle(connection, batch)
+        stale = await found.holding.settle(connection, batch)
         if self._queues.is_left(queue):
             self._queues.sweep()
         return stale
@@ -249,10 +241,10 @@ class NATSDriver(Driver):
         self._guard.get(queue)
         found = self._queues.found(queue)
         if found is None:
-            self._queues.spec(queue)
+            self._known.get(queue)
             problem = f"queue {queue!r} of driver {self.name!r} has no open deliveries; receive a message first"
             raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        renew = found.extend
+        renew = found.holding.extend
 
         async def extend(link: Reconnecting[Connection]) -> Sequence[Receipt]:
             return await renew(await link.get(), batch, lease)
@@ -266,8 +258,8 @@ class NATSDriver(Driver):
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number at the server; it is renewed every two seconds."""
         self._guard.get(queue)
-        self._queues.spec(queue)
-        await self._consumer_count.say(queue, consumers)
+        self._known.get(queue)
+        await self._consumer_count.attach(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: ready ones in their order, then hidden ones by their time."""
@@ -282,9 +274,8 @@ class NATSDriver(Driver):
         """Remove the stream; a process that still has it declared makes it again when it uses it."""
         found, connection = await self._ready(queue)
         # First: receives of a closed queue would return at once, repeatedly, and no verb may make the queue again.
-        spec = self._queues.spec(queue)
-        self._queues.drop(queue)
-        with OnFailure(lambda: self._queues.declared.setdefault(queue, spec)):
+        with self._known.forgetting(queue):
+            self._queues.drop(queue)
             await self._remove(found, connection)
 
     async def _remove(self, found: OpenQueue, connection: Connection) -> None:
@@ -293,7 +284,7 @@ class NATSDriver(Driver):
         await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}), unless=is_stream_missing)
         await found.book.erase_all(connection)
         await self._ids(queue).delete(connection)
-        await self._consumer_count.say(queue, 0)  # before the note goes, or the next sign would write it again
+        await self._consumer_count.attach(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
 
     async def _inspector(self, queue: str) -> Inspector:
@@ -303,7 +294,7 @@ class NATSDriver(Driver):
     async def _ready(self, queue: str, *, is_publishing: bool = False) -> tuple[OpenQueue, Connection]:
         """The queue with its stream, and the connection."""
         link = self._guard.get(queue)
-        self._queues.spec(queue)
+        self._known.get(queue)
         connection = await link.get()
         if self._synced_on is not connection:
             await self._look_at_sync(connection)
@@ -315,10 +306,6 @@ class NATSDriver(Driver):
         if found is not None and self._queues.is_left(queue):
             return found, await self._guard.get(queue).get()
         return await self._ready(queue)
-
-    def _is_temporary(self, queue: str) -> bool:
-        spec = self._queues.declared.get(queue)
-        return spec is not None and spec.temporary
 
     def _ids(self, queue: str) -> DedupIds:
         return DedupIds(self._names, queue, self._storage.kind, self._storage.replicas)

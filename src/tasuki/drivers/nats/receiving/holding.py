@@ -80,7 +80,7 @@ class Holding:
         return stale
 
     async def extend(self, connection: Connection, batch: Sequence[Receipt], lease: float) -> list[Receipt]:
-        """Renew leases; returns the receipts that were stale."""
+        """Renew leases, on whichever loop the connection is; returns the receipts that were stale."""
         now = self._clock.monotonic()
         stale: list[Receipt] = []
         items: list[Held] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -99,7 +100,9 @@ class NATSDriver(Driver):
         self._storage = Storage(settings.storage, settings.replicas)
         self._leases = LeaseThread(name, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
-        self._temporary = Temporary(self._names, lambda connection, queue: self._ids(queue).delete(connection))
+        self._temporary = Temporary(
+            self._names, lambda connection, queue: DedupIds(self._names, queue).delete(connection)
+        )
         self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._known)
         self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock)
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)
@@ -152,13 +155,9 @@ class NATSDriver(Driver):
         try:
             queues = self._queues.forget_all()
             self._guard.closed(link)
-            farewell = asyncio.ensure_future(self._hand_back(queues, link.connection))
-            await asyncio.wait([farewell], timeout=_FAREWELL)
-            if not farewell.done():
-                farewell.cancel()
-                await asyncio.wait([farewell])
-            elif not farewell.cancelled():
-                farewell.result()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await self._hand_back(queues, link.connection)
             await self._consumer_count.stop()
             await self._leases.close()
         finally:
@@ -283,7 +282,7 @@ class NATSDriver(Driver):
         await found.close(None)
         await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}), unless=is_stream_missing)
         await found.book.erase_all(connection)
-        await self._ids(queue).delete(connection)
+        await DedupIds(self._names, queue).delete(connection)
         await self._consumer_count.attach(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
 
@@ -306,9 +305,6 @@ class NATSDriver(Driver):
         if found is not None and self._queues.is_left(queue):
             return found, await self._guard.get(queue).get()
         return await self._ready(queue)
-
-    def _ids(self, queue: str) -> DedupIds:
-        return DedupIds(self._names, queue, self._storage.kind, self._storage.replicas)
 
     def _connection(self) -> Connection:
         queues = self._queues

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.nats.envelope import pack
@@ -177,10 +178,8 @@ class Publishing:
     async def _remember(self, connection: Connection, ids: list[str]) -> None:
         """The messages are stored already, whatever becomes of this."""
         if ids and self._queue.ids is not None:
-            try:
+            with suppress(DriverError):
                 await self._queue.ids.remember(connection, ids)
-            except DriverError:
-                pass
 
     def _packed(self, message: Outgoing, now: float, max_payload: int) -> bytes | DriverError:
         """The message on the wire, or why it cannot go."""
@@ -232,13 +231,10 @@ class Publishing:
         return type(problem)(str(problem), driver=self._driver, queue=self._name, outcome=problem.outcome)
 
     async def _note_delays(self, connection: Connection, delayed: list[tuple[int, float]]) -> None:
-        """Only for those who look; the time itself is in the message."""
-        try:
-            await self._queue.book.write(
-                connection, [(Note(number, due, is_publishers=True), "") for number, due in delayed]
-            )
-        except DriverError:
-            pass
+        """For ``depth`` and ``peek`` only; the time itself is in the message."""
+        notes = [(Note(number, due, is_publishers=True), "") for number, due in delayed]
+        with suppress(DriverError):
+            await self._queue.book.write(connection, notes)
 
     async def _keep_order(self, connection: Connection, results: Results, stored: dict[int, int]) -> None:
         """Where room was made after a message was rejected for it, take back the later ones that found it."""

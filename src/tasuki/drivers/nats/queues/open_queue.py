@@ -63,7 +63,7 @@ class OpenQueue:
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
         book, table, tasks = self.book, self.table, self._tasks
         self._admission = Admission(spec.name, self.stream, book, table, tasks, clock, connect)
-        self.holding = Holding(self._unknown, self._remove, book, table, self._admission, tasks, clock)
+        self.holding = Holding(self._unknown, self._remove, book, table, tasks, clock)
         self.give_back = self._admission.give_back
         self.pulls = PullRequests(self.stream, self.give_back, count)
         self.is_missing = False
@@ -80,7 +80,7 @@ class OpenQueue:
         config = info["config"]
         self._storage, self._replicas = str(config["storage"]), int(config.get("num_replicas", 1))
         self.spec, self.plan = spec_in(info, spec), plan_in(config.get("metadata"))
-        self.ids = DedupIds(self._names, spec.name, self._storage, self._replicas) if self.spec.dedup_window else None
+        self.ids = DedupIds(self._names, spec.name) if self.spec.dedup_window else None
         """The ids of its ``dedup_window``, if it has one."""
         self.table.lease = self.spec.lease
         self.pulls.use(self.plan.lanes())

@@ -192,8 +192,7 @@ class Queues:
                 await self._temporary.keep(connection, [spec.name])
             info = await make_queue(connection, self._names, spec, self._storage)
             if spec.dedup_window:
-                ids = DedupIds(self._names, spec.name, self._storage.kind, self._storage.replicas)
-                await ids.make(connection, spec.dedup_window)
+                await DedupIds(self._names, spec.name).make(connection, spec.dedup_window, self._storage)
             made = await self._adopt(spec, info, connection)
             made.consumers_made()
             return made

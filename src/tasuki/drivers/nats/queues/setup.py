@@ -17,7 +17,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.layout import bring_up_to_date
-from tasuki.errors import DriverError, QueueConflictError
+from tasuki.errors import QueueConflictError
 
 _TEMPORARY = "tasuki.temporary"
 _LEASE = "tasuki.lease"
@@ -214,7 +214,11 @@ async def _changed_plan(connection: Connection, names: Names, spec: QueueSpec, o
         stream = names.stream(spec.name)
         (info,) = await ask(connection, spec.name, [(f"CONSUMER.INFO.{stream}.{PLAIN}", {})])
         if info.get("num_pending", 0) + info.get("num_ack_pending", 0):
-            raise _unordered(driver, spec.name)
+            problem = (
+                f"queue {spec.name!r} holds messages that were published without order per key: let them be consumed, "
+                "or purge them, before it is declared with ordering: key"
+            )
+            raise QueueConflictError(problem, driver=driver, queue=spec.name)
     return merged(old, new)
 
 
@@ -226,14 +230,6 @@ def _check_storage(connection: Connection, spec: QueueSpec, config: Mapping[str,
             f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
         )
         raise QueueConflictError(problem, driver=connection.address.driver, queue=spec.name)
-
-
-def _unordered(driver: str, queue: str) -> DriverError:
-    problem = (
-        f"queue {queue!r} holds messages that were published without order per key: let them be consumed, or purge "
-        "them, before it is declared with ordering: key"
-    )
-    return QueueConflictError(problem, driver=driver, queue=queue)
 
 
 def pull(batch: int, *, expires: float, is_waiting: bool) -> bytes:

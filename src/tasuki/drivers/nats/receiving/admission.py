@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
@@ -69,7 +70,7 @@ class Admission:
         first = int(info.get("state", {}).get("first_seq", 0))
         self._noted = notes.keys()
         self._recalled_on = connection
-        await self.erase(connection, [number for number in notes if number < first][:_CLEANED])
+        await self._book.erase(connection, [number for number in notes if number < first][:_CLEANED])
 
     async def admit(
         self, connection: Connection, arrivals: Sequence[Arrival], put_back: Callable[[Sequence[Arrival]], None]
@@ -96,22 +97,12 @@ class Admission:
 
     async def give_back(self, arrivals: Sequence[Arrival]) -> None:
         """Return messages that no receive took; if that fails, their lease ends by itself."""
-        try:
+        with suppress(DriverError):
             connection = await self._connect()
             items = await self._looked_up(connection, [ParsedDelivery(arrival) for arrival in arrivals])
-            if items:
-                items.sort(key=lambda item: item.arrival.parts.sequence)
-                await self._book.write(connection, [item.returned() for item in items])
-                await confirmed(connection, [item.sign(NAK) for item in items])
-        except DriverError:
-            return
-
-    async def erase(self, connection: Connection, sequences: Sequence[int]) -> None:
-        """Forget notes; what cannot be erased is of no consequence: the number of a message never comes again."""
-        try:
-            await self._book.erase(connection, sequences)
-        except DriverError:
-            pass
+            items.sort(key=lambda item: item.arrival.parts.sequence)
+            await self._book.write(connection, [item.returned() for item in items])
+            await confirmed(connection, [item.sign(NAK) for item in items])
 
     def _begin(self, item: ParsedDelivery, now: float, loop_now: float) -> Received:
         arrival, parts = item.arrival, item.arrival.parts

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.nats.failures import lost
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.receiving.admission import Admission
 from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
 from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
 from tasuki.drivers.nats.records.side_records import Note, SideRecords
@@ -27,7 +27,6 @@ class Holding:
         remove: carries acks out at the stream; returns the acks whose messages are gone then.
         book: the queue's notes.
         table: the open deliveries.
-        admission: erases notes.
         tasks: carries settlements out.
         clock: the time.
     """
@@ -38,7 +37,6 @@ class Holding:
         remove: Look,
         book: SideRecords,
         table: Table,
-        admission: Admission,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
@@ -46,7 +44,6 @@ class Holding:
         self._remove = remove
         self._book = book
         self._table = table
-        self._admission = admission
         self._tasks = tasks
         self._clock = clock
 
@@ -110,11 +107,9 @@ class Holding:
         self._table.clear()
         if connection is None or not held:
             return
-        try:
+        with suppress(DriverError):  # else their leases end by themselves
             await self._book.write(connection, [each.left() for each in held])
             await confirmed(connection, [(each.lane, each.receipt, NAK) for each in held])
-        except DriverError:
-            pass  # their leases end by themselves
 
     async def _settle(self, connection: Connection, items: list[_Item]) -> list[Receipt]:
         """Write down what does not count or is hidden, then tell the server; returns what it knows nothing of."""
@@ -136,7 +131,7 @@ class Holding:
         for held, _ in items:
             self._table.remove(held)
         noted = [held.sequence for held, kind in items if held.is_noted and type(kind) is Ack]
-        await self._admission.erase(connection, noted)
+        await self._book.erase(connection, noted)
         stale = [held.receipt for held in taken.values()]
         return [*stale, *(held.receipt for held, _ in items if held.receipt in unknown)] if unknown else stale
 

@@ -14,6 +14,7 @@ from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Request, ask, demand, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.setup import Storage
 
 SHORTEST = 0.1
 """Seconds of the shortest window that a server takes."""
@@ -27,14 +28,12 @@ def digest(id: str) -> str:
 class DedupIds:
     """The ids of one queue, in a stream whose messages end after the window."""
 
-    def __init__(self, names: Names, queue: str, storage: str, replicas: int) -> None:
+    def __init__(self, names: Names, queue: str) -> None:
         self._names = names
         self._queue = queue
-        self._storage = storage
-        self._replicas = replicas
         self._stream = names.ids_stream(queue)
 
-    async def make(self, connection: Connection, window: float) -> None:
+    async def make(self, connection: Connection, window: float, storage: Storage) -> None:
         """Make the stream, or give it the window."""
         age = int(max(window, SHORTEST) * SECOND)
         config = {
@@ -44,8 +43,8 @@ class DedupIds:
             "max_msgs_per_subject": 1,
             "max_age": age,
             "duplicate_window": min(age, 120 * SECOND),
-            "storage": self._storage,
-            "num_replicas": self._replicas,
+            "storage": storage.kind,
+            "num_replicas": storage.replicas,
         }
         (info,) = await demand(connection, self._queue, (f"STREAM.INFO.{self._stream}", {}), unless=is_stream_missing)
         if "error" in info:

@@ -14,12 +14,14 @@ message is acked.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from tasuki.drivers.nats.failures import is_stream_missing, refusal
 from tasuki.drivers.nats.protocol.api import NOT_TAKEN, Request, ask, data_of, demand, erasing, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
+from tasuki.errors import DriverError
 
 PAGE = 1000
 
@@ -84,9 +86,10 @@ class SideRecords:
         return [note_in(message["subject"], data_of(message)) if message else None for message in messages]
 
     async def erase(self, connection: Connection, sequences: Iterable[int]) -> None:
-        """Forget messages that are done; what cannot be erased now does no harm."""
+        """Forget messages that are done; a note that cannot be erased does no harm: its number never comes again."""
         if requests := [erasing(self._names.book, self._subject(sequence, ">")) for sequence in sequences]:
-            await ask(connection, self._queue, requests)
+            with suppress(DriverError):
+                await ask(connection, self._queue, requests)
 
     async def erase_all(self, connection: Connection) -> None:
         """Forget the queue, with all streams that it had."""

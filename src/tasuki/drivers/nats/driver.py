@@ -100,9 +100,7 @@ class NATSDriver(Driver):
         self._storage = Storage(settings.storage, settings.replicas)
         self._leases = LeaseThread(name, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
-        self._temporary = Temporary(
-            self._names, lambda connection, queue: DedupIds(self._names, queue).delete(connection)
-        )
+        self._temporary = Temporary(self._names)
         self._consumer_count = ConsumerCount(self._names, self._leases, self._temporary, self._known)
         self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock)
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)

@@ -9,35 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from tasuki.drivers.nats.failures import is_stream_missing, refusal
 from tasuki.drivers.nats.protocol.api import ask, erasing, seconds_of, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names, queue_of
 from tasuki.drivers.nats.queues.setup import is_temporary
+from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.errors import DriverError
 
 KEPT = 600.0
 """Seconds for which a temporary queue is kept without a sign: much longer than a living process says nothing."""
 ROUNDS = 10
-"""Looks at what may be removed, in that time."""
+"""Checks of what may be removed, in that time."""
 SIGNS = 4 * ROUNDS
 """Signs in that time."""
 _MOST = 1000
 """Old notes read in one check; the later ones follow when these are gone."""
 
-Remains = Callable[[Connection, str], Awaitable[None]]
-"""Removes what there is of a queue beside its stream and notes, by its name."""
-
 
 class Temporary:
     """What one driver knows of them; ``beat`` runs in the thread of renewals, the rest on any loop."""
 
-    def __init__(self, names: Names, remove_rest: Remains) -> None:
+    def __init__(self, names: Names) -> None:
         self._names = names
-        self._remove_rest = remove_rest
-        self._kept_at = self._looked_at = -math.inf
+        self._kept_at = self._checked_at = -math.inf
         self._suspects: Mapping[str, int] = {}
 
     async def keep(self, connection: Connection, queues: Collection[str]) -> None:
@@ -57,10 +54,10 @@ class Temporary:
         if ours and now - self._kept_at >= KEPT / SIGNS:
             await self.keep(connection, ours)
             self._kept_at = now  # what failed is tried again with the next beat
-        if now - self._looked_at < KEPT / ROUNDS:
+        if now - self._checked_at < KEPT / ROUNDS:
             return
         unused = await self._unused(connection)
-        self._looked_at = now
+        self._checked_at = now
         for subject, sequence in unused.items():
             if self._suspects.get(subject) == sequence:
                 await self._remove(connection, subject, sequence)
@@ -101,7 +98,7 @@ class Temporary:
                 return  # at the next check
             notes = [self._names.returned(queue, "*", ">"), self._names.attached(queue, "*")]
             await ask(connection, queue, [erasing(self._names.book, each) for each in notes])
-            await self._remove_rest(connection, queue)
+            await DedupIds(self._names, queue).delete(connection)
         elif "error" in info and not is_stream_missing(info["error"]):
             return
         # Last, and only the note that was seen: who declares the queue meanwhile has written one of its own.

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pamqp import commands
 
 from tasuki.drivers.amqp.delays import delay_queues
-from tasuki.drivers.amqp.faults import NOT_FOUND, RESOURCE_LOCKED, ClosedError, LateError
+from tasuki.drivers.amqp.faults import RESOURCE_LOCKED, ClosedError, LateError
 from tasuki.drivers.amqp.limits import STEP, TIMES
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.existing import passively, up_to_missing
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.topology import counting
 
@@ -97,15 +98,8 @@ async def _existing(connection: Connection) -> list[Place]:
 
 async def _shards(connection: Connection, time: int) -> int:
     """How many shards a time has."""
-    try:
-        async with connection.borrow() as channel:
-            for shard in range(delay_queues.SHARDS):
-                await channel.ask(delay_queues.look(time, shard))
-    except ClosedError as error:
-        if error.code != NOT_FOUND:
-            raise
-        return shard
-    return delay_queues.SHARDS
+    names = (delay_queues.queue_name(time, shard) for shard in range(delay_queues.SHARDS))
+    return len(await up_to_missing(connection, map(passively, names)))
 
 
 @asynccontextmanager

@@ -63,6 +63,10 @@ class KnownQueues(Generic[T]):
         except KeyError:
             raise not_declared(self._driver, queue) from None
 
+    def all(self) -> list[T]:
+        """What the driver keeps of each queue."""
+        return list(self._values.values())
+
     def declared(self) -> list[T]:
         """What the driver keeps of each declared queue."""
         return [value for queue, value in list(self._values.items()) if queue not in self._inspected]

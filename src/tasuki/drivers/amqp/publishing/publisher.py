@@ -62,13 +62,8 @@ class Publisher:
         """The largest frame of the last connection that was used."""
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether the broker has said that it takes no messages, and not yet that it does again."""
-        return self._blocked is not None
-
-    @property
-    def _blocked(self) -> str | None:
-        """The broker's reason why it takes no messages now."""
+    def blocked(self) -> str | None:
+        """Why the broker takes no messages now, as it said; None: it takes them."""
         connection = self._link.connection
         return connection.blocked if connection is not None else None
 
@@ -89,7 +84,7 @@ class Publisher:
             async with asyncio.timeout(self._settings.request_timeout):
                 connection, channel = await self._ready(list(delayed.values()))
         except (TimeoutError, LateError) as error:
-            if (reason := self._blocked) is not None:
+            if (reason := self.blocked) is not None:
                 raise BlockedError(reason) from error
             self._unanswered()
             raise UnsentError(0, "no answer within the deadline") from error

@@ -306,20 +306,10 @@ def sizes(driver: AMQPDriver, name: str) -> dict[str, int]:
     session = inner._guard.current
     publishing, publisher = session.publishing, session.publishing.publisher
     connections = [link.connection for link in (session.link, publisher._link) if link.connection is not None]
-    parts = [
-        driver,
-        inner,
-        inner._known,
-        session,
-        session.consumer_count,
-        publishing,
-        publisher,
-        publisher._delaying,
-        *connections,
-    ]
+    parts = [driver, inner, inner._known, session, session.consumer_count, publishing, publisher, publisher._delaying]
     return {
         f"{name} {index} {type(part).__name__}.{key}": len(value)
-        for index, part in enumerate(parts)
+        for index, part in enumerate([*parts, *connections])
         for key, value in vars(part).items()
         if isinstance(value, dict | set | list) and key != "_due"  # which is bounded
     }

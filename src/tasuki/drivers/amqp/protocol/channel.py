@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pamqp import commands
@@ -13,7 +13,7 @@ from pamqp.base import Frame as Method
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.limits import LARGEST_BODY
 from tasuki.drivers.amqp.protocol import frames
-from tasuki.drivers.amqp.protocol.confirms import Confirms
+from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
 from tasuki.drivers.amqp.protocol.frames import Deliver
 
 if TYPE_CHECKING:
@@ -97,6 +97,12 @@ class Channel:
                     answer.cancel()
                 elif not answer.cancelled():
                     answer.exception()  # seen, also where an earlier one was raised
+
+    def publish(self, data: bytes, batch: Batch, messages: Sequence[tuple[str, bytes]], start: int) -> None:
+        """Write frames that publish messages; see ``Confirms.sent``. Raises ClosedError."""
+        self._check()
+        self.confirms.sent(batch, messages, start)
+        self.connection.write(data)
 
     async def close(self) -> None:
         """End it; its unsettled messages return to their queue."""

@@ -12,6 +12,7 @@ from tasuki.drivers.amqp.limits import FRAME_MAX, LARGEST_FRAME, SMALLEST_FRAME
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.tables import encode_field
+from tasuki.drivers.toolkit.tls import tls_context
 
 _CAPABILITIES = {
     "publisher_confirms": True,
@@ -29,7 +30,7 @@ async def connect(settings: Endpoint, host: str, port: int) -> Connection:
     is_open = False
     try:
         async with asyncio.timeout(settings.connection_timeout):
-            context = settings.context()
+            context = tls_context(settings.tls)
             _, connection = await loop.create_connection(
                 lambda: Connection(settings),
                 host,

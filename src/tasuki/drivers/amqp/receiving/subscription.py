@@ -167,7 +167,7 @@ class Subscription:
         """
         self._idle_timer.pause()
         unused: list[Delivery] = []
-        await self._consuming.stop(lambda: unused.extend(self.inbox.take_shared()))
+        await self._consuming.stop(lambda: unused.extend(self.inbox.take_where(_is_shared)))
         return unused
 
     def must_go_back(self, delivery: Delivery) -> bool:
@@ -222,11 +222,9 @@ class Subscription:
         """
         consumer = tag.encode()
         self._consuming.cancelled(tag)
-        lost = [
-            *self.held.take_of(consumer),
-            *self.inbox.take_of(consumer),
-            *self._resting.take_where(lambda delivery: delivery.consumer == consumer),
-        ]
+        lost: list[Delivery] = []
+        for each in (self.held, self.inbox, self._resting):
+            lost += each.take_where(lambda delivery: delivery.consumer == consumer)
         if lost:
             self._consuming.requeue([delivery.tag for delivery in lost])
             self.notice = ClosedError(0, TAKEN_BACK)
@@ -305,7 +303,7 @@ class Subscription:
 
     def wake(self) -> None:
         """Put back what rests here, but for lanes of keys: a closing process hands it back with its count."""
-        for delivery in self._resting.take_where(lambda delivery: not delivery.is_partitioned):
+        for delivery in self._resting.take_where(_is_shared):
             self.put_back(delivery)
 
     def _requeue(self, delivery: Delivery) -> None:
@@ -339,3 +337,7 @@ class Subscription:
                 self._idle_timer.wanted()
             case Idle.STOP:
                 self._on_idle()
+
+
+def _is_shared(delivery: Delivery) -> bool:
+    return not delivery.is_partitioned

@@ -216,6 +216,4 @@ def starts_of(subscription: Subscription, deliveries: Iterable[Delivery]) -> set
 
 
 def _next_record(subscription: Subscription, delivery: Delivery) -> str:
-    received = delivery.received
-    message = envelope.identity(delivery.properties, received.id, received.body)
-    return records.name_of(subscription.spec.name, message, received.attempt)
+    return records.name_of(subscription.spec.name, delivery.identity, delivery.received.attempt)

@@ -25,7 +25,7 @@ from tasuki.system.tasks import Tasks
 LONGEST_POLL = 2
 """Seconds that a request waits at SQS, and so the longest that a stop waits for it."""
 
-_LOOK_EVERY = 2.0
+_CHECK_EVERY = 2.0
 _FIND_EVERY = 10.0
 """Seconds between two checks of the queue of suspects, and between two checks for it while there is none."""
 _FULL_HANDS = 0.1
@@ -70,7 +70,7 @@ class Polling:
         self._abandoned: set[Poll] = set()
         self._returns = Tasks()
         self._kept: list[Arrived] = []
-        self._next_look = float("-inf")
+        self._next_check = float("-inf")
         self._closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def receive(self, limit: int, wait: float) -> list[Received]:
@@ -97,9 +97,10 @@ class Polling:
         """End all receives now; running polls come to their end, and their messages are returned."""
         if not self._closing.done():
             self._closing.set_result(None)
-        async with _ignoring_timeout(timeout):
-            while pending := {*self._polls, *self._returns}:
-                await asyncio.wait(pending)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while pending := {*self._polls, *self._returns}:
+                    await asyncio.wait(pending)
         for task in {*self._polls, *self._returns}:
             task.cancel()
         if rest := {*self._polls, *self._returns}:
@@ -194,18 +195,18 @@ class Polling:
         """One from the queue of suspects, if it is time for a check, and we hold none of it."""
         kept, self._kept = self._kept, []
         source, now = self._source, self._clock.monotonic()
-        if kept or now < self._next_look or source.spec.temporary or source.holds_started(self._clock.boottime()):
+        if kept or now < self._next_check or source.spec.temporary or source.holds_started(self._clock.boottime()):
             return kept
         if source.suspects_url is None:
             source.suspects_url = await self._find_suspects()
         if source.suspects_url is None:
-            self._next_look = now + min(_FIND_EVERY, max(source.spec.lease / 3, _LOOK_EVERY))
+            self._next_check = now + min(_FIND_EVERY, max(source.spec.lease / 3, _CHECK_EVERY))
             return []
         return await self.ask_suspect(seconds=0)
 
     async def ask_suspect(self, *, seconds: int) -> list[Arrived]:
         """At most one message of the queue of suspects."""
-        self._next_look = self._clock.monotonic() + _LOOK_EVERY
+        self._next_check = self._clock.monotonic() + _CHECK_EVERY
         return await self._ask(1, seconds, self._source.suspects_url)
 
     async def _ask(self, count: int, seconds: int, url: str | None = None) -> list[Arrived]:
@@ -281,10 +282,3 @@ class Polling:
 
     def _is_damaged(self, raw: dict[str, Any]) -> bool:
         return self._checks_digests and raw.get("MD5OfBody") not in (None, digest(raw["Body"]))
-
-
-@contextlib.asynccontextmanager
-async def _ignoring_timeout(seconds: float) -> Any:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            yield

@@ -224,8 +224,8 @@ class Broker(Driver):
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Recorded by the broker when this returns, and kept until the deliveries are settled."""
         session, _ = self._check(queue)
-        subscription = session.subscriptions.get(queue)
-        if not batch or subscription is None or subscription.ended is not None:
+        subscription = session.live(queue)
+        if not batch or subscription is None:
             return list(batch)
         return await session.settling.start(subscription, batch)
 
@@ -234,8 +234,8 @@ class Broker(Driver):
         session = self._holding(queue)
         if not batch:
             return ()
-        subscription = session.subscriptions.get(queue)
-        if subscription is None or subscription.ended is not None:
+        subscription = session.live(queue)
+        if subscription is None:
             with self._errors.translating():
                 await session.link.get()
             return [settlement.receipt for settlement in batch]
@@ -265,8 +265,7 @@ class Broker(Driver):
             async with connection.borrow() as channel:
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
             consumers = await session.consumer_count.count(connection, queue)
-            subscription = session.subscriptions.get(queue)
-            if subscription is not None and subscription.ended is None:
+            if (subscription := session.live(queue)) is not None:
                 await subscription.catch_up()  # messages on their way here are counted neither there nor here
         waiting, held = (len(subscription.inbox), len(subscription.held)) if subscription is not None else (0, 0)
         return Depth(ready + waiting, held, session.publishing.delayed(queue), consumers=consumers)

@@ -9,7 +9,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.delays.delay_removal import DelayRemoval
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.protocol.connection import Connection
@@ -53,7 +52,8 @@ class Session:
         self.marks = Marks()
         self.publishing = publishing
         self.settling = Settling(publishing, errors)
-        self.delay_removal = DelayRemoval()
+        self.sweeping = asyncio.Lock()
+        """Held while delayed messages are removed."""
         self.was_prepared = False
         """Whether there was a connection on which all queues were declared."""
         self.subscriptions: dict[str, Subscription] = {}
@@ -71,6 +71,11 @@ class Session:
     def link(self) -> Reconnecting[Connection]:
         """To declare and to ask."""
         return self.links.main
+
+    def live(self, queue: str) -> Subscription | None:
+        """The subscription of a queue whose channel has not ended; None: there is none."""
+        subscription = self.subscriptions.get(queue)
+        return subscription if subscription is not None and subscription.ended is None else None
 
     async def connection(self, spec: QueueSpec, wait: float = 0.0) -> Connection:
         """The connection that consumes a queue. Raises ClosedError, or what made the last attempt fail."""
@@ -90,8 +95,8 @@ class Session:
             if found is not None and found.notice is not None:
                 notice, found.notice = found.notice, None
                 raise notice
-            if found is not None and found.ended is None:
-                return found
+            if (live := self.live(queue)) is not None:
+                return live
             connection = await self.connection(spec, wait)
             fresh = Subscription(
                 spec,
@@ -127,8 +132,8 @@ class Session:
 
     async def leave(self, queue: str) -> None:
         """Free what a queue uses here, but for its open deliveries: they end when they are settled."""
-        subscription = self.subscriptions.get(queue)
-        if subscription is not None and subscription.ended is None:
+        subscription = self.live(queue)
+        if subscription is not None:
             self.left.add(queue)
             subscription.dismiss(ClosedError(NOT_FOUND, "it was undeclared"))
             await self._hand_back(queue)
@@ -205,8 +210,8 @@ class Session:
             await self._hand_back_in_turn(queue)
 
     async def _hand_back_in_turn(self, queue: str) -> None:
-        subscription = self.subscriptions.get(queue)
-        if subscription is None or subscription.ended is not None:
+        subscription = self.live(queue)
+        if subscription is None:
             return
         try:
             await self.settling.hand_back(subscription)

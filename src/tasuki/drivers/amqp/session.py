@@ -192,13 +192,11 @@ class Session:
 
     async def _end(self) -> None:
         if self.link.connection is not None:
-            try:
+            with suppress(TimeoutError):  # the broker takes it back by itself then, and counts it as handed out
                 async with asyncio.timeout(_PARTING):
                     for subscription in self.subscriptions.values():
                         subscription.wake()
                     await asyncio.gather(*map(self._hand_back, list(self.subscriptions)))
-            except TimeoutError:
-                pass  # the broker takes it back by itself then, and counts it as handed out
         self._tasks.cancel()
         await self._tasks.wait()
         await self.links.close()  # with all channels, and held messages return
@@ -206,14 +204,14 @@ class Session:
 
     async def _hand_back(self, queue: str) -> None:
         """Consume a queue no longer, and let others have what lies here."""
+        # If it fails, it lies here still, and is checked again; or the channel is gone, and the broker has it.
         async with self.turn(queue):
-            await self._hand_back_in_turn(queue)
+            with suppress(ClosedError, LateError, BlockedError):
+                await self._hand_back_in_turn(queue)
 
     async def _hand_back_in_turn(self, queue: str) -> None:
         subscription = self.live(queue)
-        if subscription is None:
-            return
-        try:
+        if subscription is not None:
             await self.settling.hand_back(subscription)
             if subscription.is_done or (queue in self.active_turns and subscription.is_unused):
                 self.subscriptions.pop(queue, None)  # the next receive begins again
@@ -222,8 +220,6 @@ class Session:
                     await self.active_turns[queue].give_up()
             else:
                 subscription.stay()
-        except (ClosedError, LateError, BlockedError):
-            pass  # it lies here still, and is checked again; or the channel is gone, and the broker has it
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.start(work, "work of the RabbitMQ driver")

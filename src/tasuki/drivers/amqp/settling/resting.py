@@ -54,11 +54,7 @@ class Resting:
 
     def take(self) -> list[Delivery]:
         """All, which rest no longer."""
-        for timer in self._timers.values():
-            timer.cancel()
-        found = list(self._timers)
-        self._timers.clear()
-        return found
+        return self.take_where(lambda _: True)
 
     def take_where(self, is_wanted: Callable[[Delivery], bool]) -> list[Delivery]:
         """Some, which rest no longer."""

@@ -44,6 +44,12 @@ class PutOff(NamedTuple):
         """Whether it stays a suspect."""
         return self.delivery.received.suspect and not self.counts
 
+    def copy(self, spec: QueueSpec) -> Parcel:
+        """A copy of its message, to be published."""
+        received = self.delivery.received
+        properties = envelope.copied(self.delivery.properties, received.id, self.failures, suspect=self.is_suspect)
+        return Parcel(return_lane(spec), envelope.short_id(received.id), properties, received.body, self.delay)
+
 
 class Settling:
     """Carries out settlements of the subscriptions of one driver."""
@@ -116,9 +122,8 @@ class Settling:
         left = [each for each in moves if not each.delivery.is_moved]
         if not left or self._publishing.publisher.blocked:
             return
-        parcels = [_copy(spec, each.delivery, each.failures, each.delay, suspect=each.is_suspect) for each in left]
         with suppress(DriverError):
-            fates = await self._publishing.send(spec, parcels)
+            fates = await self._publishing.send(spec, [each.copy(spec) for each in left])
             for each, fate in zip(left, fates, strict=True):
                 each.delivery.is_moved = fate == "stored"
 
@@ -150,10 +155,7 @@ class Settling:
         spec, publisher = subscription.spec, self._publishing.publisher
         if is_quorum(spec) and not publisher.blocked:
             left = [delivery for delivery in unused if not (delivery.is_moved or subscription.must_go_back(delivery))]
-            parcels = [
-                _copy(spec, delivery, delivery.received.attempt - 1, 0.0, suspect=delivery.received.suspect)
-                for delivery in left
-            ]
+            parcels = [PutOff(delivery, 0.0, counts=False).copy(spec) for delivery in left]
             fates = await publisher.publish(parcels) if parcels else []
             for delivery, fate in zip(left, fates, strict=True):
                 delivery.is_moved = fate == "stored"
@@ -184,12 +186,6 @@ def _sorted(
             each = PutOff(delivery, min(settlement.delay, LONGEST_DELAY), isinstance(settlement, Nack))
             (resting if subscription.keeps(delivery) else later).append(each)
     return done, later, freed, resting
-
-
-def _copy(spec: QueueSpec, delivery: Delivery, failures: int, delay: float, *, suspect: bool) -> Parcel:
-    received = delivery.received
-    properties = envelope.copied(delivery.properties, received.id, failures, suspect=suspect)
-    return Parcel(return_lane(spec), envelope.short_id(received.id), properties, received.body, delay)
 
 
 async def _record(subscription: Subscription, deliveries: Sequence[Delivery]) -> None:

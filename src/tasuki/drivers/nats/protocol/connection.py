@@ -12,6 +12,7 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -285,10 +286,8 @@ class Connection:
 
     def _repeat(self, before: bytes, requests: Sequence[tuple[str, bytes]], inbox: bytes, exchange: Exchange) -> None:
         again = (frame(*requests[index], f"{inbox.decode()}{index}") for index in exchange.unanswered())
-        try:
+        with suppress(DriverError):  # it was lost, and the exchange knows that
             self.send(before + b"".join(again))
-        except DriverError:
-            pass  # it was lost, and the exchange has heard of it
 
     def _overdue(self, exchange: Exchange, seconds: float) -> None:
         """The connection may be well: a stream without a leader does not answer."""

@@ -103,14 +103,12 @@ class ConsumerCount:
         """Runs in the lease thread, so that a blocked loop does not look like a dead process."""
         consumers = self._known.consumers
         while consumers:
-            try:
+            with suppress(DriverError):  # until the connection is back, other processes do not count this one
                 connection = await link.get()
                 await self._report(connection, consumers.copy())
                 # Read again: a queue that was deleted meanwhile must not be reported any more.
                 ours = [spec.name for spec in self._known.declared() if spec.temporary and spec.name in consumers]
                 await self._temporary.beat(connection, ours)
-            except DriverError:
-                pass  # until the connection is back, other processes do not count this one
             await asyncio.sleep(self._every)
 
     async def _report(self, connection: Connection, consumers: Mapping[str, int]) -> None:

@@ -132,7 +132,7 @@ class NATSDriver(Driver):
             connection = await link.get()
             await demand(connection, "", ("INFO", {}))
             await layout.check(connection, self._names)
-            await self._look_at_sync(connection)
+            await self._check_sync(connection)
             for spec in self._known.declared():
                 await self._queues.ready(spec.name, connection)
         self._consumer_count.begin()
@@ -220,7 +220,7 @@ class NATSDriver(Driver):
                 return received
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
-        """Note in the book that these handlers begin."""
+        """Record that these handlers begin."""
         found, connection = await self._held(queue)
         return await found.holding.start(connection, batch)
 
@@ -279,7 +279,7 @@ class NATSDriver(Driver):
         queue = found.spec.name
         await found.close(None)
         await demand(connection, queue, (f"STREAM.DELETE.{found.stream}", {}), unless=is_stream_missing)
-        await found.book.erase_all(connection)
+        await found.records.erase_all(connection)
         await DedupIds(self._names, queue).delete(connection)
         await self._consumer_count.attach(queue, 0)  # before the note goes, or the next sign would write it again
         await self._temporary.forget(connection, queue)
@@ -294,7 +294,7 @@ class NATSDriver(Driver):
         self._known.get(queue)
         connection = await link.get()
         if self._synced_on is not connection:
-            await self._look_at_sync(connection)
+            await self._check_sync(connection)
         return await self._queues.ready(queue, connection, is_publishing=is_publishing), connection
 
     async def _held(self, queue: str) -> tuple[OpenQueue, Connection]:
@@ -308,7 +308,7 @@ class NATSDriver(Driver):
         queues = self._queues
         return Connection(self._address, queues.delivered, queues.ended, queues.lost, queues.changed)
 
-    async def _look_at_sync(self, connection: Connection) -> None:
+    async def _check_sync(self, connection: Connection) -> None:
         """Whether the server syncs each write, where that can be looked up: it may be another one after a reconnect."""
         settings = self._settings
         self._synced_on = connection

@@ -234,7 +234,7 @@ class Publishing:
         """For ``depth`` and ``peek`` only; the time itself is in the message."""
         notes = [(Note(number, due, is_publishers=True), "") for number, due in delayed]
         with suppress(DriverError):
-            await self._queue.book.write(connection, notes)
+            await self._queue.records.write(connection, notes)
 
     async def _keep_order(self, connection: Connection, results: Results, stored: dict[int, int]) -> None:
         """Where room was made after a message was rejected for it, take back the later ones that found it."""

@@ -34,7 +34,7 @@ class Channel:
         self.confirms = Confirms()
         self.on_delivery: Content | None = None
         self.on_cancel: Callable[[str], None] | None = None
-        """Told the tag of a consumer that the broker has cancelled."""
+        """Called with the tag of a consumer that the broker has cancelled."""
         self.on_end: Callable[[ClosedError], None] | None = None
         self._has_ended = False
         self._answers: deque[asyncio.Future[Any]] = deque()

@@ -58,7 +58,7 @@ class Subscription:
         self._resting = Resting(self._requeue, self.put_back)
         """Nacked deliveries that keep their place, until their delay is over."""
         self._connection: Connection | None = None
-        self._lookups = Lookups(spec.name, self._looked_up)
+        self._lookups = Lookups(spec.name, self._lookups_ended)
 
     @property
     def channel(self) -> Channel | None:
@@ -249,7 +249,7 @@ class Subscription:
         self.inbox.put(delivery)
         self._lookups.add(self.connection, delivery)
 
-    def _looked_up(self, error: ClosedError | LateError | None) -> None:
+    def _lookups_ended(self, error: ClosedError | LateError | None) -> None:
         if error is None:
             self._dispatch()
         elif self.ended is None and self.channel is not None:  # the broker has the messages back: do not deliver them

@@ -18,7 +18,7 @@ NO_JETSTREAM = "JetStream does not answer: is it enabled (nats-server -js), and 
 SECOND = 1_000_000_000
 _ONCE = "STREAM.MSG.DELETE."
 
-NOT_TAKEN = {"code": 503, "description": "no book"}
+NOT_TAKEN = {"code": 503, "description": "no stream takes the record"}
 """The error of a record that no stream takes."""
 
 

@@ -67,9 +67,9 @@ class Repeating:
         self._timer.cancel()
 
     def _wait(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(REPEATED_AFTER, self._look)
+        self._timer = asyncio.get_running_loop().call_later(REPEATED_AFTER, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         if self._exchange.done.done():
             return
         if self._left == self._exchange.left:

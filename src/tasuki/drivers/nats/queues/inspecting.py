@@ -48,7 +48,7 @@ class Inspector:
             (f"STREAM.INFO.{self._queue.stream}", {}),
             *map(self._consumer, lanes),
         )
-        hidden = await self._queue.book.hidden(self._connection, self._clock.time())
+        hidden = await self._queue.records.hidden(self._connection, self._clock.time())
         attached, elsewhere = await self._consumer_count.count(self._connection, self._name)
         total = int(stream["state"]["messages"])
         pending = sum(int(info["num_ack_pending"]) for info in consumers)
@@ -62,7 +62,7 @@ class Inspector:
 
     async def peek(self, limit: int, after: int) -> list[Message]:
         """Ready messages in their order, then hidden ones by their time."""
-        hidden = await self._queue.book.hidden(self._connection, self._clock.time())
+        hidden = await self._queue.records.hidden(self._connection, self._clock.time())
         wanted = limit + after
         found = await self._ready(wanted, {note.sequence for note in hidden})
         if len(found) < wanted:

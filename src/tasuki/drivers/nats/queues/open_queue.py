@@ -58,12 +58,12 @@ class OpenQueue:
         self.stream = names.stream(spec.name)
         self.epoch = epoch_of(info)
         """Tells the stream from earlier ones of this name."""
-        self.book = SideRecords(names, spec.name, self.epoch)
+        self.records = SideRecords(names, spec.name, self.epoch)
         is_same = left is not None and left.epoch == self.epoch
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
-        book, table, tasks = self.book, self.table, self._tasks
-        self._admission = Admission(spec.name, self.stream, book, table, tasks, clock, connect)
-        self.holding = Holding(self._unknown, self._remove, book, table, tasks, clock)
+        records, table, tasks = self.records, self.table, self._tasks
+        self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect)
+        self.holding = Holding(self._unknown, self._remove, records, table, tasks, clock)
         self.give_back = self._admission.give_back
         self.pulls = PullRequests(self.stream, self.give_back, count)
         self.is_missing = False

@@ -49,12 +49,12 @@ class Purging:
 
     async def _purge_hidden(self) -> int:
         """What waits for its time is known to the consumer, so it must hear of it: an ack with the receipt of then."""
-        notes = await self._queue.book.hidden(self._connection, self._clock.time())
+        notes = await self._queue.records.hidden(self._connection, self._clock.time())
         sequences = [note.sequence for note in notes if note.sequence <= self._last]
-        receipts = await self._queue.book.receipts(self._connection, sequences)
+        receipts = await self._queue.records.receipts(self._connection, sequences)
         signs = [(receipt.split(".")[-6], receipt, ACK) for receipt in receipts.values() if receipt]
         await confirmed(self._connection, signs)
-        await self._queue.book.erase(self._connection, sequences)
+        await self._queue.records.erase(self._connection, sequences)
         return len(signs)
 
     async def _purge_lane(self, lane: Lane) -> int:
@@ -78,7 +78,7 @@ class Purging:
             await confirmed(self._connection, [(each.parts.consumer, each.receipt, ACK) for each in ours])
             removed, left = removed + len(ours), left - len(ours)
             noted = [arrival.parts.sequence for arrival in ours if arrival.parts.delivered > 1]
-            await self._queue.book.erase(self._connection, noted)
+            await self._queue.records.erase(self._connection, noted)
         if later:
             await self._queue.give_back(later)
         return removed

@@ -15,7 +15,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_book, make_queue
+from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_queue, make_records_stream
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -77,7 +77,7 @@ class Queues:
         """Undeclared queues of which something is still held."""
         self._by_stream: dict[str, OpenQueue] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._book_on: Connection | None = None
+        self._records_made_on: Connection | None = None
 
     def found(self, queue: str) -> OpenQueue | None:
         """The open queue of this name, also if it is not declared any more."""
@@ -105,9 +105,9 @@ class Queues:
             found = await self._inspect(spec, connection)
         if found.pulls.is_doubtful:
             found = await self.restore(found, connection)
-        if found.book.is_missing and self._known.is_declared(queue):
-            await make_book(connection, self._names, self._storage)
-            found.book.is_missing = False
+        if found.records.is_missing and self._known.is_declared(queue):
+            await make_records_stream(connection, self._names, self._storage)
+            found.records.is_missing = False
         return found
 
     async def declare(self, spec: QueueSpec, connection: Connection | None) -> None:
@@ -185,9 +185,9 @@ class Queues:
     async def _make(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
         """Make the stream what the spec says; one at a time for each queue."""
         async with self._lock(spec.name):
-            if self._book_on is not connection:
-                await make_book(connection, self._names, self._storage)
-                self._book_on = connection
+            if self._records_made_on is not connection:
+                await make_records_stream(connection, self._names, self._storage)
+                self._records_made_on = connection
             if spec.temporary:  # first: a stream without the note would never be removed
                 await self._temporary.keep(connection, [spec.name])
             info = await make_queue(connection, self._names, spec, self._storage)

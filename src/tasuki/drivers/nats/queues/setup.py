@@ -40,11 +40,11 @@ class Storage:
     replicas: int
 
 
-async def make_book(connection: Connection, names: Names, storage: Storage) -> None:
+async def make_records_stream(connection: Connection, names: Names, storage: Storage) -> None:
     """The stream of what the driver notes itself: the last word on each subject; and our layout in it."""
     config = {
-        "name": names.book,
-        "subjects": [names.book_subjects],
+        "name": names.records_stream,
+        "subjects": [names.record_subjects],
         "retention": "limits",
         "max_msgs_per_subject": 1,
         "discard": "old",
@@ -52,9 +52,9 @@ async def make_book(connection: Connection, names: Names, storage: Storage) -> N
         "num_replicas": storage.replicas,
         "description": "Tasuki: returned deliveries, and attached consumers",
     }
-    (answer,) = await demand(connection, "", (f"STREAM.INFO.{names.book}", {}), unless=is_stream_missing)
+    (answer,) = await demand(connection, "", (f"STREAM.INFO.{names.records_stream}", {}), unless=is_stream_missing)
     if "error" in answer:
-        await demand(connection, "", (f"STREAM.CREATE.{names.book}", config))
+        await demand(connection, "", (f"STREAM.CREATE.{names.records_stream}", config))
     await bring_up_to_date(connection, names)
 
 

@@ -25,7 +25,7 @@ class Holding:
     Args:
         unknown: asks which deliveries no consumer knows of.
         remove: carries acks out at the stream; returns the acks whose messages are gone then.
-        book: the queue's notes.
+        records: the queue's notes.
         table: the open deliveries.
         tasks: carries settlements out.
         clock: the time.
@@ -35,14 +35,14 @@ class Holding:
         self,
         unknown: Look,
         remove: Look,
-        book: SideRecords,
+        records: SideRecords,
         table: Table,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
         self._unknown = unknown
         self._remove = remove
-        self._book = book
+        self._records = records
         self._table = table
         self._tasks = tasks
         self._clock = clock
@@ -57,7 +57,7 @@ class Holding:
         return [receipt for receipt in batch if receipt in stale]
 
     async def _start(self, connection: Connection, begun: list[Held]) -> None:
-        await self._book.write(connection, [held.started() for held in begun])
+        await self._records.write(connection, [held.started() for held in begun])
         for held in begun:
             held.is_started = held.is_noted = True
 
@@ -108,7 +108,7 @@ class Holding:
         if connection is None or not held:
             return
         with suppress(DriverError):  # else their leases end by themselves
-            await self._book.write(connection, [each.left() for each in held])
+            await self._records.write(connection, [each.left() for each in held])
             await confirmed(connection, [(each.lane, each.receipt, NAK) for each in held])
 
     async def _settle(self, connection: Connection, items: list[_Item]) -> list[Receipt]:
@@ -119,7 +119,7 @@ class Holding:
             items = [item for item in items if item[0].sequence not in taken]
             left = [item for item in items if not item[0].is_done]
             notes = [self._note(held, kind) for held, kind in left if not isinstance(kind, Ack)]
-            await self._book.write(connection, notes)
+            await self._records.write(connection, notes)
             signs = [(held.lane, held.receipt, _content(kind)) for held, kind in left]
             unknown = await self._confirmed(connection, [held for held, _ in left], signs)
         except BaseException:
@@ -131,7 +131,7 @@ class Holding:
         for held, _ in items:
             self._table.remove(held)
         noted = [held.sequence for held, kind in items if held.is_noted and type(kind) is Ack]
-        await self._book.erase(connection, noted)
+        await self._records.erase(connection, noted)
         stale = [held.receipt for held in taken.values()]
         return [*stale, *(held.receipt for held, _ in items if held.receipt in unknown)] if unknown else stale
 
@@ -177,7 +177,7 @@ class Holding:
         ]
         if not late:
             return {}
-        notes = await self._book.read(connection, [held.sequence for held in late])
+        notes = await self._records.read(connection, [held.sequence for held in late])
         return {
             held.sequence: held
             for held, note in zip(late, notes, strict=True)

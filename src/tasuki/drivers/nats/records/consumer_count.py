@@ -1,4 +1,4 @@
-"""ConsumerCount: how many consumers each process has attached, kept in the book and renewed while it lives."""
+"""ConsumerCount: how many consumers each process has attached, kept in the records and renewed while it lives."""
 
 from __future__ import annotations
 
@@ -122,26 +122,26 @@ class ConsumerCount:
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
         """Erase the reports of this process, and of dead ones, which would stay for ever."""
         await self._report(connection, dict.fromkeys(queues, 0))  # after this answer no earlier report is on its way
-        book = self._names.book
-        await ask(connection, "", [erasing(book, self._names.attached(queue, self._who)) for queue in queues])
+        stream = self._names.records_stream
+        await ask(connection, "", [erasing(stream, self._names.attached(queue, self._who)) for queue in queues])
         for queue in queues:
             await self.count(connection, queue)
 
     async def count(self, connection: Connection, queue: str) -> tuple[int, int]:
         """The attached consumers of all living processes, and of the other processes alone."""
-        book = self._names.book
+        stream = self._names.records_stream
         fields = {"subjects_filter": self._names.attached(queue, "*")}
-        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{book}", fields)])
+        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", fields)])
         if "state" not in info:
             return self._known.consumers.get(queue, 0), 0
         now = seconds_of(info["ts"])
         subjects = list(info["state"].get("subjects") or {})
-        requests: list[Request] = [(f"STREAM.MSG.GET.{book}", {"last_by_subj": subject}) for subject in subjects]
+        requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
         answers = await ask(connection, queue, requests) if requests else []
         said = dict(zip(subjects, answers, strict=True))
         found = {subject: _living(answer, now) for subject, answer in said.items()}
         dead = [
-            erasing(book, subject, up_to=int(answer["message"]["seq"]))  # a word that came meanwhile stays
+            erasing(stream, subject, up_to=int(answer["message"]["seq"]))  # a report that came meanwhile stays
             for subject, answer in said.items()
             if "message" in answer and _is_old(answer["message"], now)
         ]

@@ -1,4 +1,4 @@
-"""Layout: which versions of Tasuki can work with what the streams of one prefix hold (ADR 16), as a record in the book.
+"""Layout: which versions of Tasuki can work with what the streams of one prefix hold (ADR 16), as a record.
 
 The record is the last message on ``<prefix>.b.v``: JSON with ``version`` and ``min_version``. Keys that a newer version
 has added stay.
@@ -34,7 +34,7 @@ async def check(connection: Connection, names: Names) -> None:
 
 
 async def bring_up_to_date(connection: Connection, names: Names) -> None:
-    """Note our layout in the book, which must be there, unless it has this or a newer one. Raises as ``check`` does."""
+    """Record our layout, unless this or a newer one is recorded; the stream must be there. Raises as ``check`` does."""
     while True:
         record = await _read(connection, names)
         if not _is_outdated(connection, names, record.layout):
@@ -52,11 +52,11 @@ class _Record(NamedTuple):
     fields: Mapping[str, Any]
     """Also those that this version does not know."""
     number: int
-    """Its message in the book; 0: there is none."""
+    """Its message in the stream; 0: there is none."""
 
 
 async def _read(connection: Connection, names: Names) -> _Record:
-    request: Request = f"STREAM.MSG.GET.{names.book}", {"last_by_subj": names.layout}
+    request: Request = f"STREAM.MSG.GET.{names.records_stream}", {"last_by_subj": names.layout}
     (answer,) = await demand(connection, "", request, unless=is_stream_or_message_missing)
     if "error" in answer:
         return _Record(Layout(0, 0), {}, 0)
@@ -67,7 +67,7 @@ async def _read(connection: Connection, names: Names) -> _Record:
         return _Record(Layout(int(fields["version"]), int(fields["min_version"])), fields, number)
     except (ValueError, TypeError, KeyError) as error:
         problem = (
-            f"stream {names.book!r}: message {number} on subject {names.layout!r} is no record of a layout; "
+            f"stream {names.records_stream!r}: message {number} on subject {names.layout!r} is no record of a layout; "
             "remove that message if another program has written it"
         )
         raise DriverError(problem, driver=connection.address.driver) from error

@@ -1,4 +1,4 @@
-"""Book: what the server does not keep for us, as the last message on a subject each.
+"""Side records: what the server does not keep for us, as the last message on a subject each.
 
 The server counts deliveries; the contract counts failures, and wants to know whether the last delivery ended without a
 settlement. So a worker writes a note whenever a delivery ends otherwise than by an ack, and when it records a start:
@@ -41,7 +41,7 @@ class Note(NamedTuple):
 
 
 def note_in(subject: str, content: bytes = b"") -> Note | None:
-    """The note of a subject of the book and its content; None if it is not one of these."""
+    """The note of a subject of the records and its content; None if it is not one of these."""
     try:
         sequence, kind, due = subject.rsplit(".", 3)[1:]
         delivered, failures, suspect = map(int, content.split(b" ", 3)[:3] if content else (0, 0, 0))
@@ -87,14 +87,14 @@ class SideRecords:
 
     async def erase(self, connection: Connection, sequences: Iterable[int]) -> None:
         """Forget messages that are done; a note that cannot be erased does no harm: its number never comes again."""
-        if requests := [erasing(self._names.book, self._subject(sequence, ">")) for sequence in sequences]:
+        if requests := [erasing(self._names.records_stream, self._subject(sequence, ">")) for sequence in sequences]:
             with suppress(DriverError):
                 await ask(connection, self._queue, requests)
 
     async def erase_all(self, connection: Connection) -> None:
         """Forget the queue, with all streams that it had."""
         everything = self._names.returned(self._queue, "*", ">")
-        await ask(connection, self._queue, [erasing(self._names.book, everything)])
+        await ask(connection, self._queue, [erasing(self._names.records_stream, everything)])
 
     async def hidden(self, connection: Connection, now: float) -> list[Note]:
         """The messages that are hidden at the time ``now``, the next one to come first."""
@@ -107,7 +107,7 @@ class SideRecords:
         offset, total = 0, 1
         while offset < total:
             fields = {"subjects_filter": self._subject(">"), "offset": offset}
-            request: Request = f"STREAM.INFO.{self._names.book}", fields
+            request: Request = f"STREAM.INFO.{self._names.records_stream}", fields
             (info,) = await demand(connection, self._queue, request, unless=is_stream_missing)
             if "error" in info:
                 self.is_missing = True
@@ -133,7 +133,7 @@ class SideRecords:
 
     def _last(self, sequence: int) -> Request:
         """What reads the last note of a worker on a message."""
-        return f"STREAM.MSG.GET.{self._names.book}", {"last_by_subj": self._subject(sequence, "w", "*")}
+        return f"STREAM.MSG.GET.{self._names.records_stream}", {"last_by_subj": self._subject(sequence, "w", "*")}
 
     def _subject(self, sequence: int | str, *rest: int | str) -> str:
         return self._names.returned(self._queue, self._epoch, sequence, *rest)

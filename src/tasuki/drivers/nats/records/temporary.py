@@ -1,8 +1,8 @@
-"""Temporary queues: a note in the book for each, renewed by the process it was made for; others remove the forgotten.
+"""Temporary queues: a note for each, renewed by the process that it was made for; others remove unused ones.
 
 By the server's times alone. A queue is removed when its note was old twice, some time apart, and is the same one: after
-an outage of the server, or a sleep of the machine, those that are alive write theirs in between. So they write more
-often than anybody looks.
+an outage of the server, or a sleep of the machine, living processes write theirs in between. So they write more
+often than the others check.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Temporary:
 
     async def forget(self, connection: Connection, queue: str) -> None:
         """It was deleted."""
-        await ask(connection, queue, [erasing(self._names.book, self._names.temporary(queue))])
+        await ask(connection, queue, [erasing(self._names.records_stream, self._names.temporary(queue))])
 
     async def beat(self, connection: Connection, ours: Collection[str]) -> None:
         """Keep our temporary queues, and remove unused ones; now and again only. Raises DriverError."""
@@ -68,8 +68,8 @@ class Temporary:
 
         Notes lie in the order in which they were written, so none behind the first young one is old.
         """
-        book = self._names.book
-        (info,) = await ask(connection, "", [(f"STREAM.INFO.{book}", {})])
+        stream = self._names.records_stream
+        (info,) = await ask(connection, "", [(f"STREAM.INFO.{stream}", {})])
         if "ts" not in info:
             return {}
         now = seconds_of(info["ts"])
@@ -77,7 +77,7 @@ class Temporary:
         sequence = 1
         while len(unused) < _MOST:
             fields = {"seq": sequence, "next_by_subj": self._names.temporary("*")}
-            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{book}", fields)])
+            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{stream}", fields)])
             note = answer.get("message")
             if note is None or now - seconds_of(note["time"]) <= KEPT:
                 break
@@ -97,9 +97,9 @@ class Temporary:
             if "error" in answer and not is_stream_missing(answer["error"]):
                 return  # at the next check
             notes = [self._names.returned(queue, "*", ">"), self._names.attached(queue, "*")]
-            await ask(connection, queue, [erasing(self._names.book, each) for each in notes])
+            await ask(connection, queue, [erasing(self._names.records_stream, each) for each in notes])
             await DedupIds(self._names, queue).delete(connection)
         elif "error" in info and not is_stream_missing(info["error"]):
             return
         # Last, and only the note that was seen: who declares the queue meanwhile has written one of its own.
-        await ask(connection, queue, [erasing(self._names.book, subject, up_to=sequence)])
+        await ask(connection, queue, [erasing(self._names.records_stream, subject, up_to=sequence)])

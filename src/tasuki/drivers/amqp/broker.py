@@ -18,7 +18,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
-from tasuki.drivers.amqp.endpoint import Endpoint
+from tasuki.drivers.amqp.endpoint import endpoint
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.links import Links
@@ -26,6 +26,7 @@ from tasuki.drivers.amqp.publishing.publisher import Publisher
 from tasuki.drivers.amqp.publishing.publishing import Publishing
 from tasuki.drivers.amqp.receiving.consumer_timeout import limited
 from tasuki.drivers.amqp.session import Session
+from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.amqp.topology import counting, declaring, removing
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes
@@ -43,15 +44,14 @@ class Broker(Driver):
     capabilities = CAPABILITIES
     tells_options = False
 
-    def __init__(
-        self, name: str, settings: Endpoint, *, defaults: Defaults, prefetch: int, message_ttl: float | None
-    ) -> None:
+    def __init__(self, name: str, settings: AMQPSettings) -> None:
         super().__init__(name)
-        self._settings = settings
-        self._defaults = defaults
-        self._prefetch = prefetch
+        self._endpoint = endpoint(name, settings)
+        self._defaults = Defaults(settings.default_queue_ttl, settings.default_queue_expiry)
+        self._prefetch = settings.prefetch_count
+        message_ttl = settings.default_message_ttl
         self._expiration = str(max(round(message_ttl * 1000), 1)).encode() if message_ttl else None
-        self._errors = Errors(name, settings.shown)
+        self._errors = Errors(name, self._endpoint.shown)
         self._known: KnownQueues[KnownQueue] = KnownQueues(name)
         self._guard: Guard[Session] = Guard(name)
 
@@ -73,14 +73,14 @@ class Broker(Driver):
     @property
     def patience(self) -> float | None:
         """The broker ends a connection that it has not heard of for two to three heartbeats."""
-        return 2.0 * self._settings.heartbeat or None
+        return 2.0 * self._endpoint.heartbeat or None
 
     async def open(self) -> None:
         """Connect for consuming, and declare; the connection for publishing comes with the first message."""
         if self._guard.current is not None:
             return
-        links = Links(self._settings, self._prepare, self._prepare_more)
-        publishing = Publishing(Publisher(self._settings), self._errors, self._expiration)
+        links = Links(self._endpoint, self._prepare, self._prepare_more)
+        publishing = Publishing(Publisher(self._endpoint), self._errors, self._expiration)
         session = Session(links, publishing, self._errors)
         self._guard.opened(session)
         async with OnFailure(self.close):
@@ -180,7 +180,7 @@ class Broker(Driver):
         if not is_reconnect:
             await declaring.declare(connection, self._errors, marks, *known)
         elif not known.spec.temporary or queue in self._known.consumers:  # another process's queue may be gone
-            has_nodes = len(self._settings.hosts) > 1
+            has_nodes = len(self._endpoint.hosts) > 1
             await declaring.declare_again(connection, self._errors, marks, *known, has_nodes=has_nodes)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:

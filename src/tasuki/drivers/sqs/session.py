@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 from tasuki.clock import Clock
@@ -97,11 +96,10 @@ class Session:
                 self._driver,
                 source,
                 self._clients,
+                self._declaring,
+                self.settling,
                 self._clock,
                 checks_digests=self._checks_digests,
-                find_suspects=lambda: self._declaring.find_suspects(source.spec, source.url),
-                hand_back=partial(self.settling.hand_back, source),
-                postpone=partial(self.settling.postpone, source),
             )
         return polling
 

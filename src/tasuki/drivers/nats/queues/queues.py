@@ -227,21 +227,18 @@ class Queues:
     def delivered(self, receipt: str, data: bytes) -> None:
         """A message came in."""
         parts = read(receipt)
-        queue = self._by_stream.get(parts.stream) if parts is not None else None
-        if parts is not None and queue is not None:
+        if parts is not None and (queue := self._by_stream.get(parts.stream)) is not None:
             queue.pulls.arrived(receipt, parts, data)
 
     def ended(self, token: str, status: str) -> None:
         """A request for messages ended."""
         _, stream, lane, number = token.rsplit(".", 3)
-        queue = self._by_stream.get(stream)
-        if queue is not None:
+        if (queue := self._by_stream.get(stream)) is not None:
             queue.pulls.ended(lane, number, status)
 
     def changed(self, stream: str) -> None:
         """The server says that a stream has other options."""
-        queue = self._by_stream.get(stream)
-        if queue is not None:
+        if (queue := self._by_stream.get(stream)) is not None:
             queue.changed()
 
     def lost(self) -> None:

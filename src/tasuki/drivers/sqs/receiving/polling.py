@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
 from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.declaring import Declaring
 from tasuki.drivers.sqs.names import is_bound_to, own_group
+from tasuki.drivers.sqs.receiving.settling import Settling
 from tasuki.drivers.sqs.receiving.source import Held, Source
 from tasuki.drivers.sqs.receiving.timing import LONGEST_HIDDEN, delivery_number, whole
 from tasuki.drivers.sqs.sending.batches import AT_ONCE, MOST_ENTRIES
@@ -44,28 +45,26 @@ Poll = asyncio.Task[list[Arrived]]
 
 
 class Polling:
-    """Receives from one queue; calls ``hand_back`` with unwanted messages, and ``postpone`` with early ones."""
+    """Receives from one queue; returns unwanted messages, and postpones early ones."""
 
     def __init__(
         self,
         driver: str,
         source: Source,
         clients: Clients,
+        declaring: Declaring,
+        settling: Settling,
         clock: Clock,
         *,
         checks_digests: bool,
-        find_suspects: Callable[[], Awaitable[str | None]],
-        hand_back: Callable[[Sequence[Held]], Awaitable[object]],
-        postpone: Callable[[Sequence[tuple[Held, float]]], Awaitable[object]],
     ) -> None:
         self._driver = driver
         self._source = source
         self._clients = clients
+        self._declaring = declaring
+        self._settling = settling
         self._clock = clock
         self._checks_digests = checks_digests
-        self._find_suspects = find_suspects
-        self._hand_back = hand_back
-        self._postpone = postpone
         self._polls: dict[Poll, int] = {}
         self._abandoned: set[Poll] = set()
         self._returns = Tasks()
@@ -151,7 +150,7 @@ class Polling:
 
     async def _return(self, arrived: list[Arrived]) -> None:
         with contextlib.suppress(DriverError):  # then they come back when their lease ends
-            await self._hand_back([held for held, _ in arrived])
+            await self._settling.hand_back(self._source, [held for held, _ in arrived])
 
     def _handed_out(self, held: Held, body: bytes) -> Received:
         self._source.add(held, self._clock.boottime())
@@ -198,7 +197,7 @@ class Polling:
         if kept or now < self._next_check or source.spec.temporary or source.holds_started(self._clock.boottime()):
             return kept
         if source.suspects_url is None:
-            source.suspects_url = await self._find_suspects()
+            source.suspects_url = await self._declaring.find_suspects(source.spec, source.url)
         if source.suspects_url is None:
             self._next_check = now + min(_FIND_EVERY, max(source.spec.lease / 3, _CHECK_EVERY))
             return []
@@ -239,7 +238,7 @@ class Polling:
                 arrived.append((held, body))
         if early:
             with contextlib.suppress(DriverError):  # then they come again, still too early, when their lease ends
-                await self._postpone(early)
+                await self._settling.postpone(source, early)
         if damaged and not arrived:
             problem = f"a message arrived damaged at driver {self._driver!r}: its MD5 is another"
             raise BrokerUnavailableError(problem, driver=self._driver, queue=source.spec.name)

@@ -27,6 +27,7 @@ def test_only_a_declared_queue_may_be_made(known: KnownQueues[str]) -> None:
     assert [known.get("made"), known.get("used")] == ["one", "two"]
     assert [known.is_declared(queue) for queue in ("made", "used", "other")] == [True, False, False]
     assert known.declared() == ["one"]
+    assert known.all() == ["one", "two"]
 
 
 def test_an_inspection_leaves_a_declaration_as_it_is(known: KnownQueues[str]) -> None:

@@ -60,7 +60,7 @@ class Session:
         self.active_turns: dict[str, ActiveTurn] = {}
         self.left: set[str] = set()
         """Undeclared queues with open deliveries."""
-        self._starting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._starting: dict[str, asyncio.Lock] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._tasks = Tasks()
         self._unjust: set[str] = set()
@@ -162,6 +162,7 @@ class Session:
     def forget(self, queue: str) -> None:
         """Nothing of it is used here any more."""
         self.subscriptions.pop(queue, None)
+        self._starting.pop(queue, None)
         self.left.discard(queue)
         self.links.forget(queue)
 

@@ -34,7 +34,7 @@ class KnownQueues(Generic[T]):
         self.consumers: dict[str, int] = {}
         """The consumers attached to each queue; none, no item. Changed by ``attach``."""
 
-    def __contains__(self, queue: str) -> bool:
+    def __contains__(self, queue: object) -> bool:
         return queue in self._values
 
     def declare(self, queue: str, value: T) -> None:

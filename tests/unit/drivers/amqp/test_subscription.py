@@ -144,7 +144,7 @@ async def test_a_delivery_of_a_channel_that_has_ended_is_the_brokers() -> None:
     assert await subscription.receive(1, 0) == []
     broker.push(next(iter(broker.consumed)), Outgoing("first", b"", {}))
     (held,) = await subscription.receive(1, 0)
-    delivery = subscription.take(held.receipt)
+    delivery = subscription.held.take(held.receipt)
     assert delivery is not None
     await subscription.close()
     subscription.put_back(delivery)

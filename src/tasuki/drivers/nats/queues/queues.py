@@ -59,12 +59,6 @@ class Queues:
         self._connect: Connect
         self.reset()
 
-    def forget_all(self) -> list[OpenQueue]:
-        """Forget all open queues, and return them."""
-        found = [*self._open.values(), *self._left.values()]
-        self._open, self._left = {}, {}
-        return found
-
     def begin(self, connect: Connect) -> None:
         """The driver opens; ``connect`` gives the connection in use, until its close is done."""
         self._connect = connect
@@ -78,6 +72,12 @@ class Queues:
         self._by_stream: dict[str, OpenQueue] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._records_made_on: Connection | None = None
+
+    def forget_all(self) -> list[OpenQueue]:
+        """Forget all open queues, and return them."""
+        found = [*self._open.values(), *self._left.values()]
+        self._open, self._left = {}, {}
+        return found
 
     def found(self, queue: str) -> OpenQueue | None:
         """The open queue of this name, also if it is not declared any more."""

@@ -21,7 +21,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
 )
-from tasuki.contracts.moving import stale, told
+from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.lanes import Slot
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
@@ -228,7 +228,7 @@ class MemoryDriver(Driver):
     async def move(self, queue: str, batch: Sequence[Move]) -> Sequence[DriverError | None]:
         """Store and ack, without suspending in between."""
         source = self._held(queue)
-        return told([await self._move(source, move) for move in batch])
+        return answer([await self._move(source, move) for move in batch])
 
     async def _move(self, source: MemoryQueue, move: Move) -> DriverError | None:
         name = source.spec.name

@@ -22,7 +22,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.contracts.moving import stale, told
+from tasuki.contracts.moving import stale
 from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.settings import SQLiteSettings
@@ -35,7 +35,7 @@ from tasuki.drivers.sqlite.thread.requests import Call, Extend, Publish, Receive
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.drivers.toolkit.results import full, stored_in_order
+from tasuki.drivers.toolkit.results import answer, full, stored_in_order
 from tasuki.errors import (
     DriverError,
     QueueFullError,
@@ -204,7 +204,7 @@ class SQLiteDriver(Driver):
         outcomes = await self._ask(Moving(queue, [*steps.values()])) if steps else ()
         for index, outcome in zip(steps, outcomes, strict=True):
             results[index] = self._outcome(queue, batch[index], outcome)
-        return told(results)
+        return answer(results)
 
     def _outcome(self, queue: str, move: Move, outcome: Outcome) -> DriverError | None:
         if outcome == "stale":

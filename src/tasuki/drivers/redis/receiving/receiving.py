@@ -92,12 +92,10 @@ class Receiver:
 
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
         """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
-        if not self.session.is_open:
-            return []  # the close releases the messages
-        if taken and where.name not in self.session.known:
-            self._tasks.start(self._release(where, [Release(item.receipt) for item in taken]))
-            return []
-        return taken
+        if self.session.is_open and where.name in self.session.known:
+            return taken
+        self._give_back(where, taken)
+        return []
 
     async def put_back(self) -> None:
         """Wait for running work, and return held messages as deliveries without a settlement."""
@@ -112,7 +110,7 @@ class Receiver:
     async def _take(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""
         work = self._fetch(where, limit, is_waiting=is_waiting)
-        return await self._tasks.run(work, unwanted=lambda taken: self._give_back(where, taken))
+        return await self._tasks.run(work, unwanted=lambda taken: self._give_back(where, taken[0]))
 
     async def _fetch(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """``is_waiting``: the caller waits if there is nothing, and so can register the process at the server."""
@@ -132,10 +130,9 @@ class Receiver:
             waiters.registered(where.name, wakes, again / 1_000_000)
         return taken, bool(has_more)
 
-    def _give_back(self, where: Place, taken: Taken) -> None:
-        backs: list[Settlement] = [Release(item.receipt) for item in taken[0]]
-        if backs and self.session.is_open:  # else the close releases them
-            self._tasks.start(self._release(where, backs))
+    def _give_back(self, where: Place, taken: list[Received]) -> None:
+        if taken and self.session.is_open:  # else the close releases them
+            self._tasks.start(self._release(where, [Release(item.receipt) for item in taken]))
 
     async def _release(self, where: Place, backs: list[Settlement]) -> None:
         with suppress(DriverError):  # then their leases end

@@ -234,4 +234,4 @@ async def test_inspecting_tells_the_options_in_force(make: Any) -> None:
     await one.declare(spec)
     assert await other.inspect(QueueSpec("r", options={"x": 1})) == spec
     assert await one.inspect(QueueSpec("r")) == QueueSpec("r", 7.0, 3, "key", 60.0)
-    assert one._declared.specs["r"] is spec
+    assert one._known.find("r") is spec

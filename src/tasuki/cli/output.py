@@ -58,8 +58,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
     is_number = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(headings))]
-    heading = _line(headings, widths, is_number)
-    click.echo(click.style(heading, bold=True) if has_colour(sys.stdout) else heading)
+    click.echo(click.style(_line(headings, widths, is_number), bold=True), color=has_colour(sys.stdout))
     for row in cells:
         click.echo(_line(row, widths, is_number))
 
@@ -96,7 +95,12 @@ def age(seconds: float | None) -> str | None:
 
 def count(number: int, noun: str) -> str:
     """``1 message``, ``3 messages``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """``messages``, ``entries``, ``processes``."""
+    return noun[:-1] + "ies" if noun.endswith("ry") else noun + ("es" if noun.endswith("s") else "s")
 
 
 def preview(body: Any) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CONFIG, CommandError
-from tasuki.errors import ConfigError, ProjectError, QueueNotFoundError, TasukiError, UnsupportedError
+from tasuki.errors import ConfigError, ProjectError, TasukiError, UnsupportedError
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -108,17 +107,6 @@ def find_queue(project: Project, name: str) -> str:
             f"no other can reach it; {durable_hint()}"
         )
     return id
-
-
-@contextmanager
-def looking_at(id: str) -> Iterator[None]:
-    """Add the remedy to the error about a queue that the broker does not have. Raises CommandError."""
-    try:
-        yield
-    except QueueNotFoundError as error:
-        raise CommandError(
-            f"queue {id!r} does not exist at its broker: a worker makes it when it starts, or the first publish"
-        ) from error
 
 
 def is_shared(kind: DriverKind) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CommandError
-from tasuki.cli.progress import growing_bar
+from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, durable_hint, is_shared
 from tasuki.errors import DriverError
 
@@ -55,7 +55,7 @@ def summary(target: Target, project: Project, processes: int) -> str:
 
 async def follow_emptying(app: App, pause: float = 0.2) -> None:
     """Show how many messages were handled, and how many are left, until cancelled."""
-    with growing_bar(1, "handling") as show:
+    with bar(1, "handling") as show:
         while True:
             await asyncio.sleep(pause)
             if app.assembly is None:

@@ -47,12 +47,8 @@ class Watcher:
 
     async def hang_up(self, app: App) -> None:
         """Take the new code: an app in Python, and one whose modules have changed, in a new process."""
-        modules = _modules()
-        stale = sorted(name for path, name in modules.items() if _state(path) != self._imported.get(path))
-        if self._target.is_code or stale:
-            await self._replace(app, stale)
-        else:
-            await reload(app)
+        stale = {name for path, name in _modules().items() if _state(path) != self._imported.get(path)}
+        await self._follow(app, stale, replaces=self._target.is_code or bool(stale))
 
     async def run(self, app: App) -> None:
         """Watch until cancelled."""
@@ -67,7 +63,8 @@ class Watcher:
                 now = later
             changed = {path for path in seen.keys() | now.keys() if seen.get(path) != now.get(path)}
             seen = now
-            await self._follow(app, changed)
+            stale = {name for path, name in _modules().items() if path in changed}
+            await self._follow(app, stale, replaces=bool(stale))
 
     async def _later(self) -> Seen:
         await asyncio.sleep(PAUSE / 3)
@@ -78,19 +75,16 @@ class Watcher:
         paths = {*_source_files(self._folder), *_modules()}
         return {path: state for path in paths if (state := _state(path))}
 
-    async def _follow(self, app: App, changed: set[str]) -> None:
-        modules = _modules()
-        if stale := sorted({modules[path] for path in changed if path in modules}):
-            await self._replace(app, stale)
-        else:
+    async def _follow(self, app: App, stale: set[str], *, replaces: bool) -> None:
+        """Reload here, or drain this process for a new one, if that could start."""
+        if not replaces:
             await reload(app)
-
-    async def _replace(self, app: App, stale: list[str]) -> None:
-        """Drain this process for a new one, if that could start."""
-        if problem := await asyncio.to_thread(self._check, stale):
+            return
+        names = sorted(stale)
+        if problem := await asyncio.to_thread(self._check, names):
             _log.error("change refused, the old version goes on: %s", "; ".join(problem.splitlines()))
             return
-        what = f"{', '.join(stale)} changed" if stale else "reload"
+        what = f"{', '.join(names)} changed" if names else "reload"
         _log.info("%s: restarting; running handlers finish, then a new process takes the new code", what)
         self.wants_restart = True
         app.drain()
@@ -121,16 +115,12 @@ def restart() -> None:
 
 def _source_files(folder: Path) -> Iterator[str]:
     for path, folders, names in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and name not in _SKIPPED
-            and not os.path.exists(os.path.join(path, name, "pyvenv.cfg"))
-        ]
-        for name in names:
-            if name.endswith(_SUFFIXES):
-                yield os.path.join(path, name)
+        folders[:] = [name for name in folders if not _is_skipped(path, name)]
+        yield from (os.path.join(path, name) for name in names if name.endswith(_SUFFIXES))
+
+
+def _is_skipped(path: str, name: str) -> bool:
+    return name.startswith(".") or name in _SKIPPED or os.path.exists(os.path.join(path, name, "pyvenv.cfg"))
 
 
 def _modules() -> dict[str, str]:

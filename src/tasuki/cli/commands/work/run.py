@@ -15,6 +15,8 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.worker.choosing import selection_of
+from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
 from tasuki.cli.worker.running import follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
@@ -43,9 +45,9 @@ if TYPE_CHECKING:
 )
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
-@click.pass_obj
+@click.pass_context
 def command(
-    early: EarlySignals,
+    context: click.Context,
     target: Target,
     processes: int,
     queues: tuple[str, ...],
@@ -64,26 +66,39 @@ def command(
     worker is doing.
     """
     if lifeline is not None:
-        from tasuki.cli.worker.fleet import drain_with_parent
-
         drain_with_parent(lifeline)
     app = target.load()
     project = app.check()
     if queues or excluded or concurrency:
-        from tasuki.cli.worker.choosing import selection_of
-
         app.selection = selection_of(project, queues, excluded, concurrency)
         project = app.selection.of(project)
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
     if health_file is not None:
-        _touch(health_file)
+        try:
+            touch(health_file)
+        except OSError as error:
+            raise CommandError(f"--health-file: {error}") from error
     if processes > 1:
         refuse_memory(project)
-        logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
-        options = {**logs, "reloads": reloads, "until_empty": until_empty, "selection": app.selection}
-        return _run_fleet(early, target, processes, health_file, options)
-    return _run_here(app, early, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
+        return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
+    return _run_here(app, context.obj, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
+
+
+def _run_fleet(
+    context: click.Context, target: Target, processes: int, health_file: Path | None, *, until_empty: bool
+) -> int:
+    options = [option for option in context.command.params if isinstance(option, click.Option)]
+    given = {option.opts[-1]: context.params[str(option.name)] for option in options}
+
+    def arguments(lifeline: int, file: Path | None) -> list[str]:
+        own = {"--project": None, "--processes": None, "--lifeline": lifeline, "--health-file": file}
+        return child_arguments(target.name, {**given, **own})
+
+    early: EarlySignals = context.obj
+    fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
+    early.is_starting = False
+    return loop.run(fleet.run())
 
 
 def _run_here(
@@ -92,48 +107,29 @@ def _run_here(
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
-    beside += [watcher.hang_up(app)] if early.wants_reload else []
-    code = loop.run(_run(app, beside, health_file, until_empty=until_empty), fast=True)
+    if early.wants_reload:
+        beside.append(watcher.hang_up(app))
+    if health_file is not None:
+        from tasuki.app.health.health import Pulse
+
+        beside.append(Pulse(health_file, app).run())
+    if until_empty and is_terminal(sys.stderr):
+        beside.append(follow_emptying(app))
+    code = loop.run(_run(app, beside, until_empty=until_empty), fast=True)
     if watcher.wants_restart and app.stopped_by is None:
         restart()
     return code
 
 
-def _touch(health_file: Path) -> None:
-    try:
-        touch(health_file)
-    except OSError as error:
-        raise CommandError(f"--health-file: {error}") from error
-
-
-def _run_fleet(
-    early: EarlySignals, target: Target, processes: int, health_file: Path | None, options: dict[str, Any]
-) -> int:
-    from tasuki.cli.worker.fleet import Fleet, child_arguments
-
-    def arguments(lifeline: int, file: Path | None) -> list[str]:
-        return child_arguments(target, lifeline, **options, health_file=file)
-
-    until_empty = options["until_empty"]
-    fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
-    early.is_starting = False
-    return loop.run(fleet.run())
-
-
-async def _run(app: App, extra: list[Coroutine[Any, Any, None]], health_file: Path | None, *, until_empty: bool) -> int:
-    beside = [asyncio.create_task(work) for work in extra]
-    if health_file is not None:
-        from tasuki.app.health.health import Pulse
-
-        beside.append(asyncio.create_task(Pulse(health_file, app).run(), name="health"))
-    if until_empty and is_terminal(sys.stderr):
-        beside.append(asyncio.create_task(follow_emptying(app), name="progress"))
+async def _run(app: App, beside: list[Coroutine[Any, Any, None]], *, until_empty: bool) -> int:
+    tasks = [asyncio.create_task(work) for work in beside]
+    code = OK
     try:
         await app.run(until_empty=until_empty)
     except StopTimeoutError as error:
         show_error(error)
-        return 128 + app.cut_short_by if app.cut_short_by else exit_code_of(error)
+        code = exit_code_of(error)
     finally:
-        for task in beside:
+        for task in tasks:
             task.cancel()
-    return 128 + app.cut_short_by if app.cut_short_by else OK
+    return 128 + app.cut_short_by if app.cut_short_by else code

@@ -95,7 +95,9 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     commands={name: click.Command(name, short_help=text) for name, text in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 ok, 1 error or failed test, 2 usage, 3 configuration, 4 broker unreachable, "
+    epilog="The project: TARGET or -p, else TASUKI_PROJECT, else app of [tool.tasuki] in the nearest pyproject.toml, "
+    "else the only project of the current folder.\n\n"
+    "Exit codes: 0 ok, 1 error or failed test, 2 usage, 3 configuration, 4 broker unreachable, "
     "5 stopped late with messages released, 130/143 signals.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")

@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 Level = Literal["debug", "info", "warning", "error"]
 FORMATS = ("auto", "text", "json")
-_TARGET = "The project: a folder, a YAML file, or package.module:app."
+_TARGET = "The project: a folder, a YAML or Python file, or package.module:app."
 
 
 def json_option(function: F) -> F:
@@ -94,9 +94,9 @@ def project_options(
         def command(
             *args: Any, project: str | None, overrides: tuple[str, ...], given: str | None = None, **named: Any
         ) -> Any:
-            if project is not None and given is not None:
+            if project and given:
                 raise click.UsageError("the project is given twice: as TARGET and with -p")
-            return function(*args, target=Target(project or given or ".", overrides), **named)
+            return function(*args, target=Target(project or given, overrides), **named)
 
         return click.argument("given", metavar="[TARGET]", required=False)(command) if is_argument else command
 

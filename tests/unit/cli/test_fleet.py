@@ -149,7 +149,7 @@ def test_a_child_is_told_what_its_parent_was() -> None:
         "--except": (),
         "--override": ("app:x:y=1",),
     }
-    arguments = child_arguments("shop", options)
+    arguments = child_arguments(["--", "shop"], options)
     assert arguments[arguments.index("run") :] == [
         "run",
         "--lifeline=7",

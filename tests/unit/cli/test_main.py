@@ -210,9 +210,9 @@ def test_several_processes(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(run, "Fleet", FakeFleet)
     done = tasuki("run", "--processes", "2", "--until-empty", "--log-level", "error", "--log-format", "text")
     assert done.returncode == 5
-    options = FakeFleet.command[FakeFleet.command.index("run") + 1 : -4]
+    options = FakeFleet.command[FakeFleet.command.index("run") + 1 : -2]
     assert sorted(options) == ["--lifeline=9", "--log-format=text", "--log-level=error", "--until-empty"]
-    assert FakeFleet.command[-4:] == ["--", ".", "2", "True"]
+    assert FakeFleet.command[-2:] == ["2", "True"]
 
 
 class FakeWatcher:

@@ -128,7 +128,7 @@ class Fleet:
         return code if code >= 0 else 128 - code
 
 
-def child_arguments(target: str, options: Mapping[str, object]) -> list[str]:
+def child_arguments(target: list[str], options: Mapping[str, object]) -> list[str]:
     """The command line of a child, from its options by their names: the same project, one process."""
     words = [*tasuki(), "run"]
     for name, value in options.items():
@@ -137,7 +137,7 @@ def child_arguments(target: str, options: Mapping[str, object]) -> list[str]:
                 words.append(name)
             elif each is not None and each is not False:
                 words.append(f"{name}={each}")
-    return [*words, "--", target]
+    return [*words, *target]
 
 
 def drain_with_parent(lifeline: int) -> None:

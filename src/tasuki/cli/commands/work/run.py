@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -17,7 +18,7 @@ from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
 from tasuki.cli.worker.choosing import selection_of
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
-from tasuki.cli.worker.running import follow_emptying, refuse_memory, summary
+from tasuki.cli.worker.running import drivers_of, follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
 from tasuki.system.replacing import touch
@@ -25,6 +26,8 @@ from tasuki.system.replacing import touch
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.cli.worker.starting import EarlySignals
+
+_log = logging.getLogger("tasuki.cli")
 
 
 @click.command("run")
@@ -59,7 +62,9 @@ def command(
     reloads: bool,
     until_empty: bool,
 ) -> int:
-    """Run the consumers of the project TARGET (a folder, a YAML file or package.module:app; default '.').
+    """Run the consumers of the project TARGET (a folder, a YAML or Python file, or package.module:app).
+
+    Without TARGET the project is found, as 'tasuki --help' says.
 
     TERM and INT (Ctrl-C) drain: running handlers finish, messages that have not started are released. A second signal
     cancels running handlers. HUP reloads the project (an app in Python in a new process), QUIT prints what every
@@ -74,6 +79,8 @@ def command(
         project = app.selection.of(project)
     if lifeline is None and is_terminal(sys.stderr):
         click.echo(summary(target, project, processes), err=True)
+    elif lifeline is None:
+        _log.info("project %s, queues on %s", target.given or target.found.target, "; ".join(drivers_of(project)))
     if health_file is not None:
         try:
             touch(health_file)
@@ -82,7 +89,7 @@ def command(
     if processes > 1:
         refuse_memory(project)
         return _run_fleet(context, target, processes, health_file, until_empty=until_empty)
-    return _run_here(app, context.obj, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
+    return run_here(app, context.obj, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
 
 
 def _run_fleet(
@@ -93,7 +100,7 @@ def _run_fleet(
 
     def arguments(lifeline: int, file: Path | None) -> list[str]:
         own = {"--project": None, "--processes": None, "--lifeline": lifeline, "--health-file": file}
-        return child_arguments(target.name, {**given, **own})
+        return child_arguments(target.words, {**given, **own})
 
     early: EarlySignals = context.obj
     fleet = Fleet(arguments, processes, ends_when_done=until_empty, signals=early.stops, health_file=health_file)
@@ -101,9 +108,16 @@ def _run_fleet(
     return loop.run(fleet.run())
 
 
-def _run_here(
-    app: App, early: EarlySignals, watcher: Watcher, health_file: Path | None, *, reloads: bool, until_empty: bool
+def run_here(
+    app: App,
+    early: EarlySignals,
+    watcher: Watcher,
+    health_file: Path | None = None,
+    *,
+    reloads: bool = False,
+    until_empty: bool = False,
 ) -> int:
+    """Run one worker in this process until it is stopped; the exit code."""
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []

@@ -160,7 +160,7 @@ def test_a_code_app_with_a_bad_url(tasuki: CommandLine, project: Path) -> None:
 
 
 def test_a_new_project(tasuki: CommandLine, project: Path) -> None:
-    assert tasuki("init", "shop").returncode == 0
+    assert tasuki("init", "shop", "--lua").returncode == 0
     tasuki.folder = project / "shop"
     assert tasuki("check").returncode == 0
     assert len((project / "shop" / "README.md").read_text().splitlines()) <= 10

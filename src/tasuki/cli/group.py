@@ -18,9 +18,12 @@ SECTIONS = {
         "policy": "Explain what policies allow, and why.",
         "drivers": "Compare what the drivers can do.",
         "schema": "Print the JSON Schema of project files, for editors.",
+        "doctor": "Examine installation, project and brokers.",
+        "deploy": "Print files for systemd, Compose or Kubernetes.",
     },
     "work": {
         "run": "Run the consumers of a project until stopped.",
+        "dev": "Run a project, and follow changes of its source.",
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",
         "test": "Run the tests of a project.",

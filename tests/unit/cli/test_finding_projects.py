@@ -23,7 +23,7 @@ def note(number: int) -> None:
     with open(os.path.join(os.path.dirname(__file__), "notes"), "a") as file:
         file.write(f"{number} ")
 """
-READING = (["queues"], ["info", "numbers"], ["peek", "numbers"], ["redrive", "numbers.dead"], ["check"])
+READING = (["queues"], ["info", "numbers"], ["peek", "numbers"], ["redrive", "numbers.dead"], ["doctor"], ["check"])
 
 
 @pytest.fixture

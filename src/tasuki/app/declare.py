@@ -44,7 +44,7 @@ class Declarations:
 
     def add(self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None) -> Entry:
         """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
-        entry = Entry(self.id_of(name), kind, dict(data), positions={(): _caller()}, target=target)
+        entry = Entry(self.id_of(name), kind, dict(data), positions={(): caller()}, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry
@@ -67,7 +67,7 @@ class Declarations:
         Raises:
             InvalidEntryError: the queue has another body type already.
         """
-        body = BodyType(type_, _caller())
+        body = BodyType(type_, caller())
         if (known := self._bodies.setdefault(id, body)) != body:
             raise InvalidEntryError(
                 f"its body type is {body} here, and {known} at {known.place}",
@@ -130,7 +130,8 @@ class Declarations:
         self.add(name, "queue.consumer", data)
 
 
-def _caller() -> Position:
+def caller() -> Position:
+    """The nearest line outside this package."""
     frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tasuki."):
         frame = frame.f_back

@@ -7,6 +7,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from tasuki.app.declare import name_of
+from tasuki.app.guesses import OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.messaging import Messaging
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class Declaring(Messaging):
+class Declaring(Guessed, Messaging):
     """The half of an App that declares entries."""
+
+    guesses = OF_APP
 
     def queue(
         self, name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[e.QueueFields]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from tasuki.app.guesses import OF_QUEUE, Guessed, answer_guesses
 from tasuki.contracts.driver import Depth
 from tasuki.message import Message
 from tasuki.queues.queue import Envelope
@@ -22,8 +23,10 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class QueueHandle(Generic[T]):
+class QueueHandle(Guessed, Generic[T]):
     """Publish bodies of type T to a queue, inspect it, and declare its consumers."""
+
+    guesses = OF_QUEUE
 
     def __init__(self, app: Declaring, id: str) -> None:
         self._app = app
@@ -54,6 +57,7 @@ class QueueHandle(Generic[T]):
 
         def declare(function: F) -> F:
             self._app.declare_consumer(self.id, function, name, fields)
+            answer_guesses(function)
             return function
 
         return declare if function is None else declare(function)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from tasuki.backoff import Backoff
-from tasuki.cli.project import Target
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
 
 pytestmark = pytest.mark.anyio
@@ -140,8 +139,17 @@ async def test_a_stop_between_two_starts(tmp_path: Path) -> None:
 
 
 def test_a_child_is_told_what_its_parent_was() -> None:
-    target = Target("shop", ("app:x:y=1",))
-    arguments = child_arguments(target, 7, log_level="debug", log_format="text", reloads=True, until_empty=True)
+    options = {
+        "--lifeline": 7,
+        "--log-level": "debug",
+        "--log-format": "text",
+        "--reload": True,
+        "--until-empty": True,
+        "--health-file": None,
+        "--except": (),
+        "--override": ("app:x:y=1",),
+    }
+    arguments = child_arguments(["--", "shop"], options)
     assert arguments[arguments.index("run") :] == [
         "run",
         "--lifeline=7",

@@ -155,6 +155,11 @@ class PostgresDriver(Driver):
             await session.close()
         self._guard.closed(session)
 
+    async def time(self) -> float | None:
+        """The clock of the server."""
+        rows = await self._usable_session("").fetch("", "SELECT extract(epoch FROM clock_timestamp())::float8")
+        return float(rows[0][0])
+
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist in the database; its options hold for all processes, the last declaration wins."""
         self._known.declare(spec.name, spec)

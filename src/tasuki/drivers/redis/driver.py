@@ -31,6 +31,7 @@ from tasuki.drivers.redis.batches import (
     shown,
 )
 from tasuki.drivers.redis.connecting.addresses import addresses
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.moving import MOST, NOT_TRIED, refusal, words
 from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
@@ -121,6 +122,14 @@ class RedisDriver(Driver):
     async def close(self) -> None:
         """Release held messages, and close the connections."""
         await self._session.close()
+
+    async def time(self) -> float | None:
+        """The clock of the server; of the one that has the first slot of a cluster."""
+        try:
+            seconds, micros = await self._session.nodes("").call(0, "TIME")
+        except (LinkLostError, ReplyError):
+            return None
+        return int(seconds) + int(micros) / 1e6
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist at the server; its options hold for all processes, the last declaration wins."""

@@ -40,6 +40,7 @@ from tasuki.drivers.toolkit.results import answer, full, stored_in_order
 from tasuki.errors import (
     DriverError,
     QueueFullError,
+    QueueNotFoundError,
     UnsupportedError,
 )
 from tasuki.message import Message
@@ -95,7 +96,7 @@ class SQLiteDriver(Driver):
         return "power" if self._settings.synchronous == "full" else "broker"
 
     async def open(self) -> None:
-        """Open or create the file, and declare the earlier queues again."""
+        """Open the file, and declare the earlier queues again; the first declared queue creates the file."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             problem = f"driver {self.name!r} needs SQLite 3.35 or newer; this Python has {sqlite3.sqlite_version}"
             raise UnsupportedError(problem, driver=self.name)
@@ -108,7 +109,8 @@ class SQLiteDriver(Driver):
         writer.start()
         self._guard.opened(writer)
         async with OnFailure(self.close):
-            await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
+            if self._known.declared() or self._has_file():
+                await writer.submit(Call("", lambda store, _: store.queues.declare_all()))
 
     async def close(self) -> None:
         """Release held messages, merge the log into the file, and close it."""
@@ -130,10 +132,16 @@ class SQLiteDriver(Driver):
             await self._ask(Call("", lambda store, _: store.queues.leave(queue)))
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        """Read the queue's options from the file; no later verb makes the queue."""
+        """Read the queue's options from the file; no later verb makes the queue. Never creates the file."""
+        if not self._has_file():
+            problem = f"driver {self.name!r}: queue {spec.name!r} is in no database file: {self._path!r} does not exist"
+            raise QueueNotFoundError(problem, driver=self.name, queue=spec.name)
         found: QueueSpec = await self._ask(Call("", lambda store, _: store.queues.inspect(spec)))
         self._known.inspect(found.name, found)
         return found
+
+    def _has_file(self) -> bool:
+        return os.path.exists(self._path)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room, in one transaction with whatever else has queued up."""

@@ -6,7 +6,6 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
 # Code in documents is set for readers, not by a formatter.
-RUFF_FORMAT := $(VENV)/bin/ruff format --exclude '*.md'
 # Test processes: four more than cores, for many tests wait for a broker's clock.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4)
 # Fewer here: each test process starts brokers of its own, and restarts them.
@@ -44,7 +43,7 @@ check: lint ## Format, lint, types, layers, spelling, words, unit tests, typing 
 	@$(PYTEST) tests/unit tests/typing --quiet --numprocesses $(WORKERS)
 
 lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words
-	@$(RUFF_FORMAT) --check --quiet . || { echo "run: make format" >&2; exit 1; }
+	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
@@ -53,7 +52,7 @@ lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words
 
 format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .
-	@$(RUFF_FORMAT) .
+	@$(VENV)/bin/ruff format .
 
 fuzz: $(VENV)/.fuzz ## Fuzz each target for a minute; SECONDS=600 for longer; by coverage where there is a wheel for it
 	@for target in loader json msgpack pattern policy rights stripper typed lua values; do \

@@ -5,7 +5,6 @@ unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
-# Code in documents is set for readers, not by a formatter.
 # Test processes: four more than cores, for many tests wait for a broker's clock.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4)
 # Fewer here: each test process starts brokers of its own, and restarts them.

@@ -84,7 +84,7 @@ def test_doctor_finds_each_broker_well(driver: str, tmp_path: Path) -> None:
     found = [each for each in document if each["what"] == "app:driver"]
     assert any(each["detail"].endswith(" answers") for each in found)
     clocks = [each["detail"] for each in found if each["detail"].startswith("clock: ")]
-    shown = "within 1s of this machine" if driver in {"redis", "postgres"} else "the broker shows none"
+    shown = "within 1s of this machine" if driver in {"redis", "valkey", "postgres"} else "the broker shows none"
     assert clocks == ([] if driver == "sqlite" else [f"clock: {shown}"])
 
 

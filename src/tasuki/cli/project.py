@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,9 @@ class Target:
         name, by = self.found.target, f" (of {self.found.source})" if self.found.source else ""
         _extend_path(self.found.folder)
         try:
+            _check_module(self.found)
             return App.load(name, overrides=self.overrides)
-        except (ProjectError, ConfigError):
+        except (ProjectError, ConfigError, CommandError):
             raise
         except TasukiError as error:
             raise CommandError(f"{error}{by}", code=CONFIG) from error
@@ -59,6 +61,16 @@ def _extend_path(folder: Path) -> None:
     for path in dict.fromkeys((str(folder.resolve()), os.getcwd())):
         if path not in sys.path:
             sys.path.append(path)
+
+
+def _check_module(found: Found) -> None:
+    """Refuse a file whose name is another module's. Raises CommandError."""
+    module = found.target.partition(":")[0]
+    if found.file is None or (spec := find_spec(module)) is None or spec.origin is None:
+        return
+    if not os.path.exists(spec.origin) or not os.path.samefile(spec.origin, found.file):
+        problem = f"{found.file}: another module has the name {module!r} ({spec.origin}); rename the file"
+        raise CommandError(problem, code=CONFIG)
 
 
 def place_of(error: BaseException) -> str:

@@ -101,6 +101,15 @@ def test_an_empty_folder_is_an_error_for_check_too(tasuki: CommandLine, project:
     assert tasuki("info", "tasks", "-p", "empty").returncode == 3
 
 
+def test_a_file_with_the_name_of_another_module(tasuki: CommandLine, shop: Path) -> None:
+    shop.rename(shop.parent / "email.py")
+    for target in ("email.py", "email.py:app", "."):
+        done = tasuki("run", target, "--until-empty")
+        assert done.returncode == 3
+        assert "email.py: another module has the name 'email' (" in done.stderr
+        assert "; rename the file" in done.stderr
+
+
 def test_several_apps_are_an_error(tasuki: CommandLine, shop: Path) -> None:
     (shop.parent / "more.py").write_text("from tasuki import App\napp = App()\n")
     done = tasuki("run")

@@ -12,8 +12,9 @@ import click
 import pytest
 
 import tasuki.cli
+from tasuki.cli import main
 from tasuki.cli.commands.queues import info
-from tasuki.cli.commands.work import run
+from tasuki.cli.commands.work import dev, run
 from tasuki.cli.exits import CommandError, exit_code_of
 from tasuki.cli.group import COMMANDS
 from tasuki.cli.tools import removing
@@ -268,6 +269,38 @@ def test_a_clean_drain(tasuki: CommandLine, project: Path) -> None:
     tasuki("publish", "tasks", "1")
     assert tasuki("run").returncode == 0
     assert tasuki.json("info", "tasks")["message_count"] == 0
+
+
+def test_dev_follows_the_source(tasuki: CommandLine, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    restarts: list[bool] = []
+    monkeypatch.setattr(dev, "Watcher", FakeWatcher)
+    monkeypatch.setattr(run, "restart", lambda: restarts.append(True))
+    write_project(project, "import os, signal\ndef handle(): os.kill(os.getpid(), signal.SIGTERM)\n")
+    tasuki("publish", "tasks", "1")
+    done = tasuki("dev")
+    assert done.returncode == 0
+    assert f"  driver    app:driver (queue.driver.sqlite) in {project}/.tasuki/queue.db\n" in done.stderr
+    assert "  consumer  app:consumer: app:tasks → app:handle" in done.stderr
+    assert restarts == []  # a signal ended it
+
+
+@pytest.mark.parametrize(
+    ("shell", "words", "number", "completions"),
+    [("bash", "tasuki pub", 1, ["plain,publish"]), ("bash", "tasuki graph --format m", 3, ["plain,mermaid"])],
+)
+def test_words_complete_in_the_shell(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shell: str,
+    words: str,
+    number: int,
+    completions: list[str],
+) -> None:
+    for name, value in (("_TASUKI_COMPLETE", f"{shell}_complete"), ("COMP_WORDS", words), ("COMP_CWORD", str(number))):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert (ended.value.code, capsys.readouterr().out.splitlines()) == (0, completions)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from tasuki import App
 from tasuki.cli import loop, output, progress
 from tasuki.cli.exits import show_error
-from tasuki.cli.output import age, count, has_colour, is_terminal, print_json, print_table, print_text
+from tasuki.cli.output import age, count, has_colour, is_terminal, print_json, print_table, print_text, print_wrapped
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target
 from tasuki.cli.worker.running import follow_emptying, summary
@@ -88,6 +88,29 @@ def test_a_terminal_has_colour_and_an_edge(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == '{\n  "a": [\n    1\n  ]\n}\n'
     show_error(TasukiError("no"))
     assert "\x1b[31m" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_table_without_room_becomes_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("QUEUE", "BODY"), [("app:a-queue-with-a-long-name", "x" * 50), ("b", None)])
+    first, second, third, *rest = capsys.readouterr().out.splitlines()
+    assert (first, second, third) == ("QUEUE  app:a-queue-with-a-long-name", "BODY   " + "x" * 50, "")
+    assert rest == ["QUEUE  b", "BODY   -", ""]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_text_wraps_beside_its_word(capsys: pytest.CaptureFixture[str]) -> None:
+    print_wrapped("ok", "one two three four five six seven eight nine\nten", indent=4)
+    assert capsys.readouterr().out.splitlines() == [
+        "ok  one two three four five six seven",
+        "    eight nine",
+        "    ten",
+    ]
+
+
+def test_a_text_does_not_wrap_for_a_program(capsys: pytest.CaptureFixture[str]) -> None:
+    print_wrapped(click.style("ok", fg="green"), "x " * 100, indent=4)
+    assert capsys.readouterr().out == "ok  " + "x " * 100 + "\n"
 
 
 @pytest.mark.usefixtures("terminal")

@@ -51,6 +51,7 @@ def test_the_order(tmp_path: Path) -> None:
         ({"shop/__init__.py": "", "shop/jobs.py": APP}, "shop/jobs.py", "shop.jobs:app"),
         ({"shop/__init__.py": "", "shop/jobs.py": APP}, "shop.jobs:app", "shop.jobs:app"),
         ({"shop/jobs.py": APP}, "shop", "jobs:app"),
+        ({"shop/__init__.py": "", "shop/jobs.py": APP}, "shop", "shop.jobs:app"),
         ({"shop/pyproject.toml": '[tool.tasuki]\napp = "b:app"\n', "shop/a.py": APP}, "shop", "b:app"),
         ({"jobs.py": APP, "test_jobs.py": APP, "conftest.py": APP, "jobs_test.py": APP}, None, "jobs:app"),
         ({"jobs.py": APP, "broken.py": "from tasuki import App\napp = App(", "sub/more.yaml": YAML}, None, "jobs:app"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki.errors import ConfigError, Position
-from tasuki.registry.finding.modules import apps_in, module_of, targets_in
+from tasuki.registry.finding.modules import apps_in, files_with_apps, module_of
 from tasuki.registry.finding.pyproject import FILE, app_of, configured
 
 VARIABLE = "TASUKI_PROJECT"
@@ -24,11 +24,18 @@ class Found:
     target: str
     folder: Path
     source: str = ""
+    file: Path | None = None
+    """The Python file that must be the target's module, where a file was meant."""
 
     @property
     def is_code(self) -> bool:
         """Whether it is an app in a Python module."""
         return ":" in self.target and not Path(self.target).exists()
+
+    @property
+    def name(self) -> str:
+        """Of the App in its module."""
+        return self.target.partition(":")[2]
 
 
 def find_project(given: str | None, *, environ: Mapping[str, str] | None = None, here: Path | None = None) -> Found:
@@ -70,8 +77,7 @@ def _named(name: str, here: Path, source: str, *, follows: bool = True) -> Found
         return _in_file(path, source) if path.suffix == _PYTHON else Found(str(path), path.parent, source)
     module, colon, app = name.partition(":")
     if colon and (here / module).is_file():
-        dotted, folder = module_of(here / module)
-        return Found(f"{dotted}:{app}", folder, source)
+        return _in_module(here / module, app, source)
     if colon:
         return Found(name, here, source)
     by = f"{source} names {name!r}, and there" if source else f"{name}: there"
@@ -86,19 +92,24 @@ def _hint_for_module(module: str, here: Path) -> str:
 
 
 def _in_file(path: Path, source: str) -> Found:
-    module, folder = module_of(path)
     names = apps_in(path)
     if len(names) == 1:
-        return Found(f"{module}:{names[0]}", folder, source)
+        return _in_module(path, names[0], source)
+    module, _ = module_of(path)
     problem, hint = "the file makes no App at its top level", f"write app = App(), or name it: {module}:NAME"
     if names:
         problem, hint = "the file makes several Apps", f"say which: {' or '.join(f'{module}:{name}' for name in names)}"
     raise ConfigError(problem, position=Position(str(path)), hint=hint)
 
 
+def _in_module(path: Path, name: str, source: str) -> Found:
+    module, folder = module_of(path)
+    return Found(f"{module}:{name}", folder, source, path)
+
+
 def _only_one(folder: Path, source: str, looked_for: tuple[str, ...]) -> Found:
     found = [Found(str(folder), folder, source)] if _has_yaml(folder) else []
-    found += [Found(target, folder, source) for target in targets_in(folder)]
+    found += [_in_module(path, name, source) for path, name in files_with_apps(folder)]
     if not found and next(_project_files(folder), None):
         found = [Found(str(folder), folder, source)]
     if len(found) == 1:
@@ -142,10 +153,6 @@ def _declares(path: Path) -> bool:
 
 def _below(folder: Path) -> list[str]:
     """Targets one folder further down, for the hint."""
-    names = []
-    for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.name.startswith((".", "_")):
-            for target in targets_in(child):
-                is_package = (child / "__init__.py").exists()
-                names.append(f"{child.name}.{target}" if is_package else str(child / target.replace(":", ".py:")))
-    return names
+    children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith((".", "_"))]
+    found = [_in_module(path, name, "") for child in children for path, name in files_with_apps(child)]
+    return [each.target if each.folder == folder else f"{each.file}:{each.name}" for each in found]

@@ -56,10 +56,10 @@ def module_of(path: Path) -> tuple[str, Path]:
     return ".".join(names), folder
 
 
-def targets_in(folder: Path) -> list[str]:
-    """``module:app`` for each App in the Python files of a folder, by the names of the files."""
+def files_with_apps(folder: Path) -> list[tuple[Path, str]]:
+    """File and name of each App in the Python files of a folder, by the names of the files."""
     return [
-        f"{path.stem}:{name}"
+        (path, name)
         for path in sorted(folder.glob("*.py"))
         if not path.name.startswith(_NOT_APPS) and not path.stem.endswith("_test")
         for name in apps_in(path)

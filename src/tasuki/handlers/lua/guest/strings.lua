@@ -10,8 +10,8 @@ local format, lower, upper, find, gsub, gmatch = string.format, string.lower, st
 local char, is_utf8, floor, mathtype, unpack = utf8.char, utf8.len, math.floor, math.type, table.unpack
 local charge = host.charge
 
--- A run: its first code point, + for every one or * for every second, how many, and how far they move. UPPER has what is
--- not LOWER backwards.
+-- A run: its first code point, + for every one or * for every second, how many, and how far they move. UPPER lists only
+-- where the way up is not LOWER backwards.
 local LOWER = [[
 c0+23+32 d8+7+32 100*24+1 132*3+1 139*8+1 14a*23+1 178+1-121 179*3+1 181+1+210 182*2+1 186+1+206 187+1+1 189+2+205
 18b+1+1 18e+1+79 18f+1+202 190+1+203 191+1+1 193+1+205 194+1+207 196+1+211 197+1+209 198+1+1 19c+1+211 19d+1+213

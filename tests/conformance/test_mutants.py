@@ -74,9 +74,9 @@ class AnyReceiptEndsTheDelivery(MemoryDriver):
 
 
 class NobodyIsWoken(MemoryDriver):
-    async def _woken(self, *arguments: Any) -> bool:
+    async def _wait(self, *arguments: Any) -> list[Received]:
         await asyncio.get_running_loop().create_future()
-        return False
+        return []
 
 
 class WakeUpIsLostWithItsReceiver(MemoryDriver):
@@ -108,7 +108,8 @@ class CloseKeepsHeld(MemoryDriver):
 class CloseForgetsQueues(MemoryDriver):
     async def close(self) -> None:
         await super().close()
-        self._queues.clear()
+        for queue in self._queues:
+            self._known.forget(queue)
 
 
 class CloseTwiceFails(MemoryDriver):

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.redis import queues, scripts
+from tasuki.drivers.redis import scripts, session
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.toolkit.layout import Layout
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 NEVER = 10 * SECONDS
 OLD_SCRIPTS = Path(__file__).with_name("layout_1")
 OLD_KEYS = 11
-NEXT = Layout(queues.LAYOUT.version + 1, queues.LAYOUT.min_version)
+NEXT = Layout(session.LAYOUT.version + 1, session.LAYOUT.min_version)
 
 
 class Old(NamedTuple):
@@ -93,7 +93,7 @@ async def side_by_side(port: int, **fields: Any) -> AsyncIterator[tuple[OldProce
 
 async def registered(driver: RedisDriver) -> None:
     async with asyncio.timeout(SECONDS):
-        while not driver._session.waiters.is_registered("q"):
+        while not driver._receiver.waiters.is_registered("q"):
             await asyncio.sleep(0.01)
 
 
@@ -186,7 +186,7 @@ async def test_the_version_before_may_convert_amid_a_conversion(broker: Redis) -
     async with side_by_side(broker.port) as (old, driver), asyncio.timeout(SECONDS):
         for start in range(0, 1000, 100):
             await old.publish(*(str(start + number) for number in range(100)), key=f"k{start}")
-        options = (30_000_000, "", "key", "", "", "", "", *queues.LAYOUT)
+        options = (30_000_000, "", "key", "", "", "", "", *session.LAYOUT)
         assert (await driver._session.ask("q", scripts.DECLARE, *options))[-1] == 1
         (held,) = await driver.receive("q", 1, 0.0)  # a step
         await old.declare("none")
@@ -208,7 +208,7 @@ async def test_this_version_brings_the_layout_up_to_date_once(broker: Redis) -> 
         nodes = driver._session.nodes("q")
         assert await nodes.call(0, *fields) == [None, None]
         await driver.declare(QueueSpec("q"))
-        assert await nodes.call(0, *fields) == [b"%d" % number for number in queues.LAYOUT]
+        assert await nodes.call(0, *fields) == [b"%d" % number for number in session.LAYOUT]
         await nodes.call(0, "HSET", "{tasuki:q}", "version", NEXT.version)
         await driver.declare(QueueSpec("q"))
         assert await nodes.call(0, *fields) == [b"%d" % number for number in NEXT]
@@ -252,7 +252,7 @@ async def test_two_versions_work_side_by_side(broker: Redis, monkeypatch: pytest
         await nodes.call(0, "ZADD", "{tasuki:q}:added", 1, "x")
         async with driver_at(broker.port) as starting:
             with monkeypatch.context() as newer_code:
-                newer_code.setattr(queues, "LAYOUT", NEXT)
+                newer_code.setattr(session, "LAYOUT", NEXT)
                 async with driver_at(broker.port) as newer:
                     for one, other in [(running, newer), (newer, starting), (starting, running)]:
                         await use(one, other)

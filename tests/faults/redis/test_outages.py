@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.redis import queues, scripts, session
+from tasuki.drivers.redis import opening, queues, scripts, session
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import (
@@ -141,7 +141,7 @@ async def test_a_connection_that_answers_nothing_is_replaced(broker: Redis, prox
 async def test_a_waiting_receive_hears_again_after_a_silence(
     broker: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "BEAT", 0.2)
+    monkeypatch.setattr(opening, "BEAT", 0.2)
     # Only news wakes it: it does not look by itself.
     fields: dict[str, Any] = {"read_timeout": IMPATIENT, "claim_interval": 10 * SECONDS}
     async with driver_at(proxy.port, **fields) as consumer, driver_at(broker.port) as publisher:
@@ -251,13 +251,13 @@ async def test_an_idle_queue_holds_nothing_but_its_options(broker: Redis) -> Non
 
 
 async def test_consumers_without_signs_of_life_are_not_counted(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasuki.drivers.redis.session.BEAT", 0.1)
+    monkeypatch.setattr("tasuki.drivers.redis.opening.BEAT", 0.1)
     monkeypatch.setattr("tasuki.drivers.redis.queues.BELIEVED", 1.0)
     async with driver_at(broker.port) as living, driver_at(broker.port) as dying:
         await living.attach("q", 2)
         await dying.attach("q", 3)
         assert (await living.depth("q")).consumers == 5
-        beating = dying._session._beating
+        beating = dying._opening._beating
         assert beating is not None
         beating.cancel()
         async with asyncio.timeout(SECONDS):
@@ -336,11 +336,11 @@ async def test_a_purge_in_several_steps_leaves_newer_messages(monkeypatch: pytes
 
 
 async def test_a_killed_asker_leaves_no_queue(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queues, "KEPT", 2.0)
+    monkeypatch.setattr(session, "KEPT", 2.0)
     fields: dict[str, Any] = {"url": broker.url}
     async with driver_at(broker.port, spec=QUEUE) as answerer, driver_at(broker.port) as other:
         with asker(
-            RedisDriver, fields, {f"{queues.__name__}.KEPT": 2.0, f"{queues.__name__}.BELIEVED": 2.0}
+            RedisDriver, fields, {f"{session.__name__}.KEPT": 2.0, f"{queues.__name__}.BELIEVED": 2.0}
         ) as process:
             assert await asyncio.to_thread(process.line) == "there"
             await asyncio.sleep(3.0)  # longer than it is kept without use

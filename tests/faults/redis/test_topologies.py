@@ -137,7 +137,7 @@ async def _is_refused(driver: RedisDriver) -> bool:
 async def test_the_level_is_that_of_the_server_that_answers_now(
     sentinel: Sentinel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasuki.drivers.redis.session.BEAT", 0.05)
+    monkeypatch.setattr("tasuki.drivers.redis.opening.BEAT", 0.05)
     sentinel.primary.ask("CONFIG", "SET", "appendfsync", "always")
     sentinel.replica.ask("CONFIG", "SET", "appendonly", "no")
     async with driver_at(0, addrs=f"127.0.0.1:{sentinel.port}", master_name=MASTER) as driver:

@@ -110,7 +110,7 @@ async def test_one_script_checks_many_idle_queues(broker: Redis, monkeypatch: py
             await driver.declare(QueueSpec(queue))
         waiting = {queue: asyncio.create_task(driver.receive(queue, 10, NEVER)) for queue in queues}
         async with asyncio.timeout(SECONDS):
-            while not all(map(driver._session.waiters.is_registered, queues)):
+            while not all(map(driver._receiver.waiters.is_registered, queues)):
                 await asyncio.sleep(0.01)
             scripts_run.clear()
             while scripts_run[scripts.CHECK] < 10:
@@ -144,7 +144,7 @@ async def test_one_message_wakes_one_of_the_consumers_in_a_process(
     async with processes(broker.port, monkeypatch, 1) as (process,):
         tasks = [process.receive(limit=1) for _ in range(MANY)]
         async with asyncio.timeout(SECONDS):
-            while not process.driver._session.waiters.is_registered("q") or process.looks < MANY + 1:
+            while not process.driver._receiver.waiters.is_registered("q") or process.looks < MANY + 1:
                 await asyncio.sleep(0.01)
         for number in range(MANY):
             process.looks = 0
@@ -160,7 +160,7 @@ async def test_a_process_that_waits_does_not_ask_for_each_receive(
     broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with processes(broker.port, monkeypatch, 1) as (process,):
-        while not process.driver._session.waiters.is_registered("q"):
+        while not process.driver._receiver.waiters.is_registered("q"):
             assert await process.receive(0.01) == []
         process.looks = 0
         for _ in range(5):
@@ -179,7 +179,7 @@ async def test_news_for_all_during_a_check_is_not_passed_on(broker: Redis, monke
         async def finish_after_news(where: scripts.Place, script: scripts.Script, *words: Word) -> Any:
             nonlocal resigned
             resigned += script is scripts.RESIGN
-            session.waiters.wake_one("q")
+            process.driver._receiver.waiters.wake_one("q")
             return await finish(where, script, *words)
 
         monkeypatch.setattr(session, "finish", finish_after_news)
@@ -278,7 +278,7 @@ async def test_a_wake_up_for_a_process_that_waits_no_longer_is_passed_on(
     broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with processes(broker.port, monkeypatch, 3) as (left, cancelled, process):
-        while not left.driver._session.waiters.is_registered("q"):
+        while not left.driver._receiver.waiters.is_registered("q"):
             assert await left.receive(0.01) == []
         gone = cancelled.receive()
         async with asyncio.timeout(SECONDS):
@@ -298,7 +298,7 @@ async def test_a_promise_of_a_process_that_waits_no_longer_is_passed_on(
 ) -> None:
     async with processes(broker.port, monkeypatch, 2) as (left, process):
         await left.driver.publish("q", messages("a", delay=0.5))
-        while not left.driver._session.waiters.is_registered("q"):
+        while not left.driver._receiver.waiters.is_registered("q"):
             assert await left.receive(0.01) == []
         assert [item.id for item in await finished([process.receive()])] == ["a"]
 
@@ -307,7 +307,7 @@ async def test_a_closed_process_is_not_woken(broker: Redis, monkeypatch: pytest.
     async with processes(broker.port, monkeypatch, 2) as (closed, process):
         await closed.driver.publish("q", messages("a"))
         await take(closed.driver, "q")
-        while not closed.driver._session.waiters.is_registered("q"):
+        while not closed.driver._receiver.waiters.is_registered("q"):
             assert await closed.receive(0.01) == []
         task = process.receive()
         async with asyncio.timeout(SECONDS):

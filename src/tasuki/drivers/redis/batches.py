@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.toolkit.results import failed
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
@@ -16,12 +16,17 @@ from tasuki.message import Message
 MAX_BYTES = 16 * 2**20
 """Most bytes of messages in one command, in either direction, unless a single one is larger."""
 
+NOT_TRIED = 3
+"""The answer to a move where a publish has to wait for the disk or replicas before anything is acked."""
+MAX_MOVED = 100
+"""Moves of one script: each costs the server about as much as a settlement with order per key."""
 MAX_OPTIONED = {"none": 250, "key": 100}
 """Most messages with options in one command, by the ordering: with order per key each costs the server up to 60 us."""
 _MAX_SETTLED = {"none": 500, "key": 100}
 """Most deliveries that end in one command: with order per key each costs it about as much."""
 
 _Item = TypeVar("_Item")
+_ALL_OR_NONE = 3
 _NEVER_A_RECEIPT = b"-"
 _LONGEST = 2**52
 
@@ -115,13 +120,23 @@ def _options(message: Outgoing) -> tuple[int, int, bytes, int]:
     return message.priority, microseconds(message.delay), key_text(message.key), int(not message.deduplicate)
 
 
-def optioned(message: Outgoing) -> list[bytes | int]:
-    """A message as ``publish.lua`` takes it with options."""
-    return [encoded(message), *_options(message)]
-
-
 def _refusal(kind: type[DriverError], why: str, spec: QueueSpec, message: Outgoing, driver: str) -> DriverError:
     return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=spec.name)
+
+
+def move_refusal(spec: QueueSpec, move: Move, *, driver: str, most: int) -> DriverError | None:
+    """Why a move to this queue cannot be tried, or None; ``most``: bytes of the largest message."""
+    work = publishing(spec, move.messages, driver=driver, most=most)
+    return next((error for error in work.results if error is not None), None)
+
+
+def moving(moves: Sequence[Move]) -> list[bytes | int]:
+    """The arguments of the script that moves."""
+    words: list[bytes | int] = []
+    for move, receipt in zip(moves, readable([move.receipt for move in moves]), strict=True):
+        stored = [word for message in move.messages for word in (encoded(message), *_options(message))]
+        words += [receipt, 1 + len(stored), _ALL_OR_NONE, *stored]
+    return words
 
 
 def received(answer: Sequence[Sequence[bytes]], token: str) -> list[Received]:

@@ -22,9 +22,13 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.redis import keeping, scripts
 from tasuki.drivers.redis.batches import (
+    MAX_MOVED,
+    NOT_TRIED,
     Publishing,
     Settling,
     microseconds,
+    move_refusal,
+    moving,
     publishing,
     readable,
     settled_together,
@@ -32,7 +36,9 @@ from tasuki.drivers.redis.batches import (
 )
 from tasuki.drivers.redis.connecting.addresses import addresses
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
-from tasuki.drivers.redis.moving import MOST, NOT_TRIED, refusal, words
+from tasuki.drivers.redis.opening import Opening
+from tasuki.drivers.redis.queues import Queues
+from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
@@ -50,7 +56,7 @@ PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""
 
 
-_inherited: list[Session] = []
+_inherited: list[Opening] = []
 """A parent process's, in a forked child: never freed, as that would close what both processes share."""
 
 
@@ -96,8 +102,15 @@ class RedisDriver(Driver):
             ) from problem
         self._prefix = settings.prefix
         known: KnownQueues[Place] = KnownQueues(name)
-        self._new_session = partial(Session, name, found, settings, known, clock or SystemClock())
+        self._new_session = partial(Session, name, found, settings, known)
+        self._new_receiver = partial(Receiver, clock=clock or SystemClock(), claim_interval=settings.claim_interval)
+        self._begin()
+
+    def _begin(self) -> None:
         self._session = self._new_session()
+        self._receiver = self._new_receiver(self._session)
+        self._queues = Queues(self._session, self._receiver.hear_no_more)
+        self._opening = Opening(self._session, self._queues, self._receiver)
 
     @property
     def durability(self) -> Durability:
@@ -114,14 +127,14 @@ class RedisDriver(Driver):
         A forked child starts from the beginning, with the queues that its parent had declared.
         """
         if self._session.is_inherited:
-            _inherited.append(self._session)
+            _inherited.append(self._opening)
             self._session.known.consumers.clear()
-            self._session = self._new_session()
-        await self._session.open()
+            self._begin()
+        await self._opening.open()
 
     async def close(self) -> None:
         """Release held messages, and close the connections."""
-        await self._session.close()
+        await self._opening.close()
 
     async def time(self) -> float | None:
         """The clock of the server; of the one that has the first slot of a cluster."""
@@ -133,19 +146,19 @@ class RedisDriver(Driver):
 
     async def declare(self, spec: QueueSpec) -> None:
         """Make the queue exist at the server; its options hold for all processes, the last declaration wins."""
-        await self._session.queues.declare(place(self._prefix, spec))
+        await self._queues.declare(place(self._prefix, spec))
 
     async def undeclare(self, queue: str) -> None:
         """Forget the queue in this process."""
-        self._session.queues.undeclare(queue)
+        self._queues.undeclare(queue)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         """Know the queue as it is at the server, with the options that are in force there."""
-        return await self._session.queues.inspect(place(self._prefix, spec))
+        return await self._queues.inspect(place(self._prefix, spec))
 
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys."""
-        await self._session.queues.delete(queue)
+        await self._queues.delete(queue)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Sequence[DriverError | None]:
         """Store the messages for which there is room: in one script, unless they are large together."""
@@ -177,7 +190,7 @@ class RedisDriver(Driver):
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""
-        return await self._session.receiver.receive(queue, min(limit, self.capabilities.max_batch), wait)
+        return await self._receiver.receive(queue, min(limit, self.capabilities.max_batch), wait)
 
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Note at the server that handlers begin, which counts until the settlement."""
@@ -205,12 +218,12 @@ class RedisDriver(Driver):
                 target = session.place(move.to)
             except DriverError as error:
                 return error
-            return refusal(target, move, driver=self.name, most=self.capabilities.max_message_bytes or 0)
+            return move_refusal(target.spec, move, driver=self.name, most=self.capabilities.max_message_bytes or 0)
 
         async def run(to: str, moves: Sequence[Move]) -> Sequence[Outcome]:
             if not self.is_move_atomic(queue, to):
                 return await self._publish_then_ack(queue, moves)
-            outcomes: list[Outcome] = [*await session.move(queue, to, words(moves))]
+            outcomes: list[Outcome] = [*await session.move(queue, to, moving(moves))]
             ended = [
                 move.receipt for move, outcome in zip(moves, outcomes, strict=True) if outcome not in {FULL, NOT_TRIED}
             ]
@@ -221,7 +234,7 @@ class RedisDriver(Driver):
                 outcomes[index] = outcome
             return outcomes
 
-        return await move_together(self.name, queue, batch, refuse=refuse, run=run, most=MOST)
+        return await move_together(self.name, queue, batch, refuse=refuse, run=run, most=MAX_MOVED)
 
     async def _publish_then_ack(self, queue: str, moves: Sequence[Move]) -> Sequence[DriverError | None]:
         return await super().move(queue, moves) or [None] * len(moves)
@@ -258,7 +271,7 @@ class RedisDriver(Driver):
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note the number at the server, where it is believed while this process gives signs of life."""
-        await self._session.queues.attach(queue, consumers)
+        await self._queues.attach(queue, consumers)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.redis import keeping, scripts
+from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import in_force, microseconds
 from tasuki.drivers.redis.scripts import Place
-from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.drivers.redis.session import Session
+from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.nodes import Nodes
-    from tasuki.drivers.redis.session import Session
 
 BELIEVED = 15.0
 """Seconds for which the consumers of a process are counted without a sign of life; longer where there are many."""
-LAYOUT = Layout(3, 1)
-"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors."""
 SIGNS = 3
 """Signs of life that a process gives in that time."""
-KEPT = 600.0
-"""Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
 
 class Queues:
-    """Of one session."""
+    """Of one session; ``on_forgotten`` gets queues that are known no more."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, on_forgotten: Callable[[Place], None]) -> None:
         self._session = session
+        self._on_forgotten = on_forgotten
         self._signs: dict[str, tuple[float, float]] = {}
         """Of each queue with consumers the seconds between two signs of life, and when the next one is due."""
 
@@ -41,49 +38,29 @@ class Queues:
         session = self._session
         session.known.declare(where.name, where)
         if session.is_open:
-            await self.make(session.nodes(where.name), where)
-
-    async def make(self, nodes: Nodes, where: Place) -> None:
-        """Make a queue exist at the server with its options."""
-        spec = where.spec
-        most = "" if spec.max_length is None else spec.max_length
-        window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
-        kept = KEPT if spec.temporary else spec.options.get("expires")
-        span = int(kept * 1000) if kept else ""
-        temporary, wait = 1 if spec.temporary else "", keeping.demand(spec)
-        options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
-        session = self._session
-        if keeping.wants_fsync(spec):
-            await session.check_fsync(nodes, where)
-        *found, is_converting = await session.run(nodes, where, scripts.DECLARE, *options, *LAYOUT)
-        self._check(Layout(*found), spec.name)
-        while is_converting:  # by this process, or by another one
-            is_converting = await session.run(nodes, where, scripts.CONVERT)
+            await session.make(session.nodes(where.name), where)
 
     async def restore(self, nodes: Nodes) -> None:
         """Declare the earlier queues again, and register their consumers."""
         for where in self._session.known.declared():
-            await self.make(nodes, where)
+            await self._session.make(nodes, where)
         await self.attach_all(nodes)
 
     async def inspect(self, where: Place) -> QueueSpec:
         """Know a queue as it is at the server. Raises QueueNotFoundError."""
         session = self._session
         *options, version, min_version = await session.finish(where, scripts.INSPECT)
-        self._check(Layout(int(version), int(min_version)), where.name)
+        session.check_layout(Layout(int(version), int(min_version)), where.name)
         found = in_force(where.spec, options)
         session.known.inspect(where.name, replace(where, spec=found))
         return found
-
-    def _check(self, found: Layout, queue: str) -> None:
-        is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self._session.name)
 
     def undeclare(self, queue: str) -> None:
         """Forget a queue; its open deliveries can still be settled and extended."""
         self._signs.pop(queue, None)
         forgotten = self._session.known.forget(queue)
         if forgotten is not None:
-            self._session.hear_no_more(forgotten.value)
+            self._on_forgotten(forgotten.value)
 
     async def delete(self, queue: str) -> None:
         """Remove the queue's keys, and forget it."""
@@ -93,7 +70,7 @@ class Queues:
             await session.finish(where, scripts.DELETE)
         self._signs.pop(queue, None)
         session.held.forget_queue(queue)
-        session.hear_no_more(where)
+        self._on_forgotten(where)
 
     async def attach(self, queue: str, consumers: int) -> None:
         """Note how many consumers there are here."""

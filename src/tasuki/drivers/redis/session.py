@@ -1,56 +1,42 @@
-"""Session: the open driver's way to the server: connections, declared queues, and who is known to consume."""
+"""Session: the open driver's way to the server: its connections, and the scripts that run on them."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tasuki.clock import Clock
 from tasuki.contracts.driver import Durability
 from tasuki.drivers.redis import keeping, scripts
+from tasuki.drivers.redis.batches import microseconds
 from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.connecting.probe import Probe
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
-from tasuki.drivers.redis.queues import Queues
-from tasuki.drivers.redis.receiving.listening import Listener
-from tasuki.drivers.redis.receiving.receiving import Receiver
-from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError, UnsupportedError
-from tasuki.system.on_failure import OnFailure
-from tasuki.system.tasks import Tasks
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
-    from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
 
-BEAT = 5.0
-"""Seconds between two signs of life of a driver that has consumers."""
-GOODBYE = 3.0
-"""Longest time that a close waits for the server."""
+LAYOUT = Layout(3, 1)
+"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors."""
+KEPT = 600.0
+"""Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
 
 class Session:
     """Open in one process at a time: a forked child makes one of its own, with the queues that are ``known``."""
 
-    def __init__(
-        self,
-        name: str,
-        found: Addresses,
-        settings: RedisSettings,
-        known: KnownQueues[Place],
-        clock: Clock,
-    ) -> None:
+    def __init__(self, name: str, found: Addresses, settings: RedisSettings, known: KnownQueues[Place]) -> None:
         from tasuki.drivers.redis.connecting.nodes import Nodes  # needs the client, which may not be installed
 
         self.name = name
@@ -58,29 +44,20 @@ class Session:
         """Of this session alone: begins its receipts, and stands for its consumers."""
         self.known = known
         self.held: HeldReceipts[Place] = HeldReceipts()
-        self.receiver = Receiver(self, clock, settings.claim_interval)
-        self.waiters = Waiters(self._pass_on, self.receiver.check)
+        self.addresses = found
         self.is_cluster = found.is_cluster
-        self._addresses = found
-        self._read_timeout = settings.read_timeout
+        self.read_timeout = settings.read_timeout
         self._probe = Probe(name)
         self._level: Durability = "process"
-        self._new_nodes: Callable[[], Nodes] = partial(
+        self.new_nodes: Callable[[], Nodes] = partial(
             Nodes,
             found,
             connect_timeout=settings.connect_timeout,
             timeout=settings.read_timeout,
             on_link=self._probe.ask,
         )
-        self.queues = Queues(self)
-        self._home: asyncio.AbstractEventLoop | None = None
-        self._lock = asyncio.Lock()
         self._connections: Connections | None = None
         self._guard: Guard[Connections] = Guard(name)
-        self._listener: Listener | None = None
-        self._failovers: FailoverWatch | None = None
-        self._beating: asyncio.Task[None] | None = None
-        self._resigning = Tasks()
 
     @property
     def is_open(self) -> bool:
@@ -92,69 +69,34 @@ class Session:
         """Whether it has a parent process's connections: this one must not write to them, or even close them."""
         return self._connections is not None and not self._guard.is_here
 
-    async def open(self) -> None:
-        """Connect, read the servers' configuration, and declare the earlier queues again."""
-        loop = asyncio.get_running_loop()
-        if self._home is not loop:
-            self._home, self._lock = loop, asyncio.Lock()
-            self._guard.closed()
-        async with self._lock:
-            if not self.is_open:
-                await self._open(loop)
-
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        from tasuki.drivers.redis.connecting.sentinels import FailoverWatch  # needs the client too
-
-        connections = Connections(self._new_nodes)
-        nodes = connections.home
+    async def begin(self, nodes: Nodes) -> None:
+        """Make sure that the servers can keep queues, under a new name at them."""
         self.owner = secrets.token_urlsafe(6)
         self.held = HeldReceipts()
-        with OnFailure(connections.close):
-            await self._prepare(nodes)
-        self._connections = connections
-        self._guard.opened(connections)
-        self._listener = Listener(nodes, self.owner, self._read_timeout, self.waiters)
-        self._failovers = FailoverWatch(self._addresses, nodes.connect_sentinel, connections.leave)
-        self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {self.name}")
-
-    async def _prepare(self, nodes: Nodes) -> None:
-        with self._translating():
+        with self.translating():
             async for link in nodes.masters():
                 self._probe.check(link.server)
-        await self.queues.restore(nodes)
 
-    async def close(self) -> None:
-        """Unregister this process, and close its connections, but not the inherited ones of a parent process."""
-        if self.is_inherited:
-            return
-        async with self._lock:
-            if not self.is_open:
-                return
-            self._guard.closed()
-            if self._beating is not None:
-                self._beating.cancel()
-            self.waiters.wake_all()
-            try:
-                with suppress(TimeoutError, DriverError):
-                    async with asyncio.timeout(GOODBYE):
-                        await self._take_leave()
-            finally:
-                self._cut_off()
+    def opened(self, connections: Connections) -> None:
+        """The verbs may use these connections."""
+        self._connections = connections
+        self._guard.opened(connections)
 
-    async def _take_leave(self) -> None:
-        await self.receiver.put_back()
-        nodes = self.nodes("")
-        await self.queues.attach_all(nodes, none=True)
-        await nodes.drain()
+    def closed(self) -> None:
+        """The verbs are refused; running work goes on until ``disconnect``."""
+        self._guard.closed()
 
-    def _cut_off(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-        if self._failovers is not None:
-            self._failovers.close()
+    def disconnect(self) -> None:
+        """Close the connections."""
         if self._connections is not None:
             self._connections.close()
         self._connections = None
+
+    async def probe(self, nodes: Nodes) -> None:
+        """Ask what the servers promise."""
+        for link in nodes.serving():
+            with suppress(LinkLostError, ReplyError):
+                await self._probe.ask(link)
 
     def durability(self, queue: str | None = None) -> Durability:
         """Of the server that has the queue, or the weakest of all; without a connection the last that was known."""
@@ -178,62 +120,6 @@ class Session:
         """Where open deliveries are settled: also if the queue was undeclared. Raises the same errors."""
         self._guard.get(queue)
         return self.held.get(queue, self.known)
-
-    async def _beat(self, nodes: Nodes) -> None:
-        """Give signs of life; more seldom where there are many processes, check the connections and the servers."""
-        loop = asyncio.get_running_loop()
-        due = loop.time()
-        while True:
-            await asyncio.sleep(BEAT)
-            with suppress(DriverError):
-                await self.queues.give_signs(nodes)
-            if loop.time() >= due:
-                due = loop.time() + 0.9 * self.queues.pace
-                await self._check(nodes)
-
-    async def _check(self, nodes: Nodes) -> None:
-        """See that wake-ups still come, and ask what the servers promise."""
-        for watch in (self._listener, self._failovers):
-            if watch is not None:
-                watch.check()
-        for link in nodes.serving():
-            with suppress(LinkLostError, ReplyError):
-                await self._probe.ask(link)
-
-    def hears(self, where: Place) -> bool:
-        """Whether no wake-up of the queue can be missed from now on."""
-        return self._listener is not None and self._listener.hears(where)
-
-    async def listen(self, where: Place) -> None:
-        """Have the server wake the receivers of a queue."""
-        assert self._listener is not None
-        with self._translating(where.name):
-            await self._listener.listen(where)
-
-    def hear_no_more(self, where: Place) -> None:
-        """End the subscription to a queue, and the receives that wait for it."""
-        if self._listener is not None and self._listener.leave(where):
-            self._resign(where)
-        self.waiters.wake_all(where.name)
-
-    async def resign(self) -> None:
-        """Wait no longer for any queue: other processes are woken, not this one."""
-        for queue in self._listener.queues if self._listener is not None else ():
-            where = self.known.find(queue)
-            if where is not None:
-                await self.finish(where, scripts.RESIGN, self.owner)
-
-    def _pass_on(self, queue: str) -> None:
-        where = self.known.find(queue)
-        if where is not None and self.is_open:
-            self._resign(where)
-
-    def _resign(self, where: Place) -> None:
-        async def resign() -> None:
-            with suppress(DriverError):  # then another process finds out by itself
-                await self.finish(where, scripts.RESIGN, self.owner)
-
-        self._resigning.start(resign(), f"another one waits for {where.name}")
 
     async def ask(self, queue: str, script: Script, *arguments: Word) -> Any:
         """A script's answer. Raises DriverError."""
@@ -275,10 +161,30 @@ class Session:
                 is_ours = self.known.is_declared(where.name) and script is not scripts.INSPECT
                 if refusal.code != "UNDECLARED" or is_consumers or not is_ours:
                     raise
-            await self.queues.make(nodes, where)
+            await self.make(nodes, where)
             return await scripts.run(nodes, where.slot, script, keys, arguments)
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, where.name) from problem
+
+    async def make(self, nodes: Nodes, where: Place) -> None:
+        """Make a queue exist at the server with its options."""
+        spec = where.spec
+        most = "" if spec.max_length is None else spec.max_length
+        window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
+        kept = KEPT if spec.temporary else spec.options.get("expires")
+        span = int(kept * 1000) if kept else ""
+        temporary, wait = 1 if spec.temporary else "", keeping.demand(spec)
+        options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
+        if keeping.wants_fsync(spec):
+            await self._check_fsync(nodes, where)
+        *found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, *LAYOUT)
+        self.check_layout(Layout(*found), spec.name)
+        while is_converting:  # by this process, or by another one
+            is_converting = await self.run(nodes, where, scripts.CONVERT)
+
+    def check_layout(self, found: Layout, queue: str) -> None:
+        """Raise DriverError for a queue that this version cannot work with."""
+        is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self.name)
 
     async def publish(self, queue: str, *words: Word) -> int:
         """How many messages are stored, and are kept as the queue demands. Raises DriverError."""
@@ -287,7 +193,7 @@ class Session:
         nodes = self.nodes(queue, slow=is_waiting)
         link = None
         if is_waiting:
-            with self._translating(queue):
+            with self.translating(queue):
                 link = await nodes.link(where.slot)
         answer = await self.run(nodes, where, scripts.PUBLISH, *words)
         if not isinstance(answer, list):
@@ -298,19 +204,19 @@ class Session:
 
     async def _wait(self, nodes: Nodes, where: Place, link: Link | None, fsync: int, replicas: int) -> None:
         """Wait on the connection of the script: the server counts the writes of each connection."""
-        with self._translating(where.name):
+        with self.translating(where.name):
             try:
                 now = await nodes.link(where.slot)
                 if link is not None and now is not link:
                     raise LinkLostError("the connection was lost after the messages were stored")
-                answer = await now.call(*keeping.command(fsync, replicas, self._read_timeout))
+                answer = await now.call(*keeping.command(fsync, replicas, self.read_timeout))
             except ReplyError as refusal:
                 raise LinkLostError(f"the messages are stored, but {refusal}") from refusal
         keeping.check(answer, fsync, replicas, driver=self.name, queue=where.name)
 
-    async def check_fsync(self, nodes: Nodes, where: Place) -> None:
+    async def _check_fsync(self, nodes: Nodes, where: Place) -> None:
         """Raise UnsupportedError where the server cannot say when a message is on its disk."""
-        with self._translating(where.name):
+        with self.translating(where.name):
             try:
                 await nodes.call(where.slot, "WAITAOF", 1, 0, 1)
             except ReplyError as refusal:
@@ -324,11 +230,12 @@ class Session:
         return self._connections.here(slow=slow)
 
     @contextmanager
-    def _translating(self, queue: str = "") -> Iterator[None]:
+    def translating(self, queue: str = "") -> Iterator[None]:
+        """Raise a DriverError for each error of the servers."""
         try:
             yield
         except (LinkLostError, ReplyError) as problem:
             raise self._translated(problem, queue) from problem
 
     def _translated(self, problem: Exception, queue: str) -> DriverError:
-        return translated(problem, driver=self.name, queue=queue, place=str(self._addresses))
+        return translated(problem, driver=self.name, queue=queue, place=str(self.addresses))

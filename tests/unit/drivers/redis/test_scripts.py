@@ -72,7 +72,7 @@ class Session:
 
 async def test_a_sign_of_life_that_a_server_did_not_take_is_given_again_alone() -> None:
     session: Any = Session()
-    queues = Queues(session)
+    queues = Queues(session, lambda _: None)
     for where in (A, B, C):
         session.known.declare(where.name, where)
     with pytest.raises(BrokerUnavailableError):

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import itertools
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received, Release, Settlement
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
-from tasuki.drivers.redis.receiving.waiting import News
+from tasuki.drivers.redis.receiving.listening import Listener
+from tasuki.drivers.redis.receiving.waiting import News, Waiters
 from tasuki.drivers.redis.scripts import Place
+from tasuki.drivers.redis.session import Session
 from tasuki.drivers.toolkit.wait_list import woken
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
-
-if TYPE_CHECKING:
-    from tasuki.drivers.redis.session import Session
 
 _AS_OFTEN = 200
 """Idle queues of a process that are checked every ``claim_interval``; more are checked less often."""
@@ -28,20 +26,25 @@ Taken = tuple[list[Received], bool]
 class Receiver:
     """All receives of one driver. ``claim_interval``: seconds after which a process checks if it alone waits."""
 
+    listener: Listener
+    """Of the newest connections."""
+
     def __init__(self, session: Session, clock: Clock, claim_interval: float) -> None:
-        self.session = session
+        self._session = session
+        self.waiters = Waiters(self._pass_on, self.check)
         self._clock = clock
         self._claim_interval = claim_interval
         self._numbers = itertools.count()
         self._tasks = Tasks()
+        self._resigning = Tasks()
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         """Take messages; release the messages of a cancelled caller."""
         if limit <= 0:
-            self.session.place(queue)
+            self._session.place(queue)
             return []
-        session, where = self.session, self.session.place(queue)
-        waiters = session.waiters
+        session, where = self._session, self._session.place(queue)
+        waiters = self.waiters
         ends_at = self._clock.monotonic() + wait
         waiter = waiters.join(queue)
         owed: News | None = None
@@ -55,14 +58,15 @@ class Receiver:
                     session.place(queue)
                     waiters.leave(queue, waiter)
                     waiter = waiters.join(queue)
-                is_listening = wait <= 0 or session.hears(where)
+                is_listening = wait <= 0 or self.listener.hears(where)
                 taken, has_more = await self._take(where, limit, is_waiting=wait > 0 and is_listening)
                 owed = None
                 if taken or not session.is_open or self._clock.monotonic() >= ends_at:
                     return self._kept(where, taken)
                 session.place(queue)  # else it was deleted or undeclared
                 if not is_listening:
-                    await session.listen(where)
+                    with session.translating(queue):
+                        await self.listener.listen(where)
             return []
         finally:
             not_acted_on = (owed, waiters.leave(queue, waiter))
@@ -73,26 +77,26 @@ class Receiver:
 
     def check(self, queues: list[str]) -> None:
         """Ask about queues for which receivers wait; where something may be there, wake one of them."""
-        if self.session.is_open:
+        if self._session.is_open:
             self._tasks.start(self._check(queues))
 
     async def _check(self, queues: list[str]) -> None:
-        session, shared = self.session, (self.session.owner, self._interval)
+        session, shared = self._session, (self._session.owner, self._interval)
         places = [where for queue in queues if (where := session.known.find(queue)) is not None]
         asked = [(where, ()) for where in places]
         answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
         for where, again in zip(places, answers, strict=True):
             is_known = not isinstance(again, DriverError) and again >= 0  # else a receiver has to ask
-            session.waiters.checked(where.name, again / 1_000_000 if is_known else None)
+            self.waiters.checked(where.name, again / 1_000_000 if is_known else None)
 
     @property
     def _interval(self) -> int:
         """Microseconds; longer for many queues, so that the checks of a process cost no more than for a few queues."""
-        return microseconds(self._claim_interval * max(1.0, len(self.session.waiters) / _AS_OFTEN))
+        return microseconds(self._claim_interval * max(1.0, len(self.waiters) / _AS_OFTEN))
 
     def _kept(self, where: Place, taken: list[Received]) -> list[Received]:
         """What the caller gets of it: nothing if the driver is being closed, or the queue was undeclared meanwhile."""
-        if self.session.is_open and where.name in self.session.known:
+        if self._session.is_open and where.name in self._session.known:
             return taken
         self._give_back(where, taken)
         return []
@@ -102,10 +106,12 @@ class Receiver:
         # Not until there are none: waiting for a finished task gives the loop no turn to forget it.
         while not all(task.done() for task in self._tasks):
             await self._tasks.wait()
-        await self.session.resign()
-        for _, where, receipts in self.session.held.all():
+        for queue in self.listener.queues:  # other processes are woken from now on, not this one
+            if (where := self._session.known.find(queue)) is not None:
+                await self._session.finish(where, scripts.RESIGN, self._session.owner)
+        for _, where, receipts in self._session.held.all():
             for part in settled_together(where.spec, receipts):
-                await self.session.finish(where, scripts.LOSE, *part)
+                await self._session.finish(where, scripts.LOSE, *part)
 
     async def _take(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """What can be received now. A cancelled caller does not stop the script, so its answer is dealt with here."""
@@ -114,7 +120,7 @@ class Receiver:
 
     async def _fetch(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """``is_waiting``: the caller waits if there is nothing, and so can register the process at the server."""
-        session, waiters = self.session, self.session.waiters
+        session, waiters = self._session, self.waiters
         token = f"{session.owner}{next(self._numbers):x}"
         mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
         wakes = waiters.wakes(where.name)
@@ -131,11 +137,26 @@ class Receiver:
         return taken, bool(has_more)
 
     def _give_back(self, where: Place, taken: list[Received]) -> None:
-        if taken and self.session.is_open:  # else the close releases them
+        if taken and self._session.is_open:  # else the close releases them
             self._tasks.start(self._release(where, [Release(item.receipt) for item in taken]))
 
     async def _release(self, where: Place, backs: list[Settlement]) -> None:
         with suppress(DriverError):  # then their leases end
             for part in settled_together(where.spec, backs):
-                await self.session.finish(where, scripts.SETTLE, *Settling(part).words)
-        self.session.held.forget(where.name, [back.receipt for back in backs])
+                await self._session.finish(where, scripts.SETTLE, *Settling(part).words)
+        self._session.held.forget(where.name, [back.receipt for back in backs])
+
+    def hear_no_more(self, where: Place) -> None:
+        """End the subscription to a queue, and the receives that wait for it."""
+        if self._session.is_open and self.listener.leave(where):
+            self._resigning.start(self._resign(where))
+        self.waiters.wake_all(where.name)
+
+    def _pass_on(self, queue: str) -> None:
+        where = self._session.known.find(queue)
+        if where is not None and self._session.is_open:
+            self._resigning.start(self._resign(where))
+
+    async def _resign(self, where: Place) -> None:
+        with suppress(DriverError):  # then another process finds out by itself
+            await self._session.finish(where, scripts.RESIGN, self._session.owner)

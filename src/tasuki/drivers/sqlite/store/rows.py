@@ -40,7 +40,7 @@ class Tally:
 
     @property
     def counts(self) -> tuple[int, int, int, int]:
-        """What is written back."""
+        """The counters, in the order of their columns."""
         return self.total, self.held, self.delayed, self.newest
 
     @property

@@ -1,0 +1,101 @@
+"""Opening: an open driver's life: connects, gives signs of life while it has consumers, and takes leave."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from tasuki.drivers.redis.connecting.connections import Connections
+from tasuki.drivers.redis.queues import Queues
+from tasuki.drivers.redis.receiving.listening import Listener
+from tasuki.drivers.redis.receiving.receiving import Receiver
+from tasuki.drivers.redis.session import Session
+from tasuki.errors import DriverError
+from tasuki.system.on_failure import OnFailure
+
+if TYPE_CHECKING:
+    from tasuki.drivers.redis.connecting.nodes import Nodes
+    from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
+
+BEAT = 5.0
+"""Seconds between two signs of life of a driver that has consumers."""
+GOODBYE = 3.0
+"""Longest time that a close waits for the server."""
+
+
+class Opening:
+    """Opens and closes a session, with its queues and receives."""
+
+    _failovers: FailoverWatch
+    _beating: asyncio.Task[None]
+
+    def __init__(self, session: Session, queues: Queues, receiver: Receiver) -> None:
+        self._session = session
+        self._queues = queues
+        self._receiver = receiver
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect, read the servers' configuration, and declare the earlier queues again."""
+        loop = asyncio.get_running_loop()
+        if self._home is not loop:
+            self._home, self._lock = loop, asyncio.Lock()
+            self._session.closed()
+        async with self._lock:
+            if not self._session.is_open:
+                await self._open(loop)
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        from tasuki.drivers.redis.connecting.sentinels import FailoverWatch  # needs the client, which may be missing
+
+        session = self._session
+        connections = Connections(session.new_nodes)
+        nodes = connections.home
+        with OnFailure(connections.close):
+            await session.begin(nodes)
+            await self._queues.restore(nodes)
+        self._receiver.listener = Listener(nodes, session.owner, session.read_timeout, self._receiver.waiters)
+        self._failovers = FailoverWatch(session.addresses, nodes.connect_sentinel, connections.leave)
+        self._beating = loop.create_task(self._beat(nodes), name=f"consumers of {session.name}")
+        session.opened(connections)
+
+    async def close(self) -> None:
+        """Unregister this process, and close its connections, but not the inherited ones of a parent process."""
+        session = self._session
+        if session.is_inherited:
+            return
+        async with self._lock:
+            if not session.is_open:
+                return
+            session.closed()
+            self._beating.cancel()
+            self._receiver.waiters.wake_all()
+            try:
+                with suppress(TimeoutError, DriverError):
+                    async with asyncio.timeout(GOODBYE):
+                        await self._take_leave(session.nodes(""))
+            finally:
+                self._receiver.listener.close()
+                self._failovers.close()
+                session.disconnect()
+
+    async def _take_leave(self, nodes: Nodes) -> None:
+        await self._receiver.put_back()
+        await self._queues.attach_all(nodes, none=True)
+        await nodes.drain()
+
+    async def _beat(self, nodes: Nodes) -> None:
+        """Give signs of life; more seldom where there are many processes, check the connections and the servers."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            await asyncio.sleep(BEAT)
+            with suppress(DriverError):
+                await self._queues.give_signs(nodes)
+            if loop.time() >= due:
+                due = loop.time() + 0.9 * self._queues.pace
+                self._receiver.listener.check()
+                self._failovers.check()
+                await self._session.probe(nodes)

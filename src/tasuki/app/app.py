@@ -100,7 +100,8 @@ class App(Declaring):
         """The app of a folder or YAML file, or the object behind ``package.module:name``. Nothing is checked yet.
 
         Raises:
-            TasukiError: the module cannot be imported, or the object is no App.
+            TasukiError: there is no such module or object, or it is no App. An error of the module itself is raised as
+                it is.
         """
         text = str(target)
         if ":" in text and not Path(text).exists():

@@ -71,9 +71,27 @@ def _id_of_handle(value: Any) -> Any:
 
 
 def import_target(target: str) -> Any:
-    """The object behind ``package.module:name``. Raises TasukiError if it cannot be imported."""
+    """The object behind ``package.module:name``.
+
+    Raises:
+        TasukiError: there is no such module or no such name in it.
+        Exception: any error of the module itself.
+    """
     module_name, _, name = target.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        if isinstance(error, ImportError) and not _is_part(error.name, module_name):
+            raise  # the module is there, and imports something that is not
         raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
+    if not hasattr(module, name):
+        from tasuki.app.app import App
+
+        apps = [f"{module_name}:{known}" for known, value in vars(module).items() if isinstance(value, App)]
+        hint = f"did you mean {' or '.join(apps)}?" if apps else f"write {name or 'app'} = App() there"
+        raise TasukiError(f"cannot load {target!r}: module {module_name!r} has no attribute {name!r}; {hint}")
+    return getattr(module, name)
+
+
+def _is_part(missing: str | None, module: str) -> bool:
+    return missing is None or module == missing or module.startswith(f"{missing}.")

@@ -18,7 +18,7 @@ from tasuki.units import format_duration
 
 UNKNOWN = "-"
 _LEAST = 20
-"""Columns that a text, or the last column of a table, has at least."""
+"""Columns that a long text, also in the last column of a table, has at least."""
 
 
 def has_colour(stream: TextIO) -> bool:
@@ -67,7 +67,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-    if is_terminal(sys.stdout) and sum(widths[:-1]) + 2 * len(widths[:-1]) + _LEAST > _columns():
+    if is_terminal(sys.stdout) and sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _LEAST) > _columns():
         for row in cells:
             print_pairs(dict(zip(headings, row, strict=True)))
             click.echo()

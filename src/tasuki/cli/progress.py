@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import click
 
 from tasuki.cli.output import has_colour, is_terminal
 
-
-class Advance(Protocol):
-    """Takes how far it is now, not how much further; and where its end is, if that moves."""
-
-    def __call__(self, done: int, length: int = ..., /) -> None:
-        """Show it."""
+Advance = Callable[..., None]
+"""Takes how far it is now, not how much further; and where its end is, if that moves."""
 
 
 @contextmanager

@@ -68,3 +68,20 @@ def test_a_driver_whose_client_is_missing(tasuki: CommandLine, monkeypatch: pyte
     assert "sqlite: driver 'sqlite' cannot be loaded" in shown.stderr
     memory = ("-o", "app:driver:kind=queue.driver.memory")
     assert "use a durable driver" in tasuki("info", "tasks", *memory).stderr
+
+
+def test_a_target_that_is_nearly_right(tasuki: CommandLine, project: Path) -> None:
+    (project / "near_module.py").write_text(APP.format(url="memory://"))
+    (project / "bare_module.py").write_text("")
+    (project / "needy_module.py").write_text("import no_such_package_at_all\n")
+    (project / "in_need_module.py").write_text("import near_module.sub\n")
+    for target, said in (
+        ("near_module:ap", "module 'near_module' has no attribute 'ap'; did you mean near_module:app?"),
+        ("bare_module:app", "module 'bare_module' has no attribute 'app'; write app = App() there"),
+        ("no_module:app", "No module named 'no_module'; a target is a folder, or package.module:app"),
+        ("needy_module:app", "ModuleNotFoundError: No module named 'no_such_package_at_all' (needy_module.py:1)"),
+        ("in_need_module:app", "ModuleNotFoundError: No module named 'near_module.sub'"),
+    ):
+        done = tasuki("check", target)
+        assert done.returncode == 3
+        assert said in done.stderr.replace(f"{project}/", ""), done.stderr

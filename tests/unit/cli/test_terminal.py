@@ -96,6 +96,8 @@ def test_a_table_without_room_becomes_lines(capsys: pytest.CaptureFixture[str]) 
     first, second, third, *rest = capsys.readouterr().out.splitlines()
     assert (first, second, third) == ("QUEUE  app:a-queue-with-a-long-name", "BODY   " + "x" * 50, "")
     assert rest == ["QUEUE  b", "BODY   -", ""]
+    print_table(("QUEUE", "READY"), [("app:a-queue-with-a-long-name", 12)])
+    assert capsys.readouterr().out.splitlines()[1] == "app:a-queue-with-a-long-name     12"
 
 
 @pytest.mark.usefixtures("terminal")

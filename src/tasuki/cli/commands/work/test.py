@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +49,10 @@ def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) 
         async with app:
             if not no_consumers:
                 await _start(app)
-            async for result in _results(app, chosen):
-                results.append(result)
+            for id, suite in chosen.items():
+                results.append({"id": id, "suite": suite, **await _result(app, id)})
                 if not as_json:
-                    _show(result)
+                    _show(results[-1])
 
     try:
         if chosen:
@@ -109,13 +108,11 @@ def _matches(pattern: str, id: str, suite: str) -> bool:
     return pattern in id or pattern in suite or fnmatchcase(id, pattern) or fnmatchcase(suite, pattern)
 
 
-async def _results(app: App, tests: dict[str, str]) -> AsyncIterator[dict[str, Any]]:
-    for id, suite in tests.items():
-        started = time.monotonic()
-        error = await _error_of(app, id)
-        seconds = round(time.monotonic() - started, 6)
-        status = "passed" if error is None else "failed"
-        yield {"id": id, "suite": suite, "status": status, "error": error, "seconds": seconds}
+async def _result(app: App, id: str) -> dict[str, Any]:
+    started = time.monotonic()
+    error = await _error_of(app, id)
+    seconds = round(time.monotonic() - started, 6)
+    return {"status": "passed" if error is None else "failed", "error": error, "seconds": seconds}
 
 
 async def _error_of(app: App, id: str) -> str | None:

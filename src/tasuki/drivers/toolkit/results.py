@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from tasuki.errors import DriverError, QueueFullError
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue, Message
 
 Results = Sequence[DriverError | None]
@@ -39,6 +41,46 @@ def full(queue: str, max_length: int | None, *, driver: str) -> QueueFullError:
         else f"its max_length of {max_length} messages"
     )
     return QueueFullError(f"queue {queue!r} holds {bound}", driver=driver, queue=queue)
+
+
+def refusal(
+    message: Outgoing, *, driver: str, queue: str, most: float, encode: Callable[[Outgoing], object]
+) -> DriverError | None:
+    """Why a message cannot be stored, or None.
+
+    ``most``: bytes of the largest body; ``encode`` raises TypeError, ValueError or OverflowError for a message that
+    cannot be kept.
+    """
+    kind: type[DriverError] = UnsupportedError
+    if len(message.body) > most:
+        kind, why = MessageTooLargeError, f"it is larger than {most} bytes"
+    else:
+        try:
+            encode(message)
+        except (TypeError, ValueError, OverflowError) as problem:
+            why = f"it cannot be kept: {problem}"
+        else:
+            return None
+    return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=queue)
+
+
+def in_force(
+    spec: QueueSpec,
+    lease: float,
+    max_length: int | None,
+    by_key: bool,
+    dedup_window: float | None,
+    temporary: bool,
+) -> QueueSpec:
+    """An inspected queue with the options that the broker has for it."""
+    return replace(
+        spec,
+        lease=lease,
+        max_length=max_length,
+        ordering="key" if by_key else "none",
+        dedup_window=dedup_window,
+        temporary=bool(temporary),
+    )
 
 
 def _is_same(error: DriverError | None, first: DriverError) -> bool:

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
 from tasuki.drivers.postgres.durability import VALUES
-from tasuki.drivers.postgres.problems import MISSING, sql_state, translated
+from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, sql_state, translated
 from tasuki.drivers.postgres.receiving.listener import Listener
 from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.drivers.postgres.schema.healing import Healing
@@ -254,16 +254,19 @@ class Session:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 for queue, _, receipts in self.held.all():
-                    held = sorted(receipts)
-                    for start in range(0, len(held), AT_ONCE):
-                        columns = rows.letting_go(held[start : start + AT_ONCE])
-                        await self.fetch(queue, SETTLE, queue, *columns)
+                    with suppress(QueueNotFoundError):  # it was deleted
+                        await self._let_go(queue, sorted(receipts))
                 await self.fetch("", "SELECT {}.leave($1)", self.holder)
         except (DriverError, TimeoutError):
             pass  # the leases give it back
         await self._leases.close()
         await self._pool.close()
         await self.tasks.wait()
+
+    async def _let_go(self, queue: str, held: Sequence[Receipt]) -> None:
+        for start in range(0, len(held), AT_ONCE):
+            columns = rows.letting_go(held[start : start + AT_ONCE])
+            await self.fetch(queue, SETTLE, queue, *columns)
 
     async def _beat(self, link: Link | None) -> None:
         async def ask(sql: str, *arguments: Any) -> list[Any]:
@@ -289,7 +292,7 @@ class Session:
     def _translated(self, problem: Exception, queue: str) -> DriverError:
         if isinstance(problem, NotConnectedError):
             return translated(problem.problem, self._where, self._name, queue, sent=False)
-        if self.is_closing and not isinstance(problem, DriverError):
+        if self.is_closing and not isinstance(problem, DriverError) and sql_state(problem) != NO_QUEUE:
             text = f"driver {self._name!r} was closed meanwhile"
             return BrokerUnavailableError(text, driver=self._name, queue=queue, outcome="unknown")
         return translated(problem, self._where, self._name, queue, sent=True)

@@ -14,7 +14,7 @@ LOCK = "SELECT {}_LOCK(MD5(CONCAT('tasuki ', DATABASE(), ' ', %s)){})"
 
 
 class MariaDb(Connector):
-    """See ``tasuki.drivers.toolkit.database.store.Database``."""
+    """See ``tasuki.drivers.toolkit.database.store.DatabaseServer``."""
 
     def __init__(self, name: str, settings: MariaDbSettings) -> None:
         super().__init__(name, settings)

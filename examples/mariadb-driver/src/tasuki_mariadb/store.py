@@ -1,4 +1,4 @@
-"""What the verbs do to the tables; see ``tasuki.drivers.toolkit.database.store.Store``."""
+"""What the verbs do to the tables; see ``tasuki.drivers.toolkit.database.store.TableStore``."""
 
 from __future__ import annotations
 

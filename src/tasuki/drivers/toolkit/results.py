@@ -64,6 +64,15 @@ def refusal(
     return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=queue)
 
 
+def sorted_out(
+    batch: Sequence[Outgoing], refuse: Callable[[Outgoing], DriverError | None]
+) -> tuple[list[Outgoing], dict[int, DriverError]]:
+    """The messages of a batch that can be stored, and by index why the others cannot."""
+    errors = [refuse(message) for message in batch]
+    sound = [message for message, error in zip(batch, errors, strict=True) if error is None]
+    return sound, {index: error for index, error in enumerate(errors) if error is not None}
+
+
 def in_force(
     spec: QueueSpec,
     lease: float,

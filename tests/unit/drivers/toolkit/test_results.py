@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.toolkit.results import answer, stored_in_order
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.toolkit.results import answer, in_force, refusal, sorted_out, stored_in_order
+from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 
 
 def full() -> DriverError:
@@ -35,3 +36,27 @@ def test_messages_are_stored_in_order_but_for_refused_ones() -> None:
     assert stored_in_order(2, 2, {}, failed) == ()
     with pytest.raises(QueueFullError):
         stored_in_order(3, 0, {}, failed)
+
+
+def refuse(message: Outgoing) -> DriverError | None:
+    return refusal(message, driver="app:x", queue="q", most=2, encode=lambda message: message.id.encode())
+
+
+def test_messages_that_cannot_be_kept_are_sorted_out() -> None:
+    large, unsound, both = Outgoing("large", b"abc", {}), Outgoing("\ud800", b"", {}), Outgoing("\ud800", b"abc", {})
+    sound, refused = sorted_out([Outgoing("a", b"ab", {}), large, unsound, both, Outgoing("b", b"", {})], refuse)
+    assert [message.id for message in sound] == ["a", "b"]
+    assert {index: type(error) for index, error in refused.items()} == {
+        1: MessageTooLargeError,
+        2: UnsupportedError,
+        3: MessageTooLargeError,
+    }
+    assert (refused[1].driver, refused[1].queue, refused[1].outcome) == ("app:x", "q", "rejected")
+    assert str(refused[1]) == "message 'large' was not stored: it is larger than 2 bytes"
+
+
+def test_an_inspected_queue_has_the_options_of_the_broker() -> None:
+    asked = QueueSpec("q", max_length=5, priorities=True, options={"a": 1})
+    expected = QueueSpec("q", 7.0, None, "key", 3.0, priorities=True, temporary=True, options={"a": 1})
+    assert in_force(asked, 7.0, None, True, 3.0, True) == expected
+    assert in_force(asked, 7.0, 1, False, None, False).ordering == "none"

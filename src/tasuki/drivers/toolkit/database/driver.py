@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Generic
 
@@ -22,11 +23,11 @@ from tasuki.contracts.driver import (
 )
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.database.session import DatabaseSession
-from tasuki.drivers.toolkit.database.store import Database, L, Store
+from tasuki.drivers.toolkit.database.store import DatabaseServer, L, TableStore
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import FULL, move_together
-from tasuki.drivers.toolkit.results import full, refusal, stored_in_order
+from tasuki.drivers.toolkit.results import full, refusal, sorted_out, stored_in_order
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.message import Message
 from tasuki.system.on_failure import OnFailure
@@ -44,7 +45,7 @@ class DatabaseDriver(Driver, Generic[L]):
         clock: the time, only for how long a receive waits. Leases and delays go by the server's clock.
     """
 
-    def __init__(self, name: str, database: Database[L], clock: Clock | None = None) -> None:
+    def __init__(self, name: str, database: DatabaseServer[L], clock: Clock | None = None) -> None:
         super().__init__(name)
         self._database = database
         self._clock = clock or SystemClock()
@@ -102,9 +103,7 @@ class DatabaseDriver(Driver, Generic[L]):
         """Store the messages for which there is room, in one transaction."""
         session = self._session(queue)
         check_bounds(batch, driver=self.name, queue=queue)
-        errors = ((index, self._refusal(queue, message)) for index, message in enumerate(batch))
-        refused = {index: error for index, error in errors if error is not None}
-        sound = [message for index, message in enumerate(batch) if index not in refused]
+        sound, refused = sorted_out(batch, partial(self._refusal, queue))
         stored = await session.run(queue, lambda store: store.publish(queue, sound)) if sound else 0
         if stored:
             session.polling.wake(queue)
@@ -202,7 +201,7 @@ class DatabaseDriver(Driver, Generic[L]):
         found, count = await session.run(queue, lambda store: store.search(queue, ids)), 0
         for start in range(0, len(found), REMOVED):
 
-            def remove(store: Store, start: int = start) -> Awaitable[int]:
+            def remove(store: TableStore, start: int = start) -> Awaitable[int]:
                 return store.remove(queue, found[start : start + REMOVED])
 
             count += await session.run(queue, remove)

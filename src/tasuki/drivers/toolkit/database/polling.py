@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Generic
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.toolkit.database.store import Database, L, Store
+from tasuki.drivers.toolkit.database.store import DatabaseServer, L, TableStore
 from tasuki.drivers.toolkit.database.transactions import Transactions
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.wait_list import WaitList
@@ -22,7 +22,7 @@ SWEEP_INTERVAL = 60.0
 """Seconds between two checks of temporary queues; one without a living consumer at both is removed."""
 
 
-class Polling(Generic[L]):
+class DatabasePolling(Generic[L]):
     """Of one session, with a connection of its own, which is the sign of life of this process.
 
     ``remove_unused`` removes a temporary queue, if it is still unused.
@@ -30,7 +30,7 @@ class Polling(Generic[L]):
 
     def __init__(
         self,
-        database: Database[L],
+        database: DatabaseServer[L],
         transactions: Transactions[L],
         known: KnownQueues[QueueSpec],
         remove_unused: Callable[[str], Awaitable[None]],
@@ -111,7 +111,7 @@ class Polling(Generic[L]):
         asked = [queue for queue, waiting in self._waiting.items() if waiting]
         return [*await store.news(asked)] if asked else []
 
-    async def _give_sign(self, link: L, store: Store) -> None:
+    async def _give_sign(self, link: L, store: TableStore) -> None:
         if link is self._sign or not await store.give_sign(self._holder):
             return
         self._sign = link

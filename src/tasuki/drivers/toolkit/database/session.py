@@ -10,8 +10,8 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from tasuki.contracts.driver import Ack, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.toolkit.database.polling import Polling
-from tasuki.drivers.toolkit.database.store import Database, L, Store
+from tasuki.drivers.toolkit.database.polling import DatabasePolling
+from tasuki.drivers.toolkit.database.store import DatabaseServer, L, TableStore
 from tasuki.drivers.toolkit.database.transactions import Transactions
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -25,13 +25,13 @@ CLOSE_TIMEOUT = 3.0
 """Seconds for releasing held messages; after that they return when their leases end."""
 
 T = TypeVar("T")
-Work = Callable[[Store], Awaitable[T]]
+Work = Callable[[TableStore], Awaitable[T]]
 
 
 class DatabaseSession(Generic[L]):
     """For the event loop that opens it. Every verb runs in a task of its own, which a cancelled caller leaves alone."""
 
-    def __init__(self, driver: str, database: Database[L], known: KnownQueues[QueueSpec]) -> None:
+    def __init__(self, driver: str, database: DatabaseServer[L], known: KnownQueues[QueueSpec]) -> None:
         self._database = database
         self._known = known
         self._connected = partial(
@@ -42,7 +42,7 @@ class DatabaseSession(Generic[L]):
         self._tasks = Tasks()
         self._closing: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
-        self.polling = Polling(database, self._connected(size=1), known, self._remove_unused)
+        self.polling = DatabasePolling(database, self._connected(size=1), known, self._remove_unused)
         self.held: HeldReceipts[QueueSpec] = HeldReceipts()
 
     @property
@@ -123,7 +123,7 @@ class DatabaseSession(Generic[L]):
             await self._tasks.run(self._delete(queue, is_unused=True))
 
     async def _delete(self, queue: str, *, is_unused: bool) -> None:
-        def delete(store: Store) -> Awaitable[bool]:
+        def delete(store: TableStore) -> Awaitable[bool]:
             return store.delete(queue, is_unused=is_unused)
 
         while await self._transact(self._transactions, queue, delete):
@@ -148,9 +148,9 @@ class DatabaseSession(Generic[L]):
 
     async def _let_go(self) -> None:
         for queue, _, receipts in self.held.all():
-
-            def let_go(store: Store, queue: str = queue, receipts: Sequence[Receipt] = receipts) -> Awaitable[None]:
-                return store.let_go(queue, receipts)
-
             with suppress(QueueNotFoundError):  # it was deleted
-                await self._transact(self._transactions, queue, let_go)
+                await self._transact(self._transactions, queue, partial(_let_go, queue, receipts))
+
+
+async def _let_go(queue: str, receipts: Sequence[Receipt], store: TableStore) -> None:
+    await store.let_go(queue, receipts)

@@ -13,7 +13,7 @@ from tasuki.message import Message
 L = TypeVar("L", bound=Transactional)
 
 
-class Store(Protocol):
+class TableStore(Protocol):
     """The tables, as one transaction sees them, which its caller commits.
 
     Every method raises QueueNotFoundError for a queue that is not in the database, and what the client raises.
@@ -89,7 +89,7 @@ class Store(Protocol):
         """The temporary queues from which no living holder receives."""
 
 
-class Database(Protocol[L]):
+class DatabaseServer(Protocol[L]):
     """Where the tables are, and how to reach them."""
 
     pool_size: int
@@ -105,7 +105,7 @@ class Database(Protocol[L]):
     def encode(self, message: Outgoing) -> object:
         """The columns of a message. Raises TypeError, ValueError or OverflowError if it cannot be kept."""
 
-    def store(self, link: L) -> Store:
+    def store(self, link: L) -> TableStore:
         """The store for one transaction."""
 
     def translate(self, problem: BaseException, queue: str, outcome: Outcome) -> DriverError:

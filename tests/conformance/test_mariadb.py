@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 
+from tasuki.drivers.toolkit.database import polling
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.edges import Edges
@@ -16,7 +17,6 @@ from tasuki.testing.conformance.queues.removing import Removing
 from tasuki.testing.conformance.whole.asking import Asking
 from tasuki.testing.conformance.whole.publishing import Publishing
 from tasuki.testing.conformance.whole.whole import Whole
-from tasuki_mariadb import session
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
 from tests.support.brokers.broker import Broker
@@ -25,7 +25,7 @@ from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.versions import version_of
 from tests.support.settings import parsed
 
-session.SWEEP_INTERVAL = 1.0
+polling.SWEEP_INTERVAL = 1.0
 
 
 class Server(Proxied):

@@ -105,6 +105,22 @@ class CloseKeepsHeld(MemoryDriver):
             queue.held = holding
 
 
+class CloseStopsAtADeletedQueue(MemoryDriver):
+    has_deleted = False
+
+    async def delete(self, queue: str) -> None:
+        await super().delete(queue)
+        self.has_deleted = True
+
+    async def close(self) -> None:
+        held = [(queue, queue.held) for queue in self._queues.values()] if self.has_deleted else []
+        for queue, _ in held:
+            queue.held = {}
+        await super().close()
+        for queue, holding in held:
+            queue.held = holding
+
+
 class CloseForgetsQueues(MemoryDriver):
     async def close(self) -> None:
         await super().close()
@@ -297,6 +313,7 @@ NOTICED_BY = {
     "CloseDoesNotWake": "test_17_close_is_idempotent_frees_and_wakes",
     "CloseForgetsQueues": "test_05_acked_is_gone",
     "CloseKeepsHeld": "test_17_close_is_idempotent_frees_and_wakes",
+    "CloseStopsAtADeletedQueue": "test_17_a_close_releases_the_rest_where_a_queue_was_deleted",
     "CloseTwiceFails": "test_17_close_is_idempotent_frees_and_wakes",
     "DeclaringAgainChangesNothing": "test_22_one_at_a_time_and_in_order_per_key",
     "DeclaringAgainEmpties": "test_01_declaring_again_loses_nothing",

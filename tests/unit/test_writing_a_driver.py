@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import pkgutil
 import re
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -40,6 +42,19 @@ def lines(*texts: str) -> list[str]:
     return [line for text in texts for line in text.splitlines() if line.strip()]
 
 
+def code_lines(source: str) -> int:
+    """Lines with code: no blank lines, comments and docstrings."""
+    docs = {
+        line
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    outside = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = (token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in outside)
+    return len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - docs)
+
+
 def test_the_page_quotes_the_whole_example() -> None:
     files = [*SOURCES, EXAMPLE / "test_directory_driver.py"]
     assert lines(*quoted("python")) == lines(*[file.read_text("utf-8") for file in files])
@@ -66,7 +81,13 @@ def test_a_public_module_says_what_it_is_for(name: str) -> None:
 
 
 def test_the_whole_workshop_is_public() -> None:
-    assert {f"{toolkit.__name__}.{found.name}" for found in pkgutil.iter_modules(toolkit.__path__)} <= set(PUBLIC)
+    found = pkgutil.walk_packages(toolkit.__path__, f"{toolkit.__name__}.")
+    assert {module.name for module in found if not module.ispkg} <= set(PUBLIC)
+
+
+def test_the_database_example_is_short() -> None:
+    files = [*(ROOT / "examples" / "mariadb-driver").rglob("*.py")]
+    assert sum(code_lines(file.read_text("utf-8")) for file in files) <= 500, "lines of code of the MariaDB driver"
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("examples/*-driver/**/*.py")), ids=lambda file: file.name)

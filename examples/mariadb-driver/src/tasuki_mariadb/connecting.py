@@ -1,18 +1,16 @@
-"""Connections to the server, a pool of them, and what their errors mean."""
+"""Connections to the server, and what their errors mean."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import aiomysql
 
 from tasuki import errors
 from tasuki.drivers.toolkit.address import is_local, parts_of, shown
-from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.fields.tls import TlsConfig
 from tasuki_mariadb.settings import PORT, MariaDbSettings
@@ -28,24 +26,16 @@ _MEANINGS: tuple[tuple[tuple[int, ...], type[errors.DriverError], str], ...] = (
     ((1040, 1053, 1203, 1226, 1290, 1927), errors.BrokerUnavailableError, "it takes no more work now; try again"),
 )
 
-T = TypeVar("T")
-
 
 class Link:
     """One connection, which always has a transaction open."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.flush_at_commit = 1
-        """The server's ``innodb_flush_log_at_trx_commit`` when the connection was made."""
-        self.is_committing = False
-        """Whether a commit is under way, so that its outcome may be unknown."""
-        self.rollback = connection.rollback
-        self.abort = connection.close
+        self.commit, self.rollback, self.abort = connection.commit, connection.rollback, connection.close
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be used."""
         return not self._connection.closed
 
     async def rows(self, sql: str, *arguments: Any) -> list[Any]:
@@ -54,14 +44,7 @@ class Link:
             await cursor.execute(sql % tuple(map(literal, arguments)))
             return list(await cursor.fetchall())
 
-    async def commit(self) -> None:
-        """Commit, and begin the next transaction."""
-        self.is_committing = True
-        await self._connection.commit()
-        self.is_committing = False
-
     async def close(self) -> None:
-        """Take leave of the server."""
         with suppress(OSError):
             await self._connection.ensure_closed()
         self.abort()
@@ -70,13 +53,15 @@ class Link:
 class Connector:
     """Makes connections by the settings."""
 
-    def __init__(self, settings: MariaDbSettings) -> None:
+    def __init__(self, name: str, settings: MariaDbSettings) -> None:
         url = settings.url.get_secret_value()
         parts = parts_of(url)
         host = parts.hostname or "localhost"
-        self.where = shown(url)
+        self._name, self._where = name, shown(url)
         self._ssl = tls_context(settings.tls or (None if is_local(host) else TlsConfig()))
-        self._timeout = settings.connect_timeout
+        self._connect_timeout = settings.connect_timeout
+        self.flush_at_commit = 1
+        """The server's ``innodb_flush_log_at_trx_commit`` when the last connection was made."""
         self._arguments: dict[str, Any] = {
             "host": host,
             "port": parts.port or PORT,
@@ -88,86 +73,41 @@ class Connector:
             f"innodb_lock_wait_timeout = {max(int(settings.timeout), 1)}",
         }
 
-    async def __call__(self) -> Link:
-        """A new connection. Raises what the client and the network raise."""
-        async with asyncio.timeout(self._timeout):
+    async def connect(self) -> Link:
+        async with asyncio.timeout(self._connect_timeout):
             connection = await aiomysql.connect(**self._arguments)
-            link, is_ready = Link(connection), False
+            link = Link(connection)
             try:
                 # The client goes on in the clear if the server, or anything on the way to it, offers no encryption.
                 if self._ssl is not None and connection._writer.get_extra_info("ssl_object") is None:  # noqa: SLF001
-                    problem = f"MariaDB {self.where} offers no encryption: mend the server, or give tls: enabled: false"
-                    raise errors.AccessDeniedError(problem)
+                    problem = f"MariaDB {self._where} offers no encryption: mend that, or give tls: enabled: false"
+                    raise errors.AccessDeniedError(problem, driver=self._name)
                 await link.rows("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                link.flush_at_commit = (await link.rows("SELECT @@innodb_flush_log_at_trx_commit"))[0][0]
+                self.flush_at_commit = (await link.rows("SELECT @@innodb_flush_log_at_trx_commit"))[0][0]
                 await link.commit()
-                is_ready = True
-            finally:
-                if not is_ready:
-                    link.abort()
+            except BaseException:
+                link.abort()
+                raise
         return link
 
+    def translate(self, problem: BaseException, queue: str, outcome: errors.Outcome) -> errors.DriverError:
+        """The DriverError for an error of the client or of the network."""
+        code = code_of(problem)
+        kind: type[errors.DriverError] = errors.DriverError
+        meaning = "it refuses the statement"
+        if isinstance(problem, TimeoutError):
+            kind, meaning = errors.BrokerTimeoutError, "it did not answer in time"
+        elif not isinstance(problem, aiomysql.MySQLError | OSError):
+            meaning = "a statement cannot be made"
+        elif not 1000 <= code < 2000:  # the client's own numbers, or the network's
+            kind, meaning = errors.BrokerUnavailableError, "it cannot be reached, or went away"
+        else:
+            kind, meaning = next((found[1:] for found in _MEANINGS if code in found[0]), (kind, meaning))
+        said = str(problem.args[1] if len(problem.args) > 1 else problem) or type(problem).__name__
+        return kind(f"MariaDB {self._where}: {meaning} ({said})", driver=self._name, queue=queue, outcome=outcome)
 
-class Again(Exception):  # noqa: N818 - no error: a signal to the pool
-    """The transaction must begin again, with other locks."""
-
-
-class Pool:
-    """At most ``size`` connections of one event loop, for one transaction each; made when they are needed."""
-
-    def __init__(self, connector: Connector, driver: str, size: int, timeout: float) -> None:
-        self._connector = connector
-        self._driver = driver
-        self._timeout = timeout
-        self._room = asyncio.Semaphore(size)
-        self._idle: list[Link] = []
-        self._attempts: Attempts[None] = Attempts("connect to MariaDB", self._closed)
-
-    async def transact(self, work: Callable[[Link], Awaitable[T]], *, queue: str = "", timeout: float = 0.0) -> T:
-        """Do the work, and commit it; nothing of it is left if it fails. Raises DriverError."""
-        link, is_clean = None, False
-        try:
-            async with asyncio.timeout(timeout or self._timeout), self._room:
-                link = await self._take()
-                while True:
-                    try:
-                        result = await work(link)
-                        await link.commit()
-                        is_clean = True
-                    except (errors.DriverError, Again) as error:
-                        await link.rollback()
-                        is_clean = not isinstance(error, Again)
-                        if is_clean:
-                            raise
-                    else:
-                        return result
-        except (aiomysql.MySQLError, OSError, TimeoutError) as problem:
-            outcome: errors.Outcome = "unknown" if link is not None and link.is_committing else "rejected"
-            raise translated(problem, self._connector.where, self._driver, queue, outcome) from problem
-        finally:
-            if link is not None and is_clean and not self._attempts.is_closed:
-                self._idle.append(link)
-            elif link is not None:
-                link.abort()
-
-    async def close(self) -> None:
-        """Close all connections; those in use are dropped when their work ends."""
-        await self._attempts.close()
-        while self._idle:
-            await self._idle.pop().close()
-
-    async def _take(self) -> Link:
-        while True:
-            while self._idle:
-                if (link := self._idle.pop()).is_alive:
-                    return link
-            await self._attempts.share(self._connect)
-
-    async def _connect(self) -> None:
-        self._idle.append(await self._connector())
-
-    def _closed(self) -> errors.DriverError:
-        return errors.BrokerUnavailableError(f"driver {self._driver!r} was closed meanwhile", driver=self._driver)
+    def has_no_tables(self, problem: BaseException | None) -> bool:
+        return code_of(problem) == NO_TABLE
 
 
 def literal(value: Any) -> str:
@@ -183,18 +123,3 @@ def code_of(problem: BaseException | None) -> int:
     """The server's or the client's number of an error; 0: it has none."""
     code = problem.args[0] if isinstance(problem, aiomysql.MySQLError) and problem.args else 0
     return code if isinstance(code, int) else 0
-
-
-def translated(problem: Exception, where: str, driver: str, queue: str, outcome: errors.Outcome) -> errors.DriverError:
-    """The DriverError for an error of the client or of the network."""
-    code = code_of(problem)
-    kind: type[errors.DriverError] = errors.DriverError
-    meaning = "it refuses the statement"
-    if isinstance(problem, TimeoutError):
-        kind, meaning = errors.BrokerTimeoutError, "it did not answer in time"
-    elif not 1000 <= code < 2000:  # the client's own numbers, or the network's
-        kind, meaning = errors.BrokerUnavailableError, "it cannot be reached, or went away"
-    else:
-        kind, meaning = next((found[1:] for found in _MEANINGS if code in found[0]), (kind, meaning))
-    said = str(problem.args[1] if len(problem.args) > 1 else problem) or type(problem).__name__
-    return kind(f"MariaDB {where}: {meaning} ({said})", driver=driver, queue=queue, outcome=outcome)

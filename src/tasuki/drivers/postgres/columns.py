@@ -8,8 +8,10 @@ from typing import Any, cast
 import msgspec
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, Receipt, Received, Settlement
+from tasuki.drivers.toolkit.database.rules import is_receipt, pieces
 from tasuki.drivers.toolkit.results import failed
-from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
+from tasuki.drivers.toolkit.results import refusal as refused
+from tasuki.errors import DriverError
 from tasuki.message import HeaderValue, Message
 
 MAX_BODY = 32 * 2**20
@@ -57,29 +59,15 @@ def _check_text(text: str) -> None:
 
 def refusal(driver: str, queue: str, message: Outgoing) -> DriverError | None:
     """Why a message cannot be stored, or None."""
-    kind: type[DriverError] = UnsupportedError
-    try:
-        arrays([message])
-    except (TypeError, ValueError, OverflowError) as problem:
-        why = f"it cannot be kept: {problem}"
-        if len(message.body) > MAX_BODY:
-            kind, why = MessageTooLargeError, f"it is larger than {MAX_BODY} bytes"
-        return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=queue)
-    return None
+    return refused(message, driver=driver, queue=queue, most=MAX_BODY, encode=lambda message: arrays([message]))
 
 
 def parts(columns: Arrays) -> list[Arrays]:
     """The columns in pieces of at most ``MAX_STATEMENT`` bytes of bodies, or one message."""
-    ends, size = [], 0
-    for place, body in enumerate(columns[1]):
-        size += len(body)
-        if size > MAX_STATEMENT and place:
-            ends.append(place)
-            size = len(body)
-    if not ends:
+    if sum(map(len, columns[1])) <= MAX_STATEMENT:
         return [columns]
-    pieces = zip([0, *ends], [*ends, len(columns[0])], strict=True)
-    return [cast("Arrays", tuple(column and column[start:end] for column in columns)) for start, end in pieces]
+    cuts = pieces([len(body) for body in columns[1]], MAX_STATEMENT)
+    return [cast("Arrays", tuple(column and column[cut] for column in columns)) for cut in cuts]
 
 
 def received(rows: Iterable[Any]) -> list[Received]:
@@ -135,11 +123,6 @@ def letting_go(receipts: Sequence[Receipt]) -> Settling:
     """The arrays for ``settle`` that end these deliveries, by rising seq, as their leases would."""
     count = len(receipts)
     return [seq for seq, _ in receipts], [token for _, token in receipts], [3] * count, [0.0] * count
-
-
-def is_receipt(receipt: Receipt) -> bool:
-    """Whether it has the form of ours; others are stale."""
-    return type(receipt) is tuple and len(receipt) == 2
 
 
 def stale(batch: Sequence[Settlement], wanted: Mapping[Receipt, Settlement], places: Sequence[int]) -> list[Receipt]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasuki.contracts.driver import Move
 from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.toolkit.database.rules import is_receipt
 from tasuki.errors import DriverError
 
 _NEVER_A_RECEIPT = (-1, -1)
@@ -21,7 +22,7 @@ class Moving:
     """Moves to one queue, by rising seq, as the function of the schema takes them."""
 
     def __init__(self, moves: Sequence[Move]) -> None:
-        receipts = [move.receipt if rows.is_receipt(move.receipt) else _NEVER_A_RECEIPT for move in moves]
+        receipts = [move.receipt if is_receipt(move.receipt) else _NEVER_A_RECEIPT for move in moves]
         self._order = sorted(range(len(moves)), key=receipts.__getitem__)
         self._receipts = [receipts[place] for place in self._order]
         self.moves = [moves[place] for place in self._order]

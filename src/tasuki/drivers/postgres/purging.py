@@ -57,7 +57,7 @@ async def purge(session: Session, queue: str, connector: Connector) -> int:
             removed += (await session.fetch(queue, _REMOVE, queue, seen))[0][0]
         return removed
     finally:
-        link.terminate()
+        link.abort()
 
 
 async def _next(link: Link, timeout: float) -> list[int]:

@@ -9,12 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
-from tasuki.drivers.postgres.connecting.pool import NotConnectedError, Pool
 from tasuki.drivers.postgres.durability import VALUES
-from tasuki.drivers.postgres.problems import MISSING, sql_state, translated
+from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, sql_state, translated
 from tasuki.drivers.postgres.receiving.listener import Listener
 from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.drivers.postgres.schema.healing import Healing
@@ -22,9 +21,11 @@ from tasuki.drivers.postgres.schema.schema import check, migrate
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.drivers.toolkit.address import shown
+from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.results import in_force
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 
@@ -74,8 +75,8 @@ class Session:
         self.tasks = Tasks()
         """Work that goes on if its caller is cancelled; ``close`` waits for it."""
         self.waiting = Waiting(self._look, self._pass_on, self.tasks.start)
-        self._pool = Pool(connector.open, settings.pool_size, settings.timeout)
-        self._leases = LeaseThread(name, lambda: Pool(connector.open, 1, settings.timeout))
+        self._pool = Pool(name, connector.open, settings.pool_size, settings.timeout)
+        self._leases = LeaseThread(name, lambda: Pool(name, connector.open, 1, settings.timeout))
         self._listener: Listener | None = None
         self._temporary = Temporary()
         self._temporary_names: set[str] = set()
@@ -131,7 +132,7 @@ class Session:
         self._declared(spec)
 
     async def _declare(self, spec: QueueSpec) -> None:
-        await self._pool.fetch(DECLARE.format(self.schema), *_declaring(spec))
+        await self._pool.run(lambda link: link.fetch(DECLARE.format(self.schema), *_declaring(spec)))
         self._declared(spec)
 
     def _declared(self, spec: QueueSpec) -> None:
@@ -143,21 +144,14 @@ class Session:
         if not found:
             problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
             raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
-        lease, max_length, by_key, dedup_window, temporary, synchronous_commit = found[0]
+        *options, synchronous_commit = found[0]
         own = {} if synchronous_commit is None else {"synchronous_commit": synchronous_commit}
-        return replace(
-            spec,
-            lease=lease,
-            max_length=max_length,
-            ordering="key" if by_key else "none",
-            dedup_window=dedup_window,
-            temporary=temporary,
-            options={**{name: value for name, value in spec.options.items() if name != "synchronous_commit"}, **own},
-        )
+        others = {name: value for name, value in spec.options.items() if name != "synchronous_commit"}
+        return in_force(replace(spec, options={**others, **own}), *options)
 
     async def _inspect(self, queue: str) -> list[Any]:
         try:
-            return await self._pool.fetch(INSPECT.format(self.schema), queue)
+            return await self._pool.run(lambda link: link.fetch(INSPECT.format(self.schema), queue))
         except Exception as problem:
             if sql_state(problem) in MISSING:
                 return []  # not even the tables are there
@@ -192,11 +186,11 @@ class Session:
         statement = sql.format(self.schema)
         try:
             try:
-                return await self._pool.fetch(statement, *arguments)
+                return await self._pool.run(lambda link: link.fetch(statement, *arguments))
             except Exception as problem:
                 if not await self._healing.mends(problem, queue):
                     raise
-            return await self._pool.fetch(statement, *arguments)
+            return await self._pool.run(lambda link: link.fetch(statement, *arguments))
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -204,7 +198,7 @@ class Session:
         """The same from another event loop than the session's."""
         statement = sql.format(self.schema)
         try:
-            return await self._leases.run(lambda pool: pool.fetch(statement, *arguments))
+            return await self._leases.run(lambda pool: pool.run(lambda link: link.fetch(statement, *arguments)))
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -260,10 +254,8 @@ class Session:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 for queue, _, receipts in self.held.all():
-                    held = sorted(receipts)
-                    for start in range(0, len(held), AT_ONCE):
-                        columns = rows.letting_go(held[start : start + AT_ONCE])
-                        await self.fetch(queue, SETTLE, queue, *columns)
+                    with suppress(QueueNotFoundError):  # it was deleted
+                        await self._let_go(queue, sorted(receipts))
                 await self.fetch("", "SELECT {}.leave($1)", self.holder)
         except (DriverError, TimeoutError):
             pass  # the leases give it back
@@ -271,9 +263,17 @@ class Session:
         await self._pool.close()
         await self.tasks.wait()
 
+    async def _let_go(self, queue: str, held: Sequence[Receipt]) -> None:
+        for start in range(0, len(held), AT_ONCE):
+            columns = rows.letting_go(held[start : start + AT_ONCE])
+            await self.fetch(queue, SETTLE, queue, *columns)
+
     async def _beat(self, link: Link | None) -> None:
         async def ask(sql: str, *arguments: Any) -> list[Any]:
-            return await (self._pool if link is None else link).fetch(sql.format(self.schema), *arguments)
+            statement = sql.format(self.schema)
+            if link is not None:
+                return await link.fetch(statement, *arguments)
+            return await self._pool.run(lambda link: link.fetch(statement, *arguments))
 
         pid = None if link is None else link.connection.get_server_pid()
         # The settings first: the beat itself is not worth a flush, and says so to the server.
@@ -292,7 +292,7 @@ class Session:
     def _translated(self, problem: Exception, queue: str) -> DriverError:
         if isinstance(problem, NotConnectedError):
             return translated(problem.problem, self._where, self._name, queue, sent=False)
-        if self.is_closing and not isinstance(problem, DriverError):
+        if self.is_closing and not isinstance(problem, DriverError) and sql_state(problem) != NO_QUEUE:
             text = f"driver {self._name!r} was closed meanwhile"
             return BrokerUnavailableError(text, driver=self._name, queue=queue, outcome="unknown")
         return translated(problem, self._where, self._name, queue, sent=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.contracts.results import Results, answer
-from tasuki.errors import DriverError, QueueFullError
+from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue, Message
 
 __all__ = ["Results", "answer", "failed", "full", "published_again", "stored_in_order"]
@@ -42,6 +43,55 @@ def full(queue: str, max_length: int | None, *, driver: str) -> QueueFullError:
         else f"its max_length of {max_length} messages"
     )
     return QueueFullError(f"queue {queue!r} holds {bound}", driver=driver, queue=queue)
+
+
+def refusal(
+    message: Outgoing, *, driver: str, queue: str, most: float, encode: Callable[[Outgoing], object]
+) -> DriverError | None:
+    """Why a message cannot be stored, or None.
+
+    ``most``: bytes of the largest body; ``encode`` raises TypeError, ValueError or OverflowError for a message that
+    cannot be kept.
+    """
+    kind: type[DriverError] = UnsupportedError
+    if len(message.body) > most:
+        kind, why = MessageTooLargeError, f"it is larger than {most} bytes"
+    else:
+        try:
+            encode(message)
+        except (TypeError, ValueError, OverflowError) as problem:
+            why = f"it cannot be kept: {problem}"
+        else:
+            return None
+    return kind(f"message {message.id!r} was not stored: {why}", driver=driver, queue=queue)
+
+
+def sorted_out(
+    batch: Sequence[Outgoing], refuse: Callable[[Outgoing], DriverError | None]
+) -> tuple[list[Outgoing], dict[int, DriverError]]:
+    """The messages of a batch that can be stored, and by index why the others cannot."""
+    errors = [refuse(message) for message in batch]
+    sound = [message for message, error in zip(batch, errors, strict=True) if error is None]
+    return sound, {index: error for index, error in enumerate(errors) if error is not None}
+
+
+def in_force(
+    spec: QueueSpec,
+    lease: float,
+    max_length: int | None,
+    by_key: bool,
+    dedup_window: float | None,
+    temporary: bool,
+) -> QueueSpec:
+    """An inspected queue with the options that the broker has for it."""
+    return replace(
+        spec,
+        lease=lease,
+        max_length=max_length,
+        ordering="key" if by_key else "none",
+        dedup_window=dedup_window,
+        temporary=bool(temporary),
+    )
 
 
 def failed(id: str, body: bytes, headers: dict[str, HeaderValue], error: str, at: float) -> Message:

@@ -4,9 +4,24 @@ from collections.abc import Sequence
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.toolkit.results import Results, answer, published_again, stored_in_order
-from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError
+from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.drivers.toolkit.results import (
+    Results,
+    answer,
+    in_force,
+    published_again,
+    refusal,
+    sorted_out,
+    stored_in_order,
+)
+from tasuki.errors import (
+    BrokerUnavailableError,
+    DriverError,
+    MessageTooLargeError,
+    QueueFullError,
+    QueueNotFoundError,
+    UnsupportedError,
+)
 
 
 def full() -> DriverError:
@@ -61,3 +76,27 @@ async def test_lost_messages_are_published_again_and_their_results_take_the_plac
     assert results == [refused, None, None, again[1] if again else None]
     assert await published_again(batch, [refused, None], is_lost, publish) == [refused, None]
     assert given == ["1", "3"], "nothing is lost: nothing is published again"
+
+
+def refuse(message: Outgoing) -> DriverError | None:
+    return refusal(message, driver="app:x", queue="q", most=2, encode=lambda message: message.id.encode())
+
+
+def test_messages_that_cannot_be_kept_are_sorted_out() -> None:
+    large, unsound, both = Outgoing("large", b"abc", {}), Outgoing("\ud800", b"", {}), Outgoing("\ud800", b"abc", {})
+    sound, refused = sorted_out([Outgoing("a", b"ab", {}), large, unsound, both, Outgoing("b", b"", {})], refuse)
+    assert [message.id for message in sound] == ["a", "b"]
+    assert {index: type(error) for index, error in refused.items()} == {
+        1: MessageTooLargeError,
+        2: UnsupportedError,
+        3: MessageTooLargeError,
+    }
+    assert (refused[1].driver, refused[1].queue, refused[1].outcome) == ("app:x", "q", "rejected")
+    assert str(refused[1]) == "message 'large' was not stored: it is larger than 2 bytes"
+
+
+def test_an_inspected_queue_has_the_options_of_the_broker() -> None:
+    asked = QueueSpec("q", max_length=5, priorities=True, options={"a": 1})
+    expected = QueueSpec("q", 7.0, None, "key", 3.0, priorities=True, temporary=True, options={"a": 1})
+    assert in_force(asked, 7.0, None, True, 3.0, True) == expected
+    assert in_force(asked, 7.0, 1, False, None, False).ordering == "none"

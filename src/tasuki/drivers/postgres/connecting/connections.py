@@ -135,7 +135,7 @@ class Link:
         connection.add_log_listener(self._noticed)
 
     @property
-    def is_open(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it can still be used."""
         return not self.connection.is_closed()
 
@@ -201,7 +201,7 @@ class Link:
         except Exception:  # whatever it is, it is closed now
             self.connection.terminate()
 
-    def terminate(self) -> None:
+    def abort(self) -> None:
         """Drop it."""
         self.connection.terminate()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.results import Results, full, stored_in_order
+from tasuki.drivers.toolkit.results import Results, full, sorted_out, stored_in_order
 from tasuki.errors import DriverError
 
 _NOTHING: Mapping[int, DriverError] = {}
@@ -26,7 +27,7 @@ async def publish_in_parts(
     try:
         columns, refused = rows.arrays(batch), _NOTHING
     except (TypeError, ValueError, OverflowError):
-        sound, refused = _sorted_out(driver, queue, batch)
+        sound, refused = sorted_out(batch, partial(rows.refusal, driver, queue))
         if not sound:
             return stored_in_order(len(batch), 0, refused, full(queue, None, driver=driver))
         columns = rows.arrays(sound)
@@ -48,12 +49,3 @@ async def publish_in_parts(
         if kept == len(batch)
         else stored_in_order(len(batch), kept, refused, failed or full(queue, None, driver=driver))
     )
-
-
-def _sorted_out(
-    driver: str, queue: str, batch: Sequence[Outgoing]
-) -> tuple[Sequence[Outgoing], Mapping[int, DriverError]]:
-    """What can be stored, and why the rest cannot."""
-    refusals = [rows.refusal(driver, queue, message) for message in batch]
-    sound = [message for message, error in zip(batch, refusals, strict=True) if error is None]
-    return sound, {place: error for place, error in enumerate(refusals) if error is not None}

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connecting.connections import Link
-from tasuki.drivers.postgres.connecting.pool import NotConnectedError
+from tasuki.drivers.toolkit.database.pool import NotConnectedError
 
 BEAT = 40.0
 """Seconds between two signs of life of a process that listens; ``is_alive`` in the migrations sees its connection."""
@@ -60,7 +60,7 @@ class Listener:
             finally:
                 self._lose()
                 if link is not None:
-                    link.terminate()
+                    link.abort()
             if failures:
                 with suppress(Exception):  # a process whose address for listening is wrong is alive all the same
                     await self._beat(None)
@@ -68,16 +68,16 @@ class Listener:
 
     async def _serve(self, link: Link) -> None:
         if link.is_pooled:
-            link.terminate()
+            link.abort()
             await self._beat_only()
         self._lost.clear()
         link.connection.add_termination_listener(lambda _: self._lose())
         async with asyncio.timeout(POOLED_BEAT):
             for channel, call in self._channels.items():
                 await link.connection.add_listener(channel, _called_with_text(call))
-        self.hears = link.is_open
+        self.hears = link.is_alive
         self._changed()
-        while link.is_open:
+        while link.is_alive:
             await self._beat(link)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._lost.wait(), BEAT)

@@ -1,4 +1,4 @@
-"""Clauses 27 and 37: delete a queue, and remove messages by their ids."""
+"""Clauses 27 and 37: delete a queue, and remove messages by their ids; and 17 after a deletion."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ class Removing(Suite):
         assert (got.id, got.attempt) == ("new", 1)
         await rig.ack(got)
         await rig.counts(0, 0, 0)
+
+    @case("delete")
+    async def test_17_a_close_releases_the_rest_where_a_queue_was_deleted(self, rig: Rig) -> None:
+        lease = 600.0  # so that no message comes back by the end of its lease
+        remover = await rig.elsewhere(lease=lease)
+        await remover.declare(rig.spec(name=rig.other, lease=lease))
+        await rig.driver.inspect(rig.spec(name=rig.other, lease=lease))
+        await rig.driver.declare(rig.spec(lease=lease))
+        for queue in (rig.other, rig.queue):
+            published = await rig.publish(rig.message(), queue=queue)
+            await rig.take(queue=queue)
+        await remover.delete(rig.other)
+        await rig.driver.close()
+        await rig.driver.open()
+        assert ids(await rig.take()) == published
 
     @case("remove")
     async def test_37_remove_takes_what_it_names(self, rig: Rig) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Generic, TypeVar
 
-from tasuki.drivers.postgres.connecting.connections import Link
-from tasuki.drivers.toolkit.reconnecting import Attempts
+from tasuki.drivers.toolkit.reconnecting import Attempts, Connection
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import BrokerUnavailableError
 from tasuki.system.on_failure import OnFailure
+
+C = TypeVar("C", bound=Connection)
+T = TypeVar("T")
 
 
 class NotConnectedError(Exception):
@@ -21,55 +23,66 @@ class NotConnectedError(Exception):
         super().__init__(str(problem))
 
 
-class Pool:
-    """At most ``size`` connections. One attempt to connect at a time; after one that failed the next waits a little."""
+class Pool(Generic[C]):
+    """At most ``size`` connections. One attempt to connect at a time; after one that failed the next waits a little.
 
-    def __init__(self, connect: Callable[[], Awaitable[Link]], size: int, timeout: float) -> None:
+    Args:
+        driver: its name, for the error of a closed pool.
+        connect: makes a connection that is ready for use, and ends what it has made if it fails or is cancelled.
+        size: most connections.
+        timeout: seconds within which a connection must come free.
+    """
+
+    def __init__(self, driver: str, connect: Callable[[], Awaitable[C]], size: int, timeout: float) -> None:
+        self._driver = driver
         self._connect = connect
         self._size = size
         self._timeout = timeout
-        self._idle: list[Link] = []
-        self._used: set[Link] = set()
-        self._waiting: WaitList[Link] = WaitList()
-        self._attempts: Attempts[Link] = Attempts("connect to PostgreSQL", _closed)
+        self._idle: list[C] = []
+        self._used: set[C] = set()
+        self._waiting: WaitList[C] = WaitList()
+        self._attempts: Attempts[C] = Attempts("connect to the database", self._closed)
 
-    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        """The rows of one statement, on any of the connections; see :meth:`Link.fetch`."""
+    async def run(self, work: Callable[[C], Awaitable[T]]) -> T:
+        """The result of work on one connection, which no other work has meanwhile; a connection that lives stays.
+
+        Raises NotConnectedError, and what ``work`` raises.
+        """
         link = self._take_idle() or await self._wait()
         try:
-            return await link.fetch(sql, *arguments)
+            return await work(link)
         finally:
             self._give_back(link)
 
-    async def use(self, work: Callable[[Link], Awaitable[None]]) -> None:
-        """Do several things on one connection, which is dropped if they fail."""
-        link = self._take_idle() or await self._wait()
-        try:
-            with OnFailure(link.terminate):
-                await work(link)
-        finally:
-            self._give_back(link)
+    async def use(self, work: Callable[[C], Awaitable[T]]) -> T:
+        """The same for work of several steps: if they fail, the connection is dropped."""
+
+        async def use(link: C) -> T:
+            with OnFailure(link.abort):
+                return await work(link)
+
+        return await self.run(use)
 
     async def close(self) -> None:
-        """Drop the connections in use, close the others."""
+        """Drop the connections in use, close the others. Idempotent."""
         await self._attempts.close()
-        self._waiting.fail(_closed())
+        self._waiting.fail(self._closed())
         for link in self._used:
-            link.terminate()
+            link.abort()
         idle, self._idle = self._idle, []
         await asyncio.gather(*(link.close() for link in idle))
 
-    def _take_idle(self) -> Link | None:
+    def _take_idle(self) -> C | None:
         while self._idle:
             link = self._idle.pop()
-            if link.is_open:
+            if link.is_alive:
                 self._used.add(link)
                 return link
         return None
 
-    async def _wait(self) -> Link:
+    async def _wait(self) -> C:
         if self._attempts.is_closed:
-            raise _closed()
+            raise self._closed()
         waiter = self._waiting.add()
         self._open_more()
         link = await self._waiting.wait(waiter, self._timeout, pass_on=self._give_back)
@@ -77,12 +90,12 @@ class Pool:
             raise NotConnectedError(TimeoutError("no connection came free in time"))
         return link
 
-    def _give_back(self, link: Link) -> None:
+    def _give_back(self, link: C) -> None:
         self._used.discard(link)
-        if not link.is_open:
+        if not link.is_alive:
             self._open_more()
         elif self._attempts.is_closed:
-            link.terminate()
+            link.abort()
         elif self._waiting.wake(link):
             self._used.add(link)
         else:
@@ -93,7 +106,7 @@ class Pool:
         if self._waiting and not attempts.is_running and not attempts.is_closed and len(self._used) < self._size:
             attempts.begin(self._connect).add_done_callback(self._opened)
 
-    def _opened(self, attempt: asyncio.Task[Link]) -> None:
+    def _opened(self, attempt: asyncio.Task[C]) -> None:
         if attempt.cancelled():
             return
         problem = attempt.exception()
@@ -103,6 +116,6 @@ class Pool:
         elif not self._used:  # else the connections in use will come free, or fail as well
             self._waiting.fail(NotConnectedError(problem))
 
-
-def _closed() -> NotConnectedError:
-    return NotConnectedError(BrokerUnavailableError("it was closed"))
+    def _closed(self) -> NotConnectedError:
+        text = f"driver {self._driver!r} was closed meanwhile"
+        return NotConnectedError(BrokerUnavailableError(text, driver=self._driver))

@@ -105,7 +105,7 @@ class App(Declaring):
         """
         text = str(target)
         if ":" in text and not Path(text).exists():
-            app = import_target(text)
+            app = import_target(text, App)
             if not isinstance(app, App):
                 raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App")
             app.overrides += overrides

@@ -70,8 +70,8 @@ def _id_of_handle(value: Any) -> Any:
     return value.id if isinstance(value, QueueHandle) else value
 
 
-def import_target(target: str) -> Any:
-    """The object behind ``package.module:name``.
+def import_target(target: str, kind: type) -> Any:
+    """The object behind ``package.module:name``; an error shows those of this ``kind``.
 
     Raises:
         TasukiError: there is no such module or no such name in it.
@@ -85,9 +85,7 @@ def import_target(target: str) -> Any:
             raise  # the module is there, and imports something that is not
         raise TasukiError(f"cannot load {target!r}: {error}; a target is a folder, or package.module:app") from error
     if not hasattr(module, name):
-        from tasuki.app.app import App
-
-        apps = [f"{module_name}:{known}" for known, value in vars(module).items() if isinstance(value, App)]
+        apps = [f"{module_name}:{known}" for known, value in vars(module).items() if isinstance(value, kind)]
         hint = f"did you mean {' or '.join(apps)}?" if apps else f"write {name or 'app'} = App() there"
         raise TasukiError(f"cannot load {target!r}: module {module_name!r} has no attribute {name!r}; {hint}")
     return getattr(module, name)

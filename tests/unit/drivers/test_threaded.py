@@ -23,7 +23,7 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.drivers.toolkit.threaded import Threaded
+from tasuki.drivers.toolkit.threads.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.system import loop_thread
 from tasuki.system.helper_threads import problems

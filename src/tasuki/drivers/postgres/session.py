@@ -24,8 +24,8 @@ from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.results import in_force
+from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 

@@ -16,8 +16,8 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.lease_thread import LeaseThread
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 from tasuki.errors import DriverError
 
 EVERY = 2.0

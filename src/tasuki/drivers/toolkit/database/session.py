@@ -15,7 +15,7 @@ from tasuki.drivers.toolkit.database.store import DatabaseServer, L, TableStore
 from tasuki.drivers.toolkit.database.transactions import Transactions
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 

@@ -1,0 +1,1 @@
+"""Threads: work beside the application's event loop."""

@@ -5,28 +5,44 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pamqp import commands
 from pamqp.base import Frame as Method
 
+from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.limits import LARGEST_BODY
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
 from tasuki.drivers.amqp.protocol.frames import Deliver
 
-if TYPE_CHECKING:
-    from tasuki.drivers.amqp.protocol.connection import Connection
-
 Content = Callable[[Deliver, bytes, bytes], None]
 """A delivery, its properties and its body."""
+
+
+class Wire(Protocol):
+    """What a channel and its users need of a connection; see ``protocol.connection.Connection``."""
+
+    settings: Endpoint
+    beginning: asyncio.Semaphore
+    frame_max: int
+
+    @property
+    def is_alive(self) -> bool: ...  # noqa: D102
+    @property
+    def is_writable(self) -> bool: ...  # noqa: D102
+    def send(self, channel: int, *methods: Method) -> None: ...  # noqa: D102
+    def write(self, data: bytes) -> None: ...  # noqa: D102
+    async def drain(self) -> None: ...  # noqa: D102
+    def unanswered(self) -> None: ...  # noqa: D102
+    def forget(self, channel: Channel) -> None: ...  # noqa: D102
 
 
 class Channel:
     """One channel; ended by the broker's ``channel.close``, by the connection's end, or by ``close``."""
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: Wire, number: int) -> None:
         self.connection = connection
         self.number = number
         self.closed: ClosedError | None = None

@@ -22,11 +22,11 @@ Content = Callable[[Deliver, bytes, bytes], None]
 
 
 class Wire(Protocol):
-    """What a channel uses of its connection; see :class:`tasuki.drivers.amqp.protocol.connection.Connection`."""
+    """What a channel and its users need of a connection; see ``protocol.connection.Connection``."""
 
     settings: Endpoint
-    frame_max: int
     beginning: asyncio.Semaphore
+    frame_max: int
 
     @property
     def is_alive(self) -> bool: ...  # noqa: D102

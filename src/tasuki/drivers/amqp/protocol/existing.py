@@ -1,4 +1,4 @@
-"""Existing: which queues and exchanges the broker has. It refuses to declare passively what is not there."""
+"""Existing: which queues and exchanges the broker has; it refuses a passive declaration of a missing one."""
 
 from __future__ import annotations
 

@@ -332,11 +332,12 @@ def change(path: Path, text: str, worker: Process, answer: str) -> None:
     worker.wait_for(answer)
 
 
-def test_reload_follows_the_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [["run", "--reload"], ["dev"]], ids=" ".join)
+def test_reload_follows_the_files(tmp_path: Path, command: list[str]) -> None:
     handlers = "from sibling import WORD\ndef handle(body): note(f'{WORD} {body}')\n"
     (tmp_path / "sibling.py").write_text("WORD = 'one'\n")
     project = write_project(tmp_path, handlers)
-    with start("run", "--reload", folder=project) as worker:
+    with start(*command, folder=project) as worker:
         worker.wait_for("running")
         publish(project, 1)
         assert wait_for_notes(project) == ["one 1"]

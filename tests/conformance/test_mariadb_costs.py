@@ -1,4 +1,4 @@
-"""What a verb of the MariaDB driver costs the server: rows read, as many with any backlog; bytes of a statement."""
+"""What a verb of the MariaDB driver reads in the server, counted by the server: as much with any backlog."""
 
 from __future__ import annotations
 
@@ -76,11 +76,3 @@ async def test_a_backlog_costs_nothing(driver: MariaDbDriver, count: Count, orde
 
     few, many = await costs(1), await costs(9)
     assert max(many) < 100, f"rows read: {few} with 500 messages, {many} with 5,000"
-
-
-async def test_a_batch_of_the_largest_bodies_is_stored(driver: MariaDbDriver) -> None:
-    await driver.declare(QueueSpec("q"))
-    largest = MariaDbDriver.capabilities.max_message_bytes or 0
-    batch = [Outgoing(f"{number}", bytes(largest), {}) for number in range(3)]
-    assert not await driver.publish("q", batch)
-    assert (await driver.depth("q")).ready == len(batch)

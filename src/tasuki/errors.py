@@ -256,6 +256,10 @@ class HandlerNotFoundError(HandlerError):
     """The function, or the method of its module, does not exist."""
 
 
+class UnknownTaskError(HandlerError):
+    """A message names a task that its consumer does not have."""
+
+
 class HandlerTimeoutError(HandlerError):
     """The handler ran longer than its ``handler_timeout``."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,6 +33,10 @@ class Holder(Protocol):
     @property
     def function_id(self) -> str:
         """Id of the function that handles now."""
+
+    @property
+    def give_up(self) -> Callable[[Delivery, Verdict], Awaitable[None]] | None:
+        """Called before a message is dead-lettered; None: nothing is."""
 
     @property
     def host(self) -> Host:

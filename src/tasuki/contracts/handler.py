@@ -233,3 +233,11 @@ class Handler(ABC):
     async def call(self, args: Sequence[Any], context: Context) -> Any:
         """Call with any number of arguments (``funcs.call``, ``tasuki call``)."""
         return await self.handle(args[0] if args else None, context)
+
+    def all_arguments(self, body: Any) -> Any:
+        """The arguments of a task, defaults included, from its decoded body."""
+        return body
+
+    async def give_up(self, arguments: Any, error: BaseException, context: Context) -> None:
+        """Be called about a task that is given up, with its arguments and its error (in Lua: the text of it)."""
+        await self.call([arguments, str(error)], context)

@@ -65,6 +65,31 @@ def make_converter(type_: Any) -> Callable[[Any], Any]:
     return convert
 
 
+def make_reader(type_: Any) -> Callable[[Any], Any]:
+    """A function from a value to be sent to what a handler of this type will get.
+
+    It raises InvalidBodyError for a value that does not fit, or that cannot be sent at all.
+    """
+    convert = make_converter(type_)
+
+    def read(value: Any) -> Any:
+        try:
+            plain = msgspec.to_builtins(value, enc_hook=to_plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidBodyError(str(error), kind="Invalid", retryable=False) from error
+        return convert(plain)
+
+    return read
+
+
+def to_plain(value: Any) -> Any:
+    """Convert a pydantic model, which msgspec does not know, under the field names that the model reads."""
+    dump = getattr(type(value), "model_dump", None)
+    if dump is None:
+        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+    return dump(value, mode="json", by_alias=True)
+
+
 def uses_pydantic(type_: Any) -> bool:
     """Whether the type is or contains a pydantic model. Imports nothing: where there is one, pydantic is there."""
     pydantic = sys.modules.get("pydantic")

@@ -124,17 +124,22 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
     )
 
 
-def build_handler(project: Project, id: str, threads: int) -> Handler:
-    """The handler of a function entry, not yet started; ``threads``: how many sync calls may run at a time."""
+def build_handler(project: Project, id: str, threads: int, role: str = "func") -> Handler:
+    """The handler of a function entry, not yet started.
+
+    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`.
+    """
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
         return _lua_handler(project, id, config, threads)
     assert isinstance(config, PythonFunctionConfig)
     if config.isolation == "process":
-        return _isolated_python(id, config, threads)
+        return _isolated_python(id, config, threads, role)
     from tasuki.handlers.python import PythonHandler
+    from tasuki.handlers.task import PythonGiveUp, PythonTask
 
-    return PythonHandler(
+    kind = {"task": PythonTask, "on_give_up": PythonGiveUp}.get(role, PythonHandler)
+    return kind(
         id,
         target=project.registry.entries[id].target,
         import_path=config.target,
@@ -169,7 +174,7 @@ def _processes(config: LuaFunctionConfig | PythonFunctionConfig, threads: int) -
     return config.pool.workers if config.pool else min(threads, MOST_PROCESSES)
 
 
-def _isolated_python(id: str, config: PythonFunctionConfig, threads: int) -> Handler:
+def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: str) -> Handler:
     from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 
     limits = config.limits or PythonLimits()
@@ -180,6 +185,7 @@ def _isolated_python(id: str, config: PythonFunctionConfig, threads: int) -> Han
         method=config.method,
         threads=threads,
         memory=limits.memory,
+        is_task=role == "task",
     )
     return IsolatedPythonHandler(target, time=limits.time, processes=_processes(config, threads))
 

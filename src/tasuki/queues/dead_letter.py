@@ -21,8 +21,9 @@ from tasuki.message import (
 )
 
 Reason = Literal[
-    "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died"
-]
+    "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
+    "unknown_task",
+]  # fmt: skip
 
 MAX_ERROR_CHARS = 4096
 

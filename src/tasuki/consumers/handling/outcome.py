@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple
 
 from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
-from tasuki.errors import HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError
+from tasuki.errors import HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError, UnknownTaskError
 from tasuki.units import format_duration
 
 MAX_ERROR_CHARS = 4096
+_MOST_CAUSES = 8
 
 Cause = Literal["timeout", "stop"]
 """Why a running handler was cancelled."""
@@ -85,12 +86,16 @@ def conclusion(policy: RetryPolicy, ending: Ending, cause: Cause | None) -> Conc
 
 def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | None = None) -> Conclusion:
     """A failure: retried unless its error or the rules exclude that."""
-    if error is None or policy.rules.allow(error):
+    if isinstance(error, UnknownTaskError):  # the rules are about the function, which has not run
+        verdict = policy.failed(attempt, text, reason="unknown_task")
+    elif error is None or policy.rules.allow(error):
         verdict = policy.failed(attempt, text)
     else:
         verdict = policy.rejected("not_retryable", text)
     if isinstance(error, HandlerError):
         verdict = verdict._replace(kind=error.kind, retryable=error.retryable)
+    if error is not None and verdict.action == "dead_letter":
+        verdict = verdict._replace(cause=error)
     return Conclusion(verdict, text, error)
 
 
@@ -124,7 +129,7 @@ def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
     signal = ending.error
     assert isinstance(signal, Retry | Reject | Snooze)
     if isinstance(signal, Reject):
-        return Conclusion(policy.rejected("rejected", _text(signal.reason)))
+        return Conclusion(policy.rejected("rejected", _with_causes(signal))._replace(cause=signal))
     try:
         if isinstance(signal, Snooze):
             return Conclusion(Verdict("release", policy.delay(signal.after)))
@@ -144,6 +149,15 @@ _CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {
     "fail_and_end": lambda policy, ending: _fail(policy, ending)._replace(ends_worker=True),
     "end": lambda policy, ending: Conclusion(RELEASE, error=ending.error, ends_worker=True),
 }
+
+
+def _with_causes(signal: Reject) -> str:
+    """The reason, and each error that it was raised from: ``no such address: SMTPError: 550``."""
+    parts, cause = [_text(signal.reason)], signal.__cause__
+    while cause is not None and len(parts) <= _MOST_CAUSES:
+        parts.append(text_of(cause))
+        cause = cause.__cause__
+    return ": ".join(filter(None, parts))
 
 
 def _text(value: object) -> str:

@@ -22,7 +22,7 @@ _TURN = 0.005
 class Worker:
     """One of the pool's long-lived tasks, and what it is doing."""
 
-    __slots__ = ("cause", "delivery", "ended", "started", "task")
+    __slots__ = ("cause", "delivery", "ended", "limit", "started", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
@@ -31,6 +31,8 @@ class Worker:
         """Monotonic time at which the running handler started."""
         self.ended = 0.0
         """Monotonic time at which the last handler ended, or its message was turned away."""
+        self.limit: float | None = None
+        """Seconds that the running handler may take; None: as long as it likes."""
         self.cause: Cause | None = None
         """Why the running handler was cancelled, if it was."""
 

@@ -231,14 +231,18 @@ class Settler:
         received, dead_letters = delivery.received, self._dead_letters
         assert dead_letters is not None
         is_untold = is_request(received) and verdict.reason != "unsigned"  # no reply to a forged message
+        give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         carry = handover.to(dead_letters)
 
         async def publish() -> None:
-            nonlocal is_untold
+            nonlocal is_untold, give_up
             if is_untold:
                 is_untold = False
                 await self._try_to_reply(delivery, failure(verdict))
+            if give_up is not None:
+                await give_up(delivery, verdict)
+                give_up = None
             error = (await dead_letters.forward((self._dead_letter(received, verdict),), carry=carry))[0]
             if error is not None:
                 raise error

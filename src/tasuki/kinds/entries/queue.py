@@ -43,7 +43,7 @@ class DeadLetterConfig(Config):
 
     The header x_dead_letter_reason says why one is there: max_attempts, not_retryable (its error says
     so, or the rules of retry do), worker_died (it kept killing its worker), rejected, expired, undecodable, invalid (it
-    does not fit the handler's type) or unsigned.
+    does not fit the handler's type), unknown_task (its consumer has no such task) or unsigned.
     """
 
     queue: Id

@@ -12,6 +12,7 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, InvalidBodyError
+from tasuki.handlers.body import to_plain
 
 JSON = "json/plain"
 MSGPACK = "application/msgpack"
@@ -27,15 +28,7 @@ _NO_NUMBER = ("Number out of range", "Integer value out of range")
 _REFUSED = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError)
 
 
-def _plain(value: Any) -> Any:
-    """Convert a pydantic model, which msgspec does not know, under the field names that the model reads."""
-    dump = getattr(type(value), "model_dump", None)
-    if dump is None:
-        raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
-    return dump(value, mode="json", by_alias=True)
-
-
-_ENCODE_JSON = msgspec.json.Encoder(enc_hook=_plain).encode
+_ENCODE_JSON = msgspec.json.Encoder(enc_hook=to_plain).encode
 
 
 class JsonCodec:
@@ -66,7 +59,7 @@ class MsgpackCodec:
     name = MSGPACK
 
     def __init__(self) -> None:
-        self._encode = msgspec.msgpack.Encoder(enc_hook=_plain).encode
+        self._encode = msgspec.msgpack.Encoder(enc_hook=to_plain).encode
 
     def encode(self, value: Any) -> bytes:
         """MessagePack bytes. Raises CodecError."""
@@ -172,7 +165,7 @@ def _holds_non_finite(value: Any) -> bool:
             return not isfinite(value)
         if kind in _SCALARS:
             return False
-        return _holds_non_finite(msgspec.to_builtins(value, enc_hook=_plain))  # a Struct, dataclass, set, date, …
+        return _holds_non_finite(msgspec.to_builtins(value, enc_hook=to_plain))  # a Struct, dataclass, set, date, …
     for item in value:
         kind = type(item)
         if kind not in _SCALARS and (not isfinite(item) if kind is float else _holds_non_finite(item)):

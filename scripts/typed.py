@@ -40,7 +40,7 @@ _NAMED = {
     **dict.fromkeys((SecretStr, Source), "str"),
 }
 """Types that are written otherwise than by their names."""
-_FILLED = {ConsumerConfig: ("queue", "func"), WorkerConfig: ("queues",)}
+_FILLED = {ConsumerConfig: ("queue", "func", "funcs"), WorkerConfig: ("queues",)}
 """Fields that the decorator of consumers and ``worker_pool`` fill."""
 _SPECIAL = {
     (QueueConfig, "driver"): "str",  # the app's own if it is not given

@@ -44,7 +44,7 @@ class Declarations:
 
     def add(self, name: str, kind: str, data: Mapping[str, Any], *, target: Any = None) -> Entry:
         """Declare an entry; its place is the nearest line outside this package. The check reports duplicates."""
-        entry = Entry(self.id_of(name), kind, dict(data), positions={(): _caller()}, target=target)
+        entry = Entry(self.id_of(name), kind, dict(data), positions={(): caller()}, target=target)
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry
@@ -67,7 +67,7 @@ class Declarations:
         Raises:
             InvalidEntryError: the queue has another body type already.
         """
-        body = BodyType(type_, _caller())
+        body = BodyType(type_, caller())
         if (known := self._bodies.setdefault(id, body)) != body:
             raise InvalidEntryError(
                 f"its body type is {body} here, and {known} at {known.place}",
@@ -93,7 +93,7 @@ class Declarations:
             if entry.kind == "queue.consumer":
                 queue, func = (self.id_of(str(entry.data.get(field))) for field in ("queue", "func"))
                 target = None if (function := self.get(func)) is None else function.target
-                type_ = Any if target is None else body_of(target)
+                type_ = Any if target is None or entry.data.get("funcs") else body_of(target)
                 found.setdefault(queue, []).append(BodyType(type_, entry.positions[()]))
         return {
             queue: bodies[0]
@@ -121,7 +121,7 @@ class Declarations:
     ) -> None:
         """Declare a function and the consumer that calls it, which starts with the app."""
         func = self.add_function(name_of(function), function)
-        lifecycle = {"auto_start": True, **fields.get("lifecycle", {})}
+        lifecycle = lifecycle_of_code(fields.get("lifecycle", {}))
         data = {**fields, "queue": queue, "func": func.id, "lifecycle": lifecycle}
         if name is None:
             name = f"{func.name}.consumer"
@@ -130,7 +130,13 @@ class Declarations:
         self.add(name, "queue.consumer", data)
 
 
-def _caller() -> Position:
+def lifecycle_of_code(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The lifecycle of a consumer that is declared in code: it starts with the app."""
+    return {"auto_start": True, **fields}
+
+
+def caller() -> Position:
+    """The nearest line outside this package."""
     frame = sys._getframe(1)  # noqa: SLF001 - the documented way to find the caller
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tasuki."):
         frame = frame.f_back

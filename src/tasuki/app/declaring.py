@@ -13,6 +13,7 @@ from tasuki.app.messaging import Messaging
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from tasuki.app.tasks.options import TaskRules
     from tasuki.app.typed import drivers as d
     from tasuki.app.typed import entries as e
 
@@ -72,6 +73,14 @@ class Declaring(Messaging):
     ) -> None:
         """Declare a function and the consumer that calls it; ``QueueHandle.consumer`` is the decorator for it."""
         self._source.declared.add_consumer(queue, function, name, fields)
+
+    def declare_task(self, queue: str, function: Callable[..., object], rules: TaskRules) -> str:
+        """Declare a task of a queue; returns its name. ``QueueHandle.task`` is the decorator for it."""
+        return self._source.tasks.add(queue, function, rules)
+
+    def declare_workers(self, queue: str, fields: e.ConsumerFields) -> str:
+        """Give the consumer of a queue's tasks its fields; returns its id; see ``QueueHandle.workers``."""
+        return self._source.tasks.add_workers(queue, fields)
 
     def worker_pool(self, name: str, queues: Sequence[str | QueueHandle[Any]], **fields: Unpack[e.WorkerFields]) -> str:
         """Let the consumers of these queues share their workers; returns the id of the entry, a ``queue.worker``.

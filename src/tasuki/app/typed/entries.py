@@ -69,6 +69,23 @@ class QueueFields(TypedDict, total=False):
     signing: SigningFields | None
 
 
+class TaskRetryFields(TypedDict, total=False):
+    initial_delay: Duration
+    max_delay: Duration
+    backoff_factor: float
+    jitter: float
+    never: list[str]
+    on: list[str]
+    max_attempts: int | None
+
+
+class TaskFields(TypedDict, total=False):
+    func: Required[str]
+    retry: TaskRetryFields | None
+    handler_timeout: Duration | None
+    on_give_up: str | None
+
+
 class ActorFields(TypedDict, total=False):
     id: Required[str]
     meta: dict[str, Any]
@@ -105,7 +122,8 @@ class ConsumerFields(TypedDict, total=False):
 
 class ConsumerEntryFields(ConsumerFields, total=False):
     queue: Required[str]
-    func: Required[str]
+    func: str | None
+    funcs: dict[str, str | TaskFields]
 
 
 class WorkerFields(TypedDict, total=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -23,7 +24,10 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=True):
-    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``)."""
+    """A body with what the publisher wants to say beside it; durations in seconds or as text (``5s``).
+
+    ``at``: when to deliver, in place of ``delay``; with a time zone.
+    """
 
     body: T
     headers: Mapping[str, HeaderValue] | None = None
@@ -32,6 +36,7 @@ class Envelope(msgspec.Struct, Generic[T], kw_only=True, forbid_unknown_fields=T
     priority: int | None = None
     key: str | None = None
     id: str | None = None
+    at: datetime | None = None
 
 
 class MessageBuilder:
@@ -115,6 +120,21 @@ class MessageBuilder:
             raise self._unsupported(f"delay messages for longer than {format_duration(most)}")
         return wait
 
+    def until(self, at: datetime, delay: Duration = 0.0) -> float:
+        """Seconds until a time of delivery; 0 if it has passed.
+
+        Raises:
+            PublishError: it has no time zone, or there is a delay too.
+        """
+        if delay:
+            raise PublishError("give a message a delay or a time at which it is due (at), not both")
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise PublishError(
+                f"at must be a datetime with a time zone, not {at!r:.80}; "
+                "write datetime(…, tzinfo=ZoneInfo('Asia/Tokyo')) or datetime.now(UTC) + timedelta(hours=1)"
+            )
+        return max(at.timestamp() - self._clock.time(), 0.0)
+
     def _priority(self, priority: Any) -> int:
         if check_priority(priority) and not self._capabilities.native_priority:
             raise self._unsupported("hand out messages by priority")
@@ -136,7 +156,8 @@ class MessageBuilder:
         """The same for a body, or an Envelope."""
         if type(item) is not Envelope:
             return self.build(item, None, 0.0, None, None, None, None)
-        return self.build(item.body, item.headers, item.delay, item.ttl, item.priority, item.key, item.id)
+        delay = item.delay if item.at is None else self.until(item.at, item.delay)
+        return self.build(item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id)
 
 
 def seconds(what: str, value: Any) -> float:

@@ -125,6 +125,10 @@ class Delivery:
         return self.received.attempt
 
     @property
+    def is_last_attempt(self) -> bool:
+        return self.holder.policy.is_last(self.received.attempt)
+
+    @property
     def queue(self) -> str:
         return self.holder.queue_id
 

@@ -35,6 +35,8 @@ class Facts(Protocol):
     @property
     def attempt(self) -> int: ...  # noqa: D102
     @property
+    def is_last_attempt(self) -> bool: ...  # noqa: D102
+    @property
     def queue(self) -> str: ...  # noqa: D102
     @property
     def consumer(self) -> str: ...  # noqa: D102
@@ -56,6 +58,7 @@ class KnownFacts:
     logger: Logger | LoggerAdapter[Any]
     message: Message | None = None
     attempt: int = 0
+    is_last_attempt: bool = False
     queue: str = ""
     consumer: str = ""
     stopping: bool = False

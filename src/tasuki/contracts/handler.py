@@ -79,6 +79,11 @@ class Context:
         return self.facts.attempt
 
     @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure now sends the message to the dead-letter queue; False outside a delivery."""
+        return self.facts.is_last_attempt
+
+    @property
     def queue(self) -> str:
         """Id of the queue it came from; empty outside a delivery."""
         return self.facts.queue

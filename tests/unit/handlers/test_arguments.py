@@ -153,7 +153,7 @@ def test_a_function_that_cannot_be_a_task_says_why() -> None:
     assert "a task cannot take **more" in problem_of_task(keywords)
     assert "parameter 'url': a body cannot become Thread" in problem_of_task(strange)
     assert problem_of_task(fetch) == ""
-    with pytest.raises(HandlerError, match="test_arguments.py:"):
+    with pytest.raises(HandlerError, match=r"test_arguments\.py:"):
         Arguments(stars)
 
 

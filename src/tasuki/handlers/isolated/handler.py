@@ -94,6 +94,7 @@ def _circumstances(context: Context) -> Circumstances:
     return Circumstances(
         context.function,
         context.attempt,
+        context.is_last_attempt,
         context.queue,
         context.consumer,
         None if message is None else (message.id, message.body, message.headers),

@@ -30,6 +30,7 @@ class Circumstances(msgspec.Struct, array_like=True):
 
     function: str
     attempt: int
+    is_last_attempt: bool
     queue: str
     consumer: str
     message: tuple[str, bytes, dict[str, bool | int | float | str]] | None

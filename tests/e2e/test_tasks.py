@@ -1,0 +1,106 @@
+"""Tasks from YAML, in both languages and isolations, sent by all kinds of publishers."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasuki import App
+from tests.e2e.projects import write
+
+pytestmark = pytest.mark.anyio
+
+FILES = {
+    "_index.yaml": """
+namespace: app
+entries:
+  - {name: memory, kind: queue.driver.memory}
+  - {name: done, kind: queue.queue, driver: memory}
+  - {name: dead, kind: queue.queue, driver: memory}
+  - name: jobs
+    kind: queue.queue
+    driver: memory
+    dead_letter: {queue: dead, max_attempts: 2}
+    retry: {initial_delay: 0, jitter: 0}
+  - {name: lua, kind: function.lua, source: file://work.lua, method: work, modules: [queue], isolation: ISOLATION}
+  - {name: forget, kind: function.lua, source: file://work.lua, method: forget, modules: [queue]}
+  - {name: python, kind: function.python, source: file://work.py, method: work, isolation: ISOLATION}
+  - {name: start, kind: function.lua, source: file://work.lua, method: start, modules: [queue]}
+  - name: consumer
+    kind: queue.consumer
+    queue: jobs
+    funcs:
+      lua: {func: lua, on_give_up: forget}
+      python: {func: python, retry: {max_attempts: 1, never: [KeyError]}, handler_timeout: 30s}
+    lifecycle: {auto_start: true}
+""",
+    "work.lua": """
+local queue = require("queue")
+local function work(body)
+    if body.text == "bad" then error("no good") end
+    queue.publish("done", {"lua", body.text, body.times or 1})
+end
+local function forget(body, problem)
+    queue.publish("done", {"forgotten", body.text, problem:match("no good")})
+end
+local function start()
+    queue.publish("jobs", {text = "from lua"}, {message_type = "python"})
+end
+return {work = work, forget = forget, start = start}
+""",
+    "work.py": """
+from tasuki import Context
+
+async def work(context: Context, text: str, times: int = 1) -> None:
+    if text == "bad":
+        raise ValueError("no good")
+    await context.publish("done", ["python", text, times, context.message.headers["message_type"]])
+""",
+}
+
+
+async def results(folder: Path, isolation: str, *published: tuple[str, Any]) -> tuple[list[Any], dict[str, str]]:
+    """What the functions published, sorted, and the reasons of dead letters by task."""
+    files = {**FILES, "_index.yaml": FILES["_index.yaml"].replace("ISOLATION", isolation)}
+    write(folder, files)
+    app = App.load(folder)
+    async with app.worker():
+        for name, body in published:
+            await app.publish("app:jobs", body, {"message_type": name})
+        await app.call("app:start")
+        while (await app.queue("app:jobs").info())["message_count"]:
+            await asyncio.sleep(0.01)
+        import msgspec
+
+        done = [msgspec.json.decode(each.body) for each in await app.queue("app:done").peek(100)]
+        dead = await app.queue("app:dead").peek(100)
+    return sorted(done, key=str), {
+        f"{each.headers['message_type']} {each.headers['attempts']}": str(each.headers["x_dead_letter_reason"])
+        for each in dead
+    }
+
+
+@pytest.mark.parametrize("isolation", ["shared", "process"])
+async def test_each_message_finds_its_function_and_its_rules(tmp_path: Path, isolation: str) -> None:
+    done, dead = await results(
+        tmp_path,
+        isolation,
+        ("lua", {"text": "a", "times": 2}),
+        ("python", {"text": "b"}),
+        ("lua", {"text": "bad"}),
+        ("python", {"text": "bad"}),
+        ("python", {"text": "c", "more": 1}),
+        ("ruby", {"text": "d"}),
+    )
+    assert done == [
+        ["forgotten", "bad", "no good"],
+        ["lua", "a", 2],
+        ["python", "b", 1, "python"],
+        ["python", "from lua", 1, "python"],
+    ]
+    # Two dead letters of python have one attempt: max_attempts: 1, and a body that does not fit.
+    assert dead.keys() == {"lua 2", "python 1", "ruby 2"}
+    assert (dead["lua 2"], dead["ruby 2"]) == ("max_attempts", "unknown_task")

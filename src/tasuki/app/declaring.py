@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from tasuki.app.declare import name_of
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.messaging import Messaging
+from tasuki.errors import TasukiError
+from tasuki.handlers.converters import register
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -67,6 +69,22 @@ class Declaring(Messaging):
         """Declare the decorated function as ``middleware.python``, under its own name; it stays as it is."""
         self._source.declared.add(name_of(function), "middleware.python", {}, target=function)
         return function
+
+    def converter(self, type_: type[T], to: Callable[[T], object], from_: Callable[[Any], T]) -> None:
+        """Let bodies, arguments and results carry a type of your own, in this process.
+
+        Args:
+            type_: the class; subclasses are sent like it.
+            to: a value as something that a body carries: a text, a number, a dict.
+            from_: the same back from that; it raises ValueError or TypeError for what is none.
+
+        Raises:
+            TasukiError: bodies carry the type already, by themselves or by another converter.
+        """
+        try:
+            register(type_, to, from_)
+        except ValueError as error:
+            raise TasukiError(str(error)) from error
 
     def declare_consumer(
         self, queue: str, function: Callable[..., object], name: str | None, fields: e.ConsumerFields

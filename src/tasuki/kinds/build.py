@@ -32,6 +32,7 @@ from tasuki.kinds.entries.function import (
 )
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import MemoryStoreConfig
+from tasuki.queues.messages.compression import require
 from tasuki.queues.queue import QueuePolicy
 
 _log = logging.getLogger("tasuki.app")
@@ -110,7 +111,16 @@ def queue_spec(config: QueueConfig) -> QueueSpec:
 
 
 def queue_policy(config: QueueConfig) -> QueuePolicy:
-    """What the framework enforces for a queue."""
+    """What the framework enforces for a queue.
+
+    Raises:
+        UnsupportedError: the library of its compression is not installed; the message says what to install.
+    """
+    if config.compress is not None:
+        try:
+            require(config.compress.method)
+        except HandlerError as error:
+            raise UnsupportedError(f"queue {config.queue_name!r}: {error}", queue=config.queue_name) from error
     return QueuePolicy(
         max_message_size=config.max_message_size,
         message_ttl=config.message_ttl,
@@ -120,6 +130,7 @@ def queue_policy(config: QueueConfig) -> QueuePolicy:
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
         retry_rules=config.retry.rules(),
+        compression=config.compress.compression() if config.compress else None,
         signing=config.signing.signing() if config.signing else None,
     )
 

@@ -296,7 +296,7 @@ class Queue(Inspection):
 
 def _made_at_once(policy: QueuePolicy, body: BodyType | None) -> frozenset[type]:
     """The types of bodies that need no more than encoding."""
-    if policy.message_ttl is not None:
+    if policy.message_ttl is not None or policy.compression is not None:
         return frozenset()
     return _PLAIN if body is None else frozenset(type_ for type_ in _PLAIN if type_ is body.type_)
 

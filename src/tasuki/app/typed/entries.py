@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from tasuki.kinds.entries.queue import RequirementName
 
 
+class CompressFields(TypedDict, total=False):
+    method: Required[Literal["gzip", "zstd"]]
+    above: Size
+
+
 class DeadLetterFields(TypedDict, total=False):
     queue: Required[str | QueueHandle[Any]]
     max_attempts: int
@@ -53,6 +58,7 @@ class QueueFields(TypedDict, total=False):
     driver_options: QueueOptions | AnyQueueOptions
     queue_name: str
     codec: str
+    compress: Literal["gzip", "zstd"] | CompressFields | None
     dead_letter: str | QueueHandle[Any] | DeadLetterFields | None
     retry: RetryFields
     max_length: int | None

@@ -24,6 +24,7 @@ from tasuki.fields.types import (
     at_field,
 )
 from tasuki.kinds.entries.lifecycle import RetryConfig
+from tasuki.queues.messages.compression import Compression, Method
 from tasuki.queues.messages.signature import Signing
 from tasuki.registry.references import did_you_mean
 
@@ -87,6 +88,23 @@ class SigningConfig(Config):
         return Signing({key.id: key.secret.get_secret_value().encode() for key in self.keys}, self.required)
 
 
+class CompressConfig(Config):
+    """Compression of large bodies; each message's content type says whether it is, so that a consumer reads both."""
+
+    method: Method
+    """gzip, or zstd: faster and smaller, with the extra tasuki[zstd] at publishers and consumers."""
+    above: PositiveSize = 1024
+    """Encoded size from which on a body is compressed."""
+
+    def compression(self) -> Compression:
+        """The same as the queue wants it."""
+        return Compression(self.method, self.above)
+
+
+def _compress(value: object) -> object:
+    return {"method": value} if isinstance(value, str) else value
+
+
 def _dead_letter(value: object) -> object:
     return {"queue": value} if isinstance(value, str) else value
 
@@ -132,6 +150,10 @@ class QueueConfig(Config):
     """Its name at the broker; default: the entry's name. No other queue of the project may have the same name there."""
     codec: Annotated[Text, AfterValidator(_codec)] = "json/plain"
     """How bodies become bytes: json/plain (json), application/msgpack (msgpack), or one from another package."""
+    compress: Annotated[
+        CompressConfig | None, BeforeValidator(_compress, json_schema_input_type=Method | CompressConfig | None)
+    ] = None
+    """gzip or zstd: compress large bodies; not given: none."""
     dead_letter: Annotated[
         DeadLetterConfig | None, BeforeValidator(_dead_letter, json_schema_input_type=str | DeadLetterConfig | None)
     ] = None

@@ -12,7 +12,8 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, InvalidBodyError
-from tasuki.handlers.body import to_plain
+from tasuki.handlers.converters import from_plain, to_plain
+from tasuki.queues.messages.compression import METHODS, CompressedCodec
 
 JSON = "json/plain"
 MSGPACK = "application/msgpack"
@@ -50,7 +51,7 @@ class JsonCodec:
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`."""
-        return _checked(msgspec.json.Decoder(type_).decode, "JSON")
+        return _checked(msgspec.json.Decoder(type_, dec_hook=from_plain).decode, "JSON")
 
 
 class MsgpackCodec:
@@ -76,7 +77,7 @@ class MsgpackCodec:
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """See :class:`tasuki.contracts.codec.Codec`."""
-        decode = msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension).decode
+        decode = msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension, dec_hook=from_plain).decode
 
         def finite(body: bytes) -> Any:
             value = decode(body)
@@ -119,13 +120,21 @@ class Codecs:
     def get(self, name: str) -> Codec | None:
         """The codec of a name, alias or content type; None if there is none. Raises CodecError: it cannot be loaded."""
         name = ALIASES.get(name, name)
-        codec = self._codecs.get(name)
+        codec = self._codecs.get(name) or self._compressed(name)
         if codec is None and (point := self._points().get(name)) is not None:
             try:
                 codec = self._codecs[name] = point.load()()
             except Exception as error:
                 raise CodecError(f"codec {name!r} ({point.value}) cannot be loaded: {error}") from error
         return codec
+
+    def _compressed(self, name: str) -> Codec | None:
+        for method in METHODS:
+            plain = name.removesuffix(f"+{method}")
+            if plain != name and (inner := self.get(plain)) is not None and not isinstance(inner, CompressedCodec):
+                codec = self._codecs[CompressedCodec(inner, method).name] = CompressedCodec(inner, method)
+                return codec
+        return None
 
     def names(self) -> list[str]:
         """Every name that ``get`` answers, sorted."""

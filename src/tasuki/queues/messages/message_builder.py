@@ -14,6 +14,7 @@ from tasuki.contracts.driver import Driver, Outgoing
 from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
 from tasuki.queues.messages.codec import BYTES, Codecs
+from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.policy import QueuePolicy
 from tasuki.units import Duration, format_duration, parse_duration
@@ -72,9 +73,10 @@ class MessageBuilder:
             codec = self.named_codec(sent) or codec
         if ttl is not None or self._policy.message_ttl is not None:
             sent[EXPIRES_AT] = now + self._ttl(ttl)
-        message = Outgoing(
-            new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
-        )
+        encoded = self._encode(body, sent, codec)
+        if self._policy.compression is not None:
+            encoded = self._compressed(self._policy.compression, encoded, sent)
+        message = Outgoing(new_id() if id is None else check_name("message id", id), encoded, sent)
         if delay:
             message.delay = self._delay(delay)
         if headers or priority is not None or key is not None:
@@ -111,6 +113,13 @@ class MessageBuilder:
                 queue=self._queue,
             )
         return encoded
+
+    def _compressed(self, compression: Compression, body: bytes, headers: dict[str, HeaderValue]) -> bytes:
+        packed = compression.compressed(body)
+        if packed is None:
+            return body
+        headers[CONTENT_TYPE] = f"{headers.get(CONTENT_TYPE, self._codec.name)}+{compression.method}"
+        return packed
 
     def _delay(self, delay: Duration) -> float:
         wait, most = seconds("delay", delay), self._capabilities.max_delay

@@ -15,22 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasuki.backoff import Backoff
-from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, TERMINATED, USAGE
+from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, RECYCLED, TERMINATED, USAGE
 from tasuki.cli.project import Target
 from tasuki.cli.worker.fleet_health import file_of, gather
+from tasuki.cli.worker.recycling import as_arguments
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
 from tasuki.system.forks import signals_on_loop
 from tasuki.system.stopping import Meaning, StopSignals
 
 if TYPE_CHECKING:
+    from tasuki.app.lifecycle.recycling import Limits
     from tasuki.kinds.selection import Selection
 
 _STABLE = 10.0
 """Seconds after which a process counts as stable, and its next restart is quick again."""
 _NO_USE = frozenset({CONFIG, USAGE})
 """Exit codes after which starting again would end the same way."""
-_BY_SIGNAL = frozenset({INTERRUPTED, TERMINATED})
+_HARMLESS = frozenset({INTERRUPTED, TERMINATED, RECYCLED})
 
 _log = logging.getLogger("tasuki.processes")
 
@@ -110,7 +112,10 @@ class Fleet:
                 if code in _NO_USE and not self._stop.is_set():
                     self._end(signal.SIGTERM)
                 # One that a first signal ends like this was still starting, and had taken nothing.
-                return OK if code in _BY_SIGNAL and self._signals.second is None else code
+                return OK if code in _HARMLESS and self._signals.second is None else code
+            if code == RECYCLED:
+                failures = 0
+                continue
             failures = 1 if time.monotonic() - started > _STABLE else failures + 1
             delay = self._backoff.delay(failures)
             _log.warning("process %d ended with exit code %d; starts again in %.1f s", number, code, delay)
@@ -149,6 +154,7 @@ def child_arguments(
     reloads: bool,
     until_empty: bool,
     selection: Selection | None = None,
+    limits: Limits | None = None,
     health_file: Path | None = None,
 ) -> list[str]:
     """The command line of a child: the same project, one process."""
@@ -159,6 +165,8 @@ def child_arguments(
         arguments += [f"--queues={queue}" for queue in selection.queues]
         arguments += [f"--except={queue}" for queue in selection.excluded]
         arguments += [f"--concurrency={selection.concurrency}"] if selection.concurrency else []
+    if limits is not None:
+        arguments += as_arguments(limits)
     arguments += [f"--health-file={health_file}"] if health_file else []
     arguments += [f"--override={override}" for override in target.overrides]
     return [*arguments, "--", target.name]

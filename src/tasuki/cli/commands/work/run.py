@@ -15,6 +15,7 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
+from tasuki.cli.worker.recycling import Recycling, recycling_options
 from tasuki.cli.worker.running import follow_emptying, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
@@ -22,6 +23,7 @@ from tasuki.system.replacing import touch
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.app.lifecycle.recycling import Limits
     from tasuki.cli.worker.starting import EarlySignals
 
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write health and counters into this file (JSON) every 5 s; 'tasuki health' reads it.",
 )
+@recycling_options
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
 @click.pass_obj
@@ -54,6 +57,7 @@ def command(
     health_file: Path | None,
     lifeline: int | None,
     *,
+    limits: Limits,
     reloads: bool,
     until_empty: bool,
 ) -> int:
@@ -81,22 +85,31 @@ def command(
     if processes > 1:
         refuse_memory(project)
         logs = {name: click.get_current_context().params[name] for name in ("log_level", "log_format")}
-        options = {**logs, "reloads": reloads, "until_empty": until_empty, "selection": app.selection}
+        options = {**logs, "reloads": reloads, "until_empty": until_empty, "selection": app.selection, "limits": limits}
         return _run_fleet(early, target, processes, health_file, options)
-    return _run_here(app, early, Watcher(target), health_file, reloads=reloads, until_empty=until_empty)
+    recycling = Recycling(app, limits, is_one_of_several=lifeline is not None)
+    return _run_here(app, early, Watcher(target), health_file, recycling, reloads=reloads, until_empty=until_empty)
 
 
 def _run_here(
-    app: App, early: EarlySignals, watcher: Watcher, health_file: Path | None, *, reloads: bool, until_empty: bool
+    app: App,
+    early: EarlySignals,
+    watcher: Watcher,
+    health_file: Path | None,
+    recycling: Recycling,
+    *,
+    reloads: bool,
+    until_empty: bool,
 ) -> int:
     app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
     beside += [watcher.hang_up(app)] if early.wants_reload else []
+    beside += [recycling.run()] if recycling.limits else []
     code = loop.run(_run(app, beside, health_file, until_empty=until_empty), fast=True)
     if watcher.wants_restart and app.stopped_by is None:
         restart()
-    return code
+    return recycling.exit_code(code)
 
 
 def _touch(health_file: Path) -> None:

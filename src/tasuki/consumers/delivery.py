@@ -15,6 +15,7 @@ from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError
 from tasuki.message import Message, trace_of
+from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
@@ -155,17 +156,17 @@ class Delivery:
     def ack(self) -> None:
         self._settle(ACK)
 
-    def nack(self, delay: float | str | None = None) -> None:
+    def nack(self, delay: Duration | None = None) -> None:
         seconds = None if delay is None else self._seconds(delay)
         self._settle(self.holder.policy.failed(self.attempt, "nacked by the handler", seconds))
 
     def reject(self, reason: str = "") -> None:
         self._settle(self.holder.policy.rejected("rejected", str(reason)))
 
-    def snooze(self, after: float | str) -> None:
+    def snooze(self, after: Duration) -> None:
         self._settle(Verdict("release", self._seconds(after)))
 
-    def _seconds(self, delay: float | str) -> float:
+    def _seconds(self, delay: Duration) -> float:
         try:
             return self.holder.policy.delay(delay)
         except ValueError as error:

@@ -11,12 +11,13 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.message import HeaderValue, Message
+from tasuki.units import Duration
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
     """Raised by a handler to request another attempt ``after`` seconds (None: the delay of the retry policy)."""
 
-    def __init__(self, reason: str = "", *, after: float | str | None = None) -> None:
+    def __init__(self, reason: str = "", *, after: Duration | None = None) -> None:
         self.reason = reason
         self.after = after
         super().__init__(reason or "retry")
@@ -33,7 +34,7 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
 class Snooze(Exception):  # noqa: N818 - a signal, not an error
     """Raised by a handler to postpone the message by ``after`` seconds; this does not count as an attempt."""
 
-    def __init__(self, after: float | str, reason: str = "") -> None:
+    def __init__(self, after: Duration, reason: str = "") -> None:
         self.after = after
         self.reason = reason
         super().__init__(reason or "snooze")
@@ -122,7 +123,7 @@ class Context:
         """Settle now: done."""
         self.settling.ack()
 
-    def nack(self, delay: float | str | None = None) -> None:
+    def nack(self, delay: Duration | None = None) -> None:
         """Settle now: show it again after ``delay`` seconds (None: as the retry policy says)."""
         self.settling.nack(delay)
 
@@ -130,7 +131,7 @@ class Context:
         """Settle now: never again; dead-letter it."""
         self.settling.reject(reason)
 
-    def snooze(self, after: float | str) -> None:
+    def snooze(self, after: Duration) -> None:
         """Settle now: show it again ``after`` so many seconds; nothing failed, so nothing is counted."""
         self.settling.snooze(after)
 
@@ -139,7 +140,7 @@ class Context:
     ) -> str:
         """Publish to a queue by id (``app.queue:tasks``; a bare name is of the function's namespace); returns the id.
 
-        ``options``: delay, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.
+        ``options``: delay, at, ttl, priority, key, id, timeout. Raises what ``Queue.publish`` raises.
         """
         return await self.reach.publish(queue, body, headers, options)
 

@@ -11,6 +11,7 @@ from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id
+from tasuki.units import Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,13 @@ class _RecordedSettling:
     def ack(self) -> None:
         self._settle("ack")
 
-    def nack(self, delay: float | str | None = None) -> None:
+    def nack(self, delay: Duration | None = None) -> None:
         self._settle("nack", delay)
 
     def reject(self, reason: str = "") -> None:
         self._settle("reject", reason)
 
-    def snooze(self, after: float | str) -> None:
+    def snooze(self, after: Duration) -> None:
         self._settle("snooze", after)
 
     def _settle(self, *what: Any) -> None:

@@ -65,7 +65,8 @@ def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def as_arguments(limits: Limits) -> list[str]:
     """The options for the command line of another process."""
-    given = {"messages": limits.messages, "memory": limits.memory, "age": limits.age}
+    age = None if limits.age is None else f"{limits.age}s"
+    given = {"messages": limits.messages, "memory": limits.memory, "age": age}
     return [f"--max-{name}={value}" for name, value in given.items() if value is not None]
 
 

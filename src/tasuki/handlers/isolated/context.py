@@ -14,6 +14,7 @@ from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.server import Asker
 from tasuki.message import HeaderValue, Message
+from tasuki.units import Duration, plain_duration
 
 Ask = Callable[..., Any]
 
@@ -68,14 +69,14 @@ class _AskedSettling:
     def ack(self) -> None:
         self._ask("ack")
 
-    def nack(self, delay: float | str | None = None) -> None:
-        self._ask("nack", delay)
+    def nack(self, delay: Duration | None = None) -> None:
+        self._ask("nack", plain_duration(delay))
 
     def reject(self, reason: str = "") -> None:
         self._ask("reject", reason)
 
-    def snooze(self, after: float | str) -> None:
-        self._ask("snooze", after)
+    def snooze(self, after: Duration) -> None:
+        self._ask("snooze", plain_duration(after))
 
 
 class _AskedReach:
@@ -93,7 +94,8 @@ class _AskedReach:
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), options))
+        plain = {name: plain_duration(value) for name, value in options.items()}
+        return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), plain))
 
     async def call(
         self, caller: Context, function: str, args: Sequence[Any], options: CallOptions | None = None

@@ -23,6 +23,7 @@ from tasuki.errors import (
     class_names,
 )
 from tasuki.handlers.process.protocol import encode
+from tasuki.units import plain_duration
 
 _MOST = 16_000
 """Most characters of a text in an error."""
@@ -97,11 +98,11 @@ class Failure(msgspec.Struct, array_like=True):
 def failure_of(error: BaseException) -> Failure:
     """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
     if isinstance(error, Retry):
-        return Failure("Retry", plain_text(error.reason), extra=error.after)
+        return Failure("Retry", plain_text(error.reason), extra=plain_duration(error.after))
     if isinstance(error, Reject):
         return Failure("Reject", plain_text(error.reason))
     if isinstance(error, Snooze):
-        return Failure("Snooze", plain_text(error.reason), extra=error.after)
+        return Failure("Snooze", plain_text(error.reason), extra=plain_duration(error.after))
     if not isinstance(error, HandlerError):
         text = plain_text(error)
         name = type(error).__name__

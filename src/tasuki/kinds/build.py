@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.contracts.handler import Handler
+from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.fields.kinds import DriverKind
@@ -182,7 +183,12 @@ def load_middleware(project: Project, id: str) -> Callable[..., Any]:
 
 
 def _processes(config: LuaFunctionConfig | PythonFunctionConfig, threads: int) -> int:
-    return config.pool.workers if config.pool else min(threads, MOST_PROCESSES)
+    stated = config.pool.workers if config.pool else None
+    return stated or min(threads, MOST_PROCESSES)
+
+
+def _limits(config: LuaFunctionConfig | PythonFunctionConfig) -> Limits:
+    return config.pool.limits if config.pool else Limits()
 
 
 def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: str) -> Handler:
@@ -198,7 +204,8 @@ def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: 
         memory=limits.memory,
         is_task=role == "task",
     )
-    return IsolatedPythonHandler(target, time=limits.time, processes=_processes(config, threads))
+    processes = _processes(config, threads)
+    return IsolatedPythonHandler(target, time=limits.time, processes=processes, limits=_limits(config))
 
 
 def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: int) -> Handler:
@@ -217,8 +224,8 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
     if config.isolation == "process":
         from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 
-        return IsolatedLuaHandler(script, processes=_processes(config, threads))
-    if config.pool is not None:
+        return IsolatedLuaHandler(script, processes=_processes(config, threads), limits=_limits(config))
+    if config.pool is not None and config.pool.workers is not None:
         from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 
         return ThreadedLuaHandler(script, threads=config.pool.workers)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.recycling import Limits, recycle
+from tasuki.app.lifecycle.recycling import recycle
+from tasuki.contracts.recycling import Limits
 from tasuki.system.memory import resident_bytes
 
 pytestmark = pytest.mark.anyio

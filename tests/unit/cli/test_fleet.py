@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.app.lifecycle.recycling import Limits
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import RECYCLED
 from tasuki.cli.project import Target
 from tasuki.cli.worker.fleet import Fleet, child_arguments, drain_with_parent
+from tasuki.contracts.recycling import Limits
 
 pytestmark = pytest.mark.anyio
 

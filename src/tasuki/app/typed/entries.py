@@ -149,7 +149,10 @@ class LuaLimitsFields(TypedDict, total=False):
 
 
 class PoolFields(TypedDict, total=False):
-    workers: Required[int]
+    workers: int | None
+    max_messages: int | None
+    max_memory: Size | None
+    max_age: Duration | None
 
 
 class LuaFunctionFields(TypedDict, total=False):

@@ -25,7 +25,7 @@ from tasuki.system.forks import signals_on_loop
 from tasuki.system.stopping import Meaning, StopSignals
 
 if TYPE_CHECKING:
-    from tasuki.app.lifecycle.recycling import Limits
+    from tasuki.contracts.recycling import Limits
     from tasuki.kinds.selection import Selection
 
 _STABLE = 10.0

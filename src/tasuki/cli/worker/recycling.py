@@ -12,7 +12,7 @@ from tasuki.cli.exits import OK, RECYCLED
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.lifecycle.recycling import Limits
+    from tasuki.contracts.recycling import Limits
 
 
 def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -56,7 +56,7 @@ def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(
         *args: Any, max_messages: int | None, max_memory: int | None, max_age: float | None, **named: Any
     ) -> Any:
-        from tasuki.app.lifecycle.recycling import Limits
+        from tasuki.contracts.recycling import Limits
 
         return function(*args, limits=Limits(max_messages, max_memory, max_age), **named)
 

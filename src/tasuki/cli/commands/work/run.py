@@ -23,8 +23,8 @@ from tasuki.system.replacing import touch
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.lifecycle.recycling import Limits
     from tasuki.cli.worker.starting import EarlySignals
+    from tasuki.contracts.recycling import Limits
 
 
 @click.command("run")

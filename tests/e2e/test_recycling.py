@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,10 @@ def publish(folder: Path, *bodies: object) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def has_notes(folder: Path, count: int) -> bool:
+    return len(notes(folder)) >= count
+
+
 def test_a_process_ends_in_order_after_its_messages(tmp_path: Path) -> None:
     project = write_project(tmp_path, HANDLER)
     publish(project, 1, 2, 3)
@@ -38,11 +44,11 @@ def test_of_several_processes_each_is_replaced_and_nothing_is_lost(tmp_path: Pat
     publish(project, 1)
     with start("run", "--processes", "2", "--max-messages", "1", folder=project) as worker:
         for number in range(2, 5):
-            wait_until(lambda wanted=number: len(notes(project)) >= wanted - 1, "the message before")
+            wait_until(partial(has_notes, project, number - 1), "the message before")
             worker.wait_for("this process ends in order")
             publish(project, number)
         wait_until(lambda: len(notes(project)) == 4, "all four")
-        worker.send(15)
+        worker.send(signal.SIGTERM)
         assert worker.wait() == 0, worker.output
     assert sorted(note.split()[0] for note in notes(project)) == ["1", "2", "3", "4"]
     assert run_json("info", "tasks", folder=project)["message_count"] == 0

@@ -183,8 +183,7 @@ def load_middleware(project: Project, id: str) -> Callable[..., Any]:
 
 
 def _processes(config: LuaFunctionConfig | PythonFunctionConfig, threads: int) -> int:
-    stated = config.pool.workers if config.pool else None
-    return stated or min(threads, MOST_PROCESSES)
+    return config.pool.workers if config.pool else min(threads, MOST_PROCESSES)
 
 
 def _limits(config: LuaFunctionConfig | PythonFunctionConfig) -> Limits:
@@ -225,7 +224,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
         from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 
         return IsolatedLuaHandler(script, processes=_processes(config, threads), limits=_limits(config))
-    if config.pool is not None and config.pool.workers is not None:
+    if config.pool is not None:
         from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
 
         return ThreadedLuaHandler(script, threads=config.pool.workers)

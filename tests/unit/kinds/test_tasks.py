@@ -62,7 +62,7 @@ def test_func_may_stand_beside_funcs(project: Make) -> None:
         ("funcs: {a: {handler_timeout: 1m}}", "the field 'funcs.a.func' is missing"),
         ("funcs: {a: 3}", "funcs.a must be a mapping, not the number 3"),
         ("funcs: [f]", "funcs must be a mapping, not a list"),
-        ("funcs: {a: f, a: g}", "the key 'a' is there twice"),
+        ("funcs: {a: f, a: g}", "this key is given twice"),
         ("funcs: {a: {func: f, retry: {max_attempts: 0}}}", "funcs.a.retry.max_attempts must be at least 1"),
         ("func: g, funcs: {a: g}", "function 'app:g' is a task here, and a func of 'app:c': they are called differ"),
         ("funcs: {a: {func: f, on_give_up: h}}", "on_give_up gets the error itself, so its function cannot have isol"),

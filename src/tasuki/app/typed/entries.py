@@ -149,7 +149,7 @@ class LuaLimitsFields(TypedDict, total=False):
 
 
 class PoolFields(TypedDict, total=False):
-    workers: int | None
+    workers: Required[int]
     max_messages: int | None
     max_memory: Size | None
     max_age: Duration | None

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     from tasuki.units import parse_size
 
-    return _read(parse_size, value)
+    found: int | None = _read(parse_size, value)
+    return found
 
 
 def _duration(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     from tasuki.units import parse_duration
 
-    return _read(parse_duration, value)
+    found: float | None = _read(parse_duration, value)
+    return found
 
 
 def _read(parse: Callable[[str], Any], value: str | None) -> Any:

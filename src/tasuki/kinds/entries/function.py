@@ -60,8 +60,8 @@ def _import_path(value: str) -> str:
 class Pool(Config):
     """The threads or processes of a function."""
 
-    workers: Annotated[Positive, Field(le=256)] | None = None
-    """Threads (isolation: shared; needed there) or processes (isolation: process; up to 8) that run it side by side."""
+    workers: Annotated[Positive, Field(le=256)]
+    """Threads (isolation: shared) or processes (isolation: process) that run it side by side."""
     max_messages: Positive | None = None
     """Messages and calls after which a process is replaced; with isolation: process."""
     max_memory: PositiveSize | None = None
@@ -119,12 +119,9 @@ class LuaFunctionConfig(LuaLibraryConfig):
     """Number of threads or processes that run it; default: the worker's own thread, or up to 8 processes, as needed."""
 
     @model_validator(mode="after")
-    def _pool_is_of_threads_or_processes(self) -> LuaFunctionConfig:
-        if self.isolation == "shared" and self.pool is not None:
-            if self.pool.workers is None:
-                raise at_field("pool", "a pool of threads needs workers: how many")
-            if self.pool.limits:
-                raise at_field("pool", "max_messages, max_memory and max_age of a pool need isolation: process")
+    def _threads_are_not_replaced(self) -> LuaFunctionConfig:
+        if self.isolation == "shared" and self.pool is not None and self.pool.limits:
+            raise at_field("pool", "max_messages, max_memory and max_age of a pool need isolation: process")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,8 +103,7 @@ def _limit(packed: bytes) -> int:
 
 def _zstandard() -> Any:
     try:
-        import zstandard
+        return importlib.import_module("zstandard")
     except ImportError as error:
         text = "this process cannot read or write zstd: pip install 'tasuki[zstd]'"
         raise HandlerError(text, kind="Unavailable", retryable=True) from error
-    return zstandard

@@ -73,10 +73,11 @@ class MessageBuilder:
             codec = self.named_codec(sent) or codec
         if ttl is not None or self._policy.message_ttl is not None:
             sent[EXPIRES_AT] = now + self._ttl(ttl)
-        encoded = self._encode(body, sent, codec)
+        message = Outgoing(
+            new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
+        )
         if self._policy.compression is not None:
-            encoded = self._compressed(self._policy.compression, encoded, sent)
-        message = Outgoing(new_id() if id is None else check_name("message id", id), encoded, sent)
+            message.body = self._compressed(self._policy.compression, message.body, sent)
         if delay:
             message.delay = self._delay(delay)
         if headers or priority is not None or key is not None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tasuki import App
+from tests.e2e.projects import write
 from tests.support.cli_project import lines_of, notes, write_project
 from tests.support.process import run, run_json, start, wait_until
 
@@ -67,3 +71,37 @@ def test_a_limit_that_is_none_is_refused(tmp_path: Path, option: str, value: str
     done = run("run", option, value, folder=write_project(tmp_path, HANDLER))
     assert done.returncode == 2
     assert problem in " ".join(done.stderr.split())
+
+
+ISOLATED = {
+    "_index.yaml": """
+namespace: app
+entries:
+  - name: work
+    kind: KIND
+    source: file://work.FILE
+    method: work
+    isolation: process
+    pool: {workers: 2, max_messages: 2}
+""",
+    "work.py": "async def work(number):\n    return number\n",
+    "work.lua": "return {work = function(number) return number end}\n",
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("language", ["python", "lua"])
+async def test_a_process_of_an_isolated_function_is_replaced_between_messages(tmp_path: Path, language: str) -> None:
+    index = ISOLATED["_index.yaml"].replace("KIND", f"function.{language}")
+    write(tmp_path, {**ISOLATED, "_index.yaml": index.replace("FILE", "py" if language == "python" else "lua")})
+    app = App.load(tmp_path)
+    async with app.worker():
+        pids: set[int] = set()
+        for number in range(8):
+            assert await app.call("app:work", number) == number
+            assert app.assembly is not None
+            handler: Any = app.assembly.handlers["app:work"]
+            pids.update(handler.processes())
+            assert len(handler.processes()) <= 2
+        assert len(pids) >= 4
+        assert await asyncio.gather(*(app.call("app:work", number) for number in range(20))) == list(range(20))

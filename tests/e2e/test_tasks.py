@@ -52,9 +52,15 @@ end
 return {work = work, forget = forget, start = start}
 """,
     "work.py": """
-from tasuki import Context
+from datetime import UTC, datetime, timedelta
+from tasuki import Context, Snooze
 
 async def work(context: Context, text: str, times: int = 1) -> None:
+    if text == "later" and context.attempt == 1:
+        await context.publish("done", "x", delay=timedelta(days=1), ttl=None)
+        await context.publish("done", "y", at=datetime.now(UTC) + timedelta(days=1))
+        assert context.is_last_attempt
+        raise Snooze(timedelta(days=1))
     if text == "bad":
         raise ValueError("no good")
     await context.publish("done", ["python", text, times, context.message.headers["message_type"]])
@@ -81,6 +87,18 @@ async def results(folder: Path, isolation: str, *published: tuple[str, Any]) -> 
         f"{each.headers['message_type']} {each.headers['attempts']}": str(each.headers["x_dead_letter_reason"])
         for each in dead
     }
+
+
+@pytest.mark.parametrize("isolation", ["shared", "process"])
+async def test_durations_may_be_timedelta_and_times_datetime(tmp_path: Path, isolation: str) -> None:
+    write(tmp_path, {**FILES, "_index.yaml": FILES["_index.yaml"].replace("ISOLATION", isolation)})
+    app = App.load(tmp_path)
+    async with app.worker():
+        await app.publish("app:jobs", {"text": "later"}, {"message_type": "python"})
+        while (await app.queue("app:jobs").info())["delayed"] != 1:
+            await asyncio.sleep(0.01)
+        assert (await app.queue("app:done").info())["delayed"] == 2
+        assert not await app.queue("app:dead").peek()
 
 
 @pytest.mark.parametrize("isolation", ["shared", "process"])

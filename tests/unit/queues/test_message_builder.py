@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -95,6 +96,9 @@ async def test_a_timestamp_of_ones_own_is_kept() -> None:
         ({"delay": float("inf")}, "delay"),
         ({"ttl": 5}, "ttl needs somewhere for expired messages to go"),
         ({"timeout": "x"}, "timeout: 'x'"),
+        ({"at": datetime(2026, 1, 1)}, r"at must be a datetime with a time zone, not .*datetime.now\(UTC\)"),
+        ({"at": "tomorrow"}, "at must be a datetime with a time zone, not 'tomorrow'"),
+        ({"at": datetime(2026, 1, 1, tzinfo=UTC), "delay": "5s"}, "a delay or a time at which it is due"),
     ],
 )
 async def test_what_must_not_be_published(options: dict[str, Any], problem: str) -> None:
@@ -103,6 +107,19 @@ async def test_what_must_not_be_published(options: dict[str, Any], problem: str)
         await queue.publish(1, **options)
     assert (await queue.depth()).ready == 0
     assert queue.metrics.published == 0
+
+
+async def test_a_time_of_delivery_is_a_delay_until_then() -> None:
+    queue = await memory_queue()
+    now = datetime.fromtimestamp(EPOCH, UTC)
+    later, before = now + timedelta(hours=1), now - timedelta(hours=1)
+    await queue.publish(1, at=later)
+    await queue.publish(2, at=before)
+    await queue.publish_many([Envelope(body=3, at=later), Envelope(body=4, at=before)])
+    assert isinstance((await queue.publish_many([Envelope(body=5, at=later, delay=1)]))[0], Rejected)
+    depth = await queue.depth()
+    assert (depth.ready, depth.delayed) == (2, 2)
+    assert [message.body for message in await queue.peek(10)][:2] == [b"2", b"4"]
 
 
 async def test_checks_come_in_their_order() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Union
 
 import msgspec
 
@@ -160,7 +160,7 @@ def _struct(parameters: Any) -> type[msgspec.Struct]:
     for parameter in parameters:
         type_ = Any if uses_pydantic(parameter.type_) else parameter.type_
         if parameter.has_default:
-            fields.append((parameter.name, type_ | msgspec.UnsetType, msgspec.UNSET))
+            fields.append((parameter.name, Union[type_, msgspec.UnsetType], msgspec.UNSET))  # noqa: UP007 - at run time
         else:
             fields.append((parameter.name, type_))
     return msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ LONG = "x" * 5000
 
 
 async def test_consumers_readers_and_requesters_get_the_body_as_it_was(make_app: Callable[..., App]) -> None:
-    app, seen = make_app(), []
+    app = make_app()
+    seen: list[Any] = []
     jobs = app.queue("jobs", compress="gzip", dead_letter="dead", signing={"keys": [{"id": "k", "secret": "s" * 16}]})
 
     @jobs.task

@@ -17,6 +17,7 @@
     ├── RequestTimeoutError                             for the requester
     └── HandlerError(kind, retryable, details)          for the author of the handler
         ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
+        ├── UnknownTaskError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
 
 ``↻`` = ``retryable`` is true; ``?`` = the outcome of a publish may be unknown. The original exception is always
@@ -216,6 +217,25 @@ class PolicyDeniedError(TasukiError):
         self.resource = resource
         self.policy = policy
         super().__init__(message)
+
+
+MAX_ERROR_CHARS = 4096
+"""Most characters of an error where it is logged, stored or sent."""
+
+
+def safe_text(value: object) -> str:
+    """Its text, also of an object whose ``__str__`` raises."""
+    try:
+        return str(value)
+    except Exception:
+        return "(its text cannot be shown)"
+
+
+def text_of(error: BaseException) -> str:
+    """``Type: text`` of an error, cut; of a HandlerError the text alone."""
+    text, name = safe_text(error), type(error).__name__
+    text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
+    return text[:MAX_ERROR_CHARS]
 
 
 def class_names(error: BaseException) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from tasuki import App
 from tests.e2e.projects import write
+from tests.support.process import run, run_json
 
 pytestmark = pytest.mark.anyio
 
@@ -122,3 +125,53 @@ async def test_each_message_finds_its_function_and_its_rules(tmp_path: Path, iso
     # Two dead letters of python have one attempt: max_attempts: 1, and a body that does not fit.
     assert dead.keys() == {"lua 2", "python 1", "ruby 2"}
     assert (dead["lua 2"], dead["ruby 2"]) == ("max_attempts", "unknown_task")
+
+
+JOBS = """
+import sys
+from pathlib import Path
+from tasuki import App, Retries
+
+app = App(f"sqlite:///{Path(__file__).with_name('q.db')}")
+jobs = app.queue("jobs", dead_letter="jobs.dead", retry={"initial_delay": 0, "jitter": 0})
+
+
+def note(*words):
+    with Path(__file__).with_name("notes").open("a") as file:
+        print(*words, file=file)
+
+
+def forget(path: Path, error: Exception):
+    note("forgotten", path, error)
+
+
+@jobs.task(retry=Retries(2, backoff=0), on_give_up=forget)
+def resize(path: Path, width: int = 100) -> None:
+    note("resized", path, width)
+    if width < 0:
+        raise ValueError("negative")
+
+
+if __name__ == "__main__":
+    resize.send(Path("a.jpg"))
+    resize.with_options(priority=0, headers={"tenant": "x"}).send(Path("b.jpg"), width=-1)
+"""
+
+
+@pytest.mark.e2e
+def test_a_script_sends_what_a_worker_of_the_same_module_does(tmp_path: Path) -> None:
+    (tmp_path / "jobs.py").write_text(JOBS)
+    done = subprocess.run([sys.executable, "jobs.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    arguments = ("-p", "jobs:app", "--header", "message_type=resize")
+    assert run("publish", "jobs", '{"path": "c.jpg", "width": 3}', *arguments, folder=tmp_path).returncode == 0
+    assert run("publish", "jobs", '{"width": 3}', *arguments, folder=tmp_path).returncode == 0
+    worked = run("run", "jobs:app", "--until-empty", "--log-format", "text", folder=tmp_path)
+    assert worked.returncode == 0, worked.stderr
+    assert sorted((tmp_path / "notes").read_text().splitlines()) == [
+        "forgotten b.jpg negative",
+        *("resized a.jpg 100", "resized b.jpg -1", "resized b.jpg -1", "resized c.jpg 3"),
+    ]
+    dead = run_json("peek", "jobs.dead", "-p", "jobs:app", folder=tmp_path)
+    assert {message["headers"]["x_dead_letter_reason"] for message in dead} == {"max_attempts", "invalid"}
+    assert "missing required field `path`" in worked.stderr

@@ -10,8 +10,12 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
 from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.errors import safe_text, text_of
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration
+
+_MOST_CAUSES = 8
+"""Of a rejection, in its text."""
 
 
 class Retry(Exception):  # noqa: N818 - a signal, not an error
@@ -29,6 +33,15 @@ class Reject(Exception):  # noqa: N818 - a signal, not an error
     def __init__(self, reason: str = "") -> None:
         self.reason = reason
         super().__init__(reason or "rejected")
+
+    @property
+    def text(self) -> str:
+        """The reason, and each error that it was raised from: ``no such address: SMTPError: 550``."""
+        parts, cause = [safe_text(self.reason)], self.__cause__
+        while cause is not None and len(parts) <= _MOST_CAUSES:
+            parts.append(text_of(cause))
+            cause = cause.__cause__
+        return ": ".join(filter(None, parts))
 
 
 class Snooze(Exception):  # noqa: N818 - a signal, not an error

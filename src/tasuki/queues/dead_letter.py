@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tasuki.contracts.driver import Outgoing
+from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import (
     ATTEMPTS,
     CONTENT_TYPE,
@@ -24,8 +25,6 @@ Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
     "unknown_task",
 ]  # fmt: skip
-
-MAX_ERROR_CHARS = 4096
 
 
 def dead_letter(

@@ -13,14 +13,12 @@ from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
 from tasuki.consumers.handling.middleware import ConsumeMiddleware, around
 from tasuki.consumers.handling.observed import observed
 from tasuki.consumers.handling.outcome import (
-    MAX_ERROR_CHARS,
     Conclusion,
     Ending,
     Outcome,
     conclusion,
     failed,
     outcome_of,
-    text_of,
 )
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.tasks import TaskHolder, Tasks
@@ -29,7 +27,15 @@ from tasuki.consumers.settling.replies import failure
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, Verdict
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.observer import Observer
-from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, ResultError
+from tasuki.errors import (
+    MAX_ERROR_CHARS,
+    CodecError,
+    DriverError,
+    HandlerError,
+    InvalidBodyError,
+    ResultError,
+    text_of,
+)
 from tasuki.message import CONTENT_TYPE, EXPIRES_AT, MESSAGE_TYPE, REPLY_TO, HeaderValue, is_request
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue

@@ -8,11 +8,16 @@ from typing import Literal, NamedTuple
 
 from tasuki.consumers.settling.verdict import ACK, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
-from tasuki.errors import HandlerError, HandlerTimeoutError, InvalidBodyError, ResultError, UnknownTaskError
+from tasuki.errors import (
+    HandlerError,
+    HandlerTimeoutError,
+    InvalidBodyError,
+    ResultError,
+    UnknownTaskError,
+    safe_text,
+    text_of,
+)
 from tasuki.units import format_duration
-
-MAX_ERROR_CHARS = 4096
-_MOST_CAUSES = 8
 
 Cause = Literal["timeout", "stop"]
 """Why a running handler was cancelled."""
@@ -99,14 +104,6 @@ def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | 
     return Conclusion(verdict, text, error)
 
 
-def text_of(error: BaseException) -> str:
-    """``Type: text``, cut; safe for an exception whose ``__str__`` raises."""
-    text = _text(error)
-    name = type(error).__name__
-    text = text if isinstance(error, HandlerError) else f"{name}: {text}" if text else name
-    return text[:MAX_ERROR_CHARS]
-
-
 def _fail(policy: RetryPolicy, ending: Ending) -> Conclusion:
     error = ending.error
     if error is None:
@@ -129,14 +126,14 @@ def _obey(policy: RetryPolicy, ending: Ending) -> Conclusion:
     signal = ending.error
     assert isinstance(signal, Retry | Reject | Snooze)
     if isinstance(signal, Reject):
-        return Conclusion(policy.rejected("rejected", _with_causes(signal))._replace(cause=signal))
+        return Conclusion(policy.rejected("rejected", signal.text)._replace(cause=signal))
     try:
         if isinstance(signal, Snooze):
             return Conclusion(Verdict("release", policy.delay(signal.after)))
         delay = None if signal.after is None else policy.delay(signal.after)
     except ValueError as error:
         return failed(policy, ending.attempt, f"{type(signal).__name__}(after=…): {error}", error)
-    return Conclusion(policy.failed(ending.attempt, _text(signal.reason) or "retry", delay))
+    return Conclusion(policy.failed(ending.attempt, safe_text(signal.reason) or "retry", delay))
 
 
 _CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {
@@ -149,19 +146,3 @@ _CARRIED_OUT: dict[Rule, Callable[[RetryPolicy, Ending], Conclusion]] = {
     "fail_and_end": lambda policy, ending: _fail(policy, ending)._replace(ends_worker=True),
     "end": lambda policy, ending: Conclusion(RELEASE, error=ending.error, ends_worker=True),
 }
-
-
-def _with_causes(signal: Reject) -> str:
-    """The reason, and each error that it was raised from: ``no such address: SMTPError: 550``."""
-    parts, cause = [_text(signal.reason)], signal.__cause__
-    while cause is not None and len(parts) <= _MOST_CAUSES:
-        parts.append(text_of(cause))
-        cause = cause.__cause__
-    return ": ".join(filter(None, parts))
-
-
-def _text(value: object) -> str:
-    try:
-        return str(value)
-    except Exception:
-        return "(its text cannot be shown)"

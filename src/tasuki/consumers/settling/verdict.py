@@ -7,7 +7,8 @@ from math import inf
 from typing import Any, Literal, NamedTuple
 
 from tasuki.backoff import Backoff
-from tasuki.queues.dead_letter import MAX_ERROR_CHARS, Reason
+from tasuki.errors import MAX_ERROR_CHARS
+from tasuki.queues.dead_letter import Reason
 from tasuki.queues.retry_rules import RetryRules
 from tasuki.units import format_duration, parse_duration
 

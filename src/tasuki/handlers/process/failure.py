@@ -100,7 +100,7 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, Retry):
         return Failure("Retry", plain_text(error.reason), extra=plain_duration(error.after))
     if isinstance(error, Reject):
-        return Failure("Reject", plain_text(error.reason))
+        return Failure("Reject", plain_text(error.text))
     if isinstance(error, Snooze):
         return Failure("Snooze", plain_text(error.reason), extra=plain_duration(error.after))
     if not isinstance(error, HandlerError):

@@ -248,12 +248,29 @@ async def test_a_stop_while_giving_up_keeps_the_message_for_another_time(caplog:
     async with bench:
         while not give_up.seen:
             await asyncio.sleep(0.01)
+        assert (bench.consumer.held, bench.consumer.unsettled) == (1, 0)  # it does not look stuck meanwhile
     assert await bench.dead_letters() == []
     give_up.gate = None
     async with bench:
         await bench.empty()
     assert len(give_up.seen) == 2
     assert await reasons(bench) == [("max_attempts", 1)]
+
+
+async def test_a_message_that_is_another_s_by_then_is_left_to_it() -> None:
+    give_up = GiveUp()
+    give_up.gate = Gate()
+    bench = await make(Task(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
+    await bench.queue.publish(1, SEND)
+    async with bench:
+        while not give_up.seen:
+            await asyncio.sleep(0.01)
+        delivery = handler_of(bench, "send").contexts[0].facts
+        delivery.lost = True
+        give_up.gate.open.set()
+        await bench.settled()
+    assert await bench.dead_letters() == []
+    assert bench.consumer.metrics.dead_lettered == 0
 
 
 async def reject(body: Any, context: Context) -> None:

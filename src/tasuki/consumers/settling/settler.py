@@ -241,7 +241,7 @@ class Settler:
                 is_untold = False
                 await self._try_to_reply(delivery, failure(verdict))
             if give_up is not None:
-                await give_up(delivery, verdict)
+                await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
             error = (await dead_letters.forward((self._dead_letter(received, verdict),), carry=carry))[0]
             if error is not None:
@@ -259,6 +259,20 @@ class Settler:
             extra=delivery.log_fields(),
         )
         self._end(delivery, handover)
+
+    async def _while_kept(self, delivery: Delivery, work: Awaitable[None]) -> None:
+        """Await the user's work about a delivery, which does not count as waiting for the broker meanwhile.
+
+        Raises:
+            StaleReceiptError: the lease was lost in that time.
+        """
+        self._on_kept(delivery, 1)
+        try:
+            await work
+        finally:
+            self._on_kept(delivery, -1)
+        if delivery.lost:
+            raise StaleReceiptError("the lease was lost", driver=self._driver.name, queue=self._queue.id)
 
     def _dead_letter(self, received: Received, verdict: Verdict) -> Outgoing:
         return dead_letter(
